@@ -1,6 +1,6 @@
 module advlab
 
-go 1.26.0
+go 1.26.5
 
 require (
 	github.com/campoy/embedmd v1.0.0 // indirect
