@@ -1,0 +1,129 @@
+package advlib
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/gomlx/gomlx/core/tensors"
+)
+
+// Attack proposes adversarial examples. It is a struct whose exported fields are its hyper-parameters; their zero
+// values mean the paper's. An attack never measures itself: see [Settings.Run].
+type Attack interface {
+	// String names the attack with its hyper-parameters, for tables: "PGD-40 Linf ≤ 0.1".
+	String() string
+	// Threat checks the attack's fields against the classifier, before anything is computed, and says what the
+	// attack may change and what it wants.
+	Threat(c *Classifier) (Threat, error)
+	// Perturb returns one candidate for each row of b, in the shape of b.X. For rows where it finds nothing it may
+	// return anything inside the threat model; Run puts the original there. When ctx is done it returns the best
+	// candidates so far together with ctx.Err().
+	Perturb(ctx context.Context, t *Target, b Batch) (*tensors.Tensor, error)
+}
+
+// Threat is what an attack may change, and what it wants.
+type Threat struct {
+	// Norm measures the perturbation.
+	Norm Norm
+	// Radius is the budget ε; +Inf for an attack of minimal norm.
+	Radius float64
+	// Goal is what the classifier should be made to say.
+	Goal Goal
+}
+
+// Minimal tells attacks of minimal norm from those with a budget.
+func (t Threat) Minimal() bool { return math.IsInf(t.Radius, 1) }
+
+// Ball returns the threat's ball.
+func (t Threat) Ball() Ball { return Ball{Norm: t.Norm, Radius: t.Radius} }
+
+// String returns for example "Linf ≤ 0.1, untargeted" or "L2 minimal, targeted(3)".
+func (t Threat) String() string {
+	if t.Minimal() {
+		return fmt.Sprintf("%v minimal, %v", t.Norm, t.Goal)
+	}
+	return fmt.Sprintf("%v, %v", t.Ball(), t.Goal)
+}
+
+func (t Threat) check() error {
+	if t.Norm != nil && t.Minimal() {
+		return nil
+	}
+	return t.Ball().Check()
+}
+
+// Batch is what an attack perturbs at once: examples which the classifier still gets right (or, for a targeted goal,
+// does not yet give the target).
+type Batch struct {
+	// X are the originals, float32 [n, d...], inside the classifier's box.
+	X *tensors.Tensor
+	// Y are the n labels.
+	Y []int32
+	// Target are the n classes to move towards; nil for an untargeted attack. Attacks obey this field, not their own
+	// Goal, so that wrappers can choose targets for them.
+	Target []int32
+	// AnyClass says, with Target, that any class but the label is a success: the target only gives the direction.
+	AnyClass bool
+	// Index are the examples' numbers in their dataset.
+	Index []int64
+	// Seed is the run's seed.
+	Seed uint64
+}
+
+// Len returns the number of rows.
+func (b Batch) Len() int { return len(b.Y) }
+
+// Rand returns the random stream of a row. Streams are numbered, by restart for example; a stream depends on the
+// run's seed, the example's number and the stream's, and on nothing else.
+func (b Batch) Rand(row int, stream uint64) *rand.Rand { return rowRand(b.Seed, b.Index[row], stream) }
+
+// Select returns the batch of the given rows, in that order.
+func (b Batch) Select(rows []int) Batch {
+	s := Batch{X: TakeRows(b.X, rows, len(rows)), Y: pick(b.Y, rows), Index: pick(b.Index, rows), AnyClass: b.AnyClass, Seed: b.Seed}
+	if b.Target != nil {
+		s.Target = pick(b.Target, rows)
+	}
+	return s
+}
+
+// Reached tells whether logits z of a row reach the batch's goal there: the largest logit, the first of equals, is
+// the target, or with no target or with AnyClass is not the label.
+func (b Batch) Reached(row int, z []float32) bool {
+	k := argmax(z)
+	if b.Target != nil && !b.AnyClass {
+		return k == b.Target[row]
+	}
+	return k != b.Y[row]
+}
+
+// rowRand mixes seed, index and stream (splitmix64's finaliser, so that near keys give unrelated streams).
+func rowRand(seed uint64, index int64, stream uint64) *rand.Rand {
+	mix := func(z uint64) uint64 {
+		z += 0x9e3779b97f4a7c15
+		z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9
+		z = (z ^ (z >> 27)) * 0x94d049bb133111eb
+		return z ^ (z >> 31)
+	}
+	return rand.New(rand.NewPCG(mix(seed)^mix(stream<<1|1), mix(uint64(index))^mix(mix(seed)+stream)))
+}
+
+func pick[T any](from []T, rows []int) []T {
+	to := make([]T, len(rows))
+	for i, r := range rows {
+		to[i] = from[r]
+	}
+	return to
+}
+
+// argmax returns the position of the first largest value; NaN never is.
+func argmax(z []float32) int32 {
+	best := 0
+	for k, v := range z {
+		if v > z[best] || z[best] != z[best] {
+			best = k
+		}
+	}
+	return int32(best)
+}

@@ -1,0 +1,124 @@
+package advlib
+
+import (
+	"fmt"
+	"math"
+
+	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+)
+
+// Box is the domain of a classifier's inputs: every coordinate lies in [Lo, Hi]. Preprocessing belongs inside the
+// classifier, so the box is what a sensor or a file delivers: pixels in [0, 1], or in [0, 255].
+type Box struct{ Lo, Hi float64 }
+
+// UnitBox is [0, 1].
+var UnitBox = Box{Lo: 0, Hi: 1}
+
+// Width returns Hi − Lo.
+func (b Box) Width() float64 { return b.Hi - b.Lo }
+
+// Clip moves each coordinate of x to the nearest point of the box.
+func (b Box) Clip(x *Node) *Node { return ClipScalar(x, b.Lo, b.Hi) }
+
+// Room returns how far each coordinate of x may fall and rise inside the box: lo = Lo − x ≤ 0 ≤ hi = Hi − x.
+func (b Box) Room(x *Node) (lo, hi *Node) {
+	return AddScalar(Neg(x), b.Lo), AddScalar(Neg(x), b.Hi)
+}
+
+// Contains tells whether v lies in the box.
+func (b Box) Contains(v float32) bool { return float64(v) >= b.Lo && float64(v) <= b.Hi }
+
+// String returns the box as an interval.
+func (b Box) String() string { return fmt.Sprintf("[%g, %g]", b.Lo, b.Hi) }
+
+func (b Box) check() error {
+	if !(b.Lo < b.Hi) || math.IsInf(b.Lo, 0) || math.IsInf(b.Hi, 0) {
+		return fmt.Errorf("the box %v is empty or not finite: give the range of the inputs, such as advlib.UnitBox for pixels in [0, 1]", b)
+	}
+	if float64(float32(b.Lo)) != b.Lo || float64(float32(b.Hi)) != b.Hi {
+		return fmt.Errorf("the box %v has an end that float32 cannot hold exactly: inputs at that end would lie outside of it; use %v", b, Box{float64(float32(b.Lo)), float64(float32(b.Hi))})
+	}
+	return nil
+}
+
+// Ball is the threat model: all perturbations δ with ‖δ‖ ≤ Radius. The radius, the budget ε, is in units of the box.
+// The zero Ball is unset, and refused; a radius of 0 with a norm is legal.
+type Ball struct {
+	Norm   Norm
+	Radius float64
+}
+
+// BallOf returns the ball of the given norm and radius; BallOf(Linf, 8./255) is the usual one for images.
+func BallOf(norm Norm, radius float64) Ball { return Ball{Norm: norm, Radius: radius} }
+
+// String returns for example "Linf ≤ 0.1".
+func (b Ball) String() string {
+	if b.Norm == nil {
+		return "no ball"
+	}
+	return fmt.Sprintf("%v ≤ %.6g", b.Norm, b.Radius)
+}
+
+// Check returns an error when the ball is unset or its radius makes no sense.
+func (b Ball) Check() error {
+	switch {
+	case b.Norm == nil:
+		return fmt.Errorf("the ball is unset: say what the attacker may change, such as advlib.BallOf(advlib.Linf, 8./255)")
+	case math.IsNaN(b.Radius) || math.IsInf(b.Radius, 0) || b.Radius < 0:
+		return fmt.Errorf("the radius ε = %g of the %v ball is not a finite number ≥ 0", b.Radius, b.Norm)
+	}
+	return nil
+}
+
+// Warning says in a sentence what looks wrong with the ball for inputs of d coordinates in the box, or returns "".
+func (b Ball) Warning(d int, box Box) string {
+	if b.Norm == nil {
+		return ""
+	}
+	if all := b.Norm.Diameter(d, box.Width()); b.Radius >= all {
+		hint := ""
+		if box.Width() <= 1 && b.Radius >= 1 && b.Norm == Norm(Linf) {
+			hint = fmt.Sprintf(": if ε was meant in steps of 0..255, write %g./255", b.Radius)
+		}
+		return fmt.Sprintf("the ball %v holds the whole box %v (diameter %.6g): any input may become any other%s", b, box, all, hint)
+	}
+	return ""
+}
+
+// pull moves adv, a flat row inside the box, into the ball around x, exactly as measured by Norm.Distance; rounding
+// in float32 leaves it outside by some units in the last place. It reports whether adv was farther out than rounding
+// explains, in which case it is left alone.
+func (b Ball) pull(adv, x []float32) (tooFar bool) {
+	d := b.Norm.Distance(adv, x)
+	if d <= b.Radius {
+		return false
+	}
+	// A sum of d float32 errors of half a unit in the last place each stays far below this.
+	if d > b.Radius*(1+1e-4)+1e-5 {
+		return true
+	}
+	switch b.Norm.(type) {
+	case linf:
+		for i := range adv {
+			for math.Abs(float64(adv[i])-float64(x[i])) > b.Radius {
+				adv[i] = math.Nextafter32(adv[i], x[i])
+			}
+		}
+	default:
+		target := b.Radius
+		for d > b.Radius {
+			target -= d - b.Radius
+			s := max(0, target/d)
+			for i := range adv {
+				adv[i] = float32(float64(x[i]) + s*(float64(adv[i])-float64(x[i])))
+			}
+			next := b.Norm.Distance(adv, x)
+			if next >= d { // rounding does not let it shrink any more: give the row up to its original
+				copy(adv, x)
+				return false
+			}
+			d = next
+		}
+	}
+	return false
+}

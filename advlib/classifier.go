@@ -1,0 +1,278 @@
+package advlib
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"advlab/advlib/backend"
+)
+
+// LogitsFn builds a model's graph: from a batch of inputs x, float32 [n, d...], to logits, float32 [n, K]. Logits are
+// what goes into the softmax, not what comes out of it. Preprocessing such as normalisation belongs inside. Row i of
+// the result must depend on row i of x alone, as in inference; variables live in the scope's store.
+type LogitsFn func(scope *model.Scope, x *graph.Node) *graph.Node
+
+// Spec describes a classifier to [NewClassifier].
+type Spec struct {
+	// Name is shown in reports.
+	Name string
+	// Logits builds the model.
+	Logits LogitsFn
+	// Store holds the model's variables, all with values. Nil is an empty store, for a model without variables.
+	Store *model.Store
+	// Input is the shape of one input, without the batch axis: 28, 28, 1 for a gray image, channels last.
+	Input []int
+	// Box is the domain of the inputs.
+	Box Box
+	// Classes are the names of the classes; nil names them by their numbers.
+	Classes []string
+	// Backend is where the model runs; nil means backend.Open().
+	Backend compute.Backend
+}
+
+// Classifier is a model with the domain of its inputs, checked once: it returns finite logits of shape [n, K], K ≥ 2,
+// each row depends on its own input, and none of its variables is without a value.
+//
+// Its compiled graphs are kept for as long as it lives, so attack the same Classifier again rather than a new one. Its
+// methods may be called concurrently as long as nobody changes the variables.
+type Classifier struct {
+	spec    Spec
+	classes int
+
+	mu       sync.Mutex // guards programs, and the building of graphs: GoMLX registers variables while it builds
+	programs map[any]*program
+}
+
+// NewClassifier checks the model described by spec and returns it as a classifier.
+//
+// It is an error if a variable has no value, or if the logits do not have shape [n, K] with K ≥ 2, are not float32 or
+// not finite, look like probabilities, do not depend on x in the graph, or depend on the other rows of the batch.
+func NewClassifier(spec Spec) (*Classifier, error) {
+	c, err := newClassifier(spec)
+	if err != nil {
+		return nil, fmt.Errorf("advlib: classifier %q: %w", spec.Name, err)
+	}
+	return c, nil
+}
+
+// MustClassifier is [NewClassifier] for notebooks, examples and tests: it panics on an error.
+func MustClassifier(spec Spec) *Classifier { return must(NewClassifier(spec)) }
+
+// Name returns the classifier's name.
+func (c *Classifier) Name() string { return c.spec.Name }
+
+// Classes returns K, the number of classes.
+func (c *Classifier) Classes() int { return c.classes }
+
+// ClassName returns the name of class k, which is its number if it has none.
+func (c *Classifier) ClassName(k int) string {
+	if k >= 0 && k < len(c.spec.Classes) {
+		return c.spec.Classes[k]
+	}
+	return fmt.Sprint(k)
+}
+
+// Box returns the domain of the inputs.
+func (c *Classifier) Box() Box { return c.spec.Box }
+
+// Input returns the shape of one input, without the batch axis.
+func (c *Classifier) Input() []int { return c.spec.Input }
+
+// Store returns the model's variables.
+func (c *Classifier) Store() *model.Store { return c.spec.Store }
+
+// Backend returns where the classifier runs.
+func (c *Classifier) Backend() compute.Backend { return c.spec.Backend }
+
+// LogitsGraph builds the model in the graph of x [n, d...] and returns its logits [n, K]. It may be called several
+// times in one graph. What measures an attack must go through a [Model] instead, which counts.
+func (c *Classifier) LogitsGraph(x *graph.Node) *graph.Node {
+	// A fresh root scope, because a scope refuses to be entered twice in one graph.
+	return c.spec.Logits(c.spec.Store.RootScope(), x)
+}
+
+// Logits returns the logits of inputs x [n, d...] as [n, K] rows.
+func (c *Classifier) Logits(x *tensors.Tensor) ([][]float32, error) {
+	return NewTarget(c).Logits(x)
+}
+
+func newClassifier(spec Spec) (*Classifier, error) {
+	switch {
+	case spec.Logits == nil:
+		return nil, fmt.Errorf("its Logits are nil: give the function that builds the model's graph")
+	case len(spec.Input) == 0:
+		return nil, fmt.Errorf("its Input is empty: give the shape of one input without the batch axis, such as []int{28, 28, 1}")
+	}
+	for _, d := range spec.Input {
+		if d <= 0 {
+			return nil, fmt.Errorf("its input shape %v has a dimension below 1", spec.Input)
+		}
+	}
+	if err := spec.Box.check(); err != nil {
+		return nil, err
+	}
+	if spec.Store == nil {
+		spec.Store = model.NewStore()
+	}
+	if spec.Backend == nil {
+		b, err := backend.Open()
+		if err != nil {
+			return nil, err
+		}
+		spec.Backend = b
+	}
+	c := &Classifier{spec: spec, programs: map[any]*program{}}
+	if err := c.probe(); err != nil {
+		return nil, err
+	}
+	if n := len(spec.Classes); n != 0 && n != c.classes {
+		return nil, fmt.Errorf("it has %d class names for %d logits", n, c.classes)
+	}
+	return c, nil
+}
+
+// probe builds the model and runs it on made-up inputs.
+func (c *Classifier) probe() error {
+	t := NewTarget(c)
+	step := t.Compile(logitsKey{}, func(m *Model, in []*graph.Node) []*graph.Node {
+		x := in[0]
+		z := c.LogitsGraph(x)
+		if err := c.checkGraph(x, z); err != nil {
+			panic(err)
+		}
+		m.forward++
+		return []*graph.Node{z}
+	})
+	n := Bucket(1)
+	if err := step.compile(shapeOf(float32Type, append([]int{n}, c.spec.Input...)...)); err != nil {
+		return fmt.Errorf("its model cannot be built for inputs of shape %v: %w", append([]int{n}, c.spec.Input...), err)
+	}
+	var missing []string
+	for v := range c.spec.Store.IterVariables() {
+		if !v.HasValue() {
+			missing = append(missing, fmt.Sprintf("%s %v", v.Path(), v.Shape().Dimensions))
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("it uses variables without a value: %s: train the model, or load its weights under these names", strings.Join(missing, ", "))
+	}
+
+	// The same first row beside two different sets of other rows.
+	x, other := c.probeInput(n, 1), c.probeInput(n, 2)
+	size := len(x) / n
+	copy(other[:size], x[:size])
+	dims := append([]int{n}, c.spec.Input...)
+	zs := make([][][]float32, 2)
+	for i, flat := range [][]float32{x, other} {
+		var err error
+		if zs[i], err = t.Logits(tensors.FromFlatDataAndDimensions(flat, dims...)); err != nil {
+			return err
+		}
+	}
+	if c.classes = len(zs[0][0]); c.classes < 2 {
+		return fmt.Errorf("its logits have shape [n, %d]: a classifier needs at least 2 classes; for a binary model with one logit z return [0, z]", c.classes)
+	}
+	probabilities := true
+	for i, row := range zs[0] {
+		sum, negative := 0., false
+		for k, z := range row {
+			if math.IsNaN(float64(z)) || math.IsInf(float64(z), 0) {
+				return fmt.Errorf("its logit %d is %g for an input inside the box %v: check the weights", k, z, c.spec.Box)
+			}
+			sum, negative = sum+float64(z), negative || z < 0
+		}
+		probabilities = probabilities && !negative && math.Abs(sum-1) < 1e-3
+		if i == 0 && !almostEqual(row, zs[1][0]) {
+			return fmt.Errorf("its logits for an input change with the other inputs of the batch (%v and %v): rows must not mix; batch normalisation must run in inference mode, dropout must be off", row, zs[1][0])
+		}
+	}
+	if probabilities {
+		return fmt.Errorf("it returns probabilities (rows ≥ 0 that sum to 1), not logits: leave out the final softmax; attacks and bounds computed through it are wrong")
+	}
+	return nil
+}
+
+// checkGraph checks what can be seen before anything is computed.
+func (c *Classifier) checkGraph(x, z *graph.Node) error {
+	n := x.Shape().Dimensions[0]
+	if z == nil {
+		return fmt.Errorf("its Logits function returned nil")
+	}
+	if z.DType() != float32Type || z.Rank() != 2 || z.Shape().Dimensions[0] != n {
+		return fmt.Errorf("its logits are %v for inputs of shape %v: they must be float32 of shape [%d, K]", z.Shape(), x.Shape().Dimensions, n)
+	}
+	if !dependsOn(z, x) {
+		return fmt.Errorf("its logits do not depend on the input x in the graph: build them from x, not from a constant or a copy")
+	}
+	return nil
+}
+
+// probeInput returns n rows in the box: the first is its middle, the others are pseudo-random.
+func (c *Classifier) probeInput(n int, seed uint64) []float32 {
+	size := 1
+	for _, d := range c.spec.Input {
+		size *= d
+	}
+	x := make([]float32, n*size)
+	for i := range n {
+		r := rowRand(seed, int64(i), 0)
+		for j := range size {
+			u := 0.5
+			if i > 0 {
+				u = r.Float64()
+			}
+			x[i*size+j] = float32(c.spec.Box.Lo + u*c.spec.Box.Width())
+		}
+	}
+	return x
+}
+
+// dependsOn walks the graph from z to x.
+func dependsOn(z, x *graph.Node) bool {
+	seen := map[graph.NodeId]bool{}
+	var walk func(n *graph.Node) bool
+	walk = func(n *graph.Node) bool {
+		if n == x {
+			return true
+		}
+		if seen[n.Id()] {
+			return false
+		}
+		seen[n.Id()] = true
+		for _, in := range n.Inputs() {
+			if walk(in) {
+				return true
+			}
+		}
+		return false
+	}
+	return walk(z)
+}
+
+// almostEqual allows for the last bits, which may depend on a row's neighbours in a vector register.
+func almostEqual(a, b []float32) bool {
+	scale := 1e-6
+	for i := range a {
+		scale = max(scale, math.Abs(float64(a[i])), math.Abs(float64(b[i])))
+	}
+	for i := range a {
+		if math.Abs(float64(a[i])-float64(b[i])) > 1e-4*scale {
+			return false
+		}
+	}
+	return true
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}

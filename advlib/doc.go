@@ -1,0 +1,34 @@
+// Package advlib is the vocabulary of adversarial machine learning, and its measurement.
+//
+// A classifier f maps an input x from a box [lo, hi]ᵈ to logits f(x) ∈ ℝᴷ and predicts argmaxₖ fₖ(x). An adversarial
+// example for an input x with label y is a point x + δ that
+//
+//   - stays in the box: lo ≤ x + δ ≤ hi,
+//   - is close: ‖δ‖ ≤ ε for a norm ‖·‖ and a budget ε (the [Ball] is the threat model), or as close as can be found,
+//   - reaches the goal: untargeted, argmax f(x+δ) ≠ y; or targeted, argmax f(x+δ) = t.
+//
+// There are two families of attacks, often confused. Attacks with a fixed budget (FGM, PGD) look for any adversarial
+// example inside the ball; their result is a success rate at ε. Attacks of minimal norm (Carlini & Wagner) look for
+// the closest one; their result is a distance per example, and no ball is given to them.
+//
+// Three numbers belong together, for the same classifier, ball and examples:
+//
+//	certified accuracy ≤ robust accuracy under attack ≤ clean accuracy
+//
+// The middle one is an upper bound on the true robust accuracy, which a better attack lowers; the first one is a lower
+// bound, which a tighter proof raises. A [Report] shows all three, with confidence intervals, and says when the
+// gradients give reason to distrust the middle one.
+//
+// # Where things are
+//
+//   - Classifier, Box, Examples: what is attacked, where its inputs live, and on which inputs.
+//   - Norm, Ball, Goal, Loss: what an attack may change, what it wants, what it ascends.
+//   - Attack, Target, Batch, Run, Result: one attack, measured. Run owns every measurement: an attack only proposes.
+//   - Settings.Evaluate, Report: several attacks and certificates on the same examples.
+//   - subpackages: attack, certify, dataset, zoo (models), lab (kept values), show (pictures), backend (XLA or Go).
+//
+// Units: everything is in the units of the box. For pixels in [0, 1] an ε of 8/255 is written 8./255.
+//
+// Randomness is counted, not drawn in sequence: each example has its own stream, keyed by the seed and the example's
+// number in its dataset, so results do not depend on the batch size or on the order of examples.
+package advlib

@@ -1,0 +1,162 @@
+package advlib
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	"github.com/gomlx/gomlx/core/tensors"
+)
+
+// Examples are labelled inputs in memory: what a classifier is trained on, attacked on, certified on. Treat them as
+// read-only; First, Slice and Select return new ones.
+type Examples struct {
+	// Name says where they come from, as in "digits/test".
+	Name string
+	// X are the inputs, float32 [n, d...].
+	X *tensors.Tensor
+	// Y are the labels, n classes in 0..K-1.
+	Y []int32
+	// Index is each example's number in its dataset; random streams are keyed by it. Nil means 0, 1, 2, …
+	Index []int64
+	// Classes are the names of the classes; nil if they have none.
+	Classes []string
+}
+
+// NewExamples builds examples from flat float32 data: n rows of shape dims each, and n labels.
+func NewExamples(name string, x []float32, dims []int, y []int32) (*Examples, error) {
+	row := 1
+	for _, d := range dims {
+		if d <= 0 {
+			return nil, fmt.Errorf("advlib: examples %q: the shape %v of a row has a dimension below 1", name, dims)
+		}
+		row *= d
+	}
+	if len(y) == 0 {
+		return nil, fmt.Errorf("advlib: examples %q: there are none", name)
+	}
+	if len(x) != len(y)*row {
+		return nil, fmt.Errorf("advlib: examples %q: %d values are not %d labels × rows of shape %v (%d values each)", name, len(x), len(y), dims, row)
+	}
+	return &Examples{Name: name, X: tensors.FromFlatDataAndDimensions(x, append([]int{len(y)}, dims...)...), Y: y}, nil
+}
+
+// Len returns the number of examples.
+func (e *Examples) Len() int { return len(e.Y) }
+
+// Shape returns the shape of one input, without the batch axis.
+func (e *Examples) Shape() []int { return e.X.Shape().Dimensions[1:] }
+
+// First returns the first n examples, or all if there are fewer.
+func (e *Examples) First(n int) *Examples { return e.Slice(0, min(max(n, 0), e.Len())) }
+
+// Slice returns the examples lo..hi-1. It panics, as slicing does, when the bounds are out of range.
+func (e *Examples) Slice(lo, hi int) *Examples {
+	rows := make([]int, 0, max(hi-lo, 0))
+	_ = e.Y[lo:hi]
+	for i := lo; i < hi; i++ {
+		rows = append(rows, i)
+	}
+	return e.Select(rows)
+}
+
+// Select returns the examples of the given rows, in that order. They keep their numbers, and so their random streams.
+func (e *Examples) Select(rows []int) *Examples {
+	s := &Examples{Name: e.Name, Classes: e.Classes, X: selectRows(e.X, rows), Y: make([]int32, len(rows)), Index: make([]int64, len(rows))}
+	for i, r := range rows {
+		s.Y[i], s.Index[i] = e.Y[r], e.index(r)
+	}
+	return s
+}
+
+func (e *Examples) index(row int) int64 {
+	if e.Index == nil {
+		return int64(row)
+	}
+	return e.Index[row]
+}
+
+// Hash returns a sha256 over shape, inputs, labels and numbers, in hexadecimal: equal examples have equal hashes.
+func (e *Examples) Hash() string {
+	h := sha256.New()
+	write := func(v any) { _ = binary.Write(h, binary.LittleEndian, v) } // a hash does not fail
+	for _, d := range e.X.Shape().Dimensions {
+		write(int64(d))
+	}
+	tensors.MustConstFlatData(e.X, func(flat []float32) { write(flat) })
+	write(e.Y)
+	for i := range e.Y {
+		write(e.index(i))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// check refuses what no classifier c can be measured on.
+func (e *Examples) check(c *Classifier) error {
+	if e == nil || e.X == nil || len(e.Y) == 0 {
+		return fmt.Errorf("there are no examples: give at least one")
+	}
+	shape := e.X.Shape()
+	if shape.DType != dtypes.Float32 {
+		return fmt.Errorf("the inputs are %v: convert them to float32", shape.DType)
+	}
+	want := shapes.Make(dtypes.Float32, append([]int{len(e.Y)}, c.Input()...)...)
+	if !shape.Equal(want) {
+		if shape.Rank() > 0 && shape.Dimensions[0] != len(e.Y) {
+			return fmt.Errorf("%d labels do not match inputs of shape %v: there must be one label for each row", len(e.Y), shape.Dimensions)
+		}
+		return fmt.Errorf("the inputs have shape %v, the classifier %s takes %v (first axis: examples)", shape.Dimensions, c.Name(), append([]int{len(e.Y)}, c.Input()...))
+	}
+	if e.Index != nil && len(e.Index) != len(e.Y) {
+		return fmt.Errorf("%d numbers in Index do not match %d labels", len(e.Index), len(e.Y))
+	}
+	for i, y := range e.Y {
+		if y < 0 || int(y) >= c.Classes() {
+			return fmt.Errorf("the label %d of example %d is not in 0..%d: the classifier %s has %d classes", y, i, c.Classes()-1, c.Name(), c.Classes())
+		}
+	}
+	return checkInside(e.X, c.Box())
+}
+
+// checkInside refuses NaN and values outside of the box, naming the first and the range seen.
+func checkInside(x *tensors.Tensor, box Box) error {
+	var err error
+	tensors.MustConstFlatData(x, func(flat []float32) {
+		row := len(flat) / x.Shape().Dimensions[0]
+		lo, hi := math.Inf(1), math.Inf(-1)
+		bad := -1
+		for i, v := range flat {
+			if v != v {
+				err = fmt.Errorf("the input of example %d is NaN at position %d", i/row, i%row)
+				return
+			}
+			lo, hi = min(lo, float64(v)), max(hi, float64(v))
+			if bad < 0 && !box.Contains(v) {
+				bad = i
+			}
+		}
+		if bad >= 0 {
+			err = fmt.Errorf("the input of example %d is %g at position %d, outside of the box %v (values range from %g to %g): scale the data to the box, or give the classifier the box of its data", bad/row, flat[bad], bad%row, box, lo, hi)
+		}
+	})
+	return err
+}
+
+// selectRows returns the given rows of x [n, d...] as a new tensor.
+func selectRows(x *tensors.Tensor, rows []int) *tensors.Tensor {
+	dims := x.Shape().Dimensions
+	row := x.Shape().Size() / max(dims[0], 1)
+	out := make([]float32, len(rows)*row)
+	tensors.MustConstFlatData(x, func(flat []float32) {
+		for i, r := range rows {
+			copy(out[i*row:(i+1)*row], flat[r*row:(r+1)*row])
+		}
+	})
+	return tensors.FromFlatDataAndDimensions(out, append([]int{len(rows)}, dims[1:]...)...)
+}
+
+func shapeOf(dtype dtypes.DType, dims ...int) shapes.Shape { return shapes.Make(dtype, dims...) }

@@ -1,0 +1,254 @@
+package advlib
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/gomlx/gomlx/core/tensors"
+)
+
+// Settings are the conditions of a measurement. The zero value is a good one.
+type Settings struct {
+	// Seed keys all randomness; the same seed gives the same numbers.
+	Seed uint64
+	// BatchSize is the largest number of examples that an attack is given at once; 0 means 512.
+	BatchSize int
+	// OnProgress, if set, is called as examples are done.
+	OnProgress func(Progress)
+}
+
+// Progress says how far a measurement is.
+type Progress struct {
+	// What is being run: an attack's name, or a certificate's.
+	What string
+	// Done and Total count examples.
+	Done, Total int
+	// Elapsed is the time since What began.
+	Elapsed time.Duration
+}
+
+// Prediction is a classifier's answer: the class of the largest logit and its softmax probability.
+type Prediction struct {
+	Class      int32
+	Confidence float64
+}
+
+// Stats are the cost of a run.
+type Stats struct {
+	// Forward and Backward count passes of single examples through the model, those of measurement left out.
+	Forward, Backward int64
+	// Elapsed is the wall time, compilation included.
+	Elapsed time.Duration
+}
+
+// Result is one attack, measured on examples. Slices have one entry for each example.
+type Result struct {
+	// Attack is the attack's name with its hyper-parameters.
+	Attack string
+	// Threat is what it was allowed to change, and what it wanted.
+	Threat Threat
+	// Examples are those it was run on.
+	Examples *Examples
+	// Adversarial are the adversarial examples, [n, d...]. Where the attack failed it is the original.
+	Adversarial *tensors.Tensor
+	// Attempted is false for examples that were left out: those whose label is the target, and those not reached
+	// when the context was cancelled. An example already misclassified counts as attempted: nothing needs changing.
+	Attempted []bool
+	// Success tells whether the returned example reaches the goal, as computed on the classifier itself.
+	Success []bool
+	// Distance is the perturbation's norm: 0 for examples already misclassified, +Inf where the attack failed.
+	Distance []float64
+	// Clean and Final are the classifier's answers on the original and the returned example.
+	Clean, Final []Prediction
+	// Stats are the cost.
+	Stats Stats
+	// Warnings are sentences on what looks wrong with the set-up.
+	Warnings []string
+}
+
+// Run measures one attack under default settings; see [Settings.Run].
+func Run(ctx context.Context, c *Classifier, a Attack, e *Examples) (*Result, error) {
+	return Settings{}.Run(ctx, c, a, e)
+}
+
+// MustRun is [Run] for notebooks, examples and tests: it panics on an error.
+func MustRun(ctx context.Context, c *Classifier, a Attack, e *Examples) *Result {
+	return must(Run(ctx, c, a, e))
+}
+
+// Run runs an attack on examples and measures what comes out: it checks everything before it computes anything, leaves
+// out examples on which nothing needs to be done, clips candidates to the box and pulls them into the ball (they may
+// be outside by rounding only: farther out is an error of the attack), and recomputes success on the classifier.
+//
+// A failed attack is a result, not an error: Success is false and the original is returned. When ctx is done, the
+// result so far is returned together with ctx.Err().
+func (s Settings) Run(ctx context.Context, c *Classifier, a Attack, e *Examples) (*Result, error) {
+	res, err := s.run(ctx, c, a, e)
+	if err != nil {
+		err = fmt.Errorf("advlib: %s: %w", nameOf(a), err)
+	}
+	return res, err
+}
+
+func nameOf(a Attack) string {
+	if a == nil {
+		return "attack"
+	}
+	return a.String()
+}
+
+func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples) (*Result, error) {
+	switch {
+	case a == nil:
+		return nil, fmt.Errorf("the attack is nil")
+	case c == nil:
+		return nil, fmt.Errorf("the classifier is nil")
+	case s.BatchSize < 0:
+		return nil, fmt.Errorf("the batch size %d is below 0: leave it at 0 for the default, or give a positive one", s.BatchSize)
+	}
+	threat, err := a.Threat(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := threat.check(); err != nil {
+		return nil, err
+	}
+	if err := e.check(c); err != nil {
+		return nil, err
+	}
+	targets, err := threat.Goal.targets(e.Y, c.Classes())
+	if err != nil {
+		return nil, err
+	}
+	n := e.Len()
+	res := &Result{Attack: a.String(), Threat: threat, Examples: e, Attempted: make([]bool, n), Success: make([]bool, n), Distance: make([]float64, n)}
+	size := e.X.Shape().Size() / n
+	if !threat.Minimal() {
+		if w := threat.Ball().Warning(size, c.Box()); w != "" {
+			res.Warnings = append(res.Warnings, w)
+		}
+	}
+
+	start := time.Now()
+	clean, err := NewTarget(c).Logits(e.X)
+	if err != nil {
+		return nil, err
+	}
+	if res.Clean, err = predictions(clean); err != nil {
+		return nil, err
+	}
+	res.Final = append([]Prediction(nil), res.Clean...)
+	flat := tensors.MustCopyFlatData[float32](e.X)
+	all := Batch{X: e.X, Y: e.Y, Target: targets, Index: make([]int64, n), Seed: s.Seed}
+	var todo []int
+	for i := range n {
+		all.Index[i] = e.index(i)
+		switch {
+		case targets != nil && targets[i] == e.Y[i]: // nothing to attack
+			res.Distance[i] = math.Inf(1)
+		case all.Reached(i, clean[i]):
+			res.Attempted[i], res.Success[i] = true, true
+		default:
+			res.Distance[i] = math.Inf(1)
+			todo = append(todo, i)
+		}
+	}
+
+	t := NewTarget(c)
+	batch := s.BatchSize
+	if batch == 0 {
+		batch = maxBucket
+	}
+	var cancelled error
+	for lo := 0; lo < len(todo) && cancelled == nil; lo += batch {
+		rows := todo[lo:min(lo+batch, len(todo))]
+		b := all.Select(rows)
+		adv, err := a.Perturb(ctx, t, b)
+		if err != nil {
+			if ctx.Err() == nil || adv == nil {
+				return res.finish(flat, t, start), err
+			}
+			cancelled = err
+		}
+		if err := res.judge(c, b, rows, adv, flat); err != nil {
+			return nil, err
+		}
+		Free(b.X)
+		if s.OnProgress != nil {
+			s.OnProgress(Progress{What: res.Attack, Done: n - len(todo) + lo + len(rows), Total: n, Elapsed: time.Since(start)})
+		}
+	}
+	return res.finish(flat, t, start), cancelled
+}
+
+// judge takes an attack's candidates for the rows of b into the result; flat are the examples that are returned.
+func (r *Result) judge(c *Classifier, b Batch, rows []int, adv *tensors.Tensor, flat []float32) error {
+	if adv == nil || !adv.Shape().Equal(b.X.Shape()) {
+		shape := "nothing"
+		if adv != nil {
+			shape = adv.Shape().String()
+		}
+		return fmt.Errorf("the attack returned %s for inputs of shape %v: this is a mistake in the attack", shape, b.X.Shape())
+	}
+	got := tensors.MustCopyFlatData[float32](adv)
+	size := len(got) / len(rows)
+	box := c.Box()
+	for i, row := range rows {
+		candidate, original := got[i*size:(i+1)*size], flat[row*size:(row+1)*size]
+		for j, v := range candidate {
+			if v != v {
+				return fmt.Errorf("the attack returned NaN at position %d of example %d: this is a mistake in the attack, or the model's gradient is not finite", j, row)
+			}
+			candidate[j] = min(max(v, float32(box.Lo)), float32(box.Hi))
+		}
+		if !r.Threat.Minimal() && r.Threat.Ball().pull(candidate, original) {
+			return fmt.Errorf("the attack returned example %d at %v distance %g, outside of its ball %v: this is a mistake in the attack", row, r.Threat.Norm, r.Threat.Norm.Distance(candidate, original), r.Threat.Ball())
+		}
+	}
+	// A new tensor, because Perturb may return b.X itself.
+	z, err := NewTarget(c).Logits(tensors.FromFlatDataAndDimensions(got, b.X.Shape().Dimensions...))
+	if err != nil {
+		return err
+	}
+	final, err := predictions(z)
+	if err != nil {
+		return err
+	}
+	for i, row := range rows {
+		r.Attempted[row] = true
+		if !b.Reached(i, z[i]) {
+			continue
+		}
+		original := flat[row*size : (row+1)*size]
+		r.Distance[row] = r.Threat.Norm.Distance(got[i*size:(i+1)*size], original)
+		r.Success[row], r.Final[row] = true, final[i]
+		copy(original, got[i*size:(i+1)*size])
+	}
+	return nil
+}
+
+func (r *Result) finish(flat []float32, t *Target, start time.Time) *Result {
+	r.Adversarial = tensors.FromFlatDataAndDimensions(flat, r.Examples.X.Shape().Dimensions...)
+	r.Stats.Forward, r.Stats.Backward = t.Passes()
+	r.Stats.Elapsed = time.Since(start)
+	return r
+}
+
+// predictions turns logits into classes and softmax probabilities, computed in float64.
+func predictions(logits [][]float32) ([]Prediction, error) {
+	ps := make([]Prediction, len(logits))
+	for i, z := range logits {
+		k := argmax(z)
+		var sum float64
+		for j, v := range z {
+			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+				return nil, fmt.Errorf("the classifier's logit %d is %g for example %d: check the model's weights", j, v, i)
+			}
+			sum += math.Exp(float64(v) - float64(z[k]))
+		}
+		ps[i] = Prediction{Class: k, Confidence: 1 / sum}
+	}
+	return ps, nil
+}

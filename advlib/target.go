@@ -1,0 +1,196 @@
+package advlib
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+)
+
+const float32Type = dtypes.Float32
+
+// Target is a classifier as an attack sees it: compiled, and counted. Every pass of the model that an attack causes
+// goes through a Target, so that no attack reports its own cost.
+type Target struct {
+	classifier        *Classifier
+	forward, backward atomic.Int64
+}
+
+// NewTarget returns the classifier with its counters at zero.
+func NewTarget(c *Classifier) *Target { return &Target{classifier: c} }
+
+// Classifier returns what is attacked. An attack reads its box, classes and shape, and leaves its graph alone.
+func (t *Target) Classifier() *Classifier { return t.classifier }
+
+// Passes returns how many times an example has gone forward and backward through the model.
+func (t *Target) Passes() (forward, backward int64) { return t.forward.Load(), t.backward.Load() }
+
+// Model is the classifier inside a graph under construction. It counts how often the graph uses it.
+type Model struct {
+	classifier        *Classifier
+	forward, backward int
+}
+
+// Logits returns the logits [n, K] of x [n, d...]: one forward pass for each row.
+func (m *Model) Logits(x *graph.Node) *graph.Node {
+	m.forward++
+	return m.classifier.LogitsGraph(x)
+}
+
+// Gradient returns ∂(Σ y)/∂x for y of shape [n] or a scalar, computed from the logits of x: one backward pass for each
+// row. Because rows do not mix, row i is the gradient of y[i] with respect to x[i].
+func (m *Model) Gradient(y, x *graph.Node) *graph.Node {
+	m.backward++
+	return graph.Gradient(graph.ReduceAllSum(y), x)[0]
+}
+
+// Build is a graph function of an attack: it uses m in place of the classifier, on inputs whose first axis is the
+// batch, and returns its results. It panics on errors, as graph functions do.
+type Build func(m *Model, in []*graph.Node) []*graph.Node
+
+// Step is a compiled graph function of an attack on one classifier. It compiles once for each combination of input
+// shapes.
+type Step struct {
+	target  *Target
+	program *program
+}
+
+// program is what a classifier keeps of a step.
+type program struct {
+	exec              *model.Exec
+	forward, backward atomic.Int64 // passes for each row and call, known once the graph is built
+}
+
+// Compile returns the step built by build. The classifier keeps it under key, so that the next batch, run or radius
+// does not compile again: the key must be comparable and determine everything that build puts into the graph, such
+// as the norm and the loss. What changes often, such as a radius, is better passed as an input.
+func (t *Target) Compile(key any, build Build) *Step {
+	c := t.classifier
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.programs[key]
+	if p == nil {
+		p = &program{}
+		// NewExec fails for a nil store only, which NewClassifier has replaced.
+		p.exec = must(model.NewExec(c.spec.Backend, c.spec.Store, func(_ *model.Scope, in []*graph.Node) []*graph.Node {
+			m := &Model{classifier: c}
+			out := build(m, in)
+			p.forward.Store(int64(m.forward))
+			p.backward.Store(int64(m.backward))
+			return out
+		}))
+		// The key's type names the step in error messages; the number of shapes is bounded by Bucket.
+		p.exec.WithName(fmt.Sprintf("%T", key)).SetMaxCache(-1)
+		c.programs[key] = p
+	}
+	return &Step{target: t, program: p}
+}
+
+// compile builds and compiles without running.
+func (s *Step) compile(in ...shapes.Shape) error {
+	s.target.classifier.mu.Lock()
+	defer s.target.classifier.mu.Unlock()
+	_, err := s.program.exec.Compile(in...)
+	return err
+}
+
+// Run executes the step on tensors or Go scalars, and counts passes for the given number of rows: those that carry
+// examples, without the padding. Results live on the backend's device until they are read.
+//
+// Tensors that a loop no longer needs should be given to [Free]: the garbage collector does not see device memory.
+func (s *Step) Run(rows int, in ...any) ([]*tensors.Tensor, error) {
+	s.target.classifier.mu.Lock()
+	out, err := s.program.exec.Exec(in...)
+	s.target.classifier.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	s.target.forward.Add(int64(rows) * s.program.forward.Load())
+	s.target.backward.Add(int64(rows) * s.program.backward.Load())
+	return out, nil
+}
+
+// Free releases the memory of tensors at once. Nil tensors are passed over.
+func Free(ts ...*tensors.Tensor) {
+	for _, t := range ts {
+		if t != nil {
+			t.MustFinalizeAll()
+		}
+	}
+}
+
+type logitsKey struct{}
+
+// Logits returns the logits of x [n, d...] as n rows of K: one forward pass for each row.
+func (t *Target) Logits(x *tensors.Tensor) ([][]float32, error) {
+	step := t.Compile(logitsKey{}, func(m *Model, in []*graph.Node) []*graph.Node {
+		return []*graph.Node{m.Logits(in[0])}
+	})
+	n := x.Shape().Dimensions[0]
+	rows := make([][]float32, 0, n)
+	for lo := 0; lo < n; lo += maxBucket {
+		chunk := make([]int, min(maxBucket, n-lo))
+		for i := range chunk {
+			chunk[i] = lo + i
+		}
+		in := TakeRows(x, chunk, Bucket(len(chunk)))
+		out, err := step.Run(len(chunk), in)
+		if err != nil {
+			return nil, fmt.Errorf("computing the logits of inputs of shape %v: %w", in.Shape().Dimensions, err)
+		}
+		flat := tensors.MustCopyFlatData[float32](out[0])
+		k := out[0].Shape().Dimensions[1]
+		for i := range chunk {
+			rows = append(rows, flat[i*k:(i+1)*k:(i+1)*k])
+		}
+		Free(in, out[0])
+	}
+	return rows, nil
+}
+
+// maxBucket is the largest padded batch.
+const maxBucket = 512
+
+// Bucket returns the padded batch size for n rows: 8, 32, 128 or 512, so that shrinking batches compile at most
+// four times. Larger batches are cut into pieces of at most 512.
+func Bucket(n int) int {
+	for size := 8; size < maxBucket; size *= 4 {
+		if n <= size {
+			return size
+		}
+	}
+	return maxBucket
+}
+
+// TakeRows returns the given rows of x [n, d...] as a new tensor of size rows; behind them the first of the given rows
+// is repeated. Any element type will do. It panics when there is no row, or more than size.
+func TakeRows(x *tensors.Tensor, rows []int, size int) *tensors.Tensor {
+	if len(rows) == 0 || len(rows) > size {
+		panic(fmt.Sprintf("advlib: TakeRows: %d rows into a batch of %d", len(rows), size))
+	}
+	dims := x.Shape().Dimensions
+	shape := shapes.Make(x.DType(), append([]int{size}, dims[1:]...)...)
+	out := tensors.FromShape(shape)
+	err := x.ConstBytes(func(from []byte) {
+		row := len(from) / dims[0]
+		if err := out.MutableBytes(func(to []byte) {
+			for i := range size {
+				r := rows[0]
+				if i < len(rows) {
+					r = rows[i]
+				}
+				copy(to[i*row:(i+1)*row], from[r*row:(r+1)*row])
+			}
+		}); err != nil {
+			panic(err)
+		}
+	})
+	if err != nil {
+		panic(err)
+	}
+	return out
+}
