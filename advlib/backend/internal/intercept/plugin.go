@@ -77,9 +77,10 @@ var needed = map[string]C.int{
 	"PJRT_Executable_DeserializeAndLoad":  C.ADVLAB_DESERIALIZE_AND_LOAD,
 }
 
-// Keep makes programs compiled through Table be kept in store and loaded from it. path is the plugin's file. On an
-// error, which says why programs cannot be kept, the plugin works all the same. It must precede Table.
-func (p *Plugin) Keep(store *executables.Store, path string) error {
+// Keep makes programs compiled through Table be kept in store and loaded from it. path is the plugin's file; libraries
+// identify what else the plugin compiles with. On an error, which says why programs cannot be kept, the plugin works
+// all the same. It must precede Table.
+func (p *Plugin) Keep(store *executables.Store, path string, libraries []byte) error {
 	for name, index := range needed {
 		if C.advlab_has(p.table, index) == 0 {
 			return fmt.Errorf("intercept: the plugin (PJRT API %s) lacks %s", p.Version(), name)
@@ -99,7 +100,7 @@ func (p *Plugin) Keep(store *executables.Store, path string) error {
 		return fmt.Errorf("intercept: %d plugins are open already", len(slots))
 	}
 	p.store, p.hash = store, hash
-	p.machine = append([][]byte{[]byte(hash), []byte(p.Version())}, machine...)
+	p.machine = append([][]byte{[]byte(hash), []byte(p.Version()), libraries}, machine...)
 	p.slot = len(slots)
 	slots = append(slots, p)
 	return nil

@@ -3,7 +3,6 @@ package intercept
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -58,22 +57,4 @@ func xlaFlags(value string) (string, error) {
 		return "", fmt.Errorf("intercept: XLA_FLAGS=%q ask for dumps, which need a compilation each time", value)
 	}
 	return flags, nil
-}
-
-// Libraries returns the identity, by name, size and time, of the libraries below an nvidia directory: a CUDA program
-// holds choices made for the cuDNN and cuBLAS that compiled it, which the plugin's hash does not cover.
-func libraries(nvidia string) []byte {
-	var s strings.Builder
-	for _, pattern := range []string{"*/lib/*.so*", "*/lib64/*.so*"} {
-		matches, err := filepath.Glob(filepath.Join(nvidia, pattern))
-		if err != nil {
-			continue
-		}
-		for _, match := range matches {
-			if info, err := os.Stat(match); err == nil {
-				fmt.Fprintf(&s, "%s %d %d\n", match, info.Size(), info.ModTime().UnixNano())
-			}
-		}
-	}
-	return []byte(s.String())
 }

@@ -1,0 +1,111 @@
+//go:build linux && cgo
+
+package backend
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/gomlx/go-xla/compute/xla"
+	"github.com/gomlx/go-xla/pjrt"
+
+	"advlab/advlib/backend/internal/executables"
+	"advlab/advlib/backend/internal/intercept"
+	"advlab/advlib/backend/plugin"
+	"advlab/advlib/cachedir"
+)
+
+// limitVariable names the environment variable with the bytes that compiled programs may take on disk.
+const (
+	limitVariable = "ADVLAB_EXECUTABLE_CACHE_BYTES"
+	defaultLimit  = 1 << 30
+)
+
+// openXLA opens XLA for a platform. It is called once per platform, unless it fails.
+func openXLA(platform plugin.Platform) (opened, error) {
+	name := "xla:" + string(platform)
+	unavailable := func(why error, remedy string) (opened, error) {
+		return opened{}, &UnavailableError{Name: name, Why: why, Remedy: remedy}
+	}
+	limit, err := cacheLimit(os.Getenv(limitVariable))
+	if err != nil {
+		return opened{}, err
+	}
+	if !platform.HasDevice() {
+		return unavailable(errors.New("there is no device file of the NVIDIA driver (/dev/nvidia0, or /dev/dxg under WSL)"), fmt.Sprintf("check the driver with nvidia-smi (in a container: start it with --gpus all), or use %s", XLACPU))
+	}
+	found, err := plugin.Find(platform)
+	if err != nil {
+		return unavailable(err, "")
+	}
+	libraries := []byte(nil)
+	if platform == plugin.CUDA {
+		if libraries, err = prepareCUDA(found.Path); err != nil {
+			return opened{}, err
+		}
+	}
+	loaded, err := intercept.Load(found.Path)
+	if err != nil {
+		return unavailable(err, "check the file with ldd, or get it anew with `go run ./kernel setup`")
+	}
+	info := Info{Name: name, Plugin: found.Path, PluginOrigin: found.Origin, Platform: "PJRT API " + loaded.Version()}
+	info.CacheDir, info.CacheOff = keepPrograms(loaded, found.Path, libraries, limit)
+	if info.CacheDir != "" {
+		info.PluginSHA256 = loaded.Hash()[:12]
+	}
+	table, err := loaded.Table()
+	if err != nil {
+		return opened{}, err
+	}
+
+	// go-xla takes a name that begins with a slash for a file's and looks it up among the plugins that are loaded
+	// before anything else, so this one is found though it lies in no directory that go-xla searches, and without
+	// opening every plugin that lies there. Under the plain name it serves whoever asks GoMLX itself for "xla:cpu".
+	absolute := "/" + string(platform)
+	for _, registered := range []string{string(platform), absolute} {
+		if err := pjrt.RegisterPreloadedPlugin(registered, table); err != nil {
+			return unavailable(err, "get the plugin anew with `go run ./kernel setup`")
+		}
+	}
+	// A program that imports gomlx/backends/default would make go-xla download plugins now; set-up has done so, or
+	// the user chose not to.
+	xla.EnableAutoInstall(false)
+	b, err := xla.New(absolute)
+	if err != nil {
+		return unavailable(err, "")
+	}
+	info.Devices = int(b.NumDevices())
+	info.Device = b.DeviceDescription(0)
+	return opened{b, info}, nil
+}
+
+// keepPrograms makes the plugin keep compiled programs on disk and returns their directory, or why they are not kept.
+func keepPrograms(p *intercept.Plugin, path string, libraries []byte, limit int64) (dir, off string) {
+	if limit == 0 {
+		return "", limitVariable + " is 0"
+	}
+	dir, err := cachedir.Dir("executables")
+	if err != nil {
+		return "", err.Error()
+	}
+	if err := p.Keep(executables.NewStore(dir, limit), path, libraries); err != nil {
+		return "", err.Error()
+	}
+	return dir, ""
+}
+
+// cacheLimit reads the value of ADVLAB_EXECUTABLE_CACHE_BYTES.
+func cacheLimit(value string) (int64, error) {
+	if value == "" {
+		return defaultLimit, nil
+	}
+	limit, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || limit < 0 {
+		return 0, fmt.Errorf("backend: %s=%q is not a number of bytes: set it to a whole number, such as %d, or 0 to keep no compiled programs", limitVariable, value, defaultLimit)
+	}
+	return limit, nil
+}
+
+func cacheStats() Stats { return Stats(intercept.Counted()) }
