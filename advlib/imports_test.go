@@ -1,0 +1,75 @@
+package advlib_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allowed lists, for each package of the module, which others of the module it may import. Arrows go one way: the
+// vocabulary knows nothing of the attacks, the kernel knows nothing of advlib but where things lie.
+var allowed = map[string][]string{
+	"advlib":                   {"advlib/backend"},
+	"advlib/cachedir":          {},
+	"advlib/backend":           {"advlib/backend/...", "advlib/cachedir"},
+	"advlib/attack":            {"advlib"},
+	"advlib/attack/attacktest": {"advlib", "advlib/backend", "advlib/dataset", "advlib/internal/..."},
+	"advlib/certify":           {"advlib"},
+	"advlib/dataset":           {"advlib", "advlib/cachedir", "advlib/internal/..."},
+	"advlib/lab":               {"advlib", "advlib/backend", "advlib/cachedir", "advlib/internal/..."},
+	"advlib/zoo":               {"advlib", "advlib/backend", "advlib/lab", "advlib/internal/..."},
+	"advlib/show":              {"advlib"},
+	"kernel":                   {"kernel/...", "advlib/cachedir", "advlib/backend/plugin"},
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "advlab/...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	seen := 0
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		seen++
+		from := strings.TrimPrefix(p.ImportPath, "advlab/")
+		// A rule covers the packages below it unless they have their own.
+		rule, ok := from, false
+		for rule != "" && !ok {
+			if _, ok = allowed[rule]; !ok {
+				rule = rule[:max(0, strings.LastIndex(rule, "/"))]
+			}
+		}
+		if !ok {
+			t.Errorf("%s has no rule: say in this test what it may import", from)
+			continue
+		}
+		for _, to := range p.Imports {
+			if from != "advlib/show" && strings.HasPrefix(to, "github.com/janpfeifer/gonb") {
+				t.Errorf("%s imports %s: only advlib/show may know of the notebook's display", from, to)
+			}
+			to, ours := strings.CutPrefix(to, "advlab/")
+			if ours && !slices.ContainsFunc(allowed[rule], func(pattern string) bool {
+				tree, isTree := strings.CutSuffix(pattern, "/...")
+				return to == pattern || isTree && (to == tree || strings.HasPrefix(to, tree+"/"))
+			}) {
+				t.Errorf("%s imports %s, which its rule %q does not allow", from, to, rule)
+			}
+		}
+	}
+	if seen < 5 {
+		t.Errorf("go list named %d packages only", seen)
+	}
+}
