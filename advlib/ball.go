@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math"
 
-	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // Box is the domain of a classifier's inputs: every coordinate lies in [Lo, Hi]. Preprocessing belongs inside the

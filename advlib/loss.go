@@ -1,7 +1,7 @@
 package advlib
 
 import (
-	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // Aim is what a [Loss] pushes towards, inside a graph.

@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // Norm measures a perturbation δ. The package's values are [L0], [L1], [L2] and [Linf]; all but L0 are [ConvexNorm]s.

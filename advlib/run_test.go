@@ -49,7 +49,7 @@ func (p proposal) Perturb(_ context.Context, _ *advlib.Target, b advlib.Batch) (
 	return p.adv(b)
 }
 
-func rowsOf(b advlib.Batch, change func(row int, x []float32)) func(advlib.Batch) (*tensors.Tensor, error) {
+func rowsOf(change func(row int, x []float32)) func(advlib.Batch) (*tensors.Tensor, error) {
 	return func(b advlib.Batch) (*tensors.Tensor, error) {
 		x := tensors.MustCopyFlatData[float32](b.X)
 		size := len(x) / b.Len()
@@ -193,7 +193,7 @@ func TestWrongUnitOfTheBudgetIsWarnedOf(t *testing.T) {
 func TestRunMeasuresForItself(t *testing.T) {
 	c, e := linear(t), corners(t)
 	// Example 0 = (1, 0, 0) becomes (0.4, 0.6+1e-7·, 0): class 1, and by rounding a little outside of the ball 0.6.
-	a := proposal{advlib.Threat{Norm: advlib.Linf, Radius: 0.6}, rowsOf(advlib.Batch{}, func(row int, x []float32) {
+	a := proposal{advlib.Threat{Norm: advlib.Linf, Radius: 0.6}, rowsOf(func(row int, x []float32) {
 		switch row {
 		case 0:
 			x[0], x[1] = 0.4, 0.60000004
@@ -233,8 +233,8 @@ func TestRunRefusesWhatBreaksTheRules(t *testing.T) {
 		adv  func(advlib.Batch) (*tensors.Tensor, error)
 		want string
 	}{
-		"outside the ball": {rowsOf(advlib.Batch{}, func(_ int, x []float32) { x[0] = 0.5 }), "outside of its ball L2 ≤ 0.1"},
-		"NaN":              {rowsOf(advlib.Batch{}, func(_ int, x []float32) { x[0] = float32(math.NaN()) }), "NaN at position 0"},
+		"outside the ball": {rowsOf(func(_ int, x []float32) { x[0] = 0.5 }), "outside of its ball L2 ≤ 0.1"},
+		"NaN":              {rowsOf(func(_ int, x []float32) { x[0] = float32(math.NaN()) }), "NaN at position 0"},
 		"wrong shape": {func(advlib.Batch) (*tensors.Tensor, error) {
 			return tensors.FromFlatDataAndDimensions([]float32{1}, 1, 1), nil
 		}, "returned (Float32)[1, 1]"},
@@ -270,7 +270,7 @@ func TestCancelledRunKeepsWhatWasFound(t *testing.T) {
 			cancel()
 			return b.X, ctx.Err()
 		}
-		return rowsOf(b, func(_ int, x []float32) { x[0], x[1], x[2] = 0, 0, 1 })(b)
+		return rowsOf(func(_ int, x []float32) { x[0], x[1], x[2] = 0, 0, 1 })(b)
 	}}
 	res, err := advlib.Settings{BatchSize: 1}.Run(ctx, c, a, e)
 	if !errors.Is(err, context.Canceled) || res == nil {
@@ -297,7 +297,7 @@ func (falseProof) Certify(_ context.Context, _ *advlib.Classifier, e *advlib.Exa
 }
 
 func TestABrokenCertificateIsNoticed(t *testing.T) {
-	a := proposal{advlib.Threat{Norm: advlib.Linf, Radius: 1}, rowsOf(advlib.Batch{}, func(_ int, x []float32) { x[0], x[1], x[2] = 0, 0, 1 })}
+	a := proposal{advlib.Threat{Norm: advlib.Linf, Radius: 1}, rowsOf(func(_ int, x []float32) { x[0], x[1], x[2] = 0, 0, 1 })}
 	report, err := advlib.Evaluate(context.Background(), linear(t), corners(t), []advlib.Attack{a}, falseProof{})
 	if !errors.Is(err, advlib.ErrContradiction) || report == nil {
 		t.Errorf("report %v, error %v, want ErrContradiction with the report", report, err)
