@@ -1,0 +1,36 @@
+package setup
+
+import (
+	"context"
+	"os"
+	"strings"
+
+	"advlab/advlib/cachedir"
+	"advlab/kernel/internal/kernelspec"
+	"advlab/kernel/internal/stamp"
+)
+
+// kernelspecStep writes the kernelspecs into the workspace, where our own commands find them through JUPYTER_PATH. The
+// user's Jupyter learns of them by `advlab install` only.
+func (m *machine) kernelspecStep() step {
+	return step{
+		name:  "kernelspecs",
+		doing: "describing the kernels to Jupyter",
+		stamp: "kernelspecs-" + m.place.Key(),
+		inputs: func() (string, error) {
+			parts := []string{os.Getenv(cachedir.Variable)}
+			for _, name := range kernelspec.Names {
+				spec, err := kernelspec.For(m.place, name)
+				if err != nil {
+					return "", err
+				}
+				parts = append(parts, strings.Join(spec.Argv, "\x00"), spec.DisplayName, spec.InterruptMode, spec.ProtocolVersion)
+			}
+			return stamp.Hash(parts...), nil
+		},
+		make: func(context.Context, *work) (made, error) {
+			files, err := kernelspec.Write(m.place, m.place.Kernels())
+			return made{files, strings.Join(kernelspec.Names, ", ")}, err
+		},
+	}
+}

@@ -1,0 +1,78 @@
+package setup
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+
+	"advlab/kernel/internal/place"
+)
+
+// programStep copies the running program into the workspace: kernelspecs must not depend on `go run`, whose program is
+// in the build cache and may go at any time.
+func (m *machine) programStep() step {
+	target := m.place.Program()
+	return step{
+		name:  "program",
+		doing: "copying this program for the kernelspecs",
+		stamp: "program-" + m.place.Key(),
+		// The content decides, so that the copy, when it runs itself, finds nothing to do.
+		inputs: func() (string, error) {
+			self, err := os.Executable()
+			if err != nil {
+				return "", fmt.Errorf("finding this program: %w", err)
+			}
+			return hashContent(self)
+		},
+		make: func(context.Context, *work) (made, error) {
+			self, err := os.Executable()
+			if err != nil {
+				return made{}, err
+			}
+			if self == target {
+				return made{[]string{target}, ""}, nil
+			}
+			return made{[]string{target}, place.Short(target)}, copyFile(self, target, 0o700)
+		},
+	}
+}
+
+func hashContent(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// copyFile copies a file, atomically.
+func copyFile(from, to string, mode os.FileMode) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return err
+	}
+	out, err := renameio.NewPendingFile(to, renameio.WithPermissions(mode))
+	if err != nil {
+		return err
+	}
+	defer out.Cleanup()
+	if _, err := io.Copy(out, in); err != nil {
+		return fmt.Errorf("copying %s to %s: %w", from, to, err)
+	}
+	return out.CloseAtomicallyReplace()
+}
