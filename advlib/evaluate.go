@@ -2,9 +2,11 @@ package advlib
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	. "github.com/gomlx/gomlx/core/graph"
@@ -195,12 +197,12 @@ func (r *Report) contradiction() error {
 // Distance is a perturbation's norm that survives JSON: +Inf, where an attack failed, is written as null.
 type Distance float64
 
-// MarshalJSON writes +Inf as null.
+// MarshalJSON writes +Inf as null, and all other values exactly: a distance rounded up would leave its ball.
 func (d Distance) MarshalJSON() ([]byte, error) {
 	if math.IsInf(float64(d), 0) || math.IsNaN(float64(d)) {
 		return []byte("null"), nil
 	}
-	return fmt.Appendf(nil, "%.9g", float64(d)), nil
+	return strconv.AppendFloat(nil, float64(d), 'g', -1, 64), nil
 }
 
 // UnmarshalJSON reads null as +Inf.
@@ -209,6 +211,5 @@ func (d *Distance) UnmarshalJSON(text []byte) error {
 		*d = Distance(math.Inf(1))
 		return nil
 	}
-	_, err := fmt.Sscan(string(text), (*float64)(d))
-	return err
+	return json.Unmarshal(text, (*float64)(d))
 }
