@@ -9,7 +9,10 @@ import (
 
 // Box is the domain of a classifier's inputs: every coordinate lies in [Lo, Hi]. Preprocessing belongs inside the
 // classifier, so the box is what a sensor or a file delivers: pixels in [0, 1], or in [0, 255].
-type Box struct{ Lo, Hi float64 }
+type Box struct {
+	Lo float64 `json:"lo"`
+	Hi float64 `json:"hi"`
+}
 
 // UnitBox is [0, 1].
 var UnitBox = Box{Lo: 0, Hi: 1}

@@ -9,45 +9,51 @@ import (
 )
 
 // Report holds the numbers of an evaluation, and no tensors: it can be kept, sent, and merged with the report of
-// other examples of the same evaluation. Slices have one entry for each example.
+// other examples of the same evaluation. Slices have one entry for each example. Its JSON is documented at
+// [Report.MarshalJSON].
 type Report struct {
 	// Classifier, Data, Backend and Box say what was measured, on what.
-	Classifier, Data, Backend string
-	Box                       Box
+	Classifier string `json:"classifier"`
+	Data       string `json:"data"`
+	Backend    string `json:"backend"`
+	Box        Box    `json:"box"`
 	// Seed is the seed of the run.
-	Seed uint64
+	Seed uint64 `json:"seed"`
 	// Index, Label and Predicted are the examples' numbers, labels and clean predictions.
-	Index            []int64
-	Label, Predicted []int32
+	Index     []int64 `json:"index"`
+	Label     []int32 `json:"label"`
+	Predicted []int32 `json:"predicted"`
 	// Attacks and Certificates are what was run.
-	Attacks      []AttackRow
-	Certificates []Certificate
+	Attacks      []AttackRow   `json:"attacks"`
+	Certificates []Certificate `json:"certificates"`
 	// Sanity is the check of the gradients.
-	Sanity Sanity
+	Sanity Sanity `json:"sanity"`
 	// Warnings are sentences on what looks wrong with the set-up.
-	Warnings []string
+	Warnings []string `json:"warnings"`
 	// Seconds is the wall time of the whole.
-	Seconds float64
+	Seconds float64 `json:"seconds"`
 	// Key is where the adversarial examples are kept; empty if they are not.
-	Key string
+	Key string `json:"key"`
 }
 
 // AttackRow is one attack's outcome.
 type AttackRow struct {
 	// Name is the attack with its hyper-parameters.
-	Name string
+	Name string `json:"name"`
 	// Norm and Radius are its ball; the Radius of an attack of minimal norm is infinite, null in JSON.
-	Norm   string
-	Radius Distance
+	Norm   string   `json:"norm"`
+	Radius Distance `json:"radius"`
 	// Goal names what it wanted; Targeted attacks do not count for robust accuracy.
-	Goal     string
-	Targeted bool
+	Goal     string `json:"goal"`
+	Targeted bool   `json:"targeted"`
 	// Attempted, Success and Distance are as in [Result].
-	Attempted, Success []bool
-	Distance           []Distance
+	Attempted []bool     `json:"attempted"`
+	Success   []bool     `json:"success"`
+	Distance  []Distance `json:"distance"`
 	// Forward and Backward count passes of single examples; Seconds is the wall time with compilation.
-	Forward, Backward int64
-	Seconds           float64
+	Forward  int64   `json:"forward"`
+	Backward int64   `json:"backward"`
+	Seconds  float64 `json:"seconds"`
 }
 
 // Minimal tells attacks of minimal norm from those with a budget.
@@ -90,20 +96,21 @@ func (a AttackRow) MedianDistance() float64 {
 // Certificate is one method's verdicts for one ball.
 type Certificate struct {
 	// Method, Norm and Radius say what was proven, and how.
-	Method, Norm string
-	Radius       float64
+	Method string  `json:"method"`
+	Norm   string  `json:"norm"`
+	Radius float64 `json:"radius"`
 	// Certified is true where the label is proven; false means unknown.
-	Certified []bool
+	Certified []bool `json:"certified"`
 	// Seconds is the wall time with compilation.
-	Seconds float64
+	Seconds float64 `json:"seconds"`
 }
 
 // Sanity is a cheap look at the gradients, on the first 128 correctly classified examples.
 type Sanity struct {
 	// ZeroGradient counts examples on which the gradient of the cross-entropy is exactly zero.
-	ZeroGradient Rate
+	ZeroGradient Rate `json:"zero_gradient"`
 	// Unbounded counts examples that 20 steps of sign ascent on the margin break when the whole box is allowed.
-	Unbounded Rate
+	Unbounded Rate `json:"unbounded"`
 }
 
 // Verdict is a sentence on whether the gradients can be trusted.
@@ -111,14 +118,20 @@ func (s Sanity) Verdict() string {
 	switch {
 	case s.ZeroGradient.Of == 0:
 		return "no example is classified correctly: nothing to attack"
-	case s.ZeroGradient.Count == 0 && s.Unbounded.Count == s.Unbounded.Of:
+	case !s.masked():
 		return "no zero gradients, and an unbounded ball breaks every example"
 	}
 	return "GRADIENT MASKING SUSPECTED: the robust accuracies are upper bounds only; try the margin loss and an attack that needs no gradients"
 }
 
+// masked tells whether anything in the check gives reason to distrust the gradients.
+func (s Sanity) masked() bool { return s.ZeroGradient.Count > 0 || s.Unbounded.Count < s.Unbounded.Of }
+
 // Rate is a count out of a number of examples.
-type Rate struct{ Count, Of int }
+type Rate struct {
+	Count int `json:"count"`
+	Of    int `json:"of"`
+}
 
 // Value returns Count/Of, NaN for none.
 func (r Rate) Value() float64 { return float64(r.Count) / float64(r.Of) }
@@ -323,6 +336,9 @@ type Line struct {
 	Cost string
 }
 
+// worstCase is what the line of [Report.Robust] is called.
+const worstCase = "worst case over attacks"
+
 // Lines returns the table.
 func (r *Report) Lines() []Line {
 	clean := r.Clean()
@@ -341,7 +357,7 @@ func (r *Report) Lines() []Line {
 			lines = append(lines, line)
 		}
 		worst := r.Robust(ball)
-		lines = append(lines, Line{What: "worst case over attacks", Value: worst.String(), Interval: worst.Interval()})
+		lines = append(lines, Line{What: worstCase, Value: worst.String(), Interval: worst.Interval()})
 		if certified, asked := r.Certified(ball); asked {
 			lines = append(lines, Line{What: "certified (" + r.methods(ball) + ")", Value: certified.String(), Interval: certified.Interval()})
 		}
@@ -360,9 +376,20 @@ func (r *Report) Lines() []Line {
 		if a.Targeted {
 			name += ", " + a.Goal
 		}
-		lines = append(lines, Line{What: name, Value: rate.String(), Interval: rate.Interval(), Median: fmt.Sprintf("%.4g", a.MedianDistance()), Cost: r.cost(a)})
+		lines = append(lines, Line{What: name, Value: rate.String(), Interval: rate.Interval(), Median: median(a.MedianDistance()), Cost: r.cost(a)})
 	}
 	return lines
+}
+
+// median writes a median distance: ∞ where the attack failed on half of the examples, nothing where there were none.
+func median(d float64) string {
+	switch {
+	case math.IsNaN(d):
+		return ""
+	case math.IsInf(d, 1):
+		return "∞"
+	}
+	return fmt.Sprintf("%.4g", d)
 }
 
 func (r *Report) methods(ball Ball) string {

@@ -1,0 +1,110 @@
+package advlib
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// reportSchema names the form that MarshalJSON writes. It changes when a field changes its name or meaning.
+const reportSchema = "advlab.report/1"
+
+// plainReport is a Report without its methods.
+type plainReport Report
+
+type reportJSON struct {
+	Schema string `json:"schema"`
+	plainReport
+}
+
+// MarshalJSON writes the report in the form "advlab.report/1", an object of
+//
+//	schema        "advlab.report/1"
+//	classifier, data, backend, key   strings; key is empty when nothing was kept
+//	box           {lo, hi}
+//	seed          integer, up to 2⁶⁴−1
+//	index, label, predicted          arrays of integers, one entry for each of n examples
+//	attacks       array of {name, norm, radius, goal, targeted, attempted, success, distance, forward, backward,
+//	              seconds}; radius is null for an attack of minimal norm; attempted, success and distance are arrays
+//	              of n; a distance is null where the attack failed
+//	certificates  array of {method, norm, radius, certified, seconds}; certified is an array of n
+//	sanity        {zero_gradient: {count, of}, unbounded: {count, of}}
+//	warnings      array of strings
+//	seconds       number
+//
+// Arrays are never null, and numbers are written with all their digits.
+func (r Report) MarshalJSON() ([]byte, error) {
+	p := plainReport(r)
+	p.Index, p.Label, p.Predicted = orEmpty(p.Index), orEmpty(p.Label), orEmpty(p.Predicted)
+	p.Attacks, p.Certificates, p.Warnings = slices.Clone(orEmpty(p.Attacks)), slices.Clone(orEmpty(p.Certificates)), orEmpty(p.Warnings)
+	for i := range p.Attacks {
+		a := &p.Attacks[i]
+		a.Attempted, a.Success, a.Distance = orEmpty(a.Attempted), orEmpty(a.Success), orEmpty(a.Distance)
+	}
+	for i := range p.Certificates {
+		p.Certificates[i].Certified = orEmpty(p.Certificates[i].Certified)
+	}
+	return json.Marshal(reportJSON{reportSchema, p})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes. It refuses another schema, arrays whose lengths disagree, and norms
+// that do not exist, and leaves r alone when it does.
+func (r *Report) UnmarshalJSON(text []byte) error {
+	var j reportJSON
+	if err := json.Unmarshal(text, &j); err != nil {
+		return fmt.Errorf("advlib: report: %w", err)
+	}
+	if j.Schema != reportSchema {
+		return fmt.Errorf("advlib: report: the schema is %q, this version reads %q", j.Schema, reportSchema)
+	}
+	read := Report(j.plainReport)
+	if err := read.check(); err != nil {
+		return fmt.Errorf("advlib: report: %w", err)
+	}
+	*r = read
+	return nil
+}
+
+// check refuses reports whose parts do not fit together.
+func (r *Report) check() error {
+	n := len(r.Label)
+	length := func(what string, got int) error {
+		if got != n {
+			return fmt.Errorf("%s has %d entries for %d labels", what, got, n)
+		}
+		return nil
+	}
+	if err := length("index", len(r.Index)); err != nil {
+		return err
+	}
+	if err := length("predicted", len(r.Predicted)); err != nil {
+		return err
+	}
+	for _, a := range r.Attacks {
+		if normNamed(a.Norm) == nil {
+			return fmt.Errorf("the attack %s has the norm %q: known are L0, L1, L2 and Linf", a.Name, a.Norm)
+		}
+		for what, got := range map[string]int{"attempted": len(a.Attempted), "success": len(a.Success), "distance": len(a.Distance)} {
+			if err := length(what+" of the attack "+a.Name, got); err != nil {
+				return err
+			}
+		}
+	}
+	for _, c := range r.Certificates {
+		if normNamed(c.Norm) == nil {
+			return fmt.Errorf("the certificate %s has the norm %q: known are L0, L1, L2 and Linf", c.Method, c.Norm)
+		}
+		if err := length("certified of "+c.Method, len(c.Certified)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// orEmpty returns s, or an empty slice for nil, which JSON writes as [] and not as null.
+func orEmpty[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}

@@ -1,0 +1,350 @@
+package advlib_test
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"flag"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"advlab/advlib"
+)
+
+// madeReport is a report by hand: 8 examples of which the last two are misclassified, two Linf balls and an L2 ball,
+// attacks of all kinds, two certificates, warnings, and gradients that look masked.
+func madeReport() *advlib.Report {
+	inf := advlib.Distance(math.Inf(1))
+	all := []bool{true, true, true, true, true, true, true, true}
+	return &advlib.Report{
+		Classifier: "mlp <100-100>", Data: "digits/test & friends", Backend: "xla:cpu", Box: advlib.UnitBox, Seed: 42,
+		Index:     []int64{3, 5, 8, 13, 21, 34, 55, 89},
+		Label:     []int32{0, 1, 2, 3, 4, 5, 6, 7},
+		Predicted: []int32{0, 1, 2, 3, 4, 5, 0, 0},
+		Attacks: []advlib.AttackRow{
+			{
+				Name: "FGSM Linf ≤ 0.0156863", Norm: "Linf", Radius: 4. / 255, Goal: "untargeted", Attempted: all,
+				Success:  []bool{true, false, false, false, false, false, true, true},
+				Distance: []advlib.Distance{4. / 255, inf, inf, inf, inf, inf, 0, 0},
+				Forward:  6, Backward: 6, Seconds: 0.25,
+			},
+			{
+				Name: "PGD-40 Linf ≤ 0.0313725", Norm: "Linf", Radius: 8. / 255, Goal: "untargeted", Attempted: all,
+				Success:  []bool{true, true, true, false, false, false, true, true},
+				Distance: []advlib.Distance{3. / 255, 7.5 / 255, 8. / 255, inf, inf, inf, 0, 0},
+				Forward:  246, Backward: 240, Seconds: 1.5,
+			},
+			{
+				Name: "FGM L2 ≤ 0.5", Norm: "L2", Radius: 0.5, Goal: "untargeted", Attempted: all,
+				Success:  []bool{false, false, true, false, false, false, true, true},
+				Distance: []advlib.Distance{inf, inf, 0.5, inf, inf, inf, 0, 0},
+				Forward:  6, Backward: 6, Seconds: 0.125,
+			},
+			{
+				Name: "Carlini & Wagner L2", Norm: "L2", Radius: inf, Goal: "untargeted", Attempted: all,
+				Success:  []bool{true, true, true, true, true, false, true, true},
+				Distance: []advlib.Distance{0.125, 0.25, 0.375, 0.75, 1.5, inf, 0, 0},
+				Forward:  54000, Backward: 54000, Seconds: 60,
+			},
+			{
+				Name: "PGD-40 Linf ≤ 0.0313725", Norm: "Linf", Radius: 8. / 255, Goal: "targeted(3)", Targeted: true,
+				Attempted: []bool{true, true, true, false, true, true, true, true},
+				Success:   []bool{true, false, false, false, false, false, false, true},
+				Distance:  []advlib.Distance{8. / 255, inf, inf, inf, inf, inf, inf, 4. / 255},
+				Forward:   280, Backward: 280, Seconds: 1.5,
+			},
+		},
+		Certificates: []advlib.Certificate{
+			{Method: "IBP", Norm: "Linf", Radius: 4. / 255, Certified: []bool{false, false, true, false, false, false, true, false}, Seconds: 0.5},
+			{Method: "CROWN-IBP", Norm: "Linf", Radius: 4. / 255, Certified: []bool{false, false, true, true, false, false, false, false}, Seconds: 1},
+		},
+		Sanity:   advlib.Sanity{ZeroGradient: advlib.Rate{Count: 2, Of: 6}, Unbounded: advlib.Rate{Count: 5, Of: 6}},
+		Warnings: []string{"the ball Linf ≤ 8 holds the whole box [0, 1] (diameter 1): any input may become any other: if ε was meant in steps of 0..255, write 8./255"},
+		Seconds:  64.75,
+		Key:      "0123abcd",
+	}
+}
+
+var update = flag.Bool("update", false, "write the golden files of testdata anew")
+
+// golden compares text with a file of testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-golden +got; go test -update writes it anew):\n%s", name, diff)
+	}
+}
+
+func TestReportString(t *testing.T) { golden(t, "report.txt", madeReport().String()) }
+
+func TestReportHTML(t *testing.T) {
+	html := madeReport().HTML()
+	golden(t, "report.html", html)
+	for _, bad := range []string{"<100-100>", "test & friends", "<script", "http", "<style"} {
+		if strings.Contains(html, bad) {
+			t.Errorf("the HTML contains %q", bad)
+		}
+	}
+	// It is one well-formed element, so that it can be put anywhere.
+	d := xml.NewDecoder(strings.NewReader(html))
+	for {
+		if _, err := d.Token(); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The table is aligned when every cell ends in the same column, counted in characters.
+func TestReportStringIsAligned(t *testing.T) {
+	lines := strings.Split(madeReport().String(), "\n")
+	share := strings.Index(lines[1], "share") + len("share")
+	for i, l := range lines[2:] {
+		runes := []rune(l)
+		if strings.HasPrefix(l, "sanity") {
+			break
+		}
+		if !strings.HasPrefix(l, "  ") {
+			continue // headings span the table
+		}
+		if len(runes) < share || runes[share-1] != '%' {
+			t.Errorf("line %d: the share does not end in column %d: %q", i+2, share, l)
+		}
+	}
+}
+
+func TestReportJSON(t *testing.T) {
+	r := madeReport()
+	text, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "report.json", string(text)+"\n")
+	var back advlib.Report
+	if err := json.Unmarshal(text, &back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(r, &back); diff != "" {
+		t.Errorf("JSON round trip (-before +after):\n%s", diff)
+	}
+	if before, after := r.Robust(advlib.BallOf(advlib.Linf, 8./255)), back.Robust(advlib.BallOf(advlib.Linf, 8./255)); before != after {
+		t.Errorf("robust accuracy %v became %v", before, after)
+	}
+	empty, err := json.Marshal(advlib.Report{})
+	if err != nil || strings.Contains(string(empty), "null") {
+		t.Errorf("the empty report is %s, %v", empty, err)
+	}
+}
+
+func TestReportJSONRefuses(t *testing.T) {
+	good, err := json.Marshal(madeReport())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ name, old, new, want string }{
+		{"another schema", `advlab.report/1`, `advlab.report/9`, `"advlab.report/9"`},
+		{"too few predictions", `"predicted":[0,1,2,3,4,5,0,0]`, `"predicted":[0]`, "predicted has 1 entries for 8 labels"},
+		{"too few verdicts", `"certified":[false,false,true,false,false,false,true,false]`, `"certified":[]`, "certified of IBP has 0 entries for 8 labels"},
+		{"unknown norm", `"norm":"Linf"`, `"norm":"L7"`, `"L7"`},
+		{"wrong type", `"seed":42`, `"seed":"x"`, "seed"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			text := strings.Replace(string(good), test.old, test.new, 1)
+			if text == string(good) {
+				t.Fatal("the test changes nothing")
+			}
+			r := advlib.Report{Classifier: "before"}
+			err := json.Unmarshal([]byte(text), &r)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("the error is %v, want one with %q", err, test.want)
+			}
+			if r.Classifier != "before" {
+				t.Error("the report was overwritten")
+			}
+		})
+	}
+}
+
+// Distances survive JSON exactly: rounding could move one out of its ball.
+func TestDistanceJSON(t *testing.T) {
+	for _, d := range []float64{0, 8. / 255, 2. / 3, math.Nextafter(0.1, 0), 1e-300, math.MaxFloat64, math.Inf(1)} {
+		text, err := json.Marshal(advlib.Distance(d))
+		if err != nil {
+			t.Fatal(err)
+		}
+		back := advlib.Distance(math.NaN())
+		if err := json.Unmarshal(text, &back); err != nil || float64(back) != d {
+			t.Errorf("%v became %s and then %v, %v", d, text, back, err)
+		}
+	}
+}
+
+// Expected values: statsmodels 0.15.0, proportion_confint(k, n, 0.05, method="wilson").
+func TestWilson(t *testing.T) {
+	for _, test := range []struct {
+		k, n   int
+		lo, hi float64
+	}{
+		{0, 1, 0, 0.793450685622763},
+		{1, 1, 0.206549314377237, 1},
+		{0, 10, 0, 0.277532799862889},
+		{10, 10, 0.722467200137111, 1},
+		{1, 10, 0.0178762130950729, 0.404150026795239},
+		{5, 10, 0.236593090512564, 0.763406909487436},
+		{2, 3, 0.207659600802048, 0.938508055279604},
+		{45, 100, 0.35614537979512, 0.547553970025579},
+		{225, 500, 0.406939651781332, 0.493822782264824},
+		{499, 500, 0.988759293294853, 0.999646863605441},
+		{9500, 10000, 0.945552884156976, 0.954101517309415},
+	} {
+		lo, hi := advlib.Rate{Count: test.k, Of: test.n}.Wilson()
+		if math.Abs(lo-test.lo) > 1e-13 || math.Abs(hi-test.hi) > 1e-13 {
+			t.Errorf("%d of %d: [%.15g, %.15g], want [%.15g, %.15g]", test.k, test.n, lo, hi, test.lo, test.hi)
+		}
+	}
+	if lo, hi := (advlib.Rate{}).Wilson(); !math.IsNaN(lo) || !math.IsNaN(hi) {
+		t.Errorf("of none: [%v, %v], want NaN", lo, hi)
+	}
+	if s := (advlib.Rate{}).String() + (advlib.Rate{}).Interval(); s != "none" {
+		t.Errorf("of none: %q", s)
+	}
+}
+
+func TestRobust(t *testing.T) {
+	r := madeReport()
+	for _, test := range []struct {
+		ball advlib.Ball
+		want int // of 8, counted by hand in madeReport
+	}{
+		{advlib.BallOf(advlib.Linf, 0), 6},
+		{advlib.BallOf(advlib.Linf, 2./255), 6},
+		{advlib.BallOf(advlib.Linf, 3./255), 5}, // found by PGD, which had a larger budget
+		{advlib.BallOf(advlib.Linf, 4./255), 5},
+		{advlib.BallOf(advlib.Linf, 7.5/255), 4},
+		{advlib.BallOf(advlib.Linf, 8./255), 3}, // the targeted success on example 0 does not count
+		{advlib.BallOf(advlib.Linf, 1), 3},
+		{advlib.BallOf(advlib.L2, 0.125), 5},
+		{advlib.BallOf(advlib.L2, 0.5), 3},
+		{advlib.BallOf(advlib.L2, 100), 1},
+		{advlib.BallOf(advlib.L1, 100), 6}, // no attack in L1
+	} {
+		if got := r.Robust(test.ball); got != (advlib.Rate{Count: test.want, Of: 8}) {
+			t.Errorf("%v: %v of %v robust, want %d of 8", test.ball, got.Count, got.Of, test.want)
+		}
+	}
+	if got := r.RobustTo(r.Attacks[0], advlib.BallOf(advlib.Linf, 4./255)); got.Count != 5 {
+		t.Errorf("robust to FGSM alone: %d of 8, want 5", got.Count)
+	}
+	if got := r.Clean(); got != (advlib.Rate{Count: 6, Of: 8}) {
+		t.Errorf("clean: %+v", got)
+	}
+}
+
+func TestCertified(t *testing.T) {
+	r := madeReport()
+	// Examples 2 and 3; example 6 is certified by IBP and misclassified.
+	if got, asked := r.Certified(advlib.BallOf(advlib.Linf, 4./255)); !asked || got.Count != 2 {
+		t.Errorf("at 4/255: %v of 8, %v", got.Count, asked)
+	}
+	// A proof for a ball holds in smaller ones.
+	if got, asked := r.Certified(advlib.BallOf(advlib.Linf, 1./255)); !asked || got.Count != 2 {
+		t.Errorf("at 1/255: %v of 8, %v", got.Count, asked)
+	}
+	if got, asked := r.Certified(advlib.BallOf(advlib.Linf, 8./255)); asked || got.Count != 0 {
+		t.Errorf("at 8/255: %v of 8, %v", got.Count, asked)
+	}
+}
+
+func TestMedianDistance(t *testing.T) {
+	inf := math.Inf(1)
+	row := func(attempted []bool, d ...float64) advlib.AttackRow {
+		a := advlib.AttackRow{Attempted: attempted}
+		for _, v := range d {
+			a.Distance = append(a.Distance, advlib.Distance(v))
+			a.Success = append(a.Success, !math.IsInf(v, 1))
+		}
+		return a
+	}
+	yes := []bool{true, true, true, true}
+	for _, test := range []struct {
+		name string
+		row  advlib.AttackRow
+		want float64
+	}{
+		{"even", row(yes, 4, 1, 3, 2), 2.5},
+		{"failures are infinite, not left out", row(yes, 1, inf, 2, inf), inf},
+		{"one failure", row(yes, 1, inf, 2, 3), 2.5},
+		{"misclassified examples are left out", row(yes, 0, 0, 0, 7), 7},
+		{"not attempted", row([]bool{false, true, true, true}, inf, 1, 2, 3), 2},
+		{"none", row(yes, 0, 0, 0, 0), math.NaN()},
+	} {
+		if got := test.row.MedianDistance(); got != test.want && !(math.IsNaN(got) && math.IsNaN(test.want)) {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+// Merge of the halves is the whole.
+func TestMerge(t *testing.T) {
+	whole := madeReport()
+	part := func(lo, hi int, share float64) *advlib.Report {
+		p := madeReport()
+		p.Index, p.Label, p.Predicted = p.Index[lo:hi], p.Label[lo:hi], p.Predicted[lo:hi]
+		for i := range p.Attacks {
+			a := &p.Attacks[i]
+			a.Attempted, a.Success, a.Distance = a.Attempted[lo:hi], a.Success[lo:hi], a.Distance[lo:hi]
+			a.Forward, a.Backward, a.Seconds = int64(share*float64(a.Forward)), int64(share*float64(a.Backward)), share*a.Seconds
+		}
+		for i := range p.Certificates {
+			c := &p.Certificates[i]
+			c.Certified, c.Seconds = c.Certified[lo:hi], share*c.Seconds
+		}
+		p.Seconds *= share
+		return p
+	}
+	a, b := part(0, 3, 0.5), part(3, 8, 0.5)
+	a.Sanity = advlib.Sanity{ZeroGradient: advlib.Rate{Count: 2, Of: 3}, Unbounded: advlib.Rate{Count: 2, Of: 3}}
+	b.Sanity = advlib.Sanity{ZeroGradient: advlib.Rate{Count: 0, Of: 3}, Unbounded: advlib.Rate{Count: 3, Of: 3}}
+	m, err := a.Merge(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole.Key = "" // the adversarial examples of the parts are kept under two keys
+	if diff := cmp.Diff(whole, m); diff != "" {
+		t.Errorf("merged (-whole +merged):\n%s", diff)
+	}
+	if len(a.Label) != 3 || len(a.Attacks[0].Success) != 3 {
+		t.Error("Merge changed its receiver")
+	}
+
+	for name, change := range map[string]func(*advlib.Report){
+		"classifier":   func(r *advlib.Report) { r.Classifier = "other" },
+		"data":         func(r *advlib.Report) { r.Data = "other" },
+		"seed":         func(r *advlib.Report) { r.Seed = 1 },
+		"attacks":      func(r *advlib.Report) { r.Attacks = r.Attacks[1:] },
+		"goals":        func(r *advlib.Report) { r.Attacks[4].Goal = "targeted(5)" },
+		"certificates": func(r *advlib.Report) { r.Certificates[0].Radius = 1 },
+	} {
+		other := part(3, 8, 0.5)
+		change(other)
+		if _, err := a.Merge(other); err == nil {
+			t.Errorf("reports that differ in %s were merged", name)
+		}
+	}
+}
