@@ -96,7 +96,12 @@ func (e *Examples) Hash() string {
 }
 
 // check refuses what no classifier c can be measured on.
-func (e *Examples) check(c *Classifier) error {
+func (e *Examples) check(c *Classifier) error { return e.Check(c.spec, c.Classes()) }
+
+// Check returns an error when a classifier of that name, input shape, box and number of classes cannot be trained or
+// measured on the examples: there are none, shapes or lengths do not match, a label is out of range, an input is NaN or
+// outside of the box.
+func (e *Examples) Check(spec Spec, classes int) error {
 	if e == nil || e.X == nil || len(e.Y) == 0 {
 		return fmt.Errorf("there are no examples: give at least one")
 	}
@@ -104,22 +109,22 @@ func (e *Examples) check(c *Classifier) error {
 	if shape.DType != dtypes.Float32 {
 		return fmt.Errorf("the inputs are %v: convert them to float32", shape.DType)
 	}
-	want := shapes.Make(dtypes.Float32, append([]int{len(e.Y)}, c.Input()...)...)
+	want := shapes.Make(dtypes.Float32, append([]int{len(e.Y)}, spec.Input...)...)
 	if !shape.Equal(want) {
 		if shape.Rank() > 0 && shape.Dimensions[0] != len(e.Y) {
 			return fmt.Errorf("%d labels do not match inputs of shape %v: there must be one label for each row", len(e.Y), shape.Dimensions)
 		}
-		return fmt.Errorf("the inputs have shape %v, the classifier %s takes %v (first axis: examples)", shape.Dimensions, c.Name(), append([]int{len(e.Y)}, c.Input()...))
+		return fmt.Errorf("the inputs have shape %v, the classifier %s takes %v (first axis: examples)", shape.Dimensions, spec.Name, append([]int{len(e.Y)}, spec.Input...))
 	}
 	if e.Index != nil && len(e.Index) != len(e.Y) {
 		return fmt.Errorf("%d numbers in Index do not match %d labels", len(e.Index), len(e.Y))
 	}
 	for i, y := range e.Y {
-		if y < 0 || int(y) >= c.Classes() {
-			return fmt.Errorf("the label %d of example %d is not in 0..%d: the classifier %s has %d classes", y, i, c.Classes()-1, c.Name(), c.Classes())
+		if y < 0 || int(y) >= classes {
+			return fmt.Errorf("the label %d of example %d is not in 0..%d: the classifier %s has %d classes", y, i, classes-1, spec.Name, classes)
 		}
 	}
-	return checkInside(e.X, c.Box())
+	return checkInside(e.X, spec.Box)
 }
 
 // checkInside refuses NaN and values outside of the box, naming the first and the range seen.
