@@ -35,7 +35,7 @@ func (i Info) String() string {
 	line("backend", i.Name)
 	device := i.Device
 	if i.Devices > 1 {
-		device = fmt.Sprintf("%s, and %d more", device, i.Devices-1)
+		device = fmt.Sprintf("%s, the first of %d", device, i.Devices)
 	}
 	line("device", device)
 	line("platform", i.Platform)

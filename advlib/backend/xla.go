@@ -61,17 +61,15 @@ func openXLA(platform plugin.Platform) (opened, error) {
 	}
 
 	// go-xla takes a name that begins with a slash for a file's and looks it up among the plugins that are loaded
-	// before anything else, so this one is found though it lies in no directory that go-xla searches, and without
-	// opening every plugin that lies there. Under the plain name it serves whoever asks GoMLX itself for "xla:cpu".
+	// before anything else. So this one is found though it lies in no directory that go-xla searches, no other plugin
+	// is opened on the way, and go-xla's automatic download, which gomlx/backends/default switches on, is not asked.
+	// Under the plain name it serves whoever asks GoMLX itself for "xla:cpu".
 	absolute := "/" + string(platform)
 	for _, registered := range []string{string(platform), absolute} {
 		if err := pjrt.RegisterPreloadedPlugin(registered, table); err != nil {
 			return unavailable(err, "get the plugin anew with `go run ./kernel setup`")
 		}
 	}
-	// A program that imports gomlx/backends/default would make go-xla download plugins now; set-up has done so, or
-	// the user chose not to.
-	xla.EnableAutoInstall(false)
 	b, err := xla.New(absolute)
 	if err != nil {
 		return unavailable(err, "")

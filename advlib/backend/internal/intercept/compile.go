@@ -86,7 +86,7 @@ func (p *Plugin) load(key executables.Key, args *C.advlab_compile_args) (int64, 
 	var why *C.char
 	loaded := C.advlab_load(p.table, args.client, (*C.char)(unsafe.Pointer(unsafe.SliceData(payload))), C.size_t(len(payload)), &why)
 	if loaded == nil {
-		return 0, fmt.Errorf("intercept: the plugin cannot load program %s: %s", key, take(why))
+		return 0, fmt.Errorf("the plugin cannot load program %s: %s", key, take(why))
 	}
 	args.loaded = loaded
 	return int64(len(payload)), nil
@@ -97,7 +97,7 @@ func (p *Plugin) keep(key executables.Key, loaded *C.advlab_loaded) (int64, erro
 	var serialized C.advlab_serialize_args
 	var why *C.char
 	if C.advlab_serialize(p.table, loaded, &serialized, &why) == 0 {
-		return 0, fmt.Errorf("intercept: the plugin cannot serialize program %s: %s", key, take(why))
+		return 0, fmt.Errorf("the plugin cannot serialize program %s: %s", key, take(why))
 	}
 	defer C.advlab_serialized_free(&serialized)
 	payload := bytesAt(serialized.bytes, serialized.bytes_size)
@@ -111,7 +111,7 @@ func (p *Plugin) keep(key executables.Key, loaded *C.advlab_loaded) (int64, erro
 // the options.
 func (p *Plugin) key(args *C.advlab_compile_args) (executables.Key, error) {
 	if args.size < C.size_t(unsafe.Sizeof(*args)) || args.program == nil || args.program.size < C.size_t(unsafe.Sizeof(*args.program)) {
-		return executables.Key{}, errors.New("intercept: the caller's structs for compile are older than this program knows")
+		return executables.Key{}, errors.New("the caller's structs for compile are older than this program knows")
 	}
 	topology, err := p.topology(args.client)
 	if err != nil {
@@ -135,21 +135,21 @@ func (p *Plugin) topology(client *C.advlab_client) ([][]byte, error) {
 		var size C.size_t
 		text := C.advlab_client_text(p.table, function, client, &size, &why)
 		if text == nil {
-			return nil, fmt.Errorf("intercept: the plugin does not name its platform: %s", take(why))
+			return nil, fmt.Errorf("the plugin does not name its platform: %s", take(why))
 		}
 		parts = append(parts, bytesAt(text, size))
 	}
 	var n C.size_t
 	devices := C.advlab_devices(p.table, client, &n, &why)
 	if devices == nil {
-		return nil, fmt.Errorf("intercept: the plugin does not list its devices: %s", take(why))
+		return nil, fmt.Errorf("the plugin does not list its devices: %s", take(why))
 	}
 	parts = append(parts, []byte(strconv.Itoa(int(n))))
 	for _, device := range unsafe.Slice(devices, n) {
 		var size C.size_t
 		kind := C.advlab_device_kind(p.table, device, &size, &why)
 		if kind == nil {
-			return nil, fmt.Errorf("intercept: the plugin does not say the kind of a device: %s", take(why))
+			return nil, fmt.Errorf("the plugin does not say the kind of a device: %s", take(why))
 		}
 		parts = append(parts, bytesAt(kind, size))
 	}

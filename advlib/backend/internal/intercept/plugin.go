@@ -13,6 +13,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"unsafe"
 
@@ -45,10 +46,11 @@ func Load(path string) (*Plugin, error) {
 	var why *C.char
 	table := C.advlab_open(name, &why)
 	if table == nil {
-		return nil, fmt.Errorf("intercept: load %s: %s", path, take(why))
+		// The loader's reason mostly begins with the path itself.
+		return nil, fmt.Errorf("cannot load %s: %s", path, strings.TrimPrefix(take(why), path+": "))
 	}
 	if major := table.version.major; major != 0 {
-		return nil, fmt.Errorf("intercept: load %s: PJRT API %d.%d, this program speaks 0.x: use another plugin", path, major, table.version.minor)
+		return nil, fmt.Errorf("cannot load %s: its PJRT API is %d.%d, this program speaks 0.x", path, major, table.version.minor)
 	}
 	return &Plugin{table: table, slot: -1}, nil
 }
@@ -83,7 +85,7 @@ var needed = map[string]C.int{
 func (p *Plugin) Keep(store *executables.Store, path string, libraries []byte) error {
 	for name, index := range needed {
 		if C.advlab_has(p.table, index) == 0 {
-			return fmt.Errorf("intercept: the plugin (PJRT API %s) lacks %s", p.Version(), name)
+			return fmt.Errorf("the plugin (PJRT API %s) lacks %s", p.Version(), name)
 		}
 	}
 	machine, err := surroundings()
@@ -97,7 +99,7 @@ func (p *Plugin) Keep(store *executables.Store, path string, libraries []byte) e
 	slotsMu.Lock()
 	defer slotsMu.Unlock()
 	if len(slots) == C.ADVLAB_SLOTS {
-		return fmt.Errorf("intercept: %d plugins are open already", len(slots))
+		return fmt.Errorf("%d plugins are open already", len(slots))
 	}
 	p.store, p.hash = store, hash
 	p.machine = append([][]byte{[]byte(hash), []byte(p.Version()), libraries}, machine...)
@@ -113,7 +115,7 @@ func (p *Plugin) Table() (uintptr, error) {
 		p.copied = uintptr(unsafe.Pointer(C.advlab_copy(p.table, C.int(p.slot))))
 	})
 	if p.copied == 0 {
-		return 0, errors.New("intercept: out of memory")
+		return 0, errors.New("out of memory")
 	}
 	return p.copied, nil
 }

@@ -17,12 +17,12 @@ const cacheVersion = "1"
 func surroundings() ([][]byte, error) {
 	cpuinfo, err := os.Open("/proc/cpuinfo")
 	if err != nil {
-		return nil, fmt.Errorf("intercept: the processor's features are not known: %w", err)
+		return nil, fmt.Errorf("the processor's features are not known: %w", err)
 	}
 	defer func() { _ = cpuinfo.Close() }()
 	features, err := cpuFeatures(cpuinfo)
 	if err != nil {
-		return nil, fmt.Errorf("intercept: the processor's features are not known: %w", err)
+		return nil, fmt.Errorf("the processor's features are not known: %w", err)
 	}
 	flags, err := xlaFlags(os.Getenv("XLA_FLAGS"))
 	if err != nil {
@@ -49,12 +49,12 @@ func xlaFlags(value string) (string, error) {
 	if trimmed := strings.TrimSpace(value); trimmed != "" && !strings.HasPrefix(trimmed, "-") {
 		text, err := os.ReadFile(trimmed)
 		if err != nil {
-			return "", fmt.Errorf("intercept: XLA_FLAGS=%q names a file of flags: %w", value, err)
+			return "", fmt.Errorf("XLA_FLAGS=%q names a file of flags: %w", value, err)
 		}
 		flags = string(text)
 	}
 	if strings.Contains(flags, "xla_dump_") {
-		return "", fmt.Errorf("intercept: XLA_FLAGS=%q ask for dumps, which need a compilation each time", value)
+		return "", fmt.Errorf("XLA_FLAGS=%q ask for dumps, which need a compilation each time", value)
 	}
 	return flags, nil
 }

@@ -1,0 +1,5 @@
+//go:build linux && cgo
+
+package backend_test
+
+const xlaIsBuiltIn = true
