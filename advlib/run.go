@@ -51,6 +51,8 @@ type Result struct {
 	Threat Threat
 	// Examples are those it was run on.
 	Examples *Examples
+	// Box is the classifier's: where originals and adversarial examples live.
+	Box Box
 	// Adversarial are the adversarial examples, [n, d...]. Where the attack failed it is the original.
 	Adversarial *tensors.Tensor
 	// Attempted is false for examples that were left out: those whose label is the target, and those not reached
@@ -123,7 +125,7 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples)
 		return nil, err
 	}
 	n := e.Len()
-	res := &Result{Attack: a.String(), Threat: threat, Examples: e, Attempted: make([]bool, n), Success: make([]bool, n), Distance: make([]float64, n)}
+	res := &Result{Attack: a.String(), Threat: threat, Examples: e, Box: c.Box(), Attempted: make([]bool, n), Success: make([]bool, n), Distance: make([]float64, n)}
 	size := e.X.Shape().Size() / n
 	if !threat.Minimal() {
 		if w := threat.Ball().Warning(size, c.Box()); w != "" {
