@@ -1,0 +1,11 @@
+// Package dataset loads labelled examples: it reads, checks and splits, and never trains.
+//
+//   - [Digits] is embedded, so it needs neither files nor a network.
+//   - [MNIST] and [FashionMNIST] read IDX files from the folder that ADVLAB_DATA names, else from the cache, else
+//     they download them and check their sha256. [MNISTSmall] needs the test files only.
+//   - [NPZ], [Arrays] and [Weights] read what NumPy's savez wrote.
+//
+// Splits are fixed: the same call gives the same examples, in the same order, with the same numbers, everywhere.
+// Inputs are float32, channels last. Pixels are scaled to [0, 1] by dividing by the largest value that the format
+// allows (16 for digits, 255 for IDX), never by the largest that occurs.
+package dataset

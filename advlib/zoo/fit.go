@@ -1,0 +1,135 @@
+package zoo
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/gomlx/compute"
+
+	"advlab/advlib"
+	"advlab/advlib/backend"
+)
+
+// Model is an architecture, and how it is trained: a value to copy and change. Its zero fields mean the default; only
+// Build is needed, so a model function of one's own is trained by
+//
+//	zoo.Model{Name: "mine", Build: func(classes int) advlib.LogitsFn { … }}.Fit(ctx, train)
+type Model struct {
+	// Name is shown in reports; empty means "model".
+	Name string
+	// Build returns the function that builds the logits of that many classes.
+	Build func(classes int) advlib.LogitsFn
+	// Box is the domain of the inputs; the zero Box means advlib.UnitBox.
+	Box advlib.Box
+	// Epochs is how many times the training sees all examples; 0 means 10.
+	Epochs int
+	// BatchSize is the number of examples in a step, at most all of them; 0 means 32. What is left of an epoch after
+	// the last whole batch is not used, other examples in each epoch.
+	BatchSize int
+	// LearningRate is Adam's step size α; 0 means its authors' 0.001.
+	LearningRate float64
+	// Seed keys the initial weights and the order of the examples.
+	Seed uint64
+	// Backend is where the model is trained and runs; nil means backend.Open().
+	Backend compute.Backend
+	// Progress is where a progress bar is drawn; nil means on the standard output when that is a terminal or a
+	// notebook's cell, else nowhere.
+	Progress io.Writer
+}
+
+// MustFit is [Model.Fit] for notebooks, examples and tests: it panics on an error.
+func (m Model) MustFit(ctx context.Context, e *advlib.Examples) *advlib.Classifier {
+	c, err := m.Fit(ctx, e)
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+// Fit trains the model on the examples and returns it as a classifier. The number of classes is that of the examples'
+// class names, or, without names, one more than the largest label.
+//
+// It is an error, before anything is computed, if a field is out of range or the examples do not fit: inputs outside of
+// the box, NaN, labels out of range, a shape that the model cannot be built for. A loss that becomes infinite or NaN is
+// an error too. When ctx is done, training stops and ctx.Err() is returned.
+func (m Model) Fit(ctx context.Context, e *advlib.Examples) (*advlib.Classifier, error) {
+	c, err := m.fit(ctx, e)
+	if err != nil {
+		return nil, fmt.Errorf("zoo: %s: %w", m.defaults().Name, err)
+	}
+	return c, nil
+}
+
+func (m Model) defaults() Model {
+	set := func(field *int, value int) {
+		if *field == 0 {
+			*field = value
+		}
+	}
+	set(&m.Epochs, 10)
+	set(&m.BatchSize, 32)
+	if m.LearningRate == 0 {
+		m.LearningRate = 0.001
+	}
+	if m.Name == "" {
+		m.Name = "model"
+	}
+	if m.Box == (advlib.Box{}) {
+		m.Box = advlib.UnitBox
+	}
+	return m
+}
+
+func (m Model) fit(ctx context.Context, e *advlib.Examples) (*advlib.Classifier, error) {
+	m = m.defaults()
+	classes, err := m.check(e)
+	if err != nil {
+		return nil, err
+	}
+	if m.Backend == nil {
+		if m.Backend, err = backend.Open(); err != nil {
+			return nil, err
+		}
+	}
+	spec := advlib.Spec{Name: m.Name, Logits: m.Build(classes), Input: e.Shape(), Box: m.Box, Classes: e.Classes, Backend: m.Backend}
+	t, err := m.prepare(spec.Logits, e)
+	if err != nil {
+		return nil, err
+	}
+	if spec.Store, err = t.run(ctx); err != nil {
+		return nil, err
+	}
+	return advlib.NewClassifier(spec)
+}
+
+// check returns the number of classes, or what is wrong with the fields or the examples.
+func (m Model) check(e *advlib.Examples) (classes int, err error) {
+	switch {
+	case m.Build == nil:
+		return 0, fmt.Errorf("its Build is nil: start from zoo.MLP or zoo.CNN, or give a function that returns the model's")
+	case m.Epochs < 0:
+		return 0, fmt.Errorf("%d epochs: give a positive number, or 0 for the default", m.Epochs)
+	case m.BatchSize < 0:
+		return 0, fmt.Errorf("a batch size of %d: give a positive number, or 0 for the default", m.BatchSize)
+	case !(m.LearningRate > 0) || math.IsInf(m.LearningRate, 0):
+		return 0, fmt.Errorf("a learning rate of %g: give a finite positive number, or 0 for the default", m.LearningRate)
+	case e == nil:
+		return 0, fmt.Errorf("there are no examples: give at least one")
+	}
+	classes = len(e.Classes)
+	if classes == 0 {
+		for _, y := range e.Y {
+			classes = max(classes, int(y)+1)
+		}
+	}
+	if classes < 2 {
+		return 0, fmt.Errorf("the examples %s have %d classes: a classifier needs at least 2", e.Name, classes)
+	}
+	var input []int
+	if e.X != nil && e.X.Rank() > 0 {
+		input = e.Shape()
+	}
+	return classes, e.Check(advlib.Spec{Name: m.Name, Input: input, Box: m.Box}, classes)
+}
