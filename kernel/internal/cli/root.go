@@ -131,7 +131,7 @@ directory (ADVLAB_CACHE moves it). After that everything works without network.`
 		}
 	}
 	for _, command := range []*cobra.Command{
-		a.setupCommand(), a.kernelCommand(),
+		a.demoCommand(), a.labCommand(), a.runCommand(), a.testCommand(), a.setupCommand(), a.kernelCommand(),
 	} {
 		command.DisableFlagsInUseLine = true
 		root.AddCommand(command)

@@ -16,6 +16,7 @@ import (
 
 	"advlab/advlib/cachedir"
 	"advlab/kernel/internal/place"
+	"advlab/kernel/internal/session"
 )
 
 // The two kernels' names.
@@ -65,7 +66,7 @@ func For(p place.Place, name string) (Spec, error) {
 	case Name:
 	case NameCI:
 		s.DisplayName = "Go (advlab, CI)"
-		s.Argv = append(s.Argv, "--raw-errors")
+		s.Env[session.RawErrors] = "1"
 		s.Env["ADVLAB_OFFLINE"] = "1"
 		s.Env["GOPROXY"] = "off"
 		s.Env["GOSUMDB"] = "off"

@@ -21,12 +21,11 @@ import (
 // grace is how long GoNB may take to end after a signal that ends it.
 const grace = 10 * time.Second
 
-// Run runs a kernel for Jupyter's connection file until it ends, and returns GoNB's exit status. rawErrors makes GoNB
-// report compile errors as text in the error message, where nbclient and CI find them, instead of as HTML.
+// Run runs a kernel for Jupyter's connection file until it ends, and returns GoNB's exit status.
 //
 // GoNB gets a process group of its own. An interrupt that reaches this process, whether Jupyter signals the group
 // or one process, is passed on once, to the whole of that group: the compiler and the cell stop as GoNB does.
-func Run(p place.Place, connection string, rawErrors bool) (status int, err error) {
+func Run(p place.Place, connection string) (status int, err error) {
 	if err := checkConnection(connection); err != nil {
 		return 0, err
 	}
@@ -48,8 +47,12 @@ func Run(p place.Place, connection string, rawErrors bool) (status int, err erro
 	}
 	defer release()
 
-	args := []string{"-kernel", connection, "-go_work=" + p.ModuleDir()}
-	if rawErrors {
+	log := os.Getenv(Log)
+	if log == "" {
+		log = filepath.Join(temp, "gonb.log")
+	}
+	args := []string{"-kernel", connection, "-go_work=" + p.ModuleDir(), "-logtostderr=false", "-stderrthreshold=FATAL", "-log_file=" + log}
+	if os.Getenv(RawErrors) != "" {
 		args = append(args, "-raw_error")
 	}
 	cmd := exec.Command(gonb, args...)
@@ -57,6 +60,9 @@ func Run(p place.Place, connection string, rawErrors bool) (status int, err erro
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = childAttributes()
 
+	if err := adoptOrphans(); err != nil {
+		return 0, err
+	}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -71,6 +77,7 @@ func Run(p place.Place, connection string, rawErrors bool) (status int, err erro
 	go func() { ended <- cmd.Wait() }()
 
 	var kill <-chan time.Time
+	told := false
 	for {
 		select {
 		case sig := <-signals:
@@ -78,19 +85,34 @@ func Run(p place.Place, connection string, rawErrors bool) (status int, err erro
 				signalGroup(cmd.Process, syscall.SIGINT)
 				continue
 			}
+			told = true
 			signalProcess(cmd.Process, sig.(syscall.Signal))
 			kill = time.After(grace)
 		case <-kill:
 			signalGroup(cmd.Process, syscall.SIGKILL)
 		case err := <-ended:
 			signalGroup(cmd.Process, syscall.SIGKILL) // a cell that outlived GoNB
+			endOrphans()
 			var exit *exec.ExitError
-			if errors.As(err, &exit) {
-				return max(exit.ExitCode(), 1), nil
+			if !errors.As(err, &exit) {
+				return 0, err
 			}
-			return 0, err
+			if !told {
+				fmt.Fprintf(os.Stderr, "advlab: GoNB ended: %v\n%s", exit, lastPart(log))
+			}
+			return max(exit.ExitCode(), 1), nil
 		}
 	}
+}
+
+// lastPart returns the end of a log.
+func lastPart(file string) string {
+	const most = 4000 // bytes
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	return string(text[max(0, len(text)-most):])
 }
 
 func checkConnection(file string) error {

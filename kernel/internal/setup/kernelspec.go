@@ -2,10 +2,9 @@ package setup
 
 import (
 	"context"
-	"os"
+	"encoding/json"
 	"strings"
 
-	"advlab/advlib/cachedir"
 	"advlab/kernel/internal/kernelspec"
 	"advlab/kernel/internal/stamp"
 )
@@ -18,13 +17,17 @@ func (m *machine) kernelspecStep() step {
 		doing: "describing the kernels to Jupyter",
 		stamp: "kernelspecs-" + m.place.Key(),
 		inputs: func() (string, error) {
-			parts := []string{os.Getenv(cachedir.Variable)}
+			var parts []string
 			for _, name := range kernelspec.Names {
 				spec, err := kernelspec.For(m.place, name)
 				if err != nil {
 					return "", err
 				}
-				parts = append(parts, strings.Join(spec.Argv, "\x00"), spec.DisplayName, spec.InterruptMode, spec.ProtocolVersion)
+				text, err := json.Marshal(spec)
+				if err != nil {
+					return "", err
+				}
+				parts = append(parts, string(text))
 			}
 			return stamp.Hash(parts...), nil
 		},

@@ -78,14 +78,14 @@ func Toolchain(ctx context.Context) (Go, error) {
 // step is one piece of the set-up.
 type step struct {
 	name   string
-	doing  string                                     // what is said while it runs: "building gonb, goimports and gopls"
-	stamp  string                                     // name of its stamp
-	inputs func() (string, error)                     // hash of what the piece is made from
-	whole  func() (damage string)                     // a check beyond the stamp's; may be nil
+	doing  string                 // what is said while it runs: "building gonb, goimports and gopls"
+	stamp  string                 // name of its stamp
+	inputs func() (string, error) // hash of what the piece is made from
+	whole  func() (damage string) // a check beyond the stamp's; may be nil
 	// decided tells an outcome that needs no work, such as a piece the user has brought along; may be nil. An empty
 	// status means that the stamp decides.
 	decided func() (Status, string)
-	make   func(context.Context, *work) (made, error) // makes the piece
+	make    func(context.Context, *work) (made, error) // makes the piece
 	// without says what is lost when the piece cannot be made; empty when nothing works without it.
 	without string
 }

@@ -1,0 +1,77 @@
+"""Executes one notebook with nbclient and reports its progress, for `advlab run` and `advlab demo`.
+
+Standard input: a JSON object {notebook, kernel, folder, timeout, output, html, title}. File descriptor 3 takes one JSON
+object a line: {"cell": i} when code cell i begins, {"cell": i, "seconds": s, "status": "ok"|"error"} when it ends, and
+{"failure": text} when the kernel fails rather than a cell. The executed notebook is written, complete or not.
+"""
+
+import json
+import os
+import sys
+import time
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+job = json.load(sys.stdin)
+events = os.fdopen(3, "w", buffering=1)
+sys.stdin.close()
+
+
+def tell(**event):
+    events.write(json.dumps(event) + "\n")
+
+
+notebook = nbformat.reads(json.dumps(job["notebook"]), as_version=4)
+for cell in notebook.cells:
+    if cell.cell_type == "code":  # what is written must come from this run
+        cell.outputs, cell.execution_count = [], None
+started = {}
+
+
+def on_start(cell, cell_index):
+    started[cell_index] = time.monotonic()
+    tell(cell=cell_index)
+
+
+def on_executed(cell, cell_index, execute_reply):
+    tell(cell=cell_index, seconds=time.monotonic() - started[cell_index], status=execute_reply["content"]["status"])
+
+
+client = NotebookClient(
+    notebook,
+    kernel_name=job["kernel"],
+    timeout=job["timeout"] or None,
+    startup_timeout=60,
+    resources={"metadata": {"path": job["folder"]}},
+    on_cell_execute=on_start,
+    on_cell_executed=on_executed,
+)
+status = 0
+try:
+    client.execute()
+except CellExecutionError:
+    status = 1  # the notebook holds the error
+except CellTimeoutError:
+    status = 1
+    tell(failure=f"a cell took more than {job['timeout']} s and was stopped")
+except (DeadKernelError, RuntimeError, OSError) as error:
+    status = 1
+    tell(failure=str(error).strip() or type(error).__name__)
+
+# GoNB leaves this empty, and nbconvert then does not colour the code.
+notebook.metadata.setdefault("language_info", {})["pygments_lexer"] = "go"
+nbformat.write(notebook, job["output"])
+
+if job["html"]:
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter()
+    # Plots that need require.js do not occur. What may still be fetched is MathJax, for formulas; without it they stay
+    # readable as TeX.
+    exporter.require_js_url = "data:text/javascript,"
+    text, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": job["title"]}})
+    with open(job["html"], "w", encoding="utf-8") as file:
+        file.write(text)
+sys.exit(status)
