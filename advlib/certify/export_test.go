@@ -1,0 +1,29 @@
+package certify
+
+import (
+	. "github.com/gomlx/gomlx/core/graph"
+)
+
+// UsePeerConvolution makes the first convolution on an L2 ball as loose as auto_LiRPA's until the returned function is
+// called: there every output has the radius ε‖K‖₂ of the whole kernel K, also at borders where part of the kernel lies
+// on the padding, which nobody perturbs (a note in its source leaves that to do). Classifiers that were bounded before
+// keep their programs.
+func UsePeerConvolution() (restore func()) {
+	old := rules[NodeTypeConvGeneral]
+	rules[NodeTypeConvGeneral] = peerConvolution{product{sums: true}}
+	return func() { rules[NodeTypeConvGeneral] = old }
+}
+
+type peerConvolution struct{ product }
+
+func (p peerConvolution) forward(w *walk, n *Node, in []interval) interval {
+	s := in[0].spread
+	if s == nil {
+		return p.product.forward(w, n, in)
+	}
+	kernel := n.Inputs()[1] // [height, width, in, out]
+	r := Mul(Sqrt(ReduceSum(Square(kernel), 0, 1, 2)), Sqrt(ReduceAllMax(s.up)))
+	μ := with(n, map[int]*Node{0: s.centre})
+	r = BroadcastToDims(Reshape(r, 1, 1, 1, -1), μ.Shape().Dimensions...)
+	return interval{lower: Sub(μ, r), upper: Add(μ, r)}
+}

@@ -1,0 +1,159 @@
+package certify
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/shapes"
+	"github.com/gomlx/gomlx/core/graph"
+
+	"advlab/advlib"
+)
+
+// This file is the only one that depends on how GoMLX v0.28 lets a graph be inspected and rebuilt.
+
+// walk is a model's graph between x and its logits.
+type walk struct {
+	x, logits *graph.Node
+	// nodes are those that depend on x, each after its inputs: x is the first, the logits are the last.
+	nodes []*graph.Node
+	// index is each node's place in nodes.
+	index map[graph.NodeId]int
+	// forbidden is a node, perturbed or not, with which rows would mix or results be random; nil if there is none.
+	forbidden *graph.Node
+}
+
+// newWalk builds the classifier's model on x and walks its nodes.
+func newWalk(c *advlib.Classifier, x *graph.Node) *walk {
+	w := &walk{x: x, index: map[graph.NodeId]int{}}
+	withoutFusion(c.Backend(), func() { w.logits = c.LogitsGraph(x) })
+	depends := map[graph.NodeId]bool{x.Id(): true}
+	seen := map[graph.NodeId]bool{x.Id(): true}
+	w.nodes = []*graph.Node{x}
+	// A node's number is above those of its inputs, so visiting ancestors by number is a topological order.
+	var ancestors []*graph.Node
+	for stack := []*graph.Node{w.logits}; len(stack) > 0; {
+		n := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if seen[n.Id()] {
+			continue
+		}
+		seen[n.Id()] = true
+		ancestors = append(ancestors, n)
+		stack = append(stack, n.Inputs()...)
+	}
+	slices.SortFunc(ancestors, func(a, b *graph.Node) int { return int(a.Id()) - int(b.Id()) })
+	for _, n := range ancestors {
+		switch n.Type() {
+		case graph.NodeTypeRNGBitGenerator, graph.NodeTypeBatchNormForTraining:
+			w.forbidden = n
+		}
+		for _, in := range n.Inputs() {
+			if depends[in.Id()] {
+				depends[n.Id()] = true
+			}
+		}
+		if depends[n.Id()] {
+			w.nodes = append(w.nodes, n)
+		}
+	}
+	for i, n := range w.nodes {
+		w.index[n.Id()] = i
+	}
+	return w
+}
+
+// perturbed tells whether n depends on x.
+func (w *walk) perturbed(n *graph.Node) bool {
+	_, ok := w.index[n.Id()]
+	return ok
+}
+
+// perturbedInputs returns the positions of the inputs of n that depend on x.
+func (w *walk) perturbedInputs(n *graph.Node) (positions []int) {
+	for k, in := range n.Inputs() {
+		if w.perturbed(in) {
+			positions = append(positions, k)
+		}
+	}
+	return positions
+}
+
+// with returns the operation of n on other inputs: replace gives the new ones by position, the others stay.
+func with(n *graph.Node, replace map[int]*graph.Node) *graph.Node {
+	inputs := slices.Clone(n.Inputs())
+	for k, in := range replace {
+		inputs[k] = in
+	}
+	return n.CloneWithInputs(inputs...)
+}
+
+// transpose returns, for an operation n that is affine in each perturbed input, Λ times its linear part, one for each
+// input. It panics when GoMLX has no rule.
+func transpose(n, Λ *graph.Node) []*graph.Node {
+	if n.Type() == graph.NodeTypeIdentity { // GoMLX's autodiff passes over it, so it has no rule for it
+		return []*graph.Node{Λ}
+	}
+	rule := graph.VJPRegistration[n.Type()]
+	if rule == nil {
+		panic(fmt.Errorf("GoMLX has no transpose of %s", n.Type()))
+	}
+	// The last argument is the shape of what is differentiated, which matters to forward accumulation only.
+	return rule(n, []*graph.Node{Λ}, shapes.Make(Λ.DType()))
+}
+
+var fusion sync.Mutex
+
+// withoutFusion builds a part of a graph without the fused operations of the Go backend, such as FusedDense: they have
+// no transpose. The environment is the only switch that GoMLX has for it. It is changed for the moment of building
+// only, and only for backends that have such operations; a graph that another goroutine builds at that moment may
+// come out unfused as well, which changes its speed alone.
+func withoutFusion(b compute.Backend, build func()) {
+	if !b.Capabilities().Operations[compute.OpTypeFusedDense] {
+		build()
+		return
+	}
+	fusion.Lock()
+	defer fusion.Unlock()
+	old, was := os.LookupEnv(graph.FusionEnv)
+	must(os.Setenv(graph.FusionEnv, "0"))
+	defer func() {
+		if was {
+			must(os.Setenv(graph.FusionEnv, old))
+		} else {
+			must(os.Unsetenv(graph.FusionEnv))
+		}
+	}()
+	build()
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// lineOf returns file and line of the model that created n, or "" when the graph was not traced.
+func lineOf(n *graph.Node) string {
+	if n.Trace() == nil {
+		return ""
+	}
+	// The stack is printed as pairs of lines: a function, then its indented place.
+	lines := strings.Split(fmt.Sprintf("%+v", n.Trace()), "\n")
+	for i, function := range lines[:len(lines)-1] {
+		place, ok := strings.CutPrefix(lines[i+1], "\t")
+		switch {
+		case !ok, strings.HasPrefix(function, "github.com/gomlx/"):
+			continue
+		case strings.HasPrefix(function, "advlab/advlib."): // past the model
+			return ""
+		}
+		return filepath.Base(place)
+	}
+	return ""
+}
