@@ -89,6 +89,8 @@ func (a *app) status(ctx context.Context, command *cobra.Command, err error) int
 		}
 	case errors.Is(err, session.ErrNotPrepared):
 		status = unprepared
+	case errors.Is(err, session.ErrConnection):
+		status = misused
 	}
 	fmt.Fprintf(a.err, "advlab: %v\n", err)
 	if status == misused {
@@ -131,7 +133,8 @@ directory (ADVLAB_CACHE moves it). After that everything works without network.`
 		}
 	}
 	for _, command := range []*cobra.Command{
-		a.demoCommand(), a.labCommand(), a.runCommand(), a.testCommand(), a.setupCommand(), a.kernelCommand(),
+		a.demoCommand(), a.labCommand(), a.runCommand(), a.testCommand(), a.doctorCommand(), a.setupCommand(),
+		a.installCommand(), a.uninstallCommand(), a.kernelCommand(), a.versionCommand(),
 	} {
 		command.DisableFlagsInUseLine = true
 		root.AddCommand(command)

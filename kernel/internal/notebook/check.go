@@ -11,6 +11,9 @@ import (
 // CheckTag marks the cells that print checked numbers.
 const CheckTag = "check"
 
+// rounding is the relative slack for decimal fractions that float64 does not hold exactly: 0.52 is within 0.02 of 0.5.
+const rounding = 1e-14
+
 // ErrNoChecks says that a notebook has no number to compare.
 var ErrNoChecks = errors.New(`no cell tagged "check" prints a line "check NAME VALUE TOLERANCE"`)
 
@@ -96,7 +99,7 @@ func Compare(saved, fresh *Notebook) ([]Comparison, error) {
 			c.Wrong = fmt.Sprintf("the saved value is %v", w.Value)
 		case c.Fresh == nil:
 			c.Wrong = fmt.Sprintf("the fresh value is %v", g.Value)
-		case math.Abs(g.Value-w.Value) > w.Tolerance:
+		case math.Abs(g.Value-w.Value) > w.Tolerance+rounding*max(math.Abs(g.Value), math.Abs(w.Value)):
 			c.Wrong = fmt.Sprintf("off by %.4g", math.Abs(g.Value-w.Value))
 		}
 		comparisons = append(comparisons, c)

@@ -115,15 +115,18 @@ func lastPart(file string) string {
 	return string(text[max(0, len(text)-most):])
 }
 
+// ErrConnection says that the connection file is none.
+var ErrConnection = errors.New("connection file")
+
 func checkConnection(file string) error {
 	info, err := os.Stat(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("connection file %q does not exist: Jupyter writes it and starts this command; to open a notebook, type `go run ./kernel lab`", file)
+		return fmt.Errorf("%w %q does not exist: Jupyter writes it and starts this command; to open a notebook, type `go run ./kernel lab`", ErrConnection, file)
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("connection file %q is not a regular file", file)
+		return fmt.Errorf("%w %q is not a regular file", ErrConnection, file)
 	}
 	return nil
 }

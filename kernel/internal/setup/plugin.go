@@ -25,7 +25,7 @@ var pluginLock string
 const pluginInWheel = "xla_plugins/xla_cpu_pjrt/xla_cpu_pjrt.so"
 
 // WithoutPlugin says what cells lose without the XLA plugin.
-const WithoutPlugin = "cells use the pure Go backend, 8 to 15 times slower"
+const WithoutPlugin = "so cells use the pure Go backend, 8 to 15 times slower"
 
 // pluginStep puts the XLA CPU plugin into the cache, unless the user has one elsewhere.
 func (m *machine) pluginStep() step {
@@ -40,13 +40,13 @@ func (m *machine) pluginStep() step {
 		},
 		decided: func() (Status, string) {
 			if m.goTool.CGO != "1" {
-				return Without, "CGO_ENABLED=0 or no C compiler, and the plugin is loaded through cgo: " + WithoutPlugin
+				return Without, "CGO_ENABLED=0 or no C compiler, and the plugin is loaded through cgo, " + WithoutPlugin
 			}
 			if found, err := plugin.Find(plugin.CPU); err == nil && (found.Origin == plugin.FromVariable || found.Origin == plugin.FromGoXLA) {
 				return Ready, fmt.Sprintf("%s (%s)", found.Path, found.Origin)
 			}
 			if !onPluginPlatform() {
-				return Without, "the wheel with the plugin is made for linux/amd64: " + WithoutPlugin
+				return Without, "the wheel with the plugin is made for linux/amd64, " + WithoutPlugin
 			}
 			return "", ""
 		},

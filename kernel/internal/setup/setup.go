@@ -88,6 +88,8 @@ type step struct {
 	make    func(context.Context, *work) (made, error) // makes the piece
 	// without says what is lost when the piece cannot be made; empty when nothing works without it.
 	without string
+	// forgives tells the errors for which without holds; nil: all.
+	forgives func(error) bool
 }
 
 // made is what a step leaves.
@@ -262,7 +264,7 @@ func (m *machine) runLane(ctx context.Context, lane []step) {
 		default:
 			r = m.runStep(ctx, s)
 		}
-		if (r.Status == Failed || r.Status == Skipped) && s.without == "" && blocked == "" {
+		if r.Status == Failed && blocked == "" {
 			blocked = s.name
 		}
 		m.mu.Lock()
@@ -292,8 +294,8 @@ func (m *machine) runStep(ctx context.Context, s step) Result {
 	case err == nil:
 		r.Status, r.Note = Made, done.note
 		r.Seconds = w.End("ready%s", colon(done.note)).Seconds()
-	case s.without != "" && ctx.Err() == nil:
-		r.Status, r.Note = Without, fmt.Sprintf("%v: %s", err, s.without)
+	case ctx.Err() == nil && s.without != "" && (s.forgives == nil || s.forgives(err)):
+		r.Status, r.Note = Without, fmt.Sprintf("%v\n%s", err, s.without)
 		r.Seconds = w.End("%s", r.Note).Seconds()
 	default:
 		r.Status, r.Note = Failed, err.Error()

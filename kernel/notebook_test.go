@@ -1,0 +1,266 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"advlab/kernel/internal/cli"
+	"advlab/kernel/internal/kernelspec"
+	"advlab/kernel/internal/notebook"
+	"advlab/kernel/internal/place"
+	"advlab/kernel/internal/session"
+)
+
+// cutOff is set in the environment of a test process that runs without network.
+const cutOff = "ADVLAB_TEST_CUT_OFF"
+
+// prepared returns the environment that `advlab setup` has made. Without it the test is skipped, or fails where
+// `advlab test` has promised it.
+func prepared(t *testing.T) place.Place {
+	t.Helper()
+	p, err := place.Here()
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing := func(why error) {
+		t.Helper()
+		if os.Getenv(cli.Prepared) != "" {
+			t.Fatalf("the set-up is not complete: %v", why)
+		}
+		t.Skipf("needs the prepared environment (%v): run `go run ./kernel test`", why)
+	}
+	if _, err := session.ReadFacts(p); err != nil {
+		missing(err)
+	}
+	for _, file := range []string{p.PythonExe(), p.Program(), filepath.Join(p.Tools(), "gonb"), filepath.Join(p.Kernels(), kernelspec.NameCI, "kernel.json")} {
+		if _, err := os.Stat(file); err != nil {
+			missing(err)
+		}
+	}
+	return p
+}
+
+// execute runs a notebook of testdata through nbclient, GoNB and the kernelspec of CI.
+func execute(t *testing.T, name string, settings ...string) (*notebook.Notebook, string, error) {
+	t.Helper()
+	p := prepared(t)
+	saved, err := notebook.Read(filepath.Join("testdata", "notebooks", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := saved.Set(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := filepath.Join(t.TempDir(), "page.html")
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	executed, err := notebook.Execution{
+		Python: p.PythonExe(),
+		Env:    session.JupyterEnv(p, os.Environ(), false),
+		Kernel: kernelspec.NameCI,
+		HTML:   page,
+	}.Run(ctx, n)
+	return executed, page, err
+}
+
+func TestNotebook(t *testing.T) {
+	executed, page, err := execute(t, "good.ipynb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := executed.TextOf("table"), "radius 0.1\nrows   4\n"; got != want {
+		t.Errorf("table %q, want %q", got, want)
+	}
+	if got := executed.Cells[2].PlainText(); got != "norm Linf of digits\n" {
+		t.Errorf("the cell that imports advlib printed %q", got)
+	}
+	if outputs := executed.Cells[3].Outputs; len(outputs) != 1 || outputs[0].Data["text/html"] != "<b>bold</b>" {
+		t.Errorf("the cell that displays has outputs %+v", outputs)
+	}
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"<b>bold</b>", "norm Linf of digits", `class="highlight`} {
+		if !bytes.Contains(text, []byte(want)) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	saved, err := notebook.Read(filepath.Join("testdata", "notebooks", "good.ipynb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	comparisons, err := notebook.Compare(saved, executed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range comparisons {
+		if c.Wrong != "" {
+			t.Error(c)
+		}
+	}
+}
+
+func TestNotebookParameters(t *testing.T) {
+	executed, _, err := execute(t, "good.ipynb", "radius=1", "rows=7", "name=MNIST")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := executed.TextOf("table"), "radius 1\nrows   7\n"; got != want {
+		t.Errorf("table %q, want %q", got, want)
+	}
+	// The numbers come from the run: with another radius the saved ones no longer hold.
+	saved, err := notebook.Read(filepath.Join("testdata", "notebooks", "good.ipynb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	comparisons, err := notebook.Compare(saved, executed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range comparisons {
+		if c.Wrong == "" {
+			t.Errorf("%v: holds, though the parameters are others", c)
+		}
+	}
+}
+
+func TestNotebookErrors(t *testing.T) {
+	for _, test := range []struct {
+		notebook string
+		cell     int
+		want     []string
+	}{
+		{"compile-error.ipynb", 1, []string{"cell 2 failed", "x := undefinedName + 1", "undefined: undefinedName"}},
+		{"panic.ipynb", 0, []string{"cell 1 failed", "integer divide by zero", "Line 3"}},
+	} {
+		t.Run(test.notebook, func(t *testing.T) {
+			executed, _, err := execute(t, test.notebook)
+			var cell *notebook.CellError
+			if !errors.As(err, &cell) {
+				t.Fatalf("error %v, want a CellError", err)
+			}
+			if cell.Cell != test.cell {
+				t.Errorf("cell %d failed, want %d", cell.Cell, test.cell)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the error lacks %q:\n%v", want, err)
+				}
+			}
+			for _, c := range executed.Cells[test.cell+1:] {
+				if len(c.Outputs) > 0 {
+					t.Errorf("a cell after the failed one was executed: %+v", c)
+				}
+			}
+		})
+	}
+}
+
+// TestWithoutNetwork executes the same notebook where only the loopback interface exists.
+func TestWithoutNetwork(t *testing.T) {
+	if os.Getenv(cutOff) == "" {
+		prepared(t)
+		if out, err := startCutOff(t); errors.Is(err, errRefused) {
+			t.Logf("this machine refuses a network namespace (%v): using a dead proxy instead", err)
+			for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"} {
+				t.Setenv(name, "http://127.0.0.1:9") // port 9, discard: nothing listens
+			}
+			t.Setenv("GOPROXY", "off")
+		} else if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		} else {
+			return
+		}
+	} else if interfaces, err := net.Interfaces(); err != nil || len(interfaces) != 1 || interfaces[0].Name != "lo" {
+		t.Fatalf("the network is not cut: %v, %v", interfaces, err)
+	}
+	executed, _, err := execute(t, "good.ipynb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := executed.Cells[2].PlainText(); got != "norm Linf of digits\n" {
+		t.Errorf("the cell that imports advlib printed %q", got)
+	}
+}
+
+var errRefused = errors.New("refused")
+
+// startCutOff runs TestWithoutNetwork in a process without network.
+func startCutOff(t *testing.T) (output []byte, err error) {
+	t.Helper()
+	attributes := withoutNetwork()
+	if attributes == nil {
+		return nil, errRefused
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestWithoutNetwork$", "-test.v")
+	cmd.Env = append(os.Environ(), cutOff+"=1")
+	cmd.SysProcAttr = attributes
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		return nil, errors.Join(errRefused, err)
+	}
+	err = cmd.Wait()
+	if err == nil && !bytes.Contains(out.Bytes(), []byte("--- PASS: TestWithoutNetwork")) {
+		err = errors.New("the test did not run")
+	}
+	return out.Bytes(), err
+}
+
+// TestInterruptAndKill interrupts a cell while it compiles and while it runs, and kills the kernel: the kernel goes on after
+// the one, and leaves no process behind after the other.
+func TestInterruptAndKill(t *testing.T) {
+	p := prepared(t)
+	temp := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), p.PythonExe(), filepath.Join("testdata", "interrupt.py"), kernelspec.NameCI)
+	cmd.Env = append(session.JupyterEnv(p, os.Environ(), false), "TMPDIR="+temp)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		left := processesWith(t, "TMPDIR="+temp)
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("left behind: %q", left)
+		}
+	}
+}
+
+// processesWith returns the command lines of the processes whose environment has an entry that begins so.
+func processesWith(t *testing.T, entry string) []string {
+	t.Helper()
+	environments, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(environments) == 0 {
+		t.Skip("no /proc on this system, so processes that are left behind cannot be seen")
+	}
+	var found []string
+	for _, file := range environments {
+		text, err := os.ReadFile(file)
+		if err != nil || !bytes.Contains(text, []byte(entry)) {
+			continue // another user's, or it has ended
+		}
+		line, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
+		found = append(found, strings.ReplaceAll(string(line), "\x00", " "))
+	}
+	return found
+}
