@@ -108,19 +108,13 @@ func (b Ball) pull(adv, x []float32) (tooFar bool) {
 			}
 		}
 	default:
-		target := b.Radius
-		for d > b.Radius {
-			target -= d - b.Radius
-			s := max(0, target/d)
+		// Shrink by the excess; where rounding undoes that, by twice as much, and so on: it ends at x at the latest.
+		for excess := d - b.Radius; d > b.Radius; excess *= 2 {
+			s := max(0, (b.Radius-excess)/d)
 			for i := range adv {
 				adv[i] = float32(float64(x[i]) + s*(float64(adv[i])-float64(x[i])))
 			}
-			next := b.Norm.Distance(adv, x)
-			if next >= d { // rounding does not let it shrink any more: give the row up to its original
-				copy(adv, x)
-				return false
-			}
-			d = next
+			d = b.Norm.Distance(adv, x)
 		}
 	}
 	return false

@@ -1,0 +1,40 @@
+package advlib
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// A point that rounding has left outside of the ball must end inside, and as good as where it was: giving it up would turn an
+// adversarial example at the rim into a failure.
+func TestPull(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, n := range []ConvexNorm{L1, L2, Linf} {
+		for _, d := range []int{1, 16, 784} {
+			for range 300 {
+				radius := 0.3 * r.Float64()
+				x, δ := make([]float32, d), make([]float32, d)
+				n.Sample(r, δ)
+				for i := range x {
+					x[i] = float32(r.IntN(2))
+				}
+				length := n.Distance(δ, make([]float32, d))
+				adv := make([]float32, d)
+				for i := range adv {
+					adv[i] = float32(float64(x[i]) + radius*(1+1e-7)*float64(δ[i])/length)
+				}
+				before := slices.Clone(adv)
+				if BallOf(n, radius).pull(adv, x) {
+					t.Fatalf("%v, %d coordinates: radius %g: a point at %g counts as too far", n, d, radius, n.Distance(before, x))
+				}
+				if at := n.Distance(adv, x); at > radius {
+					t.Fatalf("%v, %d coordinates: radius %g: left at %g", n, d, radius, at)
+				}
+				if moved := n.Distance(adv, before); moved > 1e-5*radius+1e-6*float64(d) {
+					t.Fatalf("%v, %d coordinates: radius %g: moved by %g", n, d, radius, moved)
+				}
+			}
+		}
+	}
+}
