@@ -1,0 +1,300 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"advlab/advlib"
+)
+
+// CarliniWagner is the L2 attack of Carlini & Wagner (2017), arXiv:1608.04644, section VI-A: it looks for the nearest adversarial
+// example by minimising ‖δ‖₂² + c·f(x+δ) with Adam, in coordinates that keep x+δ in the box, and searches for the smallest
+// constant c that succeeds, for each example by itself. It has no budget: its result is a distance.
+//
+// Constants are those of the authors' code, with these departures:
+//
+//   - 1000 steps for each c instead of 10000, which is what other libraries take for practical runs; set Steps for more.
+//   - The box is the middle of tanh's range instead of all of it, by 1 %: x = mid + 1.01·half·tanh(w), clipped. At a pixel of
+//     exactly 0 or 1 the original's derivative is 2·10⁻⁶ of that in the middle, so that binary images hardly move.
+//   - An example's search for one c is given up, when its loss no longer falls, by itself and only once it has moved; the original
+//     looks at the loss of the whole batch.
+//   - Distances are in units of the box's width inside the loss, so that c means the same in any box.
+//   - Untargeted is the default, as everywhere here; the original's is targeted.
+type CarliniWagner struct {
+	// Goal is untargeted if zero.
+	Goal advlib.Goal
+	// Confidence is κ: by how much the logits of an adversarial example must differ.
+	Confidence float64
+	// BinarySearchSteps is how many values of c are tried; 0 means 9.
+	BinarySearchSteps int
+	// Steps of Adam for each c; 0 means 1000.
+	Steps int
+	// LearningRate of Adam; 0 means 0.01.
+	LearningRate float64
+	// InitialConst is the first c; 0 means 0.001.
+	InitialConst float64
+	// NoAbort makes all steps for each c even where the loss no longer falls.
+	NoAbort bool
+}
+
+// String returns for example "C&W 9×1000 L2 minimal".
+func (a CarliniWagner) String() string {
+	var κ, lr, c, abort string
+	if a.Confidence != 0 {
+		κ = fmt.Sprintf("κ = %g", a.Confidence)
+	}
+	if a.LearningRate != 0 {
+		lr = fmt.Sprintf("rate %g", a.LearningRate)
+	}
+	if a.InitialConst != 0 {
+		c = fmt.Sprintf("c₀ = %g", a.InitialConst)
+	}
+	if a.NoAbort {
+		abort = "no abort"
+	}
+	return named(fmt.Sprintf("C&W %d×%d", a.searches(), a.steps()), "L2 minimal", a.Goal, κ, lr, c, abort)
+}
+
+func (a CarliniWagner) searches() int     { return numberOr(a.BinarySearchSteps, 9) }
+func (a CarliniWagner) steps() int        { return numberOr(a.Steps, 1000) }
+func (a CarliniWagner) rate() float64     { return numberOr(a.LearningRate, 1e-2) }
+func (a CarliniWagner) initialC() float64 { return numberOr(a.InitialConst, 1e-3) }
+
+// Threat implements [advlib.Attack].
+func (a CarliniWagner) Threat(*advlib.Classifier) (advlib.Threat, error) {
+	threat := advlib.Threat{Norm: advlib.L2, Radius: math.Inf(1), Goal: a.Goal}
+	if err := checkCount("BinarySearchSteps", a.BinarySearchSteps); err != nil {
+		return threat, err
+	}
+	if err := checkCount("Steps", a.Steps); err != nil {
+		return threat, err
+	}
+	if err := checkSize("Confidence", a.Confidence); err != nil {
+		return threat, err
+	}
+	if err := checkSize("LearningRate", a.LearningRate); err != nil {
+		return threat, err
+	}
+	return threat, checkSize("InitialConst", a.InitialConst)
+}
+
+func (a CarliniWagner) checkGoal(*advlib.Classifier, bool) error { return nil } // the margin suits any number of classes
+
+// Constants of the authors' code.
+const (
+	cwUpper       = 1e10   // of c, before any has succeeded
+	cwChecks      = 10     // how often the loss is looked at in a search
+	cwImprovement = 0.9999 // a loss above this share of the one at the last look no longer falls
+	adamβ1        = 0.9
+	adamβ2        = 0.999
+	adamε         = 1e-8
+)
+
+// widen is by how much tanh's range is wider than the box.
+const widen = 1.01
+
+// cwStep determines the graph of a step.
+type cwStep struct {
+	wish wish
+	κ    float64
+}
+
+// graph is one step of Carlini & Wagner (2017), section VI-A, in the variable w = w₀ + ω, with ω = 0 at the original:
+//
+//	x = x₀ + half·widen·(tanh w − tanh w₀),  minimise ‖x − x₀‖² + c·f(x),  f(x) = max(max_{i≠t} Z(x)_i − Z(x)_t, −κ)
+//
+// untargeted f(x) = max(Z(x)_y − max_{i≠y} Z(x)_i, −κ). It judges x, keeps it if it is adversarial and the nearest so far, and makes
+// one step of Adam (Kingma & Ba 2015, arXiv:1412.6980, section 2, the last form) in ω.
+func (s cwStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+	x0, aim, rest := s.wish.read(in)
+	w0, ω, m1, m2, c, best, bestD, hit, running, α := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7], rest[8], rest[9]
+	half := box.Width() / 2 * widen
+
+	w := Add(w0, ω)
+	tanh := Tanh(w)
+	x := box.Clip(Add(x0, MulScalar(Sub(tanh, Tanh(w0)), half)))
+	z := m.Logits(x)
+	D := sumRows(Square(DivScalar(Sub(x, x0), box.Width())))
+	f := MaxScalar(Neg(advlib.Margin.Of(z, aim)), -s.κ)
+	L := Add(D, Mul(c, f))
+
+	reached := LogicalAnd(running, GreaterThan(AddScalar(clearance(z, aim), -s.κ), ZerosLike(L)))
+	nearer := LogicalAnd(reached, LessThan(D, bestD))
+	best, bestD = Where(perRow(nearer, x), x, best), Where(nearer, D, bestD)
+	hit = LogicalOr(hit, reached)
+
+	// By the chain rule, as if x were not clipped: at the ends of the box the clip does nothing but undo rounding.
+	g := finite(Mul(m.Gradient(L, x), MulScalar(OneMinus(Square(tanh)), half)))
+	m1n := Add(MulScalar(m1, adamβ1), MulScalar(g, 1-adamβ1))
+	m2n := Add(MulScalar(m2, adamβ2), MulScalar(Square(g), 1-adamβ2))
+	ωn := Sub(ω, Mul(α, Div(m1n, AddScalar(Sqrt(m2n), adamε))))
+	end := math.Atanh(1 / widen)
+	ωn = Sub(ClipScalar(Add(w0, ωn), -end, end), w0) // stay where x is inside the box
+
+	moving := perRow(running, x)
+	return []*Node{Where(moving, ωn, ω), Where(moving, m1n, m1), Where(moving, m2n, m2), best, bestD, hit, L, D}
+}
+
+// Perturb implements [advlib.Attack].
+func (a CarliniWagner) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
+	box := t.Classifier().Box()
+	key := cwStep{wish: wishOf(b), κ: a.Confidence}
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+	adv := newCandidates(b)
+	for _, rows := range pieces(b) {
+		s := a.begin(step, b, rows, box)
+		err := a.searchC(ctx, s)
+		adv.put(rows, s.best, nil)
+		s.free()
+		if err != nil {
+			if ctx.Err() == nil {
+				return nil, err
+			}
+			return adv.tensor(), err
+		}
+	}
+	return adv.tensor(), nil
+}
+
+// searchC searches for the smallest c that succeeds, for each row by itself.
+func (a CarliniWagner) searchC(ctx context.Context, s *descent) error {
+	n := len(s.rows)
+	c, lower, upper := make([]float64, n), make([]float64, n), make([]float64, n)
+	for i := range n {
+		c[i], upper[i] = a.initialC(), cwUpper
+	}
+	for k := range a.searches() {
+		// The authors' code tries the largest successful c again when there are searches to spare.
+		if a.searches() >= 10 && k == a.searches()-1 {
+			copy(c, upper)
+		}
+		hit, err := a.minimise(ctx, s, c)
+		if err != nil {
+			return err
+		}
+		for i := range n {
+			if hit[i] {
+				upper[i] = min(upper[i], c[i])
+			} else {
+				lower[i] = max(lower[i], c[i])
+			}
+			if upper[i] < cwUpper/10 {
+				c[i] = (lower[i] + upper[i]) / 2
+			} else if !hit[i] {
+				c[i] *= 10
+			}
+		}
+	}
+	return nil
+}
+
+// minimise runs Adam from the original with the given c, and tells which rows had an adversarial iterate.
+func (a CarliniWagner) minimise(ctx context.Context, s *descent, c []float64) (hit []bool, err error) {
+	s.reset(c)
+	running := make([]bool, len(s.rows))
+	previous := make([]float64, len(s.rows))
+	for i := range running {
+		running[i], previous[i] = true, math.Inf(1)
+	}
+	active := len(running)
+	every := max(1, a.steps()/cwChecks)
+	for k := range a.steps() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		check := !a.NoAbort && k%every == 0
+		α := a.rate() * math.Sqrt(1-math.Pow(adamβ2, float64(k+1))) / (1 - math.Pow(adamβ1, float64(k+1)))
+		L, D, err := s.step(active, float32(α), check)
+		if err != nil {
+			return nil, fmt.Errorf("step %d on %d examples: %w", k, len(s.rows), err)
+		}
+		if !check {
+			continue
+		}
+		before := active
+		for i, l := range L {
+			if running[i] && D[i] > 0 && float64(l) > previous[i]-(1-cwImprovement)*math.Abs(previous[i]) {
+				running[i] = false
+				active--
+			}
+			previous[i] = float64(l)
+		}
+		if active == 0 {
+			break
+		}
+		if active < before {
+			s.halt(running)
+		}
+	}
+	return tensors.MustCopyFlatData[bool](s.hit)[:len(s.rows)], nil
+}
+
+// descent is C&W's state on the device, for some rows.
+type descent struct {
+	*group
+	compiled                             *advlib.Step
+	w0, c                                *tensors.Tensor
+	ω, m1, m2, best, bestD, hit, running *tensors.Tensor
+}
+
+func (a CarliniWagner) begin(step *advlib.Step, b advlib.Batch, rows []int, box advlib.Box) *descent {
+	s := &descent{group: newGroup(b, rows), compiled: step}
+	s.best = advlib.TakeRows(b.X, rows, s.size)
+	w0 := tensors.MustCopyFlatData[float32](s.best)
+	mid, half := (box.Lo+box.Hi)/2, box.Width()/2
+	for i, v := range w0 {
+		w0[i] = float32(math.Atanh((float64(v) - mid) / half / widen))
+	}
+	s.w0 = tensors.FromFlatDataAndDimensions(w0, s.best.Shape().Dimensions...)
+	far := make([]float32, s.size)
+	for i := range far {
+		far[i] = float32(math.Inf(1))
+	}
+	s.bestD = tensors.FromFlatDataAndDimensions(far, s.size)
+	return s
+}
+
+// reset goes back to the originals, with fresh moments; the nearest examples so far are kept.
+func (s *descent) reset(c []float64) {
+	advlib.Free(s.c, s.ω, s.m1, s.m2, s.hit, s.running)
+	zeros := func() *tensors.Tensor { return tensors.FromShape(s.x.Shape()) }
+	s.ω, s.m1, s.m2 = zeros(), zeros(), zeros()
+	flat, running := make([]float32, s.size), make([]bool, s.size)
+	for i, v := range c {
+		flat[i], running[i] = float32(v), true
+	}
+	s.c = tensors.FromFlatDataAndDimensions(flat, s.size)
+	s.running = tensors.FromFlatDataAndDimensions(running, s.size)
+	s.hit = tensors.FromFlatDataAndDimensions(make([]bool, s.size), s.size)
+}
+
+// halt leaves the rows alone that are no longer running.
+func (s *descent) halt(running []bool) {
+	all := make([]bool, s.size)
+	copy(all, running)
+	advlib.Free(s.running)
+	s.running = tensors.FromFlatDataAndDimensions(all, s.size)
+}
+
+// step makes one step; on request it returns the losses and squared distances of the rows before it.
+func (s *descent) step(active int, α float32, look bool) (L, D []float32, err error) {
+	out, err := s.compiled.Run(active, append(s.inputs(), s.w0, s.ω, s.m1, s.m2, s.c, s.best, s.bestD, s.hit, s.running, α)...)
+	if err != nil {
+		return nil, nil, err
+	}
+	if look {
+		L, D = tensors.MustCopyFlatData[float32](out[6])[:len(s.rows)], tensors.MustCopyFlatData[float32](out[7])[:len(s.rows)]
+	}
+	advlib.Free(s.ω, s.m1, s.m2, s.best, s.bestD, s.hit, out[6], out[7])
+	s.ω, s.m1, s.m2, s.best, s.bestD, s.hit = out[0], out[1], out[2], out[3], out[4], out[5]
+	return L, D, nil
+}
+
+func (s *descent) free() {
+	s.group.free()
+	advlib.Free(s.w0, s.c, s.ω, s.m1, s.m2, s.best, s.bestD, s.hit, s.running)
+}

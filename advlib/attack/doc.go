@@ -1,0 +1,23 @@
+// Package attack holds attacks on classifiers. Each is a struct whose fields are its hyper-parameters; the zero value of
+// a field means the paper's choice, or what the field's comment says. [advlib.Run] measures one, [advlib.Evaluate] several:
+//
+//	pgd := attack.PGD{Ball: advlib.BallOf(advlib.Linf, 8./255)}
+//	result, err := advlib.Run(ctx, classifier, pgd, examples)
+//
+// All attacks here are white-box: they use the model's gradient.
+//
+//	attack         looks for              norms        goals                  paper
+//	FGM            any example in a ball  L1 L2 Linf   untargeted, targeted   Goodfellow et al. 2015, arXiv:1412.6572
+//	PGD            any example in a ball  L1 L2 Linf   untargeted, targeted   Madry et al. 2018, arXiv:1706.06083
+//	CarliniWagner  the nearest example    L2           untargeted, targeted   Carlini & Wagner 2017, arXiv:1608.04644
+//	AllTargets     what its Attack does, towards every other class in turn
+//
+// The S of FGSM is for sign, which is FGM in the Linf ball. [Standard] is a small set to begin with.
+//
+// # What all attacks share
+//
+// An attack takes the goal from the batch that it is given ([advlib.Batch]), not from its own field, so that wrappers such as
+// [AllTargets] can choose targets. Rows are attacked in the order of their numbers, whatever their order in the batch, in pieces
+// of at most 512, padded to [advlib.Bucket] sizes; rows that need no more work leave. Inside a step an example counts as
+// adversarial when its logits say so by more than rounding explains, because another batch size rounds differently.
+package attack
