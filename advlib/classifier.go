@@ -65,6 +65,11 @@ func NewClassifier(spec Spec) (*Classifier, error) {
 // MustClassifier is [NewClassifier] for notebooks, examples and tests: it panics on an error.
 func MustClassifier(spec Spec) *Classifier { return must(NewClassifier(spec)) }
 
+// String describes the classifier in a line.
+func (c *Classifier) String() string {
+	return fmt.Sprintf("%s: inputs %v in %v, %d classes, %d parameters, backend %s", c.Name(), c.Input(), c.Box(), c.Classes(), c.spec.Store.NumParameters(), c.Backend().Name())
+}
+
 // Name returns the classifier's name.
 func (c *Classifier) Name() string { return c.spec.Name }
 

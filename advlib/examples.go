@@ -45,6 +45,15 @@ func NewExamples(name string, x []float32, dims []int, y []int32) (*Examples, er
 	return &Examples{Name: name, X: tensors.FromFlatDataAndDimensions(x, append([]int{len(y)}, dims...)...), Y: y}, nil
 }
 
+// String describes the examples in a line.
+func (e *Examples) String() string {
+	perClass := map[int32]int{}
+	for _, y := range e.Y {
+		perClass[y]++
+	}
+	return fmt.Sprintf("%s: %d examples of shape %v, %d classes", e.Name, e.Len(), e.Shape(), len(perClass))
+}
+
 // Len returns the number of examples.
 func (e *Examples) Len() int { return len(e.Y) }
 

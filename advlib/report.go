@@ -189,7 +189,8 @@ func newReport(s Settings, c *Classifier, e *Examples) (*Report, error) {
 	return r, nil
 }
 
-func (r *Report) add(res *Result) {
+// rowOf returns a result's numbers.
+func rowOf(res *Result) AttackRow {
 	row := AttackRow{
 		Name: res.Attack, Norm: res.Threat.Norm.String(), Radius: Distance(res.Threat.Radius),
 		Goal: res.Threat.Goal.String(), Targeted: res.Threat.Goal.IsTargeted(),
@@ -199,7 +200,11 @@ func (r *Report) add(res *Result) {
 	for i, d := range res.Distance {
 		row.Distance[i] = Distance(d)
 	}
-	r.Attacks = append(r.Attacks, row)
+	return row
+}
+
+func (r *Report) add(res *Result) {
+	r.Attacks = append(r.Attacks, rowOf(res))
 	for _, w := range res.Warnings {
 		if !slices.Contains(r.Warnings, w) {
 			r.Warnings = append(r.Warnings, w)

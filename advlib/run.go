@@ -70,6 +70,18 @@ type Result struct {
 	Warnings []string
 }
 
+// SuccessRate is the share of attempted examples on which the attack reached its goal.
+func (r *Result) SuccessRate() Rate { return rowOf(r).SuccessRate() }
+
+// MedianDistance is the median perturbation of attempted examples, failures counting as infinite, and examples that
+// were misclassified before the attack left out. It is NaN when there are none.
+func (r *Result) MedianDistance() float64 { return rowOf(r).MedianDistance() }
+
+// String says in a line what came out.
+func (r *Result) String() string {
+	return fmt.Sprintf("%s (%v) on %s: success %v of %d, median distance %.4g", r.Attack, r.Threat, r.Examples.Name, r.SuccessRate(), r.SuccessRate().Of, r.MedianDistance())
+}
+
 // Run measures one attack under default settings; see [Settings.Run].
 func Run(ctx context.Context, c *Classifier, a Attack, e *Examples) (*Result, error) {
 	return Settings{}.Run(ctx, c, a, e)
@@ -78,6 +90,11 @@ func Run(ctx context.Context, c *Classifier, a Attack, e *Examples) (*Result, er
 // MustRun is [Run] for notebooks, examples and tests: it panics on an error.
 func MustRun(ctx context.Context, c *Classifier, a Attack, e *Examples) *Result {
 	return must(Run(ctx, c, a, e))
+}
+
+// MustRun is [Settings.Run] for notebooks, examples and tests: it panics on an error.
+func (s Settings) MustRun(ctx context.Context, c *Classifier, a Attack, e *Examples) *Result {
+	return must(s.Run(ctx, c, a, e))
 }
 
 // Run runs an attack on examples and measures what comes out: it checks everything before it computes anything, leaves
