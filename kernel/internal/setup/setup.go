@@ -127,7 +127,17 @@ func Run(ctx context.Context, p place.Place, o Options, printer *progress.Printe
 		{m.pythonStep(), m.pluginStep()},
 		{m.toolsStep(), m.programStep(), m.workspaceStep(), m.warmStep(), m.kernelspecStep()},
 	}
+	results, err := m.run(ctx, lanes)
+	if err != nil {
+		return results, err
+	}
+	return results, session.WriteFacts(p, session.Facts{
+		Checkout: p.Checkout, GoRoot: goTool.Root, GoVersion: goTool.Version, CGO: goTool.CGO == "1", Plugin: m.foundPlugin(),
+	})
+}
 
+// run brings all steps about, lane beside lane.
+func (m *machine) run(ctx context.Context, lanes [][]step) ([]Result, error) {
 	// What is ready needs no lock, so an image's read-only cache serves as it is.
 	if !m.allReady(lanes) {
 		unlock, err := m.lock(ctx)
@@ -159,9 +169,7 @@ func Run(ctx context.Context, p place.Place, o Options, printer *progress.Printe
 	if len(failures) > 0 {
 		return results, fmt.Errorf("the set-up did not finish: %w", errors.Join(failures...))
 	}
-	return results, session.WriteFacts(p, session.Facts{
-		Checkout: p.Checkout, GoRoot: goTool.Root, GoVersion: goTool.Version, CGO: goTool.CGO == "1", Plugin: m.foundPlugin(),
-	})
+	return results, nil
 }
 
 // Missing names the steps that a set-up would have to run, with the reason for each. It makes nothing.
@@ -181,6 +189,9 @@ func Missing(ctx context.Context, p place.Place) (map[string]string, error) {
 		} else if r.Status == Without {
 			missing[s.name] = r.Note
 		}
+	}
+	if _, err := session.ReadFacts(p); err != nil && missing["workspace"] == "" {
+		missing["workspace"] = err.Error()
 	}
 	return missing, nil
 }
