@@ -1,0 +1,321 @@
+package show
+
+import (
+	"encoding/gob"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/janpfeifer/gonb/gonbui"
+	"github.com/janpfeifer/gonb/gonbui/protocol"
+
+	"advlab/advlib"
+)
+
+func madeTable() *Table {
+	t := NewTable("attack <&>", "ε", "robust", "note")
+	t.Title = "Two attacks & more"
+	t.Add("FGM", 8./255, advlib.Rate{Count: 45, Of: 100}, "")
+	t.Add("PGD-40", float32(0.5), advlib.Rate{Count: 5, Of: 100}, "猫 and e\u0301")
+	t.Add("none", math.Inf(1))
+	t.Add("one", 10, "100.0 %", "<script>alert(1)</script>", "more")
+	return t
+}
+
+func TestTable(t *testing.T) {
+	goldenText(t, "table.txt", madeTable().String())
+	html := madeTable().HTML()
+	goldenText(t, "table.html", html)
+	noNetwork(t, html)
+	wellFormed(t, html)
+	if s := (Table{}).String(); s != "" {
+		t.Errorf("the empty table is %q", s)
+	}
+}
+
+// Every line of a table is as wide as the rule below its header, up to trailing blanks.
+func TestTableIsAligned(t *testing.T) {
+	lines := strings.Split(strings.TrimRight(madeTable().String(), "\n"), "\n")[1:]
+	rule := []rune(lines[1])
+	for i, r := range rule {
+		if r != ' ' {
+			continue
+		}
+		for _, l := range lines {
+			column, text := 0, ""
+			for _, c := range l {
+				if column == i {
+					text = string(c)
+					break
+				}
+				column += cellWidth(string(c))
+			}
+			if text != "" && text != " " {
+				t.Errorf("column %d of %q is %q, want a blank", i, l, text)
+			}
+		}
+	}
+}
+
+func TestSave(t *testing.T) {
+	dir := t.TempDir()
+	picture := must[Picture](t)(Grid(madeResult(t, 4, []int{4, 4}, advlib.UnitBox, 0.1), 2))
+	report := madeReport("mlp", 20, 0.1, 0.1)
+	for _, test := range []struct {
+		name  string
+		value any
+		begin string
+		has   string
+	}{
+		{"p.svg", picture, "<svg ", "</svg>"},
+		{"p.png", picture, "\x89PNG", "IEND"},
+		{"p.PNG", image.NewGray(image.Rect(0, 0, 2, 2)), "\x89PNG", "IEND"},
+		{"p.html", picture, "<!DOCTYPE html>", "alt=\"PGD-40 Linf ≤ 0.1 on rings/test\""},
+		{"p.txt", picture, "PGD-40", "success"},
+		{"r.html", report, "<!DOCTYPE html>", "<title>mlp on rings/test: 20 examples"},
+		{"r.json", report, "{\n", `"schema": "advlab.report/1"`},
+		{"r.txt", report, "mlp on", "worst case"},
+		{"t.html", madeTable(), "<!DOCTYPE html>", "&lt;script&gt;"},
+		{"t.txt", madeTable(), "Two", "PGD-40"},
+	} {
+		path := filepath.Join(dir, test.name)
+		if err := os.WriteFile(path, []byte("before"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := Save(path, test.value); err != nil {
+			t.Errorf("%s: %v", test.name, err)
+			continue
+		}
+		got, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(string(got), test.begin) || !strings.Contains(string(got), test.has) {
+			t.Errorf("%s begins with %.40q and should have %q and contain %q", test.name, got, test.begin, test.has)
+		}
+		if strings.HasSuffix(test.name, ".html") {
+			noNetwork(t, string(got))
+		}
+	}
+	var back advlib.Report
+	text, _ := os.ReadFile(filepath.Join(dir, "r.json"))
+	if err := json.Unmarshal(text, &back); err != nil || len(back.Label) != 20 {
+		t.Errorf("the saved report reads as %d examples, %v", len(back.Label), err)
+	}
+	entries, _ := os.ReadDir(dir)
+	if len(entries) != 10 {
+		t.Errorf("%d files are left, want 10: %v", len(entries), entries)
+	}
+}
+
+// What cannot be saved is refused, and the file that was there stays.
+func TestSaveRefuses(t *testing.T) {
+	dir := t.TempDir()
+	picture := must[Picture](t)(Grid(madeResult(t, 4, []int{4, 4}, advlib.UnitBox, 0.1), 2))
+	for _, test := range []struct {
+		name  string
+		value any
+		want  string
+	}{
+		{"x.svg", madeTable(), "use one of .html, .json, .txt"},
+		{"x.png", madeReport("mlp", 5, 0.1, 0.1), "use one of .html, .json, .txt"},
+		{"x.json", picture, "use one of .svg, .png, .html, .txt"},
+		{"x.pdf", picture, `".pdf" is not one of`},
+		{"x", picture, `"" is not one of`},
+		{"x.svg", Picture{}, "empty"},
+		{"x.txt", nil, "empty"},
+		{"x.json", math.NaN(), "NaN"},
+	} {
+		path := filepath.Join(dir, test.name)
+		if err := os.WriteFile(path, []byte("before"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := Save(path, test.value); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s of a %T: the error is %v, want one with %q", test.name, test.value, err, test.want)
+		}
+		if got, _ := os.ReadFile(path); string(got) != "before" {
+			t.Errorf("%s was overwritten with %q", test.name, got)
+		}
+	}
+	if err := Save(filepath.Join(dir, "no", "such", "x.txt"), 1); err == nil {
+		t.Error("a file was saved in a folder that does not exist")
+	}
+}
+
+func TestProgress(t *testing.T) {
+	clock := time.Unix(0, 0)
+	var drawn []string
+	b := &bar{now: func() time.Time { return clock }, draw: func(s status, done bool) { drawn = append(drawn, fmt.Sprint(s.Done, done)) }}
+	for i := 1; i <= 100; i++ {
+		clock = clock.Add(10 * time.Millisecond)
+		b.update(advlib.Progress{What: "PGD", Done: i, Total: 100})
+	}
+	// One second: the first, five a second, and the end.
+	if want := "1 false|21 false|41 false|61 false|81 false|100 true"; strings.Join(drawn, "|") != want {
+		t.Errorf("drawn %s, want %s", strings.Join(drawn, "|"), want)
+	}
+	s := status{What: "<PGD>", Done: 250, Total: 1000, Elapsed: 1500 * time.Millisecond}
+	if want := "<PGD> [██████░░░░░░░░░░░░░░░░░░] 250 of 1000, 1.5 s"; s.String() != want {
+		t.Errorf("the bar is %q, want %q", s, want)
+	}
+	if strings.Contains(s.HTML(), "<PGD>") || !strings.Contains(s.HTML(), `value="250" max="1000"`) {
+		t.Errorf("the bar is %s", s.HTML())
+	}
+	if s := (status{What: "x"}).String(); !strings.Contains(s, "0 of 0") {
+		t.Errorf("of nothing: %q", s)
+	}
+}
+
+// kernel plays GoNB: it reads what a cell sends through one pipe, and confirms through another.
+func kernel(t *testing.T) (received <-chan *protocol.DisplayData) {
+	t.Helper()
+	dir := t.TempDir()
+	to, from := filepath.Join(dir, "to"), filepath.Join(dir, "from")
+	for _, path := range []string{to, from} {
+		if err := syscall.Mkfifo(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv(protocol.GONB_PIPE_ENV, to)
+	t.Setenv(protocol.GONB_PIPE_BACK_ENV, from)
+	gonbui.IsNotebook = true
+	t.Cleanup(func() { gonbui.IsNotebook = false })
+	messages := make(chan *protocol.DisplayData, 100)
+	go func() {
+		defer close(messages)
+		in, err := os.Open(to)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		out, err := os.OpenFile(from, os.O_WRONLY, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		decoder, encoder := gob.NewDecoder(in), gob.NewEncoder(out)
+		for {
+			m := &protocol.DisplayData{}
+			if err := decoder.Decode(m); err != nil {
+				if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) {
+					t.Error(err)
+				}
+				return
+			}
+			if v, ok := m.Data[protocol.MIMECommValue].(protocol.CommValue); ok {
+				if err := encoder.Encode(&protocol.CommValue{Address: protocol.GonbuiSyncAckAddress, Value: v.Value}); err != nil {
+					t.Error(err)
+				}
+				continue
+			}
+			messages <- m
+		}
+	}()
+	return messages
+}
+
+type ownType struct{}
+
+func (ownType) String() string { return "own text" }
+func (ownType) HTML() string   { return "<i>own</i>" }
+
+// gonbui opens its pipes once per process, so everything about notebooks is in this one test.
+func TestNotebook(t *testing.T) {
+	messages := kernel(t)
+	next := func() map[protocol.MIMEType]any {
+		t.Helper()
+		select {
+		case m := <-messages:
+			return m.Data
+		default:
+			t.Fatal("nothing was displayed") // Display has waited for the kernel, so it would be here
+			return nil
+		}
+	}
+	keys := func(m map[protocol.MIMEType]any, want ...protocol.MIMEType) {
+		t.Helper()
+		for _, k := range want {
+			if m[k] == nil {
+				t.Errorf("no %s among %d forms", k, len(m))
+			}
+		}
+		if len(m) != len(want) {
+			t.Errorf("%d forms, want %v", len(m), want)
+		}
+	}
+
+	Display(Grid(madeResult(t, 4, []int{4, 4}, advlib.UnitBox, 0.1), 2))
+	m := next()
+	keys(m, protocol.MIMETextPlain, protocol.MIMEImageSVG, protocol.MIMEImagePNG)
+	if s, ok := m[protocol.MIMEImageSVG].(string); !ok || !strings.HasPrefix(s, "<svg ") {
+		t.Errorf("the SVG is %.40q", m[protocol.MIMEImageSVG])
+	}
+	if b, ok := m[protocol.MIMEImagePNG].([]byte); !ok || !strings.HasPrefix(string(b), "\x89PNG") {
+		t.Errorf("the PNG is %.40q", m[protocol.MIMEImagePNG])
+	}
+
+	Display(madeReport("mlp", 5, 0.1, 0.1), nil, ownType{}, 42, image.NewGray(image.Rect(0, 0, 3, 2)))
+	keys(next(), protocol.MIMETextPlain, protocol.MIMETextHTML)
+	keys(next(), protocol.MIMETextPlain, protocol.MIMETextHTML)
+	m = next()
+	keys(m, protocol.MIMETextPlain)
+	if m[protocol.MIMETextPlain] != "42" {
+		t.Errorf("42 is displayed as %q", m[protocol.MIMETextPlain])
+	}
+	m = next()
+	keys(m, protocol.MIMETextPlain, protocol.MIMEImagePNG)
+	if m[protocol.MIMETextPlain] != "image of 3 × 2 pixels" {
+		t.Errorf("the image's text is %q", m[protocol.MIMETextPlain])
+	}
+
+	// An error fails the cell, after everything else was shown.
+	func() {
+		defer func() {
+			if r := recover(); r == nil || !strings.Contains(fmt.Sprint(r), "at least 1") {
+				t.Errorf("Display threw %v", r)
+			}
+		}()
+		grid, err := Grid(madeResult(t, 4, []int{4, 4}, advlib.UnitBox, 0.1), 0)
+		Display(grid, err, "shown")
+	}()
+	if m = next(); m[protocol.MIMETextPlain] != "shown" {
+		t.Errorf("displayed %q beside the error", m[protocol.MIMETextPlain])
+	}
+
+	// A progress bar is one display.
+	update := Progress()
+	update(advlib.Progress{What: "PGD", Done: 1, Total: 3})
+	update(advlib.Progress{What: "PGD", Done: 2, Total: 3}) // at once: not shown
+	update(advlib.Progress{What: "PGD", Done: 3, Total: 3})
+	first, last := <-messages, <-messages
+	if first.DisplayID == "" || first.DisplayID != last.DisplayID {
+		t.Errorf("the bar is displayed as %q and then as %q", first.DisplayID, last.DisplayID)
+	}
+	if s := fmt.Sprint(last.Data[protocol.MIMETextPlain]); !strings.Contains(s, "3 of 3") {
+		t.Errorf("the bar ends with %q", s)
+	}
+	if len(messages) > 0 {
+		t.Errorf("%d more displays", len(messages))
+	}
+}
+
+// Without a notebook everything is printed as text.
+func ExampleDisplay() {
+	Display(NewTable("norm", "ε").Add(advlib.Linf, 0.1).Add(advlib.L2, 0.5), "and text")
+	// Output:
+	// norm    ε
+	// ────  ───
+	// Linf  0.1
+	// L2    0.5
+	//
+	// and text
+}

@@ -1,0 +1,191 @@
+package show
+
+import (
+	"fmt"
+	"html/template"
+	"math"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"golang.org/x/text/width"
+)
+
+// Table is a small table of your own. Rows may be shorter than the header or longer: missing cells are empty.
+type Table struct {
+	// Title stands above the table; it may be empty.
+	Title string
+	// Header names the columns; it may be empty.
+	Header []string
+	// Rows are the cells as text.
+	Rows [][]string
+}
+
+// NewTable returns a table with the given header and no rows.
+func NewTable(header ...string) *Table { return &Table{Header: header} }
+
+// Add appends a row and returns the table. Floating-point numbers are written with four digits, everything else as
+// fmt.Print writes it.
+func (t *Table) Add(cells ...any) *Table {
+	row := make([]string, len(cells))
+	for i, c := range cells {
+		switch v := c.(type) {
+		case float64:
+			row[i] = number(v)
+		case float32:
+			row[i] = number(float64(v))
+		default:
+			row[i] = fmt.Sprint(c)
+		}
+	}
+	t.Rows = append(t.Rows, row)
+	return t
+}
+
+func number(v float64) string {
+	switch {
+	case math.IsInf(v, 1):
+		return "∞"
+	case math.IsInf(v, -1):
+		return "−∞"
+	}
+	return strconv.FormatFloat(v, 'g', 4, 64)
+}
+
+func (t Table) columns() int {
+	n := len(t.Header)
+	for _, r := range t.Rows {
+		n = max(n, len(r))
+	}
+	return n
+}
+
+// right tells which columns are aligned at the right: those whose filled cells all begin like numbers.
+func (t Table) right() []bool {
+	right := make([]bool, t.columns())
+	for j := range right {
+		filled := false
+		right[j] = true
+		for _, r := range t.Rows {
+			if j < len(r) && r[j] != "" {
+				filled = true
+				right[j] = right[j] && strings.IndexAny(r[j], "0123456789+-.∞−") == 0
+			}
+		}
+		right[j] = right[j] && filled
+	}
+	return right
+}
+
+// String returns the table as text, its columns aligned in a font of fixed width.
+func (t Table) String() string {
+	right := t.right()
+	rows := t.Rows
+	if len(t.Header) > 0 {
+		rows = append([][]string{t.Header}, rows...)
+	}
+	widest := make([]int, len(right))
+	for _, r := range rows {
+		for j, c := range r {
+			widest[j] = max(widest[j], cellWidth(c))
+		}
+	}
+	var b strings.Builder
+	if t.Title != "" {
+		b.WriteString(oneLine(t.Title) + "\n")
+	}
+	for i, r := range rows {
+		var line strings.Builder
+		for j := range right {
+			var c string
+			if j < len(r) {
+				c = oneLine(r[j])
+			}
+			pad := strings.Repeat(" ", widest[j]-cellWidth(c))
+			if right[j] {
+				c = pad + c
+			} else {
+				c += pad
+			}
+			if j > 0 {
+				line.WriteString("  ")
+			}
+			line.WriteString(c)
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+		if i == 0 && len(t.Header) > 0 {
+			for j, w := range widest {
+				if j > 0 {
+					b.WriteString("  ")
+				}
+				b.WriteString(strings.Repeat("─", w))
+			}
+			b.WriteString("\n")
+		}
+	}
+	return b.String()
+}
+
+// cellWidth counts columns of a terminal: East Asian wide characters take two, combining marks none.
+func cellWidth(s string) int {
+	n := 0
+	for _, r := range oneLine(s) {
+		switch k := width.LookupRune(r).Kind(); {
+		case k == width.EastAsianWide || k == width.EastAsianFullwidth:
+			n += 2
+		case !unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+			n++
+		}
+	}
+	return n
+}
+
+// HTML returns the table as a fragment of HTML that reads on light and dark pages.
+func (t Table) HTML() string {
+	type htmlCell struct {
+		Text  string
+		Align string
+	}
+	right := t.right()
+	cells := func(r []string) []htmlCell {
+		out := make([]htmlCell, len(right))
+		for j := range out {
+			out[j].Align = "left"
+			if right[j] {
+				out[j].Align = "right"
+			}
+			if j < len(r) {
+				out[j].Text = oneLine(r[j])
+			}
+		}
+		return out
+	}
+	data := struct {
+		Title  string
+		Header []htmlCell
+		Rows   [][]htmlCell
+	}{Title: oneLine(t.Title)}
+	if len(t.Header) > 0 {
+		data.Header = cells(t.Header)
+	}
+	for _, r := range t.Rows {
+		data.Rows = append(data.Rows, cells(r))
+	}
+	var b strings.Builder
+	if err := tableHTML.Execute(&b, data); err != nil {
+		panic(err) // the template is fixed: only a mistake in this file gets here
+	}
+	return b.String()
+}
+
+// Colours come from the page or are half-transparent: the background is not known.
+var tableHTML = template.Must(template.New("table").Parse(`<div style="overflow-x:auto"><table style="border-collapse:collapse;border:none;margin:0.4em 0;font-size:0.95em;font-variant-numeric:tabular-nums">
+{{- with .Title}}
+<caption style="caption-side:top;text-align:left;padding:2px 10px 6px;font-weight:bold;color:inherit">{{.}}</caption>{{end}}
+{{- with .Header}}
+<thead><tr style="border-bottom:2px solid rgba(128,128,128,0.7)">{{range .}}<th scope="col" style="padding:2px 10px;text-align:{{.Align}};font-weight:bold">{{.Text}}</th>{{end}}</tr></thead>{{end}}
+<tbody>
+{{- range .Rows}}
+<tr style="background:none;border-bottom:1px solid rgba(128,128,128,0.25)">{{range .}}<td style="padding:2px 10px;text-align:{{.Align}}">{{.Text}}</td>{{end}}</tr>{{end}}
+</tbody></table></div>
+`))
