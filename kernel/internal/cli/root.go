@@ -157,13 +157,22 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// here finds the checkout.
+// here finds the checkout that the working directory is in. Elsewhere, as in an image, the copy of this program that a
+// set-up has made serves the checkout it was made from.
 func (a *app) here() (place.Place, error) {
 	p, err := place.Here()
-	if err != nil {
-		return p, statusError{unprepared, err}
+	if err == nil {
+		return p, nil
 	}
-	return p, nil
+	if self, exeErr := os.Executable(); exeErr == nil && errors.Is(err, place.ErrNoCheckout) {
+		if p, ok := place.OfProgram(self); ok {
+			if facts, factsErr := session.ReadFacts(p); factsErr == nil {
+				p.Checkout = facts.Checkout
+				return p, nil
+			}
+		}
+	}
+	return p, statusError{unprepared, err}
 }
 
 // prepare sets up quietly where there is nothing to do, and tells its progress where there is.

@@ -77,6 +77,17 @@ func At(space string) (Place, error) {
 	return Place{Root: filepath.Dir(parent), space: space}, nil
 }
 
+// OfProgram returns the place whose workspace holds the program file, as a set-up has copied it there. Its checkout is not
+// known. For another program ok is false.
+func OfProgram(file string) (p Place, ok bool) {
+	file, err := filepath.EvalSymlinks(file)
+	if err != nil {
+		return Place{}, false
+	}
+	p, err = At(filepath.Dir(filepath.Dir(file)))
+	return p, err == nil && p.Program() == file
+}
+
 // FindCheckout returns the nearest directory, from dir upwards, whose go.mod declares module advlab.
 func FindCheckout(dir string) (string, error) {
 	dir, err := filepath.EvalSymlinks(dir)

@@ -64,6 +64,30 @@ func TestAtRefusesOtherFolders(t *testing.T) {
 	}
 }
 
+func TestOfProgram(t *testing.T) {
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := place.Of(root, "/src")
+	if err := os.MkdirAll(filepath.Dir(want.Program()), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, want.Program(), "")
+	link := filepath.Join(root, "advlab")
+	if err := os.Symlink(want.Program(), link); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := place.OfProgram(link); !ok || got.Root != root || got.Space() != want.Space() {
+		t.Errorf("OfProgram of a link to the program = %+v, %v", got, ok)
+	}
+	other := filepath.Join(root, "other")
+	write(t, other, "")
+	if got, ok := place.OfProgram(other); ok {
+		t.Errorf("OfProgram of another file = %+v", got)
+	}
+}
+
 func write(t *testing.T, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

@@ -1,0 +1,63 @@
+package relay
+
+import (
+	"errors"
+	"go/parser"
+	"go/scanner"
+	"go/token"
+	"strings"
+)
+
+// isComplete says whether a console should run the code or ask for another line: complete, incomplete or invalid.
+// Statements without a line %% count as complete: the error that follows says what to do.
+func isComplete(code string) (status, indent string) {
+	c := parseCell(code)
+	if c.special || c.empty() {
+		return "complete", ""
+	}
+	if strings.HasSuffix(code, `\`) && c.command[len(c.lines)-1] {
+		return "incomplete", ""
+	}
+	status = "invalid"
+	for _, form := range []func() (string, int){c.goSource, c.statements} {
+		source, end := form()
+		switch fault, atEnd := syntaxFault(source, end); {
+		case !fault:
+			return "complete", ""
+		case atEnd:
+			status = "incomplete"
+		}
+	}
+	if status == "incomplete" {
+		indent = indentOf(c.lines)
+	}
+	return status, indent
+}
+
+// syntaxFault reports whether a Go file has a syntax error, and whether the first one is at or behind offset end, or an
+// unfinished literal or comment: then more text may mend it.
+func syntaxFault(source string, end int) (fault, atEnd bool) {
+	_, err := parser.ParseFile(token.NewFileSet(), "", source, parser.SkipObjectResolution)
+	var list scanner.ErrorList
+	if !errors.As(err, &list) || len(list) == 0 {
+		return err != nil, false
+	}
+	first := list[0]
+	last := len(strings.TrimRight(source[:end], " \t\n"))
+	for _, e := range list {
+		if strings.Contains(e.Msg, "not terminated") && !strings.Contains(e.Msg, "rune") && e.Msg != "string literal not terminated" {
+			return true, true // a raw string or a comment
+		}
+	}
+	return true, first.Pos.Offset >= last
+}
+
+// indentOf is the indentation for the next line.
+func indentOf(lines []string) string {
+	last := lines[len(lines)-1]
+	indent := last[:len(last)-len(strings.TrimLeft(last, " \t"))]
+	if trimmed := strings.TrimSpace(last); strings.HasSuffix(trimmed, "{") || strings.HasSuffix(trimmed, "(") {
+		indent += "\t"
+	}
+	return indent
+}

@@ -1,0 +1,74 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// Config says what to relay.
+type Config struct {
+	// Connection is the connection file that Jupyter has written.
+	Connection string
+
+	// Dir is a directory of this kernel alone (mode 0700) for sockets and temporary files. Its path must be short: a
+	// Unix socket's name has at most 107 bytes.
+	Dir string
+
+	// Start makes the command, not started, that runs GoNB for a connection file of the relay's. temp is to be its TMPDIR:
+	// it is removed with GoNB. GoNB needs -raw_error, or compile errors have no text.
+	Start func(connection, temp string) *exec.Cmd
+
+	// Guard is the command that calls Guard with the arguments that follow; empty: GoNB is started without a guard, and
+	// what it has started may outlive a relay that is killed.
+	Guard []string
+
+	// Signals brings what Jupyter signals: os.Interrupt interrupts the running cell, anything else ends the kernel.
+	Signals <-chan os.Signal
+
+	Version   string        // of advlab, for kernel_info
+	GoVersion string        // that builds the cells, such as go1.26.5
+	GoRoot    string        // its GOROOT, for completions; empty: none from the standard library
+	Modules   []Module      // further packages for completions
+	History   string        // file of the history; empty: kept in memory only
+	Overflow  string        // folder for output beyond OutputLimit; empty: it is dropped
+	CellLimit time.Duration // how long a cell may take; 0: any time
+
+	// OutputLimit is the number of bytes of streams that a cell may show; 0: 4 MiB.
+	OutputLimit int
+
+	// Log gets one line for each thing an operator may want to know; nil: nobody.
+	Log io.Writer
+}
+
+// Module says where the source of packages lies: package Path/x in Dir/x.
+type Module struct{ Path, Dir string }
+
+const defaultOutputLimit = 4 << 20
+
+func (c Config) check() error {
+	switch {
+	case c.Connection == "":
+		return errors.New("relay: no connection file")
+	case c.Start == nil:
+		return errors.New("relay: no command that starts GoNB")
+	case !filepath.IsAbs(c.Dir):
+		return fmt.Errorf("relay: directory %q is not an absolute path", c.Dir)
+	case c.OutputLimit < 0:
+		return fmt.Errorf("relay: output limit %d is negative", c.OutputLimit)
+	case c.CellLimit < 0:
+		return fmt.Errorf("relay: cell limit %s is negative", c.CellLimit)
+	}
+	info, err := os.Stat(c.Dir)
+	if err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return fmt.Errorf("relay: directory %s has mode %o: others could reach GoNB's sockets; chmod 700", c.Dir, mode)
+	}
+	return nil
+}

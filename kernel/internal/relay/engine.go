@@ -1,0 +1,336 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"advlab/kernel/internal/jupyter"
+	"advlab/kernel/internal/zmtp"
+)
+
+const (
+	engineStartLimit = 30 * time.Second
+	engineEndLimit   = 2 * time.Second
+
+	// goplsWarm is the age from which GoNB answers completions in time: it connects to gopls 12 s after its start, and
+	// a question before that holds up the next cell until then.
+	goplsWarm = 14 * time.Second
+)
+
+// engine is one running GoNB and the relay's sockets towards it.
+type engine struct {
+	cmd     *exec.Cmd
+	dir     string   // removed with it
+	pipe    *os.File // its closing ends the guard; kept here, because a collected file closes itself
+	session string
+	codec   *jupyter.Codec
+	started time.Time
+
+	shell, control, stdin, iopub *zmtp.Socket
+
+	published func(*jupyter.Message) // called for what GoNB publishes
+	asked     func(*jupyter.Message) // called for its input requests
+
+	ready chan struct{} // closed when GoNB answers
+	ended chan struct{} // closed when the process has ended
+	state string        // how it ended; set before ended is closed
+
+	mu      sync.Mutex
+	waiting map[string]chan *jupyter.Message // replies, by the request's id
+	helping int                              // questions that GoNB is busy with
+}
+
+var errEnded = errors.New("GoNB has ended")
+
+// startEngine starts a GoNB in dir, which is created. It returns before GoNB is ready.
+func startEngine(c Config, dir, kernelID string, published, asked func(*jupyter.Message)) (*engine, error) {
+	temp := filepath.Join(dir, "t")
+	if err := os.MkdirAll(temp, 0o700); err != nil {
+		return nil, err
+	}
+	e := &engine{dir: dir, session: jupyter.NewID(), started: time.Now(), published: published, asked: asked,
+		ready: make(chan struct{}), ended: make(chan struct{}), waiting: map[string]chan *jupyter.Message{}}
+	conn := jupyter.Connection{Transport: "ipc", IP: filepath.Join(dir, "s"), Shell: 1, IOPub: 2, Stdin: 3, Control: 4, Heartbeat: 5,
+		Key: jupyter.NewID(), Scheme: jupyter.Scheme, KernelName: "gonb"}
+	e.codec = jupyter.NewCodec(conn.Key)
+	// GoNB takes the kernel's id, which its widgets need, from the file's name.
+	file := filepath.Join(dir, "kernel-"+kernelID+".json")
+	if err := conn.Write(file); err != nil {
+		return nil, err
+	}
+
+	// GoNB answers control requests on its shell socket: one identity finds us on all.
+	identity := []byte("relay")
+	open := func(kind zmtp.Kind, port int, o zmtp.Options) (s *zmtp.Socket, err error) {
+		return zmtp.Dial(kind, conn.Endpoint(port), o)
+	}
+	var err error
+	if e.shell, err = open(zmtp.Dealer, conn.Shell, zmtp.Options{Identity: identity}); err != nil {
+		return nil, err
+	}
+	e.control, _ = open(zmtp.Dealer, conn.Control, zmtp.Options{Identity: identity})
+	e.stdin, _ = open(zmtp.Dealer, conn.Stdin, zmtp.Options{Identity: identity})
+	e.iopub, _ = open(zmtp.Sub, conn.IOPub, zmtp.Options{})
+
+	e.cmd = c.Start(file, temp)
+	if e.cmd.Err != nil {
+		e.closeSockets()
+		return nil, e.cmd.Err
+	}
+	if len(c.Guard) > 0 {
+		r, w, err := os.Pipe()
+		if err != nil {
+			e.closeSockets()
+			return nil, err
+		}
+		defer r.Close()
+		e.pipe = w
+		e.cmd.Args = append(append(append([]string{}, c.Guard...), dir, e.cmd.Path), e.cmd.Args[1:]...)
+		e.cmd.Path = c.Guard[0]
+		e.cmd.ExtraFiles = []*os.File{r}
+	}
+	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := e.cmd.Start(); err != nil {
+		e.closeSockets()
+		return nil, err
+	}
+	if len(c.Guard) == 0 {
+		_ = os.WriteFile(pidFile(dir), []byte(strconv.Itoa(e.cmd.Process.Pid)), 0o600)
+	}
+	go e.wait()
+	go e.receive(e.shell, e.reply)
+	go e.receive(e.stdin, func(m *jupyter.Message) { e.asked(m) })
+	go e.receive(e.iopub, func(m *jupyter.Message) { e.published(m) })
+	return e, nil
+}
+
+func (e *engine) closeSockets() {
+	for _, s := range []*zmtp.Socket{e.shell, e.control, e.stdin, e.iopub} {
+		if s != nil {
+			_ = s.Close()
+		}
+	}
+	_ = os.RemoveAll(e.dir)
+}
+
+func (e *engine) wait() {
+	_ = e.cmd.Wait()
+	e.state = e.cmd.ProcessState.String()
+	if n := e.cmd.ProcessState.ExitCode(); e.pipe != nil && n > 128 && n < 160 {
+		e.state = "signal: " + syscall.Signal(n-128).String()
+	}
+	close(e.ended)
+	// The guard has ended what is below it, unless it was killed itself.
+	_ = syscall.Kill(-e.cmd.Process.Pid, syscall.SIGKILL)
+	killAll(os.Getpid())
+	if e.pipe != nil {
+		_ = e.pipe.Close()
+	}
+	e.closeSockets()
+}
+
+// kill ends GoNB and all that is below it.
+func (e *engine) kill() {
+	if e.pipe != nil {
+		_ = e.pipe.Close() // the guard's signal
+	} else {
+		_ = syscall.Kill(-e.cmd.Process.Pid, syscall.SIGKILL)
+	}
+	select {
+	case <-e.ended:
+	case <-time.After(engineEndLimit):
+		_ = syscall.Kill(-e.cmd.Process.Pid, syscall.SIGKILL)
+		<-e.ended
+	}
+}
+
+// connect waits until GoNB publishes what it does: it answers requests earlier than it knows its subscriber.
+func (e *engine) connect(ctx context.Context, heard <-chan struct{}) error {
+	ctx, cancel := context.WithTimeout(ctx, engineStartLimit)
+	defer cancel()
+	for {
+		m, err := jupyter.New(e.session, "kernel_info_request", nil, struct{}{})
+		if err != nil {
+			return err
+		}
+		if err := e.shell.Send(e.codec.Encode(m)); err != nil {
+			return err
+		}
+		select {
+		case <-heard:
+			close(e.ready)
+			return nil
+		case <-e.ended:
+			return fmt.Errorf("%w: %s", errEnded, e.state)
+		case <-ctx.Done():
+			return fmt.Errorf("GoNB did not answer for %s", engineStartLimit)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (e *engine) receive(s *zmtp.Socket, handle func(*jupyter.Message)) {
+	for {
+		parts, err := s.Recv()
+		if err != nil {
+			return
+		}
+		if m, err := e.codec.Decode(parts); err == nil {
+			handle(m)
+		}
+	}
+}
+
+func (e *engine) reply(m *jupyter.Message) {
+	e.mu.Lock()
+	c := e.waiting[m.Parent.ID]
+	delete(e.waiting, m.Parent.ID)
+	e.mu.Unlock()
+	if c != nil {
+		c <- m
+	}
+}
+
+// send sends a request and returns its id and the channel of its reply.
+func (e *engine) send(kind string, content any) (id string, reply <-chan *jupyter.Message, err error) {
+	m, err := jupyter.New(e.session, kind, nil, content)
+	if err != nil {
+		return "", nil, err
+	}
+	c := make(chan *jupyter.Message, 1)
+	e.mu.Lock()
+	e.waiting[m.Header.ID] = c
+	e.mu.Unlock()
+	return m.Header.ID, c, e.shell.Send(e.codec.Encode(m))
+}
+
+// forward passes a message on, with the front-end's header.
+func (e *engine) forward(s *zmtp.Socket, m *jupyter.Message) error {
+	passed := *m
+	passed.Identities = nil
+	return s.Send(e.codec.Encode(&passed))
+}
+
+// ask puts a question that GoNB answers in between cells, and waits for the answer until ctx ends. GoNB goes on
+// searching then; stopHelpers ends that.
+func (e *engine) ask(ctx context.Context, kind string, content any) (json.RawMessage, error) {
+	e.mu.Lock()
+	if e.helping > 0 {
+		e.mu.Unlock()
+		return nil, errors.New("busy with another question")
+	}
+	e.helping++
+	e.mu.Unlock()
+	_, reply, err := e.send(kind, content)
+	if err != nil {
+		e.helped()
+		return nil, err
+	}
+	answer := make(chan json.RawMessage, 1)
+	go func() {
+		defer e.helped()
+		select {
+		case m := <-reply:
+			answer <- m.Content
+		case <-e.ended:
+		case <-time.After(time.Minute):
+		}
+	}()
+	select {
+	case content := <-answer:
+		return content, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-e.ended:
+		return nil, errEnded
+	}
+}
+
+func (e *engine) helped() {
+	e.mu.Lock()
+	e.helping--
+	e.mu.Unlock()
+}
+
+// stopHelpers ends the programs that GoNB runs to answer a question, so that a cell need not wait for it.
+func (e *engine) stopHelpers() {
+	e.mu.Lock()
+	busy := e.helping > 0
+	e.mu.Unlock()
+	if busy {
+		for _, p := range e.workers() {
+			_ = syscall.Kill(p.pid, syscall.SIGKILL)
+		}
+	}
+}
+
+// pid is GoNB's process; 0 when it is not known yet.
+func (e *engine) pid() int {
+	text, err := os.ReadFile(pidFile(e.dir))
+	if err != nil {
+		return 0
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	return pid
+}
+
+// workers lists what GoNB has started, without gopls and what is below that: the compiler, the cell, its children, and
+// those of earlier commands that went on in the background.
+func (e *engine) workers() []process {
+	gonb := e.pid()
+	notGopls := func(p process) bool { return p.name == "gopls" }
+	list := descendants(e.cmd.Process.Pid, notGopls)
+	kept := list[:0]
+	for _, p := range list {
+		if p.pid != gonb {
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}
+
+// interrupt signals SIGINT to GoNB and its workers, each process once: one that saves its work at the first must not
+// meet a second.
+func (e *engine) interrupt(signalled map[int]bool) {
+	pids := []int{}
+	if gonb := e.pid(); gonb > 0 {
+		pids = append(pids, gonb)
+	}
+	for _, p := range e.workers() {
+		pids = append(pids, p.pid)
+	}
+	for _, pid := range pids {
+		if !signalled[pid] {
+			signalled[pid] = true
+			_ = syscall.Kill(pid, syscall.SIGINT)
+		}
+	}
+}
+
+// killWorkers ends what did not end by itself.
+func (e *engine) killWorkers() {
+	for _, p := range e.workers() {
+		_ = syscall.Kill(p.pid, syscall.SIGKILL)
+	}
+}
+
+var kernelFile = regexp.MustCompile(`^kernel-([0-9a-zA-Z-]{1,64})\.json$`)
+
+// kernelID is the id in a connection file's name, by which Jupyter's server knows the kernel.
+func kernelID(connection string) string {
+	if m := kernelFile.FindStringSubmatch(filepath.Base(connection)); m != nil {
+		return m[1]
+	}
+	return jupyter.NewID()
+}

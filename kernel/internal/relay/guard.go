@@ -1,0 +1,97 @@
+package relay
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// Guard is the body of the small process between the relay and GoNB that leaves nothing behind. Its arguments are a
+// directory and the command that runs GoNB. Orphans below it become its children; when GoNB ends, or the relay, whose end
+// of the pipe on descriptor 3 closes however it dies, all that is below it is killed and the directory is removed. It
+// returns GoNB's exit status.
+func Guard(args []string) (status int) {
+	if len(args) < 2 {
+		fmt.Fprintln(os.Stderr, "advlab: guard is started by the kernel, with a directory and a command")
+		return 2
+	}
+	dir := args[0]
+	becomeSubreaper()
+	// SIGINT for the group is meant for GoNB and what is below. It must not be ignored either, which is inherited.
+	signal.Notify(make(chan os.Signal, 1), os.Interrupt)
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGTERM, syscall.SIGHUP)
+
+	const pipe = 3
+	syscall.CloseOnExec(pipe)
+	relayEnded := make(chan struct{})
+	go func() {
+		var b [1]byte
+		for {
+			n, err := syscall.Read(pipe, b[:])
+			if err == syscall.EINTR {
+				continue
+			}
+			if n <= 0 {
+				close(relayEnded)
+				return
+			}
+		}
+	}()
+
+	cmd := exec.Command(args[1], args[2:]...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Start(); err != nil {
+		fmt.Fprintf(os.Stderr, "advlab: starting GoNB: %v\n", err)
+		_ = os.RemoveAll(dir)
+		return 127
+	}
+	_ = os.WriteFile(pidFile(dir), []byte(strconv.Itoa(cmd.Process.Pid)), 0o600)
+	gonbEnded := make(chan error, 1)
+	go func() { gonbEnded <- cmd.Wait() }()
+	select {
+	case <-gonbEnded:
+		status = exitStatus(cmd.ProcessState)
+	case <-relayEnded:
+	case <-end:
+	}
+	killAll(os.Getpid())
+	for range 100 { // what was killed may still be writing
+		if os.RemoveAll(dir) == nil {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return status
+}
+
+func pidFile(dir string) string { return filepath.Join(dir, "gonb.pid") }
+
+func exitStatus(s *os.ProcessState) int {
+	if s == nil {
+		return 1
+	}
+	if w, ok := s.Sys().(syscall.WaitStatus); ok && w.Signaled() {
+		return 128 + int(w.Signal())
+	}
+	return s.ExitCode()
+}
+
+// killAll kills what is below pid, again and again: a process may start another one while it is being killed.
+func killAll(pid int) {
+	for range 500 {
+		list := descendants(pid, nil)
+		if len(list) == 0 {
+			return
+		}
+		for _, p := range list {
+			_ = syscall.Kill(p.pid, syscall.SIGKILL)
+		}
+		time.Sleep(4 * time.Millisecond)
+	}
+}
