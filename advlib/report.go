@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -378,7 +379,7 @@ func (r *Report) Lines() []Line {
 		}
 		rate := a.SuccessRate()
 		name := a.Name
-		if a.Targeted {
+		if a.Targeted && !strings.Contains(name, a.Goal) {
 			name += ", " + a.Goal
 		}
 		lines = append(lines, Line{What: name, Value: rate.String(), Interval: rate.Interval(), Median: median(a.MedianDistance()), Cost: r.cost(a)})
@@ -412,10 +413,10 @@ func (r *Report) cost(a AttackRow) string {
 	return fmt.Sprintf("%.4g / %.4g", float64(a.Forward)/n, float64(a.Backward)/n)
 }
 
-// asFraction adds " (8/255)" where a pixel budget is a whole number of 255ths.
+// asFraction adds " (8/255)" where a pixel budget is a whole number of 255ths, and no short decimal such as 0.2.
 func asFraction(ball Ball, box Box) string {
 	k := ball.Radius * 255
-	if ball.Norm == Norm(Linf) && box == UnitBox && k >= 0.5 && math.Abs(k-math.Round(k)) < 1e-6 {
+	if ball.Norm == Norm(Linf) && box == UnitBox && k >= 0.5 && math.Abs(k-math.Round(k)) < 1e-6 && len(strconv.FormatFloat(ball.Radius, 'g', -1, 64)) > 6 {
 		return fmt.Sprintf(" (%.0f/255)", k)
 	}
 	return ""

@@ -52,7 +52,7 @@ func madeReport() *advlib.Report {
 				Forward:  54000, Backward: 54000, Seconds: 60,
 			},
 			{
-				Name: "PGD-40 Linf ≤ 0.0313725", Norm: "Linf", Radius: 8. / 255, Goal: "targeted(3)", Targeted: true,
+				Name: "PGD-40 Linf ≤ 0.0313725, targeted(3)", Norm: "Linf", Radius: 8. / 255, Goal: "targeted(3)", Targeted: true,
 				Attempted: []bool{true, true, true, false, true, true, true, true},
 				Success:   []bool{true, false, false, false, false, false, false, true},
 				Distance:  []advlib.Distance{8. / 255, inf, inf, inf, inf, inf, inf, 4. / 255},
@@ -345,6 +345,27 @@ func TestMerge(t *testing.T) {
 		change(other)
 		if _, err := a.Merge(other); err == nil {
 			t.Errorf("reports that differ in %s were merged", name)
+		}
+	}
+}
+
+// A radius is also written in 255ths when that is what was meant.
+func TestHeadingInSteps(t *testing.T) {
+	for _, test := range []struct {
+		norm   string
+		radius float64
+		want   string
+	}{
+		{"Linf", 8. / 255, "Linf ≤ 0.0313725 (8/255): robust accuracy"},
+		{"Linf", 0.2, "Linf ≤ 0.2: robust accuracy"}, // 51/255
+		{"Linf", 0.1, "Linf ≤ 0.1: robust accuracy"},
+		{"L2", 8. / 255, "L2 ≤ 0.0313725: robust accuracy"},
+	} {
+		r := madeReport()
+		r.Attacks = r.Attacks[:1]
+		r.Attacks[0].Norm, r.Attacks[0].Radius = test.norm, advlib.Distance(test.radius)
+		if got := r.Lines()[1].Heading; got != test.want {
+			t.Errorf("%s %v: %q, want %q", test.norm, test.radius, got, test.want)
 		}
 	}
 }
