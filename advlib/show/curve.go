@@ -449,14 +449,15 @@ var percentTicks = plot.ConstantTicks{{Value: 0, Label: "0"}, {Value: 20, Label:
 
 // ticks of pixels' budgets are whole 255ths where all radii are.
 func (p panel) ticks(box advlib.Box) plot.Ticker {
-	steps := box == advlib.UnitBox && p.norm == advlib.Norm(advlib.Linf)
+	steps, short := box == advlib.UnitBox && p.norm == advlib.Norm(advlib.Linf), true
 	for _, s := range p.series {
 		for _, pt := range s.points {
 			k := pt.radius * 255
 			steps = steps && (!pt.measured || math.Abs(k-math.Round(k)) < 1e-6)
+			short = short && len(fmt.Sprint(pt.radius)) <= 6 // 0.2 was not meant as 51/255
 		}
 	}
-	if !steps {
+	if !steps || short {
 		return roundTicks(p.largest)
 	}
 	most := int(math.Round(p.largest * 255))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image/color"
 	"math"
+	"strings"
 
 	"github.com/gomlx/gomlx/core/tensors"
 	"gonum.org/v1/plot/text"
@@ -79,8 +80,8 @@ func (l Layout) grid(res *advlib.Result) (Picture, error) {
 	}
 	g := grid{layout: l, px: px, box: res.Box, cells: cells, norm: res.Threat.Norm.String(), scale: scaleFor(largest, res.Box)}
 	g.title = oneLine(fmt.Sprintf("%s on %s", res.Attack, res.Examples.Name))
-	if res.Threat.Goal.IsTargeted() {
-		g.title += ", " + oneLine(res.Threat.Goal.String())
+	if goal := oneLine(res.Threat.Goal.String()); res.Threat.Goal.IsTargeted() && !strings.Contains(g.title, goal) {
+		g.title += ", " + goal
 	}
 	g.note = fmt.Sprintf("%d of %d examples; perturbations ×%.3g: gray = 0, white = +%.3g, black = −%.3g", len(rows), res.Examples.Len(), g.scale, res.Box.Width()/2/g.scale, res.Box.Width()/2/g.scale)
 	return g.picture()

@@ -47,7 +47,7 @@ func encode(extension string, v any) ([]byte, error) {
 		}
 	case ".json":
 		if _, ok := v.(Picture); !ok {
-			data, err := json.MarshalIndent(v, "", "  ")
+			data, err := json.Marshal(v) // not indented: a report has a value for each example
 			return append(data, '\n'), err
 		}
 	case ".txt":
