@@ -27,7 +27,5 @@ func inputsOf(w *walk, n *Node, all []interval) []interval {
 
 // minimumOver returns for each of n rows min ⟨Λ, h⟩ over an interval of h, [n].
 func minimumOver(Λ *Node, h interval, n int) *Node {
-	// In centre and radius, so that an interval of width 0 gives ⟨Λ, h⟩ as the model computes it.
-	c, r := h.centred()
-	return ReduceSum(Reshape(Sub(Mul(Λ, c), Mul(Abs(Λ), r)), n, -1), 1)
+	return ReduceSum(Reshape(Add(Mul(positive(Λ), h.lower), Mul(negative(Λ), h.upper)), n, -1), 1)
 }

@@ -1,0 +1,194 @@
+package certify_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/layers/activation"
+	"github.com/gomlx/gomlx/ml/layers/norm"
+	"github.com/gomlx/gomlx/ml/model"
+	"github.com/gomlx/gomlx/ml/nn"
+
+	"advlab/advlib"
+	"advlab/advlib/certify"
+)
+
+// What cannot be bounded is an error that names the operation and the line of the model, before anything is computed.
+func TestUnsupportedOperationsAreNamed(t *testing.T) {
+	tests := []struct {
+		name  string
+		want  []string // parts of the error
+		layer func(x *Node) *Node
+	}{
+		{"tanh", []string{"Tanh", "no rule"}, Tanh},
+		{"exp", []string{"Exp", "no rule"}, Exp},
+		{"log", []string{"Log", "no rule"}, func(x *Node) *Node { return Log(AddScalar(x, 5)) }},
+		{"sigmoid", []string{"Logistic", "no rule"}, Sigmoid},
+		{"abs", []string{"Abs", "no rule"}, Abs},
+		{"leaky ReLU", []string{"Where", "no rule"}, activation.LeakyRelu},
+		{"GELU", []string{"Erf", "no rule"}, activation.Gelu},
+		{"softmax", []string{"Exp", "ReduceMax"}, func(x *Node) *Node { return MulScalar(Softmax(x, -1), 7) }},
+		{"max pool", []string{"ReduceWindow", "no rule"}, func(x *Node) *Node {
+			return flat(MaxPool(Reshape(x, x.Shape().Dimensions[0], 2, 4, 1)).Window(2).Done())
+		}},
+		{"clamp", []string{"Clamp", "no rule"}, func(x *Node) *Node { return Clip(x, ScalarZero(x.Graph(), x.DType()), ScalarOne(x.Graph(), x.DType())) }},
+		{"product", []string{"Mul", "2 of its inputs depend on x"}, func(x *Node) *Node { return Mul(x, AddScalar(x, 1)) }},
+		{"square", []string{"Mul", "2 of its inputs depend on x"}, func(x *Node) *Node { return Mul(x, x) }},
+		{"quotient", []string{"Div", "input 1 depends on x"}, func(x *Node) *Node { return Div(OnesLike(x), AddScalar(x, 1)) }},
+		{"maximum of two", []string{"Max", "2 of its inputs depend on x"}, func(x *Node) *Node { return Max(x, Neg(x)) }},
+		{"attention", []string{"DotGeneral", "2 of its inputs depend on x"}, func(x *Node) *Node {
+			return DotGeneral(x, []int{1}, []int{0}, x, []int{1}, []int{0})
+		}},
+		{"rounding", []string{"ConvertDType", "rounds Float32 to Float16"}, func(x *Node) *Node {
+			return ConvertDType(ConvertDType(x, 10), x.DType())
+		}},
+		{"batch in another axis", []string{"Transpose", "keep the batch in front"}, func(x *Node) *Node {
+			return Transpose(activation.Relu(Transpose(x, 0, 1)), 0, 1)
+		}},
+		{"examples cut apart", []string{"Slice", "changes the leading axis"}, func(x *Node) *Node {
+			n := x.Shape().Dimensions[0]
+			h := Reshape(x, 2*n, 4)
+			first, second := Slice(h, AxisRange(0, n)), Slice(h, AxisRange(n, 2*n))
+			return Reshape(Concatenate([]*Node{activation.Relu(first), second}, 0), n, 8)
+		}},
+		{"batch normalisation of training", []string{"BatchNormForTraining", "inference mode"}, func(x *Node) *Node {
+			ones := Ones(x.Graph(), shapes.Make(x.DType(), 8))
+			y, _, _ := InternalBatchNormForTraining(x, ones, ones, 1e-3, 1)
+			return Add(x, MulScalar(y, 0)) // no number shows that rows mix
+		}},
+		{"dropout", []string{"RNGBitGenerator", "inference mode"}, func(x *Node) *Node {
+			state := Const(x.Graph(), []uint64{1, 2, 3})
+			_, u := RandomUniform(state, x.Shape())
+			return Mul(x, ConvertDType(GreaterThan(u, MulScalar(OnesLike(u), -1)), x.DType())) // keeps everything
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			runs := 0
+			c, err := advlib.NewClassifier(advlib.Spec{Name: test.name, Input: []int{8}, Box: advlib.UnitBox, Logits: func(_ *model.Scope, x *Node) *Node {
+				runs++
+				h := test.layer(dense(x, 1, 8)) // the line that is named
+				return AddScalar(dense(flat(h), 2, 3), 3)
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := advlib.NewExamples("zeros", make([]float32, 8), []int{8}, []int32{0})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, method := range methods[:2] {
+				runs = 0
+				_, err := method.Certify(ctx, c, e, advlib.BallOf(advlib.Linf, 0.1))
+				if err == nil {
+					t.Fatal("no error")
+				}
+				if runs != 2 {
+					t.Errorf("the model was built %d times: an error should come from looking at it, twice", runs)
+				}
+				for _, part := range append(test.want, "explain_test.go:") {
+					if !strings.Contains(err.Error(), part) {
+						t.Errorf("the error does not contain %q: %v", part, err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// Batch normalisation in inference mode, in GoMLX's decomposed form, is a scale and a shift.
+func TestBatchNormalisationAtInference(t *testing.T) {
+	store := model.NewStore()
+	logits := func(scope *model.Scope, x *Node) *Node {
+		return dense(norm.BatchNorm(scope, x, -1).UseBackendInference(false).Done(), 1, 3)
+	}
+	goBackend := backends(t)["Go Backend"]
+	initialise := model.MustNewExec(goBackend, store, func(scope *model.Scope, x *Node) *Node { return logits(scope, x) })
+	initialise.MustExec([][]float32{{1, 2, 3, 4}})
+	c, err := advlib.NewClassifier(advlib.Spec{Name: "batch norm", Input: []int{4}, Box: advlib.UnitBox, Store: store, Backend: goBackend, Logits: logits})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := advlib.NewExamples("one", []float32{1, 0.5, 0.2, 0}, []int{4}, []int32{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := certify.CROWNIBP.Certify(ctx, c, e, advlib.BallOf(advlib.Linf, 0.1)); err != nil {
+		t.Errorf("batch normalisation at inference: %v", err)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	c := testModel{"explained", []int{4}, advlib.UnitBox, func(x *Node) *Node {
+		h := activation.Relu(Dot(x, weights(x, 1, 1, 4, 6)).Product())
+		h = Tanh(h)
+		return Dot(h, weights(x, 2, 1, 6, 2)).Product()
+	}}.classifier(t, nil)
+	ops, err := certify.Explain(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, o := range ops {
+		got = append(got, fmt.Sprintf("%s %v %v", o.Name, o.Shape, o.Supported()))
+		if !strings.HasPrefix(o.Line, "explain_test.go:") {
+			t.Errorf("the line of %s is %q", o.Name, o.Line)
+		}
+	}
+	want := "DotGeneral [6] true, Max [6] true, Tanh [6] false, DotGeneral [2] true"
+	if s := strings.Join(got, ", "); s != want {
+		t.Errorf("Explain lists %s, want %s", s, want)
+	}
+}
+
+// Logits that do not depend on x are refused by the classifier already; those that pass x through are not a model of
+// anything, but bounded.
+func TestIdentityModel(t *testing.T) {
+	c := testModel{"identity", []int{3}, advlib.Box{Lo: -8, Hi: 8}, func(x *Node) *Node { return x }}.classifier(t, nil)
+	e, err := advlib.NewExamples("one", []float32{1, 0.5, 0}, []int{3}, []int32{0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, method := range methods {
+		margins, err := certify.Margins(ctx, c, e, advlib.BallOf(advlib.Linf, 0.125), method)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := [2]float64{0.5 - 0.25, 1 - 0.25}; margins[0][0] != want[0] || margins[0][1] != want[1] {
+			t.Errorf("%v: margins %v, want %v", method, margins[0], want)
+		}
+	}
+}
+
+// The switch that keeps fused operations out of the graph is set back.
+func TestFusionIsSwitchedBack(t *testing.T) {
+	b := backends(t)["Go Backend"]
+	if !b.Capabilities().Operations[compute.OpTypeFusedDense] {
+		t.Fatal("the Go backend has no FusedDense any more: this test, and the switch, have lost their purpose")
+	}
+	c := testModel{"fused", []int{4}, advlib.UnitBox, func(x *Node) *Node {
+		return nn.Dense(x, weights(x, 1, 1, 4, 2), nil, compute.DenseLayoutInputOutputs)
+	}}.classifier(t, b)
+	for _, set := range []string{"", "1"} {
+		if set == "" {
+			os.Unsetenv(FusionEnv)
+		} else {
+			t.Setenv(FusionEnv, set)
+		}
+		ops, err := certify.Explain(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ops) != 1 || ops[0].Name != "DotGeneral" {
+			t.Errorf("a dense layer is %v, want one DotGeneral", ops)
+		}
+		if got := os.Getenv(FusionEnv); got != set {
+			t.Errorf("%s is %q afterwards, was %q", FusionEnv, got, set)
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package certify_test
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"advlab/advlib"
+	"advlab/advlib/certify"
+)
+
+var (
+	ctx     = context.Background()
+	methods = []certify.Method{certify.IBP, certify.CROWNIBP, certify.IBP.WithoutBox(), certify.CROWNIBP.WithoutBox()}
+	norms   = []advlib.ConvexNorm{advlib.Linf, advlib.L2, advlib.L1}
+)
+
+// rounding is what bounds in real arithmetic, computed in float32, may be off, relative to the largest logit.
+const rounding = 2e-5
+
+// radii are relative to the width of the box.
+func radii(norm advlib.Norm) []float64 {
+	switch norm {
+	case advlib.L1:
+		return []float64{0.1, 1}
+	case advlib.L2:
+		return []float64{0.05, 0.4}
+	}
+	return []float64{0.02, 0.15}
+}
+
+// Points of the ball, most of them on its surface and many at its corners, never leave the bounds.
+func TestSampledPointsStayWithinBounds(t *testing.T) {
+	for backendName, b := range backends(t) {
+		points := 1500 // for each of 8 examples, 7 models, 3 norms, 2 radii: half a million
+		if backendName != "xla" {
+			points = 100
+		}
+		for _, m := range testModels {
+			t.Run(backendName+"/"+m.name, func(t *testing.T) {
+				c := m.classifier(t, b)
+				e := m.examples(t, c, 8)
+				r := rand.New(rand.NewPCG(1, 2))
+				for _, norm := range norms {
+					for _, radius := range radii(norm) {
+						ball := advlib.BallOf(norm, radius*m.box.Width())
+						z := sample(t, c, e, ball, points, r)
+						for _, method := range methods {
+							checkWithin(t, c, e, ball, method, z)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// sample returns the logits of points in the ball around each example: z[point][example][class].
+func sample(t testing.TB, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, points int, r *rand.Rand) [][][]float32 {
+	t.Helper()
+	norm := ball.Norm.(advlib.ConvexNorm)
+	x := tensors.MustCopyFlatData[float32](e.X)
+	n := e.Len()
+	size := len(x) / n
+	batch := make([]float32, 0, points*len(x))
+	δ := make([]float32, size)
+	for p := range points {
+		for i := range n {
+			row := x[i*size : (i+1)*size]
+			switch p % 3 {
+			case 0: // anywhere
+				norm.Sample(r, δ)
+			case 1: // a corner of the box, or the surface
+				norm.Sample(r, δ)
+				scale := norm.Distance(δ, make([]float32, size))
+				for j := range δ {
+					δ[j] /= float32(scale)
+					if ball.Norm == advlib.Norm(advlib.Linf) {
+						δ[j] = float32(1 - 2*r.IntN(2))
+					}
+				}
+			case 2: // few coordinates
+				for j := range δ {
+					δ[j] = 0
+				}
+				k := r.IntN(size)
+				δ[k] = float32(1 - 2*r.IntN(2))
+			}
+			for j, v := range row {
+				moved := float64(v) + float64(δ[j])*ball.Radius*(1-1e-6)
+				batch = append(batch, float32(min(max(moved, c.Box().Lo), c.Box().Hi)))
+			}
+		}
+	}
+	dims := append([]int{points * n}, c.Input()...)
+	flat, err := c.Logits(tensors.FromFlatDataAndDimensions(batch, dims...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	z := make([][][]float32, points)
+	for p := range z {
+		z[p] = flat[p*n : (p+1)*n]
+	}
+	return z
+}
+
+func checkWithin(t testing.TB, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, method certify.Method, z [][][]float32) {
+	t.Helper()
+	lower, upper, err := certify.Bounds(ctx, c, e, ball, method)
+	if err != nil {
+		t.Fatal(err)
+	}
+	margins, err := certify.Margins(ctx, c, e, ball, method)
+	if err != nil {
+		t.Fatal(err)
+	}
+	violations, worst := 0, 0.
+	check := func(low, value, high float64) {
+		tolerance := rounding * max(1, math.Abs(low), math.Abs(high))
+		if d := max(low-value, value-high); !(d <= tolerance) {
+			violations++
+			worst = max(worst, d)
+		}
+	}
+	for _, point := range z {
+		for i, row := range point {
+			for k, v := range row {
+				check(lower[i][k], float64(v), upper[i][k])
+			}
+			y, j := e.Y[i], 0
+			for k, v := range row {
+				if k != int(y) {
+					check(margins[i][j], float64(row[y])-float64(v), math.MaxFloat32)
+					j++
+				}
+			}
+		}
+	}
+	if violations > 0 {
+		t.Errorf("%v, %v: %d values outside of their bounds, by up to %g", ball, method, violations, worst)
+	}
+}
+
+// In a ball of radius 0 bounds are the logits.
+func TestRadiusZero(t *testing.T) {
+	for backendName, b := range backends(t) {
+		for _, m := range testModels {
+			c := m.classifier(t, b)
+			e := m.examples(t, c, 8)
+			z, err := c.Logits(e.X)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, norm := range norms {
+				for _, method := range methods {
+					lower, upper, err := certify.Bounds(ctx, c, e, advlib.BallOf(norm, 0), method)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for i, row := range z {
+						for k, v := range row {
+							if math.Abs(lower[i][k]-float64(v)) > 1e-5 || math.Abs(upper[i][k]-float64(v)) > 1e-5 {
+								t.Fatalf("%s/%s: %v, %v: example %d: bounds [%g, %g] of the logit %g", backendName, m.name, norm, method, i, lower[i][k], upper[i][k], v)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// Margins fall as the ball grows, and CROWN-IBP is the tighter method on average.
+func TestBoundsShrinkWithTheBall(t *testing.T) {
+	for _, m := range testModels {
+		c := m.classifier(t, backends(t)["Go Backend"])
+		e := m.examples(t, c, 8)
+		for _, norm := range norms {
+			width := map[certify.Method]float64{}
+			for _, method := range methods {
+				var last [][]float64
+				for _, radius := range []float64{0, 0.01, 0.02, 0.05, 0.1} {
+					margins, err := certify.Margins(ctx, c, e, advlib.BallOf(norm, radius*m.box.Width()), method)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for i, row := range margins {
+						for k, v := range row {
+							width[method] -= v
+							// CROWN's adaptive slope may jump, so that only IBP is monotone.
+							if last != nil && method.String()[:3] == "IBP" && v > last[i][k]+1e-5 {
+								t.Errorf("%s: %v, %v ≤ %g: margin %d of example %d rises from %g to %g", m.name, method, norm, radius, k, i, last[i][k], v)
+							}
+							if last != nil && v > last[i][k]+0.5 {
+								t.Errorf("%s: %v, %v ≤ %g: margin %d of example %d jumps from %g to %g", m.name, method, norm, radius, k, i, last[i][k], v)
+							}
+						}
+					}
+					last = margins
+				}
+			}
+			if width[certify.CROWNIBP] > width[certify.IBP] {
+				t.Errorf("%s: %v: CROWN-IBP is looser than IBP on average", m.name, norm)
+			}
+			if width[certify.IBP] > width[certify.IBP.WithoutBox()]+1e-3 || width[certify.CROWNIBP] > width[certify.CROWNIBP.WithoutBox()]+1e-3 {
+				t.Errorf("%s: %v: the box of the inputs makes bounds looser", m.name, norm)
+			}
+		}
+	}
+}
