@@ -24,13 +24,16 @@ const bytesVariable = "ADVLAB_EXECUTABLE_CACHE_BYTES"
 
 var everything = task{Backend: backend.XLACPU, Programs: slices.Sorted(maps.Keys(programs))}
 
-// filled returns an environment with a cache that holds everything, the cache's files, and what the programs that were
-// compiled computed.
-func filled(t *testing.T) (env []string, files []string, computed map[string]string) {
+// few is enough where the kind of graph does not matter.
+var few = task{Backend: backend.XLACPU, Programs: []string{"many outputs", "mlp gradient"}}
+
+// filled returns an environment with a cache that holds what do takes, the cache's files, and what the programs that
+// were compiled computed.
+func filled(t *testing.T, do task) (env []string, files []string, computed map[string]string) {
 	t.Helper()
 	cache := t.TempDir()
 	env = append(needPlugin(t), cachedir.Variable+"="+cache)
-	r := run(t, everything, env...)
+	r := run(t, do, env...)
 	if r.Stats.Misses == 0 || r.Stats.Hits != 0 || r.Stats.Unstored != 0 {
 		t.Fatalf("filling the cache: %+v", r.Stats)
 	}
@@ -67,7 +70,7 @@ func wantMisses(t *testing.T, r report, n, refused int) {
 }
 
 func TestLoadedProgramsComputeTheSameBits(t *testing.T) {
-	env, files, computed := filled(t)
+	env, files, computed := filled(t, everything)
 	for range 3 {
 		loaded := run(t, everything, env...)
 		wantSame(t, loaded.Digests, computed)
@@ -82,17 +85,17 @@ func TestLoadedProgramsComputeTheSameBits(t *testing.T) {
 }
 
 func TestWhatTheKeyHolds(t *testing.T) {
-	env, files, computed := filled(t)
+	env, files, computed := filled(t, few)
 	n := len(files)
 	// A flag that changes no result here, but might.
 	flagged := append(env, "XLA_FLAGS=--xla_cpu_enable_fast_min_max=false")
-	wantMisses(t, run(t, everything, flagged...), n, 0)
-	wantHits(t, run(t, everything, flagged...), n)
-	wantMisses(t, run(t, everything, append(env, "NPROC=1")...), n, 0)
-	wantHits(t, run(t, everything, env...), n)
+	wantMisses(t, run(t, few, flagged...), n, 0)
+	wantHits(t, run(t, few, flagged...), n)
+	wantMisses(t, run(t, few, append(env, "NPROC=1")...), n, 0)
+	wantHits(t, run(t, few, env...), n)
 
 	// The plugin counts by its content: the same file at another place hits.
-	wantHits(t, run(t, everything, append(env, needPlugin(t)...)...), n)
+	wantHits(t, run(t, few, append(env, needPlugin(t)...)...), n)
 	// A byte that no section uses makes it another plugin.
 	dir := t.TempDir()
 	other := filepath.Join(dir, "pjrt_c_api_cpu_plugin.so")
@@ -103,11 +106,11 @@ func TestWhatTheKeyHolds(t *testing.T) {
 	if err := os.WriteFile(other, append(content, 0), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	r := run(t, everything, append(env, "PJRT_PLUGIN_LIBRARY_PATH="+dir)...)
+	r := run(t, few, append(env, "PJRT_PLUGIN_LIBRARY_PATH="+dir)...)
 	wantMisses(t, r, n, 0)
 	wantSame(t, r.Digests, computed)
 
-	dumping := run(t, everything, append(env, "XLA_FLAGS=--xla_dump_to="+t.TempDir())...)
+	dumping := run(t, few, append(env, "XLA_FLAGS=--xla_dump_to="+t.TempDir())...)
 	if dumping.Stats != (backend.Stats{}) || !strings.Contains(dumping.Info.CacheOff, "dump") {
 		t.Errorf("with a dump asked for: %+v\n%s", dumping.Stats, dumping.Info)
 	}
@@ -115,7 +118,7 @@ func TestWhatTheKeyHolds(t *testing.T) {
 
 // TestDamagedFilesAreCompiledAgain damages every file in one way at a time.
 func TestDamagedFilesAreCompiledAgain(t *testing.T) {
-	env, files, computed := filled(t)
+	env, files, computed := filled(t, few)
 	contents := make([][]byte, len(files))
 	for i, file := range files {
 		var err error
@@ -168,13 +171,13 @@ func TestDamagedFilesAreCompiledAgain(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			r := run(t, everything, env...)
+			r := run(t, few, env...)
 			wantSame(t, r.Digests, computed)
 			wantMisses(t, r, len(files), len(files))
 			if r.Stats.Problem == "" {
 				t.Error("nothing says why the files were refused")
 			}
-			again := run(t, everything, env...)
+			again := run(t, few, env...)
 			wantSame(t, again.Digests, computed)
 			wantHits(t, again, len(files))
 		})
@@ -205,7 +208,7 @@ func TestSeveralProcessesAtOnce(t *testing.T) {
 }
 
 func TestTheCacheIsBounded(t *testing.T) {
-	env, files, computed := filled(t)
+	env, files, computed := filled(t, everything)
 	dir := filepath.Dir(files[0])
 	limit := sizeOf(t, dir) / 2
 	// New programs, by another flag, into a cache that is too full for them.
@@ -241,7 +244,7 @@ func sizeOf(t *testing.T, dir string) (n int64) {
 
 // TestAReadOnlyCacheStillGives is about caches baked into images.
 func TestAReadOnlyCacheStillGives(t *testing.T) {
-	env, files, computed := filled(t)
+	env, files, computed := filled(t, few)
 	dir := filepath.Dir(files[0])
 	if err := os.Chmod(dir, 0o500); err != nil {
 		t.Fatal(err)
@@ -256,19 +259,19 @@ func TestAReadOnlyCacheStillGives(t *testing.T) {
 		childPrefix = []string{setpriv, "--bounding-set=-dac_override", "--inh-caps=-dac_override"}
 		t.Cleanup(func() { childPrefix = nil })
 	}
-	r := run(t, everything, env...)
+	r := run(t, few, env...)
 	wantSame(t, r.Digests, computed)
 	wantHits(t, r, len(files))
 	// What is not there is compiled, each time, and the counts say so.
 	for range 2 {
-		r = run(t, everything, append(env, "NPROC=1")...)
+		r = run(t, few, append(env, "NPROC=1")...)
 		wantSame(t, r.Digests, computed)
 		if r.Stats.Misses != len(files) || r.Stats.Unstored != len(files) || !strings.Contains(r.Stats.Problem, "permission denied") {
 			t.Errorf("new programs into a read-only cache: %+v", r.Stats)
 		}
 	}
 	// A cache whose place cannot even be made is off, with the reason.
-	r = run(t, everything, append(env, cachedir.Variable+"="+filepath.Join(dir, "below"))...)
+	r = run(t, few, append(env, cachedir.Variable+"="+filepath.Join(dir, "below"))...)
 	wantSame(t, r.Digests, computed)
 	if r.Info.CacheDir != "" || r.Info.CacheOff == "" {
 		t.Errorf("a cache that cannot be made: %s", r.Info)

@@ -118,6 +118,15 @@ func TestAutoTakesXLA(t *testing.T) {
 	}
 }
 
+// inThisProcess makes this process find the plugin that a child would be given.
+func inThisProcess(t *testing.T) {
+	t.Helper()
+	for _, variable := range needPlugin(t) {
+		name, value, _ := strings.Cut(variable, "=")
+		t.Setenv(name, value)
+	}
+}
+
 // TestOncePerProcess opens the Go backend as this process's own.
 func TestOncePerProcess(t *testing.T) {
 	if err := backend.Use(backend.Go); err != nil {
@@ -158,7 +167,7 @@ func TestOncePerProcess(t *testing.T) {
 
 // TestSideBySide runs XLA and Go in one process. Their results agree to the rounding of float32.
 func TestSideBySide(t *testing.T) {
-	needPlugin(t)
+	inThisProcess(t)
 	xla, err := backend.OpenNamed(backend.XLACPU)
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +200,7 @@ func TestSideBySide(t *testing.T) {
 
 // TestGoMLXsOwnNameServesTheSamePlugin covers code that asks GoMLX itself for a backend.
 func TestGoMLXsOwnNameServesTheSamePlugin(t *testing.T) {
-	needPlugin(t)
+	inThisProcess(t)
 	if _, err := backend.OpenNamed(backend.XLACPU); err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,11 @@ func (e *NotFoundError) Error() string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "plugin: no PJRT plugin for %s; looked in", e.Platform)
 	for _, place := range e.Looked {
-		fmt.Fprintf(&s, "\n  %s (%s): %s", place.Path, place.Origin, place.Why)
+		fmt.Fprintf(&s, "\n  %s", place.Path)
+		if place.Path != "$"+string(place.Origin) {
+			fmt.Fprintf(&s, " (%s)", place.Origin)
+		}
+		fmt.Fprintf(&s, ": %s", place.Why)
 	}
 	fmt.Fprintf(&s, "\nto get it, %s", e.Platform.remedy())
 	return s.String()
