@@ -32,6 +32,7 @@ const (
 type engine struct {
 	cmd     *exec.Cmd
 	dir     string   // removed with it
+	temp    string   // GoNB's TMPDIR, in dir
 	pipe    *os.File // its closing ends the guard; kept here, because a collected file closes itself
 	session string
 	codec   *jupyter.Codec
@@ -59,7 +60,7 @@ func startEngine(c Config, dir, kernelID string, published, asked func(*jupyter.
 	if err := os.MkdirAll(temp, 0o700); err != nil {
 		return nil, err
 	}
-	e := &engine{dir: dir, session: jupyter.NewID(), started: time.Now(), published: published, asked: asked,
+	e := &engine{dir: dir, temp: temp, session: jupyter.NewID(), started: time.Now(), published: published, asked: asked,
 		ready: make(chan struct{}), ended: make(chan struct{}), waiting: map[string]chan *jupyter.Message{}}
 	conn := jupyter.Connection{Transport: "ipc", IP: filepath.Join(dir, "s"), Shell: 1, IOPub: 2, Stdin: 3, Control: 4, Heartbeat: 5,
 		Key: jupyter.NewID(), Scheme: jupyter.Scheme, KernelName: "gonb"}
@@ -130,10 +131,10 @@ func (e *engine) wait() {
 	if n := e.cmd.ProcessState.ExitCode(); e.pipe != nil && n > 128 && n < 160 {
 		e.state = "signal: " + syscall.Signal(n-128).String()
 	}
-	close(e.ended)
 	// The guard has ended what is below it, unless it was killed itself.
 	_ = syscall.Kill(-e.cmd.Process.Pid, syscall.SIGKILL)
-	killAll(os.Getpid())
+	killOrphans("TMPDIR=" + e.temp)
+	close(e.ended)
 	if e.pipe != nil {
 		_ = e.pipe.Close()
 	}
@@ -269,9 +270,7 @@ func (e *engine) stopHelpers() {
 	busy := e.helping > 0
 	e.mu.Unlock()
 	if busy {
-		for _, p := range e.workers() {
-			_ = syscall.Kill(p.pid, syscall.SIGKILL)
-		}
+		e.killWorkers(0)
 	}
 }
 
@@ -285,15 +284,15 @@ func (e *engine) pid() int {
 	return pid
 }
 
-// workers lists what GoNB has started, without gopls and what is below that: the compiler, the cell, its children, and
-// those of earlier commands that went on in the background.
-func (e *engine) workers() []process {
+// workers lists what GoNB has started since a time in ticks, without gopls and what is below that: the compiler, the
+// cell, their children. What an earlier cell has put in the background is older.
+func (e *engine) workers(since int64) []process {
 	gonb := e.pid()
 	notGopls := func(p process) bool { return p.name == "gopls" }
 	list := descendants(e.cmd.Process.Pid, notGopls)
 	kept := list[:0]
 	for _, p := range list {
-		if p.pid != gonb {
+		if p.pid != gonb && p.start >= since {
 			kept = append(kept, p)
 		}
 	}
@@ -302,12 +301,12 @@ func (e *engine) workers() []process {
 
 // interrupt signals SIGINT to GoNB and its workers, each process once: one that saves its work at the first must not
 // meet a second.
-func (e *engine) interrupt(signalled map[int]bool) {
+func (e *engine) interrupt(since int64, signalled map[int]bool) {
 	pids := []int{}
 	if gonb := e.pid(); gonb > 0 {
 		pids = append(pids, gonb)
 	}
-	for _, p := range e.workers() {
+	for _, p := range e.workers(since) {
 		pids = append(pids, p.pid)
 	}
 	for _, pid := range pids {
@@ -319,8 +318,8 @@ func (e *engine) interrupt(signalled map[int]bool) {
 }
 
 // killWorkers ends what did not end by itself.
-func (e *engine) killWorkers() {
-	for _, p := range e.workers() {
+func (e *engine) killWorkers(since int64) {
+	for _, p := range e.workers(since) {
 		_ = syscall.Kill(p.pid, syscall.SIGKILL)
 	}
 }

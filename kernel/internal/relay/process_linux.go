@@ -2,11 +2,11 @@ package relay
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // becomeSubreaper makes this process adopt the orphans below it, so that they can be found and ended.
@@ -20,6 +20,7 @@ type process struct {
 	pid, parent int
 	name        string
 	zombie      bool
+	start       int64 // in the kernel's ticks since boot
 }
 
 // processes reads the process table.
@@ -44,11 +45,13 @@ func processes() []process {
 			continue
 		}
 		p := process{pid: pid, name: string(text[open+1 : end])}
-		var state string
-		if _, err := fmt.Sscan(string(text[end+1:]), &state, &p.parent); err != nil {
+		fields := strings.Fields(string(text[end+1:])) // from the third on, proc(5)
+		if len(fields) < 20 {
 			continue
 		}
-		p.zombie = strings.HasPrefix(state, "Z")
+		p.zombie = fields[0] == "Z"
+		p.parent, _ = strconv.Atoi(fields[1])
+		p.start, _ = strconv.ParseInt(fields[19], 10, 64)
 		list = append(list, p)
 	}
 	return list
@@ -76,4 +79,35 @@ func descendants(pid int, prune func(process) bool) []process {
 	}
 	walk(pid)
 	return list
+}
+
+// ticks is the time since boot in the unit of process.start, 1/100 s on Linux.
+func ticks() int64 {
+	text, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	seconds, _ := strconv.ParseFloat(first, 64)
+	return int64(seconds * 100)
+}
+
+// killOrphans kills what is below this process and was started with the variable, NAME=value, in its environment.
+func killOrphans(variable string) {
+	for range 100 {
+		none := true
+		for _, p := range descendants(os.Getpid(), nil) {
+			environ, err := os.ReadFile("/proc/" + strconv.Itoa(p.pid) + "/environ")
+			if err != nil || !bytes.Contains(append([]byte{0}, environ...), []byte("\x00"+variable+"\x00")) {
+				continue
+			}
+			none = false
+			_ = syscall.Kill(p.pid, syscall.SIGKILL)
+			_, _ = syscall.Wait4(p.pid, nil, syscall.WNOHANG, nil)
+		}
+		if none {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }
