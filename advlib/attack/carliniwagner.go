@@ -18,8 +18,9 @@ import (
 // Constants are those of the authors' code, with these departures:
 //
 //   - 1000 steps for each c instead of 10000, which is what other libraries take for practical runs; set Steps for more.
-//   - The box is the middle of tanh's range instead of all of it, by 1 %: x = mid + 1.01·half·tanh(w), clipped. At a pixel of
-//     exactly 0 or 1 the original's derivative is 2·10⁻⁶ of that in the middle, so that binary images hardly move.
+//   - The box is the middle of tanh's range instead of all of it: x = mid + 1.3·half·tanh(w), with w held where x is in the box. At a
+//     pixel of exactly 0 or 1 the original's derivative is 2·10⁻⁶ of that in the middle, so that binary images hardly move; here
+//     it is 0.4. Distances at 1000 steps are the same as with 1.01, at 100 steps they are far better.
 //   - An example's search for one c is given up, when its loss no longer falls, by itself and only once it has moved; the original
 //     looks at the loss of the whole batch.
 //   - Distances are in units of the box's width inside the loss, so that c means the same in any box.
@@ -95,7 +96,7 @@ const (
 )
 
 // widen is by how much tanh's range is wider than the box.
-const widen = 1.01
+const widen = 1.3
 
 // cwStep determines the graph of a step.
 type cwStep struct {

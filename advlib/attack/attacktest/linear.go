@@ -272,8 +272,8 @@ func (s MinimalScore) Median() float64 {
 	return median(all)
 }
 
-// Max returns the largest ratio of those found.
-func (s MinimalScore) Max() float64 { return slices.Max(s.Ratios) }
+// Max returns the largest ratio of those found, 0 if there are none.
+func (s MinimalScore) Max() float64 { return slices.Max(append([]float64{0}, s.Ratios...)) }
 
 // ScoreMinimal runs an attack of minimal norm and scores it.
 func (l *Linear) ScoreMinimal(ctx context.Context, a advlib.Attack) (MinimalScore, error) {
