@@ -44,6 +44,9 @@ func TestUnsupportedOperationsAreNamed(t *testing.T) {
 		{"attention", []string{"DotGeneral", "2 of its inputs depend on x"}, func(x *Node) *Node {
 			return DotGeneral(x, []int{1}, []int{0}, x, []int{1}, []int{0})
 		}},
+		{"negative padding", []string{"Pad", "no transpose"}, func(x *Node) *Node {
+			return Pad(x, ScalarZero(x.Graph(), x.DType()), PadAxis{}, PadAxis{Start: -2, End: -1})
+		}},
 		{"rounding", []string{"ConvertDType", "rounds Float32 to Float16"}, func(x *Node) *Node {
 			return ConvertDType(ConvertDType(x, 10), x.DType())
 		}},

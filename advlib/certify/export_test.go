@@ -27,3 +27,10 @@ func (p peerConvolution) forward(w *walk, n *Node, in []interval) interval {
 	r = BroadcastToDims(Reshape(r, 1, 1, 1, -1), μ.Shape().Dimensions...)
 	return interval{lower: Sub(μ, r), upper: Add(μ, r)}
 }
+
+// LimitMemory sets the memory of one call, in bytes, until the returned function is called.
+func LimitMemory(bytes int) (restore func()) {
+	old := memory
+	memory = bytes
+	return func() { memory = old }
+}

@@ -229,7 +229,7 @@ func specification(rows []int, size, perCall, classes int, row func(i, s int) []
 
 // memory is what the tensors of one call may take, in bytes. It is estimated: as if every node of the repeated model
 // were alive at once, in float32.
-const memory = 1 << 30
+var memory = 1 << 30
 
 // chunk returns how many examples, padded, and how many rows of the specification of each are bounded in one call.
 func chunk(examples, specs, numbers int) (size, perCall int) {
