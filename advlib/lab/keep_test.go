@@ -25,6 +25,7 @@ func recipe(seed string) lab.Recipe {
 // ownStore gives a test an empty store, and collects notices.
 func ownStore(t testing.TB) (root string, notices *[]string) {
 	t.Helper()
+	open(t) // before the cache moves, because its plugin may lie there
 	root = t.TempDir()
 	t.Setenv("ADVLAB_CACHE", root)
 	var mu sync.Mutex

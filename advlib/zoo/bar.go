@@ -22,14 +22,19 @@ type bar struct {
 	loss  float64
 }
 
-func newBar(t *training) *bar {
-	b := &bar{out: t.Progress, t: t, start: time.Now()}
-	if b.out == nil {
-		b.out = io.Discard
-		if notebooks.IsNotebook() || term.IsTerminal(int(os.Stdout.Fd())) {
-			b.out = os.Stdout
-		}
+// out returns where progress is written.
+func (t *training) out() io.Writer {
+	switch {
+	case t.Progress != nil:
+		return t.Progress
+	case notebooks.IsNotebook() || term.IsTerminal(int(os.Stdout.Fd())):
+		return os.Stdout
 	}
+	return io.Discard
+}
+
+func newBar(t *training) *bar {
+	b := &bar{out: t.out(), t: t, start: time.Now()}
 	b.bar = progressbar.NewOptions(t.steps,
 		progressbar.OptionSetWriter(b.out),
 		progressbar.OptionSetDescription(t.Name),

@@ -48,7 +48,8 @@ func (m Model) MustFit(ctx context.Context, e *advlib.Examples) *advlib.Classifi
 	return c
 }
 
-// Fit trains the model on the examples and returns it as a classifier. The number of classes is that of the examples'
+// Fit trains the model on the examples and returns it as a classifier, or takes the weights of the same training from
+// package lab's store; lab.Fresh(ctx) trains again. The number of classes is that of the examples'
 // class names, or, without names, one more than the largest label.
 //
 // It is an error, before anything is computed, if a field is out of range or the examples do not fit: inputs outside of
@@ -98,7 +99,7 @@ func (m Model) fit(ctx context.Context, e *advlib.Examples) (*advlib.Classifier,
 	if err != nil {
 		return nil, err
 	}
-	if spec.Store, err = t.run(ctx); err != nil {
+	if spec.Store, err = t.weights(ctx); err != nil {
 		return nil, err
 	}
 	return advlib.NewClassifier(spec)

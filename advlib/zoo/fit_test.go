@@ -3,19 +3,43 @@ package zoo_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib"
+	"advlab/advlib/backend"
 	"advlab/advlib/dataset"
+	"advlab/advlib/lab"
 	"advlab/advlib/zoo"
 )
+
+// TestMain gives the tests a store of their own. The backend is opened before, because its plugin may lie in the cache too.
+func TestMain(m *testing.M) {
+	if _, err := backend.Open(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	dir, err := os.MkdirTemp("", "zoo-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	_ = os.Setenv("ADVLAB_CACHE", dir)
+	status := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(status)
+}
 
 // accuracy returns the share of examples that the classifier gets right.
 func accuracy(t *testing.T, c *advlib.Classifier, e *advlib.Examples) float64 {
@@ -39,8 +63,8 @@ func accuracy(t *testing.T, c *advlib.Classifier, e *advlib.Examples) float64 {
 	return float64(right) / float64(e.Len())
 }
 
-// Floors: scikit-learn's MLPClassifier and SVC reach 97 to 99 % on shuffled splits of these digits, logistic
-// regression 95 to 97 % when it is trained to the end, which 30 epochs are not.
+// The floors lie one to three points below what was measured when this was written, on XLA's CPU backend: 97.9, 92.4,
+// 96.7 and 95.9 %.
 func TestLearnsDigits(t *testing.T) {
 	train, test := dataset.Digits()
 	for _, c := range []struct {
@@ -66,7 +90,7 @@ func TestSameSeedSameBits(t *testing.T) {
 	train = train.First(200)
 	for _, m := range []zoo.Model{zoo.MLP(20), zoo.CNN(4, 8)} {
 		m.Epochs = 3
-		one, two := m.MustFit(t.Context(), train), m.MustFit(t.Context(), train)
+		one, two := m.MustFit(t.Context(), train), m.MustFit(lab.Fresh(t.Context()), train)
 		if path := differs(one, two); path != "" {
 			t.Errorf("%s trained twice with seed 0: %s differs", m.Name, path)
 		}
@@ -149,8 +173,8 @@ func TestCancelledTrainingStops(t *testing.T) {
 	m.Build = func(classes int) advlib.LogitsFn {
 		build := zoo.MLP(10).Build(classes)
 		return func(scope *model.Scope, x *graph.Node) *graph.Node {
-			// The second time the model is built, the training is about to run its first step.
-			if steps++; steps == 2 {
+			// It is built to see whether it can be, then for its trace, then for the first step of the training.
+			if steps++; steps == 3 {
 				cancel()
 			}
 			return build(scope, x)
@@ -175,6 +199,28 @@ func TestProgressIsShort(t *testing.T) {
 	}
 }
 
+// In a notebook the bar goes to the cell's output; the pipe for pictures, which GoNB names in the environment, is not
+// needed for it.
+func TestProgressInANotebook(t *testing.T) {
+	train, _ := dataset.Digits()
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	stdout := os.Stdout
+	os.Stdout = out
+	defer func() { os.Stdout = stdout }()
+	t.Setenv("GONB_PIPE", filepath.Join(t.TempDir(), "no-such-pipe"))
+	m := zoo.MLP(10)
+	m.Epochs = 4
+	m.MustFit(t.Context(), train)
+	text, err := os.ReadFile(out.Name())
+	if err != nil || !strings.Contains(string(text), "MLP-10: trained on digits/train") {
+		t.Errorf("the cell shows %q (%v)", text, err)
+	}
+}
+
 func TestProgressThatCannotBeDrawn(t *testing.T) {
 	train, _ := dataset.Digits()
 	m := zoo.MLP(10)
@@ -183,5 +229,100 @@ func TestProgressThatCannotBeDrawn(t *testing.T) {
 	m.Progress, m.Epochs = w, 1
 	if _, err := m.Fit(t.Context(), train); err != nil {
 		t.Errorf("a broken progress bar stops the training: %v", err)
+	}
+}
+
+// Editing anything trains again, and editing it back does not.
+func TestNothingStaleIsUsed(t *testing.T) {
+	train, _ := dataset.Digits()
+	train = train.First(100)
+	slope := 0.0
+	base := zoo.Model{Name: "edited", Epochs: 2, Progress: io.Discard, Build: func(classes int) advlib.LogitsFn {
+		return func(scope *model.Scope, x *graph.Node) *graph.Node {
+			// A model function as a cell has it, with a number in it that somebody edits.
+			w := scope.VariableWithShape("w", shapes.Make(dtypes.Float32, 64, classes)).NodeValue(x)
+			h := graph.DotProduct(graph.Reshape(x, x.Shape().Dimensions[0], -1), w)
+			return graph.Max(h, graph.MulScalar(h, slope))
+		}
+	}}
+	var out strings.Builder
+	fit := func(m zoo.Model, e *advlib.Examples) (c *advlib.Classifier, trained bool) {
+		t.Helper()
+		out.Reset()
+		m.Progress = &out
+		c = m.MustFit(t.Context(), e)
+		return c, strings.Contains(out.String(), ": trained on")
+	}
+	first, trained := fit(base, train)
+	if !trained {
+		t.Fatal("the first fit does not train")
+	}
+	again, trained := fit(base, train)
+	if trained || !strings.Contains(out.String(), "trained before") {
+		t.Errorf("the second fit trains, and says %q", out.String())
+	}
+	if path := differs(first, again); path != "" {
+		t.Errorf("what was kept is not bit-identical: %s differs", path)
+	}
+
+	relabelled := train.First(100)
+	relabelled.Y[0] = (relabelled.Y[0] + 1) % 10
+	for what, edit := range map[string]func() (zoo.Model, *advlib.Examples){
+		"a number in the model": func() (zoo.Model, *advlib.Examples) { slope = 0.001; return base, train },
+		"the epochs":            func() (zoo.Model, *advlib.Examples) { m := base; m.Epochs = 3; return m, train },
+		"the batch size":        func() (zoo.Model, *advlib.Examples) { m := base; m.BatchSize = 31; return m, train },
+		"the learning rate":     func() (zoo.Model, *advlib.Examples) { m := base; m.LearningRate = 0.0010001; return m, train },
+		"the seed":              func() (zoo.Model, *advlib.Examples) { m := base; m.Seed = 1; return m, train },
+		"a label":               func() (zoo.Model, *advlib.Examples) { return base, relabelled },
+		// As many steps as with 100 examples: only the hash of the data differs.
+		"the examples": func() (zoo.Model, *advlib.Examples) { return base, train.First(99) },
+	} {
+		m, e := edit()
+		if _, trained := fit(m, e); !trained {
+			t.Errorf("after an edit of %s the old weights are used", what)
+		}
+		slope = 0
+	}
+	if _, trained := fit(base, train); trained {
+		t.Error("after editing back it trains again")
+	}
+	m := base
+	m.Name = "renamed"
+	if _, trained := fit(m, train); trained {
+		t.Error("another name trains again, though the weights are the same")
+	}
+}
+
+func TestLearnsMNIST(t *testing.T) {
+	t.Setenv("ADVLAB_OFFLINE", "1")
+	train, test, err := dataset.MNISTSmall(t.Context())
+	var missing *dataset.MissingError
+	if errors.As(err, &missing) {
+		t.Skipf("needs MNIST's test files: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	// 98.1 % were measured when this was written, on XLA's CPU backend.
+	if got := accuracy(t, zoo.CNN().MustFit(t.Context(), train), test); got < 0.97 {
+		t.Errorf("the CNN has a test accuracy of %.4f on MNIST's test images, want at least 0.97", got)
+	} else {
+		t.Logf("test accuracy %.4f", got)
+	}
+}
+
+func BenchmarkFitKept(b *testing.B) {
+	train, _ := dataset.Digits()
+	m := zoo.MLP(100, 100)
+	m.MustFit(b.Context(), train)
+	for b.Loop() {
+		m.MustFit(b.Context(), train)
+	}
+}
+
+func BenchmarkTrainDigitsMLP(b *testing.B) {
+	train, _ := dataset.Digits()
+	for b.Loop() {
+		zoo.MLP(100, 100).MustFit(lab.Fresh(b.Context()), train)
 	}
 }

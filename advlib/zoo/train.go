@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand"
 
+	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -16,6 +17,7 @@ import (
 	"github.com/gomlx/gomlx/support/exceptions"
 
 	"advlab/advlib"
+	"advlab/advlib/lab"
 )
 
 // training is a model about to be trained.
@@ -50,6 +52,58 @@ func (m Model) prepare(logits advlib.LogitsFn, e *advlib.Examples) (*training, e
 		return nil, fmt.Errorf("drawing the initial weights: %w", err)
 	}
 	return t, nil
+}
+
+// recipe says what the trained weights are made of: the step that the trainer repeats, traced; the weights that it begins
+// with; the examples and their order; and how often.
+func (t *training) recipe() (lab.Recipe, error) {
+	x := t.examples.X.Shape().Clone()
+	x.Dimensions[0] = t.batch
+	store := model.NewStore()
+	step, err := lab.Trace(t.Backend, store, []shapes.Shape{x, shapes.Make(dtypes.Int32, t.batch, 1)}, func(scope *model.Scope, in []*graph.Node) []*graph.Node {
+		g := in[0].Graph()
+		store.SetTraining(g, true)
+		z := t.logits(scope, in[0])
+		train.AddMainLoss(graph.ReduceAllMean(loss.SparseCategoricalCrossEntropyLogits([]*graph.Node{in[1]}, []*graph.Node{z})))
+		total := train.TotalLoss(g) // with what the model's layers added
+		t.adam().UpdateGraph(store.RootScope(), g, total)
+		return []*graph.Node{z, total}
+	})
+	if err != nil {
+		return lab.Recipe{}, err
+	}
+	weights, err := lab.Variables(t.store)
+	if err != nil {
+		return lab.Recipe{}, err
+	}
+	return lab.Recipe{Name: t.Name + " on " + t.examples.Name, Backend: t.Backend, Parts: map[string]string{
+		"step":            step,
+		"initial weights": weights,
+		"data":            t.examples.Hash(),
+		"order":           fmt.Sprintf("shuffled by seed %d in batches of %d", t.Seed, t.batch),
+		"steps":           fmt.Sprint(t.steps),
+		"learning rate":   fmt.Sprintf("Adam, %x", t.LearningRate), // a variable of the step, so not in its text
+	}}, nil
+}
+
+// weights returns the kept weights, or trains.
+func (t *training) weights(ctx context.Context) (*model.Store, error) {
+	recipe, err := t.recipe()
+	if err != nil {
+		lab.Notify(fmt.Sprintf("%s is trained each time: %v", t.Name, err))
+		return t.run(ctx)
+	}
+	trained := false
+	store, err := lab.Keep(ctx, lab.Models, recipe, func(ctx context.Context) (*model.Store, error) {
+		trained = true
+		return t.run(ctx)
+	})
+	if err == nil && !trained {
+		if e, ok := lab.Kept(lab.Models, recipe); ok {
+			fmt.Fprintf(t.out(), "%s: trained before on %s, on %s in %.1f s; kept as %.12s\n", t.Name, t.examples.Name, e.Made.Local().Format("2006-01-02 15:04"), e.Seconds, e.Key)
+		}
+	}
+	return store, err
 }
 
 // run trains, and returns the model's variables without those of the optimizer.
