@@ -30,7 +30,7 @@ var reportHTML = template.Must(template.New("report").Funcs(template.FuncMap{
 <table style="border-collapse:collapse;border:none;margin:0.4em 0;font-size:0.95em;font-variant-numeric:tabular-nums">
 <caption style="caption-side:top;text-align:left;padding:2px 10px 6px;font-weight:bold;color:inherit">{{.Title}}</caption>
 <thead><tr style="border-bottom:2px solid rgba(128,128,128,0.7)">
-{{- range $i, $c := .Columns}}<th scope="col" style="padding:2px 10px;text-align:{{if $i}}right{{else}}left{{end}};font-weight:bold">{{$c}}</th>{{end -}}
+{{- range $i, $c := .Columns}}<th scope="col" style="padding:2px 10px;text-align:{{if $i}}right{{else}}left{{end}};font-weight:bold;white-space:nowrap">{{$c}}</th>{{end -}}
 </tr></thead>
 <tbody>
 {{- range .Lines}}
