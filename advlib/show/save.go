@@ -9,6 +9,7 @@ import (
 	"image"
 	"image/png"
 	"path/filepath"
+	"reflect"
 	"strings"
 
 	"github.com/google/renameio/v2"
@@ -116,8 +117,11 @@ func asPNG(v any) ([]byte, bool, error) {
 	return nil, false, nil
 }
 
-// isBlank tells the zero Picture, which comes with an error.
+// isBlank tells what a function returns beside an error: the zero Picture, or a nil pointer.
 func isBlank(v any) bool {
-	p, ok := v.(Picture)
-	return ok && p.svg == ""
+	if p, ok := v.(Picture); ok {
+		return p.svg == ""
+	}
+	r := reflect.ValueOf(v)
+	return r.Kind() == reflect.Pointer && r.IsNil()
 }

@@ -25,7 +25,7 @@ func madeTable() *Table {
 	t := NewTable("attack <&>", "ε", "robust", "note")
 	t.Title = "Two attacks & more"
 	t.Add("FGM", 8./255, advlib.Rate{Count: 45, Of: 100}, "")
-	t.Add("PGD-40", float32(0.5), advlib.Rate{Count: 5, Of: 100}, "猫 and e\u0301")
+	t.Add("PGD-40", float32(0.5), advlib.Rate{Count: 5, Of: 100}, "猫 and e\u0301", "after")
 	t.Add("none", math.Inf(1))
 	t.Add("one", 10, "100.0 %", "<script>alert(1)</script>", "more")
 	return t
@@ -133,6 +133,7 @@ func TestSaveRefuses(t *testing.T) {
 		{"x", picture, `"" is not one of`},
 		{"x.svg", Picture{}, "empty"},
 		{"x.txt", nil, "empty"},
+		{"x.txt", (*advlib.Report)(nil), "empty"},
 		{"x.json", math.NaN(), "NaN"},
 	} {
 		path := filepath.Join(dir, test.name)
@@ -285,7 +286,7 @@ func TestNotebook(t *testing.T) {
 			}
 		}()
 		grid, err := Grid(madeResult(t, 4, []int{4, 4}, advlib.UnitBox, 0.1), 0)
-		Display(grid, err, "shown")
+		Display(grid, (*advlib.Report)(nil), err, "shown")
 	}()
 	if m = next(); m[protocol.MIMETextPlain] != "shown" {
 		t.Errorf("displayed %q beside the error", m[protocol.MIMETextPlain])
@@ -318,4 +319,13 @@ func ExampleDisplay() {
 	// L2    0.5
 	//
 	// and text
+}
+
+// Columns that a terminal gives to a character (Unicode Standard Annex 11).
+func TestCellWidth(t *testing.T) {
+	for s, want := range map[string]int{"": 0, "ab": 2, "猫": 2, "ｗ": 2, "e\u0301": 1, "‖δ‖": 3, "a\u200bb": 2, "\n": 1} {
+		if got := cellWidth(s); got != want {
+			t.Errorf("%q takes %d columns, want %d", s, got, want)
+		}
+	}
 }
