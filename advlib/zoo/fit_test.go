@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,8 +25,13 @@ import (
 	"advlab/advlib/zoo"
 )
 
-// TestMain gives the tests a store of their own. The backend is opened before, because its plugin may lie in the cache too.
+// TestMain gives the tests a store of their own, and is the next cell for TestNextProcessDoesNotTrain. The backend is opened before, because its plugin may lie in the cache too.
 func TestMain(m *testing.M) {
+	if os.Getenv("ZOO_TEST_CHILD") != "" {
+		train, _ := dataset.Digits()
+		zoo.Model{Name: "next", Build: zoo.CNN(4).Build, Epochs: 1, Progress: os.Stdout}.MustFit(context.Background(), train)
+		return
+	}
 	if _, err := backend.Open(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -229,6 +235,21 @@ func TestProgressThatCannotBeDrawn(t *testing.T) {
 	m.Progress, m.Epochs = w, 1
 	if _, err := m.Fit(t.Context(), train); err != nil {
 		t.Errorf("a broken progress bar stops the training: %v", err)
+	}
+}
+
+// The next cell is another process.
+func TestNextProcessDoesNotTrain(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{": trained on digits/train", ": trained before on digits/train"} {
+		cmd := exec.Command(exe)
+		cmd.Env = append(os.Environ(), "ZOO_TEST_CHILD=1", "ADVLAB_BACKEND=go")
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "next"+want) {
+			t.Errorf("the process says %q (%v), want %q", out, err, want)
+		}
 	}
 }
 
