@@ -15,6 +15,7 @@ import (
 	"github.com/gomlx/gomlx/ml/nn"
 
 	"advlab/advlib"
+	"advlab/advlib/backend"
 	"advlab/advlib/certify"
 )
 
@@ -44,8 +45,8 @@ func TestUnsupportedOperationsAreNamed(t *testing.T) {
 		{"attention", []string{"DotGeneral", "2 of its inputs depend on x"}, func(x *Node) *Node {
 			return DotGeneral(x, []int{1}, []int{0}, x, []int{1}, []int{0})
 		}},
-		{"negative padding", []string{"Pad", "no transpose"}, func(x *Node) *Node {
-			return Pad(x, ScalarZero(x.Graph(), x.DType()), PadAxis{}, PadAxis{Start: -2, End: -1})
+		{"padding beyond the kernel", []string{"ConvGeneral", "no transpose"}, func(x *Node) *Node {
+			return flat(Convolve(Reshape(x, x.Shape().Dimensions[0], 2, 4, 1), weights(x, 1, 1, 1, 1, 1, 1)).PaddingPerDim([][2]int{{1, 1}, {1, 1}}).Done())
 		}},
 		{"rounding", []string{"ConvertDType", "rounds Float32 to Float16"}, func(x *Node) *Node {
 			return ConvertDType(ConvertDType(x, 10), x.DType())
@@ -72,6 +73,13 @@ func TestUnsupportedOperationsAreNamed(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			b, err := backend.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.want[0] == "BatchNormForTraining" && !b.Capabilities().Operations[compute.OpTypeBatchNormForTraining] {
+				t.Skipf("the backend %s has no BatchNormForTraining: a model that uses it cannot be built there", b.Name())
+			}
 			runs := 0
 			c, err := advlib.NewClassifier(advlib.Spec{Name: test.name, Input: []int{8}, Box: advlib.UnitBox, Logits: func(_ *model.Scope, x *Node) *Node {
 				runs++
