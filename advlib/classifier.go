@@ -67,7 +67,7 @@ func MustClassifier(spec Spec) *Classifier { return must(NewClassifier(spec)) }
 
 // String describes the classifier in a line.
 func (c *Classifier) String() string {
-	return fmt.Sprintf("%s: inputs %v in %v, %d classes, %d parameters, backend %s", c.Name(), c.Input(), c.Box(), c.Classes(), c.spec.Store.NumParameters(), c.Backend().Name())
+	return fmt.Sprintf("%s: inputs %v in %v, %d classes, %d parameters, backend %s", c.Name(), c.Input(), c.Box(), c.Classes(), c.spec.Store.NumParameters(), backend.InfoOf(c.Backend()).Name)
 }
 
 // Name returns the classifier's name.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"advlab/advlib/backend"
 )
 
 // Report holds the numbers of an evaluation, and no tensors: it can be kept, sent, and merged with the report of
@@ -182,7 +184,11 @@ func newReport(s Settings, c *Classifier, e *Examples) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Classifier: c.Name(), Data: e.Name, Backend: c.Backend().Name(), Box: c.Box(), Seed: s.Seed, Label: slices.Clone(e.Y)}
+	where := backend.InfoOf(c.Backend())
+	r := &Report{Classifier: c.Name(), Data: e.Name, Backend: where.Name, Box: c.Box(), Seed: s.Seed, Label: slices.Clone(e.Y)}
+	if where.Lost != "" {
+		r.Warnings = append(r.Warnings, where.Lost)
+	}
 	for i, p := range clean {
 		r.Index = append(r.Index, e.index(i))
 		r.Predicted = append(r.Predicted, p.Class)

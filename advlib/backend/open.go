@@ -112,6 +112,21 @@ func DescribeNamed(name string) (Info, error) {
 	return o.info, nil
 }
 
+// InfoOf returns the description of a backend that this package opened; one that it did not open has a name only.
+func InfoOf(b compute.Backend) Info {
+	process.Lock()
+	defer process.Unlock()
+	if process.main != nil && process.main.backend == b {
+		return process.main.info // with what a fallback cost
+	}
+	for _, o := range process.named {
+		if o.backend == b {
+			return o.info
+		}
+	}
+	return Info{Name: b.Name()}
+}
+
 func openMain() (opened, error) {
 	process.Lock()
 	defer process.Unlock()

@@ -226,3 +226,13 @@ func TestUnavailableUnwraps(t *testing.T) {
 		t.Errorf("%v does not unwrap to its reason", err)
 	}
 }
+
+func TestInfoOfKnowsWhatWasOpened(t *testing.T) {
+	b, err := backend.OpenNamed(backend.Go)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := backend.InfoOf(b).Name; got != backend.Go {
+		t.Errorf("InfoOf says %q, want %q", got, backend.Go)
+	}
+}
