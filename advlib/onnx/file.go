@@ -1,0 +1,222 @@
+package onnx
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/gomlx/compute-onnx/support/protos"
+	"google.golang.org/protobuf/proto"
+)
+
+// Opsets that are read, and the largest graph.
+const (
+	minOpset = 8
+	maxOpset = 20
+	maxNodes = 100_000
+)
+
+// file is a checked ONNX file: what the chosen output needs, and no more.
+type file struct {
+	name    string
+	opset   int64
+	nodes   []*protos.NodeProto
+	tensors map[string]*tensor // initializers
+	input   string
+	dims    []int // of the input, with the batch; 0 is open
+	known   bool  // whether the file says how many axes the input has
+	output  string
+}
+
+// parseFile checks a file and takes out what the output needs; dir is where external data lies, or nil.
+func parseFile(contents []byte, output string, dir *os.Root) (*file, error) {
+	var m protos.ModelProto
+	if err := proto.Unmarshal(contents, &m); err != nil {
+		return nil, fmt.Errorf("it is no ONNX file: %w", err)
+	}
+	g := m.GetGraph()
+	if g == nil || len(g.GetNode()) == 0 {
+		return nil, fmt.Errorf("it is no ONNX model: it has no graph, or one without operators")
+	}
+	f := &file{name: g.GetName(), tensors: map[string]*tensor{}}
+	var err error
+	if f.opset, err = opsetOf(&m); err != nil {
+		return nil, err
+	}
+	switch {
+	case len(m.GetFunctions()) > 0:
+		return nil, fmt.Errorf("it defines functions of its own, such as %q, which are not read: inline them (onnx.inliner)", m.GetFunctions()[0].GetName())
+	case len(g.GetSparseInitializer()) > 0:
+		return nil, fmt.Errorf("it has sparse weights, which are not read: export them dense")
+	case len(g.GetNode()) > maxNodes:
+		return nil, fmt.Errorf("it has %d operators, more than %d", len(g.GetNode()), maxNodes)
+	}
+	if f.output, err = outputOf(g, output); err != nil {
+		return nil, err
+	}
+	initializers := map[string]*protos.TensorProto{}
+	for _, t := range g.GetInitializer() {
+		if _, twice := initializers[t.GetName()]; twice || t.GetName() == "" {
+			return nil, fmt.Errorf("two of its weights have the name %q, or none", t.GetName())
+		}
+		initializers[t.GetName()] = t
+	}
+	inputs := map[string]*protos.ValueInfoProto{}
+	for _, in := range g.GetInput() {
+		if _, constant := initializers[in.GetName()]; !constant { // IR < 4 lists the initializers too
+			inputs[in.GetName()] = in
+		}
+	}
+	used, err := f.prune(g, initializers, inputs)
+	if err != nil {
+		return nil, err
+	}
+	for name, in := range inputs {
+		if !used[name] {
+			continue
+		}
+		if f.input != "" {
+			names := []string{f.input, name}
+			slices.Sort(names)
+			return nil, fmt.Errorf("its output %q depends on several inputs, %s: a classifier has one", f.output, strings.Join(names, ", "))
+		}
+		f.input = name
+		if f.dims, f.known, err = inputShape(in); err != nil {
+			return nil, fmt.Errorf("its input %q: %w", name, err)
+		}
+	}
+	if f.input == "" {
+		return nil, fmt.Errorf("its output %q depends on no input", f.output)
+	}
+	for name, t := range initializers {
+		if !used[name] {
+			continue
+		}
+		if f.tensors[name], err = readTensor(t, dir); err != nil {
+			return nil, fmt.Errorf("its weight %q: %w", name, err)
+		}
+	}
+	return f, nil
+}
+
+func opsetOf(m *protos.ModelProto) (int64, error) {
+	for _, o := range m.GetOpsetImport() {
+		if o.GetDomain() == "" || o.GetDomain() == "ai.onnx" {
+			if v := o.GetVersion(); v < minOpset || v > maxOpset {
+				return 0, fmt.Errorf("it is of opset %d, read are %d to %d: convert it (onnx.version_converter), or export it again with another opset_version", v, minOpset, maxOpset)
+			}
+			return o.GetVersion(), nil
+		}
+	}
+	return 0, fmt.Errorf("it does not say which version of ONNX's operators it uses")
+}
+
+func outputOf(g *protos.GraphProto, wanted string) (string, error) {
+	names := make([]string, len(g.GetOutput()))
+	for i, o := range g.GetOutput() {
+		names[i] = o.GetName()
+	}
+	switch {
+	case len(names) == 0:
+		return "", fmt.Errorf("it has no output")
+	case wanted == "" && len(names) > 1:
+		return "", fmt.Errorf("it has several outputs, %s: choose the one with the logits in Options.Output", strings.Join(names, ", "))
+	case wanted == "":
+		return names[0], nil
+	case !slices.Contains(names, wanted):
+		return "", fmt.Errorf("it has no output %q; it has %s", wanted, strings.Join(names, ", "))
+	}
+	return wanted, nil
+}
+
+// prune keeps the operators that the output needs, checks that each comes after those it needs (so that there is no
+// circle), and returns the names that are used.
+func (f *file) prune(g *protos.GraphProto, initializers map[string]*protos.TensorProto, inputs map[string]*protos.ValueInfoProto) (map[string]bool, error) {
+	defined := map[string]bool{}
+	for name := range initializers {
+		defined[name] = true
+	}
+	for name := range inputs {
+		defined[name] = true
+	}
+	for _, n := range g.GetNode() {
+		for _, in := range n.GetInput() {
+			if in != "" && !defined[in] {
+				return nil, fmt.Errorf("%s reads %q, which nothing before it writes: the file is damaged, or its operators are out of order", describe(n), in)
+			}
+		}
+		for _, out := range n.GetOutput() {
+			if out == "" {
+				continue
+			}
+			if defined[out] {
+				return nil, fmt.Errorf("%s writes %q, which is there already", describe(n), out)
+			}
+			defined[out] = true
+		}
+	}
+	if !defined[f.output] {
+		return nil, fmt.Errorf("nothing writes its output %q", f.output)
+	}
+	used := map[string]bool{f.output: true}
+	for _, n := range slices.Backward(g.GetNode()) {
+		if !slices.ContainsFunc(n.GetOutput(), func(out string) bool { return used[out] }) {
+			continue
+		}
+		f.nodes = append(f.nodes, n)
+		for _, in := range n.GetInput() {
+			if in != "" {
+				used[in] = true
+			}
+		}
+	}
+	slices.Reverse(f.nodes)
+	return used, nil
+}
+
+// inputShape returns the sizes of an input with its batch, 0 where they are open, and whether the file says them.
+func inputShape(in *protos.ValueInfoProto) ([]int, bool, error) {
+	t := in.GetType().GetTensorType()
+	if t == nil {
+		return nil, false, fmt.Errorf("it is no tensor")
+	}
+	switch kind := protos.TensorProto_DataType(t.GetElemType()); kind {
+	case protos.TensorProto_FLOAT, protos.TensorProto_DOUBLE, protos.TensorProto_FLOAT16, protos.TensorProto_BFLOAT16:
+	default:
+		return nil, false, fmt.Errorf("it is of type %v: a classifier's inputs are real numbers; export the model without what turns %[1]v into them", kind)
+	}
+	if t.GetShape() == nil {
+		return nil, false, nil
+	}
+	dims := make([]int, len(t.GetShape().GetDim()))
+	n := 1
+	for i, d := range t.GetShape().GetDim() {
+		v := max(d.GetDimValue(), 0)
+		if v > maxBytes/int64(n) {
+			return nil, false, fmt.Errorf("its shape is too large: axis %d has the size %d", i, v)
+		}
+		dims[i] = int(v)
+		n *= max(int(v), 1)
+	}
+	if len(dims) == 0 || len(dims) > 8 {
+		return nil, false, fmt.Errorf("it has %d axes: read are 1 to 8, the first of them the batch", len(dims))
+	}
+	return dims, true, nil
+}
+
+// describe names a node in errors: by operator, its own name, and what it writes.
+func describe(n *protos.NodeProto) string {
+	op := n.GetOpType()
+	if d := n.GetDomain(); d != "" && d != "ai.onnx" {
+		op = d + "." + op
+	}
+	out := "nothing"
+	if len(n.GetOutput()) > 0 {
+		out = fmt.Sprintf("%q", n.GetOutput()[0])
+	}
+	if n.GetName() == "" {
+		return fmt.Sprintf("the operator %s (writes %s)", op, out)
+	}
+	return fmt.Sprintf("the operator %s, node %q (writes %s)", op, n.GetName(), out)
+}

@@ -1,0 +1,95 @@
+package onnx
+
+// matMul: in a model without a batch axis, the vector becomes a row, whatever side of the product it is on.
+func matMul(l *lowering, n *node) {
+	if !l.vector {
+		l.keep(n)
+		return
+	}
+	w, x := n.in(0), n.in(1)
+	if l.weights[x] != nil { // x·W
+		l.keep(n)
+		return
+	}
+	if l.weights[w] == nil {
+		n.fail("it is a product of two vectors that depend on the input, which is not supported without a batch axis: export the model with a batch")
+		return
+	}
+	if len(l.weights[w].dims) != 2 { // W·x = (x·Wᵀ)ᵀ
+		n.fail("its matrix has the shape %v: two axes are supported without a batch axis", l.weights[w].dims)
+		return
+	}
+	l.write(n.Output[0], "MatMul", []string{x, l.write("", "Transpose", []string{w}, "perm", []int{1, 0})})
+}
+
+// conv gets its padding in numbers.
+func conv(l *lowering, n *node) {
+	kernel := n.ints("kernel_shape")
+	if kernel == nil {
+		dims := l.shapeOf(n, n.in(1)).dims
+		if len(dims) < 3 {
+			n.fail("its weights have the shape %v: at least three axes are needed", dims)
+			return
+		}
+		kernel = dims[2:]
+	}
+	w := l.windowOf(n, kernel)
+	l.write(n.Output[0], "Conv", n.Input, "kernel_shape", w.kernel, "pads", w.pads(), "strides", w.strides, "dilations", w.dilations, "group", n.int("group", 1))
+}
+
+// batchNorm uses the running moments; momentum is for training only.
+func batchNorm(l *lowering, n *node) {
+	if n.int("training_mode", 0) != 0 || n.int("spatial", 1) != 1 {
+		n.fail("it normalises by the moments of the batch, or for each pixel: export the model for inference (in PyTorch, model.eval())")
+	}
+	l.write(n.Output[0], "BatchNormalization", n.Input, "epsilon", n.float("epsilon", 1e-5))
+}
+
+// instanceNorm normalises each channel of each example: scale·(x − mean)/√(variance + ε) + bias.
+func instanceNorm(l *lowering, n *node) {
+	axes := l.spatialAxes(n)
+	channels := make([]int, len(axes)+2)
+	for i := range channels {
+		channels[i] = 1
+	}
+	channels[1] = -1
+	x, shape := n.in(0), l.integers(channels)
+	centred := l.op("Sub", x, l.write("", "ReduceMean", []string{x}, "axes", axes, "keepdims", 1))
+	variance := l.write("", "ReduceMean", []string{l.op("Mul", centred, centred)}, "axes", axes, "keepdims", 1)
+	unit := l.op("Div", centred, l.op("Sqrt", l.op("Add", variance, l.number(n.float("epsilon", 1e-5)))))
+	scaled := l.op("Mul", unit, l.op("Reshape", n.in(1), shape))
+	l.write(n.Output[0], "Add", []string{scaled, l.op("Reshape", n.in(2), shape)})
+}
+
+func layerNorm(l *lowering, n *node) {
+	l.write(n.Output[0], "LayerNormalization", n.Input, "axis", n.int("axis", -1), "epsilon", n.float("epsilon", 1e-5))
+}
+
+// localResponseNorm is x / (bias + α/size·Σx²)^β, the sum over size channels around each.
+func localResponseNorm(l *lowering, n *node) {
+	size := n.int("size", 0)
+	dims := l.shapeOf(n, n.in(0)).dims
+	if n.err != nil {
+		return
+	}
+	if size < 1 || size%2 == 0 || size > 1<<10 || len(dims) < 2 {
+		n.fail("it sums over %d channels of an input with %d axes: an odd number of channels and two axes are needed", size, len(dims))
+		return
+	}
+	pads := make([]int, 2*len(dims))
+	pads[1], pads[1+len(dims)] = (size-1)/2, size/2
+	squares := l.op("Pad", l.op("Mul", n.in(0), n.in(0)), l.integers(pads), l.number(0))
+	axis := l.integers([]int{1})
+	sum := ""
+	for i := range size {
+		part := l.op("Slice", squares, l.integers([]int{i}), l.integers([]int{i + dims[1]}), axis)
+		if sum == "" {
+			sum = part
+		} else {
+			sum = l.op("Add", sum, part)
+		}
+	}
+	scaled := l.op("Mul", sum, l.number(n.float("alpha", 1e-4)/float64(size)))
+	base := l.op("Add", scaled, l.number(n.float("bias", 1)))
+	l.write(n.Output[0], "Div", []string{n.in(0), l.op("Pow", base, l.number(n.float("beta", 0.75)))})
+}

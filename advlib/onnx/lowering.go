@@ -1,0 +1,226 @@
+package onnx
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/gomlx/compute-onnx/support/protos"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/gomlx/ml/model"
+	"google.golang.org/protobuf/proto"
+)
+
+// lowering writes a file's operators in terms of those that onnx-gomlx has right.
+type lowering struct {
+	opset  int64
+	input  string
+	output string
+	fit    fit
+	batch  int    // the batch that the file fixes, 0 if it is open
+	vector bool   // the file's input is a vector without a batch
+	strip  bool   // a final softmax is to be left out
+	final  string // the final softmax that is still there, described
+
+	used      map[string]bool    // names that the file's operators read, and the output
+	taken     map[string]bool    // names that cannot be given any more
+	weights   map[string]*tensor // what becomes variables
+	constants map[string]*tensor // what stays in the graph
+	nodes     []*protos.NodeProto
+	origin    []*protos.NodeProto // for each of nodes, the file's it comes from
+	alias     map[string]string   // what an operator that does nothing writes: the name of what it reads
+	shapes    map[string]shape    // as traced
+	store     *model.Store
+}
+
+// shape is a tensor's in the model for a batch of probeBatch.
+type shape struct {
+	dims  []int
+	dtype dtypes.DType
+}
+
+func lower(f *file, o Options) (*lowering, error) {
+	l := &lowering{
+		opset: f.opset, input: f.input, output: f.output, strip: o.StripSoftmax,
+		used: map[string]bool{f.output: true}, taken: map[string]bool{f.input: true},
+		weights: map[string]*tensor{}, constants: map[string]*tensor{}, alias: map[string]string{}, shapes: map[string]shape{}, store: model.NewStore(),
+	}
+	dims := f.dims
+	switch {
+	case !f.known && o.Input == nil:
+		return nil, fmt.Errorf("it does not say the shape of its input %q: give the shape of one input of the data in Options.Input", f.input)
+	case !f.known:
+		dims = make([]int, len(o.Input)+1)
+	case len(dims) == 1:
+		l.vector = true
+	default:
+		l.batch = dims[0]
+	}
+	if !l.vector {
+		dims = dims[1:]
+	}
+	var err error
+	if l.fit, err = fitOf(dims, o); err != nil {
+		return nil, err
+	}
+	for _, n := range f.nodes {
+		for _, name := range slices.Concat(n.Input, n.Output) {
+			l.taken[name] = true
+		}
+		for _, name := range n.Input {
+			l.used[name] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.tensors)) {
+		if err := l.constant(name, f.tensors[name]); err != nil {
+			return nil, err
+		}
+	}
+	l.probabilities(f.nodes)
+	for _, n := range f.nodes {
+		if err := l.lower(n); err != nil {
+			return nil, fmt.Errorf("%s: %w", describe(n), err)
+		}
+	}
+	l.output = l.resolve(l.output)
+	return l, nil
+}
+
+func (l *lowering) lower(p *protos.NodeProto) error {
+	n := &node{NodeProto: proto.Clone(p).(*protos.NodeProto), opset: l.opset}
+	for len(n.Input) > 0 && n.Input[len(n.Input)-1] == "" {
+		n.Input = n.Input[:len(n.Input)-1]
+	}
+	for i, name := range n.Input {
+		n.Input[i] = l.resolve(name)
+	}
+	r, known := rules[n.OpType]
+	if d := n.GetDomain(); !known || d != "" && d != "ai.onnx" {
+		return fmt.Errorf("it is not supported; supported are %s", Operators())
+	}
+	if l.vector && !r.elementwise {
+		return fmt.Errorf("it is not supported in a model whose input is a vector without a batch axis: export the model with a batch")
+	}
+	n.check(r)
+	if !r.several {
+		for i, out := range n.Output {
+			if i > 0 && out != "" && l.used[out] {
+				n.fail("its output %d, %q, is used: only the first is supported", i, out)
+			}
+		}
+	}
+	if n.err != nil {
+		return n.err
+	}
+	from := len(l.nodes)
+	if r.lower == nil {
+		l.keep(n)
+	} else {
+		r.lower(l, n)
+	}
+	for range l.nodes[from:] {
+		l.origin = append(l.origin, p)
+	}
+	return n.err
+}
+
+// keep writes a node as it is.
+func (l *lowering) keep(n *node) { l.nodes = append(l.nodes, n.NodeProto) }
+
+// same makes what n writes another name of x: GoMLX v0.28.8 has no gradient of its Identity.
+func (l *lowering) same(n *node, x string) { l.alias[n.Output[0]] = x }
+
+func (l *lowering) resolve(name string) string {
+	if x, ok := l.alias[name]; ok {
+		return x
+	}
+	return name
+}
+
+// write adds a node and returns the name of what it writes: out, or a new one if that is empty.
+func (l *lowering) write(out, op string, in []string, pairs ...any) string {
+	if out == "" {
+		out = l.fresh(op)
+	}
+	l.nodes = append(l.nodes, &protos.NodeProto{OpType: op, Input: in, Output: []string{out}, Attribute: attrs(pairs...)})
+	return out
+}
+
+// op is write for an operator without attributes, to a new name.
+func (l *lowering) op(op string, in ...string) string { return l.write("", op, in) }
+
+func (l *lowering) fresh(what string) string {
+	for i := len(l.taken); ; i++ {
+		if name := fmt.Sprintf("%s.%d", what, i); !l.taken[name] {
+			l.taken[name] = true
+			return name
+		}
+	}
+}
+
+// constant takes in a tensor of the file: a weight, or, if it is of integers or a single number, a constant.
+func (l *lowering) constant(name string, t *tensor) error {
+	l.taken[name] = true
+	if t.isFloat() && len(t.dims) > 0 {
+		if sizeOf(t.dims) == 0 {
+			return fmt.Errorf("the weight %q has the shape %v and so no values", name, t.dims)
+		}
+		l.weights[name] = t
+		return l.storeVariable(name, t)
+	}
+	l.constants[name] = t
+	l.nodes = append(l.nodes, &protos.NodeProto{OpType: "Constant", Output: []string{name}})
+	l.origin = append(l.origin, &protos.NodeProto{OpType: "Constant", Output: []string{name}})
+	return nil
+}
+
+// number adds a constant number.
+func (l *lowering) number(v float64) string {
+	return l.add(&tensor{floats: []float32{float32(v)}, dims: []int{}})
+}
+
+// integers adds a constant list of integers.
+func (l *lowering) integers(v []int) string {
+	return l.add(&tensor{ints: int64s(v), dims: []int{len(v)}})
+}
+
+func (l *lowering) add(t *tensor) string {
+	name := l.fresh("constant")
+	l.constants[name] = t
+	l.nodes = append(l.nodes, &protos.NodeProto{OpType: "Constant", Output: []string{name}})
+	return name
+}
+
+// integersOf returns the integers of a constant, false if it is none.
+func (l *lowering) integersOf(name string) ([]int, bool) {
+	t := l.constants[name]
+	if t == nil || t.ints == nil {
+		return nil, false
+	}
+	return collect(len(t.ints), func(i int) int { return int(t.ints[i]) }), true
+}
+
+// probabilities finds a final softmax or sigmoid, and makes it do nothing if that is wanted.
+func (l *lowering) probabilities(nodes []*protos.NodeProto) {
+	name := l.output
+	for _, n := range slices.Backward(nodes) {
+		if !slices.Contains(n.Output, name) {
+			continue
+		}
+		switch n.OpType {
+		case "Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Cast":
+			if len(n.Input) > 0 {
+				name = n.Input[0]
+			}
+		case "Softmax", "Sigmoid":
+			if l.strip {
+				n.OpType, n.Attribute = "Identity", nil
+			} else {
+				l.final = describe(n)
+			}
+			return
+		default:
+			return
+		}
+	}
+}

@@ -1,0 +1,212 @@
+package onnx
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/gomlx/compute-onnx/support/protos"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+	"github.com/gomlx/onnx-gomlx/onnx"
+
+	"advlab/advlib"
+)
+
+// maxFile is the largest file that is read: what a protocol buffer can hold.
+const maxFile = 1 << 31
+
+// Network is a file's model as a graph function, without what makes it a classifier: it may have one output only, and
+// needs no box. Its methods may be called concurrently.
+type Network struct {
+	name     string
+	lowering *lowering
+	outputs  int
+
+	mu     sync.Mutex
+	parsed map[dtypes.DType]onnx.Model
+}
+
+// Load reads a model as a classifier. Weights may lie in other files beside it.
+//
+// It is an error, which says what and where, if the file is damaged, of another opset than 8 to 20, or has an operator
+// that is not supported; if it ends with a softmax; and what [advlib.NewClassifier] refuses.
+func Load(path string, o Options) (*advlib.Classifier, error) {
+	n, err := Open(path, o)
+	if err != nil {
+		return nil, err
+	}
+	return n.classifier(path, o)
+}
+
+// Read reads a model as a classifier, as [Load] does, but weights in other files are an error.
+func Read(r io.Reader, o Options) (*advlib.Classifier, error) {
+	n, err := ReadNetwork(r, o)
+	if err != nil {
+		return nil, err
+	}
+	return n.classifier(n.name, o)
+}
+
+// Open reads a model as a graph function. Of the options it heeds Name, Layout, Input, Output and StripSoftmax; a final
+// softmax that is not to be left out is part of the function.
+func Open(path string, o Options) (*Network, error) {
+	n, err := open(path, o)
+	if err != nil {
+		return nil, fmt.Errorf("onnx: %s: %w", path, err)
+	}
+	return n, nil
+}
+
+// ReadNetwork reads a model as a graph function, as [Open] does, but weights in other files are an error.
+func ReadNetwork(r io.Reader, o Options) (*Network, error) {
+	contents, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err == nil {
+		var n *Network
+		if n, err = read(contents, nil, o); err == nil {
+			return n, nil
+		}
+	}
+	return nil, fmt.Errorf("onnx: %w", err)
+}
+
+func open(path string, o Options) (*Network, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("it is no file")
+	}
+	contents, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close() //nolint:errcheck // nothing was written
+	if o.Name == "" {
+		o.Name = strings.TrimSuffix(filepath.Base(path), ".onnx")
+	}
+	return read(contents, dir, o)
+}
+
+func read(contents []byte, dir *os.Root, o Options) (n *Network, err error) {
+	defer recovered(&err)
+	if len(contents) > maxFile {
+		return nil, fmt.Errorf("it has more than %d bytes", maxFile)
+	}
+	f, err := parseFile(contents, o.Output, dir)
+	if err != nil {
+		return nil, err
+	}
+	l, err := lower(f, o)
+	if err != nil {
+		return nil, err
+	}
+	out, err := l.check()
+	if err != nil {
+		return nil, err
+	}
+	n = &Network{name: o.Name, lowering: l, parsed: map[dtypes.DType]onnx.Model{}}
+	if n.name == "" {
+		n.name = f.name
+	}
+	n.outputs, err = logits(out, f.output)
+	return n, err
+}
+
+func (n *Network) classifier(where string, o Options) (*advlib.Classifier, error) {
+	if final := n.lowering.final; final != "" {
+		return nil, fmt.Errorf("onnx: %s: %s is the last, so that the model returns probabilities; attacks and bounds want the logits that go into it: export the model without it, or leave it out with Options.StripSoftmax, which changes no prediction", where, final)
+	}
+	c, err := advlib.NewClassifier(advlib.Spec{Name: n.name, Logits: n.Graph, Store: n.Store(), Input: n.Input(), Box: o.Box, Classes: o.Classes, Backend: o.Backend})
+	if err != nil {
+		return nil, fmt.Errorf("onnx: %s: %w", where, err)
+	}
+	return c, nil
+}
+
+// Name returns the options' name, else the file's.
+func (n *Network) Name() string { return n.name }
+
+// Input returns the shape of one input of the data, without the batch axis.
+func (n *Network) Input() []int { return slices.Clone(n.lowering.fit.data) }
+
+// Outputs returns K, how many numbers the model returns for each input.
+func (n *Network) Outputs() int { return n.outputs }
+
+// Store returns the model's variables, in float32.
+func (n *Network) Store() *model.Store { return n.lowering.store }
+
+// WideStore returns the model's variables in float64, under the same names: those of a file in double precision are
+// exact. It is a new store each time.
+func (n *Network) WideStore() (*model.Store, error) {
+	s := model.NewStore()
+	scope := s.RootScope().At(onnx.ModelScope)
+	for name, w := range n.lowering.weights {
+		if _, err := scope.CreateVariable(variableName(name), tensors.FromFlatDataAndDimensions(w.float64s(), w.dims...)); err != nil {
+			return nil, fmt.Errorf("onnx: %s: the weight %q: %w", n.name, name, err)
+		}
+	}
+	return s, nil
+}
+
+// Graph builds the model in the graph of x: from inputs of the data [n, d...] to outputs [n, K]. It computes in x's type,
+// float32 or float64, and so does it expect the scope's variables: those of Store or of WideStore. It panics on errors,
+// as graph functions do. It is an [advlib.LogitsFn].
+func (n *Network) Graph(scope *model.Scope, x *graph.Node) *graph.Node {
+	m, err := n.model(x.DType())
+	if err != nil {
+		panic(fmt.Errorf("onnx: %s: %w", n.name, err))
+	}
+	l := n.lowering
+	batch := x.Shape().Dimensions[0]
+	if !slices.Equal(x.Shape().Dimensions[1:], l.fit.data) {
+		panic(fmt.Errorf("onnx: %s: inputs of shape %v, the model takes %v after the batch", n.name, x.Shape().Dimensions, l.fit.data))
+	}
+	if !slices.Equal(l.fit.middle, l.fit.data) {
+		x = graph.Reshape(x, append([]int{batch}, l.fit.middle...)...)
+	}
+	perm := []int{0}
+	for _, axis := range l.fit.perm {
+		perm = append(perm, axis+1)
+	}
+	if !slices.IsSorted(perm) {
+		x = graph.TransposeAllDims(x, perm...)
+	}
+	y := m.CallGraph(scope, x.Graph(), map[string]*graph.Node{l.input: x}, l.output)[0]
+	if y.Rank() != 2 {
+		y = graph.Reshape(y, batch, n.outputs)
+	}
+	return y
+}
+
+func (n *Network) model(dtype dtypes.DType) (onnx.Model, error) {
+	kind := protos.TensorProto_FLOAT
+	switch dtype {
+	case dtypes.Float32:
+	case dtypes.Float64:
+		kind = protos.TensorProto_DOUBLE
+	default:
+		return nil, fmt.Errorf("inputs are of type %v: the model is built in float32 or float64", dtype)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if m := n.parsed[dtype]; m != nil {
+		return m, nil
+	}
+	m, err := n.lowering.parse(n.lowering.nodes, kind, n.lowering.output)
+	if err == nil {
+		n.parsed[dtype] = m
+	}
+	return m, err
+}

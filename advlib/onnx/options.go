@@ -1,0 +1,133 @@
+package onnx
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/gomlx/compute"
+
+	"advlab/advlib"
+)
+
+// Options say what the file does not.
+type Options struct {
+	// Box is the domain of the inputs. It must be given: a file does not say it.
+	Box advlib.Box
+	// Name is shown in reports; empty means the file's name, or the graph's.
+	Name string
+	// Classes are the names of the classes; nil names them by their numbers.
+	Classes []string
+	// Layout says where the data has its channels, and where the file.
+	Layout Layout
+	// Input is the shape of one input of the data, without the batch axis; nil means the file's, in the given layout. It
+	// is needed where the file leaves sizes open, and may have other axes than the file's input if the number of values
+	// is the same: 784 or 28, 28 for a file that takes 1, 28, 28.
+	Input []int
+	// Output names the output with the logits; empty means the only one.
+	Output string
+	// StripSoftmax leaves out a final softmax or sigmoid, which is refused otherwise.
+	StripSoftmax bool
+	// Backend is where the model runs; nil means backend.Open().
+	Backend compute.Backend
+}
+
+// Layout says how the axes of the data stand to those of the file. The transpose it needs is part of the model, so that
+// attacks see the data's own axes.
+type Layout int
+
+const (
+	// AsFile means that the data has the file's axes.
+	AsFile Layout = iota
+	// ChannelsLast means that data [n, h, w, c] meets a file that takes [n, c, h, w], as PyTorch's do.
+	ChannelsLast
+	// ChannelsFirst means that data [n, c, h, w] meets a file that takes [n, h, w, c], as some of TensorFlow's do.
+	ChannelsFirst
+)
+
+// String returns "as file", "channels last" or "channels first".
+func (l Layout) String() string {
+	switch l {
+	case AsFile:
+		return "as file"
+	case ChannelsLast:
+		return "channels last"
+	case ChannelsFirst:
+		return "channels first"
+	}
+	return fmt.Sprintf("Layout(%d)", int(l))
+}
+
+// ofFile returns for each axis of the file's input, without the batch axis, the axis of the data that it is.
+func (l Layout) ofFile(rank int) ([]int, error) {
+	switch {
+	case l == AsFile:
+		axes := make([]int, rank)
+		for i := range axes {
+			axes[i] = i
+		}
+		return axes, nil
+	case l != ChannelsLast && l != ChannelsFirst:
+		return nil, fmt.Errorf("there is no layout %v: use AsFile, ChannelsLast or ChannelsFirst", l)
+	case rank < 2:
+		return nil, fmt.Errorf("the layout %v needs an input with channels and at least one more axis, the file's has %d axes without the batch: use AsFile", l, rank)
+	case l == ChannelsLast: // the file's channels, its first axis, are the data's last one
+		axes := []int{rank - 1}
+		for i := range rank - 1 {
+			axes = append(axes, i)
+		}
+		return axes, nil
+	default:
+		var axes []int
+		for i := 1; i < rank; i++ {
+			axes = append(axes, i)
+		}
+		return append(axes, 0), nil
+	}
+}
+
+// fit is how an input of the data becomes one of the file.
+type fit struct {
+	data   []int // shape of an input of the data
+	middle []int // the same values with the axes of the layout; equal to data unless Options.Input says otherwise
+	perm   []int // for each axis of the file, that of middle
+	file   []int // shape of an input of the file
+}
+
+// fitOf reconciles the file's input, with 0 for an open size, with the options.
+func fitOf(file []int, o Options) (fit, error) {
+	perm, err := o.Layout.ofFile(len(file))
+	if err != nil {
+		return fit{}, err
+	}
+	f := fit{perm: perm, file: slices.Clone(file), middle: make([]int, len(file))}
+	for _, d := range o.Input {
+		if d <= 0 {
+			return fit{}, fmt.Errorf("the input shape %v of the options has a size below 1", o.Input)
+		}
+	}
+	for i, axis := range perm {
+		f.middle[axis] = file[i]
+		if file[i] == 0 {
+			if len(o.Input) != len(file) {
+				return fit{}, fmt.Errorf("the file leaves sizes of its input open, %v without the batch (0 is open): give the shape of one input of the data in Options.Input, with %d sizes", file, len(file))
+			}
+			f.file[i], f.middle[axis] = o.Input[axis], o.Input[axis]
+		}
+	}
+	f.data = f.middle
+	if o.Input != nil {
+		if sizeOf(o.Input) != sizeOf(f.file) {
+			return fit{}, fmt.Errorf("inputs of shape %v have %d values, the file takes %v (without the batch), which are %d", o.Input, sizeOf(o.Input), f.file, sizeOf(f.file))
+		}
+		f.data = slices.Clone(o.Input)
+	}
+	return f, nil
+}
+
+func sizeOf(dims []int) int {
+	n := 1
+	for _, d := range dims {
+		n *= d
+	}
+	return n
+}

@@ -1,0 +1,206 @@
+package onnx
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/gomlx/compute-onnx/support/protos"
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+	"github.com/gomlx/onnx-gomlx/onnx"
+	"github.com/gomlx/onnx-gomlx/onnx/parser"
+	"google.golang.org/protobuf/proto"
+
+	"advlab/advlib/backend"
+)
+
+// probeBatch is the batch for which shapes are traced: a prime that no other size is likely to be, so that it can be told
+// from them.
+const probeBatch = 1009
+
+// maxElements is the most values that one input may lead to in one place of the model.
+const maxElements = 1 << 26
+
+// variableName is the name that onnx-gomlx looks for in the scope [onnx.ModelScope].
+func variableName(name string) string { return strings.ReplaceAll(name, model.ScopeSeparator, "|") }
+
+func (l *lowering) storeVariable(name string, t *tensor) error {
+	path := variableName(name)
+	scope := l.store.RootScope().At(onnx.ModelScope)
+	if scope.GetVariable(path) != nil {
+		return fmt.Errorf("two of its weights have the name %q once \"/\" is written as \"|\"", path)
+	}
+	_, err := scope.CreateVariable(path, tensors.FromFlatDataAndDimensions(t.float32s(), t.dims...))
+	return err
+}
+
+// parse hands the nodes written so far to onnx-gomlx, everything real as kind. Weights are named only: their values are
+// in the store.
+func (l *lowering) parse(nodes []*protos.NodeProto, kind protos.TensorProto_DataType, output string) (m onnx.Model, err error) {
+	defer recovered(&err)
+	g := &protos.GraphProto{Name: "model"}
+	for _, n := range nodes {
+		switch {
+		case n.OpType == "Constant":
+			n = &protos.NodeProto{OpType: n.OpType, Output: n.Output, Attribute: attrs("value", l.constants[n.Output[0]].proto(kind))}
+		case n.OpType == "Cast" && n.Attribute[0].I == int64(protos.TensorProto_FLOAT):
+			n = &protos.NodeProto{OpType: n.OpType, Input: n.Input, Output: n.Output, Attribute: attrs("to", int(kind))}
+		}
+		g.Node = append(g.Node, n)
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.weights)) {
+		g.Initializer = append(g.Initializer, &protos.TensorProto{Name: name, DataType: int32(kind), Dims: int64s(l.weights[name].dims)})
+	}
+	dims := []*protos.TensorShapeProto_Dimension{{Value: &protos.TensorShapeProto_Dimension_DimParam{DimParam: "batch"}}}
+	for _, d := range l.fit.file {
+		dims = append(dims, &protos.TensorShapeProto_Dimension{Value: &protos.TensorShapeProto_Dimension_DimValue{DimValue: int64(d)}})
+	}
+	value := func(name string, shape *protos.TensorShapeProto) *protos.ValueInfoProto {
+		t := &protos.TypeProto_Tensor{ElemType: int32(kind), Shape: shape}
+		return &protos.ValueInfoProto{Name: name, Type: &protos.TypeProto{Value: &protos.TypeProto_TensorType{TensorType: t}}}
+	}
+	g.Input = []*protos.ValueInfoProto{value(l.input, &protos.TensorShapeProto{Dim: dims})}
+	g.Output = []*protos.ValueInfoProto{value(output, nil)}
+	contents, err := proto.Marshal(&protos.ModelProto{IrVersion: 8, Graph: g, OpsetImport: []*protos.OperatorSetIdProto{{Version: maxOpset}}})
+	if err != nil {
+		return nil, err
+	}
+	if m, err = parser.Parse(contents); err == nil {
+		m.DisableFusion()
+	}
+	return m, err
+}
+
+// trace builds the nodes in a graph that is thrown away, and returns the shape of everything they write.
+func (l *lowering) trace(nodes []*protos.NodeProto) (traced map[string]shape, err error) {
+	b, err := backend.OpenNamed(backend.Go) // builds quickest; nothing but constants is computed
+	if err != nil {
+		return nil, err
+	}
+	traced = map[string]shape{l.input: {append([]int{probeBatch}, l.fit.file...), dtypes.Float32}}
+	var names []string
+	for _, n := range nodes {
+		for _, out := range n.Output {
+			if out != "" {
+				names = append(names, out)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return traced, nil
+	}
+	m, err := l.parse(nodes, protos.TensorProto_FLOAT, names[len(names)-1])
+	if err != nil {
+		return nil, err
+	}
+	g := graph.NewGraph(b, "shapes of an ONNX model")
+	defer g.Finalize()
+	defer recovered(&err)
+	x := graph.Parameter(g, "x", shapes.Make(dtypes.Float32, traced[l.input].dims...))
+	for i, out := range m.CallGraph(l.store.RootScope(), g, map[string]*graph.Node{l.input: x}, names...) {
+		s := shape{out.Shape().Dimensions, out.DType()}
+		elements := 1
+		for _, d := range s.dims {
+			if d > maxElements*probeBatch/elements {
+				return nil, fmt.Errorf("what it writes has the shape %v for a batch of %d, too large to compute", s.dims, probeBatch)
+			}
+			elements *= max(d, 1)
+		}
+		traced[names[i]] = s
+	}
+	return traced, nil
+}
+
+// shapeOf returns the shape of a tensor that the nodes so far write. It sets n's error, and returns no axes, if they
+// cannot be built.
+func (l *lowering) shapeOf(n *node, name string) shape {
+	if w := l.weights[name]; w != nil {
+		return shape{w.dims, dtypes.Float32}
+	}
+	s, known := l.shapes[name]
+	if known {
+		return s
+	}
+	traced, err := l.trace(l.nodes)
+	if err != nil {
+		n.fail("what comes before it cannot be built: %w", l.blame(err))
+		return shape{}
+	}
+	l.shapes = traced
+	if s, known = traced[name]; !known {
+		n.fail("it reads %q, which is not there yet", name)
+	}
+	return s
+}
+
+// check builds all nodes, and returns the output's shape.
+func (l *lowering) check() (shape, error) {
+	traced, err := l.trace(l.nodes)
+	if err != nil {
+		return shape{}, l.blame(err)
+	}
+	l.shapes = traced
+	return traced[l.output], nil
+}
+
+// blame finds the first node without which the nodes can be built, and says so.
+func (l *lowering) blame(cause error) error {
+	low, high := 0, len(l.nodes) // the first low can be built, the first high cannot
+	for high-low > 1 {
+		mid := (low + high) / 2
+		if _, err := l.trace(l.nodes[:mid]); err != nil {
+			high, cause = mid, err
+		} else {
+			low = mid
+		}
+	}
+	if high == 0 || high > len(l.origin) {
+		return cause
+	}
+	n := l.origin[high-1]
+	var about []string
+	if traced, err := l.trace(l.nodes[:high-1]); err == nil {
+		for _, in := range n.Input {
+			if s, ok := traced[in]; ok {
+				about = append(about, fmt.Sprint(batchless(s.dims)))
+			} else if w := l.weights[in]; w != nil {
+				about = append(about, fmt.Sprint(w.dims))
+			}
+		}
+	}
+	return fmt.Errorf("%s cannot be built for inputs of shape %s: %w", describe(n), strings.Join(about, ", "), cause)
+}
+
+// batchless writes a traced shape with n for the batch.
+func batchless(dims []int) []any {
+	out := make([]any, len(dims))
+	for i, d := range dims {
+		switch {
+		case d == probeBatch:
+			out[i] = "n"
+		case d > 0 && d%probeBatch == 0:
+			out[i] = fmt.Sprintf("%d·n", d/probeBatch)
+		default:
+			out[i] = d
+		}
+	}
+	return out
+}
+
+// recovered turns a panic of GoMLX's, which is how its graph functions report errors, into an error of one line.
+func recovered(err *error) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	if e, ok := r.(error); ok {
+		*err = e
+	} else {
+		*err = fmt.Errorf("%v", r)
+	}
+}
