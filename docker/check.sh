@@ -12,6 +12,10 @@ if [[ $(id -u) == 0 ]]; then
     if [[ -n ${GOCACHE:-} ]]; then
         chown -R 1000:100 "$GOCACHE"
     fi
+    if ! setpriv --reuid=1000 --regid=100 --clear-groups "$prefix/cache/advlab/python/bin/python" -c '' 2> /dev/null; then
+        echo "check.sh: uid 1000 cannot run $(readlink -f "$prefix/cache/advlab/python/bin/python"): build with ADVLAB_PYTHON set to a Python for everyone" >&2
+        exit 1
+    fi
     exec setpriv --reuid=1000 --regid=100 --clear-groups --no-new-privs "$0" "$prefix" "$@"
 fi
 if [[ -z ${ADVLAB_CHECK_ISOLATED:-} ]]; then
@@ -31,7 +35,7 @@ if [[ ${#notebooks[@]} == 0 ]]; then
 fi
 HOME=$(mktemp -d)
 export HOME GOMODCACHE=$prefix/modules GOCACHE=${GOCACHE:-$prefix/build-cache} GOTOOLCHAIN=local GOPROXY=off ADVLAB_OFFLINE=1
-unset ADVLAB_CACHE XDG_CACHE_HOME XDG_DATA_HOME JUPYTER_DATA_DIR JUPYTER_RUNTIME_DIR VIRTUAL_ENV PJRT_PLUGIN_LIBRARY_PATH
+unset ADVLAB_CACHE ADVLAB_PYTHON XDG_CACHE_HOME XDG_DATA_HOME JUPYTER_DATA_DIR JUPYTER_RUNTIME_DIR VIRTUAL_ENV PJRT_PLUGIN_LIBRARY_PATH
 cd "$HOME"
 listing() { find "$prefix" -path "$GOCACHE" -prune -o -printf '%p %s %T@\n' | sort; }
 before=$(listing)

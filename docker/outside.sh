@@ -12,6 +12,10 @@ chmod 755 "$work"
 # What this machine has downloaded already is not downloaded again.
 GOPROXY="file://$(go env GOMODCACHE)/cache/download,$(go env GOPROXY)"
 export GOPROXY GOCACHE=$work/build-cache
+# The system's Python, as in the image: one that lies in root's home could not be run by the image's user.
+if [[ -z ${ADVLAB_PYTHON:-} ]] && /usr/bin/python3 -c 'import ensurepip, venv' 2> /dev/null; then
+    export ADVLAB_PYTHON=/usr/bin/python3
+fi
 start=$SECONDS
 "$here/build.sh" "$work/opt"
 echo "outside.sh: built in $((SECONDS - start)) s"

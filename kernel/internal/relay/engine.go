@@ -284,6 +284,23 @@ func (e *engine) pid() int {
 	return pid
 }
 
+// program is the text of the program that GoNB has composed last; empty where it cannot be read.
+func (e *engine) program(test bool) string {
+	name := "main.go"
+	if test {
+		name = "main_test.go"
+	}
+	files, err := filepath.Glob(filepath.Join(e.temp, "gonb_*", name))
+	if err != nil || len(files) != 1 {
+		return ""
+	}
+	text, err := os.ReadFile(files[0])
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
 // workers lists what GoNB has started since a time in ticks, without gopls and what is below that: the compiler, the
 // cell, their children. What an earlier cell has put in the background is older.
 func (e *engine) workers(since int64) []process {

@@ -61,6 +61,7 @@ func Guard(args []string) (status int) {
 	case <-end:
 	}
 	killAll(os.Getpid())
+	reapAll()
 	for range 100 { // what was killed may still be writing
 		if os.RemoveAll(dir) == nil {
 			break
@@ -92,6 +93,19 @@ func killAll(pid int) {
 		for _, p := range list {
 			_ = syscall.Kill(p.pid, syscall.SIGKILL)
 		}
-		time.Sleep(4 * time.Millisecond)
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// reapAll collects what was killed: else who adopts it would have to. A process is not gone before all its threads are.
+func reapAll() {
+	for range 500 {
+		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+		switch {
+		case err == syscall.ECHILD:
+			return
+		case pid == 0:
+			time.Sleep(2 * time.Millisecond)
+		}
 	}
 }

@@ -28,6 +28,7 @@ var MinPython = [2]int{3, 10}
 // Interpreter is a Python that can make a virtual environment.
 type Interpreter struct {
 	Path    string
+	Real    string // the file that runs in the end, behind links and the like
 	Version string // such as 3.11.7
 }
 
@@ -45,14 +46,16 @@ func FindPython(ctx context.Context) (Interpreter, error) {
 			tried = append(tried, name+": not found")
 			continue
 		}
-		out, err := exec.CommandContext(ctx, path, "-c", "import sys, platform; print(platform.python_version(), *sys.version_info[:2])").Output()
+		out, err := exec.CommandContext(ctx, path, "-c", "import os, platform, sys; "+
+			"print(platform.python_version(), *sys.version_info[:2]); print(os.path.realpath(sys.executable))").Output()
 		if err != nil {
 			tried = append(tried, fmt.Sprintf("%s: does not run (%v)", path, err))
 			continue
 		}
 		var found Interpreter
 		var major, minor int
-		if _, err := fmt.Sscan(string(out), &found.Version, &major, &minor); err != nil {
+		versions, real, _ := strings.Cut(string(out), "\n")
+		if _, err := fmt.Sscan(versions, &found.Version, &major, &minor); err != nil {
 			tried = append(tried, fmt.Sprintf("%s: printed %q instead of its version", path, out))
 			continue
 		}
@@ -60,7 +63,7 @@ func FindPython(ctx context.Context) (Interpreter, error) {
 			tried = append(tried, fmt.Sprintf("%s: version %s", path, found.Version))
 			continue
 		}
-		found.Path = path
+		found.Path, found.Real = path, strings.TrimSpace(real)
 		return found, nil
 	}
 	return Interpreter{}, fmt.Errorf("no Python %d.%d or later (%s): install it (Debian, Ubuntu: apt install python3 python3-venv), or set ADVLAB_PYTHON to its path",
@@ -90,9 +93,18 @@ func (m *machine) pythonStep() step {
 		doing: "making the Python environment (JupyterLab and its tools, about 100 MB)",
 		stamp: "python",
 		inputs: func() (string, error) {
-			return stamp.Hash(dir, requirements, labSettings, os.Getenv("ADVLAB_PYTHON")), nil
+			return stamp.Hash(dir, requirements, labSettings), nil
 		},
-		whole: func() string { return DamagedEnvironment(dir) },
+		whole: func() string {
+			if chosen := os.Getenv("ADVLAB_PYTHON"); chosen != "" {
+				if found, err := FindPython(context.Background()); err != nil {
+					return err.Error()
+				} else if used, err := filepath.EvalSymlinks(m.place.PythonExe()); err != nil || used != found.Real {
+					return "it was made with another Python than ADVLAB_PYTHON=" + chosen
+				}
+			}
+			return DamagedEnvironment(dir)
+		},
 		make: func(ctx context.Context, w *work) (made, error) {
 			interpreter, err := FindPython(ctx)
 			if err != nil {

@@ -1,0 +1,229 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"advlab/kernel/internal/jupyter"
+	"advlab/kernel/internal/zmtp"
+)
+
+// answerLimit is how long a completion or an inspection may take before it is answered with what is known here.
+const answerLimit = 450 * time.Millisecond
+
+// serve handles the requests of one channel. Cells are put into the queue; all else is answered at once, also while a
+// cell runs.
+func (r *relay) serve(s *zmtp.Socket) {
+	for {
+		m, err := r.receive(s)
+		if err != nil {
+			return
+		}
+		switch kind := m.Header.Type; kind {
+		case "execute_request":
+			r.enqueue(m)
+		case "comm_open", "comm_msg", "comm_close":
+			r.comm(m)
+		case "kernel_info_request":
+			r.answer(s, m, r.config.kernelInfo())
+		case "is_complete_request":
+			r.answer(s, m, r.isComplete(m))
+		case "history_request":
+			r.answer(s, m, r.find(m))
+		case "comm_info_request":
+			r.answer(s, m, r.commInfo(m))
+		case "connect_request":
+			r.answer(s, m, r.ports())
+		case "complete_request":
+			go r.answer(s, m, r.complete(m))
+		case "inspect_request":
+			go r.answer(s, m, r.inspect(m))
+		case "interrupt_request":
+			r.interrupt(interrupted)
+			r.answer(s, m, map[string]any{"status": "ok"})
+		case "shutdown_request":
+			var q struct{ Restart bool }
+			_ = m.Into(&q)
+			content := map[string]any{"status": "ok", "restart": q.Restart}
+			r.answer(s, m, content)
+			r.publish("shutdown_reply", m, content)
+			r.end()
+			return
+		default:
+			if strings.HasSuffix(kind, "_request") {
+				r.answer(s, m, refusal("NotSupported", fmt.Sprintf("this kernel does not know %q", kind)))
+			}
+		}
+	}
+}
+
+// answer replies between busy and idle. Where a cell runs, busy is said again: front-ends show the latest status.
+func (r *relay) answer(s *zmtp.Socket, m *jupyter.Message, content any) {
+	r.status.Lock()
+	defer r.status.Unlock()
+	r.setStatus("busy", m)
+	r.reply(s, m, content, nil)
+	r.setStatus("idle", m)
+	r.mu.Lock()
+	x := r.current
+	r.mu.Unlock()
+	if x != nil && x.request != nil {
+		r.setStatus("busy", x.request)
+	}
+}
+
+func refusal(class, text string) map[string]any {
+	return map[string]any{"status": "error", "ename": class, "evalue": text, "traceback": []string{class + ": " + text}}
+}
+
+func malformed(err error) map[string]any {
+	return refusal("RequestError", "the request is not what the protocol says: "+err.Error())
+}
+
+func encode(v any) (json.RawMessage, error) { return json.Marshal(v) }
+
+func (r *relay) isComplete(m *jupyter.Message) map[string]any {
+	var q struct{ Code string }
+	if err := m.Into(&q); err != nil {
+		return malformed(err)
+	}
+	status, indent := isComplete(q.Code)
+	content := map[string]any{"status": status}
+	if status == "incomplete" {
+		content["indent"] = indent
+	}
+	return content
+}
+
+func (r *relay) find(m *jupyter.Message) map[string]any {
+	var q historyRequest
+	if err := m.Into(&q); err != nil {
+		return malformed(err)
+	}
+	return map[string]any{"status": "ok", "history": r.history.find(q)}
+}
+
+func (r *relay) commInfo(m *jupyter.Message) map[string]any {
+	var q struct {
+		Target string `json:"target_name"`
+	}
+	if err := m.Into(&q); err != nil {
+		return malformed(err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	comms := map[string]any{}
+	for id, target := range r.comms {
+		if q.Target == "" || q.Target == target {
+			comms[id] = map[string]string{"target_name": target}
+		}
+	}
+	return map[string]any{"status": "ok", "comms": comms}
+}
+
+func (r *relay) ports() map[string]any {
+	front, err := jupyter.ReadConnection(r.config.Connection)
+	if err != nil {
+		return refusal("ConnectionFile", err.Error())
+	}
+	return map[string]any{"status": "ok", "shell_port": front.Shell, "iopub_port": front.IOPub, "stdin_port": front.Stdin,
+		"control_port": front.Control, "hb_port": front.Heartbeat}
+}
+
+// comm passes a front-end's comm message to GoNB.
+func (r *relay) comm(m *jupyter.Message) {
+	r.mu.Lock()
+	r.track(m)
+	e := r.engine
+	r.mu.Unlock()
+	if e != nil {
+		_ = e.forward(e.shell, m)
+	}
+}
+
+// helper is the GoNB that may be asked a question now: none while a cell runs or waits, or gopls is not there yet.
+func (r *relay) helper() *engine {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.engine == nil || r.current != nil || len(r.queue) > 0 || time.Since(r.engine.started) < goplsWarm {
+		return nil
+	}
+	return r.engine
+}
+
+// askHelper asks GoNB, within answerLimit.
+func (r *relay) askHelper(kind string, content any) json.RawMessage {
+	e := r.helper()
+	if e == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
+	defer cancel()
+	answer, err := e.ask(ctx, kind, content)
+	if err != nil {
+		return nil
+	}
+	return answer
+}
+
+// position is the content of complete_request and inspect_request.
+type cursorRequest struct {
+	Code   string `json:"code"`
+	Cursor *int   `json:"cursor_pos"` // characters
+	Detail int    `json:"detail_level"`
+}
+
+func parseCursor(m *jupyter.Message) (q cursorRequest, cursor int, err error) {
+	if err = m.Into(&q); err != nil {
+		return q, 0, err
+	}
+	n := len([]rune(q.Code))
+	cursor = n
+	if q.Cursor != nil {
+		cursor = min(max(0, *q.Cursor), n)
+	}
+	return q, cursor, nil
+}
+
+func (r *relay) complete(m *jupyter.Message) any {
+	q, cursor, err := parseCursor(m)
+	if err != nil {
+		return malformed(err)
+	}
+	if answer := r.askHelper("complete_request", map[string]any{"code": q.Code, "cursor_pos": cursor}); answer != nil {
+		var reply struct {
+			Status  string
+			Matches []string
+		}
+		if json.Unmarshal(answer, &reply) == nil && reply.Status == "ok" && len(reply.Matches) > 0 {
+			return answer
+		}
+	}
+	matches, start := r.index(q.Code, cursor)
+	return map[string]any{"status": "ok", "matches": matches, "cursor_start": start, "cursor_end": cursor, "metadata": map[string]any{}}
+}
+
+func (r *relay) inspect(m *jupyter.Message) any {
+	q, cursor, err := parseCursor(m)
+	if err != nil {
+		return malformed(err)
+	}
+	if answer := r.askHelper("inspect_request", map[string]any{"code": q.Code, "cursor_pos": cursor, "detail_level": q.Detail}); answer != nil {
+		var reply struct {
+			Status string
+			Found  bool
+		}
+		if json.Unmarshal(answer, &reply) == nil && reply.Status == "ok" && reply.Found {
+			return answer
+		}
+	}
+	text := r.document(q.Code, cursor)
+	data := map[string]any{}
+	if text != "" {
+		data["text/plain"] = text
+	}
+	return map[string]any{"status": "ok", "found": text != "", "data": data, "metadata": map[string]any{}}
+}
