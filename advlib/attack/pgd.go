@@ -210,7 +210,8 @@ func (s pgdStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 	better := LogicalAnd(LogicalNot(solved), LogicalOr(hit, higher))
 	if s.keepGoing {
 		first := LogicalAnd(hit, LogicalNot(solved))
-		better = LogicalOr(first, LogicalAnd(Equal(hit, solved), higher))
+		lost := LogicalAnd(solved, LogicalNot(hit))
+		better = LogicalOr(first, LogicalAnd(higher, LogicalNot(lost)))
 	}
 	best = Where(perRow(better, x), x, best)
 	bestL = Where(better, L, bestL)
