@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	. "github.com/gomlx/gomlx/core/graph"
@@ -239,4 +240,38 @@ func BenchmarkCertify(b *testing.B) {
 			}
 		}
 	}
+}
+
+// Certificates may be computed concurrently, of one classifier and of several, while the switch of fused operations goes
+// back and forth.
+func TestConcurrent(t *testing.T) {
+	goBackend := backends(t)["Go Backend"]
+	m := testModels[1] // with fused operations
+	shared := m.classifier(t, goBackend)
+	e := m.examples(t, shared, 8)
+	ball := advlib.BallOf(advlib.L2, 0.1)
+	want, err := certify.Margins(ctx, shared, e, ball, certify.CROWNIBP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for i := range 8 {
+		c := shared
+		if i%2 == 0 {
+			c = m.classifier(t, goBackend)
+		}
+		group.Go(func() {
+			got, err := certify.Margins(ctx, c, e, ball, certify.CROWNIBP)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for i := range want {
+				if !slices.Equal(got[i], want[i]) {
+					t.Errorf("margins of example %d are %v, alone %v", i, got[i], want[i])
+				}
+			}
+		})
+	}
+	group.Wait()
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/layers/activation"
 
@@ -159,6 +160,123 @@ func TestPermutedHiddenUnits(t *testing.T) {
 						t.Errorf("%v, %v: margin %d of example %d changes from %g to %g", method, norm, k, i, a[i][k], b[i][k])
 					}
 				}
+			}
+		}
+	}
+}
+
+// The interval of a hidden unit a·x + 10, in a ReLU that is always on, is in closed form: a·x + 10 ± ε‖a'‖₂ for L2 and for L1
+// balls (doc.go says why), a' being a without the coordinates that the box holds still, in x = (0, 1, 0.5) the first in
+// one direction and the second in the other. Whatever scales, negates, shifts and moves x before gives another a.
+func TestFirstLayerInterval(t *testing.T) {
+	sumOf := func(x *Node, a ...float32) *Node { return Dot(x, values(x, []int{len(a), 1}, a...)).Product() }
+	tests := []struct {
+		name string
+		a    [3]float64 // the unit's weights
+		b    float64    // and its constant, beside 10
+		unit func(x *Node) *Node
+	}{
+		{"dot", [3]float64{3, -2, 1}, 0, func(x *Node) *Node { return sumOf(x, 3, -2, 1) }},
+		{"dot, other signs", [3]float64{-3, 2, -1}, 0, func(x *Node) *Node { return sumOf(x, -3, 2, -1) }},
+		{"negated", [3]float64{-3, 2, -1}, 0, func(x *Node) *Node { return sumOf(Neg(x), 3, -2, 1) }},
+		{"shifted", [3]float64{3, -2, 1}, 2, func(x *Node) *Node { return sumOf(AddScalar(x, 1), 3, -2, 1) }},
+		{"subtracted", [3]float64{-3, 2, -1}, 2, func(x *Node) *Node { return sumOf(Sub(OnesLike(x), x), 3, -2, 1) }},
+		{"scaled", [3]float64{6, 1, -1}, 0, func(x *Node) *Node { return sumOf(Mul(values(x, []int{1, 3}, 2, -0.5, -1), x), 3, -2, 1) }},
+		{"divided", [3]float64{6, 1, -1}, 0, func(x *Node) *Node { return sumOf(Div(x, values(x, []int{1, 3}, 0.5, -2, -1)), 3, -2, 1) }},
+		{"scaled twice", [3]float64{6, -4, 2}, 0, func(x *Node) *Node { return sumOf(MulScalar(MulScalar(x, -4), -0.5), 3, -2, 1) }},
+		{"reversed", [3]float64{1, -2, 3}, 0, func(x *Node) *Node { return sumOf(Reverse(x, 1), 3, -2, 1) }},
+		{"padded", [3]float64{3, -2, 1}, 7, func(x *Node) *Node {
+			return sumOf(Pad(x, Scalar(x.Graph(), x.DType(), 0.5), PadAxis{}, PadAxis{Start: 1, End: 1}), 10, 3, -2, 1, 4)
+		}},
+		{"with constants", [3]float64{3, -2, 1}, -1, func(x *Node) *Node {
+			return sumOf(Concatenate([]*Node{x, Neg(OnesLike(x))}, 1), 3, -2, 1, 2, -3, 2)
+		}},
+		{"sliced", [3]float64{0, -2, 1}, 0, func(x *Node) *Node { return sumOf(Slice(x, AxisRange(), AxisRange(1)), -2, 1) }},
+		{"summed", [3]float64{1, 1, 1}, 0, func(x *Node) *Node { return ReduceAndKeep(x, ReduceSum, 1) }},
+		{"scaled and summed", [3]float64{2, -1, -1}, 0, func(x *Node) *Node {
+			return ReduceAndKeep(Mul(x, values(x, []int{1, 3}, 2, -1, -1)), ReduceSum, 1)
+		}},
+		{"convolved", [3]float64{3, -2, 1}, 0, func(x *Node) *Node {
+			h := Reshape(x, x.Shape().Dimensions[0], 3, 1)
+			return flat(Convolve(h, values(x, []int{3, 1, 1}, 3, -2, 1)).NoPadding().Done())
+		}},
+	}
+	x := []float32{0, 1, 0.5}
+	const ε = 0.125
+	for backendName, b := range backends(t) {
+		for _, test := range tests {
+			m := testModel{test.name, []int{3}, advlib.UnitBox, func(x *Node) *Node {
+				h := activation.Relu(AddScalar(test.unit(x), 10))
+				return Concatenate([]*Node{h, ZerosLike(h)}, 1)
+			}}
+			c := m.classifier(t, b)
+			e, err := advlib.NewExamples("corner", x, []int{3}, []int32{0})
+			if err != nil {
+				t.Fatal(err)
+			}
+			value, falls, rises, all := 10+test.b, 0., 0., 0.
+			for i, a := range test.a {
+				value += a * float64(x[i])
+				all += a * a
+				down, up := x[i] > 0, x[i] < 1
+				if a > 0 && down || a < 0 && up {
+					falls += a * a
+				}
+				if a > 0 && up || a < 0 && down {
+					rises += a * a
+				}
+			}
+			for _, norm := range []advlib.Norm{advlib.L2, advlib.L1} {
+				for method, want := range map[certify.Method][2]float64{
+					certify.IBP:              {value - ε*math.Sqrt(falls), value + ε*math.Sqrt(rises)},
+					certify.IBP.WithoutBox(): {value - ε*math.Sqrt(all), value + ε*math.Sqrt(all)},
+				} {
+					lower, upper, err := certify.Bounds(ctx, c, e, advlib.BallOf(norm, ε), method)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if got := [2]float64{lower[0][0], upper[0][0]}; math.Abs(got[0]-want[0]) > 1e-5 || math.Abs(got[1]-want[1]) > 1e-5 {
+						t.Errorf("%s: %s: %v, %v: [%.6g, %.6g], want [%.6g, %.6g]", backendName, test.name, method, norm, got[0], got[1], want[0], want[1])
+					}
+				}
+			}
+		}
+	}
+}
+
+// Where coordinates of x occur twice, those of the perturbation add up: 2(x₀ + x₁ + x₂) moves by 2√3·ε in an L2 ball, not by
+// √6·ε as six independent coordinates would.
+func TestRepeatedCoordinates(t *testing.T) {
+	twice := func(x *Node) *Node { return ExpandAxes(x, 1) }
+	tests := map[string]func(x *Node) *Node{
+		"added":                   func(x *Node) *Node { return Add(x, x) },
+		"added to its reverse":    func(x *Node) *Node { return Add(x, Reverse(x, 1)) },
+		"subtracted":              func(x *Node) *Node { return Sub(x, Neg(x)) },
+		"concatenated":            func(x *Node) *Node { return Concatenate([]*Node{x, x}, 1) },
+		"broadcast":               func(x *Node) *Node { return BroadcastToDims(twice(x), x.Shape().Dimensions[0], 2, 3) },
+		"broadcast by a sum":      func(x *Node) *Node { return Add(twice(x), values(x, []int{1, 2, 1}, 0, 0)) },
+		"broadcast by a product":  func(x *Node) *Node { return Mul(twice(x), values(x, []int{1, 2, 1}, 1, 1)) },
+		"broadcast by a quotient": func(x *Node) *Node { return Div(twice(x), values(x, []int{1, 2, 1}, 1, 1)) },
+	}
+	const ε = 0.125
+	for name, repeat := range tests {
+		m := testModel{name, []int{3}, advlib.UnitBox, func(x *Node) *Node {
+			h := flat(repeat(x))
+			h = activation.Relu(AddScalar(Dot(h, Ones(x.Graph(), shapes.Make(x.DType(), h.Shape().Dimensions[1], 1))).Product(), 10))
+			return Concatenate([]*Node{h, ZerosLike(h)}, 1)
+		}}
+		c := m.classifier(t, backends(t)["Go Backend"])
+		e, err := advlib.NewExamples("middle", []float32{0.5, 0.5, 0.5}, []int{3}, []int32{0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, method := range methods {
+			lower, upper, err := certify.Bounds(ctx, c, e, advlib.BallOf(advlib.L2, ε), method)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if reach := 2 * math.Sqrt(3) * ε; lower[0][0] > 13-reach+1e-5 || upper[0][0] < 13+reach-1e-5 {
+				t.Errorf("%s: %v: [%g, %g] does not hold [%g, %g]", name, method, lower[0][0], upper[0][0], 13-reach, 13+reach)
 			}
 		}
 	}

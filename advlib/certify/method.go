@@ -207,6 +207,11 @@ func (m Method) bounds(ctx context.Context, c *advlib.Classifier, e *advlib.Exam
 func (m Method) lowerBound(c *advlib.Classifier, norm advlib.Norm, x, radius, C *graph.Node) *graph.Node {
 	n, S, K := C.Shape().Dimensions[0], C.Shape().Dimensions[1], C.Shape().Dimensions[2]
 	p := newPair(c, x, S)
+	for i := range p.once.nodes { // again, for a model that is another for other batch sizes
+		if err := p.check(i); err != nil {
+			panic(fmt.Errorf("%v: %w", p.once.nodes[i].Type(), err))
+		}
+	}
 	r := newRegion(norm, x, radius, c.Box(), m.withoutBox && dualNorm(norm) != nil)
 	return p.lowerBound(r, graph.Reshape(C, n*S, K), m.linear)
 }

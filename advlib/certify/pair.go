@@ -18,7 +18,15 @@ type pair struct {
 
 // newPair builds the model on x [n, d...] and on x repeated times ≥ 2 times.
 func newPair(c *advlib.Classifier, x *Node, times int) *pair {
-	return &pair{once: newWalk(c, x), repeated: newWalk(c, repeat(x, times)), times: times}
+	p := &pair{once: newWalk(c, x), repeated: newWalk(c, repeat(x, times)), times: times}
+	n := x.Shape().Dimensions[0]
+	if len(p.once.nodes) != len(p.repeated.nodes) {
+		panic(fmt.Errorf("the model has %d operations on x for %d examples and %d for %d: it must not depend on the batch size", len(p.once.nodes), n, len(p.repeated.nodes), n*times))
+	}
+	if last := p.once.nodes[len(p.once.nodes)-1]; last != p.once.logits {
+		panic(fmt.Errorf("the logits do not depend on the input x in the graph: no perturbation would change them, and a bound would mean nothing"))
+	}
+	return p
 }
 
 // repeat returns v, whose flat order has n examples as its slowest index, with every example repeated: row i becomes
@@ -45,18 +53,22 @@ func (p *pair) check(i int) error {
 	if err := p.checkRows(n, m); err != nil {
 		return err
 	}
-	if err := rule.check(p.once, n); err != nil {
-		return err
-	}
-	if rule.affine() {
-		return attempt(func() { rule.backward(p.once, n, ZerosLike(n), nil) })
-	}
-	return nil
+	return rule.check(p.once, n)
 }
 
-// attempt returns the error that a graph function panics with: GoMLX's transposes do so for some parameters, such as a
-// negative padding.
-func attempt(build func()) (err error) {
+// attempt builds the backward step of node i, if it is affine, and returns the error: GoMLX has no transpose for some
+// parameters, such as padding beyond the kernel.
+func (p *pair) attempt(i int) error {
+	n := p.once.nodes[i]
+	rule := rules[n.Type()]
+	if !rule.affine() {
+		return nil
+	}
+	return catch(func() { rule.backward(p.once, n, ZerosLike(n), nil) })
+}
+
+// catch returns what a graph function panics with as an error.
+func catch(build func()) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("GoMLX has no transpose of it: %v", r)

@@ -114,7 +114,7 @@ func TestTransposes(t *testing.T) {
 				Λ := ConvertDType(Const(g, random(r, dims...)), n.DType())
 				var Λs map[int]*Node
 				var bias *Node
-				err := attempt(func() { Λs, bias = rule.backward(w, n, Λ, nil) })
+				err := catch(func() { Λs, bias = rule.backward(w, n, Λ, nil) })
 				if test.refused != (err != nil) {
 					t.Errorf("%s: error %v, should there be one: %v", test.name, err, test.refused)
 				}
