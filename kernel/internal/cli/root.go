@@ -28,7 +28,7 @@ const (
 	interrupted = 130
 )
 
-const exitStatuses = `Exit status:
+const exitStatuses = `Exit status (go run itself makes 1 of each but 0, and prints it):
   0    done
   1    a cell failed, a checked number is off, or a test fails
   2    unknown command or flag, or a file that is not what it should be

@@ -44,6 +44,7 @@ client = NotebookClient(
     kernel_name=job["kernel"],
     timeout=job["timeout"] or None,
     startup_timeout=60,
+    coalesce_streams=True,  # so that a progress line leaves its last state, not every one
     resources={"metadata": {"path": job["folder"]}},
     on_cell_execute=on_start,
     on_cell_executed=on_executed,

@@ -145,6 +145,7 @@ func (m *machine) run(ctx context.Context, lanes [][]step) ([]Result, error) {
 			return nil, err
 		}
 		defer unlock()
+		m.prune()
 		var wait sync.WaitGroup
 		for _, lane := range lanes {
 			wait.Go(func() { m.runLane(ctx, lane) })
@@ -215,6 +216,33 @@ func (m *machine) lock(ctx context.Context) (unlock func(), err error) {
 		waiting.End("its turn is over")
 	}
 	return func() { _ = lock.Close() }, nil
+}
+
+// prune removes the workspaces of checkouts that are gone, such as clones in temporary folders.
+func (m *machine) prune() {
+	spaces, err := filepath.Glob(filepath.Join(filepath.Dir(m.place.Space()), "*"))
+	if err != nil {
+		return
+	}
+	for _, space := range spaces {
+		p, err := place.At(space)
+		if err != nil || p.Space() == m.place.Space() {
+			continue
+		}
+		facts, err := session.ReadFacts(p)
+		if err != nil || facts.Checkout == "" || exists(facts.Checkout) {
+			continue // what cannot be read may be in the making
+		}
+		m.printer.Line("workspace", "removing that of %s, which is gone", facts.Checkout)
+		_ = os.RemoveAll(space)
+		stamps, err := filepath.Glob(filepath.Join(m.place.Stamps(), "*-"+p.Key()+"*.json"))
+		if err != nil {
+			continue
+		}
+		for _, file := range stamps {
+			_ = stamp.Remove(file)
+		}
+	}
 }
 
 func (m *machine) stampFile(s step) string { return filepath.Join(m.place.Stamps(), s.stamp+".json") }

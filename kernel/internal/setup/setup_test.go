@@ -13,6 +13,8 @@ import (
 
 	"advlab/kernel/internal/place"
 	"advlab/kernel/internal/progress"
+	"advlab/kernel/internal/session"
+	"advlab/kernel/internal/stamp"
 )
 
 // newMachine returns a machine without real steps on a cache of its own.
@@ -214,5 +216,28 @@ func TestFailedCommandShowsItsLastLines(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "line 80\n") {
 		t.Errorf("the error is too long:\n%v", err)
+	}
+}
+
+func TestWorkspacesOfGoneCheckoutsAreRemoved(t *testing.T) {
+	root, checkout := t.TempDir(), t.TempDir()
+	gone, there := place.Of(root, filepath.Join(checkout, "gone")), place.Of(root, checkout)
+	for _, p := range []place.Place{gone, there} {
+		facts := session.Facts{Checkout: p.Checkout}
+		if err := session.WriteFacts(p, facts); err != nil {
+			t.Fatal(err)
+		}
+		if err := stamp.Write(filepath.Join(p.Stamps(), "workspace-"+p.Key()+".json"), "inputs", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := &counted{file: filepath.Join(root, "piece")}
+	if _, err := newMachine(t, root).run(t.Context(), [][]step{{c.step("piece")}}); err != nil {
+		t.Fatal(err)
+	}
+	for p, want := range map[place.Place]bool{gone: false, there: true} {
+		if exists(p.Space()) != want || exists(filepath.Join(p.Stamps(), "workspace-"+p.Key()+".json")) != want {
+			t.Errorf("the workspace or the stamp of %s is there: %v, want %v", p.Checkout, !want, want)
+		}
 	}
 }
