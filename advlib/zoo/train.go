@@ -100,7 +100,7 @@ func (t *training) weights(ctx context.Context) (*model.Store, error) {
 	})
 	if err == nil && !trained {
 		if e, ok := lab.Kept(lab.Models, recipe); ok {
-			fmt.Fprintf(t.out(), "%s: trained before on %s, on %s in %.1f s; kept as %.12s\n", t.Name, t.examples.Name, e.Made.Local().Format("2006-01-02 15:04"), e.Seconds, e.Key)
+			fmt.Fprintf(t.out(), "%s: trained before on %s; kept as %.12s\n", t.Name, t.examples.Name, e.Key)
 		}
 	}
 	return store, err
