@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -102,4 +101,9 @@ func eventually(t testing.TB, what string, limit time.Duration, true_ func() boo
 	}
 }
 
-var _ = filepath.Join
+// cloneCommand makes a kernel's command, which can be started once, anew.
+func cloneCommand(k *kernel) *exec.Cmd {
+	cmd := exec.Command(k.cmd.Path, k.cmd.Args[1:]...)
+	cmd.Env, cmd.Stderr, cmd.SysProcAttr = k.cmd.Env, k.cmd.Stderr, k.cmd.SysProcAttr
+	return cmd
+}

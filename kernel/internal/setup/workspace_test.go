@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/mod/modfile"
+
+	"advlab/kernel/internal/place"
 )
 
 func TestGenerateGoMod(t *testing.T) {
@@ -218,5 +220,34 @@ func TestToolsMatchTheLibrary(t *testing.T) {
 	library, tools := version("../../../go.mod"), version("../../tools/go.mod")
 	if library != tools {
 		t.Errorf("cells display with gonb %s, and gonb %s runs them", library, tools)
+	}
+}
+
+// TestCheckoutsShareTheTools: two clones of the same commit must not build the tools in turns.
+func TestCheckoutsShareTheTools(t *testing.T) {
+	root := t.TempDir()
+	inputs := func(goMod string) string {
+		t.Helper()
+		m := &machine{place: place.Of(root, t.TempDir())}
+		if err := os.MkdirAll(m.place.ToolsModule(), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range map[string]string{"go.mod": goMod, "go.sum": ""} {
+			if err := os.WriteFile(filepath.Join(m.place.ToolsModule(), name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		hash, err := m.toolsStep().inputs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return hash
+	}
+	one := inputs("module a\n")
+	if inputs("module a\n") != one {
+		t.Error("the checkout's folder counts")
+	}
+	if inputs("module b\n") == one {
+		t.Error("the versions do not count")
 	}
 }

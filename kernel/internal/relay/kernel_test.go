@@ -1,0 +1,620 @@
+package relay
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"advlab/kernel/internal/jupyter"
+	"advlab/kernel/internal/zmtp"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func TestExecute(t *testing.T) {
+	f := startKernel(t).start().frontEnd()
+	r := f.run("%%\nfmt.Println(\"hello, world\")", map[string]any{"user_expressions": map[string]string{"a": "1+1"}})
+	if r.Status != "ok" || r.stdout != "hello, world\n" || r.Count != 1 {
+		t.Errorf("got %+v", r)
+	}
+	if want := []string{"busy", "execute_input", "stream", "idle"}; !reflect.DeepEqual(r.order, want) {
+		t.Errorf("messages %q, want %q", r.order, want)
+	}
+	if a, ok := r.Answers["a"].(map[string]any); !ok || a["status"] != "error" {
+		t.Errorf("user_expressions %v: want an error for each, since a Go cell leaves no values", r.Answers)
+	}
+	var metadata struct {
+		Started string
+		Advlab  provenance
+	}
+	if err := json.Unmarshal(r.metadata, &metadata); err != nil || metadata.Advlab.Seconds <= 0 || metadata.Advlab.Go != goVersion() || metadata.Started == "" {
+		t.Errorf("metadata %s (%v)", r.metadata, err)
+	}
+
+	silent := f.run("%%\nfmt.Println(1)", map[string]any{"silent": true})
+	if want := []string{"busy", "idle"}; !reflect.DeepEqual(silent.order, want) || silent.Count != 1 {
+		t.Errorf("silent: messages %q with count %d, want %q with 1", silent.order, silent.Count, want)
+	}
+	if r := f.run("%%\nfmt.Println(2)", map[string]any{"store_history": false}); r.stdout != "2\n" || r.Count != 1 {
+		t.Errorf("store_history false: %+v", r)
+	}
+	if r := f.run("  \n"); r.Status != "ok" || r.Count != 2 {
+		t.Errorf("empty cell: %+v", r)
+	}
+	if r := f.run("%%\nfmt.Println(3)"); r.Count != 3 {
+		t.Errorf("count %d, want 3", r.Count)
+	}
+
+	// A request without the optional fields, which GoNB does not survive.
+	if r := f.finish(f.send(f.shell, "execute_request", map[string]any{"code": "%%\nfmt.Println(4)"})); r.stdout != "4\n" {
+		t.Errorf("bare request: %+v", r)
+	}
+	for _, content := range []any{map[string]any{"code": 7}, map[string]any{"code": "x", "silent": "yes"}} {
+		if r := f.finish(f.send(f.shell, "execute_request", content)); r.Status != "error" || r.Class != "RequestError" {
+			t.Errorf("request %v: %+v", content, r)
+		}
+	}
+	if r := f.finish(f.send(f.shell, "unheard_request", map[string]any{})); r.Status != "error" {
+		t.Errorf("unknown request: %+v", r)
+	}
+}
+
+// Every failure is one error message with class, text, the cell's own line, and, where there is one, a hint.
+func TestErrors(t *testing.T) {
+	f := startKernel(t).start().frontEnd()
+	if r := f.run("func third(xs []int) int {\n\treturn xs[2]\n}"); r.Status != "ok" {
+		t.Fatalf("%+v", r)
+	}
+	for _, test := range []struct {
+		name, code, class, text string
+		trace                   []string
+		stderr, stdout          string
+	}{
+		{"undefined", "%%\nx := 1\n  undefinedName(x)", "CompileError", "cell 2, line 3: undefined: undefinedName",
+			[]string{">   3 |   undefinedName(x)\n      |   ^", "Hint: values do not outlive their cell"}, "", ""},
+		{"two errors", "%%\nvar a int\nvar b string = 1", "CompileError", "cell 3, line 2: declared and not used: a (and 2 more)",
+			[]string{">   2 | var a int", "Hint: Go refuses variables"}, "", ""},
+		{"no %%", "x := 1", "CompileError", "cell 4, line 1: expected declaration, found x", []string{"Hint: statements need a line %%"}, "", ""},
+		{"unfinished", "func h( {", "CompileError", "cell 5, line 1: expected ')', found '{'", nil, "", ""},
+		{"wrong package of ours", "import \"advlab/advlib/atack\"\n%%\natack.X()", "CompileError",
+			"advlab/advlib/atack: package advlab/advlib/atack is not in std", []string{"Hint: there is no such package of advlab"}, "", ""},
+		{"package beyond the pin", "import \"example.org/nope\"\n%%\nnope.X()", "CompileError", "cannot find module providing package example.org/nope",
+			[]string{"Hint: the package is not among those that advlab pins"}, "", ""},
+		{"panic", "%%\nvar m map[string]int\nm[\"a\"] = 1", "Panic", "assignment to entry in nil map",
+			[]string{">   3 | m[\"a\"] = 1", "goroutine 1 [running]", "cell 8, line 3"}, "", ""},
+		{"panic in an earlier cell's function", "%%\nfmt.Println(third(nil))", "Panic", "runtime error: index out of range [2] with length 0",
+			[]string{">   2 | \treturn xs[2]", "cell 1, line 2", "cell 9, line 2"}, "", ""},
+		{"deadlock", "%%\n<-make(chan int)", "Panic", "all goroutines are asleep - deadlock!", []string{"cell 10, line 2"}, "", ""},
+		{"output before a panic", "%%\nfmt.Println(1)\nfmt.Fprintln(os.Stderr, 2)\npanic(fmt.Sprint(\"own \", \"words\"))", "Panic", "own words", nil, "2\n", "1\n"},
+		{"exit", "%%\nos.Exit(3)", "ExitError", "exit status 3", nil, "", ""},
+		{"log.Fatal", "%%\nlog.SetFlags(0)\nlog.Fatal(\"no data\")", "ExitError", "exit status 1: no data", nil, "no data\n", ""},
+		{"killed", "%%\nsyscall.Kill(os.Getpid(), syscall.SIGKILL)", "ExitError", "signal: killed", []string{"Hint: the system has killed the program"}, "", ""},
+		{"test", "%test\nfunc TestA(t *testing.T) { t.Error(\"wrong\") }\nfunc TestB(t *testing.T) {}", "TestFailure", "TestA", nil, "", "wrong"},
+		{"shell", "!ls /does-not-exist", "ExitError", "!ls /does-not-exist: exit status 2: ls: cannot access", nil, "ls: cannot access", ""},
+		{"bash", "%%bash\necho out\nexit 4", "ExitError", "%%bash: exit status 4", nil, "", "out\n"},
+		{"command", "%cd /does-not-exist", "CommandError", "chdir /does-not-exist", nil, "", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := f.run(test.code)
+			if r.Status != "error" || r.Class != test.class || !strings.Contains(r.Text, test.text) {
+				t.Errorf("%s %s: %q; want %s with %q", r.Status, r.Class, r.Text, test.class, test.text)
+			}
+			trace := strings.Join(r.Traceback, "\n")
+			for _, want := range append(test.trace, test.class+": ") {
+				if !strings.Contains(trace, want) {
+					t.Errorf("no %q in the traceback:\n%s", want, trace)
+				}
+			}
+			for _, never := range []string{"\x1b", "/gonb_", "[[ Cell"} {
+				if strings.Contains(trace, never) {
+					t.Errorf("%q in the traceback:\n%s", never, trace)
+				}
+			}
+			errors := 0
+			for _, kind := range r.order {
+				if kind == "error" {
+					errors++
+				}
+			}
+			if errors != 1 || r.contents["error"]["ename"] != r.Class || r.contents["error"]["evalue"] != r.Text {
+				t.Errorf("%d error messages (%q), the last %v; want one, the same as in the reply", errors, r.order, r.contents["error"])
+			}
+			if !strings.Contains(r.stderr, test.stderr) || test.stderr == "" && r.stderr != "" {
+				t.Errorf("stderr %q, want %q", r.stderr, test.stderr)
+			}
+			if !strings.Contains(r.stdout, test.stdout) || test.stdout == "" && r.stdout != "" {
+				t.Errorf("stdout %q, want %q", r.stdout, test.stdout)
+			}
+		})
+	}
+	// What looks like an error and is none.
+	for code, want := range map[string]string{
+		"!false || true": "",
+		"%%\nfmt.Fprintln(os.Stderr, \"panic: not really\")\ntime.Sleep(1500*time.Millisecond)": "panic: not really\n",
+		"%%\nfmt.Fprintln(os.Stderr, \"panic: at the end\")":                                    "panic: at the end\n",
+		"%%\nfmt.Fprintln(os.Stderr, \"exit status 7\")":                                        "exit status 7\n",
+		"%%\nfunc() { defer func() { recover() }(); panic(1) }()":                               "",
+	} {
+		if r := f.run(code); r.Status != "ok" || r.stderr != want {
+			t.Errorf("%q: %s, stderr %q, want ok and %q", code, r.Status, r.stderr, want)
+		}
+	}
+}
+
+func TestQueueIsAbortedAfterAnError(t *testing.T) {
+	f := startKernel(t).start().frontEnd()
+	statuses := func(options map[string]any) string {
+		var ids, list []string
+		for _, code := range []string{"%%\nfmt.Println(1)", "%%\nnope()", "%%\nfmt.Println(3)", "%%\nfmt.Println(4)"} {
+			ids = append(ids, f.start(code, options))
+		}
+		for _, id := range ids {
+			list = append(list, f.finish(id).Status)
+		}
+		return strings.Join(list, " ")
+	}
+	if got := statuses(nil); got != "ok error aborted aborted" {
+		t.Errorf("got %q", got)
+	}
+	if r := f.run("%%\nfmt.Println(5)"); r.Status != "ok" || r.Count != 3 {
+		t.Errorf("the next cell: %+v", r)
+	}
+	if got := statuses(map[string]any{"stop_on_error": false}); got != "ok error ok ok" {
+		t.Errorf("stop_on_error false: got %q", got)
+	}
+}
+
+// interruptAfter runs a cell, interrupts it, and returns how long it took to end.
+func interruptAfter(t *testing.T, f *frontEnd, code string, after time.Duration, how func()) (ran, time.Duration) {
+	t.Helper()
+	id := f.start(code)
+	time.Sleep(after)
+	began := time.Now()
+	how()
+	r := f.finish(id)
+	return r, time.Since(began)
+}
+
+func TestInterrupt(t *testing.T) {
+	k := startKernel(t).start()
+	f := k.frontEnd()
+	f.run("%%\nfmt.Println(0)") // what the first cell alone needs is there
+	byMessage := func() {
+		if got := f.ask(f.control, "interrupt_request", map[string]any{}); got["status"] != "ok" {
+			t.Errorf("reply %v", got)
+		}
+	}
+	bySignal := func() { _ = k.cmd.Process.Signal(os.Interrupt) }
+	for _, test := range []struct {
+		name, code string
+		how        func()
+	}{
+		{"run", "%%\ntime.Sleep(time.Minute)", byMessage},
+		{"run, by signal", "%%\ntime.Sleep(time.Minute)", bySignal},
+		{"compile", "%goflags -a\n%%\nfmt.Println(1)", byMessage},
+		{"shell", "!sleep 60", byMessage},
+		{"shell in the background", "!sleep 60 & sleep 60", byMessage},
+		{"that ignores it", "%%\nsignal.Ignore(os.Interrupt)\ntime.Sleep(time.Minute)", byMessage},
+		{"that left its group", "!setsid sleep 60", byMessage},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, took := interruptAfter(t, f, test.code, 1200*time.Millisecond, test.how)
+			if r.Status != "error" || r.Class != "Interrupted" {
+				t.Errorf("%s %s %q", r.Status, r.Class, r.Text)
+			}
+			if took > 4*time.Second { // 2 s are promised, on a machine with nothing else to do
+				t.Errorf("it took %s", took)
+			}
+			t.Logf("ended after %s", took.Round(10*time.Millisecond))
+			f.run("%goflags \"\"")
+			if r := f.run("%%\nfmt.Println(2)"); r.stdout != "2\n" {
+				t.Errorf("the next cell: %+v", r)
+			}
+		})
+	}
+	// One that saves its work at the first signal gets no second.
+	r, _ := interruptAfter(t, f, "%%\nc := make(chan os.Signal, 9)\nsignal.Notify(c, os.Interrupt)\n<-c\nselect {\ncase <-c:\n\tfmt.Println(\"again\")\ncase <-time.After(500*time.Millisecond):\n\tfmt.Println(\"saved\")\n}", 1500*time.Millisecond, byMessage)
+	if r.stdout != "saved\n" {
+		t.Errorf("got %q (%s)", r.stdout, r.Class)
+	}
+	if got := f.ask(f.control, "interrupt_request", map[string]any{}); got["status"] != "ok" {
+		t.Errorf("without a cell: %v", got)
+	}
+	if r := f.run("%%\nfmt.Println(3)"); r.stdout != "3\n" {
+		t.Errorf("after all: %+v", r)
+	}
+}
+
+func TestCellLimit(t *testing.T) {
+	f := startKernel(t, "-limit", "3s").start().frontEnd()
+	if r := f.run("%%\ntime.Sleep(time.Minute)"); r.Class != "Timeout" || !strings.Contains(r.Text, "3s") {
+		t.Errorf("%+v", r)
+	}
+	if r := f.run("%%\nfmt.Println(1)"); r.stdout != "1\n" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// What GoNB does not answer, and what must not wait for a cell.
+func TestAnswersWhileACellRuns(t *testing.T) {
+	f := startKernel(t, "-history", filepath.Join(t.TempDir(), "h")).start().frontEnd()
+	id := f.start("var shared = 1\n%%\ntime.Sleep(4*time.Second)")
+	time.Sleep(500 * time.Millisecond)
+	began := time.Now()
+	check := func(what string, ok bool, reply map[string]any) {
+		t.Helper()
+		if !ok {
+			t.Errorf("%s: %v", what, reply)
+		}
+	}
+	reply := f.ask(f.shell, "complete_request", map[string]any{"code": "strings.TrimSpac", "cursor_pos": 16})
+	check("complete", fmt.Sprint(reply["matches"]) == "[TrimSpace]" && reply["cursor_start"] == 8.0, reply)
+	reply = f.ask(f.shell, "inspect_request", map[string]any{"code": "fmt.Println", "cursor_pos": 5, "detail_level": 0})
+	check("inspect", reply["found"] == true && strings.Contains(fmt.Sprint(reply["data"]), "func Println(a ...any)"), reply)
+	reply = f.ask(f.shell, "is_complete_request", map[string]any{"code": "func f() {"})
+	check("is_complete", reply["status"] == "incomplete" && reply["indent"] == "\t", reply)
+	reply = f.ask(f.shell, "history_request", map[string]any{"hist_access_type": "tail", "n": 1, "output": false, "raw": true})
+	check("history", strings.Contains(fmt.Sprint(reply["history"]), "var shared"), reply)
+	reply = f.ask(f.shell, "comm_info_request", map[string]any{})
+	check("comm_info", fmt.Sprint(reply["comms"]) == "map[]", reply)
+	reply = f.ask(f.shell, "connect_request", map[string]any{})
+	check("connect", reply["shell_port"] == float64(f.k.connection.Shell), reply)
+	for _, s := range []*zmtp.Socket{f.shell, f.control} {
+		reply = f.ask(s, "kernel_info_request", map[string]any{})
+		info, _ := reply["language_info"].(map[string]any)
+		check("kernel_info", reply["implementation"] == "advlab" && info["name"] == "go" && info["pygments_lexer"] == "go" &&
+			info["codemirror_mode"] == "go" && info["version"] == strings.TrimPrefix(goVersion(), "go") && info["file_extension"] == ".go" &&
+			reply["status"] == "ok", reply)
+	}
+	for _, kind := range []string{"complete_request", "inspect_request", "is_complete_request", "history_request", "comm_info_request"} {
+		bad := f.ask(f.shell, kind, map[string]any{"code": []int{1}, "cursor_pos": "x", "n": "y", "target_name": 3})
+		check("malformed "+kind, bad["status"] == "error", bad)
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("the answers took %s: they waited for the cell", took)
+	}
+	f.mu.Lock()
+	if f.replies[id] != nil {
+		t.Error("the cell has ended before the questions were answered: they proved nothing")
+	}
+	f.mu.Unlock()
+	if r := f.finish(id); r.Status != "ok" {
+		t.Errorf("%+v", r)
+	}
+	reply = f.ask(f.shell, "complete_request", map[string]any{"code": "sha", "cursor_pos": 3})
+	if !strings.Contains(fmt.Sprint(reply["matches"]), "shared") {
+		t.Errorf("a name of an earlier cell: %v", reply)
+	}
+}
+
+func TestInputReachesTheCell(t *testing.T) {
+	k := startKernel(t).start()
+	f, other := k.frontEnd(), k.frontEnd()
+	const code = "%%\ngonbui.RequestInput(\"name? \", false)\nvar s string\nfmt.Scanln(&s)\nfmt.Println(\"hello\", s)"
+	id := f.start(code)
+	if !f.wait(cellTime, func() bool { return f.replies["stdin"] != nil }) {
+		t.Fatal("no input request")
+	}
+	f.mu.Lock()
+	request := f.replies["stdin"]
+	f.mu.Unlock()
+	if request.Parent.ID != id || !strings.Contains(string(request.Content), "name? ") {
+		t.Errorf("request %s for %s, want for %s", request.Content, request.Parent.ID, id)
+	}
+	other.send(other.stdin, "input_reply", map[string]any{"value": "intruder"})
+	f.send(f.stdin, "input_reply", map[string]any{"value": 7}) // GoNB would not survive it
+	time.Sleep(200 * time.Millisecond)
+	f.send(f.stdin, "input_reply", map[string]any{"value": "gopher"})
+	if r := f.finish(id); r.stdout != "hello gopher\n" {
+		t.Errorf("%+v", r)
+	}
+	other.mu.Lock()
+	if other.replies["stdin"] != nil {
+		t.Error("the other front-end was asked, too")
+	}
+	other.mu.Unlock()
+	if r := f.run(code, map[string]any{"allow_stdin": false}); r.Class != "InputRefused" {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestTwoFrontEnds(t *testing.T) {
+	k := startKernel(t).start()
+	a, b := k.frontEnd(), k.frontEnd()
+	idA, idB := a.start("%%\nfmt.Println(\"from a\")"), b.start("%%\nfmt.Println(\"from b\")")
+	if r := a.finish(idA); r.stdout != "from a\n" {
+		t.Errorf("a: %+v", r)
+	}
+	if r := b.finish(idB); r.stdout != "from b\n" {
+		t.Errorf("b: %+v", r)
+	}
+	// Both see both outputs; each gets its own reply only.
+	if !a.wait(cellTime, func() bool { return a.idle(idB) }) || !b.wait(cellTime, func() bool { return b.idle(idA) }) {
+		t.Error("a front-end does not see what the other one runs")
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.replies[idB] != nil {
+		t.Error("a got b's reply")
+	}
+}
+
+func TestDisplays(t *testing.T) {
+	f := startKernel(t).start().frontEnd()
+	const send = "%%\ngonbui.SendData(&protocol.DisplayData{Data: map[protocol.MIMEType]any{\"" + MIME + "\": `"
+	r := f.run(send + `{"result": {"text/html": "<b>4</b>2"}, "backend": "go", "seed": 7, "phases": {"run": 0.5}}` + "`}})\ngonbui.Sync()")
+	data, _ := r.contents["execute_result"]["data"].(map[string]any)
+	if data["text/html"] != "<b>4</b>2" || data["text/plain"] != "42" || r.contents["execute_result"]["execution_count"] != 1.0 {
+		t.Errorf("%v", r.contents["execute_result"])
+	}
+	if !strings.Contains(string(r.metadata), `"backend":"go"`) || !strings.Contains(string(r.metadata), `"seed":7`) || !strings.Contains(string(r.metadata), `"run":0.5`) {
+		t.Errorf("metadata %s", r.metadata)
+	}
+	r = f.run(send + `{"grade": 2.5}` + "`}})\ngonbui.Sync()")
+	if data, _ := r.contents["execute_result"]["data"].(map[string]any); data["text/plain"] != "2.5" {
+		t.Errorf("%v", r.contents["execute_result"])
+	}
+	r = f.run(send + `{"clear": "wait"}` + "`}})\ngonbui.Sync()")
+	if r.contents["clear_output"]["wait"] != true {
+		t.Errorf("%q", r.order)
+	}
+	r = f.run(send + `not JSON` + "`}})\ngonbui.Sync()")
+	if r.Status != "ok" || !strings.Contains(r.stderr, MIME) {
+		t.Errorf("%+v", r)
+	}
+	r = f.run("%%\ngonbui.DisplayHTML(\"<p>x &lt; y</p>\")\ngonbui.Sync()")
+	data, _ = r.contents["display_data"]["data"].(map[string]any)
+	if data["text/html"] != "<p>x &lt; y</p>" || data["text/plain"] != "x < y" {
+		t.Errorf("%v", r.contents["display_data"])
+	}
+}
+
+func TestFlood(t *testing.T) {
+	over := t.TempDir()
+	f := startKernel(t, "-overflow", over).start().frontEnd()
+	const lines = 100_000 // of 500 bytes: 50 MB
+	began := time.Now()
+	r := f.run(fmt.Sprintf("%%%%\nw := bufio.NewWriter(os.Stdout)\nfor i := range %d { fmt.Fprintf(w, \"%%07d%%s\\n\", i, strings.Repeat(\"x\", 492)) }\nw.Flush()", lines))
+	took := time.Since(began)
+	if r.Status != "ok" {
+		t.Fatalf("%+v", r)
+	}
+	head, note, _ := strings.Cut(r.stdout, "\n[…")
+	files, err := filepath.Glob(filepath.Join(over, "*.txt"))
+	if err != nil || len(files) != 1 || !strings.Contains(note, files[0]) {
+		t.Fatalf("files %q, note %.300q", files, note)
+	}
+	rest, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Split(strings.TrimSuffix(head+string(rest), "\n"), "\n")
+	if len(all) != lines {
+		t.Fatalf("%d lines, want %d", len(all), lines)
+	}
+	for i, line := range all {
+		if want := fmt.Sprintf("%07d%s", i, strings.Repeat("x", 492)); line != want {
+			t.Fatalf("line %d is %.30q…", i, line)
+		}
+	}
+	streams := 0
+	for _, kind := range r.order {
+		if kind == "stream" {
+			streams++
+		}
+	}
+	t.Logf("50 MB in %s and %d messages, %d bytes of them shown", took.Round(10*time.Millisecond), streams, len(head))
+}
+
+// A GoNB that is killed comes back with what earlier cells declared, and does not repeat what they did.
+func TestGoNBDies(t *testing.T) {
+	k := startKernel(t).start()
+	f := k.frontEnd()
+	counter := filepath.Join(t.TempDir(), "counter")
+	f.run("%env RELAY_TEST value\nvar declared = 17\nfunc twice(x int) int { return 2 * x }\n%%\nfmt.Println(\"once\")")
+	f.run("!echo once >> " + counter)
+	id := f.start("%%\ntime.Sleep(time.Minute)")
+	time.Sleep(time.Second)
+	gonb := k.pid("gonb")
+	if gonb == 0 {
+		t.Fatalf("no GoNB among %q", k.processes())
+	}
+	_ = syscall.Kill(gonb, syscall.SIGKILL)
+	r := f.finish(id)
+	if r.Class != "GoNBDied" || !strings.Contains(r.Text, "killed") || !strings.Contains(strings.Join(r.Traceback, "\n"), "declarations") {
+		t.Errorf("%+v", r)
+	}
+	if r := f.run("%%\nfmt.Println(twice(declared), os.Getenv(\"RELAY_TEST\"))"); r.stdout != "34 value\n" || r.Count != 4 {
+		t.Errorf("%+v", r)
+	}
+	if text, _ := os.ReadFile(counter); string(text) != "once\n" {
+		t.Errorf("the ! command was repeated: %q", text)
+	}
+	if r := f.run("%%\nnope()"); !strings.HasPrefix(r.Text, "cell 5, line 2") {
+		t.Errorf("cells are counted wrongly after a restart: %q", r.Text)
+	}
+	// Between cells.
+	_ = syscall.Kill(k.pid("gonb"), syscall.SIGKILL)
+	if r := f.run("%%\nfmt.Println(twice(1))"); r.stdout != "2\n" && r.Class != "GoNBDied" {
+		t.Errorf("%+v", r)
+	}
+	if r := f.run("%%\nfmt.Println(twice(2))"); r.stdout != "4\n" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// Nothing is left of a kernel, however it ends.
+func TestNothingIsLeft(t *testing.T) {
+	for name, end := range map[string]func(k *kernel, f *frontEnd){
+		"shutdown": func(_ *kernel, f *frontEnd) {
+			if got := f.ask(f.control, "shutdown_request", map[string]any{"restart": false}); got["restart"] != false {
+				t.Errorf("reply %v", got)
+			}
+		},
+		"SIGTERM": func(k *kernel, _ *frontEnd) { _ = k.cmd.Process.Signal(syscall.SIGTERM) },
+		"SIGKILL": func(k *kernel, _ *frontEnd) { _ = k.cmd.Process.Kill() },
+		"SIGKILL of the guard, then of the relay": func(k *kernel, _ *frontEnd) {
+			for _, p := range descendants(k.cmd.Process.Pid, nil) {
+				if p.parent == k.cmd.Process.Pid {
+					_ = syscall.Kill(p.pid, syscall.SIGKILL)
+				}
+			}
+			time.Sleep(300 * time.Millisecond)
+			_ = k.cmd.Process.Kill()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := startKernel(t).start()
+			f := k.frontEnd()
+			f.run("%%\nfmt.Println(1)")
+			f.start("!setsid sleep 77 & sleep 78")
+			eventually(t, "the cell runs", cellTime, func() bool { return k.pid("sleep") != 0 })
+			if k.pid("gopls") == 0 {
+				t.Fatalf("no gopls among %q: the test would prove little", k.processes())
+			}
+			end(k, f)
+			began := time.Now()
+			eventually(t, "all processes are gone", 10*time.Second, func() bool { return len(k.processes()) == 0 })
+			t.Logf("processes gone after %s", time.Since(began).Round(10*time.Millisecond))
+			<-k.ended
+			// The relay's own directory, empty, stays after SIGKILL: the next kernel's start removes it (package session).
+			left := 0
+			_ = filepath.WalkDir(k.temp, func(path string, entry os.DirEntry, err error) error {
+				if err == nil && path != k.temp && !(entry.IsDir() && strings.HasPrefix(entry.Name(), "relay-")) {
+					left++
+					t.Errorf("left: %s", path)
+				}
+				return nil
+			})
+		})
+	}
+}
+
+func TestRestarts(t *testing.T) {
+	times := 20
+	if testing.Short() {
+		times = 3
+	}
+	k := startKernel(t)
+	before := len(processes())
+	for i := range times {
+		next := *k
+		next.cmd = cloneCommand(k)
+		next.ended = make(chan struct{})
+		next.start()
+		f := next.frontEnd()
+		if r := f.run(fmt.Sprintf("%%%%\nfmt.Println(%d)", i)); r.stdout != fmt.Sprintf("%d\n", i) || r.Count != 1 {
+			t.Fatalf("%+v", r)
+		}
+		if got := f.ask(f.control, "shutdown_request", map[string]any{"restart": true}); got["restart"] != true {
+			t.Errorf("reply %v", got)
+		}
+		select {
+		case <-next.ended:
+		case <-time.After(10 * time.Second):
+			t.Fatal("the kernel goes on")
+		}
+		for _, s := range []*zmtp.Socket{f.shell, f.control, f.stdin, f.iopub} {
+			s.Close()
+		}
+	}
+	eventually(t, "no process more", 5*time.Second, func() bool { return len(k.processes()) == 0 })
+	t.Logf("%d processes before, %d after", before, len(processes()))
+}
+
+// Strangers at every port, then a cell.
+func TestMalformedFrames(t *testing.T) {
+	k := startKernel(t).start()
+	f := k.frontEnd()
+	for _, s := range []*zmtp.Socket{f.shell, f.control, f.stdin} {
+		good := jupyter.NewCodec(k.connection.Key)
+		m, err := jupyter.New(f.session, "execute_request", nil, map[string]any{"code": "!touch " + filepath.Join(k.temp, "owned")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, parts := range [][][]byte{
+			{[]byte("no delimiter")},
+			{[]byte("<IDS|MSG>")},
+			{[]byte("<IDS|MSG>"), nil, nil, nil},
+			jupyter.NewCodec("wrong key").Encode(m),
+			jupyter.NewCodec("").Encode(m),
+		} {
+			if err := s.Send(parts); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m.Content = json.RawMessage(`[`)
+		if err := s.Send(good.Encode(m)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, port := range []int{k.connection.Shell, k.connection.IOPub, k.connection.Control, k.connection.Stdin, k.connection.Heartbeat} {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_, _ = conn.Write([]byte("GET / HTTP/1.1\r\n\r\n" + strings.Repeat("\xff", 1000)))
+	}
+	if r := f.run("%%\nfmt.Println(1)"); r.stdout != "1\n" || r.Count != 1 {
+		t.Errorf("%+v", r)
+	}
+	// The same message twice is executed once.
+	m, err := jupyter.New(f.session, "execute_request", nil, map[string]any{"code": "!echo twice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := f.shell.Send(f.codec.Encode(m)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r := f.finish(m.Header.ID); r.stdout != "twice\n" {
+		t.Errorf("%+v", r)
+	}
+	if r := f.run("%%\nfmt.Println(2)"); r.Count != 3 {
+		t.Errorf("count %d, want 3: a replayed message was executed", r.Count)
+	}
+	if _, err := os.Stat(filepath.Join(k.temp, "owned")); err == nil {
+		t.Error("an unsigned command was executed")
+	}
+	_ = k.cmd.Process.Signal(syscall.SIGTERM)
+	<-k.ended
+	if got := k.log.String(); !strings.Contains(got, "9 not a message, 6 wrong signature, 1 sent before, 3 not what the protocol says") {
+		t.Errorf("the counts are not in the log:\n%s", got)
+	}
+}
+
+// What a browser's reloads do, while a cell prints.
+func TestReconnects(t *testing.T) {
+	times := 200
+	if testing.Short() {
+		times = 20
+	}
+	k := startKernel(t).start()
+	f := k.frontEnd()
+	id := f.start("%%\nfor i := range 300 { fmt.Println(i); time.Sleep(10*time.Millisecond) }")
+	for range times {
+		s, err := zmtp.Dial(zmtp.Sub, k.connection.Endpoint(k.connection.IOPub), zmtp.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Millisecond)
+		s.Close()
+	}
+	r := f.finish(id)
+	if strings.Count(r.stdout, "\n") != 300 {
+		t.Errorf("%d lines, want 300", strings.Count(r.stdout, "\n"))
+	}
+	if later := k.frontEnd().run("%%\nfmt.Println(1)"); later.stdout != "1\n" {
+		t.Errorf("a new front-end: %+v", later)
+	}
+}
