@@ -54,7 +54,7 @@ func Examine(ctx context.Context, p place.Place) []Item {
 		}
 		items = append(items, item)
 	}
-	return append(items, pluginItem(ctx), installedItem())
+	return append(items, pluginItem(ctx, p), installedItem())
 }
 
 // Sick reports whether something required is missing.
@@ -167,13 +167,17 @@ func venvItem(ctx context.Context) Item {
 	return item
 }
 
-func pluginItem(ctx context.Context) Item {
+func pluginItem(ctx context.Context, p place.Place) Item {
 	item := Item{Name: "XLA plugin for the CPU", Fix: setupCommand}
 	if found, err := setup.Toolchain(ctx); err == nil && found.CGO != "1" {
 		item.Detail, item.Fix = "of no use without a C compiler, "+setup.WithoutPlugin, install("gcc libc6-dev")
 		return item
 	}
 	found, err := plugin.Find(plugin.CPU)
+	if _, ours := os.Stat(p.Plugin()); err != nil && ours == nil {
+		// In an image the set-up's cache is not the user's own, where Find looks.
+		found, err = plugin.Plugin{Path: p.Plugin(), Origin: plugin.FromSetup}, nil
+	}
 	if err != nil {
 		item.Detail = "none, " + setup.WithoutPlugin
 		if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {

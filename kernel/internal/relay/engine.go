@@ -317,20 +317,24 @@ func (e *engine) workers(since int64) []process {
 }
 
 // interrupt signals SIGINT to GoNB and its workers, each process once: one that saves its work at the first must not
-// meet a second.
+// meet a second. GoNB passes its first one on to the program it runs, but not to Go's tools.
 func (e *engine) interrupt(since int64, signalled map[int]bool) {
-	pids := []int{}
-	if gonb := e.pid(); gonb > 0 {
-		pids = append(pids, gonb)
+	gonb := e.pid()
+	first := gonb > 0 && !signalled[gonb]
+	workers := e.workers(since)
+	if first {
+		signalled[gonb] = true
+		_ = syscall.Kill(gonb, syscall.SIGINT)
 	}
-	for _, p := range e.workers(since) {
-		pids = append(pids, p.pid)
-	}
-	for _, pid := range pids {
-		if !signalled[pid] {
-			signalled[pid] = true
-			_ = syscall.Kill(pid, syscall.SIGINT)
+	for _, p := range workers {
+		if signalled[p.pid] {
+			continue
 		}
+		signalled[p.pid] = true
+		if first && p.parent == gonb && p.name != "go" && p.name != "goimports" {
+			continue
+		}
+		_ = syscall.Kill(p.pid, syscall.SIGINT)
 	}
 }
 

@@ -240,6 +240,7 @@ func (e evidence) compile() *failure {
 		switch {
 		case strings.HasPrefix(line, "-----"):
 			lines = lines[:i] // GoNB's advice on `go get` and workspaces, which does not hold for a pinned one
+			continue
 		case strings.HasPrefix(line, "# ") || strings.TrimSpace(line) == "" || exitValue.MatchString(line) ||
 			strings.HasPrefix(line, `failed to run "`) && len(lines) > 1 || strings.HasPrefix(line, "go: gonb_") && strings.HasSuffix(line, " imports"):
 			continue

@@ -112,8 +112,11 @@ func (m *machine) foundPlugin() string {
 		return ""
 	}
 	found, err := plugin.Find(plugin.CPU)
-	if err != nil || found.Origin == plugin.FromPython {
-		return "" // none; or under the wheel's own name, which only package backend knows and finds by itself
+	switch {
+	case err == nil && (found.Origin == plugin.FromVariable || found.Origin == plugin.FromGoXLA):
+		return filepath.Dir(found.Path)
+	case exists(m.place.Plugin()):
+		return m.place.PJRT()
 	}
-	return filepath.Dir(found.Path)
+	return "" // none; or in a wheel, under the wheel's own name, which only package backend knows and finds by itself
 }

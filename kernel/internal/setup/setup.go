@@ -131,18 +131,22 @@ func Run(ctx context.Context, p place.Place, o Options, printer *progress.Printe
 	if err != nil {
 		return results, err
 	}
-	return results, session.WriteFacts(p, session.Facts{
+	err = session.WriteFacts(p, session.Facts{
 		Checkout: p.Checkout, GoRoot: goTool.Root, GoVersion: goTool.Version, CGO: goTool.CGO == "1", Plugin: m.foundPlugin(),
 	})
+	if _, readErr := session.ReadFacts(p); err != nil && readErr == nil {
+		return results, nil // a read-only cache keeps the facts of the set-up that made it
+	}
+	return results, err
 }
 
 // run brings all steps about, lane beside lane.
 func (m *machine) run(ctx context.Context, lanes [][]step) ([]Result, error) {
 	// What is ready needs no lock, so an image's read-only cache serves as it is.
-	if !m.allReady(lanes) {
+	if todo := m.todo(lanes); todo != "" {
 		unlock, err := m.lock(ctx)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s, but %w", todo, err)
 		}
 		defer unlock()
 		m.prune()
@@ -204,7 +208,7 @@ func (m *machine) lock(ctx context.Context) (unlock func(), err error) {
 	lock := flock.New(m.place.Lock())
 	ok, err := lock.TryLock()
 	if err != nil {
-		return nil, fmt.Errorf("the cache %s is not complete and cannot be written (%w): set ADVLAB_CACHE to a folder that can be", m.place.Root, err)
+		return nil, fmt.Errorf("the cache %s cannot be written (%w): set ADVLAB_CACHE to a folder that can be", m.place.Root, err)
 	}
 	if !ok {
 		waiting := m.printer.Begin("lock", "waiting for another set-up to finish")
@@ -262,14 +266,14 @@ func (m *machine) check(s step) (reason string) {
 	return ""
 }
 
-// allReady reports whether no step has anything to do, and records so.
-func (m *machine) allReady(lanes [][]step) bool {
+// todo names the first step that has something to do, and why. When there is none it records so and is empty.
+func (m *machine) todo(lanes [][]step) string {
 	results := map[string]Result{}
 	for _, lane := range lanes {
 		for _, s := range lane {
 			r, ok := m.ready(s)
 			if !ok {
-				return false
+				return s.name + ": " + m.check(s)
 			}
 			results[s.name] = r
 		}
@@ -280,7 +284,7 @@ func (m *machine) allReady(lanes [][]step) bool {
 		}
 	}
 	m.results = results
-	return true
+	return ""
 }
 
 // ready returns the outcome of a step that has nothing to do.
