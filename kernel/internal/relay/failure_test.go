@@ -25,6 +25,7 @@ cell 3, line 3: undefined: undefinedName
     1 | %%
     2 |   x := 1
 >   3 | undefinedName()
+      | ^
 
 Hint: Go refuses variables that nothing reads: use it, or assign it to _.`
 	if got := strings.Join(f.Traceback, "\n"); got != want {
