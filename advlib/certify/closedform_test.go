@@ -203,41 +203,40 @@ func TestFirstLayerInterval(t *testing.T) {
 	}
 	x := []float32{0, 1, 0.5}
 	const ε = 0.125
-	for backendName, b := range backends(t) {
-		for _, test := range tests {
-			m := testModel{test.name, []int{3}, advlib.UnitBox, func(x *Node) *Node {
-				h := activation.Relu(AddScalar(test.unit(x), 10))
-				return Concatenate([]*Node{h, ZerosLike(h)}, 1)
-			}}
-			c := m.classifier(t, b)
-			e, err := advlib.NewExamples("corner", x, []int{3}, []int32{0})
-			if err != nil {
-				t.Fatal(err)
+	goBackend := backends(t)["Go Backend"]
+	for _, test := range tests {
+		m := testModel{test.name, []int{3}, advlib.UnitBox, func(x *Node) *Node {
+			h := activation.Relu(AddScalar(test.unit(x), 10))
+			return Concatenate([]*Node{h, ZerosLike(h)}, 1)
+		}}
+		c := m.classifier(t, goBackend)
+		e, err := advlib.NewExamples("corner", x, []int{3}, []int32{0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		value, falls, rises, all := 10+test.b, 0., 0., 0.
+		for i, a := range test.a {
+			value += a * float64(x[i])
+			all += a * a
+			down, up := x[i] > 0, x[i] < 1
+			if a > 0 && down || a < 0 && up {
+				falls += a * a
 			}
-			value, falls, rises, all := 10+test.b, 0., 0., 0.
-			for i, a := range test.a {
-				value += a * float64(x[i])
-				all += a * a
-				down, up := x[i] > 0, x[i] < 1
-				if a > 0 && down || a < 0 && up {
-					falls += a * a
-				}
-				if a > 0 && up || a < 0 && down {
-					rises += a * a
-				}
+			if a > 0 && up || a < 0 && down {
+				rises += a * a
 			}
-			for _, norm := range []advlib.Norm{advlib.L2, advlib.L1} {
-				for method, want := range map[certify.Method][2]float64{
-					certify.IBP:              {value - ε*math.Sqrt(falls), value + ε*math.Sqrt(rises)},
-					certify.IBP.WithoutBox(): {value - ε*math.Sqrt(all), value + ε*math.Sqrt(all)},
-				} {
-					lower, upper, err := certify.Bounds(ctx, c, e, advlib.BallOf(norm, ε), method)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if got := [2]float64{lower[0][0], upper[0][0]}; math.Abs(got[0]-want[0]) > 1e-5 || math.Abs(got[1]-want[1]) > 1e-5 {
-						t.Errorf("%s: %s: %v, %v: [%.6g, %.6g], want [%.6g, %.6g]", backendName, test.name, method, norm, got[0], got[1], want[0], want[1])
-					}
+		}
+		for _, norm := range []advlib.Norm{advlib.L2, advlib.L1} {
+			for method, want := range map[certify.Method][2]float64{
+				certify.IBP:              {value - ε*math.Sqrt(falls), value + ε*math.Sqrt(rises)},
+				certify.IBP.WithoutBox(): {value - ε*math.Sqrt(all), value + ε*math.Sqrt(all)},
+			} {
+				lower, upper, err := certify.Bounds(ctx, c, e, advlib.BallOf(norm, ε), method)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := [2]float64{lower[0][0], upper[0][0]}; math.Abs(got[0]-want[0]) > 1e-5 || math.Abs(got[1]-want[1]) > 1e-5 {
+					t.Errorf("%s: %v, %v: [%.6g, %.6g], want [%.6g, %.6g]", test.name, method, norm, got[0], got[1], want[0], want[1])
 				}
 			}
 		}

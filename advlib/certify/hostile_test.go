@@ -84,6 +84,7 @@ func TestWeightsThatAreNotFinite(t *testing.T) {
 						Logits: func(scope *model.Scope, x *Node) *Node {
 							h := activation.Relu(Dot(x, scope.GetVariable("W").NodeValue(x)).Product())
 							h = activation.Relu(AddScalar(h, -0.5)) // several layers, in which a NaN could be lost
+							h = MinScalar(h, 2)
 							return Dot(activation.Relu(h), scope.GetVariable("V").NodeValue(x)).Product()
 						}})
 					if err != nil {

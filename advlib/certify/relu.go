@@ -47,8 +47,12 @@ func relaxReLU(Λ, l, u *Node) (s, b *Node) {
 	zero, one := ZerosLike(l), OnesLike(l)
 	unstable := LogicalAnd(LessThan(l, zero), GreaterThan(u, zero))
 	stable := Where(GreaterOrEqual(l, zero), one, zero)
-	aU := Where(unstable, Div(u, Where(unstable, Sub(u, l), one)), stable)
-	bU := Where(unstable, Neg(Mul(l, aU)), zero)
+	// Halves, because u − l may overflow; and b_U not from a_U, which XLA flushes to 0 when it is denormal. An infinite l or
+	// u makes b_U NaN, and so nothing is certified.
+	l2, u2 := MulScalar(l, 0.5), MulScalar(u, 0.5)
+	width := Where(unstable, Sub(u2, l2), one)
+	aU := Where(unstable, Div(u2, width), stable)
+	bU := Where(unstable, Mul(u, Div(Neg(l2), width)), zero)
 	aL := Where(unstable, Where(GreaterThan(u, Neg(l)), one, zero), stable)
 	s = Add(Mul(positive(Λ), aL), Mul(negative(Λ), aU))
 	b = Mul(negative(Λ), bU)
