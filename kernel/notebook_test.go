@@ -51,8 +51,14 @@ func prepared(t *testing.T) place.Place {
 // execute runs a notebook of testdata through nbclient, GoNB and the kernelspec of CI.
 func execute(t *testing.T, name string, settings ...string) (*notebook.Notebook, string, error) {
 	t.Helper()
+	return executeFile(t, filepath.Join("testdata", "notebooks", name), settings...)
+}
+
+// executeFile is execute for a notebook that lies elsewhere.
+func executeFile(t *testing.T, path string, settings ...string) (*notebook.Notebook, string, error) {
+	t.Helper()
 	p := prepared(t)
-	saved, err := notebook.Read(filepath.Join("testdata", "notebooks", name))
+	saved, err := notebook.Read(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +172,8 @@ func TestNotebookErrors(t *testing.T) {
 	}
 }
 
-// TestWithoutNetwork executes the same notebook where only the loopback interface exists.
+// TestWithoutNetwork executes the project's own notebooks where only the loopback interface exists, and compares the
+// numbers that they check with the saved ones.
 func TestWithoutNetwork(t *testing.T) {
 	if os.Getenv(cutOff) == "" {
 		prepared(t)
@@ -184,12 +191,54 @@ func TestWithoutNetwork(t *testing.T) {
 	} else if interfaces, err := net.Interfaces(); err != nil || len(interfaces) != 1 || interfaces[0].Name != "lo" {
 		t.Fatalf("the network is not cut: %v, %v", interfaces, err)
 	}
-	executed, _, err := execute(t, "good.ipynb")
+	paths, err := filepath.Glob(filepath.Join("..", "notebooks", "*.ipynb"))
+	if err != nil || len(paths) < 2 {
+		t.Fatalf("notebooks %v, %v: want at least two", paths, err)
+	}
+	for _, path := range paths {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			saved, err := notebook.Read(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			executed, _, err := executeFile(t, path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			comparisons, err := notebook.Compare(saved, executed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range comparisons {
+				if c.Wrong != "" {
+					t.Error(c)
+				}
+			}
+		})
+	}
+}
+
+// TestTheTableComesFromTheRun: with another seed, the first notebook's table has other numbers.
+func TestTheTableComesFromTheRun(t *testing.T) {
+	path := filepath.Join("..", "notebooks", "01-quickstart.ipynb")
+	saved, err := notebook.Read(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := executed.Cells[2].PlainText(); got != "norm Linf of digits\n" {
-		t.Errorf("the cell that imports advlib printed %q", got)
+	executed, _, err := executeFile(t, path, "seed=2", "examples=100")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, err := executeFile(t, path, "examples=100")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, after := first.TextOf("table"), executed.TextOf("table")
+	if !strings.Contains(saved.TextOf("table"), "seed 1") || !strings.Contains(after, "seed 2") {
+		t.Errorf("the tables do not name their seeds:\n%s\n%s", saved.TextOf("table"), after)
+	}
+	if strings.ReplaceAll(after, "seed 2", "seed 1") == before {
+		t.Errorf("seeds 1 and 2 give the same table:\n%s", after)
 	}
 }
 
