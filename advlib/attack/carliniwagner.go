@@ -186,7 +186,7 @@ func (a CarliniWagner) searchC(ctx context.Context, s *descent) error {
 			if upper[i] < cwUpper/10 {
 				c[i] = (lower[i] + upper[i]) / 2
 			} else if !hit[i] {
-				c[i] *= 10
+				c[i] = min(10*c[i], cwUpper)
 			}
 		}
 	}

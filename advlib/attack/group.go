@@ -12,8 +12,9 @@ import (
 // maxRows is the most rows that are attacked at once, the largest advlib.Bucket.
 const maxRows = 512
 
-// pieces returns the rows of a batch in the order of their examples' numbers, at most maxRows in each piece. What a row
-// is computed beside may change its last bits; with this order, the order of the examples does not.
+// pieces returns the rows of a batch in the order of their examples' numbers, at most maxRows in each piece. A compiler may round
+// rows differently by their position (XLA on the CPU was not seen to, with a small network); with this order, the order of the
+// examples cannot change the last bits.
 func pieces(b advlib.Batch) [][]int {
 	rows := make([]int, b.Len())
 	for i := range rows {

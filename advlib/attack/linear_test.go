@@ -70,6 +70,34 @@ func TestLinearPGD(t *testing.T) {
 	}
 }
 
+// The same with DLR, whose direction changes from step to step, and with the untargeted cross-entropy, which may miss: the runner-up is
+// not always the nearest. Neither may claim anything false.
+func TestLinearOtherLosses(t *testing.T) {
+	for _, spec := range []attacktest.LinearSpec{linearSpecs[1], linearSpecs[5]} {
+		l := linear(t, spec)
+		for _, n := range []advlib.Norm{advlib.L1, advlib.L2, advlib.Linf} {
+			ball := advlib.BallOf(n, quantile(l, n, 0.5))
+			step := ball.Radius / 4
+			for _, c := range []struct {
+				a       advlib.Attack
+				allowed int
+			}{
+				{attack.AllTargets{Attack: attack.PGD{Ball: ball, Loss: advlib.DLR, StepSize: step}}, 0},
+				{attack.PGD{Ball: ball, StepSize: step, Restarts: 3}, 4},
+			} {
+				s, err := l.ScoreBall(context.Background(), c.a)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Logf("%v, %v: missed %d of %d, %d false", spec, c.a, s.Missed, s.Attackable, s.False)
+				if s.Missed > c.allowed || s.False > 0 {
+					t.Errorf("%v, %v: missed %d of %d, %d false claims", spec, c.a, s.Missed, s.Attackable, s.False)
+				}
+			}
+		}
+	}
+}
+
 // Carlini & Wagner must break every example, at a median of at most 1.02 times the optimum. Targets from the issue: 1.00 and 1.02.
 func TestLinearCarliniWagner(t *testing.T) {
 	const success, ratio = 1.0, 1.02

@@ -7,12 +7,17 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/attack"
+	"advlab/advlib/backend"
 )
 
 // The standard set is as strong as AutoAttack on the reference models, which do not hide their gradients, up to one example. The peer's
-// numbers are in the summaries beside the vectors.
+// numbers are in the summaries beside the vectors. On the Go backend it runs in Linf only: C&W on 64 examples takes a minute there.
 func TestStandardAgainstAutoAttack(t *testing.T) {
 	b := digits(t).Classifier.Backend()
+	pure, err := backend.OpenNamed(backend.Go)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{"mlp-digits", "mlp-digits-adv"} {
 		r := reference(t, name, b)
 		for key, ball := range map[string]advlib.Ball{
@@ -21,6 +26,10 @@ func TestStandardAgainstAutoAttack(t *testing.T) {
 			"autoattack_standard_l2/0.25":   advlib.BallOf(advlib.L2, 0.25),
 			"autoattack_standard_l2/0.5":    advlib.BallOf(advlib.L2, 0.5),
 		} {
+			if b == pure && ball.Norm == advlib.Norm(advlib.L2) && !full {
+				t.Logf("%s, %v: left out on the Go backend unless ADVLAB_FULL is set", name, ball)
+				continue
+			}
 			share, ok := r.Peers[key]
 			if !ok {
 				t.Fatalf("%s: the peer's %s is missing", name, key)
