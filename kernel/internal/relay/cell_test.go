@@ -72,7 +72,7 @@ func FuzzCell(f *testing.F) {
 		n := len([]rune(code))
 		r := &relay{}
 		at := min(max(cursor, 0), n)
-		if _, start := r.index(code, at); start < 0 || start > at {
+		if _, start, _ := r.index(code, at); start < 0 || start > at {
 			t.Fatalf("matches begin at %d, with the cursor at %d", start, at)
 		}
 		r.document(code, at)
@@ -149,7 +149,7 @@ func TestIndex(t *testing.T) {
 		if cursor < 0 {
 			cursor = len([]rune(test.code))
 		}
-		matches, start := r.index(test.code, cursor)
+		matches, start, _ := r.index(test.code, cursor)
 		if strings.Join(matches, " ") != test.want || start != test.start {
 			t.Errorf("index(%q) = %q from %d, want %q from %d", test.code, matches, start, test.want, test.start)
 		}

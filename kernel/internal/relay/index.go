@@ -150,8 +150,8 @@ var commands = []string{"%%", "%%bash", "%%script", "%%sh", "%%writefile", "%arg
 	"%list", "%main", "%noautoget", "%reset", "%rm", "%test", "%track", "%untrack", "%version", "%wasm", "%widgets", "%with_inputs", "%with_password"}
 
 // index completes from what is known here: names of earlier cells and of this one, Go's words, packages and what they
-// export. start is where the matches begin, in characters.
-func (r *relay) index(code string, cursor int) (matches []string, start int) {
+// export. start is where the matches begin, in characters; sure says that gopls would know no better.
+func (r *relay) index(code string, cursor int) (matches []string, start int, sure bool) {
 	runes := []rune(code)
 	left := string(runes[:cursor])
 	line := left[strings.LastIndexByte(left, '\n')+1:]
@@ -161,21 +161,23 @@ func (r *relay) index(code string, cursor int) (matches []string, start int) {
 				matches = append(matches, command)
 			}
 		}
-		return matches, cursor - len([]rune(line))
+		return matches, cursor - len([]rune(line)), true
 	}
 	matches = []string{}
 	m := before.FindStringSubmatch(line)
 	start = cursor - len([]rune(m[2]))
 	set := map[string]bool{}
 	if m[1] != "" {
-		if p, _ := r.packageNamed(m[1], code); p != nil {
+		p, _, imported := r.packageNamed(m[1], code)
+		sure = imported
+		if p != nil {
 			for name := range symbols(p) {
 				set[name] = true
 			}
 		}
 	} else {
 		if m[2] == "" {
-			return matches, start
+			return matches, start, false
 		}
 		r.mu.Lock()
 		for _, name := range r.declared.names() {
@@ -200,12 +202,12 @@ func (r *relay) index(code string, cursor int) (matches []string, start int) {
 		}
 	}
 	slices.Sort(matches)
-	return matches, start
+	return matches, start, sure && len(matches) > 0
 }
 
 // packageNamed finds the package that a name stands for in a cell: by the cell's imports, earlier ones, or, as
-// goimports would add it, by name.
-func (r *relay) packageNamed(name, code string) (*doc.Package, *token.FileSet) {
+// goimports would add it, by name; imported is false then, and a variable of that name may be meant.
+func (r *relay) packageNamed(name, code string) (p *doc.Package, fset *token.FileSet, imported bool) {
 	r.library.find(r.config.GoRoot, r.config.Modules)
 	var d declarations
 	d.add(parseCell(code))
@@ -221,11 +223,13 @@ func (r *relay) packageNamed(name, code string) (*doc.Package, *token.FileSet) {
 			alias, quoted, _ := strings.Cut(rest, " ")
 			importPath := strings.Trim(quoted, "\"`")
 			if alias == name || alias == "" && path.Base(importPath) == name {
-				return r.library.parse(importPath)
+				p, fset := r.library.parse(importPath)
+				return p, fset, true
 			}
 		}
 	}
-	return r.library.parse(r.library.paths[name])
+	p, fset = r.library.parse(r.library.paths[name])
+	return p, fset, false
 }
 
 // document describes the name at the cursor, or the function whose arguments the cursor is in.
@@ -249,7 +253,7 @@ func (r *relay) document(code string, cursor int) string {
 	if m[1] == "" {
 		return r.ownDeclaration(m[2])
 	}
-	p, fset := r.packageNamed(m[1], code)
+	p, fset, _ := r.packageNamed(m[1], code)
 	if p == nil {
 		return ""
 	}

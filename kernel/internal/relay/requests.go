@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -193,6 +194,10 @@ func (r *relay) complete(m *jupyter.Message) any {
 	if err != nil {
 		return malformed(err)
 	}
+	matches, start, sure := r.index(q.Code, cursor)
+	if sure {
+		return completions(matches, start, cursor)
+	}
 	if answer := r.askHelper("complete_request", map[string]any{"code": q.Code, "cursor_pos": cursor}); answer != nil {
 		var reply struct {
 			Status  string
@@ -202,25 +207,34 @@ func (r *relay) complete(m *jupyter.Message) any {
 			return answer
 		}
 	}
-	matches, start := r.index(q.Code, cursor)
-	return map[string]any{"status": "ok", "matches": matches, "cursor_start": start, "cursor_end": cursor, "metadata": map[string]any{}}
+	return completions(matches, start, cursor)
 }
+
+func completions(matches []string, start, end int) map[string]any {
+	return map[string]any{"status": "ok", "matches": matches, "cursor_start": start, "cursor_end": end, "metadata": map[string]any{}}
+}
+
+// goplsFault is how GoNB's inspection begins where there is nothing to say; it says found all the same.
+var goplsFault = regexp.MustCompile(`(?i)gopls|failed to|not found|cursor`)
 
 func (r *relay) inspect(m *jupyter.Message) any {
 	q, cursor, err := parseCursor(m)
 	if err != nil {
 		return malformed(err)
 	}
-	if answer := r.askHelper("inspect_request", map[string]any{"code": q.Code, "cursor_pos": cursor, "detail_level": q.Detail}); answer != nil {
-		var reply struct {
-			Status string
-			Found  bool
-		}
-		if json.Unmarshal(answer, &reply) == nil && reply.Status == "ok" && reply.Found {
-			return answer
+	text := r.document(q.Code, cursor)
+	if text == "" {
+		if answer := r.askHelper("inspect_request", map[string]any{"code": q.Code, "cursor_pos": cursor, "detail_level": q.Detail}); answer != nil {
+			var reply struct {
+				Status string
+				Found  bool
+				Data   map[string]string
+			}
+			if json.Unmarshal(answer, &reply) == nil && reply.Status == "ok" && reply.Found && !goplsFault.MatchString(reply.Data["text/plain"]) {
+				return answer
+			}
 		}
 	}
-	text := r.document(q.Code, cursor)
 	data := map[string]any{}
 	if text != "" {
 		data["text/plain"] = text
