@@ -117,6 +117,8 @@ func TestErrors(t *testing.T) {
 			dims(m)[1].Value = &protos.TensorShapeProto_Dimension_DimValue{DimValue: 1 << 40}
 		}, []string{"too large"}},
 		{"other input", mlp, onnx.Options{Input: []int{7, 4}}, func(*m) {}, []string{"[7 4]", "28", "[5 6]", "30"}},
+		{"other axes", named(t, "Conv/11").file, onnx.Options{Input: []int{9, 8, 3}}, func(*m) {}, []string{"[9 8 3]", "[3 9 8]", "ChannelsLast fits"}},
+		{"other order", named(t, "Conv/11").file, onnx.Options{Input: []int{8, 9, 3}}, func(*m) {}, []string{"[8 9 3]", "no layout fits"}},
 		{"negative input", mlp, onnx.Options{Input: []int{-5, -6}}, func(*m) {}, []string{"[-5 -6]"}},
 		{"layout", named(t, "Gemm/8").file, onnx.Options{Layout: onnx.ChannelsLast}, func(*m) {}, []string{"channels last"}},
 		{"layout's number", mlp, onnx.Options{Layout: 7}, func(*m) {}, []string{"Layout(7)"}},

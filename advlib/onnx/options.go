@@ -20,8 +20,9 @@ type Options struct {
 	// Layout says where the data has its channels, and where the file.
 	Layout Layout
 	// Input is the shape of one input of the data, without the batch axis; nil means the file's, in the given layout. It
-	// is needed where the file leaves sizes open, and may have other axes than the file's input if the number of values
-	// is the same: 784 or 28, 28 for a file that takes 1, 28, 28.
+	// is needed where the file leaves sizes open. It may have other axes than the file's if the values are in the same
+	// order all the same, because all axes are one, or only axes of size 1 differ: 784, or 28, 28, or 28, 28, 1 for a
+	// file that takes 1, 28, 28.
 	Input []int
 	// Output names the output with the logits; empty means the only one.
 	Output string
@@ -119,9 +120,34 @@ func fitOf(file []int, o Options) (fit, error) {
 		if sizeOf(o.Input) != sizeOf(f.file) {
 			return fit{}, fmt.Errorf("inputs of shape %v have %d values, the file takes %v (without the batch), which are %d", o.Input, sizeOf(o.Input), f.file, sizeOf(f.file))
 		}
+		if a, b := withoutOnes(o.Input), withoutOnes(f.middle); !slices.Equal(a, b) && len(a) > 1 && len(b) > 1 {
+			return fit{}, fmt.Errorf("inputs of shape %v have other axes than the file, which takes %v (without the batch) in the layout %v; %s", o.Input, f.middle, o.Layout, otherLayout(file, o))
+		}
 		f.data = slices.Clone(o.Input)
 	}
 	return f, nil
+}
+
+// otherLayout says which layout would fit the options' input.
+func otherLayout(file []int, o Options) string {
+	for l, name := range []string{AsFile: "AsFile", ChannelsLast: "ChannelsLast", ChannelsFirst: "ChannelsFirst"} {
+		perm, err := Layout(l).ofFile(len(file))
+		if err != nil {
+			continue
+		}
+		middle := make([]int, len(file))
+		for i, axis := range perm {
+			middle[axis] = file[i]
+		}
+		if slices.Equal(withoutOnes(middle), withoutOnes(o.Input)) {
+			return fmt.Sprintf("the layout %s fits", name)
+		}
+	}
+	return "no layout fits: transpose the data, or flatten it if its values are in the file's order"
+}
+
+func withoutOnes(dims []int) []int {
+	return slices.DeleteFunc(slices.Clone(dims), func(d int) bool { return d == 1 })
 }
 
 func sizeOf(dims []int) int {

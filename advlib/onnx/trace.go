@@ -1,8 +1,10 @@
 package onnx
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -192,15 +194,19 @@ func batchless(dims []int) []any {
 	return out
 }
 
-// recovered turns a panic of GoMLX's, which is how its graph functions report errors, into an error of one line.
+// recovered turns a panic of GoMLX's, which is how its graph functions report errors, into an error of one line. One of
+// Go's own, such as an index out of range, comes from attributes that onnx-gomlx does not check.
 func recovered(err *error) {
 	r := recover()
 	if r == nil {
 		return
 	}
-	if e, ok := r.(error); ok {
-		*err = e
-	} else {
+	var own runtime.Error
+	if e, ok := r.(error); !ok {
 		*err = fmt.Errorf("%v", r)
+	} else if errors.As(e, &own) {
+		*err = fmt.Errorf("its attributes and inputs do not fit together (%s)", strings.TrimPrefix(own.Error(), "runtime error: "))
+	} else {
+		*err = errors.New(strings.Join(strings.Fields(e.Error()), " "))
 	}
 }
