@@ -1,0 +1,28 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"advlab/advlib"
+	"advlab/advlib/onnx"
+)
+
+// classifier returns the model that the flags name, for examples of that shape.
+func (p plan) classifier(e *advlib.Examples) (*advlib.Classifier, error) {
+	if p.store != "" {
+		return p.kept(e)
+	}
+	layout, err := layoutOf(p.layout)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(p.model); err != nil {
+		return nil, statusError{misused, fmt.Errorf("--model: %w", err)}
+	}
+	c, err := onnx.Load(p.model, onnx.Options{Box: p.box, Classes: p.classes, Layout: layout, Input: e.Shape(), Output: p.logits, StripSoftmax: p.stripSoftmax})
+	if err != nil {
+		return nil, statusError{misused, fmt.Errorf("--model: %w", err)}
+	}
+	return c, nil
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"html"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/google/renameio/v2"
+
+	"advlab/advlib"
+)
+
+// format writes a report.
+type format func(w io.Writer, r *advlib.Report) error
+
+var formats = map[string]format{"text": writeText, "json": writeJSON, "csv": writeCSV, "html": writeHTML}
+
+// formatOf returns the format of that name, or, without one, that of the file's ending.
+func formatOf(name, output string) (format, error) {
+	if name == "" {
+		if f, ok := formats[strings.TrimPrefix(filepath.Ext(output), ".")]; ok {
+			return f, nil
+		}
+		return writeText, nil
+	}
+	if f, ok := formats[name]; ok {
+		return f, nil
+	}
+	return nil, misuse("--format: there is no format %q: there are text, json, csv, html", name)
+}
+
+// writable refuses an output that could not be written after all has been computed.
+func writable(output string) error {
+	if output == "" || output == "-" {
+		return nil
+	}
+	if info, err := os.Stat(output); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is no file", output)
+	}
+	probe, err := os.CreateTemp(filepath.Dir(output), ".advlib-*")
+	if err != nil {
+		return fmt.Errorf("%s cannot be written: %w", output, err)
+	}
+	_ = probe.Close() // it is empty
+	return os.Remove(probe.Name())
+}
+
+// write writes the report whole, or leaves what was there.
+func (p plan) write(out io.Writer, r *advlib.Report) error {
+	var b bytes.Buffer
+	if err := p.format(&b, r); err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	if p.output == "" || p.output == "-" {
+		_, err := out.Write(b.Bytes())
+		return err
+	}
+	if err := renameio.WriteFile(p.output, b.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	return nil
+}
+
+func writeText(w io.Writer, r *advlib.Report) error {
+	_, err := io.WriteString(w, r.String())
+	return err
+}
+
+func writeJSON(w io.Writer, r *advlib.Report) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}
+
+func writeHTML(w io.Writer, r *advlib.Report) error {
+	_, err := fmt.Fprintf(w, "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>%s</title>\n<body style=\"font-family:sans-serif\">\n%s</body>\n</html>\n", html.EscapeString(r.Title()), r.HTML())
+	return err
+}
+
+// csvColumns are the columns of the format csv. radius is empty for attacks without a budget, distance for failures.
+var csvColumns = []string{"example", "label", "predicted", "attack", "norm", "radius", "goal", "attempted", "success", "distance"}
+
+func writeCSV(w io.Writer, r *advlib.Report) error {
+	c := csv.NewWriter(w)
+	if err := c.Write(csvColumns); err != nil {
+		return err
+	}
+	for _, a := range r.Attacks {
+		for i := range r.Label {
+			row := []string{
+				strconv.FormatInt(r.Index[i], 10), fmt.Sprint(r.Label[i]), fmt.Sprint(r.Predicted[i]),
+				a.Name, a.Norm, finite(float64(a.Radius)), a.Goal,
+				strconv.FormatBool(a.Attempted[i]), strconv.FormatBool(a.Success[i]), finite(float64(a.Distance[i])),
+			}
+			if err := c.Write(row); err != nil {
+				return err
+			}
+		}
+	}
+	c.Flush()
+	return c.Error()
+}
+
+// finite writes all digits of a number, and nothing for infinity.
+func finite(v float64) string {
+	if math.IsInf(v, 0) || math.IsNaN(v) {
+		return ""
+	}
+	return strconv.FormatFloat(v, 'g', -1, 64)
+}

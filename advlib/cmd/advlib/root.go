@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses.
+const (
+	done        = 0
+	tooLow      = 1 // the robust accuracy is below --min-robust
+	misused     = 2 // unknown command or flag, or a file that is not what it should be
+	failed      = 3 // nothing, or not all, could be computed
+	interrupted = 130
+)
+
+const exitStatuses = `Exit status:
+  0    done; with --min-robust, every ε reaches it
+  1    the robust accuracy is below --min-robust
+  2    unknown command or flag, or a file that is missing, damaged or does not fit
+  3    something that is needed is missing, or an attack failed
+  130  interrupted; what was finished is printed, and --min-robust is not judged`
+
+// statusError is an error with an exit status of its own.
+type statusError struct {
+	status int
+	err    error
+}
+
+func (e statusError) Error() string { return e.err.Error() }
+func (e statusError) Unwrap() error { return e.err }
+
+func misuse(format string, args ...any) error {
+	return statusError{misused, fmt.Errorf(format, args...)}
+}
+
+// Main runs the program and returns the exit status.
+func Main() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+}
+
+// run executes a command line, its progress and errors going to progress, and returns the exit status.
+func run(ctx context.Context, args []string, out, progress io.Writer) int {
+	root := newRoot(out, progress)
+	root.SetArgs(args)
+	command, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return done
+	}
+	status := failed
+	var coded statusError
+	if errors.As(err, &coded) {
+		status = coded.status
+	}
+	if errors.Is(err, context.Canceled) {
+		status = interrupted
+	}
+	fmt.Fprintf(progress, "advlib: %v\n", err)
+	if status == misused {
+		fmt.Fprintf(progress, "`%s --help` shows how it is used\n", command.CommandPath())
+	}
+	return status
+}
+
+func newRoot(out, progress io.Writer) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "advlib",
+		Short: "Measure the robustness of classifiers",
+		Long: `advlib measures how robust a classifier is against adversarial examples.
+
+In the checkout, write "go run ./advlib/cmd/advlib" for "advlib". What a notebook does in Go, with package
+advlib, this program does for a model in a file.`,
+		Example:       "  advlib evaluate --model m.onnx --data test.npz --eps 8/255",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return misuse("unknown command %q: there is evaluate", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetOut(out)
+	root.SetErr(progress)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return statusError{misused, err} })
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.AddCommand(newEvaluate())
+	return root
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"advlab/advlib"
+	"advlab/advlib/lab"
+	"advlab/advlib/zoo"
+)
+
+// kept rebuilds a model of the zoo from the weights in the store: what it is shows in their shapes and in its name.
+func (p plan) kept(e *advlib.Examples) (*advlib.Classifier, error) {
+	store, entry, err := lab.Read(lab.Models, p.store)
+	if err != nil {
+		return nil, statusError{misused, fmt.Errorf("--store: %w", err)}
+	}
+	weights := map[string][]int{}
+	for v := range store.IterVariables() {
+		weights[strings.TrimPrefix(v.Path(), "/")] = v.Shape().Dimensions
+	}
+	m, classes, ok := configuration(weights)
+	if name, _, _ := strings.Cut(entry.Name, " on "); !ok || name != m.Name {
+		return nil, misuse("--store: %s, %q, is no configuration of the zoo (zoo.MLP or zoo.CNN under its own name): a function written in a notebook cannot be rebuilt here; evaluate it there, or export the model to ONNX", entry.Key[:12], entry.Name)
+	}
+	c, err := advlib.NewClassifier(advlib.Spec{Name: entry.Name, Logits: m.Build(classes), Store: store, Input: e.Shape(), Box: p.box, Classes: p.classes})
+	if err != nil {
+		return nil, statusError{misused, fmt.Errorf("--store: %s, for the data's inputs of shape %v: %w", entry.Key[:12], e.Shape(), err)}
+	}
+	return c, nil
+}
+
+// configuration returns the model of the zoo that has weights of these shapes, and its number of classes.
+func configuration(weights map[string][]int) (m zoo.Model, classes int, ok bool) {
+	var channels, units []int
+	for k := 0; weights[fmt.Sprintf("conv%d/w", k)] != nil; k++ {
+		shape := weights[fmt.Sprintf("conv%d/w", k)]
+		channels = append(channels, shape[len(shape)-1])
+	}
+	for k := len(channels); weights[fmt.Sprintf("dense%d/w", k)] != nil; k++ {
+		shape := weights[fmt.Sprintf("dense%d/w", k)]
+		units = append(units, shape[len(shape)-1])
+	}
+	if len(units) == 0 || len(weights) != 2*(len(channels)+len(units)) { // each layer has w and b
+		return m, 0, false
+	}
+	classes, units = units[len(units)-1], units[:len(units)-1]
+	switch {
+	case len(channels) == 0:
+		return zoo.MLP(units...), classes, true
+	case len(units) == 1 && units[0] == 100:
+		return zoo.CNN(channels...), classes, true
+	}
+	return m, 0, false
+}
