@@ -163,7 +163,7 @@ func (p Picture) finishSVG(svg string, w, h vg.Length) (string, error) {
 		`xlink:href="data:image/jpg;base64,`, `style="image-rendering:pixelated" xlink:href="data:image/png;base64,`,
 		"\n\tstyle=", " style=",
 	).Replace(body)
-	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="%.6g" height="%.6g" viewBox="0 0 %.6g %.6g" role="img" aria-label="%s">
+	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="%.6g" height="%.6g" viewBox="0 0 %.6g %.6g" style="max-width:100%%;height:auto" role="img" aria-label="%s">
 <title>%s</title>
 <desc>%s</desc>
 %s`, p.width, p.height, w.Points(), h.Points(), html.EscapeString(p.title), html.EscapeString(p.title), html.EscapeString(p.caption), body), nil
