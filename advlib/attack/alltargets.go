@@ -22,6 +22,9 @@ type AllTargets struct {
 	Attack advlib.Attack
 	// Most is how many classes are tried at most; 0 means all but the label.
 	Most int
+	// Untargeted runs the attack without a target too, first of all: where two boundaries meet, neither target may lead to the
+	// nearest example that an attack which is free to choose finds.
+	Untargeted bool
 }
 
 // String returns for example "PGD-40 Linf ≤ 0.1, Margin, all targets".
@@ -30,10 +33,15 @@ func (a AllTargets) String() string {
 	if a.Attack != nil {
 		name = a.Attack.String()
 	}
-	if a.Most > 0 {
-		return fmt.Sprintf("%s, %d targets", name, a.Most)
+	if a.Untargeted {
+		name += ", untargeted and"
+	} else {
+		name += ","
 	}
-	return name + ", all targets"
+	if a.Most > 0 {
+		return fmt.Sprintf("%s %d targets", name, a.Most)
+	}
+	return name + " all targets"
 }
 
 // goalChecker is what attacks of this package implement, so that a wrapper can refuse goals it would give them.
@@ -85,14 +93,20 @@ func (a AllTargets) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batc
 	if a.Most > 0 {
 		classes = min(classes, a.Most)
 	}
-	for k := range classes {
+	first := 0
+	if a.Untargeted {
+		first = -1
+	}
+	for k := first; k < classes; k++ {
 		if len(standing) == 0 {
 			break
 		}
 		towards := b.Select(standing)
-		towards.AnyClass, towards.Target = true, make([]int32, len(standing))
-		for i, row := range standing {
-			towards.Target[i] = likely(clean[row], b.Y[row])[k]
+		if k >= 0 {
+			towards.AnyClass, towards.Target = true, make([]int32, len(standing))
+			for i, row := range standing {
+				towards.Target[i] = likely(clean[row], b.Y[row])[k]
+			}
 		}
 		adv, err := a.Attack.Perturb(ctx, t, towards)
 		if adv == nil {

@@ -1,0 +1,44 @@
+package attack_test
+
+import (
+	"context"
+	"fmt"
+
+	"advlab/advlib"
+	"advlab/advlib/attack"
+)
+
+// show runs an attack on the three examples of brightness, whose pixels differ by 0.2, 0.5 and 0.8. To make the darker pixel the
+// brighter one costs that difference in L1, difference/√2 in L2, half of it in Linf, and one pixel in L0.
+func show(a advlib.Attack) {
+	c, e := brightness()
+	res := advlib.MustRun(context.Background(), c, a, e)
+	fmt.Printf("%v %.2f\n", res.Attack, res.Distance)
+}
+
+func ExampleFMN() {
+	for _, n := range []advlib.Norm{advlib.L0, advlib.L1, advlib.L2, advlib.Linf} {
+		show(attack.FMN{Norm: n, Steps: 100})
+	}
+	// Output:
+	// FMN-100 L0 minimal [1.00 1.00 1.00]
+	// FMN-100 L1 minimal [0.20 0.50 0.80]
+	// FMN-100 L2 minimal [0.14 0.35 0.57]
+	// FMN-100 Linf minimal [0.10 0.25 0.40]
+}
+
+func ExampleDDN() {
+	show(attack.DDN{Steps: 100})
+	// Output:
+	// DDN-100 L2 minimal [0.14 0.35 0.57]
+}
+
+// DeepFool overshoots by 2 %.
+func ExampleDeepFool() {
+	for _, n := range []advlib.Norm{advlib.L2, advlib.Linf} {
+		show(attack.DeepFool{Norm: n})
+	}
+	// Output:
+	// DeepFool-50 L2 minimal [0.14 0.36 0.58]
+	// DeepFool-50 Linf minimal [0.10 0.26 0.41]
+}

@@ -1,0 +1,92 @@
+package attack_test
+
+import (
+	"context"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/compute"
+
+	"advlab/advlib"
+	"advlab/advlib/attack"
+	"advlab/advlib/attack/attacktest"
+)
+
+// The median distance over correctly classified examples, failures infinite, is at most 1.001 times the peer's, which is foolbox for
+// DeepFool and adv-lib for the others, with the same steps. All parameters are the defaults, which are those of the peers' runs. The
+// CNN is cut to 8 examples. On the Go backend the MLPs run on their first 8 and the CNN is left out, unless ADVLAB_FULL is set.
+func TestReferenceMinimal(t *testing.T) {
+	const ratio = 1.001
+	onBackends(t, func(t *testing.T, b compute.Backend, slow bool) {
+		for _, name := range attacktest.References {
+			if slow && name == "cnn-mnist-adv" {
+				t.Logf("%s is left out on the Go backend: set ADVLAB_FULL=1 to run it", name)
+				continue
+			}
+			r := reference(t, name, b)
+			e := r.Examples
+			if slow {
+				e = e.First(8)
+			}
+			for key, a := range map[string]advlib.Attack{
+				"norm__deepfool_l2":   attack.DeepFool{Norm: advlib.L2},
+				"norm__ddn_l2_1000":   attack.DDN{},
+				"norm__fmn_linf_1000": attack.FMN{Norm: advlib.Linf},
+				"norm__fmn_l1_1000":   attack.FMN{Norm: advlib.L1},
+			} {
+				peer := array(t, r, key)
+				res, err := advlib.Run(context.Background(), r.Classifier, a, e)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var ours, theirs []float64
+				nearer, farther := 0, 0
+				for i := range e.Y {
+					if res.Clean[i].Class != e.Y[i] {
+						continue
+					}
+					ours, theirs = append(ours, res.Distance[i]), append(theirs, float64(peer[i]))
+					switch q := res.Distance[i] / float64(peer[i]); {
+					case q > ratio:
+						farther++
+					case q < 1/ratio:
+						nearer++
+					}
+				}
+				got, want := median(ours), median(theirs)
+				t.Logf("%s, %v: median ours %.5f, peer %.5f (ratio %.5f) over %d examples, %d nearer, %d farther", name, a, got, want, got/want, len(ours), nearer, farther)
+				if !(got <= ratio*want) {
+					t.Errorf("%s, %v: median distance %.5f, peer %.5f: ratio %.5f is above %g", name, a, got, want, got/want, ratio)
+				}
+			}
+		}
+	})
+}
+
+// What cannot be meant is refused before anything is computed, in a sentence that names the value.
+func TestRefusalsMinimal(t *testing.T) {
+	c := linear(t, linearSpecs[0]).Classifier
+	for _, test := range []struct {
+		a    advlib.Attack
+		want string
+	}{
+		{attack.FMN{}, "the Norm is unset"},
+		{attack.FMN{Norm: advlib.L2, Steps: -1}, "Steps = -1 is below 0"},
+		{attack.FMN{Norm: advlib.L2, StepSize: math.Inf(1)}, "StepSize = +Inf"},
+		{attack.FMN{Norm: advlib.L2, Gamma: 1}, "Gamma = 1 is not in [0, 1)"},
+		{attack.FMN{Norm: advlib.L2, Overshoot: -0.1}, "Overshoot = -0.1"},
+		{attack.DDN{Steps: -3}, "Steps = -3"},
+		{attack.DDN{Gamma: math.NaN()}, "Gamma = NaN"},
+		{attack.DDN{InitialNorm: -1}, "InitialNorm = -1"},
+		{attack.DeepFool{}, "the Norm is unset"},
+		{attack.DeepFool{Norm: advlib.L1}, "the Norm L1 is none that it minimises: use L2, Linf"},
+		{attack.DeepFool{Norm: advlib.L2, Steps: -1}, "Steps = -1"},
+		{attack.DeepFool{Norm: advlib.L2, Candidates: 1}, "Candidates = 1"},
+		{attack.DeepFool{Norm: advlib.L2, Overshoot: math.NaN()}, "Overshoot = NaN"},
+	} {
+		if _, err := test.a.Threat(c); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%v: error %v does not say %q", test.a, err, test.want)
+		}
+	}
+}

@@ -1,0 +1,61 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"advlab/advlib"
+)
+
+// restoreStep determines the graph of one coordinate's restoration.
+type restoreStep struct{ wish wish }
+
+// graph gives the smallest change that has not been tried its original value, and keeps that if the example remains adversarial. It
+// also returns how many changes of each row are left to try.
+func (s restoreStep) graph(m *advlib.Model, _ advlib.Box, in []*Node) []*Node {
+	x0, aim, rest := s.wish.read(in)
+	best, tried := rest[0], rest[1]
+	δ := Sub(best, x0)
+	open := LogicalAnd(NotEqual(δ, ZerosLike(δ)), LogicalNot(tried))
+	size := flat(Where(open, Abs(δ), Infinity(δ.Graph(), δ.DType(), 1)))
+	at := ArgMin(size, 1)
+	n, d := size.Shape().Dimensions[0], size.Shape().Dimensions[1]
+	chosen := Equal(Iota(x0.Graph(), shapes.Make(at.DType(), n, d), 1), BroadcastToDims(Reshape(at, n, 1), n, d))
+	chosen = LogicalAnd(Reshape(chosen, x0.Shape().Dimensions...), open)
+	x := Where(chosen, x0, best)
+	hit := GreaterThan(clearance(m.Logits(x), aim), ZerosLike(sumRows(δ)))
+	left := sumRows(ConvertDType(LogicalAnd(open, LogicalNot(chosen)), δ.DType()))
+	return []*Node{Where(perRow(hit, x), x, best), LogicalOr(tried, chosen), left}
+}
+
+// restore gives changed coordinates back their original values, the smallest change first, each kept if the example remains
+// adversarial: in L0 what bisecting the segment is in the other norms.
+func restore(ctx context.Context, t *advlib.Target, b advlib.Batch, s *iteration) error {
+	box, key := t.Classifier().Box(), restoreStep{wishOf(b)}
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+	s.drop(1)
+	s.push(tensors.FromFlatDataAndDimensions(make([]bool, s.x.Shape().Size()), s.x.Shape().Dimensions...))
+	for k := range s.x.Shape().Size() / s.size {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		out, err := s.run(step)
+		if err != nil {
+			return fmt.Errorf("restoring coordinate %d of %d examples: %w", k, len(s.rows), err)
+		}
+		left := tensors.MustCopyFlatData[float32](out[0])[:len(s.rows)]
+		advlib.Free(out...)
+		if slices.Max(left) == 0 {
+			break
+		}
+	}
+	return nil
+}
+
+// flat returns x [n, d...] as [n, Πd].
+func flat(x *Node) *Node { return Reshape(x, x.Shape().Dimensions[0], -1) }
