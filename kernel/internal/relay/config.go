@@ -38,6 +38,9 @@ type Config struct {
 	Overflow  string        // folder for output beyond OutputLimit; empty: it is dropped
 	CellLimit time.Duration // how long a cell may take; 0: any time
 
+	// Commands are those of cells that the relay runs itself, by name without %.
+	Commands map[string]Command
+
 	// OutputLimit is the number of bytes of streams that a cell may show; 0: 4 MiB.
 	OutputLimit int
 

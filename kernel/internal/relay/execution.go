@@ -48,7 +48,7 @@ type execution struct {
 	query   executeRequest
 	cell    cell
 	count   int
-	id      string // of the request to GoNB
+	id      string // of the request to GoNB; relay.mu guards it
 	began   time.Time
 	ticks   int64 // when it began, by the system's clock
 
@@ -70,6 +70,8 @@ type execution struct {
 	stopSince  time.Time
 	signalled  map[int]bool
 	provenance provenance
+	phases     map[string]time.Duration // for %time; nil: not asked for
+	sampled    time.Time
 }
 
 // outcome is how a cell has ended.
@@ -89,14 +91,17 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 	}
 	x.out = &output{emit: x.stream, limit: limit, dir: x.relay.config.Overflow, name: x.relay.overflowName(x.count)}
 	defer x.out.finish()
+	code, f := x.ownCommands()
+	if f != nil {
+		return outcome{failure: f}
+	}
 
 	// GoNB counts every cell, so that its numbers in error messages are known to be those of records; its counter starts
 	// again with each GoNB. silent: the relay publishes execute_input itself.
-	id, reply, err := x.relay.sendExecute(e, x)
+	reply, err := x.relay.sendExecute(e, x, code)
 	if err != nil {
 		return outcome{failure: newFailure(gonbDied, err.Error())}
 	}
-	x.id = id
 
 	var limitC <-chan time.Time
 	if d := x.relay.config.CellLimit; d > 0 && x.request != nil {
@@ -106,6 +111,13 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 	}
 	tick := time.NewTicker(interruptEvery)
 	defer tick.Stop()
+	var samples <-chan time.Time
+	if x.phases != nil {
+		sampler := time.NewTicker(sampleEvery)
+		defer sampler.Stop()
+		samples, x.sampled = sampler.C, time.Now()
+		defer func() { x.out.add("stdout", x.timing()) }()
+	}
 	var replied *jupyter.Message
 	var waited <-chan time.Time
 	idle := false
@@ -113,6 +125,9 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 		select {
 		case m := <-x.published:
 			idle = x.take(m) || idle
+			if waited != nil { // a flood may come long after the reply, which takes another way
+				waited = time.After(idleWait)
+			}
 		case replied = <-reply:
 			waited = time.After(idleWait)
 		case <-waited:
@@ -125,6 +140,8 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 			x.halt(e, timeout)
 		case <-tick.C:
 			x.tick(e)
+		case <-samples:
+			x.sample(e)
 		case <-e.ended:
 			return x.died(e)
 		case <-ctx.Done():

@@ -132,6 +132,9 @@ func (k *kernel) start() *kernel {
 			k.t.Errorf("the kernel did not end at SIGTERM")
 			<-k.ended
 		}
+		if strings.Contains(k.log.String(), "DATA RACE") { // with -race
+			k.t.Error("a data race in the kernel")
+		}
 		if k.t.Failed() {
 			k.t.Logf("the kernel's log:\n%s", k.log)
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -247,7 +248,11 @@ func TestCellLimit(t *testing.T) {
 func TestAnswersWhileACellRuns(t *testing.T) {
 	f := startKernel(t, "-history", filepath.Join(t.TempDir(), "h")).start().frontEnd()
 	id := f.start("var shared = 1\n%%\ntime.Sleep(4*time.Second)")
-	time.Sleep(500 * time.Millisecond)
+	if !f.wait(cellTime, func() bool {
+		return slices.ContainsFunc(f.messages, func(m *jupyter.Message) bool { return m.Parent.ID == id && m.Header.Type == "execute_input" })
+	}) {
+		t.Fatal("the cell does not start")
+	}
 	began := time.Now()
 	check := func(what string, ok bool, reply map[string]any) {
 		t.Helper()
@@ -374,6 +379,45 @@ func TestDisplays(t *testing.T) {
 	data, _ = r.contents["display_data"]["data"].(map[string]any)
 	if data["text/html"] != "<p>x &lt; y</p>" || data["text/plain"] != "x < y" {
 		t.Errorf("%v", r.contents["display_data"])
+	}
+}
+
+func TestOwnCommands(t *testing.T) {
+	f := startKernel(t).start().frontEnd()
+	r := f.run("%hello gopher\n%%\nfmt.Println(1)")
+	if data, _ := r.contents["display_data"]["data"].(map[string]any); r.Status != "ok" || data["text/plain"] != "hello gopher" || r.stdout != "1\n" || r.stderr != "" {
+		t.Errorf("%+v", r)
+	}
+	if r := f.run("%hello\n%%\nfmt.Println(1)"); r.Class != "CommandError" || r.Text != "%hello: takes one name, and got []" || r.stdout != "" {
+		t.Errorf("%+v", r)
+	}
+	r = f.run("%time\n%%\ntime.Sleep(300*time.Millisecond)")
+	var total, program float64
+	if _, err := fmt.Sscanf(r.stdout, "total %f s:", &total); err != nil {
+		t.Errorf("%q: %v", r.stdout, err)
+	}
+	if _, after, _ := strings.Cut(r.stdout, "program "); after != "" {
+		_, _ = fmt.Sscanf(after, "%f s", &program)
+	}
+	if program < 0.2 || program > total {
+		t.Errorf("a program that sleeps 0.3 s: %q", r.stdout)
+	}
+	if r := f.run("%help"); !slices.Contains(r.order, "display_data") || r.Status != "ok" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// What GoNB would misread or not survive.
+func TestCellsThatGoNBMisreads(t *testing.T) {
+	f := startKernel(t).start().frontEnd()
+	if r := f.run("%%\nfmt.Println(`a\n![img](u)\n% b`)"); r.Status != "ok" || r.stdout != "a\n![img](u)\n% b\n" {
+		t.Errorf("%+v", r)
+	}
+	if r := f.run("%%\ns := `\n!x`\nvar n int = s\n_ = n"); !strings.HasPrefix(r.Text, "cell 2, line 4: cannot use s") {
+		t.Errorf("%q", r.Text)
+	}
+	if r := f.run("% \n!\t\n%%\nfmt.Println(1)"); r.stdout != "1\n" {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -63,6 +63,12 @@ func testKernel(args []string) error {
 	c := Config{
 		Connection: *connection, Dir: dir, Signals: signals, Version: "test", GoVersion: goVersion(), GoRoot: goRoot(),
 		History: *history, Overflow: *overflow, CellLimit: *limit, OutputLimit: *output, Log: os.Stderr,
+		Commands: map[string]Command{"hello": {Help: "says hello", Run: func(arguments []string) (map[string]any, error) {
+			if len(arguments) != 1 {
+				return nil, fmt.Errorf("takes one name, and got %q", arguments)
+			}
+			return map[string]any{"text/plain": "hello " + arguments[0]}, nil
+		}}},
 		Start: func(file, temp string) *exec.Cmd {
 			cmd := exec.Command(*gonb, "-kernel", file, "-raw_error", "-go_work="+*goWork)
 			cmd.Env = append(os.Environ(), "TMPDIR="+temp)

@@ -107,7 +107,24 @@ func create(dir, name string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
+	removeOld(dir)
 	return os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+}
+
+// overflowAge is how long a file of the rest is kept.
+const overflowAge = 7 * 24 * time.Hour
+
+// removeOld removes the files of old outputs; what it cannot remove is of no consequence.
+func removeOld(dir string) {
+	files, err := filepath.Glob(filepath.Join(dir, "*-cell-*.txt"))
+	if err != nil {
+		return
+	}
+	for _, file := range files {
+		if info, err := os.Stat(file); err == nil && time.Since(info.ModTime()) > overflowAge {
+			_ = os.Remove(file)
+		}
+	}
 }
 
 // finish sends what waits and, where the output was cut, says so and where the rest is. It goes to stdout: graders

@@ -102,6 +102,28 @@ func TestOutputIsCut(t *testing.T) {
 	}
 }
 
+func TestOldOutputsAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	for name, age := range map[string]time.Duration{"1-cell-1.txt": 8 * 24 * time.Hour, "2-cell-2.txt": time.Hour, "mine.txt": 8 * 24 * time.Hour} {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(file, time.Time{}, time.Now().Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := create(dir, "3-cell-3.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) != 3 || filepath.Base(files[0]) != "2-cell-2.txt" {
+		t.Errorf("left are %q (%v)", files, err)
+	}
+}
+
 func TestOutputThatCannotBeKept(t *testing.T) {
 	blocked := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(blocked, nil, 0o600); err != nil {

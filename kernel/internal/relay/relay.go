@@ -307,17 +307,17 @@ func (r *relay) latest() int {
 }
 
 // sendExecute gives a cell to GoNB.
-func (r *relay) sendExecute(e *engine, x *execution) (id string, reply <-chan *jupyter.Message, err error) {
+func (r *relay) sendExecute(e *engine, x *execution, code string) (<-chan *jupyter.Message, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock() // before GoNB can publish anything for it
 	r.gonbCell++
 	r.records[r.gonbCell] = record{x.count, x.query.Code}
-	id, reply, err = e.send("execute_request", map[string]any{"code": x.query.Code, "silent": true, "store_history": true,
+	id, reply, err := e.send("execute_request", map[string]any{"code": code, "silent": true, "store_history": true,
 		"user_expressions": map[string]string{}, "allow_stdin": true, "stop_on_error": true})
 	x.id = id
 	r.current = x
 	r.remember(id, x.request)
-	return id, reply, err
+	return reply, err
 }
 
 // remember keeps whose message an id of GoNB's belongs to. r.mu is held.
@@ -383,8 +383,9 @@ func (r *relay) track(m *jupyter.Message) {
 func (r *relay) asked(m *jupyter.Message) {
 	r.mu.Lock()
 	x := r.current
+	mine := x != nil && x.id == m.Parent.ID
 	r.mu.Unlock()
-	if x != nil && x.id == m.Parent.ID && m.Header.Type == "input_request" {
+	if mine && m.Header.Type == "input_request" {
 		select {
 		case x.asked <- m:
 		default:
@@ -497,7 +498,7 @@ func (r *relay) enqueue(m *jupyter.Message) {
 // execute answers one execute request: busy, execute_input, output, error, reply, idle.
 func (r *relay) execute(ctx context.Context, e *engine, startErr error, m *jupyter.Message) {
 	q, err := parseExecute(m)
-	x := &execution{relay: r, request: m, query: q, cell: parseCell(q.Code), began: time.Now(),
+	x := &execution{relay: r, request: m, query: q, cell: parseCell(forGoNB(q.Code)), began: time.Now(),
 		published: make(chan *jupyter.Message, 64), asked: make(chan *jupyter.Message, 1), stop: make(chan string, 1)}
 	r.mu.Lock()
 	if q.Store && err == nil {
