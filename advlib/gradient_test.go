@@ -83,7 +83,7 @@ func TestGradientsOfLayers(t *testing.T) {
 			at := func(i int, step float64) float64 {
 				moved := append([]float64(nil), x...)
 				moved[i] += step
-				return tensors.ToScalar[float64](value.MustExec(tensors.FromFlatDataAndDimensions(moved, n, h, w, c))[0])
+				return tensors.ToScalar[float64](value.MustCall(tensors.FromFlatDataAndDimensions(moved, n, h, w, c))[0])
 			}
 			const step = 1e-6
 			for i := range x {

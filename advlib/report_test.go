@@ -3,6 +3,7 @@ package advlib_test
 import (
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"flag"
 	"io"
 	"math"
@@ -103,7 +104,7 @@ func TestReportHTML(t *testing.T) {
 	// It is one well-formed element, so that it can be put anywhere.
 	d := xml.NewDecoder(strings.NewReader(html))
 	for {
-		if _, err := d.Token(); err == io.EOF {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
 			t.Fatal(err)

@@ -88,7 +88,7 @@ func TestWhatTheKeyHolds(t *testing.T) {
 	env, files, computed := filled(t, few)
 	n := len(files)
 	// A flag that changes no result here, but might.
-	flagged := append(env, "XLA_FLAGS=--xla_cpu_enable_fast_min_max=false")
+	flagged := append(slices.Clone(env), "XLA_FLAGS=--xla_cpu_enable_fast_min_max=false")
 	wantMisses(t, run(t, few, flagged...), n, 0)
 	wantHits(t, run(t, few, flagged...), n)
 	wantMisses(t, run(t, few, append(env, "NPROC=1")...), n, 0)

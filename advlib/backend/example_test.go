@@ -24,7 +24,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	y, err := e.Exec([]float32{3, 4})
+	y, err := e.Call([]float32{3, 4})
 	if err != nil {
 		fmt.Println(err)
 		return

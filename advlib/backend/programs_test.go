@@ -73,7 +73,7 @@ func mlpGradient(b compute.Backend) ([]*tensors.Tensor, error) {
 	}
 	var out []*tensors.Tensor
 	for range 3 {
-		if out, err = e.Exec(wave(1, 0, 16, 64), labels(16), wave(0.2, 1, 64, 32), wave(0.2, 2, 32, 10)); err != nil {
+		if out, err = e.Call(wave(1, 0, 16, 64), labels(16), wave(0.2, 1, 64, 32), wave(0.2, 2, 32, 10)); err != nil {
 			return nil, err
 		}
 	}
@@ -89,7 +89,7 @@ func cnnStep(b compute.Backend, batch, steps int) ([]*tensors.Tensor, error) {
 	x0, y, weights := cnnInputs(batch)
 	x := x0
 	for range steps {
-		out, err := e.Exec(append([]any{x0, x, y}, weights...)...)
+		out, err := e.Call(append([]any{x0, x, y}, weights...)...)
 		if err != nil {
 			return nil, err
 		}
@@ -137,7 +137,7 @@ func while(b compute.Backend) ([]*tensors.Tensor, error) {
 	}
 	var out []*tensors.Tensor
 	for range 3 {
-		if out, err = e.Exec(wave(0.3, 0, 24, 24)); err != nil {
+		if out, err = e.Call(wave(0.3, 0, 24, 24)); err != nil {
 			return nil, err
 		}
 	}
@@ -164,7 +164,7 @@ func variables(b compute.Backend) ([]*tensors.Tensor, error) {
 	}
 	var out []*tensors.Tensor
 	for range 3 {
-		if out, err = e.Exec(wave(1, 0, 16, 64), labels(16)); err != nil {
+		if out, err = e.Call(wave(1, 0, 16, 64), labels(16)); err != nil {
 			return nil, err
 		}
 	}
@@ -191,7 +191,7 @@ func manyOutputs(b compute.Backend) ([]*tensors.Tensor, error) {
 	}
 	var out []*tensors.Tensor
 	for range 3 {
-		if out, err = e.Exec(wave(1, 6, 5, 7)); err != nil {
+		if out, err = e.Call(wave(1, 6, 5, 7)); err != nil {
 			return nil, err
 		}
 	}
@@ -214,7 +214,7 @@ func donatedInput(b compute.Backend) ([]*tensors.Tensor, error) {
 		if err != nil {
 			return nil, err
 		}
-		out, err := e.Exec(buffer)
+		out, err := e.Call(buffer)
 		if err != nil {
 			return nil, err
 		}

@@ -74,7 +74,7 @@ func openXLA(platform plugin.Platform) (opened, error) {
 	if err != nil {
 		return unavailable(err, "")
 	}
-	info.Devices = int(b.NumDevices())
+	info.Devices = b.NumDevices()
 	info.Device = b.DeviceDescription(0)
 	return opened{b, info}, nil
 }

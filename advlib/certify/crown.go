@@ -1,7 +1,7 @@
 package certify
 
 import (
-	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // lowerBound returns lower bounds of ⟨C, f(x')⟩ over the region r, for rows C [n·S, K] of a specification, S for each

@@ -120,7 +120,7 @@ func TestBatchNormalisationAtInference(t *testing.T) {
 	}
 	goBackend := backends(t)["Go Backend"]
 	initialise := model.MustNewExec(goBackend, store, func(scope *model.Scope, x *Node) *Node { return logits(scope, x) })
-	initialise.MustExec([][]float32{{1, 2, 3, 4}})
+	initialise.MustCall([][]float32{{1, 2, 3, 4}})
 	c, err := advlib.NewClassifier(advlib.Spec{Name: "batch norm", Input: []int{4}, Box: advlib.UnitBox, Store: store, Backend: goBackend, Logits: logits})
 	if err != nil {
 		t.Fatal(err)

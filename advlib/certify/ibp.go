@@ -1,7 +1,7 @@
 package certify
 
 import (
-	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // intervals propagates the region's interval forward to every perturbed node of w, in the order of w.nodes.

@@ -1,7 +1,7 @@
 package certify
 
 import (
-	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // interval bounds a node coordinate by coordinate: lower ≤ node ≤ upper, both in the node's shape.

@@ -1,7 +1,7 @@
 package certify
 
 import (
-	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // sum is Add, Sub and Neg, of perturbed tensors and constants in any combination.

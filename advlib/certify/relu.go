@@ -3,7 +3,7 @@ package certify
 import (
 	"fmt"
 
-	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // threshold is max(z, k) and min(z, k) with a constant k. A ReLU is max(z, 0); clipping is one after the other.

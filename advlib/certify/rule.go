@@ -3,7 +3,7 @@ package certify
 import (
 	"fmt"
 
-	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // rule bounds one kind of operation. Each family of operations has a file with its rules.

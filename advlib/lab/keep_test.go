@@ -200,7 +200,7 @@ func TestFailureLeavesNothing(t *testing.T) {
 		}
 	}
 	failed := errors.New("no")
-	if _, err := lab.Keep(t.Context(), numbers, recipe("1"), func(context.Context) ([]float64, error) { return []float64{1}, failed }); err != failed {
+	if _, err := lab.Keep(t.Context(), numbers, recipe("1"), func(context.Context) ([]float64, error) { return []float64{1}, failed }); !errors.Is(err, failed) {
 		t.Errorf("error %v, want %v", err, failed)
 	}
 	nothing()

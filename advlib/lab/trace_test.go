@@ -9,7 +9,7 @@ import (
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
-	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 	"github.com/gomlx/gomlx/ml/train/optimizer"
@@ -76,7 +76,7 @@ func (n network) build(scope *model.Scope, x *Node) []*Node {
 func TestTraceSeesEveryEdit(t *testing.T) {
 	base := network{stride: 1, padding: 1, units: 5, axis: 1, slope: 0.1}
 	texts := map[string]string{trace(t, base.build): "base"}
-	if trace(t, base.build) != trace(t, base.build) {
+	if first, again := trace(t, base.build), trace(t, base.build); first != again {
 		t.Fatal("the same function has two traces")
 	}
 	for what, edit := range map[string]func(n *network){

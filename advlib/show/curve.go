@@ -376,7 +376,7 @@ func (p panel) plot(box advlib.Box) (*plot.Plot, plot.Legend) {
 
 	axis := func(a *plot.Axis, label string) {
 		a.Label.Text, a.Label.Padding, a.Padding, a.Tick.Length = label, 4, 4, 4
-		a.LineStyle.Color, a.Tick.LineStyle.Color = darkGray, darkGray
+		a.Color, a.Tick.Color = darkGray, darkGray
 		style := func(to *draw.TextStyle, size vg.Length) {
 			s := sans(size, black)
 			to.Font, to.Handler = s.Font, s.Handler

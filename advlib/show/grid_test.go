@@ -2,6 +2,7 @@ package show
 
 import (
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"image"
 	"io"
@@ -117,7 +118,7 @@ func wellFormed(t *testing.T, text string) {
 	t.Helper()
 	d := xml.NewDecoder(strings.NewReader(text))
 	for {
-		if _, err := d.Token(); err == io.EOF {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
 			return
 		} else if err != nil {
 			t.Fatal(err)

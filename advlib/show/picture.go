@@ -74,7 +74,7 @@ func newPicture(title, caption string, w, h vg.Length, draws paint) (p Picture, 
 	p = Picture{title: title, caption: caption, width: w.Points() * 96 / 72, height: h.Points() * 96 / 72}
 	background := func(c draw.Canvas) {
 		c.SetColor(color.White)
-		c.Fill(c.Rectangle.Path())
+		c.Fill(c.Path())
 	}
 
 	vector := vgsvg.New(w, h)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -111,7 +112,7 @@ func (r *Reference) read(file []byte) (y []int32, err error) {
 	for _, entry := range z.Keys() {
 		key := strings.TrimSuffix(entry, ".npy")
 		if key == "y" {
-			if err := z.Read(entry, &y); err != nil && err != io.EOF {
+			if err := z.Read(entry, &y); err != nil && !errors.Is(err, io.EOF) {
 				return nil, fmt.Errorf("array %q: %w", key, err)
 			}
 			continue
@@ -121,7 +122,7 @@ func (r *Reference) read(file []byte) (y []int32, err error) {
 			return nil, fmt.Errorf("array %q has no header", key)
 		}
 		a := array{dims: header.Descr.Shape}
-		if err := z.Read(entry, &a.flat); err != nil && err != io.EOF {
+		if err := z.Read(entry, &a.flat); err != nil && !errors.Is(err, io.EOF) {
 			return nil, fmt.Errorf("array %q: %w", key, err)
 		}
 		if header.Descr.Fortran {

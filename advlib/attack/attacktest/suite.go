@@ -404,7 +404,7 @@ func checkCancelled(f *fixtures, s Subject) error {
 		res, err := advlib.Settings{BatchSize: 4}.Run(ctx, f.digits, s.New(advlib.Untargeted), f.examples)
 		cancel()
 		if !errors.Is(err, context.Canceled) {
-			return fmt.Errorf("cancelled when it asked the context for the %dth time, it returned the error %v", polls+1, err)
+			return fmt.Errorf("cancelled when it asked the context for the %dth time, it returned the error %w", polls+1, err)
 		}
 		if res == nil {
 			return errors.New("cancelled, it returned no result")
@@ -518,7 +518,7 @@ func finds(models []*Linear, s Subject, goal advlib.Goal) error {
 		if err != nil {
 			return err
 		}
-		falseClaims := 0
+		var falseClaims int
 		if threat.Minimal() {
 			score, err := l.ScoreMinimal(context.Background(), a)
 			if err != nil {

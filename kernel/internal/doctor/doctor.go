@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/modfile"
@@ -127,7 +128,7 @@ func compile(ctx context.Context, compiler []string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	args := append(compiler[1:], "-x", "c", "-", "-o", filepath.Join(dir, "program"))
+	args := append(slices.Clone(compiler[1:]), "-x", "c", "-", "-o", filepath.Join(dir, "program"))
 	cmd := exec.CommandContext(ctx, compiler[0], args...)
 	cmd.Stdin = strings.NewReader("#include <stdlib.h>\nint main(void) { return EXIT_SUCCESS; }\n")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -107,20 +107,49 @@ func FindCheckout(dir string) (string, error) {
 	}
 }
 
-func (p Place) Space() string       { return p.space }
-func (p Place) Python() string      { return filepath.Join(p.Root, "python") }
-func (p Place) PythonExe() string   { return filepath.Join(p.Python(), "bin", "python") }
-func (p Place) Tools() string       { return filepath.Join(p.Root, "tools") }
-func (p Place) PJRT() string        { return filepath.Join(p.Root, "pjrt") }
-func (p Place) Plugin() string      { return filepath.Join(p.PJRT(), "pjrt_c_api_cpu_plugin.so") }
-func (p Place) Stamps() string      { return filepath.Join(p.Root, "stamps") }
-func (p Place) Log() string         { return filepath.Join(p.Root, "log") }
-func (p Place) Lock() string        { return filepath.Join(p.Root, "setup.lock") }
-func (p Place) ModuleDir() string   { return filepath.Join(p.space, "module") }
-func (p Place) Program() string     { return filepath.Join(p.space, "bin", "advlab") }
-func (p Place) Jupyter() string     { return filepath.Join(p.space, "share", "jupyter") }
-func (p Place) Kernels() string     { return filepath.Join(p.Jupyter(), "kernels") }
-func (p Place) Facts() string       { return filepath.Join(p.space, "facts.json") }
+// Space is the folder of this checkout in the cache.
+func (p Place) Space() string { return p.space }
+
+// Python is the Python environment's folder.
+func (p Place) Python() string { return filepath.Join(p.Root, "python") }
+
+// PythonExe is the environment's interpreter.
+func (p Place) PythonExe() string { return filepath.Join(p.Python(), "bin", "python") }
+
+// Tools is the folder of gonb, goimports and gopls.
+func (p Place) Tools() string { return filepath.Join(p.Root, "tools") }
+
+// PJRT is the folder of XLA's plugin.
+func (p Place) PJRT() string { return filepath.Join(p.Root, "pjrt") }
+
+// Plugin is XLA's plugin for the CPU.
+func (p Place) Plugin() string { return filepath.Join(p.PJRT(), "pjrt_c_api_cpu_plugin.so") }
+
+// Stamps is the folder of the stamps of steps that are done.
+func (p Place) Stamps() string { return filepath.Join(p.Root, "stamps") }
+
+// Log is the folder of logs.
+func (p Place) Log() string { return filepath.Join(p.Root, "log") }
+
+// Lock is the file that keeps two set-ups apart.
+func (p Place) Lock() string { return filepath.Join(p.Root, "setup.lock") }
+
+// ModuleDir is the pinned module for cells.
+func (p Place) ModuleDir() string { return filepath.Join(p.space, "module") }
+
+// Program is the copy of this program that the kernelspecs call.
+func (p Place) Program() string { return filepath.Join(p.space, "bin", "advlab") }
+
+// Jupyter is the folder that JUPYTER_PATH names.
+func (p Place) Jupyter() string { return filepath.Join(p.space, "share", "jupyter") }
+
+// Kernels is the folder of the kernelspecs.
+func (p Place) Kernels() string { return filepath.Join(p.Jupyter(), "kernels") }
+
+// Facts is the file that tells kernels what was prepared.
+func (p Place) Facts() string { return filepath.Join(p.space, "facts.json") }
+
+// ToolsModule is the checkout's module of the tools.
 func (p Place) ToolsModule() string { return filepath.Join(p.Checkout, "kernel", "tools") }
 
 // Key names the checkout's workspace, in stamps' names too.

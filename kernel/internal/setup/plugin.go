@@ -69,8 +69,11 @@ func (m *machine) pluginStep() step {
 				return made{}, err
 			}
 			wheels, err := filepath.Glob(filepath.Join(temp, "*.whl"))
-			if err != nil || len(wheels) != 1 {
-				return made{}, fmt.Errorf("pip downloaded %d wheels (%v), want one", len(wheels), err)
+			if err != nil {
+				return made{}, err
+			}
+			if len(wheels) != 1 {
+				return made{}, fmt.Errorf("pip downloaded %d wheels, want one", len(wheels))
 			}
 			if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
 				return made{}, err
@@ -99,7 +102,7 @@ func extract(archive, member, target string) error {
 	if err != nil {
 		return err
 	}
-	defer out.Cleanup()
+	defer func() { _ = out.Cleanup() }()        // after a success nothing is left
 	if _, err := io.Copy(out, in); err != nil { // the reader checks the archive's CRC
 		return fmt.Errorf("unpacking %s: %w", member, err)
 	}

@@ -25,6 +25,7 @@ import (
 // Status is what became of a step.
 type Status string
 
+// The outcomes.
 const (
 	Ready   Status = "ready"   // nothing was to be done
 	Made    Status = "made"    // made now
