@@ -16,7 +16,7 @@ import (
 // model. (A panic would end the test; the fuzz target damages bytes.)
 func TestDamage(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 5))
-	numbers := []int64{0, 1, -1, 2, 3, 7, 8, 100, 1 << 20, 1 << 31, 1 << 40, math.MaxInt64, math.MinInt64}
+	numbers := []int64{0, 1, -1, 2, 3, 7, 8, 100, 1 << 20, 1 << 31, -1 << 31, 1 << 40, math.MaxInt64, math.MinInt64}
 	number := func() int64 { return numbers[r.IntN(len(numbers))] }
 	operators := strings.Split(onnx.Operators(), ", ")
 	read, refused := 0, 0

@@ -62,7 +62,11 @@ func instanceNorm(l *lowering, n *node) {
 }
 
 func layerNorm(l *lowering, n *node) {
-	l.write(n.Output[0], "LayerNormalization", n.Input, "axis", n.int("axis", -1), "epsilon", n.float("epsilon", 1e-5))
+	axis, rank := n.int("axis", -1), len(l.shapeOf(n, n.in(0)).dims)
+	if n.err == nil && (axis < -rank || axis >= rank) {
+		n.fail("its axis is %d, its input has %d axes", axis, rank)
+	}
+	l.write(n.Output[0], "LayerNormalization", n.Input, "axis", axis, "epsilon", n.float("epsilon", 1e-5))
 }
 
 // localResponseNorm is x / (bias + α/size·Σx²)^β, the sum over size channels around each.

@@ -29,6 +29,7 @@ type lowering struct {
 	nodes     []*protos.NodeProto
 	origin    []*protos.NodeProto // for each of nodes, the file's it comes from
 	alias     map[string]string   // what an operator that does nothing writes: the name of what it reads
+	shapeFrom map[string]string   // what a Shape writes: the name of what it reads
 	shapes    map[string]shape    // as traced
 	store     *model.Store
 }
@@ -43,7 +44,7 @@ func lower(f *file, o Options) (*lowering, error) {
 	l := &lowering{
 		opset: f.opset, input: f.input, output: f.output, strip: o.StripSoftmax,
 		used: map[string]bool{f.output: true}, taken: map[string]bool{f.input: true},
-		weights: map[string]*tensor{}, constants: map[string]*tensor{}, alias: map[string]string{}, shapes: map[string]shape{}, store: model.NewStore(),
+		weights: map[string]*tensor{}, constants: map[string]*tensor{}, alias: map[string]string{}, shapeFrom: map[string]string{}, shapes: map[string]shape{}, store: model.NewStore(),
 	}
 	dims := f.dims
 	switch {
@@ -113,7 +114,9 @@ func (l *lowering) lower(p *protos.NodeProto) error {
 		return n.err
 	}
 	from := len(l.nodes)
-	if r.lower == nil {
+	if t := l.fold(n); t != nil {
+		l.known(n, t)
+	} else if r.lower == nil {
 		l.keep(n)
 	} else {
 		r.lower(l, n)

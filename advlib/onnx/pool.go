@@ -209,6 +209,9 @@ func (l *lowering) softmaxAxes(n *node) []int {
 	if n.err == nil && (axis < 0 || axis >= rank) {
 		n.fail("its axis is %d, its input has %d axes", n.int("axis", 1), rank)
 	}
+	if n.err != nil {
+		return nil
+	}
 	var axes []int
 	for i := axis; i < rank; i++ {
 		axes = append(axes, i)

@@ -77,17 +77,18 @@ func init() { // not at the declaration: the rules refer to the table, to list i
 		// Shapes, shape.go.
 		"Constant":        {attributes: "value value_float value_floats value_int value_ints", elementwise: true, lower: constant},
 		"ConstantOfShape": {min: 1, max: 1, attributes: "value", lower: constantOfShape},
-		"Shape":           {min: 1, max: 1, attributes: "start end"},
+		"Shape":           {min: 1, max: 1, attributes: "start end", lower: shapeOfInput},
 		"Flatten":         {min: 1, max: 1, attributes: "axis"},
 		"Reshape":         {min: 2, max: 2, attributes: "allowzero", lower: reshape},
 		"Transpose":       {min: 1, max: 1, attributes: "perm"},
 		"Squeeze":         {min: 1, max: 2, attributes: "axes", lower: squeeze},
 		"Unsqueeze":       {min: 1, max: 2, attributes: "axes"},
-		"Concat":          {min: 1, max: anyNumber, attributes: "axis"},
+		"Concat":          {min: 1, max: anyNumber, attributes: "axis", lower: concat},
 		"Slice":           {min: 1, max: 5, attributes: "starts ends axes", lower: slice},
 		"Split":           {min: 1, max: 2, attributes: "axis split num_outputs", several: true, lower: split},
 		"Pad":             {min: 1, max: 4, attributes: "mode pads value", lower: pad},
-		"Gather":          {min: 2, max: 2, attributes: "axis"},
+		"Gather":          {min: 2, max: 2, attributes: "axis", lower: gather},
+		"Mod":             {min: 2, max: 2, attributes: "fmod", lower: mod},
 		"Expand":          {min: 2, max: 2},
 	}
 }

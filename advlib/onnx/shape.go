@@ -47,8 +47,7 @@ func constant(l *lowering, n *node) {
 		}
 		return
 	}
-	l.constants[t.name] = t
-	l.nodes = append(l.nodes, &protos.NodeProto{OpType: "Constant", Output: n.Output[:1]})
+	l.known(n, t)
 }
 
 // constantOfShape is allowed where it stands for part of a shape, or for a few values: it is computed while the graph is
@@ -302,4 +301,29 @@ func logits(s shape, output string) (int, error) {
 		return 0, fmt.Errorf("its output %q has the shape %v: it must be [n, classes]", output, batchless(s.dims))
 	}
 	return sizeOf(s.dims[1:]), nil
+}
+
+// concat repeats a constant over the batch, where the file, written for a batch of one, has one row of it: the class
+// token of a vision transformer.
+func concat(l *lowering, n *node) {
+	axis := n.int("axis", 0)
+	batched := false
+	if l.batch == 1 && axis != 0 {
+		for _, in := range n.Input {
+			dims := l.shapeOf(n, in).dims
+			batched = batched || len(dims) > 0 && dims[0] == probeBatch
+		}
+	}
+	if batched && n.err == nil {
+		for i, in := range n.Input {
+			dims := l.shapeOf(n, in).dims
+			if len(dims) == 0 || dims[0] != 1 {
+				continue
+			}
+			batch := l.op("Gather", l.op("Shape", l.input), l.integers([]int{0}))
+			all := l.write("", "Concat", []string{batch, l.integers(dims[1:])}, "axis", 0)
+			n.Input[i] = l.op("Expand", in, all)
+		}
+	}
+	l.keep(n)
 }

@@ -175,7 +175,11 @@ func (l *lowering) blame(cause error) error {
 			}
 		}
 	}
-	return fmt.Errorf("%s cannot be built for inputs of shape %s: %w", describe(n), strings.Join(about, ", "), cause)
+	advice := ""
+	if l.batch > 0 {
+		advice = fmt.Sprintf(" (the file fixes the batch at %d: if that is the reason, export it with an open batch axis)", l.batch)
+	}
+	return fmt.Errorf("%s cannot be built for inputs of shape %s%s: %w", describe(n), strings.Join(about, ", "), advice, cause)
 }
 
 // batchless writes a traced shape with n for the batch.

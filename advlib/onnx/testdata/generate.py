@@ -174,6 +174,7 @@ case("Squeeze-all", "Squeeze", 13, (1, 6, 1))
 case("Unsqueeze", "Unsqueeze", 11, (6, 5), axes=[1, 4])
 case("Unsqueeze", "Unsqueeze", 13, (6, 5), weights={"axes": ints(-1)})
 case("Concat", "Concat", 13, inputs=["x", "x", "x"], axis=2)
+case("Concat-token", "Concat", 13, (4, 5), inputs=["token", "x"], more={"token": f(1, 1, 5)}, batch=1, axis=1)
 case("Slice", "Slice", 9, starts=[1, -4], ends=[3, 2147483647], axes=[1, 3])
 case("Slice", "Slice", 13, weights={"starts": ints(1, 0), "ends": ints(3, 9223372036854775807), "axes": ints(1, -1)})
 case("Slice-steps", "Slice", 13, weights={"starts": ints(0, 1), "ends": ints(6, 5), "axes": ints(2, 3), "steps": ints(2, 3)})
@@ -197,6 +198,21 @@ case("Constant-float", None, 13, nodes=value(value_float=1.5))
 case("Constant-floats", None, 13, nodes=value(value_floats=[1.0, -2.0, 3.0, 0.5, 0.25]))
 case("ConstantOfShape", None, 9, more={"shape": ints(6, 5)}, nodes=[
     h.make_node("ConstantOfShape", ["shape"], ["c"], value=nh.from_array(np.array([2.5], np.float32))), h.make_node("Mul", ["x", "c"], ["z"])])
+
+# As PyTorch's older exporter writes F.pad(x, (1, 2, 3, 0)) and a size that it computes with.
+fill = nh.from_array(np.array([0], np.int64))
+case("Pad-computed", None, 13, more={"sizes": ints(1, 2, 3, 0), "four": ints(4), "two": ints(-1, 2), "flat": ints(-1), "from": ints(-1),
+                                     "to": ints(-9223372036854775807), "zero": ints(0), "back": ints(-1)}, nodes=[
+    h.make_node("ConstantOfShape", ["four"], ["rest"], value=fill), h.make_node("Concat", ["sizes", "rest"], ["all"], axis=0),
+    h.make_node("Reshape", ["all", "two"], ["pairs"]), h.make_node("Slice", ["pairs", "from", "to", "zero", "back"], ["turned"]),
+    h.make_node("Transpose", ["turned"], ["apart"], perm=[1, 0]), h.make_node("Reshape", ["apart", "flat"], ["line"]),
+    h.make_node("Cast", ["line"], ["pads"], to=TensorProto.INT64), h.make_node("Pad", ["x", "pads"], ["z"], mode="constant")])
+case("Reshape-arithmetic", None, 13, more={"last": ints(3).reshape(()), "two": ints(2).reshape(()), "seven": ints(7).reshape(()), "axis": ints(0), "open": ints(-1), "six": ints(6), "rows": ints(-1, 240)}, nodes=[
+    h.make_node("Shape", ["x"], ["s"]), h.make_node("Gather", ["s", "last"], ["n"]), h.make_node("Add", ["n", "n"], ["a"]),  # 5, 10
+    h.make_node("Mod", ["a", "seven"], ["b"]), h.make_node("Mul", ["b", "two"], ["c"]), h.make_node("Sub", ["c", "two"], ["d"]),  # 3, 6, 4
+    h.make_node("Div", ["d", "two"], ["e"]), h.make_node("Unsqueeze", ["e", "axis"], ["f"]),  # 2
+    h.make_node("Concat", ["open", "six", "f"], ["g"], axis=0), h.make_node("Concat", ["x", "x"], ["w"], axis=3), h.make_node("Reshape", ["w", "g"], ["v"]),
+    h.make_node("Tanh", ["v"], ["u"]), h.make_node("Reshape", ["u", "rows"], ["z"])])
 
 # Whole models.
 def mlp(dtype=np.float32):

@@ -1,0 +1,262 @@
+package onnx
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/gomlx/compute-onnx/support/protos"
+)
+
+// maxFolded is the most integers that a constant made of constants may have: shapes, axes and pads are short.
+const maxFolded = 1 << 16
+
+// fold computes an operator whose inputs are all constant integers, as exporters write shapes, axes and pads. It
+// returns nil for what it leaves to the rules.
+func (l *lowering) fold(n *node) *tensor {
+	in := make([]*tensor, len(n.Input))
+	for i, name := range n.Input {
+		t := l.constants[name]
+		if name == "" && i > 0 {
+			continue
+		}
+		if t == nil || t.ints == nil || len(t.ints) > maxFolded {
+			return nil
+		}
+		in[i] = t
+	}
+	if len(in) == 0 || in[0] == nil {
+		return nil
+	}
+	switch n.OpType {
+	case "Cast":
+		if to := protos.TensorProto_DataType(n.int("to", 0)); to == protos.TensorProto_INT64 || to == protos.TensorProto_INT32 {
+			return &tensor{dims: in[0].dims, ints: in[0].ints, short: to == protos.TensorProto_INT32}
+		}
+	case "ConstantOfShape":
+		return foldFill(n, in[0])
+	case "Concat":
+		return foldConcat(in)
+	case "Reshape":
+		return foldReshape(in)
+	case "Unsqueeze", "Squeeze": // of a number, or to one
+		if rank := len(in[0].dims); len(in[0].ints) == 1 && rank <= 1 && (n.OpType == "Unsqueeze") == (rank == 0) {
+			return &tensor{dims: make1(1 - rank), ints: in[0].ints, short: in[0].short}
+		}
+	case "Transpose":
+		if len(in[0].dims) == 2 && (n.ints("perm") == nil || slices.Equal(n.ints("perm"), []int{1, 0})) {
+			return foldTranspose(in[0])
+		}
+	case "Slice":
+		return foldSlice(in)
+	case "Gather":
+		return foldGather(n, in)
+	case "Add", "Sub", "Mul", "Div", "Mod":
+		return foldArithmetic(n.OpType, in)
+	}
+	return nil
+}
+
+// make1 returns the shape of one value with that many axes.
+func make1(rank int) []int { return collect(rank, func(int) int { return 1 }) }
+
+func foldFill(n *node, shape *tensor) *tensor {
+	a := n.attribute("value", protos.AttributeProto_TENSOR)
+	if a == nil || a.GetT() == nil {
+		return nil // floats
+	}
+	value, err := readTensor(a.GetT(), nil)
+	if err != nil || len(value.ints) != 1 {
+		return nil
+	}
+	dims, size := make([]int, len(shape.ints)), 1
+	for i, d := range shape.ints {
+		if d < 0 || d > maxFolded || size*int(d) > maxFolded {
+			return nil
+		}
+		dims[i] = int(d)
+		size *= int(d)
+	}
+	return &tensor{dims: dims, ints: collect(size, func(int) int64 { return value.ints[0] }), short: value.short}
+}
+
+func foldConcat(in []*tensor) *tensor {
+	out := &tensor{ints: []int64{}}
+	for _, t := range in {
+		if t == nil || len(t.dims) != 1 {
+			return nil
+		}
+		out.ints = append(out.ints, t.ints...)
+	}
+	out.dims = []int{len(out.ints)}
+	return out
+}
+
+func foldReshape(in []*tensor) *tensor {
+	if len(in) != 2 || in[1] == nil {
+		return nil
+	}
+	dims, open, size := make([]int, len(in[1].ints)), -1, 1
+	for i, d := range in[1].ints {
+		switch {
+		case d == -1 && open < 0:
+			open = i
+		case d < 1 || d > maxFolded || size*int(d) > maxFolded:
+			return nil
+		default:
+			dims[i] = int(d)
+			size *= int(d)
+		}
+	}
+	if open >= 0 {
+		dims[open] = len(in[0].ints) / size
+	}
+	if sizeOf(dims) != len(in[0].ints) {
+		return nil
+	}
+	return &tensor{dims: dims, ints: in[0].ints, short: in[0].short}
+}
+
+func foldTranspose(t *tensor) *tensor {
+	rows, columns := t.dims[0], t.dims[1]
+	return &tensor{dims: []int{columns, rows}, short: t.short, ints: collect(len(t.ints), func(i int) int64 {
+		return t.ints[i%rows*columns+i/rows]
+	})}
+}
+
+// foldSlice cuts the first axis, with a step of any sign.
+func foldSlice(in []*tensor) *tensor {
+	if len(in) < 3 {
+		return nil
+	}
+	for i, t := range in[1:] {
+		if t != nil && len(t.ints) != 1 || t == nil && i < 2 {
+			return nil
+		}
+	}
+	step := int64(1)
+	if len(in) > 4 && in[4] != nil {
+		step = in[4].ints[0]
+	}
+	if len(in) > 3 && in[3] != nil && in[3].ints[0] != 0 && in[3].ints[0] != -int64(len(in[0].dims)) || len(in[0].dims) == 0 || step == 0 || in[0].dims[0] == 0 {
+		return nil
+	}
+	size := int64(in[0].dims[0])
+	from, to := in[1].ints[0], in[2].ints[0]
+	if from < 0 {
+		from += size
+	}
+	if to < 0 {
+		to = max(to, -size-1) + size // −1 stands for before the first
+	}
+	if step > 0 {
+		from, to, step = min(max(from, 0), size), min(max(to, 0), size), min(step, size)
+	} else {
+		from, to, step = min(max(from, 0), size-1), min(max(to, -1), size-1), max(step, -size)
+	}
+	row := len(in[0].ints) / in[0].dims[0]
+	out := &tensor{dims: slices.Clone(in[0].dims), ints: []int64{}, short: in[0].short}
+	out.dims[0] = 0
+	for i := from; step > 0 && i < to || step < 0 && i > to; i += step {
+		out.ints = append(out.ints, in[0].ints[int(i)*row:(int(i)+1)*row]...)
+		out.dims[0]++
+	}
+	return out
+}
+
+func foldGather(n *node, in []*tensor) *tensor {
+	if len(in) != 2 || in[1] == nil || len(in[0].dims) != 1 || len(in[1].dims) > 1 || n.int("axis", 0) != 0 {
+		return nil
+	}
+	out := &tensor{dims: in[1].dims, ints: []int64{}, short: in[0].short}
+	for _, i := range in[1].ints {
+		if i < 0 {
+			i += int64(len(in[0].ints))
+		}
+		if i < 0 || i >= int64(len(in[0].ints)) {
+			return nil
+		}
+		out.ints = append(out.ints, in[0].ints[i])
+	}
+	return out
+}
+
+func foldArithmetic(op string, in []*tensor) *tensor {
+	if len(in) != 2 || in[1] == nil {
+		return nil
+	}
+	a, b := in[0], in[1]
+	out := &tensor{dims: a.dims, short: a.short}
+	switch {
+	case slices.Equal(a.dims, b.dims):
+	case len(b.dims) == 0:
+	case len(a.dims) == 0:
+		out.dims = b.dims
+	default:
+		return nil
+	}
+	out.ints = make([]int64, sizeOf(out.dims))
+	for i := range out.ints {
+		x, y := a.ints[i%len(a.ints)], b.ints[i%len(b.ints)]
+		switch {
+		case op == "Add":
+			out.ints[i] = x + y
+		case op == "Sub":
+			out.ints[i] = x - y
+		case op == "Mul":
+			out.ints[i] = x * y
+		case y == 0:
+			return nil
+		case op == "Div":
+			out.ints[i] = x / y // towards zero
+		default: // the sign of y
+			out.ints[i] = (x%y + y) % y
+		}
+	}
+	return out
+}
+
+// known takes what an operator writes as a constant.
+func (l *lowering) known(n *node, t *tensor) {
+	t.name = n.Output[0]
+	l.constants[t.name] = t
+	l.nodes = append(l.nodes, &protos.NodeProto{OpType: "Constant", Output: n.Output[:1]})
+}
+
+// mod is for shapes: onnx-gomlx has it, but no model has been seen to need it on anything else.
+func mod(_ *lowering, n *node) {
+	n.fail("it is supported on constant integers only")
+}
+
+// shapeOfInput remembers whose shape it is, for gather.
+func shapeOfInput(l *lowering, n *node) {
+	if !n.has("start") && !n.has("end") {
+		l.shapeFrom[n.Output[0]] = n.in(0)
+	}
+	l.keep(n)
+}
+
+// gather of a shape is a constant, unless it is the batch.
+func gather(l *lowering, n *node) {
+	from, isShape := l.shapeFrom[n.in(0)]
+	index := l.constants[n.in(1)]
+	if !isShape || index == nil || len(index.ints) != 1 {
+		l.keep(n)
+		return
+	}
+	dims := l.shapeOf(n, from).dims
+	i := index.ints[0]
+	if i < 0 {
+		i += int64(len(dims))
+	}
+	if n.err == nil && (i < 0 || i >= int64(len(dims))) {
+		n.fail("it takes size %d of the shape %s", index.ints[0], fmt.Sprint(batchless(dims)))
+	}
+	if n.err != nil {
+		return
+	}
+	if dims[i]%probeBatch == 0 {
+		l.keep(n)
+		return
+	}
+	l.known(n, &tensor{dims: index.dims, ints: []int64{int64(dims[i])}})
+}
