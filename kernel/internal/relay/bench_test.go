@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,7 +64,7 @@ func TestOverhead(t *testing.T) {
 			slices.Sort(list)
 		}
 		at := func(list []float64, q float64) float64 { return list[int(q*float64(len(list)-1))] }
-		t.Log(fmt.Sprintf("%s, ms: relayed median %.1f, 95%% %.1f; bare median %.1f, 95%% %.1f; difference of medians %.1f, of the 95%% %.1f", cell.name,
-			at(with, .5), at(with, .95), at(without, .5), at(without, .95), at(with, .5)-at(without, .5), at(with, .95)-at(without, .95)))
+		t.Logf("%s, ms: relayed median %.1f, 95%% %.1f; bare median %.1f, 95%% %.1f; difference of medians %.1f, of the 95%% %.1f", cell.name,
+			at(with, .5), at(with, .95), at(without, .5), at(without, .95), at(with, .5)-at(without, .5), at(with, .95)-at(without, .95))
 	}
 }

@@ -16,6 +16,8 @@ func TestIsComplete(t *testing.T) {
 		{"%%\nfor i := range 3 {\n\tfmt.Println(", "incomplete", "\t\t"},
 		{"%%\nfmt.Println(1", "incomplete", ""},
 		{"%%\nfmt.Println(1))", "invalid", ""},
+		{"%%", "incomplete", ""},
+		{"var a int\n%%\n", "incomplete", ""},
 		{"%main\nx := `raw", "incomplete", ""},
 		{"/* a comment", "incomplete", ""},
 		{"x := 1", "complete", ""}, // statements without %%: the error says what to do

@@ -110,7 +110,10 @@ func (x *execution) timing() string {
 			parts = append(parts, fmt.Sprintf("%s %.2f s", phase.text, d.Seconds()))
 		}
 	}
-	text := fmt.Sprintf("total %.2f s: %s", time.Since(x.began).Seconds(), strings.Join(parts, ", "))
+	text := fmt.Sprintf("total %.2f s", time.Since(x.began).Seconds())
+	if len(parts) > 0 {
+		text += ": " + strings.Join(parts, ", ")
+	}
 	var told []string
 	for _, name := range slices.Sorted(maps.Keys(x.provenance.Phases)) {
 		told = append(told, fmt.Sprintf("%s %.2f s", name, x.provenance.Phases[name]))

@@ -12,8 +12,11 @@ import (
 // Statements without a line %% count as complete: the error that follows says what to do.
 func isComplete(code string) (status, indent string) {
 	c := parseCell(code)
-	if c.special || c.empty() {
+	if c.special || c.empty() && c.mainLine < 0 {
 		return "complete", ""
+	}
+	if c.mainLine >= 0 && strings.TrimSpace(strings.Join(c.lines[c.mainLine+1:], "")) == "" {
+		return "incomplete", "" // who types %% has something to say
 	}
 	if strings.HasSuffix(code, `\`) && c.command[len(c.lines)-1] {
 		return "incomplete", ""

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -532,13 +533,53 @@ func TestNothingIsLeft(t *testing.T) {
 			// The relay's own directory, empty, stays after SIGKILL: the next kernel's start removes it (package session).
 			left := 0
 			_ = filepath.WalkDir(k.temp, func(path string, entry os.DirEntry, err error) error {
-				if err == nil && path != k.temp && !(entry.IsDir() && strings.HasPrefix(entry.Name(), "relay-")) {
+				own := err == nil && entry.IsDir() && strings.HasPrefix(entry.Name(), "relay-")
+				if err == nil && path != k.temp && !own {
 					left++
 					t.Errorf("left: %s", path)
 				}
 				return nil
 			})
 		})
+	}
+}
+
+// A Jupyter that is killed takes its kernels with it.
+func TestJupyterIsKilled(t *testing.T) {
+	k := startKernel(t)
+	kernel := k.cmd
+	k.cmd = exec.Command("sh", append([]string{"-c", `JPY_PARENT_PID=$$ "$@" & wait`, "jupyter"}, kernel.Args...)...)
+	k.cmd.Env, k.cmd.Stderr, k.cmd.SysProcAttr = kernel.Env, kernel.Stderr, kernel.SysProcAttr
+	k.start()
+	f := k.frontEnd()
+	f.run("%%\nfmt.Println(1)")
+	f.start("!sleep 77")
+	eventually(t, "the cell runs", cellTime, func() bool { return k.pid("sleep") != 0 })
+	_ = k.cmd.Process.Kill()
+	eventually(t, "all processes are gone", 5*time.Second, func() bool { return len(k.processes()) == 0 })
+}
+
+// Comms are GoNB's; which are open is known here.
+func TestComms(t *testing.T) {
+	f := startKernel(t).start().frontEnd()
+	f.run("%%\nfmt.Println(1)") // GoNB is there
+	open := func(target string) string {
+		reply := f.ask(f.shell, "comm_info_request", map[string]any{"target_name": target})
+		return fmt.Sprint(reply["comms"])
+	}
+	f.send(f.shell, "comm_open", map[string]any{"comm_id": "c1", "target_name": "gonb_comm", "data": map[string]any{}})
+	if got := open(""); got != "map[c1:map[target_name:gonb_comm]]" {
+		t.Errorf("open comms %s", got)
+	}
+	if got := open("other"); got != "map[]" {
+		t.Errorf("open comms of another target %s", got)
+	}
+	f.send(f.shell, "comm_close", map[string]any{"comm_id": "c1", "data": map[string]any{}})
+	if got := open(""); got != "map[]" {
+		t.Errorf("open comms after comm_close %s", got)
+	}
+	if r := f.run("%%\nfmt.Println(2)"); r.stdout != "2\n" {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -146,3 +146,25 @@ func TestNbclientShowsTheError(t *testing.T) {
 		t.Error("the cell behind the error was run")
 	}
 }
+
+func TestConsole(t *testing.T) {
+	command := jupyterCommand(t)
+	if out, err := command("python", filepath.Join("testdata", "console.py")).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestPapermillAndNbval(t *testing.T) {
+	command := jupyterCommand(t)
+	file := notebook(t, "var eps = 0.25", "%%\nfmt.Println(\"eps\", eps)")
+	if out, err := command("papermill", file, file).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil || !strings.Contains(string(text), "eps 0.25") {
+		t.Errorf("papermill's notebook has no output: %v", err)
+	}
+	if out, err := command("python", "-m", "pytest", "--nbval", "-q", "-p", "no:cacheprovider", file).CombinedOutput(); err != nil || !strings.Contains(string(out), "2 passed") {
+		t.Errorf("nbval: %v\n%s", err, out)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -95,8 +96,16 @@ func Run(ctx context.Context, c Config) error {
 		defer close(cells)
 		r.cells(ctx)
 	}()
+	poll := time.NewTicker(parentEvery)
+	defer poll.Stop()
+	parent := jupyterParent()
 	for alive := true; alive; {
 		select {
+		case <-poll.C:
+			if parent != 0 && os.Getppid() != parent {
+				r.log("Jupyter's process %d is gone: the kernel ends", parent)
+				cancel()
+			}
 		case sig := <-c.Signals:
 			if sig == os.Interrupt {
 				r.interrupt(interrupted)
@@ -114,6 +123,19 @@ func Run(ctx context.Context, c Config) error {
 		r.log("messages dropped: %s", counts)
 	}
 	return nil
+}
+
+// parentEvery is how often it is looked whether the process that started the kernel is still there.
+const parentEvery = time.Second
+
+// jupyterParent is the process that has started this one, if it is Jupyter's, which says so; 0: it is not known, and the
+// kernel may outlive it.
+func jupyterParent() int {
+	pid, err := strconv.Atoi(os.Getenv("JPY_PARENT_PID"))
+	if err != nil || pid != os.Getppid() {
+		return 0
+	}
+	return pid
 }
 
 func (r *relay) listen(front jupyter.Connection) (err error) {
