@@ -92,7 +92,7 @@ func open(path string, o Options) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close() //nolint:errcheck // nothing was written
+	defer dir.Close()
 	if o.Name == "" {
 		o.Name = strings.TrimSuffix(filepath.Base(path), ".onnx")
 	}
@@ -181,7 +181,7 @@ func (n *Network) Graph(scope *model.Scope, x *graph.Node) *graph.Node {
 		perm = append(perm, axis+1)
 	}
 	if !slices.IsSorted(perm) {
-		x = graph.TransposeAllDims(x, perm...)
+		x = graph.TransposeAllAxes(x, perm...)
 	}
 	y := m.CallGraph(scope, x.Graph(), map[string]*graph.Node{l.input: x}, l.output)[0]
 	if y.Rank() != 2 {

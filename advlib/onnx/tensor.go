@@ -91,7 +91,7 @@ func readTensor(p *protos.TensorProto, dir *os.Root) (*tensor, error) {
 
 // fromFields reads the typed fields that ONNX has beside raw data. Half precision, int32 and bool share one.
 func (t *tensor) fromFields(p *protos.TensorProto, kind protos.TensorProto_DataType, n int) error {
-	have := 0
+	var have int
 	switch kind {
 	case protos.TensorProto_FLOAT:
 		have, t.floats = len(p.GetFloatData()), orEmpty(p.GetFloatData())
@@ -154,7 +154,7 @@ func external(p *protos.TensorProto, dir *os.Root, size int) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("its values are in another file: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // nothing was written
+	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err

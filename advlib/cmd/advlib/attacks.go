@@ -28,6 +28,8 @@ func one(make func(ball advlib.Ball) advlib.Attack) func(advlib.Ball) []advlib.A
 
 var attacks = []choice{
 	{"fgm", "one step along the gradient of the cross-entropy (FGSM in Linf)", convex, false, one(func(b advlib.Ball) advlib.Attack { return attack.FGM{Ball: b} })},
+	{"bim", "10 steps along the gradient, from the original", convex, false, one(func(b advlib.Ball) advlib.Attack { return attack.BIM{Ball: b} })},
+	{"mifgsm", "10 steps with momentum", convex, false, one(func(b advlib.Ball) advlib.Attack { return attack.MIFGSM{Ball: b} })},
 	{"pgd", "projected gradient descent, 40 steps on the cross-entropy", convex, false, one(func(b advlib.Ball) advlib.Attack { return attack.PGD{Ball: b} })},
 	{"pgd-margin", "PGD on the margin between the label and the best other class", convex, false, one(func(b advlib.Ball) advlib.Attack {
 		return attack.PGD{Ball: b, Loss: advlib.Margin}
@@ -35,9 +37,17 @@ var attacks = []choice{
 	{"pgd-targets", "PGD on the margin towards each other class, the most likely first", convex, false, one(func(b advlib.Ball) advlib.Attack {
 		return attack.AllTargets{Attack: attack.PGD{Ball: b, Loss: advlib.Margin}}
 	})},
-	{"cw", "Carlini & Wagner: the nearest adversarial example in L2, without a budget", []advlib.Norm{advlib.L2}, true, one(func(advlib.Ball) advlib.Attack {
-		return attack.CarliniWagner{}
+	{"apgd-ce", "APGD, 100 steps of its own size, on the cross-entropy", convex, false, one(func(b advlib.Ball) advlib.Attack { return attack.APGD{Ball: b} })},
+	{"apgd-dlr", "APGD on the difference of logits ratio, for at least 3 classes", convex, false, one(func(b advlib.Ball) advlib.Attack {
+		return attack.APGD{Ball: b, Loss: advlib.DLR}
 	})},
+	{"apgd-t", "APGD on the targeted DLR towards the nine most likely classes, for at least 4", convex, false, one(func(b advlib.Ball) advlib.Attack {
+		return attack.AllTargets{Attack: attack.APGD{Ball: b, Loss: advlib.DLR}, Most: 9}
+	})},
+	{"cw", "Carlini & Wagner: looks for the nearest adversarial example", []advlib.Norm{advlib.L2}, true, one(func(advlib.Ball) advlib.Attack { return attack.CarliniWagner{} })},
+	{"deepfool", "DeepFool: the nearest boundary, step by step", []advlib.Norm{advlib.Linf, advlib.L2}, true, one(func(b advlib.Ball) advlib.Attack { return attack.DeepFool{Norm: b.Norm} })},
+	{"ddn", "DDN: gradient steps on a sphere that shrinks and grows", []advlib.Norm{advlib.L2}, true, one(func(advlib.Ball) advlib.Attack { return attack.DDN{} })},
+	{"fmn", "FMN: gradient steps in a ball that shrinks and grows", convex, true, one(func(b advlib.Ball) advlib.Attack { return attack.FMN{Norm: b.Norm} })},
 }
 
 var presets = []choice{
@@ -51,13 +61,24 @@ var presets = []choice{
 func listed(choices []choice) string {
 	var b strings.Builder
 	for _, c := range choices {
-		norms := ""
+		about := c.about
 		if len(c.norms) < len(convex) {
-			norms = fmt.Sprintf(" (only %v)", c.norms[0])
+			about += "; only in " + normNames(c.norms)
 		}
-		fmt.Fprintf(&b, "  %-12s %s%s\n", c.name, c.about, norms)
+		if c.minimal {
+			about += " (no budget)"
+		}
+		fmt.Fprintf(&b, "  %-12s %s\n", c.name, about)
 	}
 	return strings.TrimRight(b.String(), "\n")
+}
+
+func normNames(norms []advlib.Norm) string {
+	var all []string
+	for _, n := range norms {
+		all = append(all, n.String())
+	}
+	return strings.Join(all, " and ")
 }
 
 func names(choices []choice) string {
@@ -77,7 +98,7 @@ func find(what, name string, choices []choice, norm advlib.Norm) (choice, error)
 	if c := choices[i]; slices.Contains(c.norms, norm) {
 		return c, nil
 	}
-	return choice{}, misuse("the %s %s is for %v, not for %v", what, name, choices[i].norms[0], norm)
+	return choice{}, misuse("the %s %s is for %s, not for %v", what, name, normNames(choices[i].norms), norm)
 }
 
 // chosen returns the attacks of the given names, or of the preset, on the ball of each budget. An attack without a budget

@@ -44,7 +44,8 @@ what they are weights of. Evaluate such a model in its notebook, or export it.
 The data is a file of NumPy's, numpy.savez("test.npz", x=x, y=y): x are the inputs [n, ...], y the n labels,
 counted from 0. Preprocessing belongs inside of the model: x and ε are in the units of --box.
 
-Attacks (--attacks, separated by commas):
+Attacks (--attacks, separated by commas). Those without a budget look for the nearest adversarial example,
+once for all ε, and count at an ε when it lies within:
 ` + listed(attacks) + `
 
 Presets (--preset, without --attacks):
@@ -178,6 +179,11 @@ func (e evaluation) run(cmd *cobra.Command) error {
 	examples.Classes = p.classes
 	if err := examples.Check(advlib.Spec{Name: c.Name(), Input: c.Input(), Box: c.Box()}, c.Classes()); err != nil {
 		return statusError{misused, fmt.Errorf("--data: %s: %w", p.data, err)}
+	}
+	for _, a := range p.attacks {
+		if _, err := a.Threat(c); err != nil {
+			return statusError{misused, fmt.Errorf("%v: %w", a, err)}
+		}
 	}
 	progress := newProgress(cmd.ErrOrStderr(), p.attacks, p.quiet)
 	progress.begin(c, examples)
