@@ -43,6 +43,8 @@ type engine struct {
 	published func(*jupyter.Message) // called for what GoNB publishes
 	asked     func(*jupyter.Message) // called for its input requests
 
+	comms chan *jupyter.Message // on their way to GoNB
+
 	ready chan struct{} // closed when GoNB answers
 	ended chan struct{} // closed when the process has ended
 	state string        // how it ended; set before ended is closed
@@ -61,7 +63,7 @@ func startEngine(c Config, dir, kernelID string, published, asked func(*jupyter.
 		return nil, err
 	}
 	e := &engine{dir: dir, temp: temp, session: jupyter.NewID(), started: time.Now(), published: published, asked: asked,
-		ready: make(chan struct{}), ended: make(chan struct{}), waiting: map[string]chan *jupyter.Message{}}
+		comms: make(chan *jupyter.Message, 1000), ready: make(chan struct{}), ended: make(chan struct{}), waiting: map[string]chan *jupyter.Message{}}
 	conn := jupyter.Connection{Transport: "ipc", IP: filepath.Join(dir, "s"), Shell: 1, IOPub: 2, Stdin: 3, Control: 4, Heartbeat: 5,
 		Key: jupyter.NewID(), Scheme: jupyter.Scheme, KernelName: "gonb"}
 	e.codec = jupyter.NewCodec(conn.Key)
@@ -110,6 +112,7 @@ func startEngine(c Config, dir, kernelID string, published, asked func(*jupyter.
 		_ = os.WriteFile(pidFile(dir), []byte(strconv.Itoa(e.cmd.Process.Pid)), 0o600)
 	}
 	go e.wait()
+	go e.passComms()
 	go e.receive(e.shell, e.reply)
 	go e.receive(e.stdin, func(m *jupyter.Message) { e.asked(m) })
 	go e.receive(e.iopub, func(m *jupyter.Message) { e.published(m) })
@@ -221,6 +224,17 @@ func (e *engine) forward(s *zmtp.Socket, m *jupyter.Message) error {
 	passed := *m
 	passed.Identities = nil
 	return s.Send(e.codec.Encode(&passed))
+}
+
+func (e *engine) passComms() {
+	for {
+		select {
+		case m := <-e.comms:
+			_ = e.forward(e.shell, m)
+		case <-e.ended:
+			return
+		}
+	}
 }
 
 // ask puts a question that GoNB answers in between cells, and waits for the answer until ctx ends. GoNB goes on

@@ -566,7 +566,7 @@ func (r *relay) execute(ctx context.Context, e *engine, startErr error, m *jupyt
 		if !q.Silent {
 			r.publish("error", m, f)
 		}
-		if q.StopOnError {
+		if q.StopOnError && err == nil { // a request that is none is no cell that others build on
 			time.Sleep(settle)
 			r.mu.Lock()
 			abandoned, r.queue = r.queue, nil

@@ -134,14 +134,35 @@ func (r *relay) ports() map[string]any {
 		"control_port": front.Control, "hb_port": front.Heartbeat}
 }
 
-// comm passes a front-end's comm message to GoNB.
+// commTarget is the one target that GoNB has.
+const commTarget = "gonb_comm"
+
+// comm passes a front-end's comm message to GoNB, if it belongs to a comm that is open. One for a target that nobody
+// has is closed again, as the protocol asks.
 func (r *relay) comm(m *jupyter.Message) {
+	var c struct {
+		ID     string `json:"comm_id"`
+		Target string `json:"target_name"`
+	}
+	if m.Into(&c) != nil || c.ID == "" {
+		return
+	}
+	if m.Header.Type == "comm_open" && c.Target != commTarget {
+		r.publish("comm_close", m, map[string]any{"comm_id": c.ID, "data": map[string]any{}})
+		return
+	}
 	r.mu.Lock()
+	_, known := r.comms[c.ID]
 	r.track(m)
 	e := r.engine
 	r.mu.Unlock()
-	if e != nil {
-		_ = e.forward(e.shell, m)
+	if e == nil || !known && m.Header.Type != "comm_open" {
+		return
+	}
+	select {
+	case e.comms <- m:
+	default: // GoNB does not keep up; requests must not wait for that
+		r.log("a %s was dropped: GoNB has %d waiting", m.Header.Type, cap(e.comms))
 	}
 }
 
