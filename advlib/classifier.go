@@ -35,6 +35,9 @@ type Spec struct {
 	Classes []string
 	// Backend is where the model runs; nil means backend.Open().
 	Backend compute.Backend
+	// Random says that Logits draws random numbers from the scope (scope.RandomNormal and the like), so that the same input has other
+	// logits each time. Attack such a classifier through attack.EOT: a success is counted by one draw.
+	Random bool
 }
 
 // Classifier is a model with the domain of its inputs, checked once: it returns finite logits of shape [n, K], K ≥ 2,
@@ -45,9 +48,11 @@ type Spec struct {
 type Classifier struct {
 	spec    Spec
 	classes int
+	cost    int // passes through the model that one of the classifier's own stands for; see Derive
 
-	mu       sync.Mutex // guards programs, and the building of graphs: GoMLX registers variables while it builds
+	mu       *sync.Mutex // guards programs, derived, and the building of graphs: GoMLX registers variables while it builds
 	programs map[any]*program
+	derived  map[any]*Classifier
 }
 
 // NewClassifier checks the model described by spec and returns it as a classifier.
@@ -89,6 +94,9 @@ func (c *Classifier) Box() Box { return c.spec.Box }
 
 // Input returns the shape of one input, without the batch axis.
 func (c *Classifier) Input() []int { return c.spec.Input }
+
+// Random tells whether the logits are random: see [Spec].
+func (c *Classifier) Random() bool { return c.spec.Random }
 
 // Store returns the model's variables.
 func (c *Classifier) Store() *model.Store { return c.spec.Store }
@@ -133,7 +141,7 @@ func newClassifier(spec Spec) (*Classifier, error) {
 		}
 		spec.Backend = b
 	}
-	c := &Classifier{spec: spec, programs: map[any]*program{}}
+	c := &Classifier{spec: spec, cost: 1, mu: new(sync.Mutex), programs: map[any]*program{}, derived: map[any]*Classifier{}}
 	if err := c.probe(); err != nil {
 		return nil, err
 	}
@@ -194,8 +202,8 @@ func (c *Classifier) probe() error {
 			sum, negative = sum+float64(z), negative || z < 0
 		}
 		probabilities = probabilities && !negative && math.Abs(sum-1) < 1e-3
-		if i == 0 && !almostEqual(row, zs[1][0]) {
-			return fmt.Errorf("its logits for an input change with the other inputs of the batch (%v and %v): rows must not mix; batch normalisation must run in inference mode, dropout must be off", row, zs[1][0])
+		if i == 0 && !c.spec.Random && !almostEqual(row, zs[1][0]) {
+			return fmt.Errorf("its logits for an input change with the other inputs of the batch (%v and %v): rows must not mix; batch normalisation must run in inference mode, dropout must be off; if they are meant to be random, set Random", row, zs[1][0])
 		}
 	}
 	if probabilities {

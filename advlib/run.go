@@ -151,6 +151,11 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples)
 	}
 
 	start := time.Now()
+	if c.Random() {
+		if err := c.Store().SetRNGStateFromSeed(int64(s.Seed)); err != nil {
+			return nil, err
+		}
+	}
 	clean, err := NewTarget(c).Logits(e.X)
 	if err != nil {
 		return nil, err

@@ -16,18 +16,27 @@ const float32Type = dtypes.Float32
 // Target is a classifier as an attack sees it: compiled, and counted. Every pass of the model that an attack causes
 // goes through a Target, so that no attack reports its own cost.
 type Target struct {
-	classifier        *Classifier
-	forward, backward atomic.Int64
+	classifier *Classifier
+	passes     *passes
 }
 
+// passes count examples, forward and backward.
+type passes struct{ forward, backward atomic.Int64 }
+
 // NewTarget returns the classifier with its counters at zero.
-func NewTarget(c *Classifier) *Target { return &Target{classifier: c} }
+func NewTarget(c *Classifier) *Target { return &Target{classifier: c, passes: new(passes)} }
+
+// On returns another classifier as a target whose passes count into those of t: for attacks that work on a surrogate, or on a classifier
+// from [Classifier.Derive].
+func (t *Target) On(c *Classifier) *Target { return &Target{classifier: c, passes: t.passes} }
 
 // Classifier returns what is attacked. An attack reads its box, classes and shape, and leaves its graph alone.
 func (t *Target) Classifier() *Classifier { return t.classifier }
 
 // Passes returns how many times an example has gone forward and backward through the model.
-func (t *Target) Passes() (forward, backward int64) { return t.forward.Load(), t.backward.Load() }
+func (t *Target) Passes() (forward, backward int64) {
+	return t.passes.forward.Load(), t.passes.backward.Load()
+}
 
 // Model is the classifier inside a graph under construction. It counts how often the graph uses it.
 type Model struct {
@@ -37,14 +46,14 @@ type Model struct {
 
 // Logits returns the logits [n, K] of x [n, d...]: one forward pass for each row.
 func (m *Model) Logits(x *graph.Node) *graph.Node {
-	m.forward++
+	m.forward += m.classifier.cost
 	return m.classifier.LogitsGraph(x)
 }
 
 // Gradient returns ∂(Σ y)/∂x for y of shape [n] or a scalar, computed from the logits of x: one backward pass for each
 // row. Because rows do not mix, row i is the gradient of y[i] with respect to x[i].
 func (m *Model) Gradient(y, x *graph.Node) *graph.Node {
-	m.backward++
+	m.backward += m.classifier.cost
 	return graph.Gradient(graph.ReduceAllSum(y), x)[0]
 }
 
@@ -109,8 +118,8 @@ func (s *Step) Run(rows int, in ...any) ([]*tensors.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.target.forward.Add(int64(rows) * s.program.forward.Load())
-	s.target.backward.Add(int64(rows) * s.program.backward.Load())
+	s.target.passes.forward.Add(int64(rows) * s.program.forward.Load())
+	s.target.passes.backward.Add(int64(rows) * s.program.backward.Load())
 	return out, nil
 }
 
