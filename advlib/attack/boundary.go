@@ -1,11 +1,24 @@
 package attack
 
 import (
-	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+	"fmt"
+
+	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
 )
+
+// defaultCandidates is how many classes are looked at, with the label (DeepFool's authors' choice).
+const defaultCandidates = 10
+
+// checkCandidates refuses numbers of classes that leave none but the label.
+func checkCandidates(n int) error {
+	if n == 1 {
+		return fmt.Errorf("Candidates = 1 is the label alone: leave it at 0 for %d, or give at least 2", defaultCandidates)
+	}
+	return checkCount("Candidates", n)
+}
 
 // others returns the count most likely classes but the label for each row, by the logits of the originals: int32 [count, n].
 func (s *iteration) others(b advlib.Batch, clean [][]float32, count int) *tensors.Tensor {

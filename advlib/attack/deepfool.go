@@ -6,7 +6,7 @@ import (
 	"math"
 	"slices"
 
-	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
@@ -55,11 +55,8 @@ func (a DeepFool) Threat(*advlib.Classifier) (advlib.Threat, error) {
 	if err := checkCount("Steps", a.Steps); err != nil {
 		return threat, err
 	}
-	if err := checkCount("Candidates", a.Candidates); err != nil {
+	if err := checkCandidates(a.Candidates); err != nil {
 		return threat, err
-	}
-	if a.Candidates == 1 {
-		return threat, fmt.Errorf("Candidates = 1 leaves the label alone: leave it at 0 for 10, or give at least 2")
 	}
 	return threat, checkSize("Overshoot", a.Overshoot)
 }
@@ -70,7 +67,7 @@ func (a DeepFool) checkGoal(*advlib.Classifier, bool) error { return nil } // it
 func (a DeepFool) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
 	c := t.Classifier()
 	key := deepFoolStep{wish: wishOf(b), norm: a.Norm.(advlib.ConvexNorm), η: numberOr(a.Overshoot, 0.02)}
-	key.others = min(numberOr(a.Candidates, 10), c.Classes()) - 1
+	key.others = min(numberOr(a.Candidates, defaultCandidates), c.Classes()) - 1
 	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, c.Box(), in) })
 	clean, err := t.Logits(b.X)
 	if err != nil {

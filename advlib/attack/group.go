@@ -84,11 +84,15 @@ const rounding = 4e-6
 
 // clearance returns by how much the logits z [n, K] reach the goal beyond rounding: positive where they do, [n].
 func clearance(z *Node, aim advlib.Aim) *Node {
-	want := aim
+	return Sub(beyond(z, aim), MulScalar(ReduceMax(Abs(z), -1), rounding))
+}
+
+// beyond returns by how much the logits z [n, K] reach the goal, whatever the direction: [n].
+func beyond(z *Node, aim advlib.Aim) *Node {
 	if aim.AnyClass {
-		want = advlib.Aim{Label: aim.Label} // any class but the label is a success, whatever the direction
+		aim = advlib.Aim{Label: aim.Label} // any class but the label is a success
 	}
-	return Sub(advlib.Margin.Of(z, want), MulScalar(ReduceMax(Abs(z), -1), rounding))
+	return advlib.Margin.Of(z, aim)
 }
 
 // finite replaces what is not a number, or infinite, in a gradient by 0: no step along such a coordinate.

@@ -46,6 +46,28 @@ func (s *iteration) drop(n int) {
 	s.state = s.state[:n:n]
 }
 
+// restart forgets the best examples, and all other state, and returns them.
+func (s *iteration) restart() *candidates {
+	best := &candidates{flat: tensors.MustCopyFlatData[float32](s.state[0]), dims: s.x.Shape().Dimensions}
+	s.drop(0)
+	s.push(tensors.FromFlatDataAndDimensions(tensors.MustCopyFlatData[float32](s.x), s.x.Shape().Dimensions...), s.fill(float32(math.Inf(1))))
+	return best
+}
+
+// merge takes those of the earlier best examples that are nearer than the present ones, or for which there is none.
+func (s *iteration) merge(earlier *candidates, norm advlib.Norm) {
+	now := &candidates{flat: tensors.MustCopyFlatData[float32](s.state[0]), dims: earlier.dims}
+	origin := &candidates{flat: tensors.MustCopyFlatData[float32](s.x), dims: earlier.dims}
+	for i := range s.size {
+		before, after := norm.Distance(earlier.row(i), origin.row(i)), norm.Distance(now.row(i), origin.row(i))
+		if before > 0 && (after == 0 || before < after) { // at distance 0 nothing was found
+			copy(now.row(i), earlier.row(i))
+		}
+	}
+	s.drop(0)
+	s.push(now.tensor())
+}
+
 // zeros returns zeros in the shape of the inputs.
 func (s *iteration) zeros() *tensors.Tensor { return tensors.FromShape(s.x.Shape()) }
 

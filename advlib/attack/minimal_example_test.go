@@ -42,3 +42,26 @@ func ExampleDeepFool() {
 	// DeepFool-50 L2 minimal [0.14 0.36 0.58]
 	// DeepFool-50 Linf minimal [0.10 0.26 0.41]
 }
+
+func ExampleFAB() {
+	for _, n := range []advlib.Norm{advlib.L1, advlib.L2, advlib.Linf} {
+		show(attack.FAB{Norm: n, Steps: 10})
+	}
+	// Output:
+	// FAB-10 L1 minimal [0.20 0.50 0.80]
+	// FAB-10 L2 minimal [0.14 0.35 0.57]
+	// FAB-10 Linf minimal [0.10 0.25 0.40]
+}
+
+// With two classes there is one target.
+func ExampleFABT() {
+	show(attack.FABT(advlib.L2))
+	// Output:
+	// FAB-100 L2 minimal, 9 targets [0.14 0.35 0.57]
+}
+
+func ExampleSigmaZero() {
+	show(attack.SigmaZero{Steps: 100})
+	// Output:
+	// σ-zero-100 L0 minimal [1.00 1.00 1.00]
+}

@@ -84,6 +84,17 @@ func TestRefusalsMinimal(t *testing.T) {
 		{attack.DeepFool{Norm: advlib.L2, Steps: -1}, "Steps = -1"},
 		{attack.DeepFool{Norm: advlib.L2, Candidates: 1}, "Candidates = 1"},
 		{attack.DeepFool{Norm: advlib.L2, Overshoot: math.NaN()}, "Overshoot = NaN"},
+		{attack.FAB{}, "the Norm is unset"},
+		{attack.FAB{Norm: advlib.L0}, "the Norm L0 is none that it minimises"},
+		{attack.FAB{Norm: advlib.L2, Steps: -1}, "Steps = -1"},
+		{attack.FAB{Norm: advlib.L2, Restarts: -1}, "Restarts = -1"},
+		{attack.FAB{Norm: advlib.L2, Candidates: 1}, "Candidates = 1"},
+		{attack.FAB{Norm: advlib.L2, MostBias: 1.5}, "MostBias = 1.5"},
+		{attack.FAB{Norm: advlib.L2, Backward: 1}, "Backward = 1"},
+		{attack.FAB{Norm: advlib.L2, Extrapolation: 0.9}, "Extrapolation = 0.9"},
+		{attack.SigmaZero{Steps: -1}, "Steps = -1"},
+		{attack.SigmaZero{Sigma: -1}, "Sigma = -1"},
+		{attack.SigmaZero{Threshold: math.NaN()}, "Threshold = NaN"},
 	} {
 		if _, err := test.a.Threat(c); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%v: error %v does not say %q", test.a, err, test.want)

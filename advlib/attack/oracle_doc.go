@@ -14,4 +14,12 @@
 //	FMN-1000 L1 minimal                                                       1.000    1.000   1.567    1.000    1.000   1.707
 //	FMN-1000 L2 minimal                                                       1.000    1.000   1.798    1.000    1.000   1.760
 //	FMN-1000 Linf minimal                                                     1.000    1.000   1.355    1.000    1.000   2.656
+//	FAB-100 L1 minimal                                                        1.000    1.000   1.347    1.000    1.000   2.056
+//	FAB-100 L2 minimal                                                        1.000    1.000   1.005    1.000    1.000   1.972
+//	FAB-100 Linf minimal                                                      1.000    1.001   1.023    1.000    1.000   2.656
+//	FAB-100 L1 minimal, untargeted and all targets                            1.000    1.000   1.005    1.000    1.000   1.006
+//	FAB-100 L2 minimal, untargeted and all targets                            1.000    1.000   1.005    1.000    1.000   1.006
+//	FAB-100 Linf minimal, untargeted and all targets                          1.000    1.001   1.005    1.000    1.000   1.006
+//	σ-zero-1000 L0 minimal                                                    1.000    1.000   2.000    1.000    1.000   2.000
+//	σ-zero-300 L0 minimal, untargeted and all targets                         1.000    1.000   1.000    1.000    1.000   1.000
 package attack

@@ -39,7 +39,6 @@ type bounds struct {
 // was measured, with some room, to notice when it gets worse.
 func oracleRows() []oracleRow {
 	all := func(a advlib.Attack) advlib.Attack { return attack.AllTargets{Attack: a, Untargeted: true} }
-	_ = all
 	var rows []oracleRow
 	add := func(a advlib.Attack, b bounds) { rows = append(rows, oracleRow{a, b}) }
 	for _, n := range []advlib.Norm{advlib.L2, advlib.Linf} {
@@ -49,6 +48,14 @@ func oracleRows() []oracleRow {
 	for _, n := range []advlib.Norm{advlib.L0, advlib.L1, advlib.L2, advlib.Linf} {
 		add(attack.FMN{Norm: n}, bounds{success: 1 /* asked for */, median: 1.01})
 	}
+	for _, n := range []advlib.Norm{advlib.L1, advlib.L2, advlib.Linf} {
+		add(attack.FAB{Norm: n}, bounds{success: 1, median: 1.02})
+	}
+	for _, n := range []advlib.Norm{advlib.L1, advlib.L2, advlib.Linf} {
+		add(all(attack.FAB{Norm: n}), bounds{success: 1, median: 1.02, max: 1.15} /* asked for in L2 */)
+	}
+	add(attack.SigmaZero{}, bounds{success: 1, median: 1, exact: 0.95})
+	add(all(attack.SigmaZero{Steps: 300}), bounds{success: 1, median: 1, max: 1, exact: 1} /* asked for */)
 	return rows
 }
 

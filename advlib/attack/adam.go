@@ -1,0 +1,20 @@
+package attack
+
+import (
+	"math"
+
+	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+)
+
+// adam is one step of Kingma & Ba (2015), arXiv:1412.6980, section 2, in its last form: the moments after the gradient g, and the
+// change of the variable without the step size, which is [adamRate].
+func adam(m1, m2, g *Node) (m1n, m2n, change *Node) {
+	m1n = Add(MulScalar(m1, adamβ1), MulScalar(g, 1-adamβ1))
+	m2n = Add(MulScalar(m2, adamβ2), MulScalar(Square(g), 1-adamβ2))
+	return m1n, m2n, Neg(Div(m1n, AddScalar(Sqrt(m2n), adamε)))
+}
+
+// adamRate is the step size of step k, which counts from 0, with the corrections of the moments' bias.
+func adamRate(rate float64, k int) float64 {
+	return rate * math.Sqrt(1-math.Pow(adamβ2, float64(k+1))) / (1 - math.Pow(adamβ1, float64(k+1)))
+}

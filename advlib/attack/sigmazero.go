@@ -1,0 +1,142 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"advlab/advlib"
+)
+
+// SigmaZero is σ-zero, the L0 attack of Cinà et al. (2025), arXiv:2402.01879, algorithm 1: Adam on the margin and a smooth
+// approximation of the number of changed coordinates, with small changes set to 0 below a threshold that rises where the example is
+// adversarial and falls where it is not.
+//
+// At the end changes that are not needed are undone, which the paper does not do.
+type SigmaZero struct {
+	// Goal is untargeted if zero.
+	Goal advlib.Goal
+	// Steps is N; 0 means 1000.
+	Steps int
+	// LearningRate is η₀, in widths of the box; it falls to a tenth along a cosine. 0 means 1.
+	LearningRate float64
+	// Sigma is σ, how smooth the approximation of L0 is; 0 means 0.001.
+	Sigma float64
+	// Threshold is τ₀, in widths of the box; 0 means 0.3.
+	Threshold float64
+	// ThresholdRate is t, how much of η the threshold moves in a step; 0 means 0.01.
+	ThresholdRate float64
+	// NoLineSearch leaves the final undoing out.
+	NoLineSearch bool
+}
+
+// String returns for example "σ-zero-1000 L0 minimal".
+func (a SigmaZero) String() string {
+	var η, σ, τ, t, line string
+	if a.LearningRate != 0 {
+		η = fmt.Sprintf("rate %g", a.LearningRate)
+	}
+	if a.Sigma != 0 {
+		σ = fmt.Sprintf("σ = %g", a.Sigma)
+	}
+	if a.Threshold != 0 {
+		τ = fmt.Sprintf("τ₀ = %g", a.Threshold)
+	}
+	if a.ThresholdRate != 0 {
+		t = fmt.Sprintf("t = %g", a.ThresholdRate)
+	}
+	if a.NoLineSearch {
+		line = "no line search"
+	}
+	return named(fmt.Sprintf("σ-zero-%d", a.steps()), "L0 minimal", a.Goal, η, σ, τ, t, line)
+}
+
+func (a SigmaZero) steps() int { return numberOr(a.Steps, 1000) }
+
+// sigmaZeroLastη is the last learning rate over the first.
+const sigmaZeroLastη = 0.1
+
+// Threat implements [advlib.Attack].
+func (a SigmaZero) Threat(*advlib.Classifier) (advlib.Threat, error) {
+	threat := advlib.Threat{Norm: advlib.L0, Radius: math.Inf(1), Goal: a.Goal}
+	if err := checkCount("Steps", a.Steps); err != nil {
+		return threat, err
+	}
+	for _, field := range []struct {
+		name  string
+		value float64
+	}{{"LearningRate", a.LearningRate}, {"Sigma", a.Sigma}, {"Threshold", a.Threshold}, {"ThresholdRate", a.ThresholdRate}} {
+		if err := checkSize(field.name, field.value); err != nil {
+			return threat, err
+		}
+	}
+	return threat, nil
+}
+
+func (a SigmaZero) checkGoal(*advlib.Classifier, bool) error { return nil } // the margin suits any number of classes
+
+// Perturb implements [advlib.Attack].
+func (a SigmaZero) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
+	box, key := t.Classifier().Box(), sigmaZeroStep{wish: wishOf(b), σ: numberOr(a.Sigma, 1e-3), t: numberOr(a.ThresholdRate, 0.01)}
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+	return eachPiece(ctx, b, func(s *iteration) error {
+		s.push(s.zeros(), s.fill(float32(numberOr(a.Threshold, 0.3))), s.zeros(), s.zeros())
+		η0 := numberOr(a.LearningRate, 1)
+		for k := range a.steps() {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			η := cosine(η0, sigmaZeroLastη*η0, k, a.steps())
+			if _, err := s.run(step, float32(η), float32(adamRate(η, k))); err != nil {
+				return fmt.Errorf("step %d on %d examples: %w", k, len(s.rows), err)
+			}
+		}
+		if a.NoLineSearch {
+			return nil
+		}
+		return restore(ctx, t, b, s)
+	})
+}
+
+// sigmaZeroStep determines the graph of a step.
+type sigmaZeroStep struct {
+	wish wish
+	σ, t float64
+}
+
+// graph is one iteration of Cinà et al. (2025), algorithm 1, in widths of the box:
+//
+//	L = max(f_y − max_{k≠y} f_k, 0) + (1/d)·Σ δᵢ²/(δᵢ² + σ)    (equations 4 and 6)
+//	δ ← clip(Adam(δ, ∇L/‖∇L‖_∞))
+//	τ ← τ + t·η if x₀ + δ is adversarial, else τ − t·η
+//	δᵢ ← 0 where |δᵢ| < τ
+func (s sigmaZeroStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+	x0, aim, rest := s.wish.read(in)
+	best, bestD, δ, τ, m1, m2, η, rate := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7]
+	d := float64(x0.Shape().Size() / x0.Shape().Dimensions[0])
+
+	// Exactly x₀ where nothing has changed: rounding must not count.
+	x := Where(Equal(δ, ZerosLike(δ)), x0, box.Clip(Add(x0, MulScalar(δ, box.Width()))))
+	z := m.Logits(x)
+	hit := GreaterThan(clearance(z, aim), ZerosLike(τ))
+	best, bestD, _ = nearer(advlib.L0, x, x0, hit, best, bestD)
+
+	hinge := MaxScalar(Neg(advlib.Margin.Of(z, aim)), 0)
+	g := MulScalar(finite(m.Gradient(hinge, x)), box.Width())
+	// ∂/∂δ of δ²/(δ² + σ) is 2σδ/(δ² + σ)².
+	g = Add(g, DivScalar(Div(MulScalar(δ, 2*s.σ), Square(AddScalar(Square(δ), s.σ))), d))
+	size := advlib.Linf.Of(g)
+	g = Div(g, perRow(Where(Equal(size, ZerosLike(size)), OnesLike(size), size), g))
+
+	m1, m2, change := adam(m1, m2, g)
+	lo, hi := box.Room(x0)
+	δ = Add(δ, Mul(rate, change))
+	δ = Max(DivScalar(lo, box.Width()), Min(DivScalar(hi, box.Width()), δ))
+	move := MulScalar(η, s.t)
+	τ = ClipScalar(Where(hit, Add(τ, move), Sub(τ, move)), 0, 1)
+	δ = Where(LessThan(Abs(δ), perRow(τ, δ)), ZerosLike(δ), δ)
+	return []*Node{best, bestD, δ, τ, m1, m2}
+}
