@@ -238,7 +238,7 @@ func (e *engine) passComms() {
 }
 
 // ask puts a question that GoNB answers in between cells, and waits for the answer until ctx ends. GoNB goes on
-// searching then; stopHelpers ends that.
+// searching then; free ends that.
 func (e *engine) ask(ctx context.Context, kind string, content any) (json.RawMessage, error) {
 	e.mu.Lock()
 	if e.helping > 0 {
@@ -259,7 +259,6 @@ func (e *engine) ask(ctx context.Context, kind string, content any) (json.RawMes
 		case m := <-reply:
 			answer <- m.Content
 		case <-e.ended:
-		case <-time.After(time.Minute):
 		}
 	}()
 	select {
@@ -278,12 +277,22 @@ func (e *engine) helped() {
 	e.mu.Unlock()
 }
 
-// stopHelpers ends the programs that GoNB runs to answer a question, so that a cell need not wait for it.
-func (e *engine) stopHelpers() {
-	e.mu.Lock()
-	busy := e.helping > 0
-	e.mu.Unlock()
-	if busy {
+// helpLimit is how long a cell waits for the end of a question.
+const helpLimit = 500 * time.Millisecond
+
+// free ends the programs that GoNB runs to answer a question, so that a cell need not wait for it, and reports whether
+// GoNB is free then. Some questions it never answers (of gonb v0.11.5: an inspection of an empty cell).
+func (e *engine) free() bool {
+	for deadline := time.Now().Add(helpLimit); ; time.Sleep(5 * time.Millisecond) {
+		e.mu.Lock()
+		busy := e.helping > 0
+		e.mu.Unlock()
+		if !busy {
+			return true
+		}
+		if time.Now().After(deadline) {
+			return false
+		}
 		e.killWorkers(0)
 	}
 }

@@ -82,7 +82,6 @@ type outcome struct {
 
 // run gives the cell to GoNB and follows it to its end. ctx ends it with the kernel.
 func (x *execution) run(ctx context.Context, e *engine) outcome {
-	e.stopHelpers()
 	x.ticks = ticks()
 	x.lineStart = true
 	limit := x.relay.config.OutputLimit

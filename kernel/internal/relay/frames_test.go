@@ -21,7 +21,7 @@ import (
 // they reach the handlers, with contents of all kinds. The kernel counts every one that it refuses, executes nothing,
 // grows little, and goes on.
 func TestFuzzedFrames(t *testing.T) {
-	n := 200_000
+	n := 1_000_000
 	if testing.Short() {
 		n = 10_000
 	}

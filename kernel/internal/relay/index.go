@@ -232,6 +232,13 @@ func (r *relay) packageNamed(name, code string) (p *doc.Package, fset *token.Fil
 	return p, fset, false
 }
 
+// nameAt reports whether the cursor touches a name.
+func nameAt(code string, cursor int) bool {
+	runes := []rune(code)
+	left, right := string(runes[:cursor]), string(runes[cursor:])
+	return before.FindStringSubmatch(left + behind.FindString(right))[2] != ""
+}
+
 // document describes the name at the cursor, or the function whose arguments the cursor is in.
 func (r *relay) document(code string, cursor int) string {
 	runes := []rune(code)

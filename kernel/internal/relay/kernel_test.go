@@ -703,3 +703,54 @@ func TestReconnects(t *testing.T) {
 		t.Errorf("a new front-end: %+v", later)
 	}
 }
+
+// A question that GoNB never answers does not hold up a cell: GoNB is started again, with its declarations.
+func TestQuestionsDoNotHoldUpCells(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits 14 s for gopls; run without -short")
+	}
+	f := startKernel(t).start().frontEnd()
+	f.run("var kept = 5\n%%\nfmt.Println(0)")
+	time.Sleep(goplsWarm + 500*time.Millisecond)
+	for _, code := range []string{"func f() {", "", "\x00", "*[*", "x := kept", "%%\nx := strings.NewReader(\"\")\nx.Re", "%%\nx", "é.ü(", "\n\n", "package", "!ls", "%%bash\nls"} {
+		for _, kind := range []string{"complete_request", "inspect_request"} {
+			began := time.Now()
+			reply := f.ask(f.shell, kind, map[string]any{"code": code, "cursor_pos": len([]rune(code))})
+			asked := time.Since(began)
+			began = time.Now()
+			r := f.run("%%\nfmt.Println(kept)")
+			if reply["status"] != "ok" || r.stdout != "5\n" {
+				t.Errorf("%s of %q: %v; then %+v", kind, code, reply, r)
+			}
+			if asked > 2*time.Second || time.Since(began) > 10*time.Second { // 0.45 s and some 1.5 s, on a machine with nothing else to do
+				t.Errorf("%s of %q took %s, and the cell behind it %s", kind, code, asked, time.Since(began))
+			}
+			t.Logf("%s of %q: %d ms, then a cell: %d ms", kind, code, asked.Milliseconds(), time.Since(began).Milliseconds())
+		}
+	}
+	// A GoNB that answers nothing any more.
+	_ = syscall.Kill(f.k.pid("gonb"), syscall.SIGSTOP)
+	began := time.Now()
+	reply := f.ask(f.shell, "complete_request", map[string]any{"code": "%%\nx := 1\nx.", "cursor_pos": 12})
+	t.Logf("a completion that GoNB does not answer: %d ms", time.Since(began).Milliseconds())
+	if r := f.run("%%\nfmt.Println(kept)"); reply["status"] != "ok" || r.stdout != "5\n" {
+		t.Errorf("%v; then %+v", reply, r)
+	}
+	t.Logf("with the cell behind it: %d ms", time.Since(began).Milliseconds())
+	if !strings.Contains(f.k.log.String(), "GoNB does not answer a question") {
+		t.Error("GoNB was not started again: the test proved nothing")
+	}
+}
+
+// Without GoNB, cells say so, and all else is answered.
+func TestGoNBDoesNotStart(t *testing.T) {
+	f := startKernel(t, "-gonb", "/does-not-exist/gonb").start().frontEnd()
+	for range 2 {
+		if r := f.run("%%\nfmt.Println(1)"); r.Class != "GoNBDied" || r.Text == "" {
+			t.Errorf("%+v", r)
+		}
+	}
+	if got := f.ask(f.shell, "is_complete_request", map[string]any{"code": "func f() {}"}); got["status"] != "complete" {
+		t.Errorf("%v", got)
+	}
+}

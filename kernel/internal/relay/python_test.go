@@ -12,13 +12,13 @@ import (
 )
 
 // jupyterCommand prepares a Jupyter that knows the test's kernel by the name relay, and returns a command's maker.
-func jupyterCommand(t *testing.T, args ...string) func(name string, args ...string) *exec.Cmd {
+func jupyterCommand(t *testing.T) func(name string, args ...string) *exec.Cmd {
 	t.Helper()
 	p := prepared(t)
 	if _, err := os.Stat(p.PythonExe()); err != nil {
 		t.Skipf("%s is missing: `go run ./kernel test` prepares Jupyter and runs this test", p.PythonExe())
 	}
-	argv, env := kernelCommand(t, p, append(args, "-f", "{connection_file}")...)
+	argv, env := kernelCommand(t, p, "-f", "{connection_file}")
 	variables := map[string]string{}
 	for _, entry := range env {
 		name, value, _ := strings.Cut(entry, "=")

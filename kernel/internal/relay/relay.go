@@ -488,6 +488,11 @@ func (r *relay) cells(ctx context.Context) {
 				default:
 				}
 			}
+			if e != nil && !e.free() {
+				r.log("GoNB does not answer a question: it is started again")
+				e.kill()
+				startErr = start(true)
+			}
 			if e == nil {
 				startErr = start(true)
 			}

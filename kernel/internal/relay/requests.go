@@ -219,6 +219,9 @@ func (r *relay) complete(m *jupyter.Message) any {
 	if sure {
 		return completions(matches, start, cursor)
 	}
+	if strings.TrimSpace(string([]rune(q.Code)[:cursor])) == "" {
+		return completions(matches, start, cursor)
+	}
 	if answer := r.askHelper("complete_request", map[string]any{"code": q.Code, "cursor_pos": cursor}); answer != nil {
 		var reply struct {
 			Status  string
@@ -244,7 +247,7 @@ func (r *relay) inspect(m *jupyter.Message) any {
 		return malformed(err)
 	}
 	text := r.document(q.Code, cursor)
-	if text == "" {
+	if text == "" && nameAt(q.Code, cursor) {
 		if answer := r.askHelper("inspect_request", map[string]any{"code": q.Code, "cursor_pos": cursor, "detail_level": q.Detail}); answer != nil {
 			var reply struct {
 				Status string
