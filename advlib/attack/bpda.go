@@ -1,0 +1,80 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"advlab/advlib"
+)
+
+// BPDA is backward pass differentiable approximation of Athalye et al. (2018), arXiv:1802.00420, section 4.1: an attack takes its gradients through
+// a stand-in for what has none, such as a quantiser, while the forward pass is the real one.
+//
+// Through is a classifier with the logits of the one that is attacked and another gradient. [StraightThrough] makes one:
+//
+//	defended := f(g(x))                                       // g rounds, compresses, denoises, …
+//	Through  := f(StraightThrough(g, identity)(x))            // forward g, backward as if there were nothing
+type BPDA struct {
+	// Attack is what is run.
+	Attack advlib.Attack
+	// Through is what gives the gradients. It must be set, and its logits must be those of the classifier that is attacked.
+	Through *advlib.Classifier
+}
+
+// StraightThrough returns the function whose value is that of forward, and whose gradient is that of backward.
+func StraightThrough(forward, backward func(x *Node) *Node) func(x *Node) *Node {
+	return func(x *Node) *Node {
+		smooth := backward(x)
+		return Add(smooth, StopGradient(Sub(forward(x), smooth)))
+	}
+}
+
+// String returns for example "PGD-40 Linf ≤ 0.1, BPDA".
+func (a BPDA) String() string { return nameOf(a.Attack) + ", BPDA" }
+
+// Threat implements [advlib.Attack].
+func (a BPDA) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if a.Attack == nil {
+		return advlib.Threat{}, fmt.Errorf("the Attack to run with other gradients is nil")
+	}
+	if err := checkStandIn(a.Through, c, "Through"); err != nil {
+		return advlib.Threat{}, err
+	}
+	return a.Attack.Threat(a.Through)
+}
+
+func (a BPDA) checkGoal(_ *advlib.Classifier, targeted bool) error {
+	return checkGoalOf(a.Attack, a.Through, targeted)
+}
+
+// agreement is how far the logits of Through may be off, relative to the largest: adding and subtracting the stand-in rounds.
+const agreement = 1e-3
+
+// Perturb implements [advlib.Attack]. It is an error if the logits of Through are not those of the classifier, at the originals.
+func (a BPDA) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
+	through := t.On(a.Through)
+	want, err := t.Logits(b.X)
+	if err != nil {
+		return nil, err
+	}
+	got, err := through.Logits(b.X)
+	if err != nil {
+		return nil, err
+	}
+	for i := range got {
+		largest := 0.
+		for _, z := range want[i] {
+			largest = max(largest, math.Abs(float64(z)))
+		}
+		for k := range got[i] {
+			if d := math.Abs(float64(got[i][k]) - float64(want[i][k])); d > agreement*largest && !t.Classifier().Random() {
+				return nil, fmt.Errorf("logit %d of example %d is %g by %s and %g by %s: the forward pass of Through must be that of the classifier", k, b.Index[i], got[i][k], a.Through.Name(), want[i][k], t.Classifier().Name())
+			}
+		}
+	}
+	return a.Attack.Perturb(ctx, through, b)
+}

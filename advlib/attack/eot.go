@@ -1,0 +1,143 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"advlab/advlib"
+)
+
+// EOT runs an attack on the expectation over the randomness of a classifier (advlib.Spec.Random): expectation over transformation of Athalye et al.
+// (2018), arXiv:1707.07397, section 2.1 and arXiv:1802.00420, section 4.2. Each step averages the logits of several draws, so that the gradient of the margin, and
+// of any other difference of logits, is the mean of the gradients.
+//
+// The number of draws is measured: enough that the mean of the gradients is off by at most half of its length.
+type EOT struct {
+	// Attack is what is run.
+	Attack advlib.Attack
+	// Samples is the number of draws in each step; 0 means as many as the variance of the gradients asks for, at most 64.
+	Samples int
+}
+
+// String returns for example "PGD-40 Linf ≤ 0.1, EOT 20".
+func (a EOT) String() string {
+	if a.Samples == 0 {
+		return nameOf(a.Attack) + ", EOT"
+	}
+	return fmt.Sprintf("%s, EOT %d", nameOf(a.Attack), a.Samples)
+}
+
+// Threat implements [advlib.Attack].
+func (a EOT) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if a.Attack == nil {
+		return advlib.Threat{}, fmt.Errorf("the Attack to run on the expectation is nil")
+	}
+	if err := checkCount("Samples", a.Samples); err != nil {
+		return advlib.Threat{}, err
+	}
+	return a.Attack.Threat(c)
+}
+
+func (a EOT) checkGoal(c *advlib.Classifier, targeted bool) error {
+	return checkGoalOf(a.Attack, c, targeted)
+}
+
+type eotKey struct{ samples int }
+
+// Perturb implements [advlib.Attack].
+func (a EOT) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
+	n := a.Samples
+	if n == 0 {
+		var err error
+		if n, err = a.Measure(ctx, t, b); err != nil {
+			if ctx.Err() == nil {
+				return nil, err
+			}
+			return newCandidates(b).tensor(), err
+		}
+	}
+	c := t.Classifier()
+	mean, err := c.Derive(eotKey{n}, fmt.Sprintf("%s, mean of %d draws", c.Name(), n), func(m *advlib.Model, x *Node) *Node {
+		sum := m.Logits(x)
+		for range n - 1 {
+			sum = Add(sum, m.Logits(x))
+		}
+		return DivScalar(sum, float64(n))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a.Attack.Perturb(ctx, t.On(mean), b)
+}
+
+// Constants of Measure.
+const (
+	eotDraws = 16  // gradients that are measured at each example
+	eotRows  = 32  // examples
+	eotError = 0.5 // of the mean gradient, relative to its length
+	eotMost  = 64  // samples
+)
+
+type eotGradient struct{ wish wish }
+
+// Measure returns how many draws the mean gradient of the margin needs at the originals: with v the variance of a gradient, summed over its
+// coordinates, and s the squared length of the expected one, both estimated from 16 draws, the smallest n with v/n ≤ s/4; the median over at most 32
+// examples, as a power of two, so that few numbers are compiled for. It is 1 where nothing is random.
+func (a EOT) Measure(ctx context.Context, t *advlib.Target, b advlib.Batch) (int, error) {
+	key := eotGradient{wishOf(b)}
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node {
+		x, aim, _ := key.wish.read(in)
+		return []*Node{finite(m.Gradient(advlib.Margin.Of(m.Logits(x), aim), x))}
+	})
+	rows := pieces(b)[0]
+	rows = rows[:min(len(rows), eotRows)]
+	g := newGroup(b, rows)
+	defer g.free()
+	size := b.X.Shape().Size() / b.Len()
+	sum, squares := make([]float64, len(rows)*size), make([]float64, len(rows))
+	for range eotDraws {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		out, err := step.Run(len(rows), g.inputs()...)
+		if err != nil {
+			return 0, fmt.Errorf("a gradient of %d examples: %w", len(rows), err)
+		}
+		tensors.MustConstFlatData(out[0], func(flat []float32) {
+			for i := range sum {
+				v := float64(flat[i])
+				sum[i] += v
+				squares[i/size] += v * v
+			}
+		})
+		advlib.Free(out...)
+	}
+	need := make([]float64, len(rows))
+	for i := range need {
+		mean := 0. // squared length of the mean
+		for _, v := range sum[i*size : (i+1)*size] {
+			mean += v * v / (eotDraws * eotDraws)
+		}
+		variance := max(0, squares[i]-eotDraws*mean) / (eotDraws - 1)
+		signal := mean - variance/eotDraws
+		switch {
+		case variance <= 1e-9*mean: // rounding
+			need[i] = 1
+		case signal <= 0:
+			need[i] = eotMost
+		default:
+			need[i] = variance / signal / (eotError * eotError)
+		}
+	}
+	slices.Sort(need)
+	n := 1
+	for float64(n) < math.Min(need[len(need)/2], eotMost) {
+		n *= 2
+	}
+	return n, nil
+}

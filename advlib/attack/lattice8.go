@@ -1,0 +1,114 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"advlab/advlib"
+)
+
+// Lattice8 runs an attack and moves what comes out to the 256 values that a byte can hold, Lo + k/255 of the box, so that adversarial examples
+// survive being saved as images. A success is one after rounding: it is looked for at the nearest such values (in Linf the nearest inside the
+// ball), and, where these leave the ball or have lost the goal, at the nearest ones on the side of the original.
+//
+// A coordinate may be off by a unit in the last place of float32 where a ball ends between two of them.
+type Lattice8 struct {
+	// Attack is what is run.
+	Attack advlib.Attack
+}
+
+// String returns for example "PGD-40 Linf ≤ 0.1, in 255ths".
+func (a Lattice8) String() string { return nameOf(a.Attack) + ", in 255ths" }
+
+// Threat implements [advlib.Attack].
+func (a Lattice8) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if a.Attack == nil {
+		return advlib.Threat{}, fmt.Errorf("the Attack whose results are to be rounded is nil")
+	}
+	return a.Attack.Threat(c)
+}
+
+func (a Lattice8) checkGoal(c *advlib.Classifier, targeted bool) error {
+	return checkGoalOf(a.Attack, c, targeted)
+}
+
+// lattice is the values of a byte in a box, and how far a single coordinate may go.
+type lattice struct{ lo, step, reach float64 }
+
+// level returns where v lies, in steps.
+func (l lattice) level(v float32) float64 { return (float64(v) - l.lo) / l.step }
+
+func (l lattice) value(level float64) float32 { return float32(l.lo + level*l.step) }
+
+// slack widens a radius by what float32 rounds; advlib.Run undoes what lies outside.
+func slack(radius float64) float64 { return radius*(1+1e-6) + 1e-7 }
+
+// levelSlack is by how much of a step a value may miss a level and still be on it: far more than float32 rounds.
+const levelSlack = 1e-3
+
+// nearest returns the value of the lattice next to v, within reach of the original x.
+func (l lattice) nearest(v, x float32) float32 {
+	near := l.value(math.Round(l.level(v)))
+	if math.Abs(float64(near)-float64(x)) > l.reach {
+		return l.towards(v, x)
+	}
+	return near
+}
+
+// towards returns the value of the lattice next to v on the side of the original x; where there is none between the two, the one next to x.
+func (l lattice) towards(v, x float32) float32 {
+	at, origin := l.level(v), l.level(x)
+	k := math.Floor(at + levelSlack)
+	if at < origin {
+		k = math.Ceil(at - levelSlack)
+	}
+	if (k-origin)*(at-origin) < 0 {
+		k = math.Round(origin)
+	}
+	return l.value(k)
+}
+
+// Perturb implements [advlib.Attack].
+func (a Lattice8) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
+	threat, err := a.Threat(t.Classifier())
+	if err != nil {
+		return nil, err
+	}
+	adv, attackErr := a.Attack.Perturb(ctx, t, b)
+	if adv == nil {
+		return nil, attackErr
+	}
+	box := t.Classifier().Box()
+	l := lattice{lo: box.Lo, step: box.Width() / 255, reach: math.Inf(1)}
+	if threat.Norm == advlib.Norm(advlib.Linf) {
+		l.reach = slack(threat.Radius)
+	}
+	from, x := tensors.MustCopyFlatData[float32](adv), tensors.MustCopyFlatData[float32](b.X)
+	result := newCandidates(b)
+	done := make([]bool, b.Len())
+	for _, round := range []func(v, x float32) float32{l.nearest, l.towards} {
+		at := make([]float32, len(x))
+		for j := range at {
+			at[j] = round(from[j], x[j])
+		}
+		rounded := tensors.FromFlatDataAndDimensions(at, b.X.Shape().Dimensions...)
+		z, err := t.Logits(rounded)
+		if err != nil {
+			return nil, err
+		}
+		advlib.Free(rounded)
+		size := len(x) / b.Len()
+		for i := range done {
+			row := at[i*size : (i+1)*size]
+			d := threat.Norm.Distance(row, x[i*size:(i+1)*size])
+			if !done[i] && b.Reached(i, z[i]) && d <= slack(threat.Radius) {
+				done[i] = true
+				copy(result.row(i), row)
+			}
+		}
+	}
+	return result.tensor(), attackErr
+}

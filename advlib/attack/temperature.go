@@ -1,0 +1,62 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"advlab/advlib"
+)
+
+// Temperature runs an attack on the classifier with its logits divided by T, which changes no prediction. Where large logits saturate the softmax, as
+// those of defensive distillation do (Papernot et al. 2016, arXiv:1511.04508), the gradient of the cross-entropy is 0 in float32; at the
+// temperature of the training it is back: Carlini & Wagner (2016), arXiv:1607.04311, section 3.
+type Temperature struct {
+	// Attack is what is run.
+	Attack advlib.Attack
+	// T is what the logits are divided by, above 0. It must be set; for a distilled network it is the temperature of the distillation.
+	T float64
+}
+
+// String returns for example "PGD-40 Linf ≤ 0.1, T = 100".
+func (a Temperature) String() string { return fmt.Sprintf("%s, T = %g", nameOf(a.Attack), a.T) }
+
+// nameOf names a wrapped attack, which may be missing.
+func nameOf(a advlib.Attack) string {
+	if a == nil {
+		return "nothing"
+	}
+	return a.String()
+}
+
+// Threat implements [advlib.Attack].
+func (a Temperature) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if a.Attack == nil {
+		return advlib.Threat{}, fmt.Errorf("the Attack to run at another temperature is nil")
+	}
+	if math.IsNaN(a.T) || math.IsInf(a.T, 0) || a.T <= 0 {
+		return advlib.Threat{}, fmt.Errorf("the temperature T = %g is not a finite number above 0", a.T)
+	}
+	return a.Attack.Threat(c)
+}
+
+func (a Temperature) checkGoal(c *advlib.Classifier, targeted bool) error {
+	return checkGoalOf(a.Attack, c, targeted)
+}
+
+type temperatureKey struct{ T float64 }
+
+// Perturb implements [advlib.Attack].
+func (a Temperature) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
+	c := t.Classifier()
+	cool, err := c.Derive(temperatureKey{a.T}, fmt.Sprintf("%s, logits / %g", c.Name(), a.T), func(m *advlib.Model, x *Node) *Node {
+		return DivScalar(m.Logits(x), a.T)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a.Attack.Perturb(ctx, t.On(cool), b)
+}
