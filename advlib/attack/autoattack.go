@@ -1,0 +1,110 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"advlab/advlib"
+)
+
+// AutoAttackVersion is one of the sets of attacks that AutoAttack comes in.
+type AutoAttackVersion int
+
+// The versions of [AutoAttack].
+const (
+	// VersionStandard is APGD on the cross-entropy, APGD-T, FAB-T and Square, in this order: what RobustBench reports.
+	VersionStandard AutoAttackVersion = iota
+	// VersionPlus is APGD on the cross-entropy and on DLR, with five runs each, FAB with five, Square, APGD-T and FAB-T.
+	VersionPlus
+	// VersionRand is APGD on the cross-entropy and on DLR, one run each, for classifiers with random logits: give it to [EOT].
+	VersionRand
+)
+
+// String returns "standard", "plus" or "rand".
+func (v AutoAttackVersion) String() string {
+	switch v {
+	case VersionStandard:
+		return "standard"
+	case VersionPlus:
+		return "plus"
+	case VersionRand:
+		return "rand"
+	}
+	return fmt.Sprintf("version %d", int(v))
+}
+
+// AutoAttack is the ensemble of Croce & Hein (2020), arXiv:2003.01690, section 5, with the numbers of its authors' code; each attack runs only
+// on what still stands. It is untargeted. Attacks returns its members, for a table with a column for each.
+//
+// Where there are fewer than 4 classes, for which the targeted DLR loss is not defined, APGD-T ascends the margin; with fewer than 3, where DLR
+// is not defined at all, so does APGD-DLR. The members are those of this package, and depart from the authors' as their comments say; above all,
+// FAB looks for the nearest example, and counts when it lies in the ball.
+type AutoAttack struct {
+	// Ball is what may be changed; its norm is L1, L2 or Linf. It must be set.
+	Ball advlib.Ball
+	// Version is standard if zero.
+	Version AutoAttackVersion
+}
+
+// String returns for example "AutoAttack standard Linf ≤ 0.1".
+func (a AutoAttack) String() string { return fmt.Sprintf("AutoAttack %v %v", a.Version, a.Ball) }
+
+// Attacks returns the members of the ensemble for a classifier with the given number of classes, in the order in which they run.
+func (a AutoAttack) Attacks(classes int) []advlib.Attack {
+	sparse := a.Ball.Norm == advlib.Norm(advlib.L1)
+	dlr := func(targeted bool) advlib.Loss {
+		if classes < advlib.DLR.MinClasses(targeted) {
+			return advlib.Margin
+		}
+		return advlib.DLR
+	}
+	apgd := func(l advlib.Loss, runs int, larger bool) APGD {
+		return APGD{Ball: a.Ball, Loss: l, Restarts: runs - 1, LargerRadii: larger}
+	}
+	apgdT := func(targets int, larger bool) advlib.Attack {
+		return AllTargets{Attack: apgd(dlr(true), 1, larger), Most: targets}
+	}
+	square := SquareAttack{Ball: a.Ball, FixedSchedule: true}
+	switch a.Version {
+	case VersionPlus:
+		return []advlib.Attack{
+			apgd(nil, 5, false), apgd(dlr(false), 5, false), FAB{Norm: a.Ball.Norm, Restarts: 4}, square, apgdT(9, false), FABT(a.Ball.Norm),
+		}
+	case VersionRand:
+		return []advlib.Attack{apgd(nil, 1, false), apgd(dlr(false), 1, false)}
+	}
+	if sparse {
+		return []advlib.Attack{apgd(nil, 5, true), apgdT(5, true), FABT(a.Ball.Norm), square}
+	}
+	return []advlib.Attack{apgd(nil, 1, false), apgdT(9, false), FABT(a.Ball.Norm), square}
+}
+
+// Threat implements [advlib.Attack].
+func (a AutoAttack) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius}
+	if err := checkBall(a.Ball); err != nil {
+		return threat, err
+	}
+	if a.Version < VersionStandard || a.Version > VersionRand {
+		return threat, fmt.Errorf("%v is not one of VersionStandard, VersionPlus and VersionRand", a.Version)
+	}
+	return WorstOf{a.Attacks(c.Classes())}.Threat(c)
+}
+
+// checkGoal refuses targets: the ensemble chooses its own.
+func (a AutoAttack) checkGoal(_ *advlib.Classifier, targeted bool) error {
+	if targeted {
+		return fmt.Errorf("%v has no targeted form: it chooses its targets itself", a)
+	}
+	return nil
+}
+
+// Perturb implements [advlib.Attack].
+func (a AutoAttack) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
+	if b.Target != nil {
+		return nil, a.checkGoal(t.Classifier(), true)
+	}
+	return WorstOf{a.Attacks(t.Classifier().Classes())}.Perturb(ctx, t, b)
+}

@@ -1,0 +1,153 @@
+package attack_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"advlab/advlib"
+	"advlab/advlib/attack"
+	"advlab/advlib/attack/attacktest"
+)
+
+// AutoAttack standard leaves as many examples standing as the peer's, within one. The peer's summary has no list of examples, so the log names
+// those on which ours differs from the peer's PGD-20, whose adversarial examples are there. For cnn-mnist-adv, of which 8 of 32 examples
+// are kept, the peer's number is that of its PGD-20: over the 32, both left the same number, 31, 30, 31 and 30 of 32. There only the larger
+// radii are tried, unless ADVLAB_FULL is set.
+func TestReferenceAutoAttack(t *testing.T) {
+	const allowed = 1
+	b := digits(t).Classifier.Backend()
+	for _, name := range attacktest.References {
+		r := reference(t, name, b)
+		for key, n := range normKeys {
+			for text, ε := range radii(name, n) {
+				if name == "cnn-mnist-adv" && !full && (text == "0.05" || text == "0.5") {
+					continue
+				}
+				pgd := robust(t, r, array(t, r, "pgd_"+key+"_a=eps__4_s=20__"+text))
+				peer := count(pgd)
+				if accuracy, ok := r.Peers["autoattack_standard_"+key+"/"+text]; ok {
+					peer = int(math.Round(accuracy * float64(r.Examples.Len())))
+				} else if r.Peers != nil {
+					t.Fatalf("%s: the peer's AutoAttack in %s at %s is missing", name, key, text)
+				}
+				res, err := advlib.Run(context.Background(), r.Classifier, attack.AutoAttack{Ball: advlib.BallOf(n, ε)}, r.Examples)
+				if err != nil {
+					t.Fatal(err)
+				}
+				standing := 0
+				var more, fewer []int
+				for i, success := range res.Success {
+					switch {
+					case !success:
+						standing++
+						if !pgd[i] {
+							more = append(more, i)
+						}
+					case pgd[i]:
+						fewer = append(fewer, i)
+					}
+				}
+				t.Logf("%s, %v ≤ %g: ours leaves %d of %d standing, the peer %d; beyond the peer's PGD-20 ours breaks %v, and leaves %v that it breaks; %v", name, n, ε, standing, len(pgd), peer, fewer, more, res.Stats)
+				if d := standing - peer; d > allowed || d < -allowed {
+					t.Errorf("%s, %v ≤ %g: ours leaves %d standing, the peer %d", name, n, ε, standing, peer)
+				}
+			}
+		}
+	}
+}
+
+// The linear oracle: the whole ensemble misses nothing that can be broken, and claims nothing false, in each norm. On all the oracle's models if ADVLAB_FULL is set.
+func TestLinearAutoAttack(t *testing.T) {
+	specs := []attacktest.LinearSpec{{Seed: 1, Binary: true}}
+	if full {
+		specs = linearSpecs
+	}
+	for _, spec := range specs {
+		l := linear(t, spec)
+		for _, n := range apgdNorms {
+			ε := quantile(l, n, 0.5)
+			s, err := l.ScoreBall(context.Background(), attack.AutoAttack{Ball: advlib.BallOf(n, ε)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%v, %v ≤ %.4f: missed %d of %d, %d false, %d safe", spec, n, ε, s.Missed, s.Attackable, s.False, s.Safe)
+			if s.Missed > 0 || s.False > 0 || s.Attackable == 0 || s.Safe == 0 {
+				t.Errorf("%v, %v ≤ %.4f: missed %d of %d, %d false, %d safe", spec, n, ε, s.Missed, s.Attackable, s.False, s.Safe)
+			}
+		}
+	}
+}
+
+// The members are those of the authors' set_version, in their order.
+func TestAutoAttackVersions(t *testing.T) {
+	linf, l1 := advlib.BallOf(advlib.Linf, 0.1), advlib.BallOf(advlib.L1, 2)
+	square := "Square-5000 Linf ≤ 0.1, fixed schedule"
+	for _, c := range []struct {
+		a       attack.AutoAttack
+		classes int
+		want    []string
+	}{
+		{attack.AutoAttack{Ball: linf}, 10, []string{"APGD-100 Linf ≤ 0.1", "APGD-100 Linf ≤ 0.1, DLR, 9 targets", "FAB-100 Linf minimal, 9 targets", square}},
+		{attack.AutoAttack{Ball: linf}, 3, []string{"APGD-100 Linf ≤ 0.1", "APGD-100 Linf ≤ 0.1, Margin, 9 targets", "FAB-100 Linf minimal, 9 targets", square}},
+		{attack.AutoAttack{Ball: l1}, 10, []string{"APGD-100 L1 ≤ 2, 4 restarts, larger radii", "APGD-100 L1 ≤ 2, DLR, larger radii, 5 targets", "FAB-100 L1 minimal, 9 targets", "Square-5000 L1 ≤ 2, fixed schedule"}},
+		{attack.AutoAttack{Ball: linf, Version: attack.VersionPlus}, 10, []string{"APGD-100 Linf ≤ 0.1, 4 restarts", "APGD-100 Linf ≤ 0.1, DLR, 4 restarts", "FAB-100 Linf minimal, 4 restarts", square, "APGD-100 Linf ≤ 0.1, DLR, 9 targets", "FAB-100 Linf minimal, 9 targets"}},
+		{attack.AutoAttack{Ball: linf, Version: attack.VersionRand}, 2, []string{"APGD-100 Linf ≤ 0.1", "APGD-100 Linf ≤ 0.1, Margin"}},
+	} {
+		var got []string
+		for _, a := range c.a.Attacks(c.classes) {
+			got = append(got, a.String())
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%v with %d classes:\n%s\nwant\n%s", c.a, c.classes, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+		}
+	}
+	ten := linear(t, linearSpecs[0]).Classifier
+	for want, a := range map[string]advlib.Attack{
+		"the ball is unset":                attack.AutoAttack{},
+		"version 7 is not one of":          attack.AutoAttack{Ball: linf, Version: 7},
+		"has no targeted form":             attack.AllTargets{Attack: attack.AutoAttack{Ball: linf}},
+		"no steepest ascent and no projec": attack.AutoAttack{Ball: advlib.BallOf(advlib.L0, 1)},
+	} {
+		if _, err := a.Threat(ten); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: error %v does not say %q", a, err, want)
+		}
+	}
+}
+
+func TestConformanceAutoAttack(t *testing.T) {
+	if !full {
+		t.Skip("its members and WorstOf, which runs them, are in the suite by themselves; ADVLAB_FULL=1 runs it on the whole, which takes a minute")
+	}
+	attacktest.Run(t, attacktest.Subject{
+		Name: "AutoAttack Linf",
+		New: func(g advlib.Goal) advlib.Attack {
+			a := attack.AutoAttack{Ball: advlib.BallOf(advlib.Linf, radius(advlib.Linf))}
+			if g.IsTargeted() {
+				return attack.AllTargets{Attack: a}
+			}
+			return a
+		},
+		AtRadius:   func(ε float64) advlib.Attack { return attack.AutoAttack{Ball: advlib.BallOf(advlib.Linf, ε)} },
+		Untargeted: true,
+	})
+}
+
+func ExampleAutoAttack() {
+	c, e := brightness()
+	auto := attack.AutoAttack{Ball: advlib.BallOf(advlib.Linf, 0.3)}
+	res := advlib.MustRun(context.Background(), c, auto, e.First(2))
+	fmt.Println(res.Attack, res.Success)
+	for _, a := range auto.Attacks(c.Classes()) {
+		fmt.Println(a)
+	}
+	// Output:
+	// AutoAttack standard Linf ≤ 0.3 [true true]
+	// APGD-100 Linf ≤ 0.3
+	// APGD-100 Linf ≤ 0.3, Margin, 9 targets
+	// FAB-100 Linf minimal, 9 targets
+	// Square-5000 Linf ≤ 0.3, fixed schedule
+}
