@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
@@ -170,23 +169,4 @@ func (s fmnStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 		δ = largest(Max(lo, Min(hi, δ)), ε)
 	}
 	return []*Node{best, bestD, δ, ε}
-}
-
-// largest returns δ [n, d...] with all but the count [n] coordinates of largest magnitude set to 0, in each row; of equal ones the
-// first are kept.
-func largest(δ, count *Node) *Node {
-	size := flat(Abs(δ))
-	n, d := size.Shape().Dimensions[0], size.Shape().Dimensions[1]
-	across := func(v *Node) *Node { return BroadcastToDims(Reshape(v, n, 1), n, d) }
-	rank := Iota(δ.Graph(), shapes.Make(δ.DType(), n, d), 1)
-	last := Equal(rank, across(AddScalar(count, -1)))
-	sorted := Sort(size, 1, false)
-	τ := across(ReduceSum(Where(last, sorted, ZerosLike(sorted)), 1)) // 0 if count exceeds d: then all are kept
-	above := GreaterThan(size, τ)
-	room := Sub(count, ReduceSum(ConvertDType(above, δ.DType()), 1))
-	equal := Equal(size, τ)
-	order := CumSum(ConvertDType(equal, δ.DType()), 1)
-	keep := LogicalOr(above, LogicalAnd(equal, LessOrEqual(order, across(room))))
-	keep = LogicalAnd(keep, GreaterThan(across(count), ZerosLike(size)))
-	return Where(Reshape(keep, δ.Shape().Dimensions...), δ, ZerosLike(δ))
 }

@@ -32,6 +32,16 @@ func minimalSubjects() []attacktest.Subject {
 		add("FAB "+n.String(), func(g advlib.Goal) advlib.Attack { return attack.FAB{Norm: n, Goal: g, Steps: 10, Restarts: 1} })
 	}
 	add("σ-zero", func(g advlib.Goal) advlib.Attack { return attack.SigmaZero{Goal: g, Steps: 60} })
+	add("Carlini & Wagner Linf", func(g advlib.Goal) advlib.Attack {
+		return attack.CarliniWagnerLinf{Goal: g, Steps: 30, InitialConst: 1, LearningRate: 0.02}
+	})
+	add("Carlini & Wagner L0", func(g advlib.Goal) advlib.Attack {
+		return attack.CarliniWagnerL0{Goal: g, Steps: 30, InitialConst: 1, LargestConst: 1000, LearningRate: 0.05}
+	})
+	add("EAD", func(g advlib.Goal) advlib.Attack {
+		return attack.EAD{Goal: g, BinarySearchSteps: 3, Steps: 50, InitialConst: 1}
+	})
+	add("JSMA", func(g advlib.Goal) advlib.Attack { return attack.JSMA{Goal: g, Gamma: 0.5, BothDirections: true} })
 	return subjects
 }
 

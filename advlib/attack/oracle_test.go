@@ -41,6 +41,8 @@ func oracleRows() []oracleRow {
 	all := func(a advlib.Attack) advlib.Attack { return attack.AllTargets{Attack: a, Untargeted: true} }
 	var rows []oracleRow
 	add := func(a advlib.Attack, b bounds) { rows = append(rows, oracleRow{a, b}) }
+	add(attack.CarliniWagner{}, bounds{success: 1, median: 1.02})
+	add(all(attack.CarliniWagner{Steps: 300, InitialConst: 0.1}), bounds{success: 1, median: 1.02, max: 1.15} /* asked for */)
 	for _, n := range []advlib.Norm{advlib.L2, advlib.Linf} {
 		add(attack.DeepFool{Norm: n}, bounds{success: 0.95, median: 1.03})
 	}
@@ -56,6 +58,11 @@ func oracleRows() []oracleRow {
 	}
 	add(attack.SigmaZero{}, bounds{success: 1, median: 1, exact: 0.95})
 	add(all(attack.SigmaZero{Steps: 300}), bounds{success: 1, median: 1, max: 1, exact: 1} /* asked for */)
+	add(attack.CarliniWagnerLinf{}, bounds{success: 1, median: 1.06})
+	add(attack.CarliniWagnerL0{Steps: 100}, bounds{success: 1, median: 1, max: 2, exact: 0.9} /* asked for */)
+	add(attack.EAD{}, bounds{success: 1, median: 1.03})
+	add(attack.JSMA{Gamma: 1, BothDirections: true}, bounds{success: 0.99, median: 2} /* asked for */)
+	add(all(attack.JSMA{Gamma: 1, BothDirections: true}), bounds{success: 0.99, median: 2} /* asked for */)
 	return rows
 }
 

@@ -1,0 +1,34 @@
+package attack
+
+import "math"
+
+// constants searches, for each row by itself, for the smallest constant c with which an attack succeeds: by tenfold steps until one has,
+// then by bisection (the authors' code of Carlini & Wagner 2017, arXiv:1608.04644).
+type constants struct{ c, lower, upper []float64 }
+
+func newConstants(rows int, first float64) *constants {
+	s := &constants{c: make([]float64, rows), lower: make([]float64, rows), upper: make([]float64, rows)}
+	for i := range rows {
+		s.c[i], s.upper[i] = first, cwUpper
+	}
+	return s
+}
+
+// next takes which rows have succeeded with c, and sets the next one.
+func (s *constants) next(hit []bool) {
+	for i := range s.c {
+		if hit[i] {
+			s.upper[i] = math.Min(s.upper[i], s.c[i])
+		} else {
+			s.lower[i] = math.Max(s.lower[i], s.c[i])
+		}
+		if s.upper[i] < cwUpper/10 {
+			s.c[i] = (s.lower[i] + s.upper[i]) / 2
+		} else if !hit[i] {
+			s.c[i] *= 10
+		}
+	}
+}
+
+// repeat sets c to the smallest that has succeeded.
+func (s *constants) repeat() { copy(s.c, s.upper) }

@@ -1,0 +1,224 @@
+package attack
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"advlab/advlib"
+)
+
+// JSMA is the attack by saliency map of Papernot et al. (2016), arXiv:1511.07528, algorithm 2: in each step it changes the two
+// coordinates that together raise the logit of the target and lower the sum of the others most.
+//
+// As in the paper the derivatives are those of the logits, not of the probabilities, and a step moves a coordinate to the end of the
+// box. Without a target, which the paper does not have, the map is that of the label with its signs turned (Wiyatno & Xu 2018,
+// arXiv:1808.07945, NT-JSMA). At the end changes that are not needed are undone. [AllTargets] with BothDirections is the strongest form.
+type JSMA struct {
+	// Goal is untargeted if zero.
+	Goal advlib.Goal
+	// Theta is θ, how far a coordinate moves in a step, in widths of the box; 0 means 1, to its end.
+	Theta float64
+	// Gamma is γ, the largest share of the coordinates that is changed, at most 1; 0 means 0.145.
+	Gamma float64
+	// BothDirections lets a coordinate fall as well as rise; the paper lets it rise.
+	BothDirections bool
+	// Candidates is among how many coordinates the pair is searched, those that alone do most; 0 means 1024. Time is quadratic in it,
+	// memory linear.
+	Candidates int
+	// NoLineSearch leaves the final undoing out.
+	NoLineSearch bool
+}
+
+// String returns for example "JSMA 14.5 % L0 minimal".
+func (a JSMA) String() string {
+	var θ, both, candidates, line string
+	if a.Theta != 0 {
+		θ = fmt.Sprintf("θ = %g", a.Theta)
+	}
+	if a.BothDirections {
+		both = "both directions"
+	}
+	if a.Candidates != 0 {
+		candidates = fmt.Sprintf("%d candidates", a.Candidates)
+	}
+	if a.NoLineSearch {
+		line = "no line search"
+	}
+	return named(fmt.Sprintf("JSMA %.4g %%", 100*a.share()), "L0 minimal", a.Goal, θ, both, candidates, line)
+}
+
+func (a JSMA) share() float64  { return numberOr(a.Gamma, 0.145) }
+func (a JSMA) candidates() int { return numberOr(a.Candidates, 1024) }
+
+// Threat implements [advlib.Attack].
+func (a JSMA) Threat(*advlib.Classifier) (advlib.Threat, error) {
+	threat := advlib.Threat{Norm: advlib.L0, Radius: math.Inf(1), Goal: a.Goal}
+	if err := checkSize("Theta", a.Theta); err != nil {
+		return threat, err
+	}
+	if a.Gamma != 1 {
+		if err := checkShare("Gamma", a.Gamma); err != nil {
+			return threat, err
+		}
+	}
+	if a.Candidates == 1 {
+		return threat, fmt.Errorf("Candidates = 1 is no pair: leave it at 0 for 1024, or give at least 2")
+	}
+	return threat, checkCount("Candidates", a.Candidates)
+}
+
+func (a JSMA) checkGoal(*advlib.Classifier, bool) error { return nil } // it needs no loss
+
+// Perturb implements [advlib.Attack].
+func (a JSMA) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
+	box, key := t.Classifier().Box(), jsmaStep{wish: wishOf(b)}
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+	return eachPiece(ctx, b, func(s *iteration) error {
+		if err := a.search(ctx, s, step, box); err != nil {
+			return err
+		}
+		if a.NoLineSearch {
+			return nil
+		}
+		return restore(ctx, t, b, s)
+	})
+}
+
+// search changes pairs of coordinates until all rows are adversarial, or nothing more may be changed.
+func (a JSMA) search(ctx context.Context, s *iteration, step *advlib.Step, box advlib.Box) error {
+	flat, dims := tensors.MustCopyFlatData[float32](s.x), s.x.Shape().Dimensions
+	size := len(flat) / s.size
+	most := int(a.share() * float64(size))
+	original := slices.Clone(flat)
+	done := make([]bool, len(s.rows))
+	for k := 0; slices.Contains(done, false); k++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		x := tensors.FromFlatDataAndDimensions(flat, dims...)
+		out, err := s.run(step, x)
+		advlib.Free(x)
+		if err != nil {
+			return fmt.Errorf("step %d on %d examples: %w", k, len(s.rows), err)
+		}
+		hit, rise, fall := tensors.MustCopyFlatData[bool](out[0]), tensors.MustCopyFlatData[float32](out[1]), tensors.MustCopyFlatData[float32](out[2])
+		advlib.Free(out...)
+		for i := range s.rows {
+			if done[i] = done[i] || hit[i]; done[i] {
+				continue
+			}
+			row := func(v []float32) []float32 { return v[i*size : (i+1)*size] }
+			done[i] = !a.change(row(flat), row(original), row(rise), row(fall), most, box)
+		}
+	}
+	return nil
+}
+
+// move is a coordinate and a direction in which it may go.
+type move struct {
+	at   int
+	to   float32
+	α, β float64 // the derivatives of the target's logit and of the sum of the others, in that direction
+	new  bool    // the coordinate has not been changed before
+}
+
+// change moves the pair of coordinates of largest saliency in x. It returns false if there is none, or it would be more than may be
+// changed.
+func (a JSMA) change(x, original, rise, fall []float32, most int, box advlib.Box) bool {
+	changed := 0
+	var moves []move
+	for j := range x {
+		fresh := x[j] == original[j]
+		if !fresh {
+			changed++
+		}
+		for _, direction := range []float64{1, -1} {
+			if direction < 0 && !a.BothDirections {
+				continue
+			}
+			θ := numberOr(a.Theta, 1) * box.Width()
+			to := float32(min(max(float64(x[j])+direction*θ, box.Lo), box.Hi))
+			if to == x[j] {
+				continue
+			}
+			// A coordinate goes one way only, or pairs could take each other back for ever.
+			if !fresh && (to > x[j]) != (x[j] > original[j]) {
+				continue
+			}
+			moves = append(moves, move{at: j, to: to, α: direction * float64(rise[j]), β: direction * float64(fall[j]), new: fresh})
+		}
+	}
+	p, q, ok := salient(strongest(moves, a.candidates()), most-changed)
+	if !ok {
+		return false
+	}
+	x[p.at], x[q.at] = p.to, q.to
+	return true
+}
+
+// strongest returns the moves that alone do most for both derivatives, each measured by its largest value.
+func strongest(moves []move, most int) []move {
+	if len(moves) <= most {
+		return moves
+	}
+	var α, β float64
+	for _, m := range moves {
+		α, β = max(α, math.Abs(m.α)), max(β, math.Abs(m.β))
+	}
+	alone := func(m move) float64 { return m.α*β - m.β*α }
+	slices.SortStableFunc(moves, func(a, b move) int { return cmp.Compare(alone(b), alone(a)) })
+	return moves[:most]
+}
+
+// salient returns the pair of moves of different coordinates with the largest saliency −α·β, where α > 0 is the sum of their derivatives
+// of the target's logit and β < 0 of those of the others' sum: Papernot et al. (2016), algorithm 3. At most room coordinates may be
+// new.
+func salient(moves []move, room int) (p, q move, ok bool) {
+	best := 0.
+	for i, m := range moves {
+		for _, n := range moves[i+1:] {
+			α, β := m.α+n.α, m.β+n.β
+			if α <= 0 || β >= 0 || -α*β <= best || m.at == n.at {
+				continue
+			}
+			news := 0
+			if m.new {
+				news++
+			}
+			if n.new {
+				news++
+			}
+			if news > room {
+				continue
+			}
+			p, q, best, ok = m, n, -α*β, true
+		}
+	}
+	return p, q, ok
+}
+
+// jsmaStep determines the graph of a step.
+type jsmaStep struct{ wish wish }
+
+// graph judges x, and returns whether it is adversarial, ∂Z_t/∂x and ∂(Σ_{j≠t} Z_j)/∂x; without a target, those of the label, negated.
+func (s jsmaStep) graph(m *advlib.Model, _ advlib.Box, in []*Node) []*Node {
+	x0, aim, rest := s.wish.read(in)
+	best, bestD, x := rest[0], rest[1], rest[2]
+	z := m.Logits(x)
+	hit := GreaterThan(clearance(z, aim), ZerosLike(bestD))
+	best, bestD, _ = nearer(advlib.L0, x, x0, hit, best, bestD)
+	class, sign := aim.Label, -1.
+	if aim.Target != nil {
+		class, sign = aim.Target, 1
+	}
+	zt := advlib.At(z, class)
+	rise := finite(m.Gradient(MulScalar(zt, sign), x))
+	fall := finite(m.Gradient(MulScalar(Sub(ReduceSum(z, -1), zt), sign), x))
+	return []*Node{best, bestD, hit, rise, fall}
+}
