@@ -283,7 +283,7 @@ func (a APGD) start(t *advlib.Target, b advlib.Batch, rows []int, restart int) *
 	u := make([]float64, size)
 	tensors.MustMutableFlatData(s.best, func(x []float32) {
 		for i, r := range rows {
-			a.draw(b.Rand(r, uint64(restart)), u)
+			a.draw(b.Rand(r, uint64(restart)), box.Width(), u)
 			for j := range u {
 				x[i*size+j] += float32(u[j])
 			}
@@ -292,8 +292,8 @@ func (a APGD) start(t *advlib.Target, b advlib.Batch, rows []int, restart int) *
 	return s
 }
 
-// draw fills u with a start: a point on the sphere of radius ε; in L1 one of the normal distribution, to be projected.
-func (a APGD) draw(r *rand.Rand, u []float64) {
+// draw fills u with a start: a point on the sphere of radius ε; in L1 one of the normal distribution in units of the box's width, to be projected.
+func (a APGD) draw(r *rand.Rand, width float64, u []float64) {
 	linf := a.Ball.Norm == advlib.Norm(advlib.Linf)
 	largest, squares := 0., 0.
 	for j := range u {
@@ -306,11 +306,12 @@ func (a APGD) draw(r *rand.Rand, u []float64) {
 	if linf {
 		length = largest
 	}
-	if a.sparse() || length == 0 {
-		return
+	scale := a.Ball.Radius / max(length, tiny)
+	if a.sparse() {
+		scale = width
 	}
 	for j := range u {
-		u[j] *= a.Ball.Radius / length
+		u[j] *= scale
 	}
 }
 

@@ -4,13 +4,25 @@
 //	pgd := attack.PGD{Ball: advlib.BallOf(advlib.Linf, 8./255)}
 //	result, err := advlib.Run(ctx, classifier, pgd, examples)
 //
-// All attacks here are white-box: they use the model's gradient.
+// All attacks here are white-box, they use the model's gradient, except for SquareAttack, which asks for logits only.
 //
 //	attack         looks for              norms        goals                  paper
 //	FGM            any example in a ball  L1 L2 Linf   untargeted, targeted   Goodfellow et al. 2015, arXiv:1412.6572
+//	BIM            any example in a ball  L1 L2 Linf   untargeted, targeted   Kurakin et al. 2017, arXiv:1607.02533
 //	PGD            any example in a ball  L1 L2 Linf   untargeted, targeted   Madry et al. 2018, arXiv:1706.06083
+//	MIFGSM         any example in a ball  L1 L2 Linf   untargeted, targeted   Dong et al. 2018, arXiv:1710.06081, with NI, DI, TI
+//	APGD           any example in a ball  L1 L2 Linf   untargeted, targeted   Croce & Hein 2020, arXiv:2003.01690; 2021, arXiv:2103.01208
+//	SquareAttack   any example in a ball  L1 L2 Linf   untargeted, targeted   Andriushchenko et al. 2020, arXiv:1912.00049
+//	AutoAttack     any example in a ball  L1 L2 Linf   untargeted             Croce & Hein 2020, arXiv:2003.01690
 //	CarliniWagner  the nearest example    L2           untargeted, targeted   Carlini & Wagner 2017, arXiv:1608.04644
 //	AllTargets     what its Attack does, towards every other class in turn
+//	Repeat         what its Attack does, several times with other random draws
+//	WorstOf        what any of its Attacks finds
+//	Temperature    what its Attack does, with logits divided by T
+//	EOT            what its Attack does, on the mean of a random classifier's logits
+//	BPDA           what its Attack does, with another gradient
+//	Transfer       what its Attack does to another classifier
+//	Lattice8       what its Attack does, rounded to what an image file can hold
 //
 // The S of FGSM is for sign, which is FGM in the Linf ball. [Standard] is a small set to begin with.
 //
