@@ -6,6 +6,13 @@ import (
 	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
 )
 
+// Constants of Adam, the paper's.
+const (
+	adamβ1 = 0.9
+	adamβ2 = 0.999
+	adamε  = 1e-8
+)
+
 // adam is one step of Kingma & Ba (2015), arXiv:1412.6980, section 2, in its last form: the moments after the gradient g, and the
 // change of the variable without the step size, which is [adamRate].
 func adam(m1, m2, g *Node) (m1n, m2n, change *Node) {

@@ -90,9 +90,6 @@ const (
 	cwUpper       = 1e10   // of c, before any has succeeded
 	cwChecks      = 10     // how often the loss is looked at in a search
 	cwImprovement = 0.9999 // a loss above this share of the one at the last look no longer falls
-	adamβ1        = 0.9
-	adamβ2        = 0.999
-	adamε         = 1e-8
 )
 
 // widen is by how much tanh's range is wider than the box.
@@ -113,11 +110,7 @@ type cwStep struct {
 func (s cwStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
 	w0, ω, m1, m2, c, best, bestD, hit, running, α := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7], rest[8], rest[9]
-	half := box.Width() / 2 * widen
-
-	w := Add(w0, ω)
-	tanh := Tanh(w)
-	x := box.Clip(Add(x0, MulScalar(Sub(tanh, Tanh(w0)), half)))
+	x, slope := fromTanh(x0, w0, ω, box)
 	z := m.Logits(x)
 	D := sumRows(Square(DivScalar(Sub(x, x0), box.Width())))
 	f := MaxScalar(Neg(advlib.Margin.Of(z, aim)), -s.κ)
@@ -129,12 +122,9 @@ func (s cwStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 	hit = LogicalOr(hit, reached)
 
 	// By the chain rule, as if x were not clipped: at the ends of the box the clip does nothing but undo rounding.
-	g := finite(Mul(m.Gradient(L, x), MulScalar(OneMinus(Square(tanh)), half)))
-	m1n := Add(MulScalar(m1, adamβ1), MulScalar(g, 1-adamβ1))
-	m2n := Add(MulScalar(m2, adamβ2), MulScalar(Square(g), 1-adamβ2))
-	ωn := Sub(ω, Mul(α, Div(m1n, AddScalar(Sqrt(m2n), adamε))))
-	end := math.Atanh(1 / widen)
-	ωn = Sub(ClipScalar(Add(w0, ωn), -end, end), w0) // stay where x is inside the box
+	g := finite(Mul(m.Gradient(L, x), slope))
+	m1n, m2n, change := adam(m1, m2, g)
+	ωn := keepInside(w0, Add(ω, Mul(α, change))) // stay where x is inside the box
 
 	moving := perRow(running, x)
 	return []*Node{Where(moving, ωn, ω), Where(moving, m1n, m1), Where(moving, m2n, m2), best, bestD, hit, L, D}
@@ -163,32 +153,17 @@ func (a CarliniWagner) Perturb(ctx context.Context, t *advlib.Target, b advlib.B
 
 // searchC searches for the smallest c that succeeds, for each row by itself.
 func (a CarliniWagner) searchC(ctx context.Context, s *descent) error {
-	n := len(s.rows)
-	c, lower, upper := make([]float64, n), make([]float64, n), make([]float64, n)
-	for i := range n {
-		c[i], upper[i] = a.initialC(), cwUpper
-	}
+	search := newConstants(len(s.rows), a.initialC())
 	for k := range a.searches() {
-		// The authors' code tries the largest successful c again when there are searches to spare.
+		// The authors' code tries the smallest c that has succeeded again when there are searches to spare.
 		if a.searches() >= 10 && k == a.searches()-1 {
-			copy(c, upper)
+			search.repeat()
 		}
-		hit, err := a.minimise(ctx, s, c)
+		hit, err := a.minimise(ctx, s, search.c)
 		if err != nil {
 			return err
 		}
-		for i := range n {
-			if hit[i] {
-				upper[i] = min(upper[i], c[i])
-			} else {
-				lower[i] = max(lower[i], c[i])
-			}
-			if upper[i] < cwUpper/10 {
-				c[i] = (lower[i] + upper[i]) / 2
-			} else if !hit[i] {
-				c[i] = min(10*c[i], cwUpper)
-			}
-		}
+		search.next(hit)
 	}
 	return nil
 }
@@ -208,8 +183,7 @@ func (a CarliniWagner) minimise(ctx context.Context, s *descent, c []float64) (h
 			return nil, err
 		}
 		check := !a.NoAbort && k%every == 0
-		α := a.rate() * math.Sqrt(1-math.Pow(adamβ2, float64(k+1))) / (1 - math.Pow(adamβ1, float64(k+1)))
-		L, D, err := s.step(active, float32(α), check)
+		L, D, err := s.step(active, float32(adamRate(a.rate(), k)), check)
 		if err != nil {
 			return nil, fmt.Errorf("step %d on %d examples: %w", k, len(s.rows), err)
 		}

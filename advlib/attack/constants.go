@@ -25,7 +25,7 @@ func (s *constants) next(hit []bool) {
 		if s.upper[i] < cwUpper/10 {
 			s.c[i] = (s.lower[i] + s.upper[i]) / 2
 		} else if !hit[i] {
-			s.c[i] *= 10
+			s.c[i] = math.Min(10*s.c[i], cwUpper)
 		}
 	}
 }

@@ -115,3 +115,34 @@ func TestRefusalsMinimal(t *testing.T) {
 		}
 	}
 }
+
+// With Untargeted the result is the nearer of the untargeted run and all targets, for each example; on this model neither is always
+// the nearer.
+func TestAllTargetsUntargeted(t *testing.T) {
+	l := linear(t, attacktest.LinearSpec{Seed: 1})
+	a := attack.FMN{Norm: advlib.L2, Steps: 100}
+	run := func(a advlib.Attack) []float64 {
+		t.Helper()
+		res, err := advlib.Run(context.Background(), l.Classifier, a, l.Examples)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.Distance
+	}
+	alone, targets, both := run(a), run(attack.AllTargets{Attack: a}), run(attack.AllTargets{Attack: a, Untargeted: true})
+	aloneNearer, targetsNearer := 0, 0
+	for i := range both {
+		if both[i] != min(alone[i], targets[i]) {
+			t.Errorf("example %d: distance %g, untargeted %g, towards all targets %g", i, both[i], alone[i], targets[i])
+		}
+		switch {
+		case alone[i] < targets[i]:
+			aloneNearer++
+		case alone[i] > targets[i]:
+			targetsNearer++
+		}
+	}
+	if aloneNearer == 0 || targetsNearer == 0 {
+		t.Errorf("untargeted is nearer on %d, all targets on %d of %d examples: that tests little", aloneNearer, targetsNearer, len(both))
+	}
+}
