@@ -120,7 +120,7 @@ func TestRefusalsMinimal(t *testing.T) {
 // the nearer.
 func TestAllTargetsUntargeted(t *testing.T) {
 	l := linear(t, attacktest.LinearSpec{Seed: 1})
-	a := attack.FMN{Norm: advlib.L2, Steps: 100}
+	a := attack.DDN{Steps: 30}
 	run := func(a advlib.Attack) []float64 {
 		t.Helper()
 		res, err := advlib.Run(context.Background(), l.Classifier, a, l.Examples)
