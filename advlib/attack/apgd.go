@@ -505,8 +505,8 @@ const (
 	tenth   = 10   // the shortest step is the longest divided by this
 )
 
-// sparsity is the schedule of Croce & Hein (2021), section 3.3: at each checkpoint the next steps move 1/1.5 of the coordinates in which the best point
-// differs from the original. If that is fewer than at the last one, the step size is ε again and the search goes on from the best
+// sparsity is the schedule of Croce & Hein (2021), section 3.3: at each checkpoint the next steps move 1/1.5 of the coordinates in which the
+// best point differs from the original. If that is fewer than at the last one, the step size is ε again and the search goes on from the best
 // point; else the step size is divided by 1.5, down to ε/10.
 type sparsity struct {
 	every, since int

@@ -10,7 +10,7 @@
 //	FGM            any example in a ball  L1 L2 Linf   untargeted, targeted   Goodfellow et al. 2015, arXiv:1412.6572
 //	BIM            any example in a ball  L1 L2 Linf   untargeted, targeted   Kurakin et al. 2017, arXiv:1607.02533
 //	PGD            any example in a ball  L1 L2 Linf   untargeted, targeted   Madry et al. 2018, arXiv:1706.06083
-//	MIFGSM         any example in a ball  L1 L2 Linf   untargeted, targeted   Dong et al. 2018, arXiv:1710.06081, with NI, DI, TI
+//	MIFGSM         any example in a ball  L2 Linf      untargeted, targeted   Dong et al. 2018, arXiv:1710.06081, with NI, DI, TI
 //	APGD           any example in a ball  L1 L2 Linf   untargeted, targeted   Croce & Hein 2020, arXiv:2003.01690; 2021, arXiv:2103.01208
 //	SquareAttack   any example in a ball  L1 L2 Linf   untargeted, targeted   Andriushchenko et al. 2020, arXiv:1912.00049
 //	AutoAttack     any example in a ball  L1 L2 Linf   untargeted             Croce & Hein 2020, arXiv:2003.01690

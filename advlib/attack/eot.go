@@ -12,9 +12,9 @@ import (
 	"advlab/advlib"
 )
 
-// EOT runs an attack on the expectation over the randomness of a classifier (advlib.Spec.Random): expectation over transformation of Athalye et al.
-// (2018), arXiv:1707.07397, section 2.1 and arXiv:1802.00420, section 4.2. Each step averages the logits of several draws, so that the gradient of the margin, and
-// of any other difference of logits, is the mean of the gradients.
+// EOT runs an attack on the expectation over the randomness of a classifier (advlib.Spec.Random): expectation over transformation of
+// Athalye et al. (2018), arXiv:1707.07397, section 2.1, and arXiv:1802.00420, section 4.2. Each step averages the logits of several draws,
+// so that the gradient of the margin, and of any other difference of logits, is the mean of the gradients.
 //
 // The number of draws is measured: enough that the mean of the gradients is off by at most half of its length.
 type EOT struct {

@@ -17,7 +17,8 @@ import (
 //
 // It returns the last iterate, or the last adversarial one where the last is not; the paper always returns the last.
 type MIFGSM struct {
-	// Ball is what may be changed; its norm is L1, L2 or Linf. It must be set.
+	// Ball is what may be changed; its norm is L2 or Linf, as in the paper: in L1 the steepest ascent of a momentum would go on moving one
+	// coordinate. It must be set.
 	Ball advlib.Ball
 	// Goal is untargeted if zero.
 	Goal advlib.Goal
@@ -85,6 +86,8 @@ func (a MIFGSM) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 		return threat, err
 	}
 	switch {
+	case a.Ball.Norm == advlib.Norm(advlib.L1):
+		return threat, fmt.Errorf("there is no momentum iterative method in L1: use APGD, or PGD")
 	case math.IsNaN(a.Diversity) || a.Diversity < 0 || a.Diversity > 1:
 		return threat, fmt.Errorf("Diversity = %g is not a probability", a.Diversity)
 	case a.Smoothing < 0 || a.Smoothing > 0 && a.Smoothing%2 == 0:

@@ -55,7 +55,7 @@ func TestReferenceMIFGSM(t *testing.T) {
 	})
 }
 
-// The variants for transfer on the convolutional network, with and without channels.
+// The variants for transfer.
 var transferVariants = map[string]attack.MIFGSM{
 	"NI":       {Nesterov: true},
 	"DI":       {Diversity: 0.9},
@@ -134,20 +134,20 @@ func TestTransferVariants(t *testing.T) {
 func TestMIFGSMRefusals(t *testing.T) {
 	linf := advlib.BallOf(advlib.Linf, 0.1)
 	flat := linear(t, linearSpecs[0]).Classifier
+	if _, err := (attack.BIM{}).Threat(flat); err == nil || !strings.Contains(err.Error(), "the ball is unset") {
+		t.Errorf("BIM without a ball: %v", err)
+	}
 	for want, a := range map[string]advlib.Attack{
-		"the ball is unset":                    attack.MIFGSM{},
-		"BIM: the ball is unset":               nil,
-		"Steps = -1 is below 0":                attack.MIFGSM{Ball: linf, Steps: -1},
-		"StepSize = NaN":                       attack.MIFGSM{Ball: linf, StepSize: math.NaN()},
-		"Decay = -1":                           attack.MIFGSM{Ball: linf, Decay: -1},
-		"Diversity = 1.5 is not a probability": attack.MIFGSM{Ball: linf, Diversity: 1.5},
-		"Smoothing = 4 is not the width":       attack.MIFGSM{Ball: linf, Smoothing: 4},
-		"need images":                          attack.MIFGSM{Ball: linf, Smoothing: 3},
-		"Steps = -3 is below 0":                attack.BIM{Ball: linf, Steps: -3},
+		"the ball is unset":                           attack.MIFGSM{},
+		"Steps = -1 is below 0":                       attack.MIFGSM{Ball: linf, Steps: -1},
+		"StepSize = NaN":                              attack.MIFGSM{Ball: linf, StepSize: math.NaN()},
+		"Decay = -1":                                  attack.MIFGSM{Ball: linf, Decay: -1},
+		"Diversity = 1.5 is not a probability":        attack.MIFGSM{Ball: linf, Diversity: 1.5},
+		"Smoothing = 4 is not the width":              attack.MIFGSM{Ball: linf, Smoothing: 4},
+		"need images":                                 attack.MIFGSM{Ball: linf, Smoothing: 3},
+		"there is no momentum iterative method in L1": attack.MIFGSM{Ball: advlib.BallOf(advlib.L1, 1)},
+		"Steps = -3 is below 0":                       attack.BIM{Ball: linf, Steps: -3},
 	} {
-		if a == nil {
-			a, want = attack.BIM{}, "the ball is unset"
-		}
 		if _, err := a.Threat(flat); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: error %v does not say %q", a, err, want)
 		}

@@ -106,7 +106,7 @@ func (a SquareAttack) Perturb(ctx context.Context, t *advlib.Target, b advlib.Ba
 		return nil, err
 	}
 	key := squareStep{loss: a.loss(b.Target != nil), wish: wishOf(b)}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, in) })
+	step := t.Compile(key, key.graph)
 	best := newIncumbents(b)
 	for _, rows := range pieces(b) {
 		for restart := range 1 + a.Restarts {

@@ -10,11 +10,11 @@ import (
 	"advlab/advlib"
 )
 
-// Transfer runs an attack on another classifier, the surrogate, and offers what comes out to the one that is attacked, which is never asked: Papernot et
-// al. (2016), arXiv:1605.07277. Passes are those of the surrogate.
+// Transfer runs an attack on another classifier, the surrogate, and offers what comes out to the one that is attacked, which is never
+// asked: Papernot et al. (2016), arXiv:1605.07277. Passes are those of the surrogate.
 //
-// Attacks that stop at the surrogate's boundary transfer badly: take [MIFGSM], or [PGD] with KeepGoing. A model that resists transferred examples is not
-// shown to be robust.
+// Attacks that stop at the surrogate's boundary transfer badly: take [MIFGSM], or [PGD] with KeepGoing. A model that resists transferred
+// examples is not shown to be robust.
 type Transfer struct {
 	// Attack is what is run.
 	Attack advlib.Attack
