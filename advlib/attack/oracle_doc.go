@@ -23,9 +23,10 @@
 //	FAB-100 L2 minimal, untargeted and all targets                            1.000    1.000   1.005    1.000    1.000   1.006
 //	FAB-100 Linf minimal, untargeted and all targets                          1.000    1.001   1.005    1.000    1.000   1.006
 //	σ-zero-1000 L0 minimal                                                    1.000    1.000   2.000    1.000    1.000   2.000
-//	σ-zero-300 L0 minimal, untargeted and all targets                         1.000    1.000   1.000    1.000    1.000   1.000
+//	σ-zero-1000 L0 minimal, untargeted and all targets                        1.000    1.000   1.000    1.000    1.000   1.000
 //	C&W-1000 Linf minimal                                                     1.000    1.038   1.396    1.000    1.020   2.680
 //	C&W-100 L0 minimal                                                        1.000    1.000   2.000    1.000    1.000   2.000
+//	C&W-100 L0 minimal, untargeted and all targets                            1.000    1.000   2.000    1.000    1.000   1.000
 //	EAD 9×1000 L1 minimal                                                     1.000    1.017   1.538    1.000    1.016   1.713
 //	JSMA 100 % L0 minimal, both directions                                    1.000    1.000   3.000    1.000    1.000   2.000
 //	JSMA 100 % L0 minimal, both directions, untargeted and all targets        1.000    1.000   1.500    1.000    1.000   1.000

@@ -15,32 +15,44 @@ import (
 // restoreStep determines the graph of one coordinate's restoration.
 type restoreStep struct{ wish wish }
 
-// graph gives the smallest change that has not been tried its original value, and keeps that if the example remains adversarial. It
-// also returns how many changes of each row are left to try.
-func (s restoreStep) graph(m *advlib.Model, _ advlib.Box, in []*Node) []*Node {
+// graph gives the smallest change that has not been tried its original value, and keeps that if the example remains adversarial, as it
+// is or with its other changes taken to the end of the box, which costs nothing in L0. It also returns how many changes of each row
+// are left to try.
+func (s restoreStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
 	best, tried := rest[0], rest[1]
 	δ := Sub(best, x0)
-	open := LogicalAnd(NotEqual(δ, ZerosLike(δ)), LogicalNot(tried))
+	zero := ZerosLike(δ)
+	open := LogicalAnd(NotEqual(δ, zero), LogicalNot(tried))
 	size := flat(Where(open, Abs(δ), Infinity(δ.Graph(), δ.DType(), 1)))
 	at := ArgMin(size, 1)
 	n, d := size.Shape().Dimensions[0], size.Shape().Dimensions[1]
 	chosen := Equal(Iota(x0.Graph(), shapes.Make(at.DType(), n, d), 1), BroadcastToDims(Reshape(at, n, 1), n, d))
 	chosen = LogicalAnd(Reshape(chosen, x0.Shape().Dimensions...), open)
+
+	adversarial := func(x *Node) *Node {
+		reached := clearance(m.Logits(x), aim)
+		return perRow(GreaterThan(reached, ZerosLike(reached)), x)
+	}
 	x := Where(chosen, x0, best)
-	hit := GreaterThan(clearance(m.Logits(x), aim), ZerosLike(sumRows(δ)))
-	left := sumRows(ConvertDType(LogicalAnd(open, LogicalNot(chosen)), δ.DType()))
-	return []*Node{Where(perRow(hit, x), x, best), LogicalOr(tried, chosen), left}
+	end := Where(GreaterThan(δ, zero), AddScalar(zero, box.Hi), Where(LessThan(δ, zero), AddScalar(zero, box.Lo), x0))
+	far := Where(chosen, x0, end)
+	asIs, atEnd := adversarial(x), adversarial(far)
+	next := Where(asIs, x, Where(atEnd, far, best))
+	// With its changes at the end, what could not be restored before may be.
+	tried = LogicalAnd(LogicalOr(tried, chosen), LogicalOr(asIs, LogicalNot(atEnd)))
+	left := sumRows(ConvertDType(LogicalAnd(NotEqual(next, x0), LogicalNot(tried)), δ.DType()))
+	return []*Node{next, tried, left}
 }
 
 // restore gives changed coordinates back their original values, the smallest change first, each kept if the example remains
-// adversarial: in L0 what bisecting the segment is in the other norms.
+// adversarial: in L0 what bisecting the segment is in the other norms. Each is tried at most twice on average.
 func restore(ctx context.Context, t *advlib.Target, b advlib.Batch, s *iteration) error {
 	box, key := t.Classifier().Box(), restoreStep{wishOf(b)}
 	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
 	s.drop(1)
 	s.push(tensors.FromFlatDataAndDimensions(make([]bool, s.x.Shape().Size()), s.x.Shape().Dimensions...))
-	for k := range s.x.Shape().Size() / s.size {
+	for k := range 2 * s.x.Shape().Size() / s.size {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
