@@ -15,6 +15,14 @@
 //	SquareAttack   any example in a ball  L1 L2 Linf   untargeted, targeted   Andriushchenko et al. 2020, arXiv:1912.00049
 //	AutoAttack     any example in a ball  L1 L2 Linf   untargeted             Croce & Hein 2020, arXiv:2003.01690
 //	CarliniWagner  the nearest example    L2           untargeted, targeted   Carlini & Wagner 2017, arXiv:1608.04644
+//	CarliniWagnerLinf, CarliniWagnerL0: the same paper's attacks in Linf and L0
+//	FMN            the nearest example    L0 L1 L2 Linf  untargeted, targeted  Pintor et al. 2021, arXiv:2102.12827
+//	DDN            the nearest example    L2           untargeted, targeted   Rony et al. 2019, arXiv:1811.09600
+//	DeepFool       the nearest example    L2 Linf      untargeted, targeted   Moosavi-Dezfooli et al. 2016, arXiv:1511.04599
+//	FAB            the nearest example    L1 L2 Linf   untargeted, targeted   Croce & Hein 2020, arXiv:1907.02044; FABT with targets
+//	SigmaZero      the nearest example    L0           untargeted, targeted   Cinà et al. 2024, arXiv:2402.01879
+//	EAD            the nearest example    L1           untargeted, targeted   Chen et al. 2018, arXiv:1709.04114
+//	JSMA           the nearest example    L0           untargeted, targeted   Papernot et al. 2016, arXiv:1511.07528
 //	AllTargets     what its Attack does, towards every other class in turn
 //	Repeat         what its Attack does, several times with other random draws
 //	WorstOf        what any of its Attacks finds
