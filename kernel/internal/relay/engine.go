@@ -91,6 +91,7 @@ func startEngine(c Config, dir, kernelID string, published, asked func(*jupyter.
 		e.closeSockets()
 		return nil, e.cmd.Err
 	}
+	e.cmd.Env = append(e.cmd.Environ(), Variable+"="+c.version())
 	if len(c.Guard) > 0 {
 		r, w, err := os.Pipe()
 		if err != nil {

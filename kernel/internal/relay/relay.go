@@ -579,7 +579,7 @@ func (r *relay) execute(ctx context.Context, e *engine, startErr error, m *jupyt
 		}
 	}
 	x.provenance.Seconds = time.Since(x.began).Seconds()
-	x.provenance.Go = r.config.GoVersion
+	x.provenance.Go, x.provenance.Advlab = r.config.GoVersion, r.config.version()
 	r.reply(r.shell, m, content, map[string]any{"started": x.began.UTC().Format(time.RFC3339Nano), "status": content["status"],
 		"advlab": x.provenance})
 	r.status.Lock()
