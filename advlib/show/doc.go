@@ -3,6 +3,7 @@
 //	show.Display(report)                                   // the report's table
 //	show.Display(show.Grid(result, 8))                     // originals, perturbations, adversarial examples
 //	show.Display(show.Curve(report))                       // accuracy against ε
+//	show.Result(show.Provenance(settings))                 // what is needed to get the same numbers again
 //	err := show.Save("curve.svg", picture)                 // .svg .png .html .json .txt
 //	settings := advlib.Settings{OnProgress: show.Progress()}
 //

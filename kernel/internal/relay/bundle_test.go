@@ -80,3 +80,23 @@ func TestAdvlibTells(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// A notebook's last cell names what is needed to repeat it.
+func TestProvenanceInANotebook(t *testing.T) {
+	f := startKernel(t).start().frontEnd()
+	r := f.run("var settings = advlib.Settings{Seed: 11}\n%%\nshow.Result(show.Provenance(settings))")
+	data, _ := r.contents["execute_result"]["data"].(map[string]any)
+	text, _ := data["text/plain"].(string)
+	for _, want := range []string{"seed", "11", "backend", "processor", goVersion(), "-ldflags=-s", "github.com/gomlx/gomlx", "github.com/gomlx/compute"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if !strings.Contains(text, "test\n") { // the version of this kernel
+		t.Errorf("advlab's version is missing:\n%s", text)
+	}
+	if r.Status != "ok" {
+		t.Errorf("%+v", r)
+	}
+	t.Log("\n" + text)
+}
