@@ -70,6 +70,7 @@ type execution struct {
 	stopSince  time.Time
 	signalled  map[int]bool
 	provenance provenance
+	check      string                   // the function that %check calls; empty: none
 	phases     map[string]time.Duration // for %time; nil: not asked for
 	sampled    time.Time
 }
@@ -93,6 +94,9 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 	code, f := x.ownCommands()
 	if f != nil {
 		return outcome{failure: f}
+	}
+	if x.cell.empty() {
+		return outcome{}
 	}
 
 	// GoNB counts every cell, so that its numbers in error messages are known to be those of records; its counter starts
@@ -148,7 +152,7 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 		}
 	}
 	// What came before idle is there: one publisher, one order.
-	return x.judge(e, replied)
+	return x.checked(x.judge(e, replied))
 }
 
 // halt begins to stop the cell.

@@ -13,6 +13,7 @@ const (
 	panicked     = "Panic"        // the program panicked, or the runtime gave up
 	exitError    = "ExitError"    // the program, or a ! command, ended with a status that is not 0, or by a signal
 	testFailure  = "TestFailure"  // a %test cell failed
+	checkFailed  = "CheckFailed"  // the function of %check returned an error
 	timeout      = "Timeout"      // the cell ran longer than allowed
 	interrupted  = "Interrupted"  // the user stopped it
 	commandError = "CommandError" // a % command was refused

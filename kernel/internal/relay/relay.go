@@ -150,12 +150,26 @@ func (r *relay) listen(front jupyter.Connection) (err error) {
 		{&r.control, zmtp.Router, front.Control},
 		{&r.shell, zmtp.Router, front.Shell},
 	} {
-		if *s.socket, err = zmtp.Listen(s.kind, front.Endpoint(s.port), zmtp.Options{}); err != nil {
+		options := zmtp.Options{}
+		if s.kind == zmtp.Pub {
+			options.Welcome = r.welcome
+		}
+		if *s.socket, err = zmtp.Listen(s.kind, front.Endpoint(s.port), options); err != nil {
 			r.close()
 			return err
 		}
 	}
 	return nil
+}
+
+// welcome tells a front-end that it hears iopub from now on (JEP 65).
+func (r *relay) welcome(topic string) zmtp.Message {
+	m, err := jupyter.New(r.session, "iopub_welcome", nil, map[string]string{"subscription": topic})
+	if err != nil {
+		return nil
+	}
+	m.Identities = [][]byte{[]byte(topic)}
+	return r.codec.Encode(m)
 }
 
 func (r *relay) close() {
