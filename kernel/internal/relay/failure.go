@@ -117,7 +117,7 @@ func (e evidence) markMissed(text string) string {
 	if e.mainGo == "" {
 		return text
 	}
-	program := strings.Split(e.mainGo, "\n")
+	program := strings.Split(strings.Replace(e.mainGo, mainOpen, "", 1), "\n")
 	return unmarked.ReplaceAllStringFunc(text, func(s string) string {
 		m := unmarked.FindStringSubmatch(s)
 		if m[1] != "" {
@@ -310,6 +310,9 @@ func (e evidence) locate(i, column int) (gonbCell, line, col int) {
 			continue
 		}
 		in, out := context[k-1], e.line(gonbCell, line)
+		if before, behind, ok := strings.Cut(in, mainOpen); ok {
+			in, column = before+behind, column-len(mainOpen)
+		}
 		if strings.TrimSpace(in) == strings.TrimSpace(out) {
 			if col = column - indentation(in) + indentation(out); col < 1 {
 				col = 0

@@ -84,7 +84,7 @@ func TestErrors(t *testing.T) {
 			[]string{">   3 |   undefinedName(x)\n      |   ^", "Hint: values do not outlive their cell"}, "", ""},
 		{"two errors", "%%\nvar a int\nvar b string = 1", "CompileError", "cell 3, line 2: declared and not used: a (and 2 more)",
 			[]string{">   2 | var a int", "Hint: Go refuses variables"}, "", ""},
-		{"no %%", "x := 1", "CompileError", "cell 4, line 1: expected declaration, found x", []string{"Hint: statements need a line %%"}, "", ""},
+		{"no %%", "x := 1\nfunc f() {}", "CompileError", "cell 4, line 1: expected declaration, found x", []string{"Hint: statements need a line %%"}, "", ""},
 		{"unfinished", "func h( {", "CompileError", "cell 5, line 1: expected ')', found '{'", nil, "", ""},
 		{"wrong package of ours", "import \"advlab/advlib/atack\"\n%%\natack.X()", "CompileError",
 			"advlab/advlib/atack: package advlab/advlib/atack is not in std", []string{"Hint: there is no such package of advlab"}, "", ""},
