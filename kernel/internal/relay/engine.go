@@ -37,6 +37,7 @@ type engine struct {
 	session string
 	codec   *jupyter.Codec
 	started time.Time
+	blanks  []string // what is in blankFile; of the goroutine that runs cells
 
 	shell, control, stdin, iopub *zmtp.Socket
 

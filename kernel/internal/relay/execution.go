@@ -98,6 +98,9 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 	if x.cell.empty() {
 		return outcome{}
 	}
+	if err := x.relay.importBlanks(e, x.cell); err != nil {
+		x.relay.log("%v", err)
+	}
 
 	// GoNB counts every cell, so that its numbers in error messages are known to be those of records; its counter starts
 	// again with each GoNB. silent: the relay publishes execute_input itself.
@@ -417,6 +420,7 @@ func (x *execution) judge(e *engine, reply *jupyter.Message) outcome {
 		return outcome{compiled: true}
 	}
 	f := classify(evidence{cell: x.cell, value: value, traceback: trace, exit: x.exit, panicText: x.held, stderr: x.stderr,
-		stdout: x.stdout, where: x.relay.record, latest: x.relay.latest(), mainGo: e.program(x.cell.test)})
+		stdout: x.stdout, where: x.relay.record, latest: x.relay.latest(), mainGo: e.program(x.cell.test),
+		blanks: e.blanks})
 	return outcome{failure: f, compiled: !failed || ran}
 }

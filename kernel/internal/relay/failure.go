@@ -56,8 +56,9 @@ type evidence struct {
 	stderr    string   // the end of what stderr showed
 	stdout    string   // the end of what stdout showed
 	where     func(gonbCell int) record
-	latest    int    // GoNB's number of the cell
-	mainGo    string // the program that GoNB has composed; empty: unknown
+	latest    int      // GoNB's number of the cell
+	mainGo    string   // the program that GoNB has composed; empty: unknown
+	blanks    []string // what is in blankFile
 }
 
 // record is a cell that GoNB has a number for.
@@ -100,13 +101,14 @@ func classify(e evidence) *failure {
 func (e evidence) panic() *failure {
 	marked := e.markMissed(e.panicText)
 	report := e.unmark(marked)
-	first, _, _ := strings.Cut(report, "\n")
+	first, rest, _ := strings.Cut(report, "\n")
 	text := strings.TrimPrefix(strings.TrimPrefix(first, "panic: "), "fatal error: ")
 	var at string
 	if m := mark.FindStringSubmatch(marked); m != nil {
 		at = e.excerpt(number(m[1]), number(m[2]), 0)
+		text = e.place(number(m[1]), number(m[2])) + ": " + text
 	}
-	return newFailure(panicked, text, at, clip(report))
+	return newFailure(panicked, text, at, clip(strings.TrimLeft(rest, "\n"))) // the report's first line is the text
 }
 
 var unmarked = regexp.MustCompile(`(\x1b\[0m )?(\S*/)(main(?:_test)?\.go:)(\d+)`)
@@ -237,15 +239,17 @@ func (e evidence) compile() *failure {
 	first, problems := "", 0
 	for i := 0; i < len(lines); i++ {
 		line := strings.TrimRight(lines[i], "\r")
-		m := position.FindStringSubmatch(strings.TrimPrefix(strings.TrimSpace(line), "./"))
+		text := strings.TrimPrefix(strings.TrimSpace(line), "./")
+		m, blank := position.FindStringSubmatch(text), blankPosition.FindStringSubmatch(text)
 		switch {
 		case strings.HasPrefix(line, "-----"):
 			lines = lines[:i] // GoNB's advice on `go get` and workspaces, which does not hold for a pinned one
 			continue
 		case strings.HasPrefix(line, "# ") || strings.TrimSpace(line) == "" || exitValue.MatchString(line) ||
-			strings.HasPrefix(line, `failed to run "`) && len(lines) > 1 || strings.HasPrefix(line, "go: gonb_") && strings.HasSuffix(line, " imports"):
+			strings.HasPrefix(line, `failed to run "`) && len(lines) > 1 || strings.HasPrefix(line, "go: gonb_") && strings.HasSuffix(line, " imports") ||
+			strings.HasPrefix(line, "package gonb_"):
 			continue
-		case m == nil:
+		case m == nil && blank == nil:
 			parts = append(parts, e.unpath(line))
 			if first == "" {
 				first = strings.TrimSpace(e.unpath(line))
@@ -253,8 +257,15 @@ func (e evidence) compile() *failure {
 			continue
 		}
 		problems++
-		message := m[3]
-		gonbCell, cellLine, column := e.locate(i, number(m[2]))
+		var message string
+		var gonbCell, cellLine, column int
+		if m != nil {
+			message = m[3]
+			gonbCell, cellLine, column = e.locate(i, number(m[2]))
+		} else {
+			message = blank[2]
+			gonbCell, cellLine = e.locateBlank(number(blank[1]))
+		}
 		if cellLine == 0 {
 			parts = append(parts, message)
 			if first == "" {
@@ -282,8 +293,8 @@ func (e evidence) compile() *failure {
 	if problems > 1 {
 		first += fmt.Sprintf(" (and %d more)", problems-1)
 	}
-	if len(parts) == 1 && strings.TrimSpace(parts[0]) == first {
-		parts = nil
+	if len(parts) > 0 && strings.TrimSpace(parts[0]) == first { // what has just been said
+		parts = parts[1:]
 	}
 	return newFailure(class, first, strings.Join(parts, "\n"))
 }
