@@ -23,8 +23,9 @@ func withMain(code string) string {
 		return code
 	}
 	for i, line := range c.lines {
-		if c.command[i] && strings.HasPrefix(strings.TrimPrefix(line, commentPrefix), "%exec") {
-			return code // it writes a main of its own
+		line = strings.TrimPrefix(line, commentPrefix)
+		if c.command[i] && (strings.HasPrefix(line, "%exec") || strings.HasPrefix(line, "%check")) {
+			return code // it makes a main of its own
 		}
 	}
 	source, _ := c.goSource()

@@ -36,6 +36,7 @@ func TestWithMain(t *testing.T) {
 		{"another error before", "func f( {\nx()", ""},
 		{"a test", "%test\nx()", ""},
 		{"%exec", "func f() {}\n%exec f\nx()", ""},
+		{"%check", "f()\n%check f", ""},
 		{"bash", "%%bash\nx", ""},
 		{"a command that goes on", "x()\n!ls \\", ""},
 		{"empty", "", ""},
