@@ -45,7 +45,14 @@ func (x *execution) checkStatement(arguments []string, i int) (string, error) {
 
 // checked gives a check that failed its class.
 func (x *execution) checked(o outcome) outcome {
-	if x.check == "" || o.failure == nil || o.failure.Class != exitError {
+	if x.check == "" || o.failure == nil {
+		return o
+	}
+	if o.failure.Class == compileError && strings.HasSuffix(o.failure.Text, "undefined: "+x.check) {
+		o.failure = newFailure(checkFailed, x.check+" is not declared: run the cell that declares it, and see that it has no error")
+		return o
+	}
+	if o.failure.Class != exitError {
 		return o
 	}
 	at := strings.LastIndex("\n"+x.stderr, "\n"+x.check+": ")

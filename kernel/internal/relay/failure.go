@@ -277,7 +277,7 @@ func (e evidence) compile() *failure {
 		if first == "" {
 			first = place + ": " + message
 		}
-		parts = append(parts, place+": "+message)
+		parts = append(parts, "", place+": "+message) // a blank line parts it from what is above
 		if at := e.excerpt(gonbCell, cellLine, column); at != "" {
 			parts = append(parts, at)
 		}
@@ -293,10 +293,10 @@ func (e evidence) compile() *failure {
 	if problems > 1 {
 		first += fmt.Sprintf(" (and %d more)", problems-1)
 	}
-	if len(parts) > 0 && strings.TrimSpace(parts[0]) == first { // what has just been said
+	for len(parts) > 0 && (parts[0] == "" || strings.TrimSpace(parts[0]) == first) { // what has just been said
 		parts = parts[1:]
 	}
-	return newFailure(class, first, strings.Join(parts, "\n"))
+	return newFailure(class, first, strings.TrimLeft(strings.Join(parts, "\n"), "\n"))
 }
 
 var mainPath = regexp.MustCompile(`\S*/gonb_[0-9a-f]+/`)

@@ -434,7 +434,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%q: %+v", code, r)
 		}
 	}
-	if r := f.run("%check Thirds"); r.Class != "CompileError" || !strings.Contains(r.Text, "undefined: Thirds") {
+	if r := f.run("%check Thirds"); r.Class != "CheckFailed" || !strings.Contains(r.Text, "Thirds is not declared") {
 		t.Errorf("%+v", r)
 	}
 }
