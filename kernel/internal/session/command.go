@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/sumdb/dirhash"
 
 	"advlab/advlib/backend/plugin"
 	"advlab/kernel/internal/place"
@@ -65,7 +66,7 @@ func Commands(p place.Place, facts Facts, o Options, env []string) map[string]re
 				if len(arguments) == 1 {
 					pins.Modules = slices.DeleteFunc(pins.Modules, func(m Pin) bool { return !strings.Contains(m.Path, arguments[0]) })
 				}
-				return map[string]any{"text/plain": pins.String(), "application/json": pins}, nil
+				return map[string]any{"text/plain": pins.String(), pinMIME: pins}, nil
 			},
 		},
 	}
@@ -120,6 +121,9 @@ func examine(program, checkout string, env []string) (map[string]any, error) {
 	return map[string]any{"text/plain": string(out)}, nil
 }
 
+// pinMIME is the type of a PinList among a cell's outputs. JupyterLab would show JSON under its own type folded up.
+const pinMIME = "application/vnd.advlab.pin+json"
+
 // Pin is one module that cells are built from.
 type Pin struct {
 	Path    string `json:"path"`
@@ -129,18 +133,23 @@ type Pin struct {
 
 // PinList is what decides the result of a notebook, beside the notebook.
 type PinList struct {
-	Advlab   string `json:"advlab"` // the commit that the program was built from
-	Go       string `json:"go"`
-	System   string `json:"system"`
-	Plugin   string `json:"plugin,omitempty"` // SHA-256 of XLA's plugin for the CPU
-	GoMod    string `json:"go_mod"`           // SHA-256 of the workspace's go.mod, less the path of the checkout, and its go.sum
-	Modules  []Pin  `json:"modules"`
-	Checkout string `json:"-"`
+	Advlab  string `json:"advlab"`  // the commit that the program was built from
+	Sources string `json:"sources"` // of advlib in the checkout, which cells compile: h1 and a hash, as in go.sum
+	Go      string `json:"go"`
+	System  string `json:"system"`
+	Plugin  string `json:"plugin,omitempty"` // SHA-256 of XLA's plugin for the CPU
+	GoMod   string `json:"go_mod"`           // SHA-256 of the workspace's go.mod, less the path of the checkout, and its go.sum
+	Modules []Pin  `json:"modules"`
 }
 
 // Pins reads what is pinned in the workspace.
 func Pins(p place.Place, facts Facts, version string) (PinList, error) {
-	list := PinList{Advlab: version, Go: facts.GoVersion, System: runtime.GOOS + "/" + runtime.GOARCH, Checkout: facts.Checkout}
+	list := PinList{Advlab: version, Go: facts.GoVersion, System: runtime.GOOS + "/" + runtime.GOARCH}
+	sources, err := dirhash.HashDir(filepath.Join(facts.Checkout, "advlib"), place.Module+"/advlib", dirhash.Hash1)
+	if err != nil {
+		return list, fmt.Errorf("the sources of advlib: %w", err)
+	}
+	list.Sources = sources
 	name := filepath.Join(p.ModuleDir(), "go.mod")
 	text, err := os.ReadFile(name)
 	if err != nil {
@@ -193,7 +202,7 @@ func hashFile(file string) (string, error) {
 // String is the list as text, a line for each.
 func (l PinList) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "advlab  %s\n%-7s %s, %s\n", l.Advlab, "go", strings.TrimPrefix(l.Go, "go"), l.System)
+	fmt.Fprintf(&b, "advlab  %s, advlib %s\n%-7s %s, %s\n", l.Advlab, l.Sources, "go", strings.TrimPrefix(l.Go, "go"), l.System)
 	if l.Plugin != "" {
 		fmt.Fprintf(&b, "plugin  sha256 %s\n", l.Plugin)
 	}
