@@ -147,7 +147,7 @@ func TestNotebookErrors(t *testing.T) {
 		want     []string
 	}{
 		{"compile-error.ipynb", 1, []string{"cell 2 failed", "CompileError: cell 2, line", "x := undefinedName + 1", "undefined: undefinedName"}},
-		{"panic.ipynb", 0, []string{"cell 1 failed", "Panic: runtime error: integer divide by zero", ">   3 | func divide(a, b int) int { return a / b }", "cell 1, line 7"}},
+		{"panic.ipynb", 0, []string{"cell 1 failed", "Panic: cell 1, line 3: runtime error: integer divide by zero", ">   3 | func divide(a, b int) int { return a / b }", "cell 1, line 7"}},
 	} {
 		t.Run(test.notebook, func(t *testing.T) {
 			executed, _, err := execute(t, test.notebook)
