@@ -5,8 +5,6 @@
 //	<root>/tools/                   gonb, goimports, gopls, shared
 //	<root>/pjrt/                    the XLA CPU plugin, shared
 //	<root>/stamps/, log/            what each finished step was made from; what its commands printed
-//	<root>/history.jsonl            the cells that were executed
-//	<root>/output/                  what cells printed beyond what notebooks show
 //	<root>/workspace/<key>/         one per checkout:
 //	    module/                     the pinned module that GoNB's -go_work names
 //	    bin/advlab                  the program that the kernelspecs start
@@ -153,12 +151,6 @@ func (p Place) Facts() string { return filepath.Join(p.space, "facts.json") }
 
 // ToolsModule is the checkout's module of the tools.
 func (p Place) ToolsModule() string { return filepath.Join(p.Checkout, "kernel", "tools") }
-
-// History is the file of the cells that were executed, over all kernels.
-func (p Place) History() string { return filepath.Join(p.Root, "history.jsonl") }
-
-// Output is the folder of what cells print beyond what a notebook shows.
-func (p Place) Output() string { return filepath.Join(p.Root, "output") }
 
 // Key names the checkout's workspace, in stamps' names too.
 func (p Place) Key() string { return filepath.Base(p.space) }

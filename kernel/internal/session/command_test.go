@@ -114,3 +114,14 @@ func TestCellLimit(t *testing.T) {
 		}
 	}
 }
+
+func TestHistoryFile(t *testing.T) {
+	for _, test := range []struct{ variable, cache, want string }{
+		{"", "/cache", "/cache/history.jsonl"}, {"", "", ""}, {"off", "/cache", ""}, {"/h", "/cache", "/h"}, {"/h", "", "/h"},
+	} {
+		t.Setenv(History, test.variable)
+		if got := historyFile(test.cache); got != test.want {
+			t.Errorf("%+v: %q", test, got)
+		}
+	}
+}

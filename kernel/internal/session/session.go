@@ -17,6 +17,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"advlab/advlib/cachedir"
 	"advlab/kernel/internal/place"
 	"advlab/kernel/internal/relay"
 )
@@ -64,6 +65,14 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 	}
 	defer release()
 
+	// The user's own cache, which in an image is not the one that the set-up made.
+	own, err := cachedir.Root()
+	overflow := ""
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "advlab: %v: neither history nor long outputs are kept\n", err)
+	} else {
+		overflow = filepath.Join(own, "output")
+	}
 	env := Env(p, facts, os.Environ())
 	commands := Commands(p, facts, o, env)
 	maps.Copy(commands, o.Commands)
@@ -88,8 +97,8 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 		GoVersion: facts.GoVersion,
 		GoRoot:    facts.GoRoot,
 		Modules:   []relay.Module{{Path: place.Module + "/advlib", Dir: filepath.Join(facts.Checkout, "advlib")}},
-		History:   historyFile(p),
-		Overflow:  p.Output(),
+		History:   historyFile(own),
+		Overflow:  overflow,
 		CellLimit: limit,
 		Commands:  commands,
 		Log:       os.Stderr,
@@ -103,12 +112,13 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 // GuardCommand is the name of the command that runs relay.Guard.
 const GuardCommand = "guard"
 
-func historyFile(p place.Place) string {
-	switch file := os.Getenv(History); file {
-	case "":
-		return p.History()
-	case "off":
+// historyFile is the history's file below the user's cache; empty: none.
+func historyFile(cache string) string {
+	switch file := os.Getenv(History); {
+	case file == "off" || file == "" && cache == "":
 		return ""
+	case file == "":
+		return filepath.Join(cache, "history.jsonl")
 	default:
 		return file
 	}
