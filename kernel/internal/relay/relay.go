@@ -604,7 +604,7 @@ func (r *relay) execute(ctx context.Context, e *engine, startErr error, m *jupyt
 	r.status.Unlock()
 	for _, m := range abandoned {
 		r.setStatus("busy", m)
-		r.reply(r.shell, m, map[string]any{"status": "aborted", "execution_count": x.count}, nil)
+		r.reply(r.shell, m, map[string]any{"status": "aborted"}, nil) // without a number, as ipykernel: it was not run
 		r.setStatus("idle", m)
 	}
 }
