@@ -80,6 +80,7 @@ func (s Settings) Evaluate(ctx context.Context, c *Classifier, e *Examples, atta
 		return report, fmt.Errorf("advlib: evaluate: the check of the gradients: %w", err)
 	}
 	report.Seconds = time.Since(start).Seconds()
+	s.tell()
 	return report, report.contradiction()
 }
 

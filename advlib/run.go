@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gomlx/gomlx/core/tensors"
+
+	"advlab/advlib/internal/notebook"
 )
 
 // Settings are the conditions of a measurement. The zero value is a good one.
@@ -108,7 +110,16 @@ func (s Settings) Run(ctx context.Context, c *Classifier, a Attack, e *Examples)
 	if err != nil {
 		err = fmt.Errorf("advlib: %s: %w", nameOf(a), err)
 	}
+	s.tell()
 	return res, err
+}
+
+// tell tells a notebook's kernel what the numbers of this cell depend on.
+func (s Settings) tell() {
+	if notebook.Active() {
+		notebook.Tell(notebook.Bundle{Seed: &s.Seed})
+		_ = notebook.Flush() // a kernel that does not answer is no fault of the measurement
+	}
 }
 
 func nameOf(a Attack) string {

@@ -71,7 +71,7 @@ func executeFile(t *testing.T, path string, settings ...string) (*notebook.Noteb
 	defer cancel()
 	executed, err := notebook.Execution{
 		Python: p.PythonExe(),
-		Env:    session.JupyterEnv(p, os.Environ(), false),
+		Env:    session.JupyterEnv(p, os.Environ()),
 		Kernel: kernelspec.NameCI,
 		HTML:   page,
 	}.Run(ctx, n)
@@ -146,9 +146,8 @@ func TestNotebookErrors(t *testing.T) {
 		cell     int
 		want     []string
 	}{
-		{"compile-error.ipynb", 1, []string{"cell 2 failed", "x := undefinedName + 1", "undefined: undefinedName"}},
-		// GoNB marks the cell's lines in a stack trace only where it reads a whole line at once, so none can be relied on.
-		{"panic.ipynb", 0, []string{"cell 1 failed", "integer divide by zero", "main.divide"}},
+		{"compile-error.ipynb", 1, []string{"cell 2 failed", "CompileError: cell 2, line", "x := undefinedName + 1", "undefined: undefinedName"}},
+		{"panic.ipynb", 0, []string{"cell 1 failed", "Panic: cell 1, line 3: runtime error: integer divide by zero", ">   3 | func divide(a, b int) int { return a / b }", "cell 1, line 7"}},
 	} {
 		t.Run(test.notebook, func(t *testing.T) {
 			executed, _, err := execute(t, test.notebook)
@@ -277,7 +276,7 @@ func TestInterruptAndKill(t *testing.T) {
 	p := prepared(t)
 	temp := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), p.PythonExe(), filepath.Join("testdata", "interrupt.py"), kernelspec.NameCI)
-	cmd.Env = append(session.JupyterEnv(p, os.Environ(), false), "TMPDIR="+temp)
+	cmd.Env = append(session.JupyterEnv(p, os.Environ()), "TMPDIR="+temp)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

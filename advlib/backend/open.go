@@ -7,11 +7,13 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/gobackend"
 
 	"advlab/advlib/backend/plugin"
+	"advlab/advlib/internal/notebook"
 )
 
 // UnavailableError says that a backend cannot be opened here, why, and what to do.
@@ -143,11 +145,16 @@ func openMain() (opened, error) {
 	if err := checkName(name, source); err != nil {
 		return opened{}, err
 	}
+	began := time.Now()
 	o, err := open(name)
 	if err != nil {
 		return opened{}, err
 	}
 	process.main = &o
+	notebook.Tell(notebook.Bundle{
+		Backend: o.info.Name, Device: o.info.Device, Plugin: o.info.PluginSHA256,
+		Phases: map[string]float64{notebook.Open: time.Since(began).Seconds()},
+	})
 	return o, nil
 }
 

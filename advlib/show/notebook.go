@@ -3,6 +3,7 @@ package show
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"advlab/advlib"
+	"advlab/advlib/internal/notebook"
 )
 
 // Display shows values in the notebook, one below the other, or prints them as text where there is no notebook. It
@@ -31,6 +33,7 @@ func Display(values ...any) {
 			display(v, "")
 		}
 	}
+	notebook.Tell(notebook.Bundle{})
 	flush()
 	if failed != nil {
 		panic(failed)
@@ -65,23 +68,54 @@ func bundle(v any) map[protocol.MIMEType]any {
 	return data
 }
 
-// patience is how long flush waits for a notebook that may be gone.
-const patience = 10 * time.Second
-
-// flush waits until the notebook has everything. gonbui.Sync alone waits for ever when the kernel does not answer.
-func flush() {
-	if !gonbui.IsNotebook || gonbui.Error() != nil {
+// Result shows a value as the cell's result: in Jupyter's terms an execute_result, with Out[n] beside it, which tools
+// that read notebooks take for what the cell is about. A cell has one; where it gives several, the last counts. Without
+// a notebook, and in a kernel that is not advlab's, Result is [Display].
+//
+// An error is thrown, as Display does, so that a call that returns a value and an error can be shown as it is:
+//
+//	show.Result(show.Grid(result, 8))
+func Result(v any, err ...error) {
+	if failed := errors.Join(err...); failed != nil {
+		Display(v, failed)
 		return
 	}
-	done := make(chan struct{})
-	go func() {
-		gonbui.Sync()
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-time.After(patience):
-		fmt.Fprintf(os.Stderr, "show: the notebook did not confirm what was displayed within %v\n", patience)
+	if v == nil || isBlank(v) {
+		return
+	}
+	if !notebook.Active() {
+		Display(v)
+		return
+	}
+	data := map[string]any{}
+	for kind, form := range bundle(v) {
+		data[string(kind)] = form
+	}
+	notebook.Tell(notebook.Bundle{Result: data})
+	flush()
+}
+
+// Grade gives the points of a check as the cell's result: a number alone, which graders such as nbgrader read for partial
+// credit. It panics where points are not finite.
+func Grade(points float64) {
+	if math.IsNaN(points) || math.IsInf(points, 0) {
+		panic(fmt.Errorf("show: a grade of %v points: give a finite number", points))
+	}
+	if !notebook.Active() {
+		Display(points)
+		return
+	}
+	notebook.Tell(notebook.Bundle{Grade: &points})
+	flush()
+}
+
+// Clear empties the output of the cell once something new is displayed or printed. It does so in advlab's kernel only.
+func Clear() { notebook.Tell(notebook.Bundle{Clear: "wait"}) }
+
+// flush waits until the notebook has everything.
+func flush() {
+	if err := notebook.Flush(); err != nil {
+		fmt.Fprintf(os.Stderr, "show: %v\n", err)
 	}
 }
 

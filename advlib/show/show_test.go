@@ -19,6 +19,7 @@ import (
 	"github.com/janpfeifer/gonb/gonbui/protocol"
 
 	"advlab/advlib"
+	"advlab/advlib/internal/notebook"
 )
 
 func madeTable() *Table {
@@ -306,6 +307,77 @@ func TestNotebook(t *testing.T) {
 	}
 	if len(messages) > 0 {
 		t.Errorf("%d more displays", len(messages))
+	}
+
+	// Results are displays in a kernel that is not ours, and travel in the private bundle to one that is.
+	Result(ownType{})
+	keys(next(), protocol.MIMETextPlain, protocol.MIMETextHTML)
+	Grade(2.5)
+	if m = next(); m[protocol.MIMETextPlain] != "2.5" {
+		t.Errorf("a grade is displayed as %v", m)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(notebook.Variable, "v1")
+	t.Setenv(protocol.GONB_TMP_DIR_ENV, filepath.Dir(self))
+	told := func() (b notebook.Bundle) {
+		t.Helper()
+		m := next()
+		text, ok := m[notebook.MIME].([]byte)
+		if !ok || len(m) != 1 {
+			t.Fatalf("the kernel gets %v", m)
+		}
+		if err := json.Unmarshal(text, &b); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	Result(ownType{})
+	if b := told(); b.Result["text/plain"] != "own text" || b.Result["text/html"] != "<i>own</i>" || b.Grade != nil {
+		t.Errorf("a result is told as %+v", b)
+	}
+	Result(image.NewGray(image.Rect(0, 0, 3, 2)))
+	if png, _ := told().Result["image/png"].(string); !strings.HasPrefix(png, "iVBOR") {
+		t.Errorf("a picture is told as %.20q, want base64", png)
+	}
+	Grade(2.5)
+	if b := told(); b.Grade == nil || *b.Grade != 2.5 || b.Result != nil {
+		t.Errorf("a grade is told as %+v", b)
+	}
+	Result(nil)
+	Result(Picture{})
+	if len(messages) > 0 {
+		t.Error("nothing is shown as a result")
+	}
+	Clear()
+	Display("x")
+	if b := told(); b.Clear != "wait" {
+		t.Errorf("Clear tells %+v", b)
+	}
+	if m = next(); m[protocol.MIMETextPlain] != "x" {
+		t.Errorf("then comes %v", m)
+	}
+	if b := told(); b.Phases[notebook.Run] <= 0 || b.Result != nil {
+		t.Errorf("a display tells %+v", b)
+	}
+}
+
+func TestThrown(t *testing.T) {
+	for name, throw := range map[string]func(){
+		"no good": func() { Result(ownType{}, errors.New("no good")) },
+		"NaN":     func() { Grade(math.NaN()) },
+		"+Inf":    func() { Grade(math.Inf(1)) },
+	} {
+		func() {
+			defer func() {
+				if r := recover(); r == nil || !strings.Contains(fmt.Sprint(r), name) {
+					t.Errorf("%s: threw %v", name, r)
+				}
+			}()
+			throw()
+		}()
 	}
 }
 

@@ -1,9 +1,14 @@
 package cli
 
 import (
+	"context"
+	"fmt"
+	"os"
+
 	"github.com/spf13/cobra"
 
 	"advlab/kernel/internal/place"
+	"advlab/kernel/internal/relay"
 	"advlab/kernel/internal/session"
 )
 
@@ -15,12 +20,14 @@ func (a *app) kernelCommand() *cobra.Command {
 		Long: `kernel runs one notebook's kernel for the connection file that Jupyter has written. The kernelspecs call it;
 there is hardly a reason to type it. It needs neither the checkout nor the network.
 
-It ends with the kernel, and removes the kernel's temporary directory. SIGINT interrupts the running cell, also
-while it compiles; SIGTERM ends the kernel. ADVLAB_RAW_ERRORS=1 has compile errors reported as text instead of
-as HTML; ADVLAB_KERNEL_LOG names a file for GoNB's own log.`,
+It ends with the kernel, and leaves nothing behind. SIGINT interrupts the running cell, also while it compiles;
+SIGTERM ends the kernel. Three more variables are for it:
+  ADVLAB_CELL_LIMIT  how long a cell may take, such as 10m; then it is stopped with the error Timeout
+  ADVLAB_HISTORY     file of the cells that were executed, for the history of consoles; "off": none is kept
+  ADVLAB_KERNEL_LOG  file for GoNB's own log`,
 		Example: `  go run ./kernel kernel -f connection.json`,
 		Args:    noArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if connection == "" {
 				return misuse("kernel needs -f FILE, the connection file that Jupyter writes; to open a notebook, type `advlab lab`")
 			}
@@ -33,17 +40,32 @@ as HTML; ADVLAB_KERNEL_LOG names a file for GoNB's own log.`,
 			} else if p, err = a.here(); err != nil {
 				return err
 			}
-			status, err := session.Run(p, connection)
+			program, err := os.Executable()
 			if err != nil {
-				return err
+				return fmt.Errorf("finding this program, which guards GoNB: %w", err)
 			}
-			if status != 0 {
-				return statusError{status: status}
-			}
-			return nil
+			// Not the command's context: a SIGINT is for the cell.
+			ctx := context.WithoutCancel(cmd.Context())
+			return session.Run(ctx, p, connection, session.Options{Version: version(), Program: program})
 		},
 	}
 	cmd.Flags().StringVarP(&connection, "connection", "f", "", "Jupyter's connection `FILE`")
 	cmd.Flags().StringVar(&workspace, "workspace", "", "the prepared workspace, instead of that of the checkout one is in")
 	return cmd
+}
+
+// guardCommand is what the kernel starts between itself and GoNB.
+func guardCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:                session.GuardCommand + " DIR COMMAND [ARG...]",
+		Short:              "Run GoNB for a kernel, and end all that it leaves",
+		Hidden:             true,
+		DisableFlagParsing: true, // they are GoNB's
+		RunE: func(_ *cobra.Command, args []string) error {
+			if status := relay.Guard(args); status != 0 {
+				return statusError{status: status}
+			}
+			return nil
+		},
+	}
 }

@@ -67,7 +67,7 @@ func (a *app) lab(ctx context.Context, path string, extra []string) error {
 	}
 	printer.Line("lab", "starting JupyterLab on %s", path)
 	cmd := exec.CommandContext(ctx, p.PythonExe(), append([]string{"-m", "jupyterlab", path}, extra...)...)
-	cmd.Env = session.JupyterEnv(p, os.Environ(), false)
+	cmd.Env = session.JupyterEnv(p, os.Environ())
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	// Ctrl-C reaches JupyterLab by itself, which asks whether it is meant; a SIGTERM is passed on.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }

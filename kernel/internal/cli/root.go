@@ -134,7 +134,7 @@ directory (ADVLAB_CACHE moves it). After that everything works without network.`
 	}
 	for _, command := range []*cobra.Command{
 		a.demoCommand(), a.labCommand(), a.runCommand(), a.testCommand(), a.doctorCommand(), a.setupCommand(),
-		a.installCommand(), a.uninstallCommand(), a.kernelCommand(), a.versionCommand(),
+		a.installCommand(), a.uninstallCommand(), a.kernelCommand(), a.versionCommand(), guardCommand(),
 	} {
 		command.DisableFlagsInUseLine = true
 		root.AddCommand(command)

@@ -260,11 +260,11 @@ func checked(comparisons []notebook.Comparison) string {
 	return fmt.Sprintf(", %d checked numbers hold", len(comparisons))
 }
 
-// execution is how this program executes notebooks: with the prepared Jupyter, and compile errors as text.
+// execution is how this program executes notebooks: with the prepared Jupyter. The history is that of people.
 func (a *app) execution(p place.Place, kernel, output, html string) notebook.Execution {
 	return notebook.Execution{
 		Python: p.PythonExe(),
-		Env:    session.JupyterEnv(p, os.Environ(), true),
+		Env:    append(session.JupyterEnv(p, os.Environ()), session.History+"=off"),
 		Kernel: kernel,
 		Output: output,
 		HTML:   html,

@@ -38,6 +38,7 @@ func Examine(ctx context.Context, p place.Place) []Item {
 	missing, err := setup.Missing(ctx, p)
 	for _, piece := range []struct{ step, name, found string }{
 		{"python", "Python environment", place.Short(p.Python())},
+		{"bridge", "bridge to papermill and nbval", "advlab-jupyter in the Python environment"},
 		{"tools", "gonb, goimports, gopls", place.Short(p.Tools())},
 		{"workspace", "workspace", place.Short(p.ModuleDir())},
 		{"warm-up", "warm build cache", "what cells import is compiled"},

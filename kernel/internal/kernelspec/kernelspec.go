@@ -1,5 +1,5 @@
 // Package kernelspec writes, finds and removes Jupyter's descriptions of the two kernels: advlab, for people, and
-// advlab-ci, which reports errors as plain text and never touches the network.
+// advlab-ci, which never touches the network and leaves no history.
 package kernelspec
 
 import (
@@ -15,6 +15,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"advlab/advlib/cachedir"
+	"advlab/kernel/internal/jupyter"
 	"advlab/kernel/internal/place"
 	"advlab/kernel/internal/session"
 )
@@ -49,12 +50,11 @@ type Metadata struct {
 // kernel starts from any directory, and without the checkout's shell environment.
 func For(p place.Place, name string) (Spec, error) {
 	s := Spec{
-		Argv:        []string{p.Program(), "kernel", "--workspace", p.Space()},
-		DisplayName: "Go (advlab)",
-		Language:    "go",
-		// A message would wait behind a compile that is to be interrupted; GoNB reads it too late.
-		InterruptMode:   "signal",
-		ProtocolVersion: "5.4",
+		Argv:            []string{p.Program(), "kernel", "--workspace", p.Space()},
+		DisplayName:     "Go (advlab)",
+		Language:        "go",
+		InterruptMode:   "message", // some clients signal the process, some its group; a message is the same from all
+		ProtocolVersion: jupyter.Version,
 		Env:             map[string]string{},
 		Metadata:        Metadata{Checkout: p.Checkout},
 	}
@@ -66,7 +66,7 @@ func For(p place.Place, name string) (Spec, error) {
 	case Name:
 	case NameCI:
 		s.DisplayName = "Go (advlab, CI)"
-		s.Env[session.RawErrors] = "1"
+		s.Env[session.History] = "off"
 		s.Env["ADVLAB_OFFLINE"] = "1"
 		s.Env["GOPROXY"] = "off"
 		s.Env["GOSUMDB"] = "off"

@@ -45,6 +45,7 @@ type Event struct {
 // CellError is a cell that failed.
 type CellError struct {
 	Cell   int    // index in the notebook
+	Count  int    // its number in the kernel, which counts code cells only; 0: unknown
 	Source string // the cell's text
 	Text   string // what went wrong, with the stack if there is one
 }
@@ -52,17 +53,23 @@ type CellError struct {
 // excerptLines is how much of a failed cell is shown.
 const excerptLines = 12
 
-// Error shows the cell with its lines numbered, as errors of the compiler count them, and what went wrong.
+// Error shows what went wrong, below the cell with its lines numbered where the text does not show the line itself.
 func (e *CellError) Error() string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "cell %d failed:\n", e.Cell+1)
-	lines := strings.Split(strings.TrimRight(e.Source, "\n"), "\n")
-	for i, line := range lines {
-		if i == excerptLines && len(lines) > excerptLines+1 {
-			fmt.Fprintf(&s, "      … %d more lines\n", len(lines)-i)
-			break
+	fmt.Fprintf(&s, "cell %d failed", e.Cell+1)
+	if e.Count > 0 && e.Count != e.Cell+1 {
+		fmt.Fprintf(&s, ", the kernel's cell %d", e.Count)
+	}
+	s.WriteString(":\n")
+	if !strings.Contains(e.Text, "\n> ") {
+		lines := strings.Split(strings.TrimRight(e.Source, "\n"), "\n")
+		for i, line := range lines {
+			if i == excerptLines && len(lines) > excerptLines+1 {
+				fmt.Fprintf(&s, "      … %d more lines\n", len(lines)-i)
+				break
+			}
+			fmt.Fprintf(&s, "%4d  %s\n", i+1, line)
 		}
-		fmt.Fprintf(&s, "%4d  %s\n", i+1, line)
 	}
 	s.WriteString(strings.TrimRight(e.Text, "\n"))
 	return s.String()
@@ -182,17 +189,14 @@ func (n *Notebook) failedCell() *CellError {
 			if o.Type != "error" {
 				continue
 			}
-			// GoNB puts a compiler's text into the message and a panic's stack on standard error.
-			text := strings.TrimSpace(plain(c.Stderr()))
-			if message := strings.TrimSpace(plain(o.Value)); !strings.Contains(text, message) {
-				text = strings.TrimSpace(text + "\n" + message)
+			// What the program has written may say why it failed.
+			text := lastLines(plain(c.Stderr()), excerptLines)
+			trace := strings.Join(o.Traceback, "\n")
+			if strings.TrimSpace(trace) == "" {
+				trace = strings.TrimPrefix(o.Name+": "+o.Value, ": ")
 			}
-			for _, line := range o.Traceback {
-				if line = strings.TrimSpace(plain(line)); line != "" && !strings.Contains(text, line) {
-					text += "\n" + line
-				}
-			}
-			return &CellError{Cell: i, Source: c.Source, Text: strings.TrimSpace(text)}
+			text = strings.TrimSpace(text + "\n" + plain(trace))
+			return &CellError{Cell: i, Count: c.Count, Source: c.Source, Text: text}
 		}
 	}
 	return nil

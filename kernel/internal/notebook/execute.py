@@ -2,7 +2,9 @@
 
 Standard input: a JSON object {notebook, kernel, folder, timeout, output, html, title}. File descriptor 3 takes one JSON
 object a line: {"cell": i} when code cell i begins, {"cell": i, "seconds": s, "status": "ok"|"error"} when it ends, and
-{"failure": text} when the kernel fails rather than a cell. The executed notebook is written, complete or not.
+{"failure": text} when the kernel fails rather than a cell. The executed notebook is written, complete or not, with what
+the kernel tells of each cell in its metadata, under advlab: seconds, phases, backend, device, plugin, seed; and in the
+notebook's: versions of modules, of advlab and of Go.
 """
 
 import json
@@ -27,6 +29,8 @@ notebook = nbformat.reads(json.dumps(job["notebook"]), as_version=4)
 for cell in notebook.cells:
     if cell.cell_type == "code":  # what is written must come from this run
         cell.outputs, cell.execution_count = [], None
+        cell.metadata.pop("advlab", None)
+notebook.metadata.pop("advlab", None)
 started = {}
 
 
@@ -35,7 +39,20 @@ def on_start(cell, cell_index):
     tell(cell=cell_index)
 
 
+def keep_provenance(cell, told):
+    """Puts into the notebook what the kernel tells of a cell: what is the same for all cells, once."""
+    shared = notebook.metadata.setdefault("advlab", {})
+    shared.setdefault("modules", {}).update(told.pop("modules", {}))
+    for name in ("advlab", "go"):
+        if name in told:
+            shared[name] = told.pop(name)
+    cell.metadata["advlab"] = told
+
+
 def on_executed(cell, cell_index, execute_reply):
+    told = execute_reply.get("metadata", {}).get("advlab")
+    if told:
+        keep_provenance(cell, dict(told))
     tell(cell=cell_index, seconds=time.monotonic() - started[cell_index], status=execute_reply["content"]["status"])
 
 

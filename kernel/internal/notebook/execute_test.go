@@ -13,18 +13,24 @@ func TestCellError(t *testing.T) {
 		lacks []string
 	}{
 		{
-			"a panic's stack is on standard error",
-			Cell{Source: "%%\nf()", Outputs: []Output{
-				{Type: "stream", Stream: "stderr", Text: "panic: \x1b[31mboom\x1b[0m\n"},
-				{Type: "error", Name: "ERROR", Value: "exit status 2", Traceback: []string{"\x1b[7mexit status 2\x1b[0m"}},
+			"what the program wrote, then the traceback",
+			Cell{Source: "%%\nf()", Count: 4, Outputs: []Output{
+				{Type: "stream", Stream: "stderr", Text: "\x1b[31mno file\x1b[0m\n"},
+				{Type: "error", Name: "ExitError", Value: "exit status 2", Traceback: []string{"ExitError: exit status 2", "", "Hint: …"}},
 			}},
-			[]string{"cell 1 failed:\n   1  %%\n   2  f()\npanic: boom\nexit status 2"},
-			[]string{"\x1b", "exit status 2\nexit status 2"},
+			[]string{"cell 1 failed, the kernel's cell 4:\n   1  %%\n   2  f()\nno file\nExitError: exit status 2\n\nHint: …"},
+			[]string{"\x1b"},
 		},
 		{
-			"a compiler's text is in the message",
-			Cell{Source: "x", Outputs: []Output{{Type: "error", Name: "ERROR", Value: "undefined: x"}}},
-			[]string{"undefined: x"}, nil,
+			"a traceback that shows the line",
+			Cell{Source: "%%\nx", Count: 1, Outputs: []Output{{Type: "error", Name: "CompileError", Value: "undefined: x",
+				Traceback: []string{"CompileError: cell 1, line 2: undefined: x", "", "    1 | %%\n>   2 | x"}}}},
+			[]string{"cell 1 failed:\nCompileError: cell 1, line 2: undefined: x\n\n    1 | %%\n>   2 | x"}, nil,
+		},
+		{
+			"no traceback",
+			Cell{Source: "x", Outputs: []Output{{Type: "error", Name: "CompileError", Value: "undefined: x"}}},
+			[]string{"cell 1 failed:\n   1  x\nCompileError: undefined: x"}, nil,
 		},
 		{
 			"a long cell is cut",

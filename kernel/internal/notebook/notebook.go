@@ -21,6 +21,7 @@ type Cell struct {
 	Type    string // code, markdown or raw
 	Source  string
 	Tags    []string
+	Count   int      // execution count of a code cell; 0: none
 	Outputs []Output // of a code cell
 }
 
@@ -101,6 +102,7 @@ type document struct {
 	Cells  []struct {
 		Type     string    `json:"cell_type"`
 		Source   multiline `json:"source"`
+		Count    int       `json:"execution_count"` // null counts as 0
 		Metadata struct {
 			Tags []string `json:"tags"`
 		} `json:"metadata"`
@@ -132,7 +134,7 @@ func Parse(text []byte) (*Notebook, error) {
 		return nil, fmt.Errorf("not a notebook: %w", err)
 	}
 	for _, c := range d.Cells {
-		cell := Cell{Type: c.Type, Source: string(c.Source), Tags: c.Metadata.Tags}
+		cell := Cell{Type: c.Type, Source: string(c.Source), Tags: c.Metadata.Tags, Count: c.Count}
 		for _, o := range c.Outputs {
 			output := Output{Type: o.Type, Stream: o.Stream, Text: string(o.Text), Name: o.Name, Value: o.Value, Traceback: o.Traceback}
 			for mime, data := range o.Data {

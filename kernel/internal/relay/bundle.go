@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"html"
 	"regexp"
@@ -8,10 +9,15 @@ import (
 )
 
 // MIME is the type under which a cell tells the kernel about itself, over GoNB's display pipe: one entry of a display, whose
-// value is a Bundle as JSON text. The kernel takes it out; front-ends never see it.
+// value is a Bundle as JSON: text, or its bytes, which GoNB passes on as base64. The kernel takes it out; front-ends never
+// see it.
 //
 //	gonbui.SendData(&protocol.DisplayData{Data: map[protocol.MIMEType]any{relay.MIME: `{"seed": 1}`}})
 const MIME = "application/vnd.advlab.cell+json"
+
+// Variable names the environment variable of cells that says that bundles are read here; its value is the version of
+// advlab.
+const Variable = "ADVLAB_RELAY"
 
 // Bundle is what a cell may tell. Every field may be missing; of several bundles of a cell the latest value counts, and
 // phases add up.
@@ -27,6 +33,7 @@ type Bundle struct {
 	Phases  map[string]float64 `json:"phases,omitempty"` // seconds by phase, such as compile and run
 	Backend string             `json:"backend,omitempty"`
 	Device  string             `json:"device,omitempty"`
+	Plugin  string             `json:"plugin,omitempty"` // the beginning of the SHA-256 of what compiles
 	Seed    *uint64            `json:"seed,omitempty"`
 	Modules map[string]string  `json:"modules,omitempty"` // versions by module path
 }
@@ -41,6 +48,8 @@ func parseBundle(value any) (Bundle, error) {
 			return b, err
 		}
 		text = string(raw)
+	} else if raw, err := base64.StdEncoding.DecodeString(text); err == nil {
+		text = string(raw) // no JSON object is base64
 	}
 	err := json.Unmarshal([]byte(text), &b)
 	return b, err
@@ -52,8 +61,10 @@ type provenance struct {
 	Phases  map[string]float64 `json:"phases,omitempty"`
 	Backend string             `json:"backend,omitempty"`
 	Device  string             `json:"device,omitempty"`
+	Plugin  string             `json:"plugin,omitempty"`
 	Seed    *uint64            `json:"seed,omitempty"`
 	Modules map[string]string  `json:"modules,omitempty"`
+	Advlab  string             `json:"advlab,omitempty"`
 	Go      string             `json:"go,omitempty"`
 }
 
@@ -69,6 +80,9 @@ func (p *provenance) add(b Bundle) {
 	}
 	if b.Device != "" {
 		p.Device = b.Device
+	}
+	if b.Plugin != "" {
+		p.Plugin = b.Plugin
 	}
 	if b.Seed != nil {
 		p.Seed = b.Seed

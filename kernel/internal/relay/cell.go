@@ -67,9 +67,12 @@ func (c cell) goSource() (source string, end int) { return c.source(c.mainLine, 
 // statements returns the cell as the body of a function.
 func (c cell) statements() (source string, end int) { return c.source(-1, "func _() { ") }
 
+// sourceOpen stands before a cell's first line, to make a file of it.
+const sourceOpen = "package p; "
+
 func (c cell) source(mainLine int, open string) (string, int) {
 	var b strings.Builder
-	b.WriteString("package p; ")
+	b.WriteString(sourceOpen)
 	b.WriteString(open)
 	for i, line := range c.lines {
 		switch {

@@ -1,7 +1,9 @@
 package relay
 
 import (
+	"errors"
 	"fmt"
+	"go/token"
 	"maps"
 	"slices"
 	"strings"
@@ -14,10 +16,52 @@ type Command struct {
 	// Run returns what to show, by MIME type; text/plain should be among it. It is called before the cell's program is
 	// compiled, and its error ends the cell.
 	Run func(arguments []string) (data map[string]any, err error)
+	// Instead, where it is set, returns the line that GoNB gets in place of the command, such as an %env.
+	Instead func(arguments []string) string
 }
 
 // timeHelp describes the command that is built in, since only the relay can see what it measures.
 const timeHelp = "where the cell's time goes: imports, compiler, linker, program, and what the program tells of its phases"
+
+// checkHelp describes %check, which only the relay can turn into a class of error.
+const checkHelp = "calls `func NAME() error`, which this or an earlier cell declares: prints \"NAME: passed\", or fails with CheckFailed and the error's text. It is the last line of its cell"
+
+// checkStatement makes the main program of a cell whose line i is %check with arguments.
+func (x *execution) checkStatement(arguments []string, i int) (string, error) {
+	if len(arguments) != 1 || !token.IsIdentifier(arguments[0]) {
+		return "", fmt.Errorf("takes the name of a function, and got %q", arguments)
+	}
+	if x.cell.mainLine >= 0 || x.cell.test {
+		return "", errors.New("stands for the main program, so its cell may not have %%, %main or %test")
+	}
+	for _, line := range x.cell.lines[i+1:] {
+		if strings.TrimSpace(line) != "" {
+			return "", fmt.Errorf("is the last line of its cell, and %q follows", line)
+		}
+	}
+	x.check = arguments[0]
+	return fmt.Sprintf("if err := %[1]s(); err != nil { fmt.Fprintf(os.Stderr, \"%[1]s: %%v\\n\", err); os.Exit(1) }; fmt.Println(\"%[1]s: passed\")", x.check), nil
+}
+
+// checked gives a check that failed its class.
+func (x *execution) checked(o outcome) outcome {
+	if x.check == "" || o.failure == nil {
+		return o
+	}
+	if o.failure.Class == compileError && strings.HasSuffix(o.failure.Text, "undefined: "+x.check) {
+		o.failure = newFailure(checkFailed, x.check+" is not declared: run the cell that declares it, and see that it has no error")
+		return o
+	}
+	if o.failure.Class != exitError {
+		return o
+	}
+	at := strings.LastIndex("\n"+x.stderr, "\n"+x.check+": ")
+	if at < 0 {
+		return o // the program ended before the check did
+	}
+	o.failure = newFailure(checkFailed, strings.TrimSpace(x.stderr[at:]))
+	return o
+}
 
 // ownCommands takes the relay's commands out of the cell and returns the rest, with the same lines.
 func (x *execution) ownCommands() (code string, f *failure) {
@@ -38,18 +82,31 @@ func (x *execution) ownCommands() (code string, f *failure) {
 			continue // GoNB adds its own
 		case words[0] == "time":
 			x.phases = map[string]time.Duration{}
+		case words[0] == "check":
+			statement, err := x.checkStatement(words[1:], i)
+			if err != nil {
+				return "", newFailure(commandError, fmt.Sprintf("%%check: %v", err))
+			}
+			lines = append(lines[:i], "%%", statement)
+			continue
 		case ok:
 			data, err := command.Run(words[1:])
 			if err != nil {
 				return "", newFailure(commandError, fmt.Sprintf("%%%s: %v", words[0], err))
 			}
 			x.show(data)
+			if command.Instead != nil {
+				lines[i] = command.Instead(words[1:])
+				continue
+			}
 		default:
 			continue
 		}
 		lines[i] = ""
 	}
-	return strings.Join(lines, "\n"), nil
+	code = strings.Join(lines, "\n")
+	x.cell = parseCell(code) // what a later GoNB gets again
+	return code, nil
 }
 
 func (x *execution) show(data map[string]any) {
@@ -62,7 +119,7 @@ func (x *execution) show(data map[string]any) {
 func (c Config) help() string {
 	var b strings.Builder
 	b.WriteString("Commands of advlab, beside GoNB's below:\n\n")
-	fmt.Fprintf(&b, "- `%%time`: %s\n", timeHelp)
+	fmt.Fprintf(&b, "- `%%check NAME`: %s\n- `%%time`: %s\n", checkHelp, timeHelp)
 	for _, name := range slices.Sorted(maps.Keys(c.Commands)) {
 		fmt.Fprintf(&b, "- `%%%s`: %s\n", name, c.Commands[name].Help)
 	}

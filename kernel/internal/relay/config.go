@@ -75,3 +75,10 @@ func (c Config) check() error {
 	}
 	return nil
 }
+
+func (c Config) version() string {
+	if c.Version == "" {
+		return "devel"
+	}
+	return c.Version
+}

@@ -131,7 +131,9 @@ func (d *declarations) command(words []string, line string) {
 		d.list = nil
 		return
 	case "rm", "remove":
-		d.remove(func(name string) bool { return slices.Contains(words[1:], name) })
+		d.remove(func(name string) bool {
+			return slices.Contains(words[1:], name) || strings.HasPrefix(name, blankPrefix) && slices.Contains(words[1:], "_")
+		})
 		return
 	case "env":
 		if len(words) < 2 {

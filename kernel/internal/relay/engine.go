@@ -37,6 +37,7 @@ type engine struct {
 	session string
 	codec   *jupyter.Codec
 	started time.Time
+	blanks  []string // what is in blankFile; of the goroutine that runs cells
 
 	shell, control, stdin, iopub *zmtp.Socket
 
@@ -91,6 +92,7 @@ func startEngine(c Config, dir, kernelID string, published, asked func(*jupyter.
 		e.closeSockets()
 		return nil, e.cmd.Err
 	}
+	e.cmd.Env = append(e.cmd.Environ(), Variable+"="+c.version())
 	if len(c.Guard) > 0 {
 		r, w, err := os.Pipe()
 		if err != nil {

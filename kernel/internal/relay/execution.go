@@ -70,6 +70,7 @@ type execution struct {
 	stopSince  time.Time
 	signalled  map[int]bool
 	provenance provenance
+	check      string                   // the function that %check calls; empty: none
 	phases     map[string]time.Duration // for %time; nil: not asked for
 	sampled    time.Time
 }
@@ -93,6 +94,12 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 	code, f := x.ownCommands()
 	if f != nil {
 		return outcome{failure: f}
+	}
+	if x.cell.empty() {
+		return outcome{}
+	}
+	if err := x.relay.importBlanks(e, x.cell); err != nil {
+		x.relay.log("%v", err)
 	}
 
 	// GoNB counts every cell, so that its numbers in error messages are known to be those of records; its counter starts
@@ -148,7 +155,7 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 		}
 	}
 	// What came before idle is there: one publisher, one order.
-	return x.judge(e, replied)
+	return x.checked(x.judge(e, replied))
 }
 
 // halt begins to stop the cell.
@@ -413,6 +420,7 @@ func (x *execution) judge(e *engine, reply *jupyter.Message) outcome {
 		return outcome{compiled: true}
 	}
 	f := classify(evidence{cell: x.cell, value: value, traceback: trace, exit: x.exit, panicText: x.held, stderr: x.stderr,
-		stdout: x.stdout, where: x.relay.record, latest: x.relay.latest(), mainGo: e.program(x.cell.test)})
+		stdout: x.stdout, where: x.relay.record, latest: x.relay.latest(), mainGo: e.program(x.cell.test),
+		blanks: e.blanks})
 	return outcome{failure: f, compiled: !failed || ran}
 }

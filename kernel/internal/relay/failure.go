@@ -13,6 +13,7 @@ const (
 	panicked     = "Panic"        // the program panicked, or the runtime gave up
 	exitError    = "ExitError"    // the program, or a ! command, ended with a status that is not 0, or by a signal
 	testFailure  = "TestFailure"  // a %test cell failed
+	checkFailed  = "CheckFailed"  // the function of %check returned an error
 	timeout      = "Timeout"      // the cell ran longer than allowed
 	interrupted  = "Interrupted"  // the user stopped it
 	commandError = "CommandError" // a % command was refused
@@ -55,8 +56,9 @@ type evidence struct {
 	stderr    string   // the end of what stderr showed
 	stdout    string   // the end of what stdout showed
 	where     func(gonbCell int) record
-	latest    int    // GoNB's number of the cell
-	mainGo    string // the program that GoNB has composed; empty: unknown
+	latest    int      // GoNB's number of the cell
+	mainGo    string   // the program that GoNB has composed; empty: unknown
+	blanks    []string // what is in blankFile
 }
 
 // record is a cell that GoNB has a number for.
@@ -99,13 +101,14 @@ func classify(e evidence) *failure {
 func (e evidence) panic() *failure {
 	marked := e.markMissed(e.panicText)
 	report := e.unmark(marked)
-	first, _, _ := strings.Cut(report, "\n")
+	first, rest, _ := strings.Cut(report, "\n")
 	text := strings.TrimPrefix(strings.TrimPrefix(first, "panic: "), "fatal error: ")
 	var at string
 	if m := mark.FindStringSubmatch(marked); m != nil {
 		at = e.excerpt(number(m[1]), number(m[2]), 0)
+		text = e.place(number(m[1]), number(m[2])) + ": " + text
 	}
-	return newFailure(panicked, text, at, clip(report))
+	return newFailure(panicked, text, at, clip(strings.TrimLeft(rest, "\n"))) // the report's first line is the text
 }
 
 var unmarked = regexp.MustCompile(`(\x1b\[0m )?(\S*/)(main(?:_test)?\.go:)(\d+)`)
@@ -116,7 +119,7 @@ func (e evidence) markMissed(text string) string {
 	if e.mainGo == "" {
 		return text
 	}
-	program := strings.Split(e.mainGo, "\n")
+	program := strings.Split(strings.Replace(e.mainGo, mainOpen, "", 1), "\n")
 	return unmarked.ReplaceAllStringFunc(text, func(s string) string {
 		m := unmarked.FindStringSubmatch(s)
 		if m[1] != "" {
@@ -236,15 +239,17 @@ func (e evidence) compile() *failure {
 	first, problems := "", 0
 	for i := 0; i < len(lines); i++ {
 		line := strings.TrimRight(lines[i], "\r")
-		m := position.FindStringSubmatch(strings.TrimPrefix(strings.TrimSpace(line), "./"))
+		text := strings.TrimPrefix(strings.TrimSpace(line), "./")
+		m, blank := position.FindStringSubmatch(text), blankPosition.FindStringSubmatch(text)
 		switch {
 		case strings.HasPrefix(line, "-----"):
 			lines = lines[:i] // GoNB's advice on `go get` and workspaces, which does not hold for a pinned one
 			continue
 		case strings.HasPrefix(line, "# ") || strings.TrimSpace(line) == "" || exitValue.MatchString(line) ||
-			strings.HasPrefix(line, `failed to run "`) && len(lines) > 1 || strings.HasPrefix(line, "go: gonb_") && strings.HasSuffix(line, " imports"):
+			strings.HasPrefix(line, `failed to run "`) && len(lines) > 1 || strings.HasPrefix(line, "go: gonb_") && strings.HasSuffix(line, " imports") ||
+			strings.HasPrefix(line, "package gonb_"):
 			continue
-		case m == nil:
+		case m == nil && blank == nil:
 			parts = append(parts, e.unpath(line))
 			if first == "" {
 				first = strings.TrimSpace(e.unpath(line))
@@ -252,8 +257,15 @@ func (e evidence) compile() *failure {
 			continue
 		}
 		problems++
-		message := m[3]
-		gonbCell, cellLine, column := e.locate(i, number(m[2]))
+		var message string
+		var gonbCell, cellLine, column int
+		if m != nil {
+			message = m[3]
+			gonbCell, cellLine, column = e.locate(i, number(m[2]))
+		} else {
+			message = blank[2]
+			gonbCell, cellLine = e.locateBlank(number(blank[1]))
+		}
 		if cellLine == 0 {
 			parts = append(parts, message)
 			if first == "" {
@@ -265,7 +277,7 @@ func (e evidence) compile() *failure {
 		if first == "" {
 			first = place + ": " + message
 		}
-		parts = append(parts, place+": "+message)
+		parts = append(parts, "", place+": "+message) // a blank line parts it from what is above
 		if at := e.excerpt(gonbCell, cellLine, column); at != "" {
 			parts = append(parts, at)
 		}
@@ -281,10 +293,10 @@ func (e evidence) compile() *failure {
 	if problems > 1 {
 		first += fmt.Sprintf(" (and %d more)", problems-1)
 	}
-	if len(parts) == 1 && strings.TrimSpace(parts[0]) == first {
-		parts = nil
+	for len(parts) > 0 && (parts[0] == "" || strings.TrimSpace(parts[0]) == first) { // what has just been said
+		parts = parts[1:]
 	}
-	return newFailure(class, first, strings.Join(parts, "\n"))
+	return newFailure(class, first, strings.TrimLeft(strings.Join(parts, "\n"), "\n"))
 }
 
 var mainPath = regexp.MustCompile(`\S*/gonb_[0-9a-f]+/`)
@@ -309,6 +321,9 @@ func (e evidence) locate(i, column int) (gonbCell, line, col int) {
 			continue
 		}
 		in, out := context[k-1], e.line(gonbCell, line)
+		if before, behind, ok := strings.Cut(in, mainOpen); ok {
+			in, column = before+behind, column-len(mainOpen)
+		}
 		if strings.TrimSpace(in) == strings.TrimSpace(out) {
 			if col = column - indentation(in) + indentation(out); col < 1 {
 				col = 0

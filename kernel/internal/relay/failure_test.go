@@ -21,6 +21,7 @@ cell 3, line 2: declared and not used: x
 >   2 |   x := 1
       |   ^
     3 | undefinedName()
+
 cell 3, line 3: undefined: undefinedName
     1 | %%
     2 |   x := 1

@@ -132,7 +132,7 @@ func TestFuzzedFrames(t *testing.T) {
 				ParentJSON: json.RawMessage(`{}`), Metadata: json.RawMessage(fmt.Sprintf(`{"n":%d}`, id)), Content: json.RawMessage(`{}`)}
 			if port == k.connection.Stdin {
 				s.Close()
-				time.Sleep(300 * time.Millisecond)
+				time.Sleep(3 * time.Second) // on a machine that is busy
 			} else if err := s.Send(right.Encode(end)); err != nil {
 				t.Error(err)
 			} else {

@@ -71,10 +71,16 @@ func openHistory(file string) (*history, error) {
 	return h, nil
 }
 
-// add appends a cell, in one write, so that kernels do not mix their lines.
-func (h *history) add(line int, code string) error {
+// add appends a cell, in one write, so that kernels do not mix their lines. After an error, which may be that the folder
+// cannot be written, the history is in memory only.
+func (h *history) add(line int, code string) (err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	defer func() {
+		if err != nil {
+			h.file = ""
+		}
+	}()
 	e := entry{h.session, line, code}
 	h.entries = append(h.entries, e)
 	if h.file == "" {

@@ -112,3 +112,21 @@ func TestGlob(t *testing.T) {
 		}
 	}
 }
+
+// A folder that cannot be written, as in an image, costs one error, not one for each cell.
+func TestHistoryThatCannotBeWritten(t *testing.T) {
+	h, err := openHistory(filepath.Join(t.TempDir(), "history.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.file = filepath.Join(os.DevNull, "history.jsonl") // no folder, for nobody
+	if err := h.add(1, "a"); err == nil {
+		t.Fatal("no error")
+	}
+	if err := h.add(2, "b"); err != nil {
+		t.Errorf("a second error: %v", err)
+	}
+	if n := 2; len(h.find(historyRequest{Type: "tail", N: &n})) != 2 {
+		t.Error("the cells are not remembered")
+	}
+}

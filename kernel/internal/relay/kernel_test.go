@@ -84,7 +84,7 @@ func TestErrors(t *testing.T) {
 			[]string{">   3 |   undefinedName(x)\n      |   ^", "Hint: values do not outlive their cell"}, "", ""},
 		{"two errors", "%%\nvar a int\nvar b string = 1", "CompileError", "cell 3, line 2: declared and not used: a (and 2 more)",
 			[]string{">   2 | var a int", "Hint: Go refuses variables"}, "", ""},
-		{"no %%", "x := 1", "CompileError", "cell 4, line 1: expected declaration, found x", []string{"Hint: statements need a line %%"}, "", ""},
+		{"no %%", "x := 1\nfunc f() {}", "CompileError", "cell 4, line 1: expected declaration, found x", []string{"Hint: statements need a line %%"}, "", ""},
 		{"unfinished", "func h( {", "CompileError", "cell 5, line 1: expected ')', found '{'", nil, "", ""},
 		{"wrong package of ours", "import \"advlab/advlib/atack\"\n%%\natack.X()", "CompileError",
 			"advlab/advlib/atack: package advlab/advlib/atack is not in std", []string{"Hint: there is no such package of advlab"}, "", ""},
@@ -403,7 +403,38 @@ func TestOwnCommands(t *testing.T) {
 	if program < 0.2 || program > total {
 		t.Errorf("a program that sleeps 0.3 s: %q", r.stdout)
 	}
+	// A command that stands for a setting of GoNB's.
+	f.run("%setting ADVLAB_TEST=1")
+	if r := f.run("%%\nfmt.Println(os.Getenv(\"ADVLAB_TEST\"))"); r.stdout != "1\n" {
+		t.Errorf("%+v", r)
+	}
 	if r := f.run("%help"); !slices.Contains(r.order, "display_data") || r.Status != "ok" {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	f := startKernel(t).start().frontEnd()
+	if r := f.run("func Half(x int) int { return x / 2 }\nfunc Halves() error {\n\tif got := Half(5); got != 3 {\n\t\treturn fmt.Errorf(\"Half(5) = %d, want 3\", got)\n\t}\n\treturn nil\n}"); r.Status != "ok" {
+		t.Fatalf("%+v", r)
+	}
+	if r := f.run("%check Halves"); r.Class != "CheckFailed" || r.Text != "Halves: Half(5) = 2, want 3" || r.stdout != "" {
+		t.Errorf("%+v", r)
+	}
+	if r := f.run("func Half(x int) int { return (x + 1) / 2 }\n\n%check Halves\n"); r.Status != "ok" || r.stdout != "Halves: passed\n" || r.stderr != "" {
+		t.Errorf("%+v", r)
+	}
+	for code, want := range map[string]string{
+		"%check":                            "%check: takes the name of a function, and got []",
+		"%check 1x":                         `%check: takes the name of a function, and got ["1x"]`,
+		"%check Halves\nvar x = 1":          `%check: is the last line of its cell, and "var x = 1" follows`,
+		"%%\nfmt.Println(1)\n%check Halves": "%check: stands for the main program, so its cell may not have %%, %main or %test",
+	} {
+		if r := f.run(code); r.Class != "CommandError" || r.Text != want || r.stdout != "" {
+			t.Errorf("%q: %+v", code, r)
+		}
+	}
+	if r := f.run("%check Thirds"); r.Class != "CheckFailed" || !strings.Contains(r.Text, "Thirds is not declared") {
 		t.Errorf("%+v", r)
 	}
 }

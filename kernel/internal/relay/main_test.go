@@ -68,7 +68,11 @@ func testKernel(args []string) error {
 				return nil, fmt.Errorf("takes one name, and got %q", arguments)
 			}
 			return map[string]any{"text/plain": "hello " + arguments[0]}, nil
-		}}},
+		}}, "setting": {
+			Help:    "sets a variable",
+			Run:     func([]string) (map[string]any, error) { return nil, nil },
+			Instead: func(arguments []string) string { return "%env " + arguments[0] },
+		}},
 		Start: func(file, temp string) *exec.Cmd {
 			cmd := exec.Command(*gonb, "-kernel", file, "-raw_error", "-go_work="+*goWork)
 			cmd.Env = append(os.Environ(), "TMPDIR="+temp)

@@ -65,8 +65,8 @@ func TestJupyterKernelTest(t *testing.T) {
 			t.Errorf("%s: %s", m[1], m[2])
 		}
 	}
-	if passed != 11 || len(ran) != 12 { // jupyter_kernel_test 0.7.0 has 12 tests
-		t.Errorf("%d of %d tests passed, want 11 of 12", passed, len(ran))
+	if passed != 12 || len(ran) != 13 { // jupyter_kernel_test 0.7.0 has 13 tests
+		t.Errorf("%d of %d tests passed, want 12 of 13", passed, len(ran))
 	}
 	if t.Failed() {
 		t.Logf("%s\n%s", out, &log)

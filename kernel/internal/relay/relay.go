@@ -150,12 +150,26 @@ func (r *relay) listen(front jupyter.Connection) (err error) {
 		{&r.control, zmtp.Router, front.Control},
 		{&r.shell, zmtp.Router, front.Shell},
 	} {
-		if *s.socket, err = zmtp.Listen(s.kind, front.Endpoint(s.port), zmtp.Options{}); err != nil {
+		options := zmtp.Options{}
+		if s.kind == zmtp.Pub {
+			options.Welcome = r.welcome
+		}
+		if *s.socket, err = zmtp.Listen(s.kind, front.Endpoint(s.port), options); err != nil {
 			r.close()
 			return err
 		}
 	}
 	return nil
+}
+
+// welcome tells a front-end that it hears iopub from now on (JEP 65).
+func (r *relay) welcome(topic string) zmtp.Message {
+	m, err := jupyter.New(r.session, "iopub_welcome", nil, map[string]string{"subscription": topic})
+	if err != nil {
+		return nil
+	}
+	m.Identities = [][]byte{[]byte(topic)}
+	return r.codec.Encode(m)
 }
 
 func (r *relay) close() {
@@ -579,7 +593,7 @@ func (r *relay) execute(ctx context.Context, e *engine, startErr error, m *jupyt
 		}
 	}
 	x.provenance.Seconds = time.Since(x.began).Seconds()
-	x.provenance.Go = r.config.GoVersion
+	x.provenance.Go, x.provenance.Advlab = r.config.GoVersion, r.config.version()
 	r.reply(r.shell, m, content, map[string]any{"started": x.began.UTC().Format(time.RFC3339Nano), "status": content["status"],
 		"advlab": x.provenance})
 	r.status.Lock()
@@ -590,7 +604,7 @@ func (r *relay) execute(ctx context.Context, e *engine, startErr error, m *jupyt
 	r.status.Unlock()
 	for _, m := range abandoned {
 		r.setStatus("busy", m)
-		r.reply(r.shell, m, map[string]any{"status": "aborted", "execution_count": x.count}, nil)
+		r.reply(r.shell, m, map[string]any{"status": "aborted"}, nil) // without a number, as ipykernel: it was not run
 		r.setStatus("idle", m)
 	}
 }

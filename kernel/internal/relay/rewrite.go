@@ -7,13 +7,16 @@ import (
 	"strings"
 )
 
-// forGoNB returns the cell's text as GoNB is to get it, with the same number of lines: what GoNB would misread, and
-// only that, is written in another way with the same meaning.
+// forGoNB returns the cell's text as GoNB is to get it: what GoNB would misread, and only that, is written in another
+// way with the same meaning. No line changes its number.
+func forGoNB(code string) string { return withMain(withoutTraps(code)) }
+
+// withoutTraps returns the cell's text, with the same number of lines, without what GoNB takes for a command and is none.
 //
 //   - A line of a raw string that begins with % or ! would be run as a command. It is cut out of the string and added:
 //     the line then begins with a backquote.
 //   - A line of % or ! and blanks alone ends GoNB (specialcmd.go, Parse). It means nothing, and is emptied.
-func forGoNB(code string) string {
+func withoutTraps(code string) string {
 	if !strings.ContainsAny(code, "%!") || parseCell(code).special {
 		return code
 	}

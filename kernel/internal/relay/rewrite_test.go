@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestForGoNB(t *testing.T) {
+func TestWithoutTraps(t *testing.T) {
 	for _, test := range []struct{ name, code, want string }{
 		{"nothing to do", "%%\nfmt.Println(`a\nb`)", "%%\nfmt.Println(`a\nb`)"},
 		{"markdown", "%%\nshow(`text\n![img](u)\n% done`)\n!ls", "%%\nshow(`text\n`+\"!\"+`[img](u)\n`+\"%\"+` done`)\n!ls"},
@@ -22,14 +22,14 @@ func TestForGoNB(t *testing.T) {
 		{"bash", "%%bash\necho '\n! '", "%%bash\necho '\n! '"},
 		{"comment", "/* `\n!ls\n*/\nvar a = `\n!b`", "/* `\n!ls\n*/\nvar a = `\n`+\"!\"+`b`"},
 	} {
-		if got := forGoNB(test.code); got != test.want {
+		if got := withoutTraps(test.code); got != test.want {
 			t.Errorf("%s: got\n%s\nwant\n%s", test.name, got, test.want)
 		}
 	}
 }
 
-// FuzzForGoNB: lines stay, and a string constant keeps its value.
-func FuzzForGoNB(f *testing.F) {
+// FuzzWithoutTraps: lines stay, and a string constant keeps its value.
+func FuzzWithoutTraps(f *testing.F) {
 	f.Add("a\n!b\n%c")
 	f.Add("\n%%\n! ")
 	f.Fuzz(func(t *testing.T, text string) {
@@ -37,7 +37,7 @@ func FuzzForGoNB(f *testing.F) {
 			return // ends a raw string; is dropped in one
 		}
 		code := "const s = `" + text + "`"
-		got := forGoNB(code)
+		got := withoutTraps(code)
 		if strings.Count(got, "\n") != strings.Count(code, "\n") {
 			t.Fatalf("%q became %q", code, got)
 		}

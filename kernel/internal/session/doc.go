@@ -1,7 +1,4 @@
-// Package session starts GoNB for one notebook: in the pinned workspace, with the pinned tools, in a temporary
-// directory of its own, and with the environment that the warm-up of the set-up used too.
-//
-// This is the seam for a relay between Jupyter and GoNB: Run is given Jupyter's connection file and is the process
-// that Jupyter started and signals. Today it hands the file on to GoNB; a relay would write another one and stand
-// between the two.
+// Package session runs the kernel of one notebook: the relay that Jupyter talks to, and behind it GoNB in the pinned
+// workspace, with the pinned tools, in a temporary directory of its own, and with the environment that the warm-up of
+// the set-up used too. It also holds the commands of cells (%backend, %doctor, %pin) that know the workspace.
 package session

@@ -7,17 +7,9 @@ import (
 	"advlab/kernel/internal/place"
 )
 
-// RawErrors names the environment variable that makes kernels report compile errors as text in the error message, where
-// nbclient and people who read a log find them, instead of as HTML.
-const RawErrors = "ADVLAB_RAW_ERRORS"
-
-// Log names the environment variable with a file that takes GoNB's own log; without it the log is shown only when GoNB
-// fails.
-const Log = "ADVLAB_KERNEL_LOG"
-
 // JupyterEnv returns the environment for Jupyter and what it starts: base, in which the prepared Python environment
-// comes first on PATH and Jupyter finds the workspace's kernelspecs. rawErrors sets RawErrors.
-func JupyterEnv(p place.Place, base []string, rawErrors bool) []string {
+// comes first on PATH and Jupyter finds the workspace's kernelspecs.
+func JupyterEnv(p place.Place, base []string) []string {
 	e := newEnvironment(base)
 	for _, name := range []string{"PYTHONHOME", "PYTHONPATH"} {
 		e.unset(name)
@@ -29,8 +21,5 @@ func JupyterEnv(p place.Place, base []string, rawErrors bool) []string {
 		path += string(os.PathListSeparator) + old
 	}
 	e.set("JUPYTER_PATH", path)
-	if rawErrors {
-		e.set(RawErrors, "1")
-	}
 	return e.list
 }

@@ -1,118 +1,139 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
 
+	"advlab/advlib/cachedir"
 	"advlab/kernel/internal/place"
+	"advlab/kernel/internal/relay"
 )
 
-// grace is how long GoNB may take to end after a signal that ends it.
-const grace = 10 * time.Second
+// Options is what a kernel is told beside its place.
+type Options struct {
+	Version  string                   // of advlab
+	Program  string                   // this program, which is its own guard
+	Commands map[string]relay.Command // % commands of cells, beside those of this package
+}
 
-// Run runs a kernel for Jupyter's connection file until it ends, and returns GoNB's exit status.
-//
-// GoNB gets a process group of its own. An interrupt that reaches this process, whether Jupyter signals the group
-// or one process, is passed on once, to the whole of that group: the compiler and the cell stop as GoNB does.
-func Run(p place.Place, connection string) (status int, err error) {
+// Names of environment variables that a kernel reads.
+const (
+	Log       = "ADVLAB_KERNEL_LOG" // a file for GoNB's own log
+	History   = "ADVLAB_HISTORY"    // the file of the cells that were executed; "off": remembered until the kernel ends
+	CellLimit = "ADVLAB_CELL_LIMIT" // how long a cell may take, such as 10m
+)
+
+// Run runs a kernel for Jupyter's connection file until it ends: the relay, and GoNB behind it.
+func Run(ctx context.Context, p place.Place, connection string, o Options) error {
 	if err := checkConnection(connection); err != nil {
-		return 0, err
+		return err
 	}
 	facts, err := ReadFacts(p)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	gonb := filepath.Join(p.Tools(), "gonb")
 	if _, err := os.Stat(gonb); err != nil {
-		return 0, fmt.Errorf("%w: %w: run `go run ./kernel setup` in the advlab checkout", ErrNotPrepared, err)
+		return fmt.Errorf("%w: %w: run `go run ./kernel setup` in the advlab checkout", ErrNotPrepared, err)
 	}
-	connection, err = filepath.Abs(connection)
+	if connection, err = filepath.Abs(connection); err != nil {
+		return err
+	}
+	limit, err := cellLimit()
 	if err != nil {
-		return 0, err
-	}
-	temp, release, err := tempDir()
-	if err != nil {
-		return 0, err
-	}
-	defer release()
-
-	log := os.Getenv(Log)
-	if log == "" {
-		log = filepath.Join(temp, "gonb.log")
-	}
-	args := []string{"-kernel", connection, "-go_work=" + p.ModuleDir(), "-logtostderr=false", "-stderrthreshold=FATAL", "-log_file=" + log}
-	if os.Getenv(RawErrors) != "" {
-		args = append(args, "-raw_error")
-	}
-	cmd := exec.Command(gonb, args...)
-	cmd.Env = append(Env(p, facts, os.Environ()), "TMPDIR="+temp)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = childAttributes()
-
-	if err := adoptOrphans(); err != nil {
-		return 0, err
+		return err
 	}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
-
-	// The parent-death signal belongs to the thread that forks, so that thread must not end before the process.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := cmd.Start(); err != nil {
-		return 0, fmt.Errorf("starting GoNB: %w", err)
+	temp, release, err := tempDir()
+	if err != nil {
+		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	defer release()
 
-	var kill <-chan time.Time
-	told := false
-	for {
-		select {
-		case sig := <-signals:
-			if sig == os.Interrupt {
-				signalGroup(cmd.Process, syscall.SIGINT)
-				continue
+	// The user's own cache, which in an image is not the one that the set-up made.
+	own, err := cachedir.Root()
+	overflow := ""
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "advlab: %v: neither history nor long outputs are kept\n", err)
+	} else {
+		overflow = filepath.Join(own, "output")
+	}
+	env := Env(p, facts, os.Environ())
+	commands := Commands(p, facts, o, env)
+	maps.Copy(commands, o.Commands)
+	err = relay.Run(ctx, relay.Config{
+		Connection: connection,
+		Dir:        temp,
+		Signals:    signals,
+		Guard:      []string{o.Program, GuardCommand},
+		Start: func(file, temp string) *exec.Cmd {
+			log := os.Getenv(Log)
+			if log == "" {
+				log = filepath.Join(temp, "gonb.log")
 			}
-			told = true
-			signalProcess(cmd.Process, sig.(syscall.Signal))
-			kill = time.After(grace)
-		case <-kill:
-			signalGroup(cmd.Process, syscall.SIGKILL)
-		case err := <-ended:
-			signalGroup(cmd.Process, syscall.SIGKILL) // a cell that outlived GoNB
-			endOrphans()
-			var exit *exec.ExitError
-			if !errors.As(err, &exit) {
-				return 0, err
-			}
-			if !told {
-				fmt.Fprintf(os.Stderr, "advlab: GoNB ended: %v\n%s", exit, lastPart(log))
-			}
-			return max(exit.ExitCode(), 1), nil
-		}
+			// Errors are text (-raw_error): the relay makes one message of them, which every front-end can show.
+			cmd := exec.Command(gonb, "-kernel", file, "-go_work="+p.ModuleDir(), "-raw_error", "-logtostderr=false",
+				"-stderrthreshold=FATAL", "-log_file="+log)
+			cmd.Env = append(slices.Clone(env), "TMPDIR="+temp)
+			cmd.Stderr = os.Stderr // not stdout, which belongs to whoever runs this by hand
+			return cmd
+		},
+		Version:   o.Version,
+		GoVersion: facts.GoVersion,
+		GoRoot:    facts.GoRoot,
+		Modules:   []relay.Module{{Path: place.Module + "/advlib", Dir: filepath.Join(facts.Checkout, "advlib")}},
+		History:   historyFile(own),
+		Overflow:  overflow,
+		CellLimit: limit,
+		Commands:  commands,
+		Log:       os.Stderr,
+	})
+	if errors.Is(err, context.Canceled) {
+		return nil // the way in which a kernel ends
+	}
+	return err
+}
+
+// GuardCommand is the name of the command that runs relay.Guard.
+const GuardCommand = "guard"
+
+// historyFile is the history's file below the user's cache; empty: none.
+func historyFile(cache string) string {
+	switch file := os.Getenv(History); {
+	case file == "off" || file == "" && cache == "":
+		return ""
+	case file == "":
+		return filepath.Join(cache, "history.jsonl")
+	default:
+		return file
 	}
 }
 
-// lastPart returns the end of a log.
-func lastPart(file string) string {
-	const most = 4000 // bytes
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return ""
+func cellLimit() (time.Duration, error) {
+	text := os.Getenv(CellLimit)
+	if text == "" {
+		return 0, nil
 	}
-	return string(text[max(0, len(text)-most):])
+	limit, err := time.ParseDuration(text)
+	if err != nil || limit <= 0 {
+		return 0, fmt.Errorf("%s=%q is no time limit: write it like 90s or 10m", CellLimit, text)
+	}
+	return limit, nil
 }
 
 // ErrConnection says that the connection file is none.

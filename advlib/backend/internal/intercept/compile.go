@@ -16,6 +16,7 @@ import (
 	"unsafe"
 
 	"advlab/advlib/backend/internal/executables"
+	"advlab/advlib/internal/notebook"
 )
 
 // advlabCompile is what the copied tables call in place of the plugin's compile. args and all it points to stay
@@ -35,11 +36,13 @@ func (p *Plugin) compile(args *C.advlab_compile_args) *C.advlab_error {
 		start := time.Now()
 		size, err := p.load(key, args)
 		if err == nil {
+			took := time.Since(start)
 			count(func(c *Counts) {
 				c.Hits++
-				c.Loading += time.Since(start)
+				c.Loading += took
 				c.BytesRead += size
 			})
+			notebook.Tell(notebook.Bundle{Phases: map[string]float64{notebook.Load: took.Seconds()}})
 			return nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -52,10 +55,12 @@ func (p *Plugin) compile(args *C.advlab_compile_args) *C.advlab_error {
 
 	start := time.Now()
 	failed := C.advlab_compile(p.table, args)
+	took := time.Since(start)
 	count(func(c *Counts) {
 		c.Misses++
-		c.Compiling += time.Since(start)
+		c.Compiling += took
 	})
+	notebook.Tell(notebook.Bundle{Phases: map[string]float64{notebook.Compile: took.Seconds()}})
 	if failed != nil {
 		return failed // the caller's to read and destroy
 	}

@@ -37,7 +37,12 @@ class AdvlabTests(jupyter_kernel_test.KernelTests):
         cls.kc.execute_interactive("%%\ngonbui.Sync()", timeout=120, silent=True)
 
 
-del jupyter_kernel_test.KernelTests  # else unittest runs it, too
+class AdvlabIopubTests(jupyter_kernel_test.IopubWelcomeTests):
+    kernel_name = os.environ["ADVLAB_TEST_KERNEL"]
+    support_iopub_welcome = True
+
+
+del jupyter_kernel_test.KernelTests, jupyter_kernel_test.IopubWelcomeTests  # else unittest runs them, too
 
 if __name__ == "__main__":
     # The kernel writes to stderr; the results go to stdout.

@@ -1,0 +1,13 @@
+// Package notebook is what a program knows of the notebook whose cell it is, and what it tells the kernel about itself:
+// phases' times, backend, device, seed, modules; a value to show as the cell's result; a grade.
+//
+// The two sides share no code. What they agree on is this, and a test on each side holds the same example of it:
+//
+//   - The kernel sets the environment variable ADVLAB_RELAY, to its version.
+//   - The program sends a display of GoNB's with one entry, of MIME type application/vnd.advlab.cell+json, whose value
+//     is a [Bundle] as JSON: text, or its bytes, which GoNB passes on as base64. The kernel takes it out: front-ends
+//     never see it.
+//   - Of several bundles of a cell the latest value of a field counts, and phases add up.
+//
+// Outside of such a kernel nothing is sent, nor by programs that a cell starts: the display's pipe takes one writer.
+package notebook

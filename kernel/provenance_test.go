@@ -1,0 +1,57 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// The executed notebook says what its numbers come from, and nothing of an earlier run.
+func TestProvenanceIsInTheNotebook(t *testing.T) {
+	cell := func(source string) map[string]any {
+		return map[string]any{"cell_type": "code", "source": source, "metadata": map[string]any{"advlab": map[string]any{"seed": 99}}, "outputs": []any{}, "execution_count": nil}
+	}
+	text, err := json.Marshal(map[string]any{"nbformat": 4, "nbformat_minor": 4, "metadata": map[string]any{"advlab": map[string]any{"go": "old", "own": 1}},
+		"cells": []any{cell("b, err := backend.Open()\nif err != nil {\n\tpanic(err)\n}\nfmt.Println(b.Name() != \"\")\nshow.Display(7)"), cell("%%\nfmt.Println(1)")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "cells.ipynb")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	executed, _, err := executeFile(t, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written, err := executed.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Metadata struct{ Advlab map[string]any }
+		Cells    []struct {
+			Metadata struct{ Advlab map[string]any }
+		}
+	}
+	if err := json.Unmarshal(written, &got); err != nil {
+		t.Fatal(err)
+	}
+	shared := got.Metadata.Advlab
+	modules, _ := shared["modules"].(map[string]any)
+	if modules["github.com/gomlx/gomlx"] == nil || shared["go"] == nil || shared["go"] == "old" || shared["advlab"] == nil || shared["own"] != nil {
+		t.Errorf("the notebook's metadata is %v", shared)
+	}
+	if len(got.Cells) != 2 {
+		t.Fatalf("%d cells", len(got.Cells))
+	}
+	first, second := got.Cells[0].Metadata.Advlab, got.Cells[1].Metadata.Advlab
+	phases, _ := first["phases"].(map[string]any)
+	if first["backend"] == nil || first["device"] == nil || phases["open"] == nil || first["seconds"] == nil || first["modules"] != nil || first["seed"] != nil {
+		t.Errorf("the first cell's metadata is %v", first)
+	}
+	if second["seconds"] == nil || second["backend"] != nil || second["seed"] != nil {
+		t.Errorf("the second cell's metadata is %v", second)
+	}
+}
