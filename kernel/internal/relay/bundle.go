@@ -120,10 +120,13 @@ func mend(data map[string]any) {
 			data[kind] = strings.ReplaceAll(text, widgetURL, mendedURL)
 		}
 	}
+	if _, ok := data["text/plain"]; ok {
+		return
+	}
 	if text, ok := data["text/html"].(string); ok {
-		if _, ok := data["text/plain"]; !ok {
-			data["text/plain"] = plainText(text)
-		}
+		data["text/plain"] = plainText(text)
+	} else if text, ok := data["text/markdown"].(string); ok {
+		data["text/plain"] = text // such as GoNB's %help in a console
 	}
 }
 

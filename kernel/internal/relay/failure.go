@@ -301,8 +301,13 @@ func (e evidence) compile() *failure {
 
 var mainPath = regexp.MustCompile(`\S*/gonb_[0-9a-f]+/`)
 
-// unpath shortens the path of GoNB's directory, which means nothing to a reader.
-func (e evidence) unpath(line string) string { return mainPath.ReplaceAllString(line, "") }
+// stdPath is where Go has looked for a package of its own.
+var stdPath = regexp.MustCompile(` is not in std \(\S*\)`)
+
+// unpath takes paths of GoNB's directory and of Go's out, which mean nothing to a reader.
+func (e evidence) unpath(line string) string {
+	return stdPath.ReplaceAllString(mainPath.ReplaceAllString(line, ""), " is not in std")
+}
 
 // locate finds the cell's own line for line i of the compiler's output, and the column in it; 0: unknown.
 func (e evidence) locate(i, column int) (gonbCell, line, col int) {
