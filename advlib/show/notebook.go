@@ -110,7 +110,10 @@ func Grade(points float64) {
 }
 
 // Clear empties the output of the cell once something new is displayed or printed. It does so in advlab's kernel only.
-func Clear() { notebook.Tell(notebook.Bundle{Clear: "wait"}) }
+func Clear() {
+	notebook.Tell(notebook.Bundle{Clear: "wait"})
+	flush() // a cell that ends at once would take it along
+}
 
 // flush waits until the notebook has everything.
 func flush() {

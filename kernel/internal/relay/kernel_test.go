@@ -761,7 +761,8 @@ func TestQuestionsDoNotHoldUpCells(t *testing.T) {
 			t.Logf("%s of %q: %d ms, then a cell: %d ms", kind, code, asked.Milliseconds(), time.Since(began).Milliseconds())
 		}
 	}
-	// A GoNB that answers nothing any more.
+	// A GoNB that answers nothing any more. It has to be idle, so that the question is put to it and not answered here.
+	time.Sleep(time.Second)
 	_ = syscall.Kill(f.k.pid("gonb"), syscall.SIGSTOP)
 	began := time.Now()
 	reply := f.ask(f.shell, "complete_request", map[string]any{"code": "%%\nx := 1\nx.", "cursor_pos": 12})
