@@ -3,7 +3,7 @@ package attack
 import (
 	"math"
 
-	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // Constants of Adam, the paper's.

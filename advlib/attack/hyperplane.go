@@ -3,7 +3,7 @@ package attack
 import (
 	"fmt"
 
-	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+	. "github.com/gomlx/gomlx/core/graph"
 
 	"advlab/advlib"
 )

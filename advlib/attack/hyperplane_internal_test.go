@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // as in the package
+	. "github.com/gomlx/gomlx/core/graph"
 
 	"advlab/advlib"
 	"advlab/advlib/backend"

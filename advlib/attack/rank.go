@@ -2,7 +2,7 @@ package attack
 
 import (
 	"github.com/gomlx/compute/shapes"
-	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // graph functions read as equations
+	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // largest returns δ [n, d...] with all but the count [n] coordinates of largest magnitude set to 0, in each row.

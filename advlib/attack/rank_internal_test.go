@@ -3,7 +3,7 @@ package attack
 import (
 	"testing"
 
-	. "github.com/gomlx/gomlx/core/graph" //nolint:revive // as in the package
+	. "github.com/gomlx/gomlx/core/graph"
 
 	"advlab/advlib/backend"
 )

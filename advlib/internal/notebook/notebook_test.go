@@ -3,6 +3,7 @@ package notebook
 import (
 	"encoding/gob"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -117,7 +118,7 @@ func pipes(t testing.TB, bundles chan<- []byte) []string {
 		for {
 			m := &protocol.DisplayData{}
 			if err := decoder.Decode(m); err != nil {
-				if err != io.EOF {
+				if !errors.Is(err, io.EOF) {
 					t.Error(err)
 				}
 				return
@@ -225,7 +226,7 @@ func BenchmarkTell(b *testing.B) {
 	}
 	gonbui.IsNotebook = true
 	go func() {
-		for range bundles { //nolint:revive // only taken away
+		for range bundles { // only taken away
 		}
 	}()
 	seed := uint64(1)
