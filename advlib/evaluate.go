@@ -118,7 +118,11 @@ const (
 	sanitySteps    = 20
 )
 
-type sanityKey struct{}
+// zeroKey and ascendKey name the two graphs of the check.
+type (
+	zeroKey   struct{}
+	ascendKey struct{}
+)
 
 // sanity looks at the gradients that the attacks were given: on how many examples is the gradient of the
 // cross-entropy zero, and do 20 steps of sign ascent on the margin break every example when the whole box is allowed
@@ -135,38 +139,42 @@ func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, report
 		return sanity, nil
 	}
 	t, box := NewTarget(c), c.Box()
-	step := t.Compile(sanityKey{}, func(m *Model, in []*Node) []*Node {
-		x, y := in[0], in[1]
+	zero := t.Compile(zeroKey{}, func(m *Model, in []*Node) []*Node {
+		x := in[0]
+		return []*Node{Linf.Of(m.Gradient(CrossEntropy.Of(m.Logits(x), Aim{Label: in[1]}), x))}
+	})
+	ascend := t.Compile(ascendKey{}, func(m *Model, in []*Node) []*Node {
+		x := in[0]
 		z := m.Logits(x)
-		aim := Aim{Label: y}
-		g := m.Gradient(Margin.Of(z, aim), x)
-		size := Linf.Of(m.Gradient(CrossEntropy.Of(z, aim), x))
-		next := box.Clip(Add(x, MulScalar(Sign(g), box.Width()/10)))
-		return []*Node{next, size, ArgMax(z, -1)}
+		g := m.Gradient(Margin.Of(z, Aim{Label: in[1]}), x)
+		return []*Node{box.Clip(Add(x, MulScalar(Sign(g), box.Width()/10))), ArgMax(z, -1)}
 	})
 	size := Bucket(len(rows))
 	x := TakeRows(e.X, rows, size)
 	y := TakeRows(tensors.FromFlatDataAndDimensions(e.Y, len(e.Y)), rows, size)
+	sizes, err := zero.Run(len(rows), x, y)
+	if err != nil {
+		return sanity, err
+	}
+	for _, g := range tensors.MustCopyFlatData[float32](sizes[0])[:len(rows)] {
+		if g == 0 {
+			sanity.ZeroGradient.Count++
+		}
+	}
+	Free(sizes[0])
 	broken := make([]bool, len(rows))
-	for k := range sanitySteps {
+	for range sanitySteps {
 		if err := ctx.Err(); err != nil {
 			return sanity, err
 		}
-		out, err := step.Run(len(rows), x, y)
+		out, err := ascend.Run(len(rows), x, y)
 		if err != nil {
 			return sanity, err
 		}
-		if k == 0 {
-			for _, g := range tensors.MustCopyFlatData[float32](out[1])[:len(rows)] {
-				if g == 0 {
-					sanity.ZeroGradient.Count++
-				}
-			}
-		}
-		for i, class := range tensors.MustCopyFlatData[int32](out[2])[:len(rows)] {
+		for i, class := range tensors.MustCopyFlatData[int32](out[1])[:len(rows)] {
 			broken[i] = broken[i] || class != e.Y[rows[i]]
 		}
-		Free(x, out[1], out[2])
+		Free(x, out[1])
 		x = out[0]
 	}
 	for _, b := range broken {
