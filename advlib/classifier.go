@@ -29,8 +29,11 @@ type Spec struct {
 	Store *model.Store
 	// Input is the shape of one input, without the batch axis: 28, 28, 1 for a gray image, channels last.
 	Input []int
-	// Box is the domain of the inputs.
+	// Box is the range of the inputs. With a Domain it may be left out.
 	Box Box
+	// Domain describes each feature of the inputs, if there is more to say than the Box: ranges of their own, features that an attacker cannot
+	// change, whole numbers, categories, and units. Nil means that every coordinate may take any value in the box.
+	Domain Domain
 	// Classes are the names of the classes; nil names them by their numbers.
 	Classes []string
 	// Backend is where the model runs; nil means backend.Open().
@@ -38,6 +41,9 @@ type Spec struct {
 	// Random says that Logits draws random numbers from the scope (scope.RandomNormal and the like), so that the same input has other
 	// logits each time. Attack such a classifier through attack.EOT: a success is counted by one draw.
 	Random bool
+
+	limits *Limits     // of encoded inputs
+	base   *Classifier // whose inputs are encoded
 }
 
 // Classifier is a model with the domain of its inputs, checked once: it returns finite logits of shape [n, K], K ≥ 2,
@@ -47,6 +53,8 @@ type Spec struct {
 // methods may be called concurrently as long as nobody changes the variables.
 type Classifier struct {
 	spec    Spec
+	layout  *layout // nil without a Domain
+	limits  Limits
 	classes int
 	cost    int // passes through the model that one of the classifier's own stands for; see Derive
 
@@ -89,11 +97,22 @@ func (c *Classifier) ClassName(k int) string {
 	return fmt.Sprint(k)
 }
 
-// Box returns the domain of the inputs.
+// Box returns the range of the inputs: the box around all ranges of a Domain.
 func (c *Classifier) Box() Box { return c.spec.Box }
 
+// Domain returns the features of the inputs, with their defaults filled in; nil if there is nothing but the box.
+func (c *Classifier) Domain() Domain { return c.spec.Domain }
+
+// Distance returns how far a flat input y is from x, as a norm measures it: with a [Domain], by features and in their scales.
+func (c *Classifier) Distance(norm Norm, y, x []float32) float64 {
+	if c.layout == nil {
+		return norm.Distance(y, x)
+	}
+	return norm.Length(c.layout.difference(x, y))
+}
+
 // Limits returns how far an attack may take each coordinate of an input.
-func (c *Classifier) Limits() Limits { return boxLimits(c.spec.Box, c.spec.Input) }
+func (c *Classifier) Limits() Limits { return c.limits }
 
 // Input returns the shape of one input, without the batch axis.
 func (c *Classifier) Input() []int { return c.spec.Input }
@@ -131,8 +150,23 @@ func newClassifier(spec Spec) (*Classifier, error) {
 			return nil, fmt.Errorf("its input shape %v has a dimension below 1", spec.Input)
 		}
 	}
+	var l *layout
+	if spec.Domain != nil {
+		var err error
+		if l, err = spec.Domain.layout(spec.Box, spec.Input); err != nil {
+			return nil, err
+		}
+		spec.Domain, spec.Box = l.features, l.box
+	}
 	if err := spec.Box.check(); err != nil {
 		return nil, err
+	}
+	limits := boxLimits(spec.Box, spec.Input)
+	switch {
+	case spec.limits != nil:
+		limits = *spec.limits
+	case l != nil:
+		limits = l.limits()
 	}
 	if spec.Store == nil {
 		spec.Store = model.NewStore()
@@ -144,7 +178,7 @@ func newClassifier(spec Spec) (*Classifier, error) {
 		}
 		spec.Backend = b
 	}
-	c := &Classifier{spec: spec, cost: 1, mu: new(sync.Mutex), programs: map[any]*program{}, derived: map[any]*Classifier{}}
+	c := &Classifier{spec: spec, layout: l, limits: limits, cost: 1, mu: new(sync.Mutex), programs: map[any]*program{}, derived: map[any]*Classifier{}}
 	if err := c.probe(); err != nil {
 		return nil, err
 	}
@@ -237,14 +271,19 @@ func (c *Classifier) probeInput(n int, seed uint64) []float32 {
 		size *= d
 	}
 	x := make([]float32, n*size)
+	limits := c.Limits()
 	for i := range n {
-		r := rowRand(seed, int64(i), 0)
+		random := rowRand(seed, int64(i), 0)
 		for j := range size {
 			u := 0.5
 			if i > 0 {
-				u = r.Float64()
+				u = random.Float64()
 			}
-			x[i*size+j] = float32(c.spec.Box.Lo + u*c.spec.Box.Width())
+			r := limits.RangeOf(j)
+			x[i*size+j] = float32(r.Lo + u*r.Width())
+		}
+		if c.layout != nil {
+			c.layout.round(x[i*size : (i+1)*size])
 		}
 	}
 	return x
