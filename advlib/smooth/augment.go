@@ -27,7 +27,7 @@ func Augment(m zoo.Model, σ float64) zoo.Model {
 		return m // which Fit refuses, or is what was asked for
 	}
 	build := m.Build
-	m.Name = fmt.Sprintf("%s, σ = %.6g", m.Name, σ)
+	m.Name = fmt.Sprintf("%s (noise %.6g)", m.Name, σ)
 	m.Build = func(classes int) advlib.LogitsFn {
 		logits := build(classes)
 		return func(scope *model.Scope, x *Node) *Node {

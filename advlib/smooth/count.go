@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
@@ -44,7 +45,7 @@ func (k countKey) graph(m *advlib.Model, in []*Node) []*Node {
 	class := ArgMax(z, 1, dtypes.Int32)
 	finite := ReduceLogicalAnd(IsFinite(z), 1)
 	class = Where(finite, class, MulScalar(OnesLike(class), K))
-	draw := Add(Iota(x.Graph(), class.Shape().Clone(), 0), first)
+	draw := Add(Iota(x.Graph(), shapes.Make(dtypes.Uint32, k.draws), 0), first)
 	votes := Mul(OneHot(class, K+1, dtypes.Int32), ExpandAxes(ConvertDType(LessThan(draw, total), dtypes.Int32), -1))
 	return []*Node{Add(counts, ReduceSum(votes, 0))}
 }
