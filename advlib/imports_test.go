@@ -24,6 +24,7 @@ var allowed = map[string][]string{
 	"advlib/lab":               {"advlib", "advlib/backend", "advlib/cachedir", "advlib/internal/..."},
 	"advlib/zoo":               {"advlib", "advlib/backend", "advlib/lab", "advlib/internal/..."},
 	"advlib/show":              {"advlib", "advlib/backend", "advlib/internal/notebook"},
+	"advlib/smooth":            {"advlib", "advlib/backend", "advlib/zoo"},
 	"advlib/onnx":              {"advlib", "advlib/backend"},
 	"advlib/cmd":               {"advlib/..."},
 	"kernel":                   {"kernel/...", "advlib/cachedir", "advlib/backend/plugin"},
