@@ -23,6 +23,7 @@ var allowed = map[string][]string{
 	"advlib/dataset":           {"advlib", "advlib/cachedir", "advlib/internal/..."},
 	"advlib/lab":               {"advlib", "advlib/backend", "advlib/cachedir", "advlib/internal/..."},
 	"advlib/zoo":               {"advlib", "advlib/backend", "advlib/lab", "advlib/internal/..."},
+	"advlib/defense":           {"advlib", "advlib/zoo"},
 	"advlib/show":              {"advlib", "advlib/backend", "advlib/internal/notebook"},
 	"advlib/onnx":              {"advlib", "advlib/backend"},
 	"advlib/cmd":               {"advlib/..."},
