@@ -18,6 +18,7 @@ var allowed = map[string][]string{
 	"advlib/internal":          {},
 	"advlib/backend":           {"advlib/backend/...", "advlib/cachedir", "advlib/internal/notebook"},
 	"advlib/attack":            {"advlib"},
+	"advlib/attack/peers":      {"advlib/..."},
 	"advlib/attack/attacktest": {"advlib", "advlib/backend", "advlib/dataset", "advlib/internal/..."},
 	"advlib/certify":           {"advlib"},
 	"advlib/dataset":           {"advlib", "advlib/cachedir", "advlib/internal/..."},
