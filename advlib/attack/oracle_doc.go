@@ -7,8 +7,8 @@
 //
 //	                                                                          gray images               binary images
 //	attack                                                                    success  median  max      success  median  max
-//	C&W 9×1000 L2 minimal                                                     1.000    1.001   1.628    1.000    1.000   1.760
-//	C&W 9×300 L2 minimal, c₀ = 0.1, untargeted and all targets                1.000    1.001   1.039    1.000    1.000   1.009
+//	C&W 9×1000 L2 minimal                                                     1.000    1.001   1.237    1.000    1.000   1.760
+//	C&W 9×1000 L2 minimal, untargeted and all targets                         1.000    1.001   1.015    1.000    1.000   1.006
 //	DeepFool-50 L2 minimal                                                    1.000    1.021   1.042    0.990    1.000   1.555
 //	DeepFool-50 Linf minimal                                                  1.000    1.022   1.084    1.000    1.001   2.656
 //	DDN-1000 L2 minimal                                                       1.000    1.072   2.215    1.000    1.044   2.255
