@@ -209,12 +209,7 @@ func (a CarliniWagner) minimise(ctx context.Context, s *descent, c []float64) (h
 			s.halt(running)
 		}
 	}
-	age := tensors.MustCopyFlatData[float32](s.age)
-	hit = make([]bool, len(s.rows))
-	for i := range hit {
-		hit[i] = age[i] < float32(every)
-	}
-	return hit, nil
+	return succeeded(tensors.MustCopyFlatData[float32](s.age)[:len(s.rows)], a.steps()), nil
 }
 
 // descent is C&W's state on the device, for some rows.

@@ -27,7 +27,7 @@
 //	C&W-1000 Linf minimal                                                     1.000    1.038   1.396    1.000    1.020   2.680
 //	C&W-100 L0 minimal                                                        1.000    1.000   2.000    1.000    1.000   2.000
 //	C&W-100 L0 minimal, untargeted and all targets                            1.000    1.000   2.000    1.000    1.000   1.000
-//	EAD 9×1000 L1 minimal                                                     1.000    1.017   1.538    1.000    1.016   1.713
+//	EAD 9×1000 L1 minimal                                                     1.000    1.003   1.359    1.000    1.003   1.713
 //	JSMA 100 % L0 minimal, both directions                                    1.000    1.000   3.000    1.000    1.000   2.000
 //	JSMA 100 % L0 minimal, both directions, untargeted and all targets        1.000    1.000   1.500    1.000    1.000   1.000
 package attack
