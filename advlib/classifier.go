@@ -3,6 +3,7 @@ package advlib
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 
@@ -113,6 +114,48 @@ func (c *Classifier) Distance(norm Norm, y, x []float32) float64 {
 
 // Limits returns how far an attack may take each coordinate of an input.
 func (c *Classifier) Limits() Limits { return c.limits }
+
+// ranges are the limits of the inputs if an attacker could change all features in both directions.
+func (c *Classifier) ranges() Limits {
+	l := c.limits
+	l.change, l.raw = nil, nil
+	return l
+}
+
+// Enclosing returns a ball of unit scales, by coordinates as if there were no [Domain], that holds all perturbations which the ball allows as the
+// domain measures it. What is proven for it, such as a certificate, holds in the domain. Without a domain it is the ball itself.
+func (c *Classifier) Enclosing(ball Ball) Ball {
+	reach := c.Reach(ball.Norm)
+	if reach == nil {
+		return ball
+	}
+	ball.Radius *= slices.Max(reach)
+	return ball
+}
+
+// Reach returns how far each coordinate moves at most for a perturbation of norm 1 as the [Domain] measures it: the feature's scale, 0 for
+// fixed features, and for categories what lets the sum or the root over both coordinates that change be no more than Reach itself. It is nil
+// without a domain.
+func (c *Classifier) Reach(norm Norm) []float64 {
+	if c.layout == nil {
+		return nil
+	}
+	category := norm.Length([]float64{1, 1})
+	var reach []float64
+	for _, f := range c.layout.features {
+		for range f.coordinates() {
+			switch {
+			case f.Change == Fixed:
+				reach = append(reach, 0)
+			case f.OneHot > 0:
+				reach = append(reach, f.Scale*category)
+			default:
+				reach = append(reach, f.Scale)
+			}
+		}
+	}
+	return reach
+}
 
 // Input returns the shape of one input, without the batch axis.
 func (c *Classifier) Input() []int { return c.spec.Input }

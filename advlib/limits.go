@@ -115,7 +115,6 @@ func (l Limits) Room(x, x0 *Node) (lo, hi *Node) {
 
 // Ends returns the smallest and the largest value that each coordinate may take around the originals x0, in their shape.
 func (l Limits) Ends(x0 *Node) (lo, hi *Node) {
-	l.mustCheck()
 	lo = l.Constant(x0, func(r Box) float64 { return r.Lo })
 	hi = l.Constant(x0, func(r Box) float64 { return r.Hi })
 	if l.change == nil {
