@@ -28,6 +28,7 @@ type relay struct {
 	codec   *jupyter.Codec
 	history *history
 	library library
+	gopls   *gopls
 
 	shell, control, stdin, iopub, heartbeat *zmtp.Socket
 
@@ -71,6 +72,8 @@ func Run(ctx context.Context, c Config) error {
 	r := &relay{config: c, id: kernelID(c.Connection), session: jupyter.NewID(), codec: jupyter.NewCodec(front.Key), end: cancel,
 		arrived: make(chan struct{}, 1), heard: map[*engine]chan struct{}{}, records: map[int]record{},
 		parents: map[string]*jupyter.Message{}, comms: map[string]string{}}
+	r.gopls = newGopls(c, r.log)
+	defer r.gopls.close()
 	if r.history, err = openHistory(c.History); err != nil {
 		r.log("%v: this kernel's cells are remembered until it ends", err)
 	}
@@ -504,11 +507,6 @@ func (r *relay) cells(ctx context.Context) {
 					startErr = start()
 				default:
 				}
-			}
-			if e != nil && !e.free() {
-				r.log("GoNB does not answer a question: it is started again")
-				e.kill()
-				startErr = start()
 			}
 			if e == nil {
 				startErr = start()
