@@ -35,7 +35,7 @@ type engine struct {
 	blanks  []string // what is in blankFile; of the goroutine that runs cells
 	pump    *pump
 
-	shell, control, stdin, iopub *zmtp.Socket
+	shell, control, stdin, iopub, heartbeat *zmtp.Socket
 
 	published func(*jupyter.Message) // called for what GoNB publishes
 	asked     func(*jupyter.Message) // called for its input requests
@@ -48,6 +48,7 @@ type engine struct {
 
 	mu      sync.Mutex
 	waiting map[string]chan *jupyter.Message // replies, by the request's id
+	hung    string                           // why it was given up; empty: it was not
 }
 
 var errEnded = errors.New("GoNB has ended")
@@ -81,6 +82,7 @@ func startEngine(c Config, dir, kernelID string, published, asked func(*jupyter.
 	e.control, _ = open(zmtp.Dealer, conn.Control, zmtp.Options{Identity: identity})
 	e.stdin, _ = open(zmtp.Dealer, conn.Stdin, zmtp.Options{Identity: identity})
 	e.iopub, _ = open(zmtp.Sub, conn.IOPub, zmtp.Options{})
+	e.heartbeat, _ = open(zmtp.Dealer, conn.Heartbeat, zmtp.Options{})
 
 	e.cmd = c.Start(file, temp)
 	if e.cmd.Err != nil {
@@ -120,7 +122,7 @@ func startEngine(c Config, dir, kernelID string, published, asked func(*jupyter.
 }
 
 func (e *engine) closeSockets() {
-	for _, s := range []*zmtp.Socket{e.shell, e.control, e.stdin, e.iopub} {
+	for _, s := range []*zmtp.Socket{e.shell, e.control, e.stdin, e.iopub, e.heartbeat} {
 		if s != nil {
 			_ = s.Close()
 		}
@@ -174,6 +176,7 @@ func (e *engine) connect(ctx context.Context, heard <-chan struct{}) error {
 		select {
 		case <-heard:
 			close(e.ready)
+			go e.watch()
 			return nil
 		case <-e.ended:
 			return fmt.Errorf("%w: %s", errEnded, e.state)

@@ -529,6 +529,90 @@ func TestGoNBDies(t *testing.T) {
 	}
 }
 
+// A GoNB that hangs is noticed, between cells and in one, whether its program runs or has ended.
+func TestGoNBHangs(t *testing.T) {
+	k := startKernel(t, "-beat", "300ms").start()
+	f := k.frontEnd()
+	f.run("var declared = 17\n%%\nfmt.Println(1)")
+	shown := func(r ran) string {
+		data, _ := r.contents["display_data"]["data"].(map[string]any)
+		return fmt.Sprint(data["text/plain"])
+	}
+	restarted := func() {
+		t.Helper()
+		r := f.run("%%\nfmt.Println(declared)")
+		if r.Class == "GoNBDied" { // it was not yet noticed
+			r = f.run("%%\nfmt.Println(declared)")
+		} else if !strings.Contains(shown(r), "GoNB did not answer for 6s and was ended, and was started again") {
+			t.Errorf("the user is not told: %+v", r)
+		}
+		if r.stdout != "17\n" {
+			t.Errorf("%+v", r)
+		}
+	}
+	freeze := func() {
+		t.Helper()
+		if pid := k.pid("gonb"); pid == 0 || syscall.Kill(pid, syscall.SIGSTOP) != nil {
+			t.Fatalf("no GoNB among %q", k.processes())
+		}
+	}
+	old := k.pid("gonb")
+	freeze()
+	began := time.Now()
+	eventually(t, "another GoNB", cellTime, func() bool { pid := k.pid("gonb"); return pid != 0 && pid != old })
+	t.Logf("between cells: noticed after %s", time.Since(began).Round(100*time.Millisecond))
+	restarted()
+
+	id := f.start("%%\nfmt.Println(1)\ntime.Sleep(2*time.Second)")
+	eventually(t, "the cell runs", cellTime, func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return slices.ContainsFunc(f.messages, func(m *jupyter.Message) bool { return m.Parent.ID == id && m.Header.Type == "stream" })
+	})
+	freeze()
+	began = time.Now()
+	r := f.finish(id)
+	t.Logf("in a cell: noticed after %s", time.Since(began).Round(100*time.Millisecond))
+	if r.Class != "GoNBDied" || !strings.Contains(r.Text, "GoNB did") || !strings.Contains(strings.Join(r.Traceback, "\n"), "declarations") {
+		t.Errorf("%+v", r)
+	}
+	if r := f.run("%%\nfmt.Println(declared)"); r.stdout != "17\n" || r.contents["display_data"] != nil {
+		t.Errorf("after it: %+v", r)
+	}
+}
+
+// What moves in GoNB, and what does not.
+func TestProgress(t *testing.T) {
+	sleeper := exec.Command("sleep", "60") // a GoNB that waits for nothing
+	if err := sleeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sleeper.Process.Kill(); _ = sleeper.Wait() }()
+	e := &engine{dir: t.TempDir(), cmd: sleeper}
+	if err := os.WriteFile(pidFile(e.dir), []byte(itoa(sleeper.Process.Pid)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, known := cpuTime(sleeper.Process.Pid); !known {
+		t.Skip("this system does not say what a process does")
+	}
+	ago := func(d time.Duration) time.Time { return time.Now().Add(-d) }
+	for _, test := range []struct {
+		name string
+		p    progress
+		want bool
+	}{
+		{"nothing moves", progress{since: ago(stuckLimit()), looked: ago(2 * beatEvery)}, true},
+		{"not yet", progress{since: ago(stuckLimit() / 2), looked: ago(2 * beatEvery)}, false},
+		{"it was looked just now", progress{since: ago(stuckLimit()), looked: ago(beatEvery / 2)}, false},
+		{"this process was stopped, too", progress{since: ago(time.Hour), looked: ago(time.Hour)}, false},
+		{"it computes", progress{since: ago(stuckLimit()), looked: ago(2 * beatEvery), cpu: -1}, false},
+	} {
+		if got := test.p.stuck(e, 0); got != test.want {
+			t.Errorf("%s: %v", test.name, got)
+		}
+	}
+}
+
 // Nothing is left of a kernel, however it ends.
 func TestNothingIsLeft(t *testing.T) {
 	for name, end := range map[string]func(k *kernel, f *frontEnd){

@@ -47,6 +47,7 @@ func testKernel(args []string) error {
 	goWork := flags.String("go_work", "", "")
 	overflow := flags.String("overflow", "", "")
 	history := flags.String("history", "", "")
+	flags.DurationVar(&beatEvery, "beat", beatEvery, "")
 	limit := flags.Duration("limit", 0, "")
 	guard := flags.Bool("guard", true, "")
 	output := flags.Int("output", 0, "")
