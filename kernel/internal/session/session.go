@@ -24,7 +24,7 @@ import (
 
 // Options is what a kernel is told beside its place.
 type Options struct {
-	Version  string                   // of advlab
+	Version  string                   // of advlab, where the checkout does not tell
 	Program  string                   // this program, which is its own guard
 	Commands map[string]relay.Command // % commands of cells, beside those of this package
 }
@@ -74,6 +74,7 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 		overflow = filepath.Join(own, "output")
 	}
 	env := Env(p, facts, os.Environ())
+	o.Version = sourcesVersion(facts.Checkout, o.Version)
 	commands := Commands(p, facts, o, env)
 	maps.Copy(commands, o.Commands)
 	err = relay.Run(ctx, relay.Config{
