@@ -92,6 +92,9 @@ func (c *Classifier) ClassName(k int) string {
 // Box returns the domain of the inputs.
 func (c *Classifier) Box() Box { return c.spec.Box }
 
+// Limits returns how far an attack may take each coordinate of an input.
+func (c *Classifier) Limits() Limits { return boxLimits(c.spec.Box, c.spec.Input) }
+
 // Input returns the shape of one input, without the batch axis.
 func (c *Classifier) Input() []int { return c.spec.Input }
 

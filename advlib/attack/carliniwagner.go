@@ -117,12 +117,12 @@ type cwStep struct {
 //
 // untargeted f(x) = max(Z(x)_y − max_{i≠y} Z(x)_i, −κ). It judges x, keeps it if it is adversarial and the nearest so far, and makes
 // one step of Adam (Kingma & Ba 2015, arXiv:1412.6980, section 2, the last form) in ω. The age is how many steps ago x was adversarial.
-func (s cwStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+func (s cwStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
 	w0, ω, m1, m2, c, best, bestD, age, running, α := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7], rest[8], rest[9]
-	x, slope := fromTanh(x0, w0, ω, box)
+	x, slope := fromTanh(x0, w0, ω, limits)
 	z := m.Logits(x)
-	D := sumRows(Square(DivScalar(Sub(x, x0), box.Width())))
+	D := sumRows(Square(DivScalar(Sub(x, x0), limits.Width())))
 	f := MaxScalar(Neg(advlib.Margin.Of(z, aim)), -s.κ)
 	L := Add(D, Mul(c, f))
 
@@ -134,7 +134,7 @@ func (s cwStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 	// By the chain rule, as if x were not clipped: at the ends of the box the clip does nothing but undo rounding.
 	g := finite(Mul(m.Gradient(L, x), slope))
 	m1n, m2n, change := adam(m1, m2, g)
-	ωn := keepInside(w0, Add(ω, Mul(α, change))) // stay where x is inside the box
+	ωn := keepInside(w0, Add(ω, Mul(α, change)), limits) // stay where x is inside the box
 
 	moving := perRow(running, x)
 	return []*Node{Where(moving, ωn, ω), Where(moving, m1n, m1), Where(moving, m2n, m2), best, bestD, age, L, D}
@@ -142,12 +142,12 @@ func (s cwStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 
 // Perturb implements [advlib.Attack].
 func (a CarliniWagner) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	box := t.Classifier().Box()
+	limits := t.Classifier().Limits()
 	key := cwStep{wish: wishOf(b), κ: a.Confidence}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	adv := newCandidates(b)
 	for _, rows := range pieces(b) {
-		s := a.begin(step, b, rows, box)
+		s := a.begin(step, b, rows, limits)
 		err := a.searchC(ctx, s)
 		adv.put(rows, s.best, nil)
 		s.free()
@@ -226,15 +226,10 @@ type descent struct {
 	ω, m1, m2, best, bestD, age, running *tensors.Tensor
 }
 
-func (a CarliniWagner) begin(step *advlib.Step, b advlib.Batch, rows []int, box advlib.Box) *descent {
+func (a CarliniWagner) begin(step *advlib.Step, b advlib.Batch, rows []int, limits advlib.Limits) *descent {
 	s := &descent{group: newGroup(b, rows), compiled: step}
 	s.best = advlib.TakeRows(b.X, rows, s.size)
-	w0 := tensors.MustCopyFlatData[float32](s.best)
-	mid, half := (box.Lo+box.Hi)/2, box.Width()/2
-	for i, v := range w0 {
-		w0[i] = float32(math.Atanh((float64(v) - mid) / half / widen))
-	}
-	s.w0 = tensors.FromFlatDataAndDimensions(w0, s.best.Shape().Dimensions...)
+	s.w0 = tanhStart(s.best, limits)
 	s.bestD = tensors.FromFlatDataAndDimensions(far(s.size), s.size)
 	return s
 }

@@ -76,7 +76,7 @@ func (a DeepFool) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch)
 	c := t.Classifier()
 	key := deepFoolStep{wish: wishOf(b), norm: a.Norm.(advlib.ConvexNorm), η: a.η()}
 	key.others = min(a.candidates(), c.Classes()) - 1
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, c.Box(), in) })
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, c.Limits(), in) })
 	clean, err := t.Logits(b.X)
 	if err != nil {
 		return nil, err
@@ -119,11 +119,11 @@ const deepFoolε = 1e-4
 //	x = clip(x₀ + (1 + η)·r),  k̂ = argmin |f_k|/‖w_k‖_q,  r ← r + (|f_k̂|/‖w_k̂‖_q)·d,  d = argmax ⟨d, w_k̂⟩ over ‖d‖_p ≤ 1
 //
 // in L2 d = w/‖w‖₂, in Linf d = sign(w) (section 3.3, equations 10 to 12). It also returns which rows are not adversarial yet.
-func (s deepFoolStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+func (s deepFoolStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
 	best, bestD, r, classes := rest[0], rest[1], rest[2], rest[3]
 
-	x := box.Clip(Add(x0, MulScalar(r, 1+s.η)))
+	x := limits.Clip(Add(x0, MulScalar(r, 1+s.η)), x0)
 	z := m.Logits(x)
 	hit := GreaterThan(clearance(z, aim), ZerosLike(bestD))
 	best, bestD, _ = nearer(s.norm, x, x0, hit, best, bestD)
@@ -132,7 +132,7 @@ func (s deepFoolStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node
 	f, w := boundaries(m, s.norm, z, x, classes, aim)
 	slope := s.norm.Dual().Of(w)
 	flat := Equal(slope, ZerosLike(slope))
-	length := AddScalar(Div(Abs(f), Where(flat, OnesLike(slope), slope)), deepFoolε*box.Width())
+	length := AddScalar(Div(Abs(f), Where(flat, OnesLike(slope), slope)), deepFoolε*limits.Width())
 	r = Where(perRow(standing, r), Add(r, Mul(perRow(length, r), s.norm.Ascend(w))), r)
 	return []*Node{best, bestD, r, standing}
 }

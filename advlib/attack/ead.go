@@ -94,8 +94,8 @@ func (a EAD) checkGoal(*advlib.Classifier, bool) error { return nil } // the mar
 
 // Perturb implements [advlib.Attack].
 func (a EAD) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	box, key := t.Classifier().Box(), eadStep{wish: wishOf(b), κ: a.Confidence, β: a.β()}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+	limits, key := t.Classifier().Limits(), eadStep{wish: wishOf(b), κ: a.Confidence, β: a.β()}
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
 		search := newConstants(len(s.rows), a.initialC())
 		for k := range a.searches() {
@@ -151,11 +151,11 @@ type eadStep struct {
 //	υ  = δ' + k/(k + 3)·(δ' − δ)
 //
 // x is judged before. The age is how many steps ago x was adversarial.
-func (s eadStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+func (s eadStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
 	best, bestD, δ, υ, age, c, α, momentum := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7]
 	at := func(δ *Node) *Node {
-		return Where(Equal(δ, ZerosLike(δ)), x0, box.Clip(Add(x0, MulScalar(δ, box.Width()))))
+		return Where(Equal(δ, ZerosLike(δ)), x0, limits.Clip(Add(x0, MulScalar(δ, limits.Width())), x0))
 	}
 
 	x := at(δ)
@@ -165,11 +165,11 @@ func (s eadStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 
 	y := at(υ)
 	f := MaxScalar(Neg(advlib.Margin.Of(m.Logits(y), aim)), -s.κ)
-	g := Add(MulScalar(finite(m.Gradient(Mul(c, f), y)), box.Width()), MulScalar(υ, 2))
+	g := Add(MulScalar(finite(m.Gradient(Mul(c, f), y)), limits.Width()), MulScalar(υ, 2))
 	v := Sub(υ, Mul(α, g))
 	shrunk := Mul(Sign(v), MaxScalar(AddScalar(Abs(v), -s.β), 0))
-	lo, hi := box.Room(x0)
-	next := Max(DivScalar(lo, box.Width()), Min(DivScalar(hi, box.Width()), shrunk))
+	lo, hi := limits.Room(x0, x0)
+	next := Max(DivScalar(lo, limits.Width()), Min(DivScalar(hi, limits.Width()), shrunk))
 	υ = Add(next, Mul(momentum, Sub(next, δ)))
 	return []*Node{best, bestD, next, υ, age}
 }

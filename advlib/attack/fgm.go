@@ -65,13 +65,13 @@ type fgmStep struct {
 	wish wish
 }
 
-// graph computes x ← clip(x₀ + ε·d), d = argmax ⟨d, ∇ₓL⟩ over ‖d‖ ≤ 1, clipped to the box.
-func (s fgmStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+// graph computes x ← clip(x₀ + ε·d), d = argmax ⟨d, ∇ₓL⟩ over ‖d‖ ≤ 1, clipped to the limits.
+func (s fgmStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x, aim, rest := s.wish.read(in)
 	ε := rest[0]
 	L := s.loss.Of(m.Logits(x), aim)
 	d := s.norm.Ascend(finite(m.Gradient(L, x)))
-	return []*Node{box.Clip(Add(x, Mul(ε, d)))}
+	return []*Node{limits.Clip(Add(x, Mul(ε, d)), x)}
 }
 
 // Perturb implements [advlib.Attack].
@@ -81,7 +81,7 @@ func (a FGM) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*te
 		return nil, err
 	}
 	key := fgmStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.loss(), wish: wishOf(b)}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, c.Box(), in) })
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, c.Limits(), in) })
 	adv := newCandidates(b)
 	for _, rows := range pieces(b) {
 		if err := ctx.Err(); err != nil {

@@ -81,8 +81,8 @@ func (a Lattice8) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch)
 	if adv == nil {
 		return nil, attackErr
 	}
-	box := t.Classifier().Box()
-	l := lattice{lo: box.Lo, step: box.Width() / 255, reach: math.Inf(1)}
+	limits := t.Classifier().Limits()
+	l := lattice{lo: limits.Box().Lo, step: limits.Width() / 255, reach: math.Inf(1)}
 	if threat.Norm == advlib.Norm(advlib.Linf) {
 		l.reach = slack(threat.Radius)
 	}

@@ -112,15 +112,15 @@ func (a MIFGSM) checkGoal(c *advlib.Classifier, targeted bool) error {
 
 // Perturb implements [advlib.Attack].
 func (a MIFGSM) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	box := t.Classifier().Box()
+	limits := t.Classifier().Limits()
 	if err := a.checkGoal(t.Classifier(), b.Target != nil); err != nil {
 		return nil, err
 	}
 	key := mifgsmStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.loss(), wish: wishOf(b), nesterov: a.Nesterov, diverse: a.Diversity > 0, smoothing: a.Smoothing}
-	climb := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+	climb := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	end := key
 	end.last = true
-	judge := t.Compile(end, func(m *advlib.Model, in []*Node) []*Node { return end.graph(m, box, in) })
+	judge := t.Compile(end, func(m *advlib.Model, in []*Node) []*Node { return end.graph(m, limits, in) })
 	adv := newCandidates(b)
 	for _, rows := range pieces(b) {
 		g := newGroup(b, rows)
@@ -204,7 +204,7 @@ type mifgsmStep struct {
 //
 // The paper divides by the sum of the magnitudes, its code by their mean: the steps are the same, but the point x + α·μ·g in which Nesterov's
 // variant takes the gradient is only a step away from x when it is the mean.
-func (s mifgsmStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+func (s mifgsmStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
 	x, kept, hit := rest[0], rest[1], rest[2]
 	z := m.Logits(x)
@@ -221,7 +221,7 @@ func (s mifgsmStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 	}
 	seen := at
 	if s.diverse {
-		seen = shrunk(at, rest[7], rest[8], rest[9], rest[10], box.Lo)
+		seen = shrunk(at, rest[7], rest[8], rest[9], rest[10], limits.Box().Lo)
 	}
 	if seen != x {
 		z = m.Logits(seen)
@@ -230,13 +230,13 @@ func (s mifgsmStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 	if s.smoothing > 0 {
 		slope = smoothed(slope, s.smoothing)
 	}
-	size := MulScalar(sumRows(Abs(slope)), 1/float64(slope.Shape().Size()/slope.Shape().Dimensions[0]))
+	size := MulScalar(sumRows(Abs(slope)), 1/float64(limits.Free()))
 	safe := Where(Equal(size, ZerosLike(size)), OnesLike(size), size)
 	g = Add(Mul(μ, g), Div(slope, perRow(safe, slope)))
 
-	lo, hi := box.Room(x0)
+	lo, hi := limits.Room(x0, x0)
 	δ := s.norm.Project(Sub(Add(x, Mul(α, s.norm.Ascend(g))), x0), ε, lo, hi)
-	return []*Node{kept, hit, box.Clip(Add(x0, δ)), g}
+	return []*Node{kept, hit, limits.Clip(Add(x0, δ), x0), g}
 }
 
 // shrunk returns the images x [n, h, w, ...], each resized to its own height × width [n] by linear interpolation, at its own top and left [n], with

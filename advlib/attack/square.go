@@ -121,7 +121,7 @@ func (a SquareAttack) Perturb(ctx context.Context, t *advlib.Target, b advlib.Ba
 			if rows = best.standing(rows, false); len(rows) == 0 {
 				break
 			}
-			if err := a.search(ctx, step, b, rows, restart, best, t.Classifier().Box()); err != nil {
+			if err := a.search(ctx, step, b, rows, restart, best, t.Classifier().Limits()); err != nil {
 				if ctx.Err() == nil {
 					return nil, err
 				}
@@ -133,11 +133,11 @@ func (a SquareAttack) Perturb(ctx context.Context, t *advlib.Target, b advlib.Ba
 }
 
 // search makes one run on the given rows; best takes what it finds.
-func (a SquareAttack) search(ctx context.Context, step *advlib.Step, b advlib.Batch, rows []int, restart int, best *incumbents, box advlib.Box) error {
+func (a SquareAttack) search(ctx context.Context, step *advlib.Step, b advlib.Batch, rows []int, restart int, best *incumbents, limits advlib.Limits) error {
 	var walks []*walk
 	originals := newCandidates(b)
 	for _, r := range rows {
-		walks = append(walks, a.newWalk(r, originals.row(r), b.Rand(r, uint64(restart)), box, b.X.Shape().Dimensions[1:]))
+		walks = append(walks, a.newWalk(r, originals.row(r), b.Rand(r, uint64(restart)), limits, b.X.Shape().Dimensions[1:]))
 	}
 	var g *group
 	defer func() {
@@ -209,7 +209,7 @@ type walk struct {
 	attack  SquareAttack
 	row     int
 	r       *rand.Rand
-	box     advlib.Box
+	limits  advlib.Limits
 	h, w, c int       // height, width, channels
 	x0, x   []float32 // the original, and the best point so far
 	next    []float32 // the proposal
@@ -217,8 +217,8 @@ type walk struct {
 	L       float32   // the loss at x
 }
 
-func (a SquareAttack) newWalk(row int, x0 []float32, r *rand.Rand, box advlib.Box, shape []int) *walk {
-	w := &walk{attack: a, row: row, r: r, box: box, h: 1, w: shape[0], x0: x0, L: float32(math.Inf(-1))}
+func (a SquareAttack) newWalk(row int, x0 []float32, r *rand.Rand, limits advlib.Limits, shape []int) *walk {
+	w := &walk{attack: a, row: row, r: r, limits: limits, h: 1, w: shape[0], x0: x0, L: float32(math.Inf(-1))}
 	if len(shape) > 1 {
 		w.h, w.w = shape[0], shape[1]
 	}
@@ -301,7 +301,7 @@ func (w *walk) stripes() {
 			s := w.sign() * w.attack.Ball.Radius
 			for y := range w.h {
 				i := (y*w.w+x)*w.c + k
-				w.next[i] = w.inside(float64(w.x0[i]) + s)
+				w.next[i] = w.inside(i, float64(w.x0[i])+s)
 			}
 		}
 	}
@@ -317,13 +317,14 @@ func (w *walk) flip(p float64) {
 			for x := v.left; x < v.left+v.w; x++ {
 				i := (y*w.w+x)*w.c + k
 				x0 := float64(w.x0[i])
-				w.next[i] = w.inside(min(max(float64(w.x[i])+s, x0-ε), x0+ε))
+				w.next[i] = w.inside(i, min(max(float64(w.x[i])+s, x0-ε), x0+ε))
 			}
 		}
 	}
 }
 
-func (w *walk) inside(v float64) float32 { return float32(min(max(v, w.box.Lo), w.box.Hi)) }
+// inside moves v, a value of coordinate i, into the limits.
+func (w *walk) inside(i int, v float64) float32 { return w.limits.Clamp(i, v, w.x0[i]) }
 
 // tiles is the first point in L1 and L2: the image paved with bumps of a fifth of its sides, each of a random sign in each channel.
 func (w *walk) tiles() {
@@ -426,7 +427,7 @@ func (w *walk) settle() {
 		}
 	}
 	for i, d := range w.δ {
-		w.next[i] = w.inside(float64(w.x0[i]) + d)
+		w.next[i] = w.inside(i, float64(w.x0[i])+d)
 	}
 }
 
@@ -435,7 +436,8 @@ func (w *walk) settle() {
 func (w *walk) soften(ε float64) {
 	at := func(i int, λ float64) float64 {
 		d := math.Copysign(max(math.Abs(w.δ[i])-λ, 0), w.δ[i])
-		return min(max(d, w.box.Lo-float64(w.x0[i])), w.box.Hi-float64(w.x0[i]))
+		r := w.limits.Range(i, w.x0[i])
+		return min(max(d, r.Lo-float64(w.x0[i])), r.Hi-float64(w.x0[i]))
 	}
 	length := func(λ float64) float64 {
 		s := 0.

@@ -30,8 +30,10 @@ type Model struct {
 	BatchSize int
 	// LearningRate is Adam's step size α; 0 means its authors' 0.001.
 	LearningRate float64
-	// Seed keys the initial weights and the order of the examples.
+	// Seed keys the initial weights, the order of the examples, and the adversary's random numbers.
 	Seed uint64
+	// Adversary, if set, perturbs each batch before the step that trains on it; see package defense.
+	Adversary Adversary
 	// Backend is where the model is trained and runs; nil means backend.Open().
 	Backend compute.Backend
 	// Progress is where a progress bar is drawn; nil means on the standard output when that is a terminal or a
@@ -132,5 +134,13 @@ func (m Model) check(e *advlib.Examples) (classes int, err error) {
 	if e.X != nil && e.X.Rank() > 0 {
 		input = e.Shape()
 	}
-	return classes, e.Check(advlib.Spec{Name: m.Name, Input: input, Box: m.Box}, classes)
+	if err := e.Check(advlib.Spec{Name: m.Name, Input: input, Box: m.Box}, classes); err != nil {
+		return 0, err
+	}
+	if m.Adversary != nil {
+		if err := m.Adversary.Check(m.Box, classes); err != nil {
+			return 0, fmt.Errorf("its adversary %v: %w", m.Adversary, err)
+		}
+	}
+	return classes, nil
 }

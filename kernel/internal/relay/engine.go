@@ -38,6 +38,7 @@ type engine struct {
 	codec   *jupyter.Codec
 	started time.Time
 	blanks  []string // what is in blankFile; of the goroutine that runs cells
+	pump    *pump
 
 	shell, control, stdin, iopub *zmtp.Socket
 
@@ -93,6 +94,14 @@ func startEngine(c Config, dir, kernelID string, published, asked func(*jupyter.
 		return nil, e.cmd.Err
 	}
 	e.cmd.Env = append(e.cmd.Environ(), Variable+"="+c.version())
+	if pumps && len(c.Guard) > 0 {
+		env, err := prepareShell(dir, c.Guard[0])
+		if err != nil {
+			e.closeSockets()
+			return nil, err
+		}
+		e.cmd.Env = append(e.cmd.Env, env...)
+	}
 	if len(c.Guard) > 0 {
 		r, w, err := os.Pipe()
 		if err != nil {

@@ -50,6 +50,7 @@ type execution struct {
 	count   int
 	id      string // of the request to GoNB; relay.mu guards it
 	began   time.Time
+	engine  *engine
 	ticks   int64 // when it began, by the system's clock
 
 	published chan *jupyter.Message // what GoNB publishes for it
@@ -84,7 +85,7 @@ type outcome struct {
 // run gives the cell to GoNB and follows it to its end. ctx ends it with the kernel.
 func (x *execution) run(ctx context.Context, e *engine) outcome {
 	x.ticks = ticks()
-	x.lineStart = true
+	x.engine, x.lineStart = e, true
 	limit := x.relay.config.OutputLimit
 	if limit == 0 {
 		limit = defaultOutputLimit
@@ -104,7 +105,7 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 
 	// GoNB counts every cell, so that its numbers in error messages are known to be those of records; its counter starts
 	// again with each GoNB. silent: the relay publishes execute_input itself.
-	reply, err := x.relay.sendExecute(e, x, code)
+	reply, err := x.relay.sendExecute(e, x, e.pump.apply(code, x.cell))
 	if err != nil {
 		return outcome{failure: newFailure(gonbDied, err.Error())}
 	}
@@ -220,6 +221,7 @@ func (x *execution) take(m *jupyter.Message) (idle bool) {
 
 func (x *execution) takeStream(name, text string) {
 	if name != "stderr" {
+		text = x.engine.pump.hide(text)
 		x.stdout = tail(x.stdout + text)
 		x.out.add(name, text)
 		return
@@ -269,12 +271,16 @@ func tail(s string) string {
 	return s
 }
 
+// panicSigns begin the runtime's reports. The last ones come where C code, such as XLA, has crashed.
+var panicSigns = []string{"panic: ", "fatal error: ", "unexpected fault address ", "runtime: goroutine stack exceeds", "SIGSEGV: ", "SIGABRT: ",
+	"SIGBUS: ", "SIGFPE: ", "SIGILL: "}
+
 // panicStart is the offset of the line from which text may be the runtime's report of a panic; -1: none.
 func panicStart(text string, lineStart bool) int {
 	for at := 0; at < len(text); {
 		if at > 0 || lineStart {
 			rest := text[at:]
-			for _, sign := range []string{"panic: ", "fatal error: ", "unexpected fault address ", "runtime: goroutine stack exceeds"} {
+			for _, sign := range panicSigns {
 				if strings.HasPrefix(rest, sign) {
 					return at
 				}

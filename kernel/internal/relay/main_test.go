@@ -18,6 +18,9 @@ import (
 const roleVariable = "RELAY_TEST_ROLE"
 
 func TestMain(m *testing.M) {
+	if command := PumpArguments(os.Args); command != nil {
+		os.Exit(Pump(command))
+	}
 	switch os.Getenv(roleVariable) {
 	case "":
 		os.Exit(m.Run())

@@ -449,6 +449,11 @@ func (r *relay) startEngine(ctx context.Context) (*engine, error) {
 		e.kill()
 		return nil, err
 	}
+	if pumps && len(r.config.Guard) > 0 {
+		if e.pump, err = preparePump(e, r.config.Guard[0]); err != nil {
+			r.log("what cells print goes through GoNB as it is: %v", err)
+		}
+	}
 	r.mu.Lock()
 	r.engine = e
 	r.mu.Unlock()
@@ -463,17 +468,15 @@ func (r *relay) cells(ctx context.Context) {
 			e.kill()
 		}
 	}()
-	start := func(again bool) (err error) {
+	start := func() (err error) {
 		if e, err = r.startEngine(ctx); err != nil {
 			e = nil
 			return err
 		}
-		if again {
-			r.replay(ctx, e)
-		}
+		r.replay(ctx, e)
 		return nil
 	}
-	startErr := start(false)
+	startErr := start()
 	if startErr != nil && ctx.Err() == nil {
 		r.log("%v", startErr)
 	}
@@ -490,7 +493,7 @@ func (r *relay) cells(ctx context.Context) {
 			r.mu.Lock()
 			r.engine = nil
 			r.mu.Unlock()
-			startErr = start(true)
+			startErr = start()
 			continue
 		case <-r.arrived:
 		}
@@ -498,17 +501,17 @@ func (r *relay) cells(ctx context.Context) {
 			if e != nil {
 				select {
 				case <-e.ended:
-					startErr = start(true)
+					startErr = start()
 				default:
 				}
 			}
 			if e != nil && !e.free() {
 				r.log("GoNB does not answer a question: it is started again")
 				e.kill()
-				startErr = start(true)
+				startErr = start()
 			}
 			if e == nil {
-				startErr = start(true)
+				startErr = start()
 			}
 			r.execute(ctx, e, startErr, m)
 		}
@@ -619,14 +622,11 @@ func expressions(asked map[string]string) map[string]any {
 	return answers
 }
 
-// replay gives a new GoNB the declarations and settings of the cells that were executed.
+// replay gives a new GoNB its settings, and the declarations and settings of the cells that were executed.
 func (r *relay) replay(ctx context.Context, e *engine) {
 	r.mu.Lock()
-	code := r.declared.cell()
+	code := startCell + r.declared.cell()
 	r.mu.Unlock()
-	if code == "" {
-		return
-	}
 	x := &execution{relay: r, query: executeRequest{Code: code, Silent: true}, cell: parseCell(code), began: time.Now(),
 		published: make(chan *jupyter.Message, 64), asked: make(chan *jupyter.Message, 1), stop: make(chan string, 1)}
 	result := x.run(ctx, e)
