@@ -80,8 +80,7 @@ func (r *Result) accept(c *Classifier, b Batch, rows []int, o Outcome, flat []fl
 	case (o.Adversarial == nil) != (len(o.Rows) == 0) || o.Adversarial != nil && !o.Adversarial.Shape().Equal(shapeOf(float32Type, dims...)):
 		return fmt.Errorf("its %d candidates are not of the shape of the examples, %v", len(o.Rows), dims[1:])
 	}
-	original := tensors.MustCopyFlatData[float32](b.X)
-	adv := slices.Clone(original)
+	adv := tensors.MustCopyFlatData[float32](b.X)
 	if o.Adversarial != nil {
 		found := tensors.MustCopyFlatData[float32](o.Adversarial)
 		for i, row := range o.Rows {
@@ -98,9 +97,11 @@ func (r *Result) accept(c *Classifier, b Batch, rows []int, o Outcome, flat []fl
 		return err
 	}
 	if !slices.Equal(o.Success, pick(r.Success, rows)) {
-		for i, row := range rows { // as before the judgement
+		original := tensors.MustCopyFlatData[float32](r.Examples.X)
+		width := len(original) / r.Examples.Len()
+		for _, row := range rows { // as before the judgement
 			r.Attempted[row], r.Success[row], r.Distance[row], r.Final[row] = false, false, math.Inf(1), r.Clean[row]
-			copy(flat[row*size:(row+1)*size], original[i*size:(i+1)*size])
+			copy(flat[row*width:(row+1)*width], original[row*width:])
 		}
 		return fmt.Errorf("its candidates do not do on the classifier what they did")
 	}

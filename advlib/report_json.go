@@ -22,6 +22,7 @@ type reportJSON struct {
 //	schema        "advlab.report/2"
 //	classifier, data, backend, key   strings; key is empty when nothing was kept
 //	box           {lo, hi}
+//	domain        string: the constraints on single features; absent if there are none
 //	seed          integer, up to 2⁶⁴−1
 //	cascade       true: each attack was run only on what those before it left standing, in the order of [Report.Order]
 //	interrupted   true: not everything that was planned was done

@@ -180,9 +180,8 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples,
 	}
 	n := e.Len()
 	res := &Result{Attack: a.String(), Threat: threat, Examples: e, Box: c.Box(), Attempted: make([]bool, n), Success: make([]bool, n), Distance: make([]float64, n)}
-	size := e.X.Shape().Size() / n
 	if !threat.Minimal() {
-		if w := threat.Ball().Warning(size, c.Box()); w != "" {
+		if w := threat.Ball().warning(c.Limits(), c.Domain()); w != "" {
 			res.Warnings = append(res.Warnings, w)
 		}
 	}
@@ -200,8 +199,9 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples,
 	}
 	res.Final = append([]Prediction(nil), res.Clean...)
 	flat := tensors.MustCopyFlatData[float32](e.X)
+	view := c.view()
 	all := e.batch(s.Seed)
-	all.Target = targets
+	all.X, all.Target = c.encode(e.X), targets
 	var todo []int
 	for i := range n {
 		switch {
@@ -215,7 +215,7 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples,
 		}
 	}
 
-	t := NewTarget(c)
+	t := NewTarget(view)
 	t.passes.onStep = p.step
 	p.begin(k, n, n-len(todo))
 	batch := s.BatchSize
@@ -289,23 +289,19 @@ func (r *Result) judge(c *Classifier, b Batch, rows []int, adv *tensors.Tensor, 
 		}
 		return fmt.Errorf("the attack returned %s for inputs of shape %v: this is a mistake in the attack", shape, b.X.Shape())
 	}
-	got := tensors.MustCopyFlatData[float32](adv)
-	size := len(got) / len(rows)
-	box := c.Box()
+	size := len(flat) / r.Examples.Len()
+	got := make([]float32, 0, len(rows)*size)
+	points, from := tensors.MustCopyFlatData[float32](adv), tensors.MustCopyFlatData[float32](b.X)
 	for i, row := range rows {
-		candidate, original := got[i*size:(i+1)*size], flat[row*size:(row+1)*size]
-		for j, v := range candidate {
-			if v != v {
-				return fmt.Errorf("the attack returned NaN at position %d of example %d: this is a mistake in the attack, or the model's gradient is not finite", j, row)
-			}
-			candidate[j] = min(max(v, float32(box.Lo)), float32(box.Hi))
+		width := len(points) / len(rows)
+		x, err := c.settle(points[i*width:(i+1)*width], from[i*width:(i+1)*width], flat[row*size:(row+1)*size], r.Threat)
+		if err != nil {
+			return fmt.Errorf("example %d: %w", row, err)
 		}
-		if !r.Threat.Minimal() && r.Threat.Ball().pull(candidate, original) {
-			return fmt.Errorf("the attack returned example %d at %v distance %g, outside of its ball %v: this is a mistake in the attack", row, r.Threat.Norm, r.Threat.Norm.Distance(candidate, original), r.Threat.Ball())
-		}
+		got = append(got, x...)
 	}
 	// A new tensor, because Perturb may return b.X itself.
-	z, err := NewTarget(c).Logits(tensors.FromFlatDataAndDimensions(got, b.X.Shape().Dimensions...))
+	z, err := NewTarget(c).Logits(tensors.FromFlatDataAndDimensions(got, append([]int{len(rows)}, c.Input()...)...))
 	if err != nil {
 		return err
 	}
@@ -319,7 +315,7 @@ func (r *Result) judge(c *Classifier, b Batch, rows []int, adv *tensors.Tensor, 
 			continue
 		}
 		original := flat[row*size : (row+1)*size]
-		r.Distance[row] = r.Threat.Norm.Distance(got[i*size:(i+1)*size], original)
+		r.Distance[row] = c.Distance(r.Threat.Norm, got[i*size:(i+1)*size], original)
 		r.Success[row], r.Final[row] = true, final[i]
 		copy(original, got[i*size:(i+1)*size])
 	}
