@@ -48,6 +48,7 @@ const (
 	InBall  Kind = "any in a ball"
 	Nearest Kind = "the nearest"
 	ForAll  Kind = "one δ for all"
+	InPatch Kind = "a patch"
 	Wrapper Kind = "wrapper"
 )
 
@@ -108,6 +109,7 @@ var registry = []struct {
 	{JSMA{}, Gradients, Nearest, []advlib.Norm{advlib.L0}, false, "Papernot et al. 2016, arXiv:1511.07528"},
 	{Universal{}, Gradients, ForAll, convexNorms, false, "Shafahi et al. 2018, arXiv:1811.11304"},
 	{UniversalDeepFool{}, Gradients, ForAll, []advlib.Norm{advlib.L2, advlib.Linf}, false, "Moosavi-Dezfooli et al. 2017, arXiv:1610.08401"},
+	{AdversarialPatch{}, Gradients, InPatch, []advlib.Norm{advlib.L0}, false, "Brown et al. 2017, arXiv:1712.09665"},
 	{AllTargets{}, Inner, Wrapper, nil, true, "Croce & Hein 2020, arXiv:2003.01690"},
 	{Repeat{}, Inner, Wrapper, nil, false, ""},
 	{WorstOf{}, Inner, Wrapper, nil, false, ""},

@@ -17,6 +17,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
 	"advlab/advlib"
 	"advlab/advlib/attack"
 )
@@ -177,7 +181,7 @@ func quotient(s string) float64 {
 
 // The index's norms, kinds and goals are those that the attacks take, and what it says they ask for is what they do ask.
 func TestIndexFollows(t *testing.T) {
-	c, e := brightness()
+	c, e := tall(t)
 	for k, entry := range attack.Index() {
 		if entry.Kind == attack.Wrapper {
 			continue // has what it runs
@@ -219,6 +223,24 @@ func TestIndexFollows(t *testing.T) {
 	}
 }
 
+// tall is brightness on images of two pixels.
+func tall(t *testing.T) (*advlib.Classifier, *advlib.Examples) {
+	t.Helper()
+	c, e := brightness()
+	image, err := advlib.NewClassifier(advlib.Spec{
+		Name: "tall", Input: []int{2, 1}, Box: c.Box(), Backend: c.Backend(),
+		Logits: func(_ *model.Scope, x *graph.Node) *graph.Node { return c.LogitsGraph(graph.Reshape(x, -1, 2)) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	images, err := advlib.NewExamples(e.Name, tensors.MustCopyFlatData[float32](e.X), []int{2, 1}, e.Y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image, images
+}
+
 // runAny runs an attack, or learns one.
 func runAny(ctx context.Context, c *advlib.Classifier, a attack.Threatened, e *advlib.Examples) (*advlib.Result, error) {
 	switch a := a.(type) {
@@ -226,6 +248,9 @@ func runAny(ctx context.Context, c *advlib.Classifier, a attack.Threatened, e *a
 		_, res, err := a.Fit(ctx, c, e)
 		return res, err
 	case attack.UniversalDeepFool:
+		_, res, err := a.Fit(ctx, c, e)
+		return res, err
+	case attack.AdversarialPatch:
 		_, res, err := a.Fit(ctx, c, e)
 		return res, err
 	}
@@ -248,7 +273,7 @@ func (p *polls) Err() error {
 
 // Filling in defaults twice changes nothing, and an attack with them is the attack: the same name, but for what the name shows.
 func TestIndexFilled(t *testing.T) {
-	c, e := brightness()
+	c, e := tall(t)
 	for k, entry := range attack.Index() {
 		if entry.Defaults == "" || entry.Kind == attack.Wrapper {
 			continue
