@@ -85,6 +85,9 @@ func (a JSMA) checkGoal(*advlib.Classifier, bool) error { return nil } // it nee
 // Perturb implements [advlib.Attack].
 func (a JSMA) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
 	limits, key := t.Classifier().Limits(), jsmaStep{wish: wishOf(b)}
+	if err := limits.Check(); err != nil {
+		return nil, err
+	}
 	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
 		if err := a.search(ctx, s, step, limits); err != nil {

@@ -102,6 +102,8 @@ func (a MIFGSM) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 		return threat, fmt.Errorf("Smoothing = %d is not the width of a window around a pixel: give an odd number, or 0 for none", a.Smoothing)
 	case (a.Diversity > 0 || a.Smoothing > 0) && len(c.Input()) < 2:
 		return threat, fmt.Errorf("Diversity and Smoothing need images, of shape [height, width] or [height, width, channels], but the classifier %s takes %v", c.Name(), c.Input())
+	case a.Diversity > 0 && c.Limits().Encoded():
+		return threat, fmt.Errorf("Diversity moves the image about, and what pixels of the classifier %s stand for depends on where they are, because its domain (%v) has scales, steps or categories: leave Diversity out", c.Name(), c.Domain())
 	}
 	return threat, a.checkGoal(c, a.Goal.IsTargeted())
 }

@@ -74,6 +74,7 @@ type execution struct {
 	check      string                   // the function that %check calls; empty: none
 	phases     map[string]time.Duration // for %time; nil: not asked for
 	sampled    time.Time
+	moved      progress
 }
 
 // outcome is how a cell has ended.
@@ -131,6 +132,7 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 	for replied == nil || !idle {
 		select {
 		case m := <-x.published:
+			x.moved.since = time.Now()
 			idle = x.take(m) || idle
 			if waited != nil { // a flood may come long after the reply, which takes another way
 				waited = time.After(idleWait)
@@ -147,6 +149,9 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 			x.halt(e, timeout)
 		case <-tick.C:
 			x.tick(e)
+			if replied == nil && x.moved.stuck(e, x.ticks) {
+				go e.giveUp(fmt.Sprintf("GoNB did nothing for %s and was ended", stuckLimit()))
+			}
 		case <-samples:
 			x.sample(e)
 		case <-e.ended:
@@ -377,7 +382,8 @@ func (x *execution) died(e *engine) outcome {
 	if x.stopping != "" {
 		return outcome{failure: x.stopped()}
 	}
-	f := newFailure(gonbDied, "GoNB has ended ("+e.state+")",
+	x.relay.told = true
+	f := newFailure(gonbDied, e.end(),
 		"It is started again, with the declarations and settings of earlier cells; this one is to be run again.")
 	return outcome{failure: f}
 }
