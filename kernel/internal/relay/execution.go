@@ -160,6 +160,9 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 			return outcome{failure: newFailure(interrupted, "the kernel was shut down")}
 		}
 	}
+	if x.stopping != "" {
+		e.killWorkers(x.ticks) // what has survived its cell, in the background
+	}
 	// What came before idle is there: one publisher, one order.
 	return x.checked(x.judge(e, replied))
 }

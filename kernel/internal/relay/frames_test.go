@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -59,6 +60,15 @@ func FuzzFrames(f *testing.F) {
 		}
 	}
 	f.Cleanup(report)
+	if folder := os.Getenv("ADVLAB_FUZZ_COUNTS"); folder != "" { // the fuzzer shows nothing of a process that dies
+		crash, err := os.Create(filepath.Join(folder, itoa(os.Getpid())+".crash"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		if err := debug.SetCrashOutput(crash, debug.CrashOptions{}); err != nil {
+			f.Fatal(err)
+		}
+	}
 	kinds := []string{"is_complete_request", "history_request", "comm_info_request", "connect_request", "kernel_info_request", "interrupt_request",
 		"execute_request", "input_reply", "debug_request", "complete_request", "inspect_request", "comm_msg", "comm_close", "comm_open", "shutdown_request"}
 	for i, content := range []string{`{"code":"fmt.Prin","cursor_pos":8}`, `{"hist_access_type":"search","pattern":"*[a*","n":3}`, `{"comm_id":"1","target_name":"gonb_comm"}`,
