@@ -102,6 +102,9 @@ func TestErrors(t *testing.T) {
 		{"test", "%test\nfunc TestA(t *testing.T) { t.Error(\"wrong\") }\nfunc TestB(t *testing.T) {}", "TestFailure", "TestA", nil, "", "wrong"},
 		{"shell", "!ls /does-not-exist", "ExitError", "!ls /does-not-exist: exit status 2: ls: cannot access", nil, "ls: cannot access", ""},
 		{"bash", "%%bash\necho out\nexit 4", "ExitError", "%%bash: exit status 4", nil, "", "out\n"},
+		{"import below %%", "%%\nimport \"fmt\"", "CompileError", "line 2: expected statement, found 'import'", []string{"Hint: imports, and functions"}, "", ""},
+		{"function below %%", "%%\nfunc f() {}", "CompileError", "line 2: expected '(', found f", []string{"Hint: imports, and functions"}, "", ""},
+		{"unknown command", "%chekc Half\n%%\nfmt.Println(1)", "CommandError", "there is no command %chekc", nil, "", ""},
 		{"command", "%cd /does-not-exist", "CommandError", "chdir /does-not-exist", nil, "", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
