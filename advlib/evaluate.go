@@ -138,7 +138,7 @@ func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, report
 	if len(rows) == 0 {
 		return sanity, nil
 	}
-	t, box := NewTarget(c), c.Box()
+	t, ranges := NewTarget(c), c.ranges()
 	zero := t.Compile(zeroKey{}, func(m *Model, in []*Node) []*Node {
 		x := in[0]
 		return []*Node{Linf.Of(m.Gradient(CrossEntropy.Of(m.Logits(x), Aim{Label: in[1]}), x))}
@@ -146,8 +146,9 @@ func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, report
 	ascend := t.Compile(ascendKey{}, func(m *Model, in []*Node) []*Node {
 		x := in[0]
 		z := m.Logits(x)
-		g := m.Gradient(Margin.Of(z, Aim{Label: in[1]}), x)
-		return []*Node{box.Clip(Add(x, MulScalar(Sign(g), box.Width()/10))), ArgMax(z, -1)}
+		g := Gradient(ReduceAllSum(Margin.Of(z, Aim{Label: in[1]})), x)[0] // of fixed features too
+		step := ranges.Times(Sign(g), func(r Box) float64 { return r.Width() / 10 })
+		return []*Node{ranges.Clip(Add(x, step), x), ArgMax(z, -1)}
 	})
 	size := Bucket(len(rows))
 	x := TakeRows(e.X, rows, size)

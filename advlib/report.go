@@ -20,6 +20,8 @@ type Report struct {
 	Data       string `json:"data"`
 	Backend    string `json:"backend"`
 	Box        Box    `json:"box"`
+	// Domain describes the constraints on single features; empty if there are none. Radii and distances are in the scales of the features.
+	Domain string `json:"domain,omitempty"`
 	// Seed is the seed of the run.
 	Seed uint64 `json:"seed"`
 	// Index, Label and Predicted are the examples' numbers, labels and clean predictions.
@@ -186,6 +188,9 @@ func newReport(s Settings, c *Classifier, e *Examples) (*Report, error) {
 	}
 	where := backend.InfoOf(c.Backend())
 	r := &Report{Classifier: c.Name(), Data: e.Name, Backend: where.Name, Box: c.Box(), Seed: s.Seed, Label: slices.Clone(e.Y)}
+	if d := c.Domain(); d != nil {
+		r.Domain = d.String()
+	}
 	if where.Lost != "" {
 		r.Warnings = append(r.Warnings, where.Lost)
 	}
@@ -222,7 +227,7 @@ func (r *Report) add(res *Result) {
 // Merge returns the report of r's examples followed by other's. Both must report the same evaluation: the same
 // classifier, seed, attacks and certificates.
 func (r *Report) Merge(other *Report) (*Report, error) {
-	same := r.Classifier == other.Classifier && r.Data == other.Data && r.Box == other.Box && r.Seed == other.Seed &&
+	same := r.Classifier == other.Classifier && r.Data == other.Data && r.Box == other.Box && r.Domain == other.Domain && r.Seed == other.Seed &&
 		len(r.Attacks) == len(other.Attacks) && len(r.Certificates) == len(other.Certificates)
 	for i := 0; same && i < len(r.Attacks); i++ {
 		same = r.Attacks[i].Name == other.Attacks[i].Name && r.Attacks[i].Goal == other.Attacks[i].Goal
@@ -430,7 +435,11 @@ func asFraction(ball Ball, box Box) string {
 
 // Title says in one line what was measured.
 func (r *Report) Title() string {
-	return fmt.Sprintf("%s on %s: %d examples, box %v, seed %d, backend %s", r.Classifier, r.Data, len(r.Label), r.Box, r.Seed, r.Backend)
+	inputs := fmt.Sprintf("box %v", r.Box)
+	if r.Domain != "" {
+		inputs = fmt.Sprintf("domain of %s", r.Domain)
+	}
+	return fmt.Sprintf("%s on %s: %d examples, %s, seed %d, backend %s", r.Classifier, r.Data, len(r.Label), inputs, r.Seed, r.Backend)
 }
 
 // SanityLine says in one line what the check of the gradients saw.

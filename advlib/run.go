@@ -154,9 +154,8 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples)
 	}
 	n := e.Len()
 	res := &Result{Attack: a.String(), Threat: threat, Examples: e, Box: c.Box(), Attempted: make([]bool, n), Success: make([]bool, n), Distance: make([]float64, n)}
-	size := e.X.Shape().Size() / n
 	if !threat.Minimal() {
-		if w := threat.Ball().Warning(size, c.Box()); w != "" {
+		if w := threat.Ball().warning(c.Limits(), c.Domain()); w != "" {
 			res.Warnings = append(res.Warnings, w)
 		}
 	}
@@ -176,7 +175,8 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples)
 	}
 	res.Final = append([]Prediction(nil), res.Clean...)
 	flat := tensors.MustCopyFlatData[float32](e.X)
-	all := Batch{X: e.X, Y: e.Y, Target: targets, Index: make([]int64, n), Seed: s.Seed}
+	view := c.view()
+	all := Batch{X: c.encode(e.X), Y: e.Y, Target: targets, Index: make([]int64, n), Seed: s.Seed}
 	var todo []int
 	for i := range n {
 		all.Index[i] = e.index(i)
@@ -191,7 +191,7 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples)
 		}
 	}
 
-	t := NewTarget(c)
+	t := NewTarget(view)
 	batch := s.BatchSize
 	if batch == 0 {
 		batch = maxBucket
@@ -227,23 +227,19 @@ func (r *Result) judge(c *Classifier, b Batch, rows []int, adv *tensors.Tensor, 
 		}
 		return fmt.Errorf("the attack returned %s for inputs of shape %v: this is a mistake in the attack", shape, b.X.Shape())
 	}
-	got := tensors.MustCopyFlatData[float32](adv)
-	size := len(got) / len(rows)
-	box := c.Box()
+	size := len(flat) / r.Examples.Len()
+	got := make([]float32, 0, len(rows)*size)
+	points, from := tensors.MustCopyFlatData[float32](adv), tensors.MustCopyFlatData[float32](b.X)
 	for i, row := range rows {
-		candidate, original := got[i*size:(i+1)*size], flat[row*size:(row+1)*size]
-		for j, v := range candidate {
-			if v != v {
-				return fmt.Errorf("the attack returned NaN at position %d of example %d: this is a mistake in the attack, or the model's gradient is not finite", j, row)
-			}
-			candidate[j] = min(max(v, float32(box.Lo)), float32(box.Hi))
+		width := len(points) / len(rows)
+		x, err := c.settle(points[i*width:(i+1)*width], from[i*width:(i+1)*width], flat[row*size:(row+1)*size], r.Threat)
+		if err != nil {
+			return fmt.Errorf("example %d: %w", row, err)
 		}
-		if !r.Threat.Minimal() && r.Threat.Ball().pull(candidate, original) {
-			return fmt.Errorf("the attack returned example %d at %v distance %g, outside of its ball %v: this is a mistake in the attack", row, r.Threat.Norm, r.Threat.Norm.Distance(candidate, original), r.Threat.Ball())
-		}
+		got = append(got, x...)
 	}
 	// A new tensor, because Perturb may return b.X itself.
-	z, err := NewTarget(c).Logits(tensors.FromFlatDataAndDimensions(got, b.X.Shape().Dimensions...))
+	z, err := NewTarget(c).Logits(tensors.FromFlatDataAndDimensions(got, append([]int{len(rows)}, c.Input()...)...))
 	if err != nil {
 		return err
 	}
@@ -257,7 +253,7 @@ func (r *Result) judge(c *Classifier, b Batch, rows []int, adv *tensors.Tensor, 
 			continue
 		}
 		original := flat[row*size : (row+1)*size]
-		r.Distance[row] = r.Threat.Norm.Distance(got[i*size:(i+1)*size], original)
+		r.Distance[row] = c.Distance(r.Threat.Norm, got[i*size:(i+1)*size], original)
 		r.Success[row], r.Final[row] = true, final[i]
 		copy(original, got[i*size:(i+1)*size])
 	}

@@ -28,7 +28,12 @@ func NewTarget(c *Classifier) *Target { return &Target{classifier: c, passes: ne
 
 // On returns another classifier as a target whose passes count into those of t: for attacks that work on a surrogate, or on a classifier
 // from [Classifier.Derive].
-func (t *Target) On(c *Classifier) *Target { return &Target{classifier: c, passes: t.passes} }
+func (t *Target) On(c *Classifier) *Target {
+	if t.classifier.spec.base != nil && c.spec.base == nil {
+		c = c.view() // the inputs of t are encoded
+	}
+	return &Target{classifier: c, passes: t.passes}
+}
 
 // Classifier returns what is attacked. An attack reads its box, classes and shape, and leaves its graph alone.
 func (t *Target) Classifier() *Classifier { return t.classifier }
@@ -51,10 +56,14 @@ func (m *Model) Logits(x *graph.Node) *graph.Node {
 }
 
 // Gradient returns ∂(Σ y)/∂x for y of shape [n] or a scalar, computed from the logits of x: one backward pass for each
-// row. Because rows do not mix, row i is the gradient of y[i] with respect to x[i].
+// row. Because rows do not mix, row i is the gradient of y[i] with respect to x[i]. It is 0 in coordinates that are fixed.
 func (m *Model) Gradient(y, x *graph.Node) *graph.Node {
 	m.backward += m.classifier.cost
-	return graph.Gradient(graph.ReduceAllSum(y), x)[0]
+	g := graph.Gradient(graph.ReduceAllSum(y), x)[0]
+	if l := m.classifier.Limits(); l.holds() {
+		return l.held(g, graph.ZerosLike(g), g)
+	}
+	return g
 }
 
 // Build is a graph function of an attack: it uses m in place of the classifier, on inputs whose first axis is the

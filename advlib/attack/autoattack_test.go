@@ -60,28 +60,6 @@ func TestReferenceAutoAttack(t *testing.T) {
 	}
 }
 
-// The linear oracle: the whole ensemble misses nothing that can be broken, and claims nothing false, in each norm. On all the oracle's models if ADVLAB_FULL is set.
-func TestLinearAutoAttack(t *testing.T) {
-	specs := []attacktest.LinearSpec{{Seed: 1, Binary: true}}
-	if full {
-		specs = linearSpecs
-	}
-	for _, spec := range specs {
-		l := linear(t, spec)
-		for _, n := range apgdNorms {
-			ε := quantile(l, n, 0.5)
-			s, err := l.ScoreBall(context.Background(), attack.AutoAttack{Ball: advlib.BallOf(n, ε)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Logf("%v, %v ≤ %.4f: missed %d of %d, %d false, %d safe", spec, n, ε, s.Missed, s.Attackable, s.False, s.Safe)
-			if s.Missed > 0 || s.False > 0 || s.Attackable == 0 || s.Safe == 0 {
-				t.Errorf("%v, %v ≤ %.4f: missed %d of %d, %d false, %d safe", spec, n, ε, s.Missed, s.Attackable, s.False, s.Safe)
-			}
-		}
-	}
-}
-
 // The members are those of the authors' set_version, in their order.
 func TestAutoAttackVersions(t *testing.T) {
 	linf, l1 := advlib.BallOf(advlib.Linf, 0.1), advlib.BallOf(advlib.L1, 2)

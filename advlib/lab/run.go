@@ -94,5 +94,9 @@ func Classifier(c *advlib.Classifier) (string, error) {
 	for k := range names {
 		names[k] = c.ClassName(k)
 	}
-	return fmt.Sprintf("%s, box %v, classes %q, weights %s, graph %s", c.Name(), c.Box(), names, weights, digest([]byte(text))), nil
+	domain := ""
+	if d := c.Domain(); d != nil {
+		domain = fmt.Sprintf(", domain %+v", []advlib.Feature(d))
+	}
+	return fmt.Sprintf("%s, box %v%s, classes %q, weights %s, graph %s", c.Name(), c.Box(), domain, names, weights, digest([]byte(text))), nil
 }
