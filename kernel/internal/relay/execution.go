@@ -73,6 +73,7 @@ type execution struct {
 	signalled  map[int]bool
 	provenance provenance
 	check      string                   // the function that %check calls; empty: none
+	checkSaid  string                   // what may be its error, on stderr
 	phases     map[string]time.Duration // for %time; nil: not asked for
 	sampled    time.Time
 	moved      progress
@@ -270,6 +271,10 @@ func (x *execution) takeStream(name, text string) {
 	}
 	x.showExit()
 	x.stderr = tail(x.stderr + text)
+	if x.check != "" && x.lineStart && strings.HasPrefix(text, x.check+": ") {
+		x.checkSaid += text // the error says it; whether there is one is known at the end
+		return
+	}
 	if x.held == "" {
 		at := panicStart(text, x.lineStart)
 		x.lineStart = strings.HasSuffix(text, "\n")
