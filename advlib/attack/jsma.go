@@ -55,6 +55,13 @@ func (a JSMA) String() string {
 
 func (a JSMA) share() float64  { return numberOr(a.Gamma, 0.145) }
 func (a JSMA) candidates() int { return numberOr(a.Candidates, 1024) }
+func (a JSMA) θ() float64      { return numberOr(a.Theta, 1) }
+
+// filled implements [indexed].
+func (a JSMA) filled() any {
+	a.Theta, a.Gamma, a.Candidates = a.θ(), a.share(), a.candidates()
+	return a
+}
 
 // Threat implements [advlib.Attack].
 func (a JSMA) Threat(*advlib.Classifier) (advlib.Threat, error) {
@@ -145,7 +152,7 @@ func (a JSMA) change(x, original, rise, fall []float32, most int, limits advlib.
 			if direction < 0 && !a.BothDirections {
 				continue
 			}
-			θ := numberOr(a.Theta, 1) * limits.RangeOf(j).Width()
+			θ := a.θ() * limits.RangeOf(j).Width()
 			to := limits.Clamp(j, float64(x[j])+direction*θ, original[j])
 			if to == x[j] {
 				continue

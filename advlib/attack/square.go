@@ -57,6 +57,14 @@ func (a SquareAttack) String() string {
 
 func (a SquareAttack) queries() int { return numberOr(a.Queries, 5000) }
 
+func (a SquareAttack) firstArea() float64 { return numberOr(a.Area, 0.8) }
+
+// filled implements [indexed].
+func (a SquareAttack) filled() any {
+	a.Loss, a.Queries, a.Area = a.loss(a.Goal.IsTargeted()), a.queries(), a.firstArea()
+	return a
+}
+
 func (a SquareAttack) loss(targeted bool) advlib.Loss {
 	if targeted {
 		return lossOr(a.Loss, advlib.CrossEntropy)
@@ -281,7 +289,7 @@ func (a SquareAttack) area(i int) float64 {
 	if !a.FixedSchedule {
 		i = int(float64(i) / float64(a.queries()) * 10000)
 	}
-	p := numberOr(a.Area, 0.8)
+	p := a.firstArea()
 	for _, after := range []int{10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000} {
 		if i > after {
 			p /= 2

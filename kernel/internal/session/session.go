@@ -24,7 +24,7 @@ import (
 
 // Options is what a kernel is told beside its place.
 type Options struct {
-	Version  string                   // of advlab
+	Version  string                   // of advlab, where the checkout does not tell
 	Program  string                   // this program, which is its own guard
 	Commands map[string]relay.Command // % commands of cells, beside those of this package
 }
@@ -83,6 +83,7 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 	for i, entry := range cells {
 		cells[i] = strings.Replace(entry, "PATH="+p.Tools()+string(os.PathListSeparator), "PATH="+bin+string(os.PathListSeparator), 1)
 	}
+	o.Version = sourcesVersion(facts.Checkout, o.Version)
 	commands := Commands(p, facts, o, env)
 	maps.Copy(commands, o.Commands)
 	err = relay.Run(ctx, relay.Config{
