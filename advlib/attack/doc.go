@@ -9,6 +9,9 @@
 // (Repeat), all of several (WorstOf), on the mean of a random classifier's logits (EOT), with another gradient (BPDA), with logits divided
 // by T (Temperature), on another classifier (Transfer), rounded to what an image file can hold (Lattice8).
 //
+// [Universal] and [UniversalDeepFool] learn one δ for all examples, [AdversarialPatch] a patch to be put anywhere. Their Fit learns on some
+// examples, and returns a [Perturbation] or a [Patch]: attacks to be run on others.
+//
 // The S of FGSM is for sign, which is FGM in the Linf ball. [Standard] is a small set to begin with.
 //
 // # What all attacks share

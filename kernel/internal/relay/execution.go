@@ -72,6 +72,7 @@ type execution struct {
 	signalled  map[int]bool
 	provenance provenance
 	check      string                   // the function that %check calls; empty: none
+	checkSaid  string                   // what may be its error, on stderr
 	phases     map[string]time.Duration // for %time; nil: not asked for
 	sampled    time.Time
 	moved      progress
@@ -160,6 +161,9 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 			return outcome{failure: newFailure(interrupted, "the kernel was shut down")}
 		}
 	}
+	if x.stopping != "" {
+		e.killWorkers(x.ticks) // what has survived its cell, in the background
+	}
 	// What came before idle is there: one publisher, one order.
 	return x.checked(x.judge(e, replied))
 }
@@ -239,6 +243,10 @@ func (x *execution) takeStream(name, text string) {
 	}
 	x.showExit()
 	x.stderr = tail(x.stderr + text)
+	if x.check != "" && x.lineStart && strings.HasPrefix(text, x.check+": ") {
+		x.checkSaid += text // the error says it; whether there is one is known at the end
+		return
+	}
 	if x.held == "" {
 		at := panicStart(text, x.lineStart)
 		x.lineStart = strings.HasSuffix(text, "\n")

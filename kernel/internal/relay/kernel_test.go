@@ -102,6 +102,9 @@ func TestErrors(t *testing.T) {
 		{"test", "%test\nfunc TestA(t *testing.T) { t.Error(\"wrong\") }\nfunc TestB(t *testing.T) {}", "TestFailure", "TestA", nil, "", "wrong"},
 		{"shell", "!ls /does-not-exist", "ExitError", "!ls /does-not-exist: exit status 2: ls: cannot access", nil, "ls: cannot access", ""},
 		{"bash", "%%bash\necho out\nexit 4", "ExitError", "%%bash: exit status 4", nil, "", "out\n"},
+		{"import below %%", "%%\nimport \"fmt\"", "CompileError", "line 2: expected statement, found 'import'", []string{"Hint: imports, and functions"}, "", ""},
+		{"function below %%", "%%\nfunc f() {}", "CompileError", "line 2: expected '(', found f", []string{"Hint: imports, and functions"}, "", ""},
+		{"unknown command", "%chekc Half\n%%\nfmt.Println(1)", "CommandError", "there is no command %chekc", nil, "", ""},
 		{"command", "%cd /does-not-exist", "CommandError", "chdir /does-not-exist", nil, "", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -174,11 +177,20 @@ func TestQueueIsAbortedAfterAnError(t *testing.T) {
 	}
 }
 
-// interruptAfter runs a cell, interrupts it, and returns how long it took to end.
+// interruptAfter runs a cell, interrupts it after a time, or, if it says that it is ready, then, and returns how long it
+// took to end.
 func interruptAfter(t *testing.T, f *frontEnd, code string, after time.Duration, how func()) (ran, time.Duration) {
 	t.Helper()
 	id := f.start(code)
-	time.Sleep(after)
+	if strings.Contains(code, "ready") {
+		if !f.wait(cellTime, func() bool {
+			return slices.ContainsFunc(f.messages, func(m *jupyter.Message) bool { return m.Parent.ID == id && m.Header.Type == "stream" })
+		}) {
+			t.Fatal("the cell is not ready")
+		}
+	} else {
+		time.Sleep(after)
+	}
 	began := time.Now()
 	how()
 	r := f.finish(id)
@@ -186,7 +198,19 @@ func interruptAfter(t *testing.T, f *frontEnd, code string, after time.Duration,
 }
 
 func TestInterrupt(t *testing.T) {
-	k := startKernel(t).start()
+	k := startKernel(t)
+	// A goimports that takes long where it is told to: as the real one does when it looks through a large module cache.
+	bin := t.TempDir()
+	slow := "#!/bin/sh\nif grep -q slow_imports \"$2\"; then sleep 60; fi\nexec " + filepath.Join(prepared(t).Tools(), "goimports") + " \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(bin, "goimports"), []byte(slow), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for i, entry := range k.cmd.Env {
+		if path, ok := strings.CutPrefix(entry, "PATH="); ok {
+			k.cmd.Env[i] = "PATH=" + bin + string(os.PathListSeparator) + path
+		}
+	}
+	k.start()
 	f := k.frontEnd()
 	f.run("%%\nfmt.Println(0)") // what the first cell alone needs is there
 	byMessage := func() {
@@ -199,13 +223,18 @@ func TestInterrupt(t *testing.T) {
 		name, code string
 		how        func()
 	}{
-		{"run", "%%\ntime.Sleep(time.Minute)", byMessage},
-		{"run, by signal", "%%\ntime.Sleep(time.Minute)", bySignal},
+		{"run", "%%\nfmt.Println(\"ready\")\ntime.Sleep(time.Minute)", byMessage},
+		{"run, by signal", "%%\nfmt.Println(\"ready\")\ntime.Sleep(time.Minute)", bySignal},
 		{"compile", "%goflags -a\n%%\nfmt.Println(1)", byMessage},
-		{"shell", "!sleep 60", byMessage},
-		{"shell in the background", "!sleep 60 & sleep 60", byMessage},
-		{"that ignores it", "%%\nsignal.Ignore(os.Interrupt)\ntime.Sleep(time.Minute)", byMessage},
-		{"that left its group", "!setsid sleep 60", byMessage},
+		{"imports", "func slow_imports() {}\n%%\nfmt.Println(1)", byMessage},
+		{"a child of the cell's", "%%\nfmt.Println(\"ready\")\nexec.Command(\"sh\", \"-c\", \"sleep 60; sleep 60\").Run()", byMessage},
+		{"a child that ignores it", "%%\nfmt.Println(\"ready\")\nexec.Command(\"sh\", \"-c\", \"trap '' INT; sleep 60\").Run()\nselect {}", byMessage},
+		{"test", "%test\nfunc TestA(t *testing.T) { fmt.Println(\"ready\"); time.Sleep(time.Minute) }", byMessage},
+		{"%%bash", "%%bash\necho ready\nsleep 60\nsleep 60", byMessage},
+		{"shell", "!echo ready; sleep 60", byMessage},
+		{"shell in the background", "!sleep 60 & echo ready; sleep 60", byMessage},
+		{"that ignores it", "%%\nsignal.Ignore(os.Interrupt)\nfmt.Println(\"ready\")\ntime.Sleep(time.Minute)", byMessage},
+		{"that left its group", "!echo ready; setsid sleep 60", byMessage},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r, took := interruptAfter(t, f, test.code, 1200*time.Millisecond, test.how)
@@ -217,14 +246,19 @@ func TestInterrupt(t *testing.T) {
 			}
 			t.Logf("ended after %s", took.Round(10*time.Millisecond))
 			f.run("%goflags \"\"")
+			for _, name := range []string{"sleep", "go", "goimports"} {
+				if pid := k.pid(name); pid != 0 {
+					t.Errorf("%s goes on", name)
+				}
+			}
 			if r := f.run("%%\nfmt.Println(2)"); r.stdout != "2\n" {
 				t.Errorf("the next cell: %+v", r)
 			}
 		})
 	}
 	// One that saves its work at the first signal gets no second.
-	r, _ := interruptAfter(t, f, "%%\nc := make(chan os.Signal, 9)\nsignal.Notify(c, os.Interrupt)\n<-c\nselect {\ncase <-c:\n\tfmt.Println(\"again\")\ncase <-time.After(500*time.Millisecond):\n\tfmt.Println(\"saved\")\n}", 1500*time.Millisecond, byMessage)
-	if r.stdout != "saved\n" {
+	r, _ := interruptAfter(t, f, "%%\nc := make(chan os.Signal, 9)\nsignal.Notify(c, os.Interrupt)\nfmt.Println(\"ready\")\n<-c\nselect {\ncase <-c:\n\tfmt.Println(\"again\")\ncase <-time.After(500*time.Millisecond):\n\tfmt.Println(\"saved\")\n}", 1500*time.Millisecond, byMessage)
+	if r.stdout != "ready\nsaved\n" {
 		t.Errorf("got %q (%s)", r.stdout, r.Class)
 	}
 	if got := f.ask(f.control, "interrupt_request", map[string]any{}); got["status"] != "ok" {
@@ -232,6 +266,112 @@ func TestInterrupt(t *testing.T) {
 	}
 	if r := f.run("%%\nfmt.Println(3)"); r.stdout != "3\n" {
 		t.Errorf("after all: %+v", r)
+	}
+}
+
+// Tab in the first seconds, while a cell runs: an answer at once, and the cell does not wait for it, nor the next one.
+func TestTabAtOnce(t *testing.T) {
+	k := startKernel(t).start()
+	f := k.frontEnd()
+	first := f.start("%%\nfmt.Println(1)\ntime.Sleep(3*time.Second)")
+	var slowest time.Duration
+	asked := 0
+	ended := func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.replies[first] != nil
+	}
+	for _, code := range []string{"strings.TrimSpac", "x := strings.NewReader(\"\"); x.", "fmt.Printl", "unknown.", "f().", "adv", "%ti", "sync.WaitGroup{}."} {
+		for _, kind := range []string{"complete_request", "inspect_request"} {
+			if ended() {
+				break
+			}
+			began := time.Now()
+			reply := f.ask(f.shell, kind, map[string]any{"code": code, "cursor_pos": len(code)})
+			slowest = max(slowest, time.Since(began))
+			asked++
+			if reply["status"] != "ok" {
+				t.Errorf("%s of %q: %v", kind, code, reply)
+			}
+		}
+	}
+	t.Logf("%d answers, the slowest after %s", asked, slowest.Round(time.Millisecond))
+	if asked < 8 || slowest > 1500*time.Millisecond { // 0.5 s are promised, on a machine with nothing else to do
+		t.Errorf("%d answers before the cell has ended, the slowest after %s", asked, slowest)
+	}
+	if r := f.finish(first); r.stdout != "1\n" {
+		t.Errorf("%+v", r)
+	}
+	// A cell behind a burst of them.
+	for range 20 {
+		f.send(f.shell, "complete_request", map[string]any{"code": "y := strings.NewReader(\"\"); y.", "cursor_pos": 31})
+	}
+	began := time.Now()
+	if r := f.run("!echo 2"); r.stdout != "2\n" {
+		t.Errorf("%+v", r)
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("the cell behind 20 completions took %s", took)
+	}
+}
+
+// Over ipc, and nothing of it is open to other users.
+func TestIPC(t *testing.T) {
+	k := startKernel(t)
+	dir := shortTemp(t)
+	k.connection = jupyter.Connection{Transport: "ipc", IP: filepath.Join(dir, "k"), Shell: 1, IOPub: 2, Stdin: 3, Control: 4, Heartbeat: 5, Key: jupyter.NewID(), Scheme: jupyter.Scheme}
+	if err := k.connection.Write(k.cmd.Args[len(k.cmd.Args)-1]); err != nil {
+		t.Fatal(err)
+	}
+	k.start()
+	f := k.frontEnd()
+	if r := f.run("%%\ngonbui.DisplayHTML(\"x\")\nfmt.Println(1)"); r.stdout != "1\n" || r.contents["display_data"] == nil {
+		t.Errorf("%+v", r)
+	}
+	f.ask(f.shell, "complete_request", map[string]any{"code": "x := strings.NewReader(\"\"); x.", "cursor_pos": 31})
+	eventually(t, "gopls runs", cellTime, func() bool { return k.pid("gopls") != 0 })
+	id := f.start("%%\ngonbui.DisplayHTML(\"x\")\ntime.Sleep(time.Minute)") // with named pipes
+	if !f.wait(cellTime, func() bool {
+		return slices.ContainsFunc(f.messages, func(m *jupyter.Message) bool { return m.Parent.ID == id && m.Header.Type == "display_data" })
+	}) {
+		t.Fatal("no display")
+	}
+	// A folder that others cannot enter may hold what they could read.
+	private, pipes := 0, 0
+	for _, root := range []string{k.temp, dir} {
+		_ = filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
+			if err != nil {
+				return nil
+			}
+			info, err := entry.Info()
+			if err != nil {
+				return nil
+			}
+			mode := info.Mode()
+			if mode&os.ModeNamedPipe != 0 {
+				pipes++
+			}
+			open := mode.Perm()&0o077 != 0
+			switch {
+			case path == root && root == dir: // the front-end's
+			case entry.IsDir() && filepath.Dir(path) == k.temp && open, path == k.temp && open, mode&os.ModeNamedPipe != 0 && open,
+				mode&os.ModeSocket != 0 && open && root == dir, strings.HasSuffix(path, ".json") && open:
+				t.Errorf("%s has mode %v", path, mode)
+			default:
+				private++
+			}
+			return nil
+		})
+	}
+	if pipes < 4 || private < 10 {
+		t.Errorf("%d named pipes and %d files were looked at: the test proves little", pipes, private)
+	}
+	f.ask(f.control, "shutdown_request", map[string]any{"restart": false})
+	<-k.ended
+	for _, root := range []string{k.temp, dir} {
+		if left, err := os.ReadDir(root); err != nil || len(left) > 0 {
+			t.Errorf("left in %s: %v (%v)", root, left, err)
+		}
 	}
 }
 
@@ -408,10 +548,25 @@ func TestOwnCommands(t *testing.T) {
 	if r := f.run("%%\nfmt.Println(os.Getenv(\"ADVLAB_TEST\"))"); r.stdout != "1\n" {
 		t.Errorf("%+v", r)
 	}
-	// GoNB's own help comes last; a console shows text/plain alone.
-	data, _ := f.run("%help").contents["display_data"]["data"].(map[string]any)
-	if text, _ := data["text/plain"].(string); !strings.Contains(text, "GoNB") {
-		t.Errorf("%%help shows %v", data)
+	// A console shows text/plain alone.
+	for command, want := range map[string]string{"%help": "`%hello`: says hello", "%help gonb": "GoNB Help Page"} {
+		data, _ := f.run(command).contents["display_data"]["data"].(map[string]any)
+		if text, _ := data["text/plain"].(string); !strings.Contains(text, want) {
+			t.Errorf("%s shows %v, without %q", command, data, want)
+		}
+	}
+	for code, want := range map[string]string{
+		"%nonsense\n%%\nfmt.Println(1)":          "there is no command %nonsense: %help lists them",
+		"%%time\nfmt.Println(1)":                 "there is no command %%time, but %time",
+		"fmt.Println(1)\n%%bash":                 "%%bash takes the whole cell, so it has to be its first line",
+		"%time 5\n%%\nfmt.Println(1)":            "%time: takes nothing, measures the rest of its cell, and got [\"5\"]",
+		"%time":                                  "%time: there is nothing to measure in this cell",
+		"%help me":                               "%help: takes nothing, or gonb, and got [\"me\"]",
+		"!printf '%s' \\\n%nonsense > /dev/null": "",
+	} {
+		if r := f.run(code); r.Text != want || r.stdout != "" || want != "" && r.Class != "CommandError" {
+			t.Errorf("%q: %+v, want %q", code, r, want)
+		}
 	}
 }
 
@@ -420,7 +575,7 @@ func TestCheck(t *testing.T) {
 	if r := f.run("func Half(x int) int { return x / 2 }\nfunc Halves() error {\n\tif got := Half(5); got != 3 {\n\t\treturn fmt.Errorf(\"Half(5) = %d, want 3\", got)\n\t}\n\treturn nil\n}"); r.Status != "ok" {
 		t.Fatalf("%+v", r)
 	}
-	if r := f.run("%check Halves"); r.Class != "CheckFailed" || r.Text != "Halves: Half(5) = 2, want 3" || r.stdout != "" {
+	if r := f.run("%check Halves"); r.Class != "CheckFailed" || r.Text != "Halves: Half(5) = 2, want 3" || r.stdout != "" || r.stderr != "" {
 		t.Errorf("%+v", r)
 	}
 	if r := f.run("func Half(x int) int { return (x + 1) / 2 }\n\n%check Halves\n"); r.Status != "ok" || r.stdout != "Halves: passed\n" || r.stderr != "" {
@@ -643,7 +798,7 @@ func TestNothingIsLeft(t *testing.T) {
 			eventually(t, "gopls runs", cellTime, func() bool { return k.pid("gopls") != 0 })
 			end(k, f)
 			began := time.Now()
-			eventually(t, "all processes are gone", 10*time.Second, func() bool { return len(k.processes()) == 0 })
+			eventually(t, "all processes are gone", 5*time.Second, func() bool { return len(k.processes()) == 0 })
 			t.Logf("processes gone after %s", time.Since(began).Round(10*time.Millisecond))
 			<-k.ended
 			// The relay's own directory, empty, stays after SIGKILL: the next kernel's start removes it (package session).
@@ -728,6 +883,10 @@ func TestRestarts(t *testing.T) {
 		}
 	}
 	eventually(t, "no process more", 5*time.Second, func() bool { return len(k.processes()) == 0 })
+	// Neither files nor named pipes nor sockets.
+	if left, err := os.ReadDir(k.temp); err != nil || len(left) > 0 {
+		t.Errorf("left in its TMPDIR: %v (%v)", left, err)
+	}
 	t.Logf("%d processes before, %d after", before, len(processes()))
 }
 

@@ -29,6 +29,7 @@ type relay struct {
 	history *history
 	library library
 	gopls   *gopls
+	asides  chan struct{} // holds one for each question that is being answered
 
 	shell, control, stdin, iopub, heartbeat *zmtp.Socket
 
@@ -71,10 +72,8 @@ func Run(ctx context.Context, c Config) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &relay{config: c, id: kernelID(c.Connection), session: jupyter.NewID(), codec: jupyter.NewCodec(front.Key), end: cancel,
-		arrived: make(chan struct{}, 1), heard: map[*engine]chan struct{}{}, records: map[int]record{},
-		parents: map[string]*jupyter.Message{}, comms: map[string]string{}}
-	r.gopls = newGopls(c, r.log)
+	r := newRelay(c, front.Key)
+	r.end = cancel
 	defer r.gopls.close()
 	if r.history, err = openHistory(c.History); err != nil {
 		r.log("%v: this kernel's cells are remembered until it ends", err)
@@ -128,6 +127,15 @@ func Run(ctx context.Context, c Config) error {
 		r.log("messages dropped: %s", counts)
 	}
 	return nil
+}
+
+// newRelay returns a relay without sockets and history.
+func newRelay(c Config, key string) *relay {
+	r := &relay{config: c, id: kernelID(c.Connection), session: jupyter.NewID(), codec: jupyter.NewCodec(key), asides: make(chan struct{}, mostAside),
+		arrived: make(chan struct{}, 1), heard: map[*engine]chan struct{}{}, records: map[int]record{},
+		parents: map[string]*jupyter.Message{}, comms: map[string]string{}}
+	r.gopls = newGopls(c, r.log)
+	return r
 }
 
 // parentEvery is how often it is looked whether the process that started the kernel is still there.
@@ -260,16 +268,24 @@ func (r *relay) receive(s *zmtp.Socket) (*jupyter.Message, error) {
 		if err != nil {
 			return nil, err
 		}
-		m, err := r.codec.Decode(parts)
-		if err == nil {
+		if m := r.decode(parts); m != nil {
 			return m, nil
 		}
-		for i, class := range refusals {
-			if errors.Is(err, class) {
-				r.refused[i].Add(1)
-			}
+	}
+}
+
+// decode returns the message, if it is signed and sound; nil: it is counted and dropped.
+func (r *relay) decode(parts [][]byte) *jupyter.Message {
+	m, err := r.codec.Decode(parts)
+	if err == nil {
+		return m
+	}
+	for i, class := range refusals {
+		if errors.Is(err, class) {
+			r.refused[i].Add(1)
 		}
 	}
+	return nil
 }
 
 // answers passes what the user types to the cell that asked.

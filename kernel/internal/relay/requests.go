@@ -14,50 +14,70 @@ import (
 // answerLimit is how long a completion or an inspection may take before it is answered with what is known here.
 const answerLimit = 450 * time.Millisecond
 
-// serve handles the requests of one channel. Cells are put into the queue; all else is answered at once, also while a
-// cell runs.
+// serve handles the requests of one channel until the kernel ends.
 func (r *relay) serve(s *zmtp.Socket) {
 	for {
 		m, err := r.receive(s)
 		if err != nil {
 			return
 		}
-		switch kind := m.Header.Type; kind {
-		case "execute_request":
-			r.enqueue(m)
-		case "comm_open", "comm_msg", "comm_close":
-			r.comm(m)
-		case "kernel_info_request":
-			r.answer(s, m, r.config.kernelInfo())
-		case "is_complete_request":
-			r.answer(s, m, r.isComplete(m))
-		case "history_request":
-			r.answer(s, m, r.find(m))
-		case "comm_info_request":
-			r.answer(s, m, r.commInfo(m))
-		case "connect_request":
-			r.answer(s, m, r.ports())
-		case "complete_request":
-			go r.answer(s, m, r.complete(m))
-		case "inspect_request":
-			go r.answer(s, m, r.inspect(m))
-		case "interrupt_request":
-			r.interrupt(interrupted)
-			r.answer(s, m, map[string]any{"status": "ok"})
-		case "shutdown_request":
-			var q struct{ Restart bool }
-			_ = m.Into(&q)
-			content := map[string]any{"status": "ok", "restart": q.Restart}
-			r.answer(s, m, content)
-			r.publish("shutdown_reply", m, content)
-			r.end()
+		if r.handle(s, m) {
 			return
-		default:
-			if strings.HasSuffix(kind, "_request") {
-				r.answer(s, m, refusal("NotSupported", fmt.Sprintf("this kernel does not know %q", kind)))
-			}
 		}
 	}
+}
+
+// handle handles one request. Cells are put into the queue; all else is answered at once, also while a cell runs. end
+// says that it was the last one.
+func (r *relay) handle(s *zmtp.Socket, m *jupyter.Message) (end bool) {
+	switch kind := m.Header.Type; kind {
+	case "execute_request":
+		r.enqueue(m)
+	case "comm_open", "comm_msg", "comm_close":
+		r.comm(m)
+	case "kernel_info_request":
+		r.answer(s, m, r.config.kernelInfo())
+	case "is_complete_request":
+		r.answer(s, m, r.isComplete(m))
+	case "history_request":
+		r.answer(s, m, r.find(m))
+	case "comm_info_request":
+		r.answer(s, m, r.commInfo(m))
+	case "connect_request":
+		r.answer(s, m, r.ports())
+	case "complete_request":
+		r.aside(s, m, r.complete)
+	case "inspect_request":
+		r.aside(s, m, r.inspect)
+	case "interrupt_request":
+		r.interrupt(interrupted)
+		r.answer(s, m, map[string]any{"status": "ok"})
+	case "shutdown_request":
+		var q struct{ Restart bool }
+		_ = m.Into(&q)
+		content := map[string]any{"status": "ok", "restart": q.Restart}
+		r.answer(s, m, content)
+		r.publish("shutdown_reply", m, content)
+		r.end()
+		return true
+	default:
+		if strings.HasSuffix(kind, "_request") {
+			r.answer(s, m, refusal("NotSupported", fmt.Sprintf("this kernel does not know %q", kind)))
+		}
+	}
+	return false
+}
+
+// mostAside is the number of questions that are answered at the same time; further ones wait, and what is behind them.
+const mostAside = 32
+
+// aside answers a question that may take until answerLimit, without holding up what is behind it.
+func (r *relay) aside(s *zmtp.Socket, m *jupyter.Message, answer func(*jupyter.Message) any) {
+	r.asides <- struct{}{}
+	go func() {
+		defer func() { <-r.asides }()
+		r.answer(s, m, answer(m))
+	}()
 }
 
 // answer replies between busy and idle. Where a cell runs, busy is said again: front-ends show the latest status.
