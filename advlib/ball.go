@@ -88,6 +88,17 @@ func (b Ball) Warning(d int, box Box) string {
 	return ""
 }
 
+// warning is Warning for the inputs of a classifier.
+func (b Ball) warning(l Limits, d Domain) string {
+	if d == nil {
+		return b.Warning(l.Size(), l.Box())
+	}
+	if all := l.Diameter(b.Norm); b.Radius >= all {
+		return fmt.Sprintf("the ball %v holds the whole domain (%v; diameter %.6g in its scales): an input may become any other that differs only in what may change", b, d, all)
+	}
+	return ""
+}
+
 // pull moves adv, a flat row inside the box, into the ball around x, exactly as measured by Norm.Distance; rounding
 // in float32 leaves it outside by some units in the last place. It reports whether adv was farther out than rounding
 // explains, in which case it is left alone.

@@ -39,19 +39,45 @@ func (c Change) String() string {
 // forbidden to rise, to fall, or both: then its limits depend on the original x₀, which all methods take. An attack that keeps
 // its points by Clip, or its steps by Room, leaves fixed coordinates as they are, bit for bit.
 type Limits struct {
-	box    Box
-	shape  []int    // of one input
-	ranges []Box    // of each coordinate; nil where all have the box
-	change []Change // of each coordinate; nil where all may go either way
-	span   []float64
-	width  float64
-	raw    error // why attacks cannot work in these coordinates
+	box     Box       // around all ranges
+	shape   []int     // of one input
+	ranges  []Box     // of each coordinate; nil where all have the box
+	change  []Change  // of each coordinate; nil where all may go either way
+	span    []float64 // the largest change of each feature, in its scale; nil where all have the box
+	width   float64
+	encoded bool
+	raw     error // why attacks cannot work in these coordinates
 }
 
 // boxLimits are the limits of inputs of the given shape with nothing but a box.
 func boxLimits(box Box, shape []int) Limits {
 	return Limits{box: box, shape: shape, width: box.Width()}
 }
+
+// set gives each coordinate its range and direction, where they are not those of the box.
+func (l *Limits) set(ranges []Box, change []Change, span []float64) {
+	if slices.ContainsFunc(ranges, func(r Box) bool { return r != l.box }) {
+		l.ranges = ranges
+	}
+	if slices.ContainsFunc(change, func(c Change) bool { return c != EitherWay }) {
+		l.change = change
+	}
+	l.span = span
+	var widths []float64
+	for j, r := range ranges {
+		if change[j] != Fixed {
+			widths = append(widths, r.Width())
+		}
+	}
+	slices.Sort(widths)
+	l.width = widths[len(widths)/2]
+}
+
+// Encoded tells whether the [Domain] has scales, steps or categories, so that attacks work in other coordinates than those of the inputs.
+func (l Limits) Encoded() bool { return l.encoded }
+
+// SameRanges tells whether all coordinates have the range of the box.
+func (l Limits) SameRanges() bool { return l.ranges == nil }
 
 // Check returns an error if attacks cannot work on the classifier's own inputs, because its [Domain] measures them in other units, or admits
 // only some values: then [Settings.Run] gives the attack a classifier of other coordinates.
@@ -89,7 +115,6 @@ func (l Limits) Room(x, x0 *Node) (lo, hi *Node) {
 
 // Ends returns the smallest and the largest value that each coordinate may take around the originals x0, in their shape.
 func (l Limits) Ends(x0 *Node) (lo, hi *Node) {
-	l.mustCheck()
 	lo = l.Constant(x0, func(r Box) float64 { return r.Lo })
 	hi = l.Constant(x0, func(r Box) float64 { return r.Hi })
 	if l.change == nil {
@@ -192,11 +217,14 @@ func (l Limits) RangeOf(j int) Box {
 
 // held returns v with the fixed coordinates taken from other; like has the shape of inputs.
 func (l Limits) held(like, other, v *Node) *Node {
-	if !slices.Contains(l.change, Fixed) {
+	if !l.holds() {
 		return v
 	}
 	return Where(l.mark(like, Fixed), other, v)
 }
+
+// holds tells whether there are fixed coordinates.
+func (l Limits) holds() bool { return slices.Contains(l.change, Fixed) }
 
 // mark tells which coordinates may change as in one of the given ways, in the shape of x.
 func (l Limits) mark(x *Node, of ...Change) *Node {

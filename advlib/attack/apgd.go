@@ -65,6 +65,17 @@ func (a APGD) steps() int { return numberOr(a.Steps, 100) }
 
 func (a APGD) loss() advlib.Loss { return lossOr(a.Loss, advlib.CrossEntropy) }
 
+func (a APGD) rises() float64 { return numberOr(a.Rises, 0.75) }
+
+// filled implements [indexed].
+func (a APGD) filled() any {
+	a.Loss, a.Steps = a.loss(), a.steps()
+	if a.Ball.Norm != advlib.Norm(advlib.L1) {
+		a.Rises = a.rises()
+	}
+	return a
+}
+
 // Threat implements [advlib.Attack].
 func (a APGD) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
@@ -440,7 +451,7 @@ func (a APGD) pace(s *autoAscent, stage stage, fresh bool) pace {
 		for i := range s.η {
 			s.η[i] = float32(2 * stage.radius)
 		}
-		h := &halving{ρ: numberOr(a.Rises, 0.75), every: share(0.22), less: share(0.03), least: share(0.06), rises: make([]int, n), bestL: slices.Clone(s.bestL[:n]), halved: make([]bool, n)}
+		h := &halving{ρ: a.rises(), every: share(0.22), less: share(0.03), least: share(0.06), rises: make([]int, n), bestL: slices.Clone(s.bestL[:n]), halved: make([]bool, n)}
 		for i := range h.halved {
 			h.halved[i] = true // so that the first checkpoint asks for the rises alone
 		}

@@ -69,6 +69,12 @@ func (a CarliniWagner) steps() int        { return numberOr(a.Steps, 1000) }
 func (a CarliniWagner) rate() float64     { return numberOr(a.LearningRate, 1e-2) }
 func (a CarliniWagner) initialC() float64 { return numberOr(a.InitialConst, 1e-3) }
 
+// filled implements [indexed].
+func (a CarliniWagner) filled() any {
+	a.BinarySearchSteps, a.Steps, a.LearningRate, a.InitialConst = a.searches(), a.steps(), a.rate(), a.initialC()
+	return a
+}
+
 // Threat implements [advlib.Attack].
 func (a CarliniWagner) Threat(*advlib.Classifier) (advlib.Threat, error) {
 	threat := advlib.Threat{Norm: advlib.L2, Radius: math.Inf(1), Goal: a.Goal}

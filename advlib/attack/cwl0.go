@@ -59,6 +59,13 @@ func (a CarliniWagnerL0) steps() int        { return numberOr(a.Steps, 1000) }
 func (a CarliniWagnerL0) rate() float64     { return numberOr(a.LearningRate, 1e-2) }
 func (a CarliniWagnerL0) initialC() float64 { return numberOr(a.InitialConst, 1e-3) }
 func (a CarliniWagnerL0) largestC() float64 { return numberOr(a.LargestConst, 2e6) }
+func (a CarliniWagnerL0) margin() float64   { return numberOr(a.Margin, 0.01) }
+
+// filled implements [indexed].
+func (a CarliniWagnerL0) filled() any {
+	a.Steps, a.LearningRate, a.InitialConst, a.LargestConst, a.Margin = a.steps(), a.rate(), a.initialC(), a.largestC(), a.margin()
+	return a
+}
 
 // Constants of the authors' code.
 const (
@@ -91,7 +98,7 @@ func (a CarliniWagnerL0) checkGoal(*advlib.Classifier, bool) error { return nil 
 
 // Perturb implements [advlib.Attack].
 func (a CarliniWagnerL0) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	limits, key := t.Classifier().Limits(), cwL0Step{wish: wishOf(b), margin: numberOr(a.Margin, 0.01)}
+	limits, key := t.Classifier().Limits(), cwL0Step{wish: wishOf(b), margin: a.margin()}
 	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
 		w0 := tanhStart(s.x, limits)

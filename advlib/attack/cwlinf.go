@@ -69,6 +69,13 @@ func (a CarliniWagnerLinf) largestC() float64 { return numberOr(a.LargestConst, 
 func (a CarliniWagnerLinf) decrease() float64 { return numberOr(a.Decrease, 0.9) }
 func (a CarliniWagnerLinf) leastTau() float64 { return numberOr(a.LeastTau, 1./256) }
 
+// filled implements [indexed].
+func (a CarliniWagnerLinf) filled() any {
+	a.Steps, a.LearningRate, a.InitialConst, a.LargestConst = a.steps(), a.rate(), a.initialC(), a.largestC()
+	a.Decrease, a.LeastTau = a.decrease(), a.leastTau()
+	return a
+}
+
 // cwSolved is the loss, as a share of c, below which the authors' code calls a problem solved.
 const cwSolved = 1e-4
 

@@ -45,7 +45,15 @@ func (a DDN) String() string {
 	return named(fmt.Sprintf("DDN-%d", a.steps()), "L2 minimal", a.Goal, ε, γ, line)
 }
 
-func (a DDN) steps() int { return numberOr(a.Steps, 1000) }
+func (a DDN) steps() int           { return numberOr(a.Steps, 1000) }
+func (a DDN) initialNorm() float64 { return numberOr(a.InitialNorm, 1) }
+func (a DDN) γ() float64           { return numberOr(a.Gamma, 0.05) }
+
+// filled implements [indexed].
+func (a DDN) filled() any {
+	a.Steps, a.InitialNorm, a.Gamma = a.steps(), a.initialNorm(), a.γ()
+	return a
+}
 
 // The step size falls from one width of the box to a hundredth of it along a cosine (section 4 of the paper).
 const (
@@ -69,12 +77,12 @@ func (a DDN) checkGoal(*advlib.Classifier, bool) error { return nil } // cross-e
 
 // Perturb implements [advlib.Attack].
 func (a DDN) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	limits, key := t.Classifier().Limits(), ddnStep{wish: wishOf(b), γ: numberOr(a.Gamma, 0.05)}
+	limits, key := t.Classifier().Limits(), ddnStep{wish: wishOf(b), γ: a.γ()}
 	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
 		u := s.directions(b)
 		defer advlib.Free(u)
-		s.push(s.zeros(), s.fill(float32(numberOr(a.InitialNorm, 1)*limits.Width())))
+		s.push(s.zeros(), s.fill(float32(a.initialNorm()*limits.Width())))
 		for k := range a.steps() {
 			if err := ctx.Err(); err != nil {
 				return err

@@ -44,7 +44,15 @@ func (a DeepFool) String() string {
 	return named(fmt.Sprintf("DeepFool-%d", a.steps()), minimalIn(a.Norm), a.Goal, classes, η)
 }
 
-func (a DeepFool) steps() int { return numberOr(a.Steps, 50) }
+func (a DeepFool) steps() int      { return numberOr(a.Steps, 50) }
+func (a DeepFool) candidates() int { return numberOr(a.Candidates, defaultCandidates) }
+func (a DeepFool) η() float64      { return numberOr(a.Overshoot, 0.02) }
+
+// filled implements [indexed].
+func (a DeepFool) filled() any {
+	a.Steps, a.Candidates, a.Overshoot = a.steps(), a.candidates(), a.η()
+	return a
+}
 
 // Threat implements [advlib.Attack].
 func (a DeepFool) Threat(*advlib.Classifier) (advlib.Threat, error) {
@@ -66,8 +74,8 @@ func (a DeepFool) checkGoal(*advlib.Classifier, bool) error { return nil } // it
 // Perturb implements [advlib.Attack].
 func (a DeepFool) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
 	c := t.Classifier()
-	key := deepFoolStep{wish: wishOf(b), norm: a.Norm.(advlib.ConvexNorm), η: numberOr(a.Overshoot, 0.02)}
-	key.others = min(numberOr(a.Candidates, defaultCandidates), c.Classes()) - 1
+	key := deepFoolStep{wish: wishOf(b), norm: a.Norm.(advlib.ConvexNorm), η: a.η()}
+	key.others = min(a.candidates(), c.Classes()) - 1
 	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, c.Limits(), in) })
 	clean, err := t.Logits(b.X)
 	if err != nil {

@@ -58,8 +58,17 @@ func (a EAD) String() string {
 	return named(fmt.Sprintf("EAD %d×%d", a.searches(), a.steps()), "L1 minimal", a.Goal, κ, β, lr, c, line)
 }
 
-func (a EAD) searches() int { return numberOr(a.BinarySearchSteps, 9) }
-func (a EAD) steps() int    { return numberOr(a.Steps, 1000) }
+func (a EAD) searches() int     { return numberOr(a.BinarySearchSteps, 9) }
+func (a EAD) steps() int        { return numberOr(a.Steps, 1000) }
+func (a EAD) β() float64        { return numberOr(a.Beta, 0.01) }
+func (a EAD) rate() float64     { return numberOr(a.LearningRate, 0.01) }
+func (a EAD) initialC() float64 { return numberOr(a.InitialConst, 1e-3) }
+
+// filled implements [indexed].
+func (a EAD) filled() any {
+	a.Beta, a.BinarySearchSteps, a.Steps, a.LearningRate, a.InitialConst = a.β(), a.searches(), a.steps(), a.rate(), a.initialC()
+	return a
+}
 
 // Threat implements [advlib.Attack].
 func (a EAD) Threat(*advlib.Classifier) (advlib.Threat, error) {
@@ -85,10 +94,10 @@ func (a EAD) checkGoal(*advlib.Classifier, bool) error { return nil } // the mar
 
 // Perturb implements [advlib.Attack].
 func (a EAD) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	limits, key := t.Classifier().Limits(), eadStep{wish: wishOf(b), κ: a.Confidence, β: numberOr(a.Beta, 0.01)}
+	limits, key := t.Classifier().Limits(), eadStep{wish: wishOf(b), κ: a.Confidence, β: a.β()}
 	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
-		search := newConstants(len(s.rows), numberOr(a.InitialConst, 1e-3))
+		search := newConstants(len(s.rows), a.initialC())
 		for k := range a.searches() {
 			if a.searches() >= 10 && k == a.searches()-1 {
 				search.repeat() // as in the authors' code
@@ -121,7 +130,7 @@ func (a EAD) minimise(ctx context.Context, s *iteration, step *advlib.Step, c []
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		α := numberOr(a.LearningRate, 0.01) * math.Sqrt(1-float64(k)/float64(n))
+		α := a.rate() * math.Sqrt(1-float64(k)/float64(n))
 		if _, err := s.run(step, weights, float32(α), float32(float64(k)/float64(k+3))); err != nil {
 			return nil, fmt.Errorf("step %d on %d examples: %w", k, len(s.rows), err)
 		}

@@ -67,7 +67,17 @@ func (a FAB) String() string {
 	return named(fmt.Sprintf("FAB-%d", a.steps()), minimalIn(a.Norm), a.Goal, restarts, classes, α, η, β, line)
 }
 
-func (a FAB) steps() int { return numberOr(a.Steps, 100) }
+func (a FAB) steps() int      { return numberOr(a.Steps, 100) }
+func (a FAB) candidates() int { return numberOr(a.Candidates, defaultCandidates) }
+func (a FAB) αmax() float64   { return numberOr(a.MostBias, 0.1) }
+func (a FAB) η() float64      { return numberOr(a.Extrapolation, 1.05) }
+func (a FAB) β() float64      { return numberOr(a.Backward, 0.9) }
+
+// filled implements [indexed].
+func (a FAB) filled() any {
+	a.Steps, a.Candidates, a.MostBias, a.Extrapolation, a.Backward = a.steps(), a.candidates(), a.αmax(), a.η(), a.β()
+	return a
+}
 
 // Threat implements [advlib.Attack].
 func (a FAB) Threat(*advlib.Classifier) (advlib.Threat, error) {
@@ -92,7 +102,7 @@ func (a FAB) Threat(*advlib.Classifier) (advlib.Threat, error) {
 	if err := checkShare("Backward", a.Backward); err != nil {
 		return threat, err
 	}
-	if η := numberOr(a.Extrapolation, 1); !(η >= 1) || math.IsInf(η, 1) {
+	if η := a.η(); !(η >= 1) || math.IsInf(η, 1) {
 		return threat, fmt.Errorf("Extrapolation = %g stays before the boundary, or is infinite: leave it at 0 for 1.05, or give a number ≥ 1", a.Extrapolation)
 	}
 	return threat, nil
@@ -107,8 +117,8 @@ var startRadius = map[advlib.Norm]float64{advlib.L1: 5, advlib.L2: 1, advlib.Lin
 // Perturb implements [advlib.Attack].
 func (a FAB) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
 	c := t.Classifier()
-	key := fabStep{wish: wishOf(b), norm: a.Norm.(advlib.ConvexNorm), αmax: numberOr(a.MostBias, 0.1), η: numberOr(a.Extrapolation, 1.05), β: numberOr(a.Backward, 0.9)}
-	key.others = min(numberOr(a.Candidates, defaultCandidates), c.Classes()) - 1
+	key := fabStep{wish: wishOf(b), norm: a.Norm.(advlib.ConvexNorm), αmax: a.αmax(), η: a.η(), β: a.β()}
+	key.others = min(a.candidates(), c.Classes()) - 1
 	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, c.Limits(), in) })
 	clean, err := t.Logits(b.X)
 	if err != nil {

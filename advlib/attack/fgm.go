@@ -38,6 +38,14 @@ func lossName(l advlib.Loss) string {
 	return l.String()
 }
 
+func (a FGM) loss() advlib.Loss { return lossOr(a.Loss, advlib.CrossEntropy) }
+
+// filled implements [indexed].
+func (a FGM) filled() any {
+	a.Loss = a.loss()
+	return a
+}
+
 // Threat implements [advlib.Attack].
 func (a FGM) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	if err := checkBall(a.Ball); err != nil {
@@ -47,7 +55,7 @@ func (a FGM) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 }
 
 func (a FGM) checkGoal(c *advlib.Classifier, targeted bool) error {
-	return checkLoss(lossOr(a.Loss, advlib.CrossEntropy), c.Classes(), targeted)
+	return checkLoss(a.loss(), c.Classes(), targeted)
 }
 
 // fgmStep determines the graph of FGM.
@@ -72,7 +80,7 @@ func (a FGM) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*te
 	if err := a.checkGoal(c, b.Target != nil); err != nil {
 		return nil, err
 	}
-	key := fgmStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: lossOr(a.Loss, advlib.CrossEntropy), wish: wishOf(b)}
+	key := fgmStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.loss(), wish: wishOf(b)}
 	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, c.Limits(), in) })
 	adv := newCandidates(b)
 	for _, rows := range pieces(b) {

@@ -65,10 +65,16 @@ func minimalIn(n advlib.Norm) string {
 	return n.String() + " minimal"
 }
 
-func (a FMN) steps() int     { return numberOr(a.Steps, 1000) }
-func (a FMN) α() float64     { return numberOr(a.StepSize, 1) }
-func (a FMN) γ() float64     { return numberOr(a.Gamma, 0.05) }
-func (a FMN) over() float64  { return numberOr(a.Overshoot, 0.05) }
+func (a FMN) steps() int    { return numberOr(a.Steps, 1000) }
+func (a FMN) α() float64    { return numberOr(a.StepSize, 1) }
+func (a FMN) γ() float64    { return numberOr(a.Gamma, 0.05) }
+func (a FMN) over() float64 { return numberOr(a.Overshoot, 0.05) }
+
+// filled implements [indexed].
+func (a FMN) filled() any {
+	a.Steps, a.StepSize, a.Gamma, a.Overshoot = a.steps(), a.α(), a.γ(), a.over()
+	return a
+}
 func (a FMN) lastγ() float64 { return min(fmnLastγ, a.γ()) }
 func (a FMN) lastα() float64 { return a.α() * fmnLastα }
 

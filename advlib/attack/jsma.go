@@ -55,6 +55,13 @@ func (a JSMA) String() string {
 
 func (a JSMA) share() float64  { return numberOr(a.Gamma, 0.145) }
 func (a JSMA) candidates() int { return numberOr(a.Candidates, 1024) }
+func (a JSMA) θ() float64      { return numberOr(a.Theta, 1) }
+
+// filled implements [indexed].
+func (a JSMA) filled() any {
+	a.Theta, a.Gamma, a.Candidates = a.θ(), a.share(), a.candidates()
+	return a
+}
 
 // Threat implements [advlib.Attack].
 func (a JSMA) Threat(*advlib.Classifier) (advlib.Threat, error) {
@@ -78,6 +85,9 @@ func (a JSMA) checkGoal(*advlib.Classifier, bool) error { return nil } // it nee
 // Perturb implements [advlib.Attack].
 func (a JSMA) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
 	limits, key := t.Classifier().Limits(), jsmaStep{wish: wishOf(b)}
+	if err := limits.Check(); err != nil {
+		return nil, err
+	}
 	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
 		if err := a.search(ctx, s, step, limits); err != nil {
@@ -142,7 +152,7 @@ func (a JSMA) change(x, original, rise, fall []float32, most int, limits advlib.
 			if direction < 0 && !a.BothDirections {
 				continue
 			}
-			θ := numberOr(a.Theta, 1) * limits.RangeOf(j).Width()
+			θ := a.θ() * limits.RangeOf(j).Width()
 			to := limits.Clamp(j, float64(x[j])+direction*θ, original[j])
 			if to == x[j] {
 				continue

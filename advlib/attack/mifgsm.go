@@ -70,6 +70,14 @@ func (a MIFGSM) stepSize() float64 {
 
 func (a MIFGSM) loss() advlib.Loss { return lossOr(a.Loss, advlib.CrossEntropy) }
 
+func (a MIFGSM) μ() float64 { return numberOr(a.Decay, 1) }
+
+// filled implements [indexed].
+func (a MIFGSM) filled() any {
+	a.Loss, a.Steps, a.StepSize, a.Decay = a.loss(), a.steps(), a.stepSize(), a.μ()
+	return a
+}
+
 // Threat implements [advlib.Attack].
 func (a MIFGSM) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
@@ -94,6 +102,8 @@ func (a MIFGSM) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 		return threat, fmt.Errorf("Smoothing = %d is not the width of a window around a pixel: give an odd number, or 0 for none", a.Smoothing)
 	case (a.Diversity > 0 || a.Smoothing > 0) && len(c.Input()) < 2:
 		return threat, fmt.Errorf("Diversity and Smoothing need images, of shape [height, width] or [height, width, channels], but the classifier %s takes %v", c.Name(), c.Input())
+	case a.Diversity > 0 && c.Limits().Encoded():
+		return threat, fmt.Errorf("Diversity moves the image about, and what pixels of the classifier %s stand for depends on where they are, because its domain (%v) has scales, steps or categories: leave Diversity out", c.Name(), c.Domain())
 	}
 	return threat, a.checkGoal(c, a.Goal.IsTargeted())
 }
@@ -132,7 +142,7 @@ func (a MIFGSM) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (
 				}
 				break
 			}
-			in := append(g.inputs(), x, kept, hit, velocity, float32(a.Ball.Radius), float32(a.stepSize()), float32(numberOr(a.Decay, 1)))
+			in := append(g.inputs(), x, kept, hit, velocity, float32(a.Ball.Radius), float32(a.stepSize()), float32(a.μ()))
 			if key.diverse {
 				in = append(in, a.places(b, rows, k, g.size)...)
 			}

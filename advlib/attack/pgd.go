@@ -68,6 +68,17 @@ func (a PGD) stepSize() float64 { return numberOr(a.StepSize, 2.5*a.Ball.Radius/
 
 func (a PGD) loss() advlib.Loss { return lossOr(a.Loss, advlib.CrossEntropy) }
 
+func (a PGD) sparsity() float64 { return numberOr(a.Sparsity, 0.01) }
+
+// filled implements [indexed].
+func (a PGD) filled() any {
+	a.Loss, a.Steps, a.StepSize = a.loss(), a.steps(), a.stepSize()
+	if a.Ball.Norm == advlib.Norm(advlib.L1) {
+		a.Sparsity = a.sparsity()
+	}
+	return a
+}
+
 // Threat implements [advlib.Attack].
 func (a PGD) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
@@ -254,7 +265,7 @@ func (a PGD) start(t *advlib.Target, b advlib.Batch, rows []int, restart int, be
 	key := pgdStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.loss(), wish: wishOf(b), keepGoing: a.KeepGoing}
 	size := b.X.Shape().Size() / b.Len()
 	if key.norm == advlib.L1 {
-		key.sparse = max(1, int(math.Round(numberOr(a.Sparsity, 0.01)*float64(limits.Free()))))
+		key.sparse = max(1, int(math.Round(a.sparsity()*float64(limits.Free()))))
 	}
 	compile := func(key pgdStep) *advlib.Step {
 		return t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })

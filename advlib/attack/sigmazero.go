@@ -54,7 +54,17 @@ func (a SigmaZero) String() string {
 	return named(fmt.Sprintf("σ-zero-%d", a.steps()), "L0 minimal", a.Goal, η, σ, τ, t, line)
 }
 
-func (a SigmaZero) steps() int { return numberOr(a.Steps, 1000) }
+func (a SigmaZero) steps() int  { return numberOr(a.Steps, 1000) }
+func (a SigmaZero) η0() float64 { return numberOr(a.LearningRate, 1) }
+func (a SigmaZero) σ() float64  { return numberOr(a.Sigma, 1e-3) }
+func (a SigmaZero) τ0() float64 { return numberOr(a.Threshold, 0.3) }
+func (a SigmaZero) t() float64  { return numberOr(a.ThresholdRate, 0.01) }
+
+// filled implements [indexed].
+func (a SigmaZero) filled() any {
+	a.Steps, a.LearningRate, a.Sigma, a.Threshold, a.ThresholdRate = a.steps(), a.η0(), a.σ(), a.τ0(), a.t()
+	return a
+}
 
 // sigmaZeroLastη is the last learning rate over the first.
 const sigmaZeroLastη = 0.1
@@ -80,11 +90,11 @@ func (a SigmaZero) checkGoal(*advlib.Classifier, bool) error { return nil } // t
 
 // Perturb implements [advlib.Attack].
 func (a SigmaZero) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	limits, key := t.Classifier().Limits(), sigmaZeroStep{wish: wishOf(b), σ: numberOr(a.Sigma, 1e-3), t: numberOr(a.ThresholdRate, 0.01)}
+	limits, key := t.Classifier().Limits(), sigmaZeroStep{wish: wishOf(b), σ: a.σ(), t: a.t()}
 	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
-		s.push(s.zeros(), s.fill(float32(numberOr(a.Threshold, 0.3))), s.zeros(), s.zeros())
-		η0 := numberOr(a.LearningRate, 1)
+		s.push(s.zeros(), s.fill(float32(a.τ0())), s.zeros(), s.zeros())
+		η0 := a.η0()
 		for k := range a.steps() {
 			if err := ctx.Err(); err != nil {
 				return err

@@ -234,7 +234,7 @@ func (x *execution) sample(e *engine) {
 // timing is what %time says.
 func (x *execution) timing() string {
 	var parts []string
-	for _, phase := range []struct{ name, text string }{{"imports", "goimports"}, {"go", "go get and go build"}, {"compile", "compiler"}, {"link", "linker"}, {"run", "program"}} {
+	for _, phase := range []struct{ name, text string }{{"imports", "goimports"}, {"go", "go build"}, {"compile", "compiler"}, {"link", "linker"}, {"run", "program"}} {
 		if d := x.phases[phase.name]; d > 0 {
 			parts = append(parts, fmt.Sprintf("%s %.2f s", phase.text, d.Seconds()))
 		}

@@ -36,6 +36,11 @@ func (d *declarations) add(c cell) {
 		}
 	}
 	source, _ := c.goSource()
+	d.addSource(source)
+}
+
+// addSource takes the declarations of a Go file; of one with a syntax error, none.
+func (d *declarations) addSource(source string) {
 	fset := token.NewFileSet()
 	file, err := parser.ParseFile(fset, "", source, parser.SkipObjectResolution|parser.ParseComments)
 	if err != nil {

@@ -75,6 +75,7 @@ type execution struct {
 	checkSaid  string                   // what may be its error, on stderr
 	phases     map[string]time.Duration // for %time; nil: not asked for
 	sampled    time.Time
+	moved      progress
 }
 
 // outcome is how a cell has ended.
@@ -132,6 +133,7 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 	for replied == nil || !idle {
 		select {
 		case m := <-x.published:
+			x.moved.since = time.Now()
 			idle = x.take(m) || idle
 			if waited != nil { // a flood may come long after the reply, which takes another way
 				waited = time.After(idleWait)
@@ -148,6 +150,9 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 			x.halt(e, timeout)
 		case <-tick.C:
 			x.tick(e)
+			if replied == nil && x.moved.stuck(e, x.ticks) {
+				go e.giveUp(fmt.Sprintf("GoNB did nothing for %s and was ended", stuckLimit()))
+			}
 		case <-samples:
 			x.sample(e)
 		case <-e.ended:
@@ -155,6 +160,9 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 		case <-ctx.Done():
 			return outcome{failure: newFailure(interrupted, "the kernel was shut down")}
 		}
+	}
+	if x.stopping != "" {
+		e.killWorkers(x.ticks) // what has survived its cell, in the background
 	}
 	// What came before idle is there: one publisher, one order.
 	return x.checked(x.judge(e, replied))
@@ -382,7 +390,8 @@ func (x *execution) died(e *engine) outcome {
 	if x.stopping != "" {
 		return outcome{failure: x.stopped()}
 	}
-	f := newFailure(gonbDied, "GoNB has ended ("+e.state+")",
+	x.relay.told = true
+	f := newFailure(gonbDied, e.end(),
 		"It is started again, with the declarations and settings of earlier cells; this one is to be run again.")
 	return outcome{failure: f}
 }

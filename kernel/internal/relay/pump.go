@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -50,11 +49,10 @@ type pump struct {
 
 // preparePump prepares what e's programs are run by. program is this one.
 func preparePump(e *engine, program string) (*pump, error) {
-	dirs, err := filepath.Glob(filepath.Join(e.temp, "gonb_*", "go.mod"))
-	if err != nil || len(dirs) != 1 {
-		return nil, fmt.Errorf("%d folders of GoNB's in %s, want 1", len(dirs), e.temp)
+	dir, err := e.module()
+	if err != nil {
+		return nil, err
 	}
-	dir := filepath.Dir(dirs[0])
 	link := filepath.Join(dir, filepath.Base(dir))
 	if err := os.Symlink(program, link); err != nil {
 		return nil, err
