@@ -26,6 +26,7 @@ var allowed = map[string][]string{
 	"advlib/zoo":               {"advlib", "advlib/backend", "advlib/lab", "advlib/internal/..."},
 	"advlib/defense":           {"advlib", "advlib/zoo"},
 	"advlib/show":              {"advlib", "advlib/backend", "advlib/internal/notebook"},
+	"advlib/smooth":            {"advlib", "advlib/backend", "advlib/zoo"},
 	"advlib/onnx":              {"advlib", "advlib/backend"},
 	"advlib/cmd":               {"advlib/..."},
 	"kernel":                   {"kernel/...", "advlib/cachedir", "advlib/backend/plugin"},

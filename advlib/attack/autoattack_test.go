@@ -60,28 +60,6 @@ func TestReferenceAutoAttack(t *testing.T) {
 	}
 }
 
-// The linear oracle: the whole ensemble misses nothing that can be broken, and claims nothing false, in each norm. On all the oracle's models if ADVLAB_FULL is set.
-func TestLinearAutoAttack(t *testing.T) {
-	specs := []attacktest.LinearSpec{{Seed: 1, Binary: true}}
-	if full {
-		specs = linearSpecs
-	}
-	for _, spec := range specs {
-		l := linear(t, spec)
-		for _, n := range apgdNorms {
-			ε := quantile(l, n, 0.5)
-			s, err := l.ScoreBall(context.Background(), attack.AutoAttack{Ball: advlib.BallOf(n, ε)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Logf("%v, %v ≤ %.4f: missed %d of %d, %d false, %d safe", spec, n, ε, s.Missed, s.Attackable, s.False, s.Safe)
-			if s.Missed > 0 || s.False > 0 || s.Attackable == 0 || s.Safe == 0 {
-				t.Errorf("%v, %v ≤ %.4f: missed %d of %d, %d false, %d safe", spec, n, ε, s.Missed, s.Attackable, s.False, s.Safe)
-			}
-		}
-	}
-}
-
 // The members are those of the authors' set_version, in their order.
 func TestAutoAttackVersions(t *testing.T) {
 	linf, l1 := advlib.BallOf(advlib.Linf, 0.1), advlib.BallOf(advlib.L1, 2)
@@ -118,23 +96,34 @@ func TestAutoAttackVersions(t *testing.T) {
 	}
 }
 
-func TestConformanceAutoAttack(t *testing.T) {
-	if !full {
-		t.Skip("its members and WorstOf, which runs them, are in the suite by themselves; ADVLAB_FULL=1 runs it on the whole, which takes a minute")
+// autoAttackSubjects is the smallest version, whose members are the two that all versions have; with ADVLAB_FULL=1 the standard one too, which takes a
+// minute. Its other members are in the suite by themselves, as is WorstOf, which runs them.
+func autoAttackSubjects() []attacktest.Subject {
+	versions := []attack.AutoAttackVersion{attack.VersionRand}
+	if full {
+		versions = append(versions, attack.VersionStandard)
 	}
-	attacktest.Run(t, attacktest.Subject{
-		Name: "AutoAttack Linf",
-		New: func(g advlib.Goal) advlib.Attack {
-			a := attack.AutoAttack{Ball: advlib.BallOf(advlib.Linf, radius(advlib.Linf))}
-			if g.IsTargeted() {
-				return attack.AllTargets{Attack: a}
-			}
-			return a
-		},
-		AtRadius:   func(ε float64) advlib.Attack { return attack.AutoAttack{Ball: advlib.BallOf(advlib.Linf, ε)} },
-		Untargeted: true,
-	})
+	var subjects []attacktest.Subject
+	for _, v := range versions {
+		at := func(ε float64) advlib.Attack {
+			return attack.AutoAttack{Ball: advlib.BallOf(advlib.Linf, ε), Version: v}
+		}
+		subjects = append(subjects, attacktest.Subject{
+			Name: "AutoAttack " + v.String(),
+			New: func(g advlib.Goal) advlib.Attack {
+				if g.IsTargeted() { // it has no Goal; what wraps it refuses for it
+					return attack.AllTargets{Attack: at(radius(advlib.Linf))}
+				}
+				return at(radius(advlib.Linf))
+			},
+			AtRadius:   at,
+			Untargeted: true,
+		})
+	}
+	return subjects
 }
+
+func TestConformanceAutoAttack(t *testing.T) { attacktest.Run(t, autoAttackSubjects()...) }
 
 func ExampleAutoAttack() {
 	c, e := brightness()

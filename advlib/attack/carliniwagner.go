@@ -23,6 +23,10 @@ import (
 //     it is 0.4. Distances at 1000 steps are the same as with 1.01, at 100 steps they are far better.
 //   - An example's search for one c is given up, when its loss no longer falls, by itself and only once it has moved; the original
 //     looks at the loss of the whole batch.
+//   - A constant c succeeds when an iterate of the last tenth of its steps, or of those before it was given up, is adversarial: the
+//     paper asks for the smallest c whose solution is. In the original any iterate will do. An example nearer to its boundary than
+//     Adam's first steps are long then succeeds with any c in passing, and the search falls to 0 without one of use: it was left up to
+//     1.6 times too far away.
 //   - Distances are in units of the box's width inside the loss, so that c means the same in any box.
 //   - Untargeted is the default, as everywhere here; the original's is targeted.
 type CarliniWagner struct {
@@ -65,6 +69,12 @@ func (a CarliniWagner) steps() int        { return numberOr(a.Steps, 1000) }
 func (a CarliniWagner) rate() float64     { return numberOr(a.LearningRate, 1e-2) }
 func (a CarliniWagner) initialC() float64 { return numberOr(a.InitialConst, 1e-3) }
 
+// filled implements [indexed].
+func (a CarliniWagner) filled() any {
+	a.BinarySearchSteps, a.Steps, a.LearningRate, a.InitialConst = a.searches(), a.steps(), a.rate(), a.initialC()
+	return a
+}
+
 // Threat implements [advlib.Attack].
 func (a CarliniWagner) Threat(*advlib.Classifier) (advlib.Threat, error) {
 	threat := advlib.Threat{Norm: advlib.L2, Radius: math.Inf(1), Goal: a.Goal}
@@ -106,38 +116,38 @@ type cwStep struct {
 //	x = x₀ + half·widen·(tanh w − tanh w₀),  minimise ‖x − x₀‖² + c·f(x),  f(x) = max(max_{i≠t} Z(x)_i − Z(x)_t, −κ)
 //
 // untargeted f(x) = max(Z(x)_y − max_{i≠y} Z(x)_i, −κ). It judges x, keeps it if it is adversarial and the nearest so far, and makes
-// one step of Adam (Kingma & Ba 2015, arXiv:1412.6980, section 2, the last form) in ω.
-func (s cwStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+// one step of Adam (Kingma & Ba 2015, arXiv:1412.6980, section 2, the last form) in ω. The age is how many steps ago x was adversarial.
+func (s cwStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
-	w0, ω, m1, m2, c, best, bestD, hit, running, α := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7], rest[8], rest[9]
-	x, slope := fromTanh(x0, w0, ω, box)
+	w0, ω, m1, m2, c, best, bestD, age, running, α := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7], rest[8], rest[9]
+	x, slope := fromTanh(x0, w0, ω, limits)
 	z := m.Logits(x)
-	D := sumRows(Square(DivScalar(Sub(x, x0), box.Width())))
+	D := sumRows(Square(DivScalar(Sub(x, x0), limits.Width())))
 	f := MaxScalar(Neg(advlib.Margin.Of(z, aim)), -s.κ)
 	L := Add(D, Mul(c, f))
 
 	reached := LogicalAnd(running, GreaterThan(AddScalar(clearance(z, aim), -s.κ), ZerosLike(L)))
 	nearer := LogicalAnd(reached, LessThan(D, bestD))
 	best, bestD = Where(perRow(nearer, x), x, best), Where(nearer, D, bestD)
-	hit = LogicalOr(hit, reached)
+	age = Where(reached, ZerosLike(age), Where(running, AddScalar(age, 1), age))
 
 	// By the chain rule, as if x were not clipped: at the ends of the box the clip does nothing but undo rounding.
 	g := finite(Mul(m.Gradient(L, x), slope))
 	m1n, m2n, change := adam(m1, m2, g)
-	ωn := keepInside(w0, Add(ω, Mul(α, change))) // stay where x is inside the box
+	ωn := keepInside(w0, Add(ω, Mul(α, change)), limits) // stay where x is inside the box
 
 	moving := perRow(running, x)
-	return []*Node{Where(moving, ωn, ω), Where(moving, m1n, m1), Where(moving, m2n, m2), best, bestD, hit, L, D}
+	return []*Node{Where(moving, ωn, ω), Where(moving, m1n, m1), Where(moving, m2n, m2), best, bestD, age, L, D}
 }
 
 // Perturb implements [advlib.Attack].
 func (a CarliniWagner) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	box := t.Classifier().Box()
+	limits := t.Classifier().Limits()
 	key := cwStep{wish: wishOf(b), κ: a.Confidence}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	adv := newCandidates(b)
 	for _, rows := range pieces(b) {
-		s := a.begin(step, b, rows, box)
+		s := a.begin(step, b, rows, limits)
 		err := a.searchC(ctx, s)
 		adv.put(rows, s.best, nil)
 		s.free()
@@ -168,7 +178,7 @@ func (a CarliniWagner) searchC(ctx context.Context, s *descent) error {
 	return nil
 }
 
-// minimise runs Adam from the original with the given c, and tells which rows had an adversarial iterate.
+// minimise runs Adam from the original with the given c, and tells which rows had an adversarial iterate among the last ones.
 func (a CarliniWagner) minimise(ctx context.Context, s *descent, c []float64) (hit []bool, err error) {
 	s.reset(c)
 	running := make([]bool, len(s.rows))
@@ -205,7 +215,7 @@ func (a CarliniWagner) minimise(ctx context.Context, s *descent, c []float64) (h
 			s.halt(running)
 		}
 	}
-	return tensors.MustCopyFlatData[bool](s.hit)[:len(s.rows)], nil
+	return succeeded(tensors.MustCopyFlatData[float32](s.age)[:len(s.rows)], a.steps()), nil
 }
 
 // descent is C&W's state on the device, for some rows.
@@ -213,29 +223,29 @@ type descent struct {
 	*group
 	compiled                             *advlib.Step
 	w0, c                                *tensors.Tensor
-	ω, m1, m2, best, bestD, hit, running *tensors.Tensor
+	ω, m1, m2, best, bestD, age, running *tensors.Tensor
 }
 
-func (a CarliniWagner) begin(step *advlib.Step, b advlib.Batch, rows []int, box advlib.Box) *descent {
+func (a CarliniWagner) begin(step *advlib.Step, b advlib.Batch, rows []int, limits advlib.Limits) *descent {
 	s := &descent{group: newGroup(b, rows), compiled: step}
 	s.best = advlib.TakeRows(b.X, rows, s.size)
-	w0 := tensors.MustCopyFlatData[float32](s.best)
-	mid, half := (box.Lo+box.Hi)/2, box.Width()/2
-	for i, v := range w0 {
-		w0[i] = float32(math.Atanh((float64(v) - mid) / half / widen))
-	}
-	s.w0 = tensors.FromFlatDataAndDimensions(w0, s.best.Shape().Dimensions...)
-	far := make([]float32, s.size)
-	for i := range far {
-		far[i] = float32(math.Inf(1))
-	}
-	s.bestD = tensors.FromFlatDataAndDimensions(far, s.size)
+	s.w0 = tanhStart(s.best, limits)
+	s.bestD = tensors.FromFlatDataAndDimensions(far(s.size), s.size)
 	return s
+}
+
+// far returns n infinities.
+func far(n int) []float32 {
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(math.Inf(1))
+	}
+	return v
 }
 
 // reset goes back to the originals, with fresh moments; the nearest examples so far are kept.
 func (s *descent) reset(c []float64) {
-	advlib.Free(s.c, s.ω, s.m1, s.m2, s.hit, s.running)
+	advlib.Free(s.c, s.ω, s.m1, s.m2, s.age, s.running)
 	zeros := func() *tensors.Tensor { return tensors.FromShape(s.x.Shape()) }
 	s.ω, s.m1, s.m2 = zeros(), zeros(), zeros()
 	flat, running := make([]float32, s.size), make([]bool, s.size)
@@ -244,7 +254,7 @@ func (s *descent) reset(c []float64) {
 	}
 	s.c = tensors.FromFlatDataAndDimensions(flat, s.size)
 	s.running = tensors.FromFlatDataAndDimensions(running, s.size)
-	s.hit = tensors.FromFlatDataAndDimensions(make([]bool, s.size), s.size)
+	s.age = tensors.FromFlatDataAndDimensions(far(s.size), s.size)
 }
 
 // halt leaves the rows alone that are no longer running.
@@ -257,19 +267,19 @@ func (s *descent) halt(running []bool) {
 
 // step makes one step; on request it returns the losses and squared distances of the rows before it.
 func (s *descent) step(active int, α float32, look bool) (L, D []float32, err error) {
-	out, err := s.compiled.Run(active, append(s.inputs(), s.w0, s.ω, s.m1, s.m2, s.c, s.best, s.bestD, s.hit, s.running, α)...)
+	out, err := s.compiled.Run(active, append(s.inputs(), s.w0, s.ω, s.m1, s.m2, s.c, s.best, s.bestD, s.age, s.running, α)...)
 	if err != nil {
 		return nil, nil, err
 	}
 	if look {
 		L, D = tensors.MustCopyFlatData[float32](out[6])[:len(s.rows)], tensors.MustCopyFlatData[float32](out[7])[:len(s.rows)]
 	}
-	advlib.Free(s.ω, s.m1, s.m2, s.best, s.bestD, s.hit, out[6], out[7])
-	s.ω, s.m1, s.m2, s.best, s.bestD, s.hit = out[0], out[1], out[2], out[3], out[4], out[5]
+	advlib.Free(s.ω, s.m1, s.m2, s.best, s.bestD, s.age, out[6], out[7])
+	s.ω, s.m1, s.m2, s.best, s.bestD, s.age = out[0], out[1], out[2], out[3], out[4], out[5]
 	return L, D, nil
 }
 
 func (s *descent) free() {
 	s.group.free()
-	advlib.Free(s.w0, s.c, s.ω, s.m1, s.m2, s.best, s.bestD, s.hit, s.running)
+	advlib.Free(s.w0, s.c, s.ω, s.m1, s.m2, s.best, s.bestD, s.age, s.running)
 }

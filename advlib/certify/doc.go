@@ -47,5 +47,11 @@
 // are not accounted for. A margin of the order of 1e-5 of the logits' magnitude proves nothing about the float32 model.
 // NaN never certifies, and infinite bounds are widened, not dropped.
 //
+// # Domains
+//
+// With an [advlib.Domain], a ball is what its features and scales make of it, and coordinates move only as far as they may: fixed features not
+// at all. Features with steps and categories are bounded over all values between, which holds more than what is admissible: bounds are sound, and
+// looser than they could be.
+//
 // Rows of a batch are certified independently of each other; see [advlib.LogitsFn].
 package certify

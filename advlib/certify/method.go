@@ -76,7 +76,7 @@ func Margins(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball
 		return nil, m.wrap("margins", err)
 	}
 	K := c.Classes()
-	lower, err := m.bounds(ctx, c, e, ball, numbers, K-1, func(i, k int) []float32 { return marginRow(e.Y[i], k, K) })
+	lower, err := m.bounds(ctx, c, e, c.Enclosing(ball), numbers, K-1, func(i, k int) []float32 { return marginRow(e.Y[i], k, K) })
 	if err != nil {
 		return nil, m.wrap("margins", err)
 	}
@@ -92,7 +92,7 @@ func Bounds(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball 
 		return nil, nil, m.wrap("bounds", err)
 	}
 	K := c.Classes()
-	both, err := m.bounds(ctx, c, e, ball, numbers, 2*K, func(_, k int) []float32 { return signedRow(k, K) })
+	both, err := m.bounds(ctx, c, e, c.Enclosing(ball), numbers, 2*K, func(_, k int) []float32 { return signedRow(k, K) })
 	if err != nil {
 		return nil, nil, m.wrap("bounds", err)
 	}
@@ -149,7 +149,7 @@ func check(c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball) (numbers 
 	if _, ok := ball.Norm.(advlib.ConvexNorm); !ok {
 		return 0, fmt.Errorf("there are no bounds over %v balls: use L1, L2 or Linf", ball.Norm)
 	}
-	if err := e.Check(advlib.Spec{Name: c.Name(), Input: c.Input(), Box: c.Box()}, c.Classes()); err != nil {
+	if err := e.Check(advlib.Spec{Name: c.Name(), Input: c.Input(), Box: c.Box(), Domain: c.Domain()}, c.Classes()); err != nil {
 		return 0, err
 	}
 	ops, numbers, err := explain(c)
@@ -212,7 +212,11 @@ func (m Method) lowerBound(c *advlib.Classifier, norm advlib.Norm, x, radius, C 
 			panic(fmt.Errorf("%v: %w", p.once.nodes[i].Type(), err))
 		}
 	}
-	r := newRegion(norm, x, radius, c.Box(), m.withoutBox && dualNorm(norm) != nil)
+	withoutBox := m.withoutBox && dualNorm(norm) != nil
+	r := newRegion(norm, x, radius, c.Box(), withoutBox)
+	if !withoutBox {
+		r = r.within(c)
+	}
 	return p.lowerBound(r, graph.Reshape(C, n*S, K), m.linear)
 }
 

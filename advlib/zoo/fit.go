@@ -21,8 +21,10 @@ type Model struct {
 	Name string
 	// Build returns the function that builds the logits of that many classes.
 	Build func(classes int) advlib.LogitsFn
-	// Box is the domain of the inputs; the zero Box means advlib.UnitBox.
+	// Box is the range of the inputs; the zero Box means advlib.UnitBox, with a Domain the box around its ranges.
 	Box advlib.Box
+	// Domain describes each feature of the inputs, as in advlib.Spec; it may be nil. Preprocessing belongs in Build.
+	Domain advlib.Domain
 	// Epochs is how many times the training sees all examples; 0 means 10.
 	Epochs int
 	// BatchSize is the number of examples in a step, at most all of them; 0 means 32. What is left of an epoch after
@@ -79,7 +81,7 @@ func (m Model) defaults() Model {
 	if m.Name == "" {
 		m.Name = "model"
 	}
-	if m.Box == (advlib.Box{}) {
+	if m.Box == (advlib.Box{}) && m.Domain == nil {
 		m.Box = advlib.UnitBox
 	}
 	return m
@@ -96,7 +98,7 @@ func (m Model) fit(ctx context.Context, e *advlib.Examples) (*advlib.Classifier,
 			return nil, err
 		}
 	}
-	spec := advlib.Spec{Name: m.Name, Logits: m.Build(classes), Input: e.Shape(), Box: m.Box, Classes: e.Classes, Backend: m.Backend}
+	spec := advlib.Spec{Name: m.Name, Logits: m.Build(classes), Input: e.Shape(), Box: m.Box, Domain: m.Domain, Classes: e.Classes, Backend: m.Backend}
 	t, err := m.prepare(spec.Logits, e)
 	if err != nil {
 		return nil, err
@@ -134,7 +136,7 @@ func (m Model) check(e *advlib.Examples) (classes int, err error) {
 	if e.X != nil && e.X.Rank() > 0 {
 		input = e.Shape()
 	}
-	if err := e.Check(advlib.Spec{Name: m.Name, Input: input, Box: m.Box}, classes); err != nil {
+	if err := e.Check(advlib.Spec{Name: m.Name, Input: input, Box: m.Box, Domain: m.Domain}, classes); err != nil {
 		return 0, err
 	}
 	if m.Adversary != nil {

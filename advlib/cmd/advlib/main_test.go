@@ -8,9 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -77,44 +79,111 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// canceller cancels when it is told about the first attack.
+// canceller cancels when it is told of what it waits for.
 type canceller struct {
 	bytes.Buffer
+	when   string
 	cancel func()
 }
 
 func (c *canceller) Write(p []byte) (int, error) {
-	if bytes.Contains(p, []byte("attack 1 of")) {
+	if bytes.Contains(p, []byte(c.when)) {
 		c.cancel()
 	}
 	return c.Buffer.Write(p)
 }
 
-// TestInterrupted: what was found before is written.
+// TestInterrupted: what was found before is written, and the next time is not looked for again.
 func TestInterrupted(t *testing.T) {
+	t.Setenv(cachedir.Variable, t.TempDir())
+	args := []string{
+		"evaluate", "--model", filepath.Join(models(t), "pytorch-script.onnx"), "--data", filepath.Join(models(t), "pytorch.npz"), "--layout", "channels-last",
+		"--eps", "0.1", "--attacks", "pgd,pgd-margin", "--format", "json", "--min-robust", "0.4", "--batch", "32", "--backend", "go",
+	}
+	whole := func(more ...string) (r advlib.Report, said string) {
+		t.Helper()
+		var out, progress bytes.Buffer
+		if status := run(t.Context(), append(args, more...), &out, &progress); status != tooLow {
+			t.Errorf("exit status %d, want %d: %s", status, tooLow, progress.String())
+		}
+		if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+			t.Fatalf("%v in %q", err, out.String())
+		}
+		return r, progress.String()
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	progress := &canceller{cancel: cancel}
+	progress := &canceller{cancel: cancel, when: "2 of 3, PGD"}
 	var out bytes.Buffer
-	status := run(ctx, []string{
-		"evaluate", "--model", filepath.Join(models(t), "pytorch-script.onnx"), "--data", filepath.Join(models(t), "pytorch.npz"), "--layout", "channels-last",
-		"--eps", "0.1", "--attacks", "fgm,pgd", "--format", "json", "--min-robust", "0.9",
-	}, &out, progress)
-	if status != interrupted {
-		t.Errorf("exit status %d, want %d", status, interrupted)
+	if status := run(ctx, args, &out, progress); status != interrupted {
+		t.Errorf("exit status %d, want %d: %s", status, interrupted, progress.String())
 	}
 	var r advlib.Report
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		t.Fatalf("%v in %q", err, out.String())
 	}
-	if len(r.Attacks) != 1 || r.Attacks[0].Name != "FGM Linf ≤ 0.1" || len(r.Warnings) == 0 || !strings.Contains(r.Warnings[len(r.Warnings)-1], "1 of 2 attacks") {
-		t.Errorf("attacks %v, warnings %q", r.Attacks, r.Warnings)
+	if !r.Interrupted || len(r.Attacks) == 0 || r.Attacks[0].Name != "PGD-40 Linf ≤ 0.1" {
+		t.Errorf("attacks %v, interrupted %v", r.Attacks, r.Interrupted)
 	}
 	if got := r.Clean().Count; got != 123 {
 		t.Errorf("%d are right, PyTorch has 123", got)
 	}
-	if !strings.Contains(progress.String(), "after 1 of 2 attacks") {
+	if !strings.Contains(progress.String(), "give the same command again") {
 		t.Errorf("said %q", progress.String())
+	}
+	continued, said := whole()
+	if !strings.Contains(said, "batches were taken from an evaluation that was interrupted") {
+		t.Errorf("said %q", said)
+	}
+	again, said := whole() // nothing is left of it
+	if strings.Contains(said, "were taken from") {
+		t.Errorf("said %q", said)
+	}
+	for k := range again.Attacks {
+		a, b := continued.Attacks[k], again.Attacks[k]
+		if !slices.Equal(a.Success, b.Success) || !slices.Equal(a.Distance, b.Distance) || !slices.Equal(a.Skipped, b.Skipped) || a.Forward != b.Forward {
+			t.Errorf("%s: continued and uninterrupted differ", a.Name)
+		}
+	}
+	if len(again.Attacks) != 2 || continued.Interrupted {
+		t.Errorf("the report is %+v", continued)
+	}
+}
+
+// TestProgress: a line that changes on a terminal, a line now and then elsewhere, and how long it takes still.
+func TestProgress(t *testing.T) {
+	clock := time.Unix(0, 0)
+	var out bytes.Buffer
+	p := newProgress(&out, false)
+	p.now, p.start = func() time.Time { return clock }, clock
+	at := advlib.Progress{What: "PGD", Part: 1, Parts: 2, Total: 10, Remaining: -1}
+	for i := range 11 {
+		at.Done, at.Elapsed = i, clock.Sub(p.start)
+		if i > 2 {
+			at.Remaining = 90 * time.Second
+		}
+		p.update(at)
+		clock = clock.Add(time.Second)
+	}
+	p.update(advlib.Progress{What: "FGM", Part: 2, Parts: 2})
+	want := `[   0.0 s] 1 of 2, PGD: 0 of 10 examples
+[   2.0 s] 1 of 2, PGD: 2 of 10 examples
+[   4.0 s] 1 of 2, PGD: 4 of 10 examples, about 90 s left in all
+[   6.0 s] 1 of 2, PGD: 6 of 10 examples, about 90 s left in all
+[   8.0 s] 1 of 2, PGD: 8 of 10 examples, about 90 s left in all
+[  10.0 s] 1 of 2, PGD: 10 examples, 10.0 s, about 90 s left in all
+[  11.0 s] 2 of 2, FGM: no example is left to be attacked
+`
+	if out.String() != want {
+		t.Errorf("written\n%swant\n%s", out.String(), want)
+	}
+	out.Reset()
+	p.terminal = true
+	at.Part, at.Done, at.Remaining = 3, 5, 200*time.Second
+	p.update(at)
+	p.say("something else")
+	if want := "3 of 2, PGD: 5 of 10 examples, about 3 min left in all\r\033[K[  11.0 s] something else\n"; out.String() != want {
+		t.Errorf("on a terminal %q, want %q", out.String(), want)
 	}
 }
 

@@ -13,6 +13,8 @@ var hints = []struct {
 }{
 	{compileError, regexp.MustCompile(`expected declaration, found|non-declaration statement outside function body`),
 		"statements need a line %% before them: what is above it is declared, what is below it is run."},
+	{compileError, regexp.MustCompile(`expected statement, found 'import'|expected '\(', found \w+`),
+		"imports, and functions with a name, stand above the line %%."},
 	{compileError, regexp.MustCompile(`advlab/\S* is not in std`),
 		"there is no such package of advlab: see the list with !go list advlab/advlib/..."},
 	{compileError, regexp.MustCompile(`is not in std`),
