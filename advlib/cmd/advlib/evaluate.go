@@ -214,7 +214,7 @@ func (e evaluation) run(cmd *cobra.Command) error {
 		return writeErr
 	}
 	if err != nil {
-		return fmt.Errorf("%w: the report is of what was found until then; give the same command again to go on from there", context.Canceled)
+		return statusError{interrupted, fmt.Errorf("interrupted: the report is of what was found until then; give the same command again to go on from there")}
 	}
 	return p.judge(cmd.ErrOrStderr(), report)
 }
@@ -222,7 +222,7 @@ func (e evaluation) run(cmd *cobra.Command) error {
 // measure evaluates, from what an interrupted evaluation has left on, and keeps what it finds until it is done.
 func (p plan) measure(ctx context.Context, out io.Writer, c *advlib.Classifier, e *advlib.Examples, attacks []advlib.Attack) (*advlib.Report, error) {
 	progress := newProgress(out, p.quiet)
-	progress.line("%s on %d examples of %s, %d attacks, backend %s", c.Name(), e.Len(), e.Name, len(attacks), c.Backend().Name())
+	progress.line("%s on %d examples of %s, %d attacks, backend %s", c.Name(), e.Len(), e.Name, len(attacks), backend.InfoOf(c.Backend()).Name)
 	notify := lab.Notify
 	defer func() { lab.Notify = notify }()
 	lab.Notify = func(sentence string) { progress.say("%s", sentence) }
