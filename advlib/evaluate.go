@@ -80,7 +80,7 @@ func (s Settings) Evaluate(ctx context.Context, c *Classifier, e *Examples, atta
 // fill runs what a report is made of.
 func (s Settings) fill(ctx context.Context, report *Report, c *Classifier, e *Examples, attacks []Attack, certifiers []Certifier) error {
 	planned := report.Attacks
-	order := runningOrder(planned)
+	order := report.Order()
 	var parts []part
 	balls := report.Balls()
 	for _, k := range order {

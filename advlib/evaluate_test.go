@@ -132,6 +132,9 @@ func TestEvaluateIsACascade(t *testing.T) {
 	if got, want := r.Order(), []int{1, 2, 0, 4, 5, 3}; !slices.Equal(got, want) {
 		t.Errorf("order %v, want %v", got, want)
 	}
+	if got, want := all.Order(), []int{0, 1, 2, 3, 4, 5}; !slices.Equal(got, want) {
+		t.Errorf("order alone %v, want %v", got, want)
+	}
 	if a := r.Attacks[0]; a.Name != "mover Linf ≤ 0.15" || !slices.Equal(a.Skipped, []bool{true, true, true, false, false, false}) ||
 		!slices.Equal(a.Attempted, []bool{false, false, false, true, true, true}) || math.Abs(float64(a.Distance[1])-0.081) > 1e-6 || a.Distance[5] != 0 {
 		t.Errorf("the row is %+v", a)

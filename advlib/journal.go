@@ -11,7 +11,7 @@ import (
 // Journal keeps what each piece of a measurement gave, so that one that was killed continues where it was. Package lab
 // keeps them on disk.
 //
-// Nothing that it returns is trusted: an attack's outcome is judged on the classifier again.
+// What it returns of an attack is not trusted, but judged on the classifier again; what it returns of a certifier cannot be.
 type Journal interface {
 	// Recall calls accept with what was kept of a piece, and tells whether there was something that accept took. What
 	// is damaged, or refused, is as if it had never been kept, and the user is told of it.

@@ -212,7 +212,8 @@ func (p *pace) remaining(now time.Time) time.Duration {
 	if took < time.Second {
 		done, took = done+p.before, took+p.spent
 	}
-	if done == 0 || took <= 0 {
+	// A fraction of a second says little: of a step that is run once, most is overhead.
+	if done == 0 || took < time.Second {
 		return unknown
 	}
 	estimate := time.Duration(left / done * float64(took))

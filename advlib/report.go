@@ -575,10 +575,13 @@ func (r *Report) linesOf(ball Ball) []Line {
 		sign = "+ "
 	}
 	other := func(what string) {
-		if last >= 0 {
-			lines = append(lines, line(sign+what, r.RobustAfter(last, ball)))
-			last = -1
+		if last < 0 {
+			return
 		}
+		if l := line(sign+what, r.RobustAfter(last, ball)); len(lines) == 1 || l.Value != lines[len(lines)-1].Value {
+			lines = append(lines, l)
+		}
+		last = -1
 	}
 	for _, k := range r.Order() {
 		a := r.Attacks[k]
@@ -675,7 +678,7 @@ func (r *Report) Title() string {
 }
 
 // interruptedLine stands for the check of the gradients where it was not reached.
-const interruptedLine = "INTERRUPTED: attacks are missing, or were not run on all examples, and the gradients were not checked: the robust accuracies are too high"
+const interruptedLine = "INTERRUPTED: not all that was planned was run, and the gradients were not checked: the robust accuracies may be too high"
 
 // SanityLine says in one line what the check of the gradients saw.
 func (r *Report) SanityLine() string {

@@ -388,3 +388,41 @@ func TestCancelledEvaluationIsReturnedAndContinues(t *testing.T) {
 		t.Errorf("interrupted %v, error %v, notices %q", whole.Interrupted, err, *notices)
 	}
 }
+
+// TestRandomClassifiersContinue: what a classifier with random logits draws depends on the batch, not on the batches before.
+func TestRandomClassifiersContinue(t *testing.T) {
+	_, notices := ownStore(t)
+	lab.KeepEveryPiece()
+	first := func(x *Node) *Node { return MulScalar(Slice(x, AxisRange(), AxisRange(0, 4)), 3) }
+	c := advlib.MustClassifier(advlib.Spec{Name: "noisy", Input: []int{6}, Box: advlib.UnitBox, Random: true, Logits: func(scope *model.Scope, x *Node) *Node {
+		return first(Add(x, MulScalar(scope.RandomNormal(x.Graph(), x.Shape()), 0.1)))
+	}})
+	e := cloud(advlib.MustClassifier(advlib.Spec{Name: "still", Input: []int{6}, Box: advlib.UnitBox, Logits: func(_ *model.Scope, x *Node) *Node { return first(x) }}))
+	a := attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.05), Steps: 5}
+	whole := advlib.Settings{Seed: 3, BatchSize: 8}
+	want, err := whole.Run(t.Context(), c, a, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	interrupted := whole
+	interrupted.OnProgress = func(p advlib.Progress) {
+		if p.Done > 2*e.Len()/3 {
+			cancel()
+		}
+	}
+	if _, err := lab.Run(ctx, interrupted, c, a, e); !errors.Is(err, context.Canceled) {
+		t.Fatalf("error %v, want that it was cancelled", err)
+	}
+	got, err := lab.Run(t.Context(), whole, c, a, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(*notices) != 1 || !strings.Contains((*notices)[0], "continues") {
+		t.Errorf("notices %q", *notices)
+	}
+	if !slices.Equal(got.Success, want.Success) || !slices.Equal(got.Distance, want.Distance) || !slices.Equal(got.Final, want.Final) || got.Stats.Forward != want.Stats.Forward {
+		t.Errorf("continued:\n%v %v\nuninterrupted:\n%v %v", got.Success, got.Stats, want.Success, want.Stats)
+	}
+}

@@ -30,7 +30,7 @@ func (s status) words() string {
 	if s.Parts > 1 {
 		words = fmt.Sprintf("%d of %d: %s", s.Part, s.Parts, words)
 	}
-	if s.Remaining > 0 && !s.finished() {
+	if s.Remaining >= time.Second && !s.finished() {
 		words += ", about " + advlib.Progress(s).Left() + " left"
 	}
 	return words

@@ -52,7 +52,8 @@ An evaluation that is interrupted, or killed, goes on from what it had found whe
 --fresh begins anew. What is kept for that lies in the user's cache directory, or in ADVLAB_CACHE, until it is done.
 
 Attacks (--attacks, separated by commas). Those without a budget look for the nearest adversarial example,
-once for all ε, and count at an ε when it lies within. In L0, ε is a number of values that may change:
+once for all ε, and count at an ε when it lies within. They are for Linf, L2 and L1 unless it says otherwise. In L0, ε
+is a number of values that may change:
 ` + listed(attacks) + `
 
 Presets (--preset, without --attacks):
@@ -214,7 +215,7 @@ func (e evaluation) run(cmd *cobra.Command) error {
 		return writeErr
 	}
 	if err != nil {
-		return fmt.Errorf("%w: the report is of what was found until then; give the same command again to go on from there", context.Canceled)
+		return statusError{interrupted, fmt.Errorf("interrupted: the report is of what was found until then; give the same command again to go on from there")}
 	}
 	return p.judge(cmd.ErrOrStderr(), report)
 }
@@ -222,7 +223,7 @@ func (e evaluation) run(cmd *cobra.Command) error {
 // measure evaluates, from what an interrupted evaluation has left on, and keeps what it finds until it is done.
 func (p plan) measure(ctx context.Context, out io.Writer, c *advlib.Classifier, e *advlib.Examples, attacks []advlib.Attack) (*advlib.Report, error) {
 	progress := newProgress(out, p.quiet)
-	progress.line("%s on %d examples of %s, %d attacks, backend %s", c.Name(), e.Len(), e.Name, len(attacks), c.Backend().Name())
+	progress.line("%s on %d examples of %s, %d attacks, backend %s", c.Name(), e.Len(), e.Name, len(attacks), backend.InfoOf(c.Backend()).Name)
 	notify := lab.Notify
 	defer func() { lab.Notify = notify }()
 	lab.Notify = func(sentence string) { progress.say("%s", sentence) }

@@ -52,7 +52,7 @@ func (p *progress) update(at advlib.Progress) {
 	p.running, p.last = at.Part, p.now()
 	what := fmt.Sprintf("%d of %d, %s", at.Part, at.Parts, at.What)
 	left := ""
-	if at.Remaining > 0 {
+	if at.Remaining >= time.Second {
 		left = ", about " + at.Left() + " left in all"
 	}
 	switch {

@@ -170,9 +170,7 @@ func (d *declarations) cell() string {
 	for _, s := range d.settings {
 		b.WriteString(s.line + "\n")
 	}
-	for _, n := range d.list {
-		b.WriteString(n.text + "\n")
-	}
+	b.WriteString(d.source())
 	return b.String()
 }
 

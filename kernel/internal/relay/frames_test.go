@@ -78,6 +78,7 @@ func FuzzFrames(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, header, content []byte, how, kind uint8) {
+		header, content = bytes.Clone(header), bytes.Clone(content) // which the fuzzer writes over while a question is still answered
 		m := &jupyter.Message{Identities: [][]byte{[]byte("id")}, ParentJSON: json.RawMessage(`{}`), Metadata: json.RawMessage(`{}`), HeaderJSON: header, Content: content}
 		if how&1 == 0 { // a request that is known
 			m.HeaderJSON = fmt.Appendf(nil, `{"msg_id":%q,"msg_type":%q,"session":"s"}`, jupyter.NewID(), kinds[int(kind)%len(kinds)])

@@ -467,6 +467,18 @@ func TestInputReachesTheCell(t *testing.T) {
 		t.Error("the other front-end was asked, too")
 	}
 	other.mu.Unlock()
+	// Of a ! command that is to be asked.
+	f.mu.Lock()
+	delete(f.replies, "stdin")
+	f.mu.Unlock()
+	id = f.start("%with_inputs\n!read -r x; echo \"got $x\"")
+	if !f.wait(cellTime, func() bool { return f.replies["stdin"] != nil }) {
+		t.Fatal("no input request of a ! command")
+	}
+	f.send(f.stdin, "input_reply", map[string]any{"value": "a line"})
+	if r := f.finish(id); r.stdout != "got a line\n" {
+		t.Errorf("%+v", r)
+	}
 	if r := f.run(code, map[string]any{"allow_stdin": false}); r.Class != "InputRefused" {
 		t.Errorf("%+v", r)
 	}
@@ -654,6 +666,8 @@ func TestGoNBDies(t *testing.T) {
 	counter := filepath.Join(t.TempDir(), "counter")
 	f.run("%env RELAY_TEST value\nvar declared = 17\nfunc twice(x int) int { return 2 * x }\n%%\nfmt.Println(\"once\")")
 	f.run("!echo once >> " + counter)
+	elsewhere := t.TempDir()
+	f.run("%cd " + elsewhere + "\n%goflags -race=false\nimport (_ \"image/png\"; _ \"image/jpeg\")\ntype pair struct{ a, b int }\nfunc (p pair) sum() int { return p.a + p.b }\nconst (zero = iota; one; two)")
 	id := f.start("%%\ntime.Sleep(time.Minute)")
 	time.Sleep(time.Second)
 	gonb := k.pid("gonb")
@@ -665,13 +679,16 @@ func TestGoNBDies(t *testing.T) {
 	if r.Class != "GoNBDied" || !strings.Contains(r.Text, "killed") || !strings.Contains(strings.Join(r.Traceback, "\n"), "declarations") {
 		t.Errorf("%+v", r)
 	}
-	if r := f.run("%%\nfmt.Println(twice(declared), os.Getenv(\"RELAY_TEST\"))"); r.stdout != "34 value\n" || r.Count != 4 {
+	if r := f.run("%%\nfmt.Println(twice(declared), os.Getenv(\"RELAY_TEST\"), pair{1, 2}.sum(), two)"); r.stdout != "34 value 3 2\n" || r.Count != 5 {
 		t.Errorf("%+v", r)
 	}
 	if text, _ := os.ReadFile(counter); string(text) != "once\n" {
 		t.Errorf("the ! command was repeated: %q", text)
 	}
-	if r := f.run("%%\nnope()"); !strings.HasPrefix(r.Text, "cell 5, line 2") {
+	if r := f.run("%goflags\n!pwd"); r.stdout != "%goflags=[\"-race=false\"]\n"+elsewhere+"\n" {
+		t.Errorf("settings are lost: %+v", r)
+	}
+	if r := f.run("%%\nnope()"); !strings.HasPrefix(r.Text, "cell 7, line 2") {
 		t.Errorf("cells are counted wrongly after a restart: %q", r.Text)
 	}
 	// Between cells.
@@ -828,6 +845,57 @@ func TestJupyterIsKilled(t *testing.T) {
 	eventually(t, "the cell runs", cellTime, func() bool { return k.pid("sleep") != 0 })
 	_ = k.cmd.Process.Kill()
 	eventually(t, "all processes are gone", 5*time.Second, func() bool { return len(k.processes()) == 0 })
+}
+
+// What cells and dead GoNBs leave in the relay's process and in its TMPDIR, between cells: nothing.
+func TestNothingGrows(t *testing.T) {
+	k := startKernel(t).start()
+	f := k.frontEnd()
+	const code = "%%\ngonbui.DisplayHTML(\"x\")\nfmt.Println(1)"
+	f.run(code)
+	completes(t, f, "x := strings.NewReader(\"\")\nx.", "ReadRune")
+	count := func() (descriptors, files int) {
+		list, err := os.ReadDir(filepath.Join("/proc", itoa(k.cmd.Process.Pid), "fd"))
+		if err != nil {
+			t.Skipf("this system does not list a process's files: %v", err)
+		}
+		_ = filepath.WalkDir(k.temp, func(path string, entry os.DirEntry, err error) error {
+			if err == nil && entry.Type()&(os.ModeNamedPipe|os.ModeSocket) != 0 {
+				files++
+			}
+			return nil
+		})
+		return len(list), files
+	}
+	descriptors, files := count()
+	cells := 10
+	if os.Getenv("ADVLAB_FULL") != "" {
+		cells = 100
+	}
+	for i := range cells {
+		if r := f.run(code); r.stdout != "1\n" {
+			t.Errorf("%+v", r)
+		}
+		if i%5 == 4 {
+			old := k.pid("gonb")
+			_ = syscall.Kill(old, syscall.SIGKILL)
+			eventually(t, "another GoNB", cellTime, func() bool { pid := k.pid("gonb"); return pid != 0 && pid != old })
+			f.run("%%\npanic(1)")
+		}
+	}
+	f.run(code)
+	var more, pipes int
+	ok := func() bool { more, pipes = count(); return more <= descriptors+1 && pipes <= files }
+	for deadline := time.Now().Add(5 * time.Second); !ok() && time.Now().Before(deadline); {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if !ok() {
+		t.Errorf("%d descriptors, %d pipes and sockets before; %d and %d after %d cells", descriptors, files, more, pipes, cells)
+	}
+	if dirs, _ := filepath.Glob(filepath.Join(k.temp, "relay-*", "[0-9]*")); len(dirs) != 1 {
+		t.Errorf("directories of GoNBs: %q", dirs)
+	}
+	t.Logf("%d descriptors, %d pipes and sockets before; %d and %d after %d cells", descriptors, files, more, pipes, cells)
 }
 
 // Comms are GoNB's; which are open is known here.

@@ -196,6 +196,7 @@ func TestProgramsBehindThePump(t *testing.T) {
 		{"%goflags \"\"", "", "", "%goflags=[]\n"},
 		{"%%script does-not-exist-at-all", "ExitError", "exit status 127", ""},
 		{"%%sh\necho $0", "", "", "sh\n"},
+		{"%%writefile " + k.temp + "/written\nx", "", "", "Cell contents written to"},
 		{"%test\nfunc TestA(t *testing.T) { fmt.Println(\"in a test\") }", "", "", "in a test"},
 		{"%capture " + k.temp + "/captured\n%%\nfmt.Println(\"kept\")", "", "", "kept\n"},
 		{"!cat " + k.temp + "/captured", "", "", "kept\n"},

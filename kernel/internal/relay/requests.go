@@ -68,16 +68,20 @@ func (r *relay) handle(s *zmtp.Socket, m *jupyter.Message) (end bool) {
 	return false
 }
 
-// mostAside is the number of questions that are answered at the same time; further ones wait, and what is behind them.
+// mostAside is the number of questions that gopls is asked at the same time; further ones are answered without it.
 const mostAside = 32
 
-// aside answers a question that may take until answerLimit, without holding up what is behind it.
-func (r *relay) aside(s *zmtp.Socket, m *jupyter.Message, answer func(*jupyter.Message) any) {
-	r.asides <- struct{}{}
-	go func() {
-		defer func() { <-r.asides }()
-		r.answer(s, m, answer(m))
-	}()
+// aside answers a question that may take until answerLimit, if gopls may be asked, without holding up what is behind it.
+func (r *relay) aside(s *zmtp.Socket, m *jupyter.Message, answer func(m *jupyter.Message, ask bool) any) {
+	select {
+	case r.asides <- struct{}{}:
+		go func() {
+			defer func() { <-r.asides }()
+			r.answer(s, m, answer(m, true))
+		}()
+	default:
+		r.answer(s, m, answer(m, false))
+	}
 }
 
 // answer replies between busy and idle. Where a cell runs, busy is said again: front-ends show the latest status.
@@ -239,14 +243,14 @@ func parseCursor(m *jupyter.Message) (q cursorRequest, cursor int, err error) {
 	return q, cursor, nil
 }
 
-func (r *relay) complete(m *jupyter.Message) any {
+func (r *relay) complete(m *jupyter.Message, ask bool) any {
 	q, cursor, err := parseCursor(m)
 	if err != nil {
 		return malformed(err)
 	}
 	matches, start, selector := r.index(q.Code, cursor)
 	runes := []rune(q.Code)
-	if strings.TrimSpace(string(runes[:cursor])) == "" || strings.HasPrefix(string(runes[start:cursor]), "%") {
+	if !ask || strings.TrimSpace(string(runes[:cursor])) == "" || strings.HasPrefix(string(runes[start:cursor]), "%") {
 		return completions(matches, nil, start, cursor)
 	}
 	better := suggestions(r.askGopls(q.Code, cursor, "textDocument/completion", len(matches) > 0), string(runes[start:cursor]))
@@ -277,14 +281,14 @@ func completions(matches []string, typed []suggestion, start, end int) map[strin
 	return map[string]any{"status": "ok", "matches": matches, "cursor_start": start, "cursor_end": end, "metadata": metadata}
 }
 
-func (r *relay) inspect(m *jupyter.Message) any {
+func (r *relay) inspect(m *jupyter.Message, ask bool) any {
 	q, cursor, err := parseCursor(m)
 	if err != nil {
 		return malformed(err)
 	}
 	data := map[string]any{}
 	text := r.document(q.Code, cursor)
-	if at, ok := nameAt(q.Code, cursor); ok {
+	if at, ok := nameAt(q.Code, cursor); ok && ask {
 		if markdown, plain := hover(r.askGopls(q.Code, at, "textDocument/hover", text != "")); plain != "" {
 			data["text/markdown"], text = markdown, plain
 		}
