@@ -25,7 +25,7 @@ const (
 	afterEnd   = time.Second            // for what is still printed by what the program leaves behind
 	readWait   = 200 * time.Millisecond // until GoNB has read what was printed before a display
 	mostFaults = 20                     // after that, displays are given up
-	syncWait   = 2 * time.Second        // until GoNB has shown a display
+	syncWait   = 10 * time.Second       // until GoNB has shown a display; it may be busy
 )
 
 // pumps says whether programs can be run by pumps.
@@ -166,7 +166,8 @@ func (p *pumping) run(ended int) {
 		if deadline.IsZero() {
 			fds[3] = unix.PollFd{Fd: int32(ended), Events: unix.POLLIN}
 		} else {
-			if p.streams[0].ended && p.streams[1].ended && p.shown == nil || time.Now().After(deadline) {
+			late := time.Since(deadline)
+			if (p.streams[0].ended && p.streams[1].ended || late > 0) && (p.shown == nil || late > syncWait) {
 				break
 			}
 			timeout = int(lineWait / time.Millisecond)
