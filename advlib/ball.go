@@ -114,6 +114,10 @@ func (b Ball) pull(adv, x []float32) (tooFar bool) {
 	switch b.Norm.(type) {
 	case linf:
 		for i := range adv {
+			// At once, because the floats between a point near 0 and one at its radius are many.
+			if v := float64(x[i]); math.Abs(float64(adv[i])-v) > b.Radius {
+				adv[i] = float32(min(max(float64(adv[i]), v-b.Radius), v+b.Radius))
+			}
 			for math.Abs(float64(adv[i])-float64(x[i])) > b.Radius {
 				adv[i] = math.Nextafter32(adv[i], x[i])
 			}

@@ -24,7 +24,8 @@
 //   - Classifier, Box, Examples: what is attacked, where its inputs live, and on which inputs.
 //   - Norm, Ball, Goal, Loss: what an attack may change, what it wants, what it ascends.
 //   - Attack, Target, Batch, Run, Result: one attack, measured. Run owns every measurement: an attack only proposes.
-//   - Settings.Evaluate, Report: several attacks and certificates on the same examples.
+//   - Settings.Evaluate, Report: several attacks and certificates on the same examples, each attack on what still stands.
+//   - Journal, Progress: what a long evaluation is continued from, and how long it takes still.
 //   - subpackages: attack; certify (bounds) and smooth (randomized smoothing); defense; dataset, zoo (models), lab (kept values), show (pictures),
 //     backend (XLA or Go).
 //

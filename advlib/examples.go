@@ -105,6 +105,15 @@ func (e *Examples) Hash() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// batch returns all examples as one batch.
+func (e *Examples) batch(seed uint64) Batch {
+	b := Batch{X: e.X, Y: e.Y, Index: make([]int64, e.Len()), Seed: seed}
+	for i := range b.Index {
+		b.Index[i] = e.index(i)
+	}
+	return b
+}
+
 // check refuses what no classifier c can be measured on.
 func (e *Examples) check(c *Classifier) error { return e.Check(c.spec, c.Classes()) }
 

@@ -68,7 +68,7 @@ func (a APGD) loss() advlib.Loss { return lossOr(a.Loss, advlib.CrossEntropy) }
 func (a APGD) rises() float64 { return numberOr(a.Rises, 0.75) }
 
 // filled implements [indexed].
-func (a APGD) filled() advlib.Attack {
+func (a APGD) filled() any {
 	a.Loss, a.Steps = a.loss(), a.steps()
 	if a.Ball.Norm != advlib.Norm(advlib.L1) {
 		a.Rises = a.rises()

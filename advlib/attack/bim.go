@@ -41,7 +41,7 @@ func (a BIM) steps() int { return numberOr(a.Steps, 10) }
 func (a BIM) stepSize() float64 { return numberOr(a.StepSize, a.Ball.Radius/5) }
 
 // filled implements [indexed].
-func (a BIM) filled() advlib.Attack {
+func (a BIM) filled() any {
 	a.Loss, a.Steps, a.StepSize = lossOr(a.Loss, advlib.CrossEntropy), a.steps(), a.stepSize()
 	return a
 }

@@ -70,7 +70,7 @@ func (a CarliniWagner) rate() float64     { return numberOr(a.LearningRate, 1e-2
 func (a CarliniWagner) initialC() float64 { return numberOr(a.InitialConst, 1e-3) }
 
 // filled implements [indexed].
-func (a CarliniWagner) filled() advlib.Attack {
+func (a CarliniWagner) filled() any {
 	a.BinarySearchSteps, a.Steps, a.LearningRate, a.InitialConst = a.searches(), a.steps(), a.rate(), a.initialC()
 	return a
 }

@@ -62,7 +62,7 @@ func (a CarliniWagnerL0) largestC() float64 { return numberOr(a.LargestConst, 2e
 func (a CarliniWagnerL0) margin() float64   { return numberOr(a.Margin, 0.01) }
 
 // filled implements [indexed].
-func (a CarliniWagnerL0) filled() advlib.Attack {
+func (a CarliniWagnerL0) filled() any {
 	a.Steps, a.LearningRate, a.InitialConst, a.LargestConst, a.Margin = a.steps(), a.rate(), a.initialC(), a.largestC(), a.margin()
 	return a
 }

@@ -70,7 +70,7 @@ func (a CarliniWagnerLinf) decrease() float64 { return numberOr(a.Decrease, 0.9)
 func (a CarliniWagnerLinf) leastTau() float64 { return numberOr(a.LeastTau, 1./256) }
 
 // filled implements [indexed].
-func (a CarliniWagnerLinf) filled() advlib.Attack {
+func (a CarliniWagnerLinf) filled() any {
 	a.Steps, a.LearningRate, a.InitialConst, a.LargestConst = a.steps(), a.rate(), a.initialC(), a.largestC()
 	a.Decrease, a.LeastTau = a.decrease(), a.leastTau()
 	return a

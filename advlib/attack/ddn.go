@@ -50,7 +50,7 @@ func (a DDN) initialNorm() float64 { return numberOr(a.InitialNorm, 1) }
 func (a DDN) γ() float64           { return numberOr(a.Gamma, 0.05) }
 
 // filled implements [indexed].
-func (a DDN) filled() advlib.Attack {
+func (a DDN) filled() any {
 	a.Steps, a.InitialNorm, a.Gamma = a.steps(), a.initialNorm(), a.γ()
 	return a
 }

@@ -49,7 +49,7 @@ func (a DeepFool) candidates() int { return numberOr(a.Candidates, defaultCandid
 func (a DeepFool) η() float64      { return numberOr(a.Overshoot, 0.02) }
 
 // filled implements [indexed].
-func (a DeepFool) filled() advlib.Attack {
+func (a DeepFool) filled() any {
 	a.Steps, a.Candidates, a.Overshoot = a.steps(), a.candidates(), a.η()
 	return a
 }

@@ -65,7 +65,7 @@ func (a EAD) rate() float64     { return numberOr(a.LearningRate, 0.01) }
 func (a EAD) initialC() float64 { return numberOr(a.InitialConst, 1e-3) }
 
 // filled implements [indexed].
-func (a EAD) filled() advlib.Attack {
+func (a EAD) filled() any {
 	a.Beta, a.BinarySearchSteps, a.Steps, a.LearningRate, a.InitialConst = a.β(), a.searches(), a.steps(), a.rate(), a.initialC()
 	return a
 }

@@ -74,7 +74,7 @@ func (a FAB) η() float64      { return numberOr(a.Extrapolation, 1.05) }
 func (a FAB) β() float64      { return numberOr(a.Backward, 0.9) }
 
 // filled implements [indexed].
-func (a FAB) filled() advlib.Attack {
+func (a FAB) filled() any {
 	a.Steps, a.Candidates, a.MostBias, a.Extrapolation, a.Backward = a.steps(), a.candidates(), a.αmax(), a.η(), a.β()
 	return a
 }

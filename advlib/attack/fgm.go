@@ -41,7 +41,7 @@ func lossName(l advlib.Loss) string {
 func (a FGM) loss() advlib.Loss { return lossOr(a.Loss, advlib.CrossEntropy) }
 
 // filled implements [indexed].
-func (a FGM) filled() advlib.Attack {
+func (a FGM) filled() any {
 	a.Loss = a.loss()
 	return a
 }

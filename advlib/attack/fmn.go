@@ -71,7 +71,7 @@ func (a FMN) γ() float64    { return numberOr(a.Gamma, 0.05) }
 func (a FMN) over() float64 { return numberOr(a.Overshoot, 0.05) }
 
 // filled implements [indexed].
-func (a FMN) filled() advlib.Attack {
+func (a FMN) filled() any {
 	a.Steps, a.StepSize, a.Gamma, a.Overshoot = a.steps(), a.α(), a.γ(), a.over()
 	return a
 }

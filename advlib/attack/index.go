@@ -47,13 +47,15 @@ type Kind string
 const (
 	InBall  Kind = "any in a ball"
 	Nearest Kind = "the nearest"
+	ForAll  Kind = "one δ for all"
+	InPatch Kind = "a patch"
 	Wrapper Kind = "wrapper"
 )
 
 // Table is an index of attacks. In a notebook, show.Display(attack.Index()) shows it.
 type Table []Entry
 
-// Index returns all attacks of this package. Defaults are those of the types; a test holds norms, kinds, goals and knowledge against what
+// Index returns all attacks of this package; those that are learned, by Fit, stand for what Fit returns. Defaults are those of the types; a test holds norms, kinds, goals and knowledge against what
 // the types do, and the table in the package's documentation and the one in the README against this one.
 func Index() Table {
 	t := make(Table, len(registry))
@@ -66,16 +68,22 @@ func Index() Table {
 	return t
 }
 
+// threatened is what has a name and a threat: an attack, or what learns one.
+type threatened interface {
+	String() string
+	Threat(c *advlib.Classifier) (advlib.Threat, error)
+}
+
 // indexed is an attack whose fields have defaults.
 type indexed interface {
-	advlib.Attack
+	threatened
 	// filled returns the attack with its defaults in the place of zeros.
-	filled() advlib.Attack
+	filled() any
 }
 
 // registry holds the zero value of each attack, and what cannot be read off it, in the order of the table.
 var registry = []struct {
-	zero       advlib.Attack
+	zero       threatened
 	knowledge  Knowledge
 	kind       Kind
 	norms      []advlib.Norm
@@ -99,6 +107,9 @@ var registry = []struct {
 	{SigmaZero{}, Gradients, Nearest, []advlib.Norm{advlib.L0}, false, "Cinà et al. 2025, arXiv:2402.01879"},
 	{EAD{}, Gradients, Nearest, []advlib.Norm{advlib.L1}, false, "Chen et al. 2018, arXiv:1709.04114"},
 	{JSMA{}, Gradients, Nearest, []advlib.Norm{advlib.L0}, false, "Papernot et al. 2016, arXiv:1511.07528"},
+	{Universal{}, Gradients, ForAll, convexNorms, false, "Shafahi et al. 2018, arXiv:1811.11304"},
+	{UniversalDeepFool{}, Gradients, ForAll, []advlib.Norm{advlib.L2, advlib.Linf}, false, "Moosavi-Dezfooli et al. 2017, arXiv:1610.08401"},
+	{AdversarialPatch{}, Gradients, InPatch, []advlib.Norm{advlib.L0}, false, "Brown et al. 2017, arXiv:1712.09665"},
 	{AllTargets{}, Inner, Wrapper, nil, true, "Croce & Hein 2020, arXiv:2003.01690"},
 	{Repeat{}, Inner, Wrapper, nil, false, ""},
 	{WorstOf{}, Inner, Wrapper, nil, false, ""},
@@ -113,7 +124,7 @@ var convexNorms = []advlib.Norm{advlib.L1, advlib.L2, advlib.Linf}
 
 // defaults returns the fields that filled sets, in their order, with their values. What grows with the radius of a ball is in units of ε;
 // what is set in some norms only says in which.
-func defaults(zero advlib.Attack, norms []advlib.Norm) string {
+func defaults(zero threatened, norms []advlib.Norm) string {
 	if _, ok := zero.(indexed); !ok {
 		return ""
 	}
@@ -151,7 +162,7 @@ func defaults(zero advlib.Attack, norms []advlib.Norm) string {
 }
 
 // filledAt returns an attack's fields with its defaults, in the given norm and with the given radius where it has a ball.
-func filledAt(zero advlib.Attack, n advlib.Norm, radius float64) reflect.Value {
+func filledAt(zero threatened, n advlib.Norm, radius float64) reflect.Value {
 	a := reflect.New(reflect.TypeOf(zero)).Elem()
 	if f := a.FieldByName("Ball"); f.IsValid() {
 		f.Set(reflect.ValueOf(advlib.Ball{Norm: n, Radius: radius}))

@@ -20,6 +20,9 @@
 //	SigmaZero          gradients          the nearest    L0                     untargeted, targeted  Cinà et al. 2025, arXiv:2402.01879
 //	EAD                gradients          the nearest    L1                     untargeted, targeted  Chen et al. 2018, arXiv:1709.04114
 //	JSMA               gradients          the nearest    L0                     untargeted, targeted  Papernot et al. 2016, arXiv:1511.07528
+//	Universal          gradients          one δ for all  L1 L2 Linf             untargeted, targeted  Shafahi et al. 2018, arXiv:1811.11304
+//	UniversalDeepFool  gradients          one δ for all  L2 Linf                untargeted, targeted  Moosavi-Dezfooli et al. 2017, arXiv:1610.08401
+//	AdversarialPatch   gradients          a patch        L0                     untargeted, targeted  Brown et al. 2017, arXiv:1712.09665
 //	AllTargets         what it runs does  wrapper        those of what it runs  untargeted            Croce & Hein 2020, arXiv:2003.01690
 //	Repeat             what it runs does  wrapper        those of what it runs  untargeted, targeted
 //	WorstOf            what it runs does  wrapper        those of what it runs  untargeted, targeted
@@ -47,5 +50,8 @@
 //	SigmaZero          Steps 1000, LearningRate 1, Sigma 0.001, Threshold 0.3, ThresholdRate 0.01
 //	EAD                Beta 0.01, BinarySearchSteps 9, Steps 1000, LearningRate 0.01, InitialConst 0.001
 //	JSMA               Theta 1, Gamma 0.145, Candidates 1024
+//	Universal          Loss CrossEntropy, Cap 9, Epochs 20, BatchSize 128, StepSize 0.2·ε
+//	UniversalDeepFool  FoolingRate 0.8, Epochs 10, Steps 50, Overshoot 0.02
+//	AdversarialPatch   Placements 0.3–0.5 of the side, ±22.5°, light ±0.1, Loss CrossEntropy, Steps 500, BatchSize 32, Samples 1, LearningRate 0.05
 //	Repeat             Times 5
 package attack

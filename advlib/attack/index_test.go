@@ -17,6 +17,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
 	"advlab/advlib"
 	"advlab/advlib/attack"
 )
@@ -81,21 +85,27 @@ func sources(t *testing.T) []*ast.File {
 	return files
 }
 
-// Every exported type with a method Perturb is in the index, once, and nothing else is.
+// Every exported type with a method Perturb or Fit is in the index, once, and nothing else is, but for what a Fit returns.
 func TestIndexComplete(t *testing.T) {
-	var want, got []string
+	var want, learned, got []string
 	for _, f := range sources(t) {
 		for _, d := range f.Decls {
-			if m, ok := d.(*ast.FuncDecl); ok && m.Recv != nil && m.Name.Name == "Perturb" {
-				if name := m.Recv.List[0].Type.(*ast.Ident).Name; ast.IsExported(name) {
-					want = append(want, name)
-				}
+			m, ok := d.(*ast.FuncDecl)
+			if !ok || m.Recv == nil || m.Name.Name != "Perturb" && m.Name.Name != "Fit" {
+				continue
+			}
+			if m.Name.Name == "Fit" {
+				learned = append(learned, m.Type.Results.List[0].Type.(*ast.StarExpr).X.(*ast.Ident).Name)
+			}
+			if name, ok := m.Recv.List[0].Type.(*ast.Ident); ok && ast.IsExported(name.Name) {
+				want = append(want, name.Name)
 			}
 		}
 	}
 	for _, e := range attack.Index() {
 		got = append(got, e.Attack)
 	}
+	want = slices.DeleteFunc(want, func(name string) bool { return slices.Contains(learned, name) })
 	slices.Sort(want)
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
@@ -171,7 +181,7 @@ func quotient(s string) float64 {
 
 // The index's norms, kinds and goals are those that the attacks take, and what it says they ask for is what they do ask.
 func TestIndexFollows(t *testing.T) {
-	c, e := brightness()
+	c, e := tall(t)
 	for k, entry := range attack.Index() {
 		if entry.Kind == attack.Wrapper {
 			continue // has what it runs
@@ -195,7 +205,7 @@ func TestIndexFollows(t *testing.T) {
 			}
 			// A few steps are enough to see what it asks for.
 			ctx := &polls{Context: context.Background(), left: 3}
-			res, err := advlib.Run(ctx, c, a, e)
+			res, err := runAny(ctx, c, a, e)
 			if res == nil || err != nil && !errors.Is(err, context.Canceled) {
 				t.Errorf("%v: %v", a, err)
 				continue
@@ -211,6 +221,40 @@ func TestIndexFollows(t *testing.T) {
 			t.Errorf("%s: the paper %q is not of the form \"Names 2020, arXiv:2003.01690\"", entry.Attack, entry.Paper)
 		}
 	}
+}
+
+// tall is brightness on images of two pixels.
+func tall(t *testing.T) (*advlib.Classifier, *advlib.Examples) {
+	t.Helper()
+	c, e := brightness()
+	image, err := advlib.NewClassifier(advlib.Spec{
+		Name: "tall", Input: []int{2, 1}, Box: c.Box(), Backend: c.Backend(),
+		Logits: func(_ *model.Scope, x *graph.Node) *graph.Node { return c.LogitsGraph(graph.Reshape(x, -1, 2)) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	images, err := advlib.NewExamples(e.Name, tensors.MustCopyFlatData[float32](e.X), []int{2, 1}, e.Y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image, images
+}
+
+// runAny runs an attack, or learns one.
+func runAny(ctx context.Context, c *advlib.Classifier, a attack.Threatened, e *advlib.Examples) (*advlib.Result, error) {
+	switch a := a.(type) {
+	case attack.Universal:
+		_, res, err := a.Fit(ctx, c, e)
+		return res, err
+	case attack.UniversalDeepFool:
+		_, res, err := a.Fit(ctx, c, e)
+		return res, err
+	case attack.AdversarialPatch:
+		_, res, err := a.Fit(ctx, c, e)
+		return res, err
+	}
+	return advlib.Run(ctx, c, a.(advlib.Attack), e)
 }
 
 // polls is a context that is cancelled once it has been asked a number of times.
@@ -229,7 +273,7 @@ func (p *polls) Err() error {
 
 // Filling in defaults twice changes nothing, and an attack with them is the attack: the same name, but for what the name shows.
 func TestIndexFilled(t *testing.T) {
-	c, e := brightness()
+	c, e := tall(t)
 	for k, entry := range attack.Index() {
 		if entry.Defaults == "" || entry.Kind == attack.Wrapper {
 			continue
@@ -239,8 +283,8 @@ func TestIndexFilled(t *testing.T) {
 		if twice := attack.Filled(once); !reflect.DeepEqual(once, twice) {
 			t.Errorf("%s: filled %+v, twice %+v", entry.Attack, once, twice)
 		}
-		run := func(a advlib.Attack) string {
-			res, err := advlib.Run(&polls{Context: context.Background(), left: 20}, c, a, e)
+		run := func(a attack.Threatened) string {
+			res, err := runAny(&polls{Context: context.Background(), left: 20}, c, a, e)
 			if err != nil && !errors.Is(err, context.Canceled) {
 				t.Fatalf("%v: %v", a, err)
 			}

@@ -58,7 +58,7 @@ func (a JSMA) candidates() int { return numberOr(a.Candidates, 1024) }
 func (a JSMA) θ() float64      { return numberOr(a.Theta, 1) }
 
 // filled implements [indexed].
-func (a JSMA) filled() advlib.Attack {
+func (a JSMA) filled() any {
 	a.Theta, a.Gamma, a.Candidates = a.θ(), a.share(), a.candidates()
 	return a
 }

@@ -73,7 +73,7 @@ func (a MIFGSM) loss() advlib.Loss { return lossOr(a.Loss, advlib.CrossEntropy) 
 func (a MIFGSM) μ() float64 { return numberOr(a.Decay, 1) }
 
 // filled implements [indexed].
-func (a MIFGSM) filled() advlib.Attack {
+func (a MIFGSM) filled() any {
 	a.Loss, a.Steps, a.StepSize, a.Decay = a.loss(), a.steps(), a.stepSize(), a.μ()
 	return a
 }

@@ -71,7 +71,7 @@ func (a PGD) loss() advlib.Loss { return lossOr(a.Loss, advlib.CrossEntropy) }
 func (a PGD) sparsity() float64 { return numberOr(a.Sparsity, 0.01) }
 
 // filled implements [indexed].
-func (a PGD) filled() advlib.Attack {
+func (a PGD) filled() any {
 	a.Loss, a.Steps, a.StepSize = a.loss(), a.steps(), a.stepSize()
 	if a.Ball.Norm == advlib.Norm(advlib.L1) {
 		a.Sparsity = a.sparsity()

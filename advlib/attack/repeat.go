@@ -30,7 +30,7 @@ func (a Repeat) String() string {
 func (a Repeat) times() int { return numberOr(a.Times, 5) }
 
 // filled implements [indexed].
-func (a Repeat) filled() advlib.Attack {
+func (a Repeat) filled() any {
 	a.Times = a.times()
 	return a
 }

@@ -61,7 +61,7 @@ func (a SigmaZero) τ0() float64 { return numberOr(a.Threshold, 0.3) }
 func (a SigmaZero) t() float64  { return numberOr(a.ThresholdRate, 0.01) }
 
 // filled implements [indexed].
-func (a SigmaZero) filled() advlib.Attack {
+func (a SigmaZero) filled() any {
 	a.Steps, a.LearningRate, a.Sigma, a.Threshold, a.ThresholdRate = a.steps(), a.η0(), a.σ(), a.τ0(), a.t()
 	return a
 }

@@ -60,7 +60,7 @@ func (a SquareAttack) queries() int { return numberOr(a.Queries, 5000) }
 func (a SquareAttack) firstArea() float64 { return numberOr(a.Area, 0.8) }
 
 // filled implements [indexed].
-func (a SquareAttack) filled() advlib.Attack {
+func (a SquareAttack) filled() any {
 	a.Loss, a.Queries, a.Area = a.loss(a.Goal.IsTargeted()), a.queries(), a.firstArea()
 	return a
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -73,6 +72,7 @@ type execution struct {
 	signalled  map[int]bool
 	provenance provenance
 	check      string                   // the function that %check calls; empty: none
+	checkSaid  string                   // what may be its error, on stderr
 	phases     map[string]time.Duration // for %time; nil: not asked for
 	sampled    time.Time
 	moved      progress
@@ -94,9 +94,6 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 	}
 	x.out = &output{emit: x.stream, limit: limit, dir: x.relay.config.Overflow, name: x.relay.overflowName(x.count)}
 	defer x.out.finish()
-	if name := x.unknownCommand(); name != "" {
-		return outcome{failure: newFailure(commandError, fmt.Sprintf("there is no command %%%s; %%help lists those that there are", name))}
-	}
 	code, f := x.ownCommands()
 	if f != nil {
 		return outcome{failure: f}
@@ -169,30 +166,6 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 	}
 	// What came before idle is there: one publisher, one order.
 	return x.checked(x.judge(e, replied))
-}
-
-// gonbCommands are GoNB's commands of one line (gonb v0.11.5, internal/specialcmd/specialcmd.go).
-var gonbCommands = []string{"%", "main", "args", "test", "exec", "wasm", "widgets", "widgets_hb", "env", "cd", "goflags", "autoget", "noautoget", "help",
-	"version", "reset", "ls", "list", "rm", "remove", "with_inputs", "with_password", "track", "untrack", "goworkfix", "capture"}
-
-// unknownCommand is the name of a command that neither GoNB nor the relay has; empty: all are known. GoNB goes on after
-// one, and a mistyped %check would pass.
-func (x *execution) unknownCommand() string {
-	for i, line := range x.cell.lines {
-		line = strings.TrimPrefix(line, commentPrefix)
-		if x.cell.special || !x.cell.command[i] || !strings.HasPrefix(line, "%") || i > 0 && x.cell.command[i-1] && strings.HasSuffix(x.cell.lines[i-1], `\`) {
-			continue
-		}
-		words := strings.Fields(line[1:])
-		if len(words) == 0 || strings.HasPrefix(words[0], "%") { // %%bash in the middle: GoNB says what is wrong
-			continue
-		}
-		_, own := x.relay.config.Commands[words[0]]
-		if !own && words[0] != "time" && words[0] != "check" && !slices.Contains(gonbCommands, words[0]) {
-			return words[0]
-		}
-	}
-	return ""
 }
 
 // halt begins to stop the cell.
@@ -273,6 +246,10 @@ func (x *execution) takeStream(name, text string) {
 	}
 	x.showExit()
 	x.stderr = tail(x.stderr + text)
+	if x.check != "" && x.lineStart && strings.HasPrefix(text, x.check+": ") {
+		x.checkSaid += text // the error says it; whether there is one is known at the end
+		return
+	}
 	if x.held == "" {
 		at := panicStart(text, x.lineStart)
 		x.lineStart = strings.HasSuffix(text, "\n")

@@ -561,10 +561,25 @@ func TestOwnCommands(t *testing.T) {
 	if r := f.run("%%\nfmt.Println(os.Getenv(\"ADVLAB_TEST\"))"); r.stdout != "1\n" {
 		t.Errorf("%+v", r)
 	}
-	// GoNB's own help comes last; a console shows text/plain alone.
-	data, _ := f.run("%help").contents["display_data"]["data"].(map[string]any)
-	if text, _ := data["text/plain"].(string); !strings.Contains(text, "GoNB") {
-		t.Errorf("%%help shows %v", data)
+	// A console shows text/plain alone.
+	for command, want := range map[string]string{"%help": "`%hello`: says hello", "%help gonb": "GoNB Help Page"} {
+		data, _ := f.run(command).contents["display_data"]["data"].(map[string]any)
+		if text, _ := data["text/plain"].(string); !strings.Contains(text, want) {
+			t.Errorf("%s shows %v, without %q", command, data, want)
+		}
+	}
+	for code, want := range map[string]string{
+		"%nonsense\n%%\nfmt.Println(1)":          "there is no command %nonsense: %help lists them",
+		"%%time\nfmt.Println(1)":                 "there is no command %%time, but %time",
+		"fmt.Println(1)\n%%bash":                 "%%bash takes the whole cell, so it has to be its first line",
+		"%time 5\n%%\nfmt.Println(1)":            "%time: takes nothing, measures the rest of its cell, and got [\"5\"]",
+		"%time":                                  "%time: there is nothing to measure in this cell",
+		"%help me":                               "%help: takes nothing, or gonb, and got [\"me\"]",
+		"!printf '%s' \\\n%nonsense > /dev/null": "",
+	} {
+		if r := f.run(code); r.Text != want || r.stdout != "" || want != "" && r.Class != "CommandError" {
+			t.Errorf("%q: %+v, want %q", code, r, want)
+		}
 	}
 }
 
@@ -573,7 +588,7 @@ func TestCheck(t *testing.T) {
 	if r := f.run("func Half(x int) int { return x / 2 }\nfunc Halves() error {\n\tif got := Half(5); got != 3 {\n\t\treturn fmt.Errorf(\"Half(5) = %d, want 3\", got)\n\t}\n\treturn nil\n}"); r.Status != "ok" {
 		t.Fatalf("%+v", r)
 	}
-	if r := f.run("%check Halves"); r.Class != "CheckFailed" || r.Text != "Halves: Half(5) = 2, want 3" || r.stdout != "" {
+	if r := f.run("%check Halves"); r.Class != "CheckFailed" || r.Text != "Halves: Half(5) = 2, want 3" || r.stdout != "" || r.stderr != "" {
 		t.Errorf("%+v", r)
 	}
 	if r := f.run("func Half(x int) int { return (x + 1) / 2 }\n\n%check Halves\n"); r.Status != "ok" || r.stdout != "Halves: passed\n" || r.stderr != "" {
