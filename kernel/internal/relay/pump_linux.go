@@ -21,7 +21,8 @@ import (
 
 const (
 	packet     = 4096                   // bytes that a pipe passes on as one: PIPE_BUF of Linux
-	lineWait   = 10 * time.Millisecond  // for the rest of a line on stderr, or of a character
+	lineWait   = 10 * time.Millisecond  // for the rest of a line on stderr
+	runeWait   = time.Second            // for the rest of a character
 	afterEnd   = time.Second            // for what is still printed by what the program leaves behind
 	readWait   = 200 * time.Millisecond // until GoNB has read what was printed before a display
 	mostFaults = 20                     // after that, displays are given up
@@ -226,7 +227,10 @@ func (p *pumping) pass(s *pumped, all bool) {
 					break
 				}
 				if n = piece(s.waiting, packet); n == 0 {
-					n = min(len(s.waiting), packet)
+					if !all && !s.ended && time.Since(s.since) < runeWait {
+						break
+					}
+					n = len(s.waiting)
 				}
 			}
 			p.write(s, s.waiting[:n])
