@@ -100,6 +100,19 @@ func (r *Result) SuccessRate() Rate { return rowOf(r).SuccessRate() }
 // were misclassified before the attack left out. It is NaN when there are none.
 func (r *Result) MedianDistance() float64 { return rowOf(r).MedianDistance() }
 
+// MedianIn is [Result.MedianDistance] as the classifier c measures it by another norm than the attack's.
+func (r *Result) MedianIn(norm Norm, c *Classifier) float64 {
+	row := rowOf(r)
+	x, adv := tensors.MustCopyFlatData[float32](r.Examples.X), tensors.MustCopyFlatData[float32](r.Adversarial)
+	size := len(x) / len(r.Success)
+	for i, d := range r.Distance {
+		if r.Success[i] && d > 0 {
+			row.Distance[i] = Distance(c.Distance(norm, adv[i*size:(i+1)*size], x[i*size:(i+1)*size]))
+		}
+	}
+	return row.MedianDistance()
+}
+
 // String says in a line what came out.
 func (r *Result) String() string {
 	return fmt.Sprintf("%s (%v) on %s: success %v of %d, median distance %.4g", r.Attack, r.Threat, r.Examples.Name, r.SuccessRate(), r.SuccessRate().Of, r.MedianDistance())

@@ -18,7 +18,6 @@ import (
 // are kept, the peer's number is that of its PGD-20: over the 32, both left the same number, 31, 30, 31 and 30 of 32. There only the larger
 // radii are tried, unless ADVLAB_FULL is set.
 func TestReferenceAutoAttack(t *testing.T) {
-	const allowed = 1
 	b := digits(t).Classifier.Backend()
 	for _, name := range attacktest.References {
 		r := reference(t, name, b)
@@ -27,36 +26,44 @@ func TestReferenceAutoAttack(t *testing.T) {
 				if name == "cnn-mnist-adv" && !full && (text == "0.05" || text == "0.5") {
 					continue
 				}
-				pgd := robust(t, r, array(t, r, "pgd_"+key+"_a=eps__4_s=20__"+text))
-				peer := count(pgd)
-				if accuracy, ok := r.Peers["autoattack_standard_"+key+"/"+text]; ok {
-					peer = int(math.Round(accuracy * float64(r.Examples.Len())))
-				} else if r.Peers != nil {
-					t.Fatalf("%s: the peer's AutoAttack in %s at %s is missing", name, key, text)
-				}
-				res, err := advlib.Run(context.Background(), r.Classifier, attack.AutoAttack{Ball: advlib.BallOf(n, ε)}, r.Examples)
-				if err != nil {
-					t.Fatal(err)
-				}
-				standing := 0
-				var more, fewer []int
-				for i, success := range res.Success {
-					switch {
-					case !success:
-						standing++
-						if !pgd[i] {
-							more = append(more, i)
-						}
-					case pgd[i]:
-						fewer = append(fewer, i)
-					}
-				}
-				t.Logf("%s, %v ≤ %g: ours leaves %d of %d standing, the peer %d; beyond the peer's PGD-20 ours breaks %v, and leaves %v that it breaks; %v", name, n, ε, standing, len(pgd), peer, fewer, more, res.Stats)
-				if d := standing - peer; d > allowed || d < -allowed {
-					t.Errorf("%s, %v ≤ %g: ours leaves %d standing, the peer %d", name, n, ε, standing, peer)
-				}
+				autoAttackAgainstPeer(t, r, name, key, text, n, ε)
 			}
 		}
+	}
+}
+
+// autoAttackAgainstPeer compares how many examples AutoAttack leaves standing with the peer's number, or, where the summary is not there, with
+// that of its PGD-20.
+func autoAttackAgainstPeer(t *testing.T, r *attacktest.Reference, name, key, text string, n advlib.ConvexNorm, ε float64) {
+	t.Helper()
+	const allowed = 1
+	pgd := robust(t, r, array(t, r, "pgd_"+key+"_a=eps__4_s=20__"+text))
+	peer := count(pgd)
+	if accuracy, ok := r.Peers["autoattack_standard_"+key+"/"+text]; ok {
+		peer = int(math.Round(accuracy * float64(r.Examples.Len())))
+	} else if r.Peers != nil {
+		t.Fatalf("%s: the peer's AutoAttack in %s at %s is missing", name, key, text)
+	}
+	res, err := advlib.Run(context.Background(), r.Classifier, attack.AutoAttack{Ball: advlib.BallOf(n, ε)}, r.Examples)
+	if err != nil {
+		t.Fatal(err)
+	}
+	standing := 0
+	var more, fewer []int
+	for i, success := range res.Success {
+		switch {
+		case !success:
+			standing++
+			if !pgd[i] {
+				more = append(more, i)
+			}
+		case pgd[i]:
+			fewer = append(fewer, i)
+		}
+	}
+	t.Logf("%s, %v ≤ %g: ours leaves %d of %d standing, the peer %d; beyond the peer's PGD-20 ours breaks %v, and leaves %v that it breaks; %v", name, n, ε, standing, len(pgd), peer, fewer, more, res.Stats)
+	if d := standing - peer; d > allowed || d < -allowed {
+		t.Errorf("%s, %v ≤ %g: ours leaves %d standing, the peer %d", name, n, ε, standing, peer)
 	}
 }
 

@@ -12,7 +12,9 @@
 // [Universal] and [UniversalDeepFool] learn one δ for all examples, [AdversarialPatch] a patch to be put anywhere. Their Fit learns on some
 // examples, and returns a [Perturbation] or a [Patch]: attacks to be run on others.
 //
-// The S of FGSM is for sign, which is FGM in the Linf ball. [Standard] is a small set to begin with.
+// The S of FGSM is for sign, which is FGM in the Linf ball. [Standard] is a small set to begin with. ALMA and Brendel & Bethge's attack
+// are not here: where the optimum is known, the medians of Carlini & Wagner, FMN and FAB are already 1.000 to 1.001 of it, with every example
+// found, and with all targets the largest are 1.015 (last table), so that there is nothing left for them to win.
 //
 // # What all attacks share
 //

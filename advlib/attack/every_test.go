@@ -19,16 +19,20 @@ func everySubject() []attacktest.Subject {
 	return slices.Concat(basicSubjects(), apgdSubjects(), mifgsmSubjects(), squareSubjects(), minimalSubjects(), autoAttackSubjects(), wrapperSubjects())
 }
 
-// Every exported type of the package that is an attack, by its source, is run by the suite.
+// Every exported type of the package that is an attack, by its source, is run by the suite, but for what a Fit returns: a perturbation or a patch
+// fits the inputs that it was learned on, and the suite has models of several shapes; universal_test.go and patch_test.go hold them.
 func TestEveryAttackIsInTheSuite(t *testing.T) {
 	packages, err := parser.ParseDir(token.NewFileSet(), ".", func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var attacks []string
+	var attacks, learned []string
 	for _, file := range packages["attack"].Files {
 		for _, d := range file.Decls {
 			f, ok := d.(*ast.FuncDecl)
+			if ok && f.Recv != nil && f.Name.Name == "Fit" {
+				learned = append(learned, f.Type.Results.List[0].Type.(*ast.StarExpr).X.(*ast.Ident).Name)
+			}
 			if !ok || f.Recv == nil || f.Name.Name != "Perturb" {
 				continue
 			}
@@ -49,7 +53,7 @@ func TestEveryAttackIsInTheSuite(t *testing.T) {
 		note(seen, reflect.ValueOf(a))
 	}
 	for _, name := range attacks {
-		if !seen[name] {
+		if !seen[name] && !slices.Contains(learned, name) {
 			t.Errorf("%s is an attack, but no subject of the suite: add it to one of the functions that everySubject calls", name)
 		}
 	}

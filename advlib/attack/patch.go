@@ -111,6 +111,9 @@ func patchThreat(c *advlib.Classifier, shape PatchShape, p Placements, goal advl
 	if err != nil {
 		return threat, err
 	}
+	if err := checkOwnInputs(c); err != nil {
+		return threat, err
+	}
 	if shape < PatchCircle || shape > PatchSquare {
 		return threat, fmt.Errorf("%v is not one of PatchCircle and PatchSquare", shape)
 	}
@@ -220,8 +223,10 @@ type patchStep struct {
 func (s patchStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
 	grid, w, p, m1, m2, η := rest[:4], rest[4], rest[5], rest[6], rest[7], rest[8]
-	L := Mul(w, s.loss.Of(m.Logits(place(x0, p, grid, limits)), aim))
-	g := finite(m.Gradient(L, p))
+	x := place(x0, p, grid, limits)
+	L := Mul(w, s.loss.Of(m.Logits(x), aim))
+	gx := StopGradient(finite(m.Gradient(L, x)))
+	g := Gradient(ReduceAllSum(Mul(gx, x)), p)[0] // the chain rule: ∂x/∂p is that of the interpolation
 	m1, m2, change := adam(m1, m2, Neg(g))
 	return []*Node{limits.Box().Clip(Add(p, Mul(η, change))), m1, m2, g}
 }

@@ -272,3 +272,28 @@ func ExampleAdversarialPatch() {
 	// patch-50, square, 0.5 of the side [true false]
 	// [1 1 1 1]
 }
+
+// What was learned is an attack like others: neither a second run nor the size of the batches changes the result. It asks for no gradient.
+func TestLearnedConform(t *testing.T) {
+	c, e := squares(t)
+	δ, _, err := attack.Universal{Ball: advlib.BallOf(advlib.L2, 1), Epochs: 3}.Fit(context.Background(), c, e.First(16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	patch, _, err := attack.AdversarialPatch{Steps: 20}.Fit(context.Background(), c, e.First(16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []advlib.Attack{δ, patch} {
+		all := advlib.MustRun(context.Background(), c, a, e)
+		for _, size := range []int{0, 7, 1} {
+			res := advlib.Settings{BatchSize: size}.MustRun(context.Background(), c, a, e)
+			if !slices.Equal(res.Success, all.Success) || !slices.Equal(res.Distance, all.Distance) {
+				t.Errorf("%v: another result in batches of %d", a, size)
+			}
+		}
+		if all.Stats.Backward != 0 {
+			t.Errorf("%v: %d backward passes, it knows all it needs", a, all.Stats.Backward)
+		}
+	}
+}

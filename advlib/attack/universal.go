@@ -74,6 +74,9 @@ func (a Universal) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	if err := checkBall(a.Ball); err != nil {
 		return threat, err
 	}
+	if err := checkOwnInputs(c); err != nil {
+		return threat, err
+	}
 	if err := checkSize("Cap", a.Cap); err != nil {
 		return threat, err
 	}
@@ -87,6 +90,14 @@ func (a Universal) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 		return threat, err
 	}
 	return threat, checkLoss(a.loss(), c.Classes(), a.Goal.IsTargeted())
+}
+
+// checkOwnInputs refuses classifiers whose domain lets attacks work in other coordinates than the inputs.
+func checkOwnInputs(c *advlib.Classifier) error {
+	if c.Limits().Check() != nil {
+		return fmt.Errorf("what is the same for all examples is put into the inputs themselves, but the domain of %s has scales, steps or categories: leave them out, or attack each example by itself", c.Name())
+	}
+	return nil
 }
 
 func checkBatch(n int) error {
@@ -227,6 +238,9 @@ func (a UniversalDeepFool) filled() any {
 func (a UniversalDeepFool) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
 	if err := checkBall(a.Ball); err != nil {
+		return threat, err
+	}
+	if err := checkOwnInputs(c); err != nil {
 		return threat, err
 	}
 	if err := checkShare("FoolingRate", a.FoolingRate); err != nil {
@@ -392,6 +406,9 @@ func (p Perturbation) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	}
 	if !slices.Equal(p.Shape, c.Input()) {
 		return threat, fmt.Errorf("the perturbation has the shape %v, inputs of %s %v", p.Shape, c.Name(), c.Input())
+	}
+	if err := checkOwnInputs(c); err != nil {
+		return threat, err
 	}
 	if n := c.Limits().Size(); len(p.Delta) != n {
 		return threat, fmt.Errorf("the perturbation has %d values, inputs of %s %d", len(p.Delta), c.Name(), n)

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib"
 	"advlab/advlib/attack"
@@ -214,6 +216,61 @@ func TestUniversalRefusals(t *testing.T) {
 	}
 	if _, _, err := (attack.Universal{Ball: linf}).Fit(context.Background(), l.Classifier, nil); err == nil {
 		t.Error("Fit took nil examples")
+	}
+}
+
+// Features that are fixed stay as they are, bit for bit, and those that may only rise do not fall, under one δ and under a patch; domains in which
+// attacks work in other coordinates are refused.
+func TestUniversalDomain(t *testing.T) {
+	linf := advlib.BallOf(advlib.Linf, 0.3)
+	c, e := squares(t)
+	in := func(change func(j int, f *advlib.Feature)) *advlib.Classifier {
+		var domain advlib.Domain
+		for j := range 64 {
+			f := advlib.Feature{Name: fmt.Sprint("pixel ", j)}
+			change(j, &f)
+			domain = append(domain, f)
+		}
+		return advlib.MustClassifier(advlib.Spec{
+			Name: "digits, some fixed", Store: c.Store(), Input: c.Input(), Box: c.Box(), Domain: domain, Backend: c.Backend(),
+			Logits: func(_ *model.Scope, x *graph.Node) *graph.Node { return c.LogitsGraph(x) },
+		})
+	}
+	changes := []advlib.Change{advlib.EitherWay, advlib.Fixed, advlib.RiseOnly, advlib.FallOnly}
+	some := in(func(j int, f *advlib.Feature) { f.Change = changes[j%4] })
+	δ, _, err := attack.Universal{Ball: linf, Epochs: 3}.Fit(context.Background(), some, e.First(16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	patch, _, err := attack.AdversarialPatch{Steps: 5}.Fit(context.Background(), some, e.First(16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := tensors.MustCopyFlatData[float32](e.X)
+	for _, a := range []advlib.Attack{δ, patch} {
+		adv, err := a.Perturb(context.Background(), advlib.NewTarget(some), batch(e))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var moved [4]int
+		for i, v := range tensors.MustCopyFlatData[float32](adv) {
+			d, k := v-x[i], i%64%4
+			if changes[k] == advlib.Fixed && d != 0 || changes[k] == advlib.RiseOnly && d < 0 || changes[k] == advlib.FallOnly && d > 0 {
+				t.Errorf("%v: %v pixel %d moves by %g", a, changes[k], i%64, d)
+			}
+			if d != 0 {
+				moved[k]++
+			}
+		}
+		if moved[0] == 0 || moved[2] == 0 || moved[3] == 0 {
+			t.Errorf("%v: %v of the pixels moved, by kind", a, moved)
+		}
+	}
+	scaled := in(func(_ int, f *advlib.Feature) { f.Scale = 2 })
+	for _, a := range []attack.Threatened{attack.Universal{Ball: linf}, attack.UniversalDeepFool{Ball: linf}, attack.AdversarialPatch{}, δ, patch} {
+		if _, err := a.Threat(scaled); err == nil || !strings.Contains(err.Error(), "has scales, steps or categories") {
+			t.Errorf("%v: error %v for a domain with scales", a, err)
+		}
 	}
 }
 

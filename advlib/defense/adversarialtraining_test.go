@@ -102,6 +102,7 @@ func TestSameSeedSameBits(t *testing.T) {
 		"radius":       func(a *defense.AdversarialTraining, _ *zoo.Model) { a.Ball.Radius = 0.1000001 },
 		"ascents":      func(a *defense.AdversarialTraining, _ *zoo.Model) { a.Ascents = 2; a.StepSize = 2.5 * 0.1 / 3 },
 		"random start": func(a *defense.AdversarialTraining, _ *zoo.Model) { a.NoRandomStart = true },
+		"warm-up":      func(a *defense.AdversarialTraining, _ *zoo.Model) { a.WarmUp = 0.5 },
 		"clean share":  func(a *defense.AdversarialTraining, _ *zoo.Model) { a.Clean = 0.5 },
 	} {
 		a, m := base, m
@@ -154,7 +155,7 @@ func TestPerturbationStaysInTheBall(t *testing.T) {
 			t.Errorf("%v leaves %d of %d rows clean, want 2", a, got, n)
 		}
 		x := append([]float32(nil), x0...)
-		a.Start(rand.New(rand.NewPCG(3, 4)), advlib.UnitBox, x, d)
+		a.Start(rand.New(rand.NewPCG(3, 4)), advlib.UnitBox, 1, x, d)
 		if same(x, x0) {
 			t.Errorf("%v starts at the originals", a)
 		}
@@ -164,7 +165,9 @@ func TestPerturbationStaysInTheBall(t *testing.T) {
 			})
 			return tensors.ToScalar[float32](exec.MustExec(tensors.FromFlatDataAndDimensions(x, n, d), y)[0])
 		}
-		step := graph.MustNewExec(opened, func(x0, x, y *graph.Node) *graph.Node { return a.Step(logits, advlib.UnitBox, x0, x, y) })
+		step := graph.MustNewExec(opened, func(x0, x, y *graph.Node) *graph.Node {
+			return a.Step(logits, advlib.UnitBox, x0, x, y, graph.Const(x.Graph(), float32(1)))
+		})
 		for k := range a.Steps() + 1 {
 			for i := range n {
 				if D := norm.Distance(x[i*d:(i+1)*d], x0[i*d:(i+1)*d]); D > 0.3*(1+1e-5) {
@@ -184,6 +187,15 @@ func TestPerturbationStaysInTheBall(t *testing.T) {
 	}
 }
 
+func TestWarmUp(t *testing.T) {
+	for _, c := range []struct{ warmUp, progress, want float64 }{{0, 0, 1}, {0.5, 0, 0}, {0.5, 0.25, 0.5}, {0.5, 0.75, 1}} {
+		a := defense.AdversarialTraining{WarmUp: c.warmUp}
+		if got := a.Strength(c.progress); got != c.want {
+			t.Errorf("with a warm-up of %g the strength is %g after %g of the training, want %g", c.warmUp, got, c.progress, c.want)
+		}
+	}
+}
+
 func TestRefuses(t *testing.T) {
 	train, _ := dataset.Digits()
 	train = train.First(40)
@@ -197,6 +209,7 @@ func TestRefuses(t *testing.T) {
 		{defense.AdversarialTraining{Ball: advlib.BallOf(advlib.L2, 0)}, "is a point"},
 		{defense.AdversarialTraining{Ball: ball, Ascents: -1}, "Ascents = -1"},
 		{defense.AdversarialTraining{Ball: ball, StepSize: math.NaN()}, "StepSize = NaN"},
+		{defense.AdversarialTraining{Ball: ball, WarmUp: 1}, "WarmUp = 1 is not in [0, 1)"},
 		{defense.AdversarialTraining{Ball: ball, Clean: 1}, "Clean = 1 is not in [0, 1)"},
 		{defense.AdversarialTraining{Ball: ball, Clean: math.NaN()}, "Clean = NaN"},
 	} {

@@ -24,20 +24,22 @@ type Adversary interface {
 	Check(box advlib.Box, classes int) error
 	// Rows tells which rows [first, n) of a batch of n it perturbs; those before stay as they are.
 	Rows(n int) (first int)
+	// Strength is how strong it is, in [0, 1], when the share progress of the training's steps has been made.
+	Strength(progress float64) float64
 	// Start moves the flat inputs x of a batch to where the perturbation starts; each row has size coordinates. r is the batch's own
 	// stream of random numbers.
-	Start(r *rand.Rand, box advlib.Box, x []float32, size int)
+	Start(r *rand.Rand, box advlib.Box, strength float64, x []float32, size int)
 	// Steps is how often Step is run.
 	Steps() int
-	// Step builds one step from the points x to the next, for the originals x0 and the labels y, int32 [n]. The logits are those of the
-	// model in inference mode.
-	Step(logits func(x *graph.Node) *graph.Node, box advlib.Box, x0, x, y *graph.Node) *graph.Node
+	// Step builds one step from the points x to the next, for the originals x0, the labels y, int32 [n], and the strength, a scalar. The
+	// logits are those of the model in inference mode.
+	Step(logits func(x *graph.Node) *graph.Node, box advlib.Box, x0, x, y, strength *graph.Node) *graph.Node
 }
 
-// adversaryStep is Step as the executor and the recipe take it: on x0, x and y [n, 1].
+// adversaryStep is Step as the executor and the recipe take it: on x0, x, y [n, 1] and the strength.
 func (t *training) adversaryStep(scope *model.Scope, in []*graph.Node) []*graph.Node {
 	logits := func(x *graph.Node) *graph.Node { return t.logits(scope, x) }
-	return []*graph.Node{t.Adversary.Step(logits, t.Box, in[0], in[1], graph.Squeeze(in[2], -1))}
+	return []*graph.Node{t.Adversary.Step(logits, t.Box, in[0], in[1], graph.Squeeze(in[2], -1), in[3])}
 }
 
 // perturbed is a dataset whose batches an adversary perturbs as they are taken, against the weights that the store has at that moment.
@@ -86,13 +88,14 @@ func (p *perturbed) attack(k uint64, x, y *tensors.Tensor) (*tensors.Tensor, err
 	flat := tensors.MustCopyFlatData[float32](x)
 	size := len(flat) / dims[0]
 	clean := append([]float32(nil), flat[:first*size]...)
-	a.Start(rand.New(rand.NewPCG(p.t.Seed, k)), p.t.Box, flat, size)
+	strength := a.Strength(float64(k) / float64(p.t.steps))
+	a.Start(rand.New(rand.NewPCG(p.t.Seed, k)), p.t.Box, strength, flat, size)
 	at := tensors.FromFlatDataAndDimensions(flat, dims...)
 	for range a.Steps() {
 		if err := p.ctx.Err(); err != nil {
 			return nil, err
 		}
-		out, err := p.step.Exec(x, at, y)
+		out, err := p.step.Exec(x, at, y, float32(strength))
 		if err != nil {
 			return nil, fmt.Errorf("%v on batch %d: %w", a, k, err)
 		}

@@ -88,7 +88,7 @@ func (t *training) recipe() (lab.Recipe, error) {
 		return r, nil
 	}
 	y := shapes.Make(dtypes.Int32, t.batch, 1)
-	if r.Parts["adversary's step"], err = lab.Trace(t.Backend, model.NewStore(), []shapes.Shape{x, x, y}, t.adversaryStep); err != nil {
+	if r.Parts["adversary's step"], err = lab.Trace(t.Backend, model.NewStore(), []shapes.Shape{x, x, y, shapes.Make(dtypes.Float32)}, t.adversaryStep); err != nil {
 		return lab.Recipe{}, err
 	}
 	r.Parts["adversary"] = fmt.Sprintf("%#v", t.Adversary) // where it starts, and how often it steps

@@ -35,7 +35,7 @@ func load(b *testing.B, name string) workload {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		b.Fatal(err)
 	}
-	all, err := workloads(b.Context(), folder)
+	all, err := workloads(b.Context(), folder, 128)
 	var missing *dataset.MissingError
 	if errors.As(err, &missing) {
 		b.Skipf("needs MNIST's test files: %v", err)

@@ -1,7 +1,7 @@
 // Command peers is our side of a comparison with attack libraries in Python; compare.py beside it is the other side, starts it, and says
 // how to run both. It writes the models and the examples into a folder, then runs one workload for each line on its standard input.
 //
-//	go run ./advlib/attack/peers FOLDER
+//	go run ./advlib/attack/peers FOLDER EXAMPLES
 //
 // It needs MNIST's test files; see package dataset for where they are looked for.
 package main
@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -24,11 +25,15 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: peers FOLDER: compare.py starts it")
+	examples := 0
+	if len(os.Args) == 3 {
+		examples, _ = strconv.Atoi(os.Args[2])
+	}
+	if examples < 1 {
+		fmt.Fprintln(os.Stderr, "usage: peers FOLDER EXAMPLES: compare.py starts it, with a folder for the models and the number of images to attack")
 		os.Exit(2)
 	}
-	if err := serve(context.Background(), os.Args[1]); err != nil {
+	if err := serve(context.Background(), os.Args[1], examples); err != nil {
 		fmt.Fprintln(os.Stderr, "peers:", err)
 		os.Exit(1)
 	}
@@ -45,8 +50,8 @@ type reply struct {
 
 // serve writes what the other side needs, one line of JSON with the names of the workloads, and then a reply for each name that it reads. The
 // adversarial examples of a run are left in NAME.f32, float32 in C order.
-func serve(ctx context.Context, folder string) error {
-	all, err := workloads(ctx, folder)
+func serve(ctx context.Context, folder string, examples int) error {
+	all, err := workloads(ctx, folder, examples)
 	if err != nil {
 		return err
 	}

@@ -37,17 +37,12 @@ type workload struct {
 	examples   *advlib.Examples
 }
 
-// examples is how many images are attacked: the first ones that the model was not trained on, and gets right.
-const examples = 128
-
-// hardened is the ball that the small network is trained against; it is attacked at the smaller radius, where between 0.8 and 0.95 of the
-// examples stay robust.
+// hardened is the ball that the small network is trained against, and attacked in: about 0.9 of the examples stay robust.
 var hardened = advlib.BallOf(advlib.Linf, 0.2)
 
-const attacked = 0.15
-
-// workloads trains the models, or takes them from the folder, where they are left.
-func workloads(ctx context.Context, folder string) ([]workload, error) {
+// workloads trains the models, or takes them from the folder, where they are left. Each attacks that many images: the first ones that its model
+// was not trained on, and gets right.
+func workloads(ctx context.Context, folder string, examples int) ([]workload, error) {
 	train, test, err := dataset.MNISTSmall(ctx)
 	if err != nil {
 		return nil, err
@@ -60,38 +55,37 @@ func workloads(ctx context.Context, folder string) ([]workload, error) {
 	small := zoo.CNN()
 	small.Name, small.Epochs = "small", 20
 	b, err := keep(folder, small, func() (*advlib.Classifier, error) {
-		return defense.AdversarialTraining{Ball: hardened}.Fit(ctx, small, train)
+		return defense.AdversarialTraining{Ball: hardened, WarmUp: 0.5}.Fit(ctx, small, train)
 	})
 	if err != nil {
 		return nil, err
 	}
-	ball := advlib.BallOf(advlib.Linf, attacked)
 	all := []workload{
 		// As in Madry et al. (2018), on MNIST; every example makes all steps.
 		{Name: "pgd", Model: "madry", Epsilon: 0.3, Step: 0.01, Steps: 40, Rounds: 1, classifier: a,
 			attack: attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.3), Steps: 40, StepSize: 0.01, KeepGoing: true}},
-		{Name: "autoattack", Model: "small", Epsilon: attacked, Rounds: 1, classifier: b, attack: attack.AutoAttack{Ball: ball}},
+		{Name: "autoattack", Model: "small", Epsilon: hardened.Radius, Rounds: 1, classifier: b, attack: attack.AutoAttack{Ball: hardened}},
 		{Name: "cw", Model: "small", Step: 0.01, Steps: 1000, Rounds: 9, Abort: true, classifier: b, attack: attack.CarliniWagner{}},
 		{Name: "cw-all-steps", Model: "small", Step: 0.01, Steps: 1000, Rounds: 9, classifier: b, attack: attack.CarliniWagner{NoAbort: true}},
 	}
 	for i := range all {
 		all[i].Attack = all[i].attack.String()
-		if all[i].examples, err = right(all[i].classifier, test); err != nil {
+		if all[i].examples, err = right(all[i].classifier, test, examples); err != nil {
 			return nil, err
 		}
 	}
 	return all, nil
 }
 
-// right returns the first examples that the classifier gets right, so that both sides attack all of them.
-func right(c *advlib.Classifier, e *advlib.Examples) (*advlib.Examples, error) {
+// right returns the first n examples that the classifier gets right, so that both sides attack all of them.
+func right(c *advlib.Classifier, e *advlib.Examples, n int) (*advlib.Examples, error) {
 	z, err := c.Logits(e.X)
 	if err != nil {
 		return nil, err
 	}
 	var rows []int
 	for i, row := range z {
-		if int32(slices.Index(row, slices.Max(row))) == e.Y[i] && len(rows) < examples {
+		if int32(slices.Index(row, slices.Max(row))) == e.Y[i] && len(rows) < n {
 			rows = append(rows, i)
 		}
 	}

@@ -32,7 +32,7 @@ func one(make func(ball advlib.Ball) advlib.Attack) func(advlib.Ball, int) []adv
 var attacks = []choice{
 	{"fgm", "one step along the gradient of the cross-entropy (FGSM in Linf)", convex, false, one(func(b advlib.Ball) advlib.Attack { return attack.FGM{Ball: b} })},
 	{"bim", "10 steps along the gradient, from the original", convex, false, one(func(b advlib.Ball) advlib.Attack { return attack.BIM{Ball: b} })},
-	{"mifgsm", "10 steps with momentum", convex, false, one(func(b advlib.Ball) advlib.Attack { return attack.MIFGSM{Ball: b} })},
+	{"mifgsm", "10 steps with momentum", []advlib.Norm{advlib.Linf, advlib.L2}, false, one(func(b advlib.Ball) advlib.Attack { return attack.MIFGSM{Ball: b} })},
 	{"pgd", "projected gradient descent, 40 steps on the cross-entropy", convex, false, one(func(b advlib.Ball) advlib.Attack { return attack.PGD{Ball: b} })},
 	{"pgd-margin", "PGD on the margin between the label and the best other class", convex, false, one(func(b advlib.Ball) advlib.Attack {
 		return attack.PGD{Ball: b, Loss: advlib.Margin}
@@ -73,7 +73,7 @@ var presets = []choice{
 		return []advlib.Attack{attack.FGM{Ball: b}, attack.PGD{Ball: b, Loss: advlib.Margin, Steps: 10}}
 	}},
 	{"standard", "attack.Standard: fgm, pgd, PGD towards the nine most likely classes; in L2 also cw", convex, false, func(b advlib.Ball, _ int) []advlib.Attack { return attack.Standard(b) }},
-	{"autoattack", "AutoAttack's version standard: apgd-ce, apgd-t, fab-t, square; takes hours where standard takes minutes", convex, false, func(b advlib.Ball, classes int) []advlib.Attack {
+	{"autoattack", "AutoAttack's version standard: apgd-ce, apgd-t, fab-t, square; takes far longer than standard", convex, false, func(b advlib.Ball, classes int) []advlib.Attack {
 		return attack.AutoAttack{Ball: b}.Attacks(classes)
 	}},
 }
@@ -83,11 +83,8 @@ func listed(choices []choice) string {
 	var b strings.Builder
 	for _, c := range choices {
 		about := c.about
-		if len(c.norms) < len(convex) {
-			about += "; only in " + normNames(c.norms)
-		}
-		if len(c.norms) == len(every) {
-			about += "; in L0 too"
+		if !slices.Equal(c.norms, convex) {
+			about += "; in " + normNames(c.norms)
 		}
 		if c.minimal {
 			about += " (no budget)"

@@ -52,7 +52,8 @@ An evaluation that is interrupted, or killed, goes on from what it had found whe
 --fresh begins anew. What is kept for that lies in the user's cache directory, or in ADVLAB_CACHE, until it is done.
 
 Attacks (--attacks, separated by commas). Those without a budget look for the nearest adversarial example,
-once for all ε, and count at an ε when it lies within. In L0, ε is a number of values that may change:
+once for all ε, and count at an ε when it lies within. They are for Linf, L2 and L1 unless it says otherwise. In L0, ε
+is a number of values that may change:
 ` + listed(attacks) + `
 
 Presets (--preset, without --attacks):

@@ -14,9 +14,12 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"advlab/advlib"
+	"advlab/advlib/backend"
 	"advlab/advlib/cachedir"
 	"advlab/advlib/dataset"
 	"advlab/advlib/lab"
@@ -187,6 +190,84 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// TestJudge: the gate compares the estimate or the lower end of its interval, at every ε, and says when the gradients make
+// it worthless.
+func TestJudge(t *testing.T) {
+	// 4 of 10 withstand: Wilson's interval is [16.8, 68.7].
+	r := &advlib.Report{Asked: []advlib.AskedBall{{Norm: "L2", Radius: 1}}, Label: make([]int32, 10), Predicted: []int32{0, 0, 0, 0, 1, 1, 1, 1, 1, 1}}
+	for _, tc := range []struct {
+		least  float64
+		lower  bool
+		masked bool
+		status int
+		says   string
+	}{
+		{0, false, false, done, ""},
+		{0, false, true, done, ""},
+		{0.4, false, false, done, ""},
+		{0.4, false, true, done, "cannot be trusted"},
+		{0.41, false, false, tooLow, "the robust accuracy is below --min-robust 0.41: 40.0 % at L2 ≤ 1 (4 of 10 examples, 95 % interval [16.8, 68.7])"},
+		{0.16, true, false, done, ""},
+		{0.17, true, false, tooLow, "the lower bound of the robust accuracy is below --min-robust 0.17"},
+	} {
+		r.Sanity = advlib.Sanity{ZeroGradient: advlib.Rate{Of: 4}, Unbounded: advlib.Rate{Count: 4, Of: 4}}
+		if tc.masked {
+			r.Sanity.ZeroGradient.Count = 1
+		}
+		var out bytes.Buffer
+		status, said := done, ""
+		if err := (plan{evaluation: evaluation{minRobust: tc.least, lowerBound: tc.lower}}).judge(&out, r); err != nil {
+			var coded statusError
+			if said = err.Error(); errors.As(err, &coded) {
+				status = coded.status
+			}
+		}
+		if said += out.String(); status != tc.status || !strings.Contains(said, tc.says) || (tc.says == "") != (said == "") {
+			t.Errorf("%+v: status %d, said %q", tc, status, said)
+		}
+	}
+}
+
+// TestEveryChoice runs what can be asked for, on a small linear model.
+func TestEveryChoice(t *testing.T) {
+	b, err := backend.OpenNamed(backend.Go)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := advlib.MustClassifier(advlib.Spec{Name: "linear", Input: []int{2, 3, 1}, Box: advlib.UnitBox, Backend: b, Logits: func(_ *model.Scope, x *Node) *Node {
+		x = Reshape(x, -1, 6)
+		return MulScalar(Slice(x, AxisRange(), AxisRange(0, 5)), 2)
+	}})
+	e, err := advlib.NewExamples("points", []float32{0.9, 0.1, 0.2, 0.6, 0.5, 0, 0.3, 0.8, 0, 1, 0.4, 0.7}, []int{2, 3, 1}, []int32{0, 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range slices.Concat(attacks, presets) {
+		for _, norm := range kind.norms {
+			t.Run(kind.name+" "+norm.String(), func(t *testing.T) {
+				if kind.name == "cw" && norm != advlib.Norm(advlib.L2) {
+					t.Skip("its tens of thousands of steps are tested in package attack")
+				}
+				balls := []advlib.Ball{advlib.BallOf(norm, 0.5), advlib.BallOf(norm, 1)}
+				chosen := attacksOn(balls, []choice{kind}, c.Classes())
+				r, err := advlib.Settings{Balls: balls}.Evaluate(t.Context(), c, e, chosen)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, a := range r.Attacks {
+					if a.Norm != norm.String() || kind.minimal && !a.Minimal() {
+						t.Errorf("%s is in %s, minimal %v", a.Name, a.Norm, a.Minimal())
+					}
+				}
+				// The nearest boundaries are 0.3 and 0.2 apart: half of it in Linf, one coordinate in L0.
+				if got := r.Robust(balls[1]).Count; got != 0 || len(r.Balls()) != 2 {
+					t.Errorf("%d withstand at %v, of %d balls", got, balls[1], len(r.Balls()))
+				}
+			})
+		}
+	}
+}
+
 // TestStore evaluates a model of the zoo by its key, and refuses one whose function is not the zoo's.
 func TestStore(t *testing.T) {
 	t.Setenv(cachedir.Variable, t.TempDir())
@@ -250,7 +331,11 @@ func TestStore(t *testing.T) {
 		t.Errorf("%d models in the store", seen)
 	}
 	var out, progress bytes.Buffer
-	if status := run(t.Context(), []string{"evaluate", "--store", "nowhere", "--data", data, "--eps", "0.05"}, &out, &progress); status != misused || !strings.Contains(progress.String(), "nowhere") {
+	if status := run(t.Context(), []string{"evaluate", "--store", "nowhere", "--data", data, "--eps", "0.05"}, &out, &progress); status != misused || !strings.Contains(progress.String(), "nowhere") || !strings.Contains(progress.String(), "MLP-12 on") {
+		t.Errorf("exit status %d: %s", status, progress.String())
+	}
+	t.Setenv(cachedir.Variable, t.TempDir())
+	if status := run(t.Context(), []string{"evaluate", "--store", "nowhere", "--data", data, "--eps", "0.05"}, &out, &progress); status != misused || !strings.Contains(progress.String(), "no model is kept") {
 		t.Errorf("exit status %d: %s", status, progress.String())
 	}
 }
