@@ -140,8 +140,8 @@ func (f Feature) category(u, x *Node) *Node {
 	original := OneHot(ArgMax(x, 1), f.OneHot, x.DType())
 	u = Where(GreaterThan(original, zero), zero, MulScalar(u, f.Scale))
 	risen := mark(GreaterOrEqual(u, AddScalar(zero, 1-levelSlack)))
-	any := GreaterThan(sum(risen), zero)
-	hard := Where(any, OneHot(ArgMax(u, 1), f.OneHot, x.DType()), original)
+	changed := GreaterThan(sum(risen), zero)
+	hard := Where(changed, OneHot(ArgMax(u, 1), f.OneHot, x.DType()), original)
 
 	chosen := Mul(u, hard) // 0 for the original
 	others := Sub(u, chosen)
