@@ -21,7 +21,7 @@
 //
 // # Where things are
 //
-//   - Classifier, Box, Examples: what is attacked, where its inputs live, and on which inputs.
+//   - Classifier, Box, Domain, Examples: what is attacked, where its inputs live, and on which inputs.
 //   - Norm, Ball, Goal, Loss: what an attack may change, what it wants, what it ascends.
 //   - Attack, Target, Batch, Run, Result: one attack, measured. Run owns every measurement: an attack only proposes.
 //   - Settings.Evaluate, Report: several attacks and certificates on the same examples, each attack on what still stands.
@@ -29,7 +29,10 @@
 //   - subpackages: attack; certify (bounds) and smooth (randomized smoothing); defense; dataset, zoo (models), lab (kept values), show (pictures),
 //     backend (XLA or Go).
 //
-// Units: everything is in the units of the box. For pixels in [0, 1] an ε of 8/255 is written 8./255.
+// Inputs need not be images: a [Domain] gives each feature its range, direction, step, category and scale, and every attack
+// then looks among the inputs that an attacker could really make.
+//
+// Units: everything is in the units of the box, or of the domain's scales. For pixels in [0, 1] an ε of 8/255 is written 8./255.
 //
 // Randomness is counted, not drawn in sequence: each example has its own stream, keyed by the seed and the example's
 // number in its dataset, so results do not depend on the batch size or on the order of examples.

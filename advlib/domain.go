@@ -53,6 +53,9 @@ type Feature struct {
 // point inside a ball stands for an input inside, and attacks judge the very inputs that Run returns. Gradients go straight through
 // (Bengio et al. 2013, arXiv:1308.3432, section 4): that of a step is that of its line, that of a rising category is its own minus that of the
 // category that the point stands for.
+//
+// A change of category in an L1 or L2 ball is all or nothing: it needs most of a small budget in one coordinate, and attacks that spread the
+// budget over many (PGD in L1) miss it. Take attacks of minimal norm beside them, such as attack.FMN, whose results count in any ball.
 type Domain []Feature
 
 // FitTo returns the domain with what it leaves open taken from examples: features without a range have that from the smallest to the largest

@@ -18,6 +18,10 @@
 //
 // # What all attacks share
 //
+// Attacks keep their points within the classifier's [advlib.Limits], which are the box, or what an [advlib.Domain] lets an attacker change:
+// fixed coordinates are those of the original bit for bit in everything that they propose. What cannot work in a domain with steps,
+// categories or scales says so in Threat: Lattice8, Diversity of MIFGSM, and what learns one δ or patch for all examples.
+//
 // An attack takes the goal from the batch that it is given ([advlib.Batch]), not from its own field, so that wrappers such as
 // [AllTargets] can choose targets. Rows are attacked in the order of their numbers, whatever their order in the batch, in pieces
 // of at most 512, padded to [advlib.Bucket] sizes; rows that need no more work leave. Inside a step an example counts as
