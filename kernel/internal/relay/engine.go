@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -289,6 +290,15 @@ func (e *engine) workers(since int64) []process {
 		}
 	}
 	return kept
+}
+
+// programRuns reports whether a program that a pump has started still runs; without pumps, that is not known, and true.
+func (e *engine) programRuns(since int64) bool {
+	if e.pump == nil {
+		return true
+	}
+	gonb := e.pid()
+	return slices.ContainsFunc(e.workers(since), func(p process) bool { return p.parent != gonb })
 }
 
 // interrupt signals SIGINT to GoNB and its workers, each process once: one that saves its work at the first must not

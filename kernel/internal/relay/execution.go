@@ -179,7 +179,7 @@ func (x *execution) halt(e *engine, class string) {
 
 // tick does what time asks for.
 func (x *execution) tick(e *engine) {
-	if x.held != "" && time.Since(x.heldSince) > panicHold {
+	if x.held != "" && time.Since(x.heldSince) > panicHold && e.programRuns(x.ticks) {
 		x.release() // it goes on: it was no panic
 	}
 	if x.out.waiting() && time.Since(x.out.flushed) >= flushEvery {

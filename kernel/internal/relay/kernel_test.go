@@ -198,6 +198,7 @@ func interruptAfter(t *testing.T, f *frontEnd, code string, after time.Duration,
 }
 
 func TestInterrupt(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	k := startKernel(t)
 	// A goimports that takes long where it is told to: as the real one does when it looks through a large module cache.
 	bin := t.TempDir()
@@ -703,6 +704,7 @@ func TestGoNBDies(t *testing.T) {
 
 // A GoNB that hangs is noticed, between cells and in one, whether its program runs or has ended.
 func TestGoNBHangs(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	k := startKernel(t, "-beat", "300ms").start()
 	f := k.frontEnd()
 	f.run("var declared = 17\n%%\nfmt.Println(1)")
@@ -849,6 +851,7 @@ func TestJupyterIsKilled(t *testing.T) {
 
 // What cells and dead GoNBs leave in the relay's process and in its TMPDIR, between cells: nothing.
 func TestNothingGrows(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	k := startKernel(t).start()
 	f := k.frontEnd()
 	const code = "%%\ngonbui.DisplayHTML(\"x\")\nfmt.Println(1)"
@@ -1118,9 +1121,9 @@ func TestGopls(t *testing.T) {
 	}
 	for code, want := range map[string]string{"p := Point{}\np.Area": "Area is what it covers.", "r.ReadRune": "ReadRune implements", "Point{}.Width": "in pixels",
 		"fmt.Printf(\"%d\", ": "Printf formats according to a format specifier"} {
-		if got := inspect(code, len([]rune(code))); !strings.Contains(got, want) {
-			t.Errorf("%q: %q, want it with %q", code, got, want)
-		}
+		eventually(t, fmt.Sprintf("what %q is documented with: %q", code, want), cellTime, func() bool {
+			return strings.Contains(inspect(code, len([]rune(code))), want)
+		})
 	}
 	f.mu.Lock()
 	if f.replies[id] != nil {

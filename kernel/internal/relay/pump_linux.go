@@ -21,11 +21,12 @@ import (
 
 const (
 	packet     = 4096                   // bytes that a pipe passes on as one: PIPE_BUF of Linux
-	lineWait   = 10 * time.Millisecond  // for the rest of a line on stderr, or of a character
+	lineWait   = 10 * time.Millisecond  // for the rest of a line on stderr
+	runeWait   = time.Second            // for the rest of a character
 	afterEnd   = time.Second            // for what is still printed by what the program leaves behind
 	readWait   = 200 * time.Millisecond // until GoNB has read what was printed before a display
 	mostFaults = 20                     // after that, displays are given up
-	syncWait   = 2 * time.Second        // until GoNB has shown a display
+	syncWait   = 10 * time.Second       // until GoNB has shown a display; it may be busy
 )
 
 // pumps says whether programs can be run by pumps.
@@ -166,7 +167,8 @@ func (p *pumping) run(ended int) {
 		if deadline.IsZero() {
 			fds[3] = unix.PollFd{Fd: int32(ended), Events: unix.POLLIN}
 		} else {
-			if p.streams[0].ended && p.streams[1].ended && p.shown == nil || time.Now().After(deadline) {
+			late := time.Since(deadline)
+			if (p.streams[0].ended && p.streams[1].ended || late > 0) && (p.shown == nil || late > syncWait) {
 				break
 			}
 			timeout = int(lineWait / time.Millisecond)
@@ -225,7 +227,10 @@ func (p *pumping) pass(s *pumped, all bool) {
 					break
 				}
 				if n = piece(s.waiting, packet); n == 0 {
-					n = min(len(s.waiting), packet)
+					if !all && !s.ended && time.Since(s.since) < runeWait {
+						break
+					}
+					n = len(s.waiting)
 				}
 			}
 			p.write(s, s.waiting[:n])
