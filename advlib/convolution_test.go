@@ -23,7 +23,7 @@ func TestConvolutionGradient(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, k := range [][2]int{{1, 1}, {2, 2}, {3, 3}, {4, 4}, {2, 3}, {5, 4}, {6, 2}} {
+		for _, k := range [][2]int{{1, 1}, {2, 2}, {3, 3}, {4, 5}, {6, 2}} {
 			for _, stride := range []int{1, 2, 3} {
 				for _, pad := range [][2]int{{0, 0}, {1, 1}, {0, 1}, {1, 0}} {
 					for _, dilation := range []int{1, 2, 3} {

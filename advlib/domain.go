@@ -5,6 +5,9 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
 )
 
 // Feature describes one feature of an input: which values it may have, what an attacker may change of it, and what a change costs.
@@ -49,7 +52,7 @@ type Feature struct {
 // else that of the original, whose own coordinate does not move. So what a point stands for is never farther from the original than the point, a
 // point inside a ball stands for an input inside, and attacks judge the very inputs that Run returns. Gradients go straight through
 // (Bengio et al. 2013, arXiv:1308.3432, section 4): that of a step is that of its line, that of a rising category is its own minus that of the
-// original's.
+// category that the point stands for.
 type Domain []Feature
 
 // FitTo returns the domain with what it leaves open taken from examples: features without a range have that from the smallest to the largest
@@ -89,6 +92,29 @@ func (d Domain) FitTo(e *Examples) (Domain, error) {
 		}
 	}
 	return fit, nil
+}
+
+// Normalize maps each coordinate of x [n, d...] from its feature's range to [0, 1]: preprocessing for a model of tabular data, to be called in its
+// Logits. Features must have their ranges, as from [Domain.FitTo] or [Classifier.Domain].
+func (d Domain) Normalize(x *Node) *Node {
+	dims := x.Shape().Dimensions
+	var lo, factor []float32
+	for i, f := range d {
+		if !(f.Lo < f.Hi) && f.OneHot == 0 {
+			panic(fmt.Errorf("advlib: domain: feature %d, %q, has no range to normalize: give Lo and Hi, or call FitTo", i, f.Name))
+		}
+		for range f.coordinates() {
+			width := f.Hi - f.Lo
+			if f.OneHot > 0 {
+				width = 1
+			}
+			lo, factor = append(lo, float32(f.Lo)), append(factor, float32(1/width))
+		}
+	}
+	row := func(v []float32) *Node {
+		return BroadcastToDims(ConstTensor(x.Graph(), tensors.FromFlatDataAndDimensions(v, append([]int{1}, dims[1:]...)...)), dims...)
+	}
+	return Mul(Sub(x, row(lo)), row(factor))
 }
 
 // Coordinates is how many coordinates the features take.

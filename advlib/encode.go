@@ -128,13 +128,27 @@ func straightThrough(hard, smooth *Node) *Node {
 }
 
 // category is decode for the coordinates [n, k] of one category.
+//
+// The gradient of a coordinate is its own minus that of the category that the point stands for. The latter's own is that minus the mean of
+// those that have risen too, else minus the original's: in Linf all that are better than the original rise to the rim of the ball, where the first one
+// counts; so the worse ones fall again until the best is alone.
 func (f Feature) category(u, x *Node) *Node {
+	across := func(v *Node) *Node { return BroadcastToDims(v, u.Shape().Dimensions...) }
+	sum := func(v *Node) *Node { return across(ReduceAndKeep(v, ReduceSum, 1)) }
+	mark := func(v *Node) *Node { return ConvertDType(v, u.DType()) }
+	zero := ZerosLike(u)
 	original := OneHot(ArgMax(x, 1), f.OneHot, x.DType())
-	is := GreaterThan(original, ZerosLike(original))
-	u = Where(is, ZerosLike(u), MulScalar(u, f.Scale))
-	smooth := Where(is, BroadcastToDims(OneMinus(ReduceAndKeep(u, ReduceSum, 1)), u.Shape().Dimensions...), u)
-	risen := GreaterOrEqual(ReduceAndKeep(u, ReduceMax, 1), AddScalar(ScalarZero(u.Graph(), u.DType()), 1-levelSlack))
-	hard := Where(BroadcastToDims(risen, u.Shape().Dimensions...), OneHot(ArgMax(u, 1), f.OneHot, x.DType()), original)
+	u = Where(GreaterThan(original, zero), zero, MulScalar(u, f.Scale))
+	risen := mark(GreaterOrEqual(u, AddScalar(zero, 1-levelSlack)))
+	any := GreaterThan(sum(risen), zero)
+	hard := Where(any, OneHot(ArgMax(u, 1), f.OneHot, x.DType()), original)
+
+	chosen := Mul(u, hard) // 0 for the original
+	others := Sub(u, chosen)
+	rivals := Mul(risen, OneMinus(hard))
+	rivals = Where(GreaterThan(sum(rivals), zero), rivals, original)
+	smooth := Add(others, Mul(hard, Sub(sum(chosen), sum(others))))
+	smooth = Sub(smooth, Mul(sum(chosen), Div(rivals, sum(rivals))))
 	return straightThrough(hard, smooth)
 }
 

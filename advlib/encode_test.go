@@ -72,7 +72,11 @@ func rows(t testing.TB, c *Classifier, n int, seed uint64) (x, u0, u [][]float32
 		from := tensors.MustCopyFlatData[float32](e.encode(tensors.FromFlatDataAndDimensions(slices.Clone(one), append([]int{1}, c.Input()...)...)))
 		to := slices.Clone(from)
 		for j := range to {
-			if box := limits.Range(j, from[j]); r.IntN(3) > 0 {
+			switch box := limits.Range(j, from[j]); r.IntN(4) {
+			case 0:
+			case 1:
+				to[j] = float32(box.Hi)
+			default:
 				to[j] = limits.Clamp(j, box.Lo+1.2*(r.Float64()-0.1)*box.Width(), from[j])
 			}
 		}
@@ -179,7 +183,8 @@ func TestSettleInBall(t *testing.T) {
 	}
 }
 
-// The gradient in the attack's coordinates is that of the line through the steps: scale times the model's; of a category, its own minus the original's.
+// The gradient in the attack's coordinates is that of the line through the steps: scale times the model's; of a category, its own minus that of the
+// one that the point stands for; of that one, minus the mean of those that have risen too, else the original's.
 func TestGradientOfDomain(t *testing.T) {
 	c := mixedClassifier(t, mixedSize)
 	view := c.view()
@@ -196,18 +201,46 @@ func TestGradientOfDomain(t *testing.T) {
 	x, _, u := rows(t, c, 64, 7)
 	free := MustClassifier(Spec{Name: "no domain", Input: []int{mixedSize}, Box: Box{-100, 100}, Logits: c.spec.Logits})
 	plain, encoded := gradient(free, x), gradient(view, u)
+	rivalries := 0
 	for i := range u {
 		g, w := encoded[i*2*mixedSize:], plain[i*mixedSize:]
 		for k, f := range mixed {
-			original := 0
+			first := c.layout.first[k]
+			original, chosen := 0, 0
+			var risen []int
 			if f.OneHot > 0 {
-				original = slices.Index(x[i][c.layout.first[k]:], 1)
+				original = slices.Index(x[i][first:], 1)
+				chosen = original
+				for j := range f.OneHot {
+					if j == original || float64(u[i][first+j])*f.scale() < 1-levelSlack {
+						continue
+					}
+					if chosen == original || u[i][first+j] > u[i][first+chosen] {
+						chosen = j
+					}
+					risen = append(risen, j)
+				}
 			}
 			for j := range f.coordinates() {
-				at := c.layout.first[k] + j
+				at := first + j
 				want := float64(w[at]) * f.scale()
-				if f.OneHot > 0 {
-					want = float64(w[at]-w[c.layout.first[k]+original]) * f.scale()
+				switch {
+				case f.OneHot == 0:
+				case j == original:
+					want = 0
+				case j != chosen:
+					want = float64(w[at]-w[first+chosen]) * f.scale()
+				case len(risen) < 2:
+					want = float64(w[at]-w[first+original]) * f.scale()
+				default:
+					rivalries++
+					mean := 0.
+					for _, r := range risen {
+						if r != chosen {
+							mean += float64(w[first+r]) / float64(len(risen)-1)
+						}
+					}
+					want = (float64(w[at]) - mean) * f.scale()
 				}
 				if f.Change == Fixed {
 					want = 0
@@ -220,6 +253,9 @@ func TestGradientOfDomain(t *testing.T) {
 				}
 			}
 		}
+	}
+	if rivalries == 0 {
+		t.Error("in no row had two categories risen")
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -49,6 +50,7 @@ type lab struct {
 	url    string // with a / at its end
 	token  string
 	folder string
+	temp   string // the TMPDIR of all that it starts is here
 }
 
 // startLab starts JupyterLab from the prepared environment, as `advlab lab` does. base is the path that it serves;
@@ -80,6 +82,7 @@ func startLab(t *testing.T, base string, secure bool) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
+	l.temp = temp
 	cmd := exec.Command(p.PythonExe(), args...)
 	cmd.Env = append(session.JupyterEnv(p, os.Environ()), "TMPDIR="+temp, "JUPYTER_RUNTIME_DIR="+filepath.Join(home, "run"),
 		"JUPYTER_CONFIG_DIR="+filepath.Join(home, "config"), "JUPYTER_DATA_DIR="+filepath.Join(home, "data"), session.History+"=off")
@@ -404,7 +407,18 @@ func TestJupyterLab(t *testing.T) {
 		b.open(t, l, "compile.ipynb")
 		b.runCell(t, 0)
 		b.wait(t, patient, prompt(0)+"?.startsWith('[*]')")
-		time.Sleep(4 * time.Second) // goimports and go get are through
+		compiles := func(line string) bool {
+			return strings.Contains(line, "/compile ") && strings.Contains(line, " -p main ")
+		}
+		for deadline := time.Now().Add(patient); !slices.ContainsFunc(processesWith(t, "TMPDIR="+l.temp), compiles); time.Sleep(100 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("no compiler is at work on the cell, only %q", processesWith(t, "TMPDIR="+l.temp))
+			}
+		}
+		time.Sleep(2 * time.Second)
+		if !slices.ContainsFunc(processesWith(t, "TMPDIR="+l.temp), compiles) {
+			t.Fatal("the compiler is through with the cell")
+		}
 		if got := eval[string](t, b, prompt(0)+"+"+output(0)); got != "[*]:" {
 			t.Fatalf("the cell that compiles shows %q", got)
 		}
@@ -440,7 +454,7 @@ func TestJupyterLab(t *testing.T) {
 		b.open(t, l, "displays.ipynb")
 		b.menu(t, "Run", "Run All Cells")
 		b.wait(t, patient, cell(1)+"?.querySelector('img')?.naturalWidth === 60")
-		b.wait(t, patient, cell(2)+"?.querySelector('progress')?.value === 10")
+		b.wait(t, patient, cell(2)+"?.querySelector('progress')?.position === 1")
 		if n := eval[int](t, b, cell(2)+".querySelectorAll('.jp-OutputArea-child').length"); n != 1 {
 			t.Errorf("the progress takes %d outputs, want 1", n)
 		}

@@ -113,7 +113,7 @@ func TestNbvalOnARealNotebook(t *testing.T) {
 	if err := os.CopyFS(copied, os.DirFS(filepath.Join("..", "notebooks"))); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(copied, "02-your-own-model.ipynb")
+	file := filepath.Join(copied, "03-your-own-model.ipynb")
 	code := 0
 	for _, c := range readNotebook(t, file).Cells {
 		if c.Type == "code" {

@@ -178,9 +178,12 @@ func (a CarliniWagner) searchC(ctx context.Context, s *descent) error {
 	return nil
 }
 
-// minimise runs Adam from the original with the given c, and tells which rows had an adversarial iterate among the last ones.
+// minimise runs Adam from the original with the given c, and tells which rows had an adversarial iterate among the last ones. Rows whose loss no
+// longer falls are left alone, and the others are moved to a smaller bucket as soon as they fit into one.
 func (a CarliniWagner) minimise(ctx context.Context, s *descent, c []float64) (hit []bool, err error) {
 	s.reset(c)
+	now, at := s, identity(len(s.rows)) // what is worked on, and which rows of s its rows are
+	defer func() { s.join(now, at) }()
 	running := make([]bool, len(s.rows))
 	previous := make([]float64, len(s.rows))
 	for i := range running {
@@ -193,7 +196,7 @@ func (a CarliniWagner) minimise(ctx context.Context, s *descent, c []float64) (h
 			return nil, err
 		}
 		check := !a.NoAbort && k%every == 0
-		L, D, err := s.step(active, float32(adamRate(a.rate(), k)), check)
+		L, D, err := now.step(active, float32(adamRate(a.rate(), k)), check)
 		if err != nil {
 			return nil, fmt.Errorf("step %d on %d examples: %w", k, len(s.rows), err)
 		}
@@ -211,10 +214,27 @@ func (a CarliniWagner) minimise(ctx context.Context, s *descent, c []float64) (h
 		if active == 0 {
 			break
 		}
-		if active < before {
-			s.halt(running)
+		switch {
+		case active < before && advlib.Bucket(active) < now.size:
+			var keep []int
+			for i, r := range running {
+				if r {
+					keep = append(keep, i)
+				}
+			}
+			next, from := now.part(keep), make([]int, len(keep))
+			for i, row := range keep {
+				from[i] = at[row]
+			}
+			s.join(now, at)
+			now, at = next, from
+			running, previous = shorter(running, keep, len(keep)), shorter(previous, keep, len(keep))
+		case active < before:
+			now.halt(running)
 		}
 	}
+	s.join(now, at)
+	now = s
 	return succeeded(tensors.MustCopyFlatData[float32](s.age)[:len(s.rows)], a.steps()), nil
 }
 
@@ -263,6 +283,46 @@ func (s *descent) halt(running []bool) {
 	copy(all, running)
 	advlib.Free(s.running)
 	s.running = tensors.FromFlatDataAndDimensions(all, s.size)
+}
+
+// part returns the given rows of s as a descent of their own, in the bucket that they fit into.
+func (s *descent) part(rows []int) *descent {
+	size := advlib.Bucket(len(rows))
+	take := func(t *tensors.Tensor) *tensors.Tensor { return advlib.TakeRows(t, rows, size) }
+	p := &descent{group: &group{rows: shorter(s.rows, rows, len(rows)), size: size, x: take(s.x), y: take(s.y)}, compiled: s.compiled}
+	if s.t != nil {
+		p.t = take(s.t)
+	}
+	p.w0, p.c, p.ω, p.m1, p.m2 = take(s.w0), take(s.c), take(s.ω), take(s.m1), take(s.m2)
+	p.best, p.bestD, p.age, p.running = take(s.best), take(s.bestD), take(s.age), take(s.running)
+	return p
+}
+
+// join takes what a part has found for the given rows of s, and frees the part; s itself is left as it is.
+func (s *descent) join(p *descent, rows []int) {
+	if p == s {
+		return
+	}
+	for _, of := range []struct{ to, from **tensors.Tensor }{{&s.best, &p.best}, {&s.bestD, &p.bestD}, {&s.age, &p.age}} {
+		dims := (*of.to).Shape().Dimensions
+		to, from := tensors.MustCopyFlatData[float32](*of.to), tensors.MustCopyFlatData[float32](*of.from)
+		size := len(to) / dims[0]
+		for i, row := range rows {
+			copy(to[row*size:(row+1)*size], from[i*size:(i+1)*size])
+		}
+		advlib.Free(*of.to)
+		*of.to = tensors.FromFlatDataAndDimensions(to, dims...)
+	}
+	p.free()
+}
+
+// identity returns 0, 1, …, n − 1.
+func identity(n int) []int {
+	s := make([]int, n)
+	for i := range s {
+		s[i] = i
+	}
+	return s
 }
 
 // step makes one step; on request it returns the losses and squared distances of the rows before it.

@@ -268,6 +268,10 @@ var indexHTML = template.Must(template.New("index").Parse(`<div style="overflow-
 </tr></thead>
 <tbody>
 {{- range .Rows}}
-<tr style="background:none">{{range $i, $c := .}}<{{if $i}}td{{else}}th scope="row"{{end}} style="padding:2px 10px;text-align:left;font-weight:normal">{{$c}}</{{if $i}}td{{else}}th{{end}}>{{end}}</tr>
+<tr style="background:none">
+{{- range $i, $c := .}}
+{{- if $i}}<td style="padding:2px 10px;text-align:left">{{$c}}</td>
+{{- else}}<th scope="row" style="padding:2px 10px;text-align:left;font-weight:normal">{{$c}}</th>{{end}}
+{{- end}}</tr>
 {{- end}}
 </tbody></table></div>`))

@@ -2,11 +2,13 @@ package attack_test
 
 import (
 	"context"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -62,6 +64,36 @@ func TestIndexPrinted(t *testing.T) {
 		t.Fatalf("the README lacks the lines %q and %q", readmeBegin, readmeEnd)
 	}
 	compareGenerated(t, readme, before+readmeBegin+"\n"+attack.Index().Markdown()+"\n"+readmeEnd+after, same)
+}
+
+// The HTML is well-formed, and has a row for each attack, of the cells of the header.
+func TestIndexHTML(t *testing.T) {
+	html := attack.Index().HTML()
+	d := xml.NewDecoder(strings.NewReader(html))
+	elements := map[string]int{}
+	var text strings.Builder
+	for {
+		token, err := d.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, html)
+		}
+		switch token := token.(type) {
+		case xml.StartElement:
+			elements[token.Name.Local]++
+		case xml.CharData:
+			text.Write(token)
+		}
+	}
+	n := len(attack.Index())
+	if elements["tr"] != n+1 || elements["td"] != 6*n || elements["th"] != 7+n {
+		t.Errorf("%v for %d attacks", elements, n)
+	}
+	if strings.ContainsAny(text.String(), "<>") || !strings.Contains(text.String(), "Steps 40, StepSize 0.0625·ε") {
+		t.Errorf("the text of the HTML is\n%s", text.String())
+	}
 }
 
 // sources returns the files of the package, without tests.

@@ -64,9 +64,9 @@ func studyOf(t *testing.T) study {
 		t.Logf("digits instead of MNIST: %v", err)
 	}
 	train, test := dataset.Digits()
-	m := zoo.MLP(100, 100)
+	m := zoo.MLP(100, 100) // few examples and small attacks: compiling takes most of the time
 	return study{
-		model: m, radii: []float64{0, 0.1}, train: train, test: test.First(200), epsilons: []float64{0.05, 0.1, 0.2},
+		model: m, radii: []float64{0, 0.1}, train: train, test: test.First(32), epsilons: []float64{0.05, 0.1, 0.2},
 		attacks: func(ball advlib.Ball) []advlib.Attack {
 			return []advlib.Attack{
 				attack.FGM{Ball: ball}, attack.BIM{Ball: ball}, attack.PGD{Ball: ball, Steps: 20}, attack.MIFGSM{Ball: ball},
@@ -79,7 +79,7 @@ func studyOf(t *testing.T) study {
 				attack.SquareAttack{Ball: ball, Queries: 200}, attack.AutoAttack{Ball: ball},
 			}
 		},
-		few: 30, slowAt: []float64{0.1},
+		few: 16, slowAt: []float64{0.1},
 	}
 }
 

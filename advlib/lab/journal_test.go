@@ -426,3 +426,40 @@ func TestRandomClassifiersContinue(t *testing.T) {
 		t.Errorf("continued:\n%v %v\nuninterrupted:\n%v %v", got.Success, got.Stats, want.Success, want.Stats)
 	}
 }
+
+// TestMeasurementsInADomainContinue: there attacks see scaled inputs, and what is kept of them is in that form.
+func TestMeasurementsInADomainContinue(t *testing.T) {
+	ownStore(t)
+	lab.KeepEveryPiece()
+	domain := make(advlib.Domain, 6)
+	for i := range domain {
+		domain[i] = advlib.Feature{Lo: 0, Hi: 1, Scale: float64(1+i) / 4}
+	}
+	domain[2].Change = advlib.Fixed
+	c := advlib.MustClassifier(advlib.Spec{Name: "mlp in a domain", Input: []int{6}, Box: advlib.UnitBox, Domain: domain, Logits: func(_ *model.Scope, x *Node) *Node {
+		return mlp(3).LogitsGraph(x)
+	}})
+	e := cloud(c)
+	a := attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.8), Loss: advlib.Margin, Steps: 10}
+	var results []*advlib.Result
+	for _, recalled := range []int{0, 5} {
+		j, err := lab.NewJournal(t.Context(), c, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := advlib.Settings{BatchSize: 8, Journal: j}.Run(t.Context(), c, a, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if j.Recalled() != recalled {
+			t.Errorf("%d recalled, want %d", j.Recalled(), recalled)
+		}
+		results = append(results, r)
+	}
+	if !slices.Equal(results[0].Success, results[1].Success) || !slices.Equal(results[0].Distance, results[1].Distance) || !results[0].Adversarial.Equal(results[1].Adversarial) {
+		t.Errorf("continued: %v, uninterrupted %v", results[1].Distance, results[0].Distance)
+	}
+	if rate := results[0].SuccessRate(); rate.Count < 10 || rate.Count == rate.Of {
+		t.Errorf("%v broken", rate)
+	}
+}

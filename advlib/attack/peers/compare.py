@@ -221,6 +221,7 @@ def main():
     parser.add_argument("workloads", nargs="*", default=NAMES, metavar="WORKLOAD", help="which: " + ", ".join(NAMES) + "; all if none is named")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side (5)")
     parser.add_argument("--examples", type=int, default=128, help="how many images are attacked (128)")
+    parser.add_argument("--threads", type=int, default=0, help="threads of PyTorch; 1 shows its CPU time without waiting for each other (its own default)")
     parser.add_argument("--cold", action="store_true", help="let our first run, which compiles, count")
     parser.add_argument("--auto-attack", default="", help="folder of a checkout of auto-attack")
     parser.add_argument("--folder", default=os.path.join(tempfile.gettempdir(), "advlab-peers"), help="where models and examples are left")
@@ -230,12 +231,14 @@ def main():
         if name not in NAMES:
             parser.error(f"there is no workload {name!r}; there are {', '.join(NAMES)}")
     torch.manual_seed(0)
+    if args.threads:
+        torch.set_num_threads(args.threads)
     folder = pathlib.Path(args.folder)
     folder.mkdir(parents=True, exist_ok=True)
     ours = Ours(folder, args.examples)
     rows = [compare(ours, name, args.rounds, args.auto_attack, args.cold) for name in args.workloads]
     ours.close()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {rows[0]['examples']} examples\n")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {rows[0]['examples']} examples, load average {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores\n")
     print(table(rows))
     if args.json:
         pathlib.Path(args.json).write_text(json.dumps(rows, indent=1))
