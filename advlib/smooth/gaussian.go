@@ -59,6 +59,8 @@ func (s Gaussian) check(e *advlib.Examples, least func(α float64) int) error {
 		return fmt.Errorf("the Base is nil: give the classifier that is to be smoothed")
 	case s.Base.Random():
 		return fmt.Errorf("the Base %s is random itself: smoothing needs a classifier whose answer is a function of its input", s.Base.Name())
+	case len(s.Base.Domain()) > 0:
+		return fmt.Errorf("the Base %s has a Domain: noise on every coordinate leaves it, and radii in plain L2 would not be in its scales; smooth a classifier without one", s.Base.Name())
 	case !(s.Sigma > 0) || math.IsInf(s.Sigma, 0):
 		return fmt.Errorf("the Sigma %g is not a finite number above 0: give the noise's standard deviation in units of the box %v", s.Sigma, s.Base.Box())
 	case !(s.Alpha > 0 && s.Alpha < 1):

@@ -174,6 +174,7 @@ func TestRefusals(t *testing.T) {
 	random := advlib.MustClassifier(advlib.Spec{Name: "noisy", Input: []int{2}, Box: advlib.UnitBox, Random: true, Logits: func(scope *model.Scope, x *Node) *Node {
 		return Add(x, scope.RandomNormal(x.Graph(), x.Shape()))
 	}})
+	tabular := advlib.MustClassifier(advlib.Spec{Name: "tabular", Input: []int{2}, Box: advlib.UnitBox, Domain: advlib.Domain{{Change: advlib.Fixed}, {}}, Logits: func(_ *model.Scope, x *Node) *Node { return x }})
 	for _, c := range []struct {
 		s         smooth.Gaussian
 		e         *advlib.Examples
@@ -182,6 +183,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{smooth.Gaussian{Sigma: 1}, e, "the Base is nil", false},
 		{smooth.Gaussian{Base: random, Sigma: 1}, e, "is random itself", false},
+		{smooth.Gaussian{Base: tabular, Sigma: 1}, e, "has a Domain", false},
 		{smooth.Gaussian{Base: clf}, e, "the Sigma 0 is not", false},
 		{smooth.Gaussian{Base: clf, Sigma: math.NaN()}, e, "the Sigma NaN is not", false},
 		{smooth.Gaussian{Base: clf, Sigma: 1e-7}, e, "the Sigma 1e-07 is too small", false},
