@@ -27,6 +27,8 @@ import sys
 import tempfile
 import time
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # or, on a busy machine, PyTorch's threads spin while they wait for each other
+
 import numpy as np
 import torch
 
