@@ -179,22 +179,27 @@ func (s Settings) attack(ctx context.Context, report *Report, row *AttackRow, ba
 func (s Settings) certify(ctx context.Context, c *Classifier, e *Examples, method Certifier, ball Ball) (Certificate, error) {
 	cert := Certificate{Method: method.String(), Norm: ball.Norm.String(), Radius: ball.Radius}
 	piece := Piece{By: method, On: e.batch(s.Seed), In: ball}
+	_, tells := method.(Prover)
 	take := func(o Outcome) error {
-		if len(o.Certified) != e.Len() {
-			return fmt.Errorf("%v returned %d verdicts for %d examples: this is a mistake in the certifier", method, len(o.Certified), e.Len())
+		p := o.Proof
+		switch {
+		case p == nil || len(p.Certified) != e.Len() || len(p.Margin) != 0 && len(p.Margin) != e.Len():
+			return fmt.Errorf("%v did not return a verdict for each of %d examples: this is a mistake in the certifier", method, e.Len())
+		case tells && p.Rounding == "":
+			return fmt.Errorf("%v did not say for which arithmetic its verdicts hold", method)
 		}
-		cert.Certified, cert.Seconds = o.Certified, o.Stats.Elapsed.Seconds()
+		cert.Certified, cert.Margin, cert.Rounding, cert.Slack, cert.Seconds = p.Certified, p.Margin, p.Rounding, p.Slack, o.Stats.Elapsed.Seconds()
 		return nil
 	}
 	if s.Journal != nil && s.Journal.Recall(piece, take) {
 		return cert, nil
 	}
 	start := time.Now()
-	certified, err := method.Certify(ctx, c, e, ball)
+	proof, err := prove(ctx, method, c, e, ball)
 	if err != nil {
 		return cert, err
 	}
-	o := Outcome{Certified: certified, Stats: Stats{Elapsed: time.Since(start)}}
+	o := Outcome{Proof: proof, Stats: Stats{Elapsed: time.Since(start)}}
 	if err := take(o); err != nil {
 		return cert, err
 	}
@@ -202,6 +207,15 @@ func (s Settings) certify(ctx context.Context, c *Classifier, e *Examples, metho
 		s.Journal.Keep(piece, o)
 	}
 	return cert, nil
+}
+
+// prove returns the certifier's proof, or its verdicts alone.
+func prove(ctx context.Context, method Certifier, c *Classifier, e *Examples, ball Ball) (*Proof, error) {
+	if p, ok := method.(Prover); ok {
+		return p.Prove(ctx, c, e, ball)
+	}
+	certified, err := method.Certify(ctx, c, e, ball)
+	return &Proof{Certified: certified}, err
 }
 
 func (s Settings) checkEvaluate(c *Classifier, e *Examples, attacks []Attack) error {

@@ -38,8 +38,8 @@ type Outcome struct {
 	// of a classifier with random logits, all. Adversarial is nil if there are none.
 	Rows        []int
 	Adversarial *tensors.Tensor
-	// Certified tells for each row whether a certifier proved it.
-	Certified []bool
+	// Proof is what a certifier showed of the rows; nil of an attack.
+	Proof *Proof
 	// Stats are the cost.
 	Stats Stats
 }

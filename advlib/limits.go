@@ -123,6 +123,28 @@ func (l Limits) Ends(x0 *Node) (lo, hi *Node) {
 	return Where(l.mark(x0, Fixed, RiseOnly), x0, lo), Where(l.mark(x0, Fixed, FallOnly), x0, hi)
 }
 
+// EndsOf returns, for one original, flat, how far each coordinate may fall and rise, as [Limits.Ends] does in a graph.
+func (l Limits) EndsOf(x0 []float32) (lo, hi []float64) {
+	lo, hi = make([]float64, len(x0)), make([]float64, len(x0))
+	for j, v := range x0 {
+		r := l.box
+		if l.ranges != nil {
+			r = l.ranges[j]
+		}
+		lo[j], hi[j] = r.Lo, r.Hi
+		if l.change == nil {
+			continue
+		}
+		if l.change[j] == Fixed || l.change[j] == RiseOnly {
+			lo[j] = float64(v)
+		}
+		if l.change[j] == Fixed || l.change[j] == FallOnly {
+			hi[j] = float64(v)
+		}
+	}
+	return lo, hi
+}
+
 // Constant returns, in the shape of x, a number for each coordinate that depends on its range.
 func (l Limits) Constant(x *Node, of func(r Box) float64) *Node {
 	if l.ranges == nil {

@@ -34,7 +34,8 @@ type reportJSON struct {
 //	              was not run because one before it had broken the example, attempted and success are false, and
 //	              distance is the nearest found before. forward and backward are passes of single examples in total;
 //	              programs is an array of {batch, compiled, loaded}
-//	certificates  array of {method, norm, radius, certified, seconds}; certified is an array of n
+//	certificates  array of {method, norm, radius, certified, seconds}; certified is an array of n; where the method tells
+//	              them, also margin, an array of n with null for "nothing shown", rounding, a string, and slack
 //	sanity        {zero_gradient: {count, of}, unbounded: {count, of}}
 //	warnings      array of strings
 //	seconds       number
@@ -112,6 +113,9 @@ func (r *Report) check() error {
 			return fmt.Errorf("the certificate %s has the norm %q: known are L0, L1, L2 and Linf", c.Method, c.Norm)
 		}
 		if err := length("certified of "+c.Method, len(c.Certified)); err != nil {
+			return err
+		}
+		if err := length("margin of "+c.Method, len(c.Margin)); len(c.Margin) > 0 && err != nil {
 			return err
 		}
 	}

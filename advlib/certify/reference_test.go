@@ -19,7 +19,7 @@ import (
 const referenceTolerance = 1e-4
 
 var (
-	peerMethods = map[string]certify.Method{"ibp": certify.IBP, "crown-ibp": certify.CROWNIBP}
+	peerMethods = map[string]certify.Method{"ibp": certify.IBP, "crown-ibp": certify.CROWNIBP, "crown": certify.CROWN}
 	peerNorms   = map[string]advlib.Norm{"linf": advlib.Linf, "l2": advlib.L2}
 )
 
@@ -32,38 +32,63 @@ func TestReference(t *testing.T) {
 			r := load(t, name, b)
 			for _, set := range peerSets(t, r) {
 				compared++
+				if backendName != "xla" && name == "cnn-mnist-adv" && set.method == certify.CROWN && !full {
+					continue // minutes; the two MLPs are compared on this backend too
+				}
 				t.Run(backendName+"/"+name+"/"+set.key, func(t *testing.T) {
 					r := r
 					if name == "cnn-mnist-adv" && set.ball.Norm == advlib.Norm(advlib.L2) {
 						defer certify.UsePeerConvolution()()
 						r = load(t, name, b)
 					}
-					for what, got := range set.compute(t, r, set.method.WithoutBox()) {
+					for what, got := range set.compute(t, r, set.method.WithoutBox().In(certify.RealArithmetic)) {
 						if worst, _ := difference(t, r, what+"__"+set.key, got); !(worst <= referenceTolerance) {
 							t.Errorf("%s differs from auto_LiRPA's by up to %g", what, worst)
 						}
 					}
 				})
 			}
-			if compared != 8 {
-				t.Errorf("%s: %d sets of bounds compared, there should be 8 (2 methods, 2 norms, 2 radii)", name, compared)
+			if compared != 12 {
+				t.Errorf("%s: %d sets of bounds compared, there should be 12 (3 methods, 2 norms, 2 radii)", name, compared)
 			}
 		}
 	}
 }
 
 // What is proven with the box of the inputs, and with the exact radius at padded borders, is never less than what
-// auto_LiRPA proves.
+// auto_LiRPA proves, in real arithmetic as it; and rounding only lowers it, by the slack that is logged.
 func TestNeverLooserThanThePeer(t *testing.T) {
 	for backendName, b := range backends(t) {
 		for _, name := range attacktest.References {
+			if backendName == "xla" && !full {
+				continue // TestReference compares the same numbers there
+			}
 			r := load(t, name, b)
 			for _, set := range peerSets(t, r) {
+				if name == "cnn-mnist-adv" && set.method == certify.CROWN && !full {
+					continue // minutes; TestReference has it
+				}
 				for _, method := range []certify.Method{set.method, set.method.WithoutBox()} {
-					margins := set.compute(t, r, method)["margin"]
-					if _, below := difference(t, r, "margin__"+set.key, margins); !(below <= referenceTolerance) {
+					margins := set.compute(t, r, method.In(certify.RealArithmetic))["margin"]
+					// CROWN's adaptive slopes jump with the intervals, so that a smaller region may have a lower bound.
+					mayJump := set.method == certify.CROWN && method == set.method && set.ball.Norm != advlib.Norm(advlib.Linf)
+					if _, below := difference(t, r, "margin__"+set.key, margins); !mayJump && !(below <= referenceTolerance) {
 						t.Errorf("%s/%s/%s: %v margins are up to %g below auto_LiRPA's", backendName, name, set.key, method, below)
 					}
+					if backendName == "xla" || method != set.method || name != "mlp-digits-adv" { // once is enough
+						continue
+					}
+					rounded := set.compute(t, r, method)["margin"]
+					mean, n := 0., 0
+					for i, row := range rounded {
+						for k, v := range row {
+							if !(v < margins[i][k]) {
+								t.Errorf("%s/%s: %v: margin %d of example %d is %g with rounding, %g in real arithmetic", name, set.key, method, k, i, v, margins[i][k])
+							}
+							mean, n = mean+margins[i][k]-v, n+1
+						}
+					}
+					t.Logf("%s/%s: rounding takes %.2g from the mean margin", name, set.key, mean/float64(n))
 				}
 			}
 		}
@@ -107,11 +132,15 @@ func peerSets(t testing.TB, r *attacktest.Reference) (sets []peerSet) {
 
 func (s peerSet) compute(t testing.TB, r *attacktest.Reference, m certify.Method) map[string][][]float64 {
 	t.Helper()
-	margins, err := certify.Margins(context.Background(), r.Classifier, r.Examples, s.ball, m)
+	e := r.Examples
+	if s.method == certify.CROWN && !full && len(r.Examples.Shape()) > 1 {
+		e = e.First(2) // 1568 neurons with a row for each end take minutes on two busy cores
+	}
+	margins, err := certify.Margins(context.Background(), r.Classifier, e, s.ball, m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lower, upper, err := certify.Bounds(context.Background(), r.Classifier, r.Examples, s.ball, m)
+	lower, upper, err := certify.Bounds(context.Background(), r.Classifier, e, s.ball, m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +155,7 @@ func difference(t testing.TB, r *attacktest.Reference, key string, got [][]float
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != dims[0] || len(got[0]) != dims[1] {
+	if len(got) > dims[0] || len(got) == 0 || len(got[0]) != dims[1] {
 		t.Fatalf("%s has shape %v, got [%d %d]", key, dims, len(got), len(got[0]))
 	}
 	for i, row := range got {

@@ -238,10 +238,10 @@ func readResult(dir string) (*advlib.Result, error) {
 
 // outcomeJSON is an Outcome without its tensor.
 type outcomeJSON struct {
-	Success   []bool
-	Rows      []int
-	Certified []bool
-	Stats     advlib.Stats
+	Success []bool
+	Rows    []int
+	Proof   *advlib.Proof
+	Stats   advlib.Stats
 }
 
 func writeOutcome(dir string, o advlib.Outcome) error {
@@ -250,7 +250,7 @@ func writeOutcome(dir string, o advlib.Outcome) error {
 			return err
 		}
 	}
-	return writeJSON(dir, outcomeJSON{o.Success, o.Rows, o.Certified, o.Stats})
+	return writeJSON(dir, outcomeJSON{o.Success, o.Rows, o.Proof, o.Stats})
 }
 
 func readOutcome(dir string) (advlib.Outcome, error) {
@@ -258,7 +258,7 @@ func readOutcome(dir string) (advlib.Outcome, error) {
 	if err != nil {
 		return advlib.Outcome{}, err
 	}
-	o := advlib.Outcome{Success: v.Success, Rows: v.Rows, Certified: v.Certified, Stats: v.Stats}
+	o := advlib.Outcome{Success: v.Success, Rows: v.Rows, Proof: v.Proof, Stats: v.Stats}
 	if len(v.Rows) > 0 {
 		arrays, err := readTensors(dir, "adversarial")
 		if err != nil {
