@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
@@ -17,6 +18,9 @@ import (
 // LogitsFn builds a model's graph: from a batch of inputs x, float32 [n, d...], to logits, float32 [n, K]. Logits are
 // what goes into the softmax, not what comes out of it. Preprocessing such as normalisation belongs inside. Row i of
 // the result must depend on row i of x alone, as in inference; variables live in the scope's store.
+//
+// Certificates build the model a second time, with x and the scope's variables in float64. So a constant should take
+// the type of x, as in AddScalar(x, 1), Scalar(g, x.DType(), 0.5) or ConstAsDType(g, x.DType(), values).
 type LogitsFn func(scope *model.Scope, x *graph.Node) *graph.Node
 
 // Spec describes a classifier to [NewClassifier].
@@ -53,6 +57,10 @@ type Classifier struct {
 	mu       *sync.Mutex // guards programs, derived, and the building of graphs: GoMLX registers variables while it builds
 	programs map[any]*program
 	derived  map[any]*Classifier
+
+	wide   *wide // shared with those derived from it
+	memoMu sync.Mutex
+	memo   map[any]any
 }
 
 // NewClassifier checks the model described by spec and returns it as a classifier.
@@ -106,9 +114,19 @@ func (c *Classifier) Backend() compute.Backend { return c.spec.Backend }
 
 // LogitsGraph builds the model in the graph of x [n, d...] and returns its logits [n, K]. It may be called several
 // times in one graph. What measures an attack must go through a [Model] instead, which counts.
+//
+// For x of type float64 it builds the model on the float64 variables of [Classifier.Wide], which must have been called
+// before: a model with a constant of another type then panics.
 func (c *Classifier) LogitsGraph(x *graph.Node) *graph.Node {
+	store := c.spec.Store
+	if x.DType() == dtypes.Float64 {
+		if c.wide.wide == nil {
+			panic(fmt.Errorf("advlib: classifier %q: the model is built in float64 without a call of Wide before", c.Name()))
+		}
+		store = c.wide.wide.Store()
+	}
 	// A fresh root scope, because a scope refuses to be entered twice in one graph.
-	return c.spec.Logits(c.spec.Store.RootScope(), x)
+	return c.spec.Logits(store.RootScope(), x)
 }
 
 // Logits returns the logits of inputs x [n, d...] as [n, K] rows.
@@ -141,7 +159,7 @@ func newClassifier(spec Spec) (*Classifier, error) {
 		}
 		spec.Backend = b
 	}
-	c := &Classifier{spec: spec, cost: 1, mu: new(sync.Mutex), programs: map[any]*program{}, derived: map[any]*Classifier{}}
+	c := &Classifier{spec: spec, cost: 1, mu: new(sync.Mutex), programs: map[any]*program{}, derived: map[any]*Classifier{}, wide: new(wide), memo: map[any]any{}}
 	if err := c.probe(); err != nil {
 		return nil, err
 	}

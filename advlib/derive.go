@@ -34,7 +34,7 @@ func (c *Classifier) Derive(key any, name string, change func(m *Model, x *graph
 	if d.Classes() != c.Classes() {
 		return nil, fmt.Errorf("advlib: classifier %q has %d classes, %s, from which it is derived, %d", name, d.Classes(), c.Name(), c.Classes())
 	}
-	d.cost, d.mu = cost, c.mu
+	d.cost, d.mu, d.wide = cost, c.mu, c.wide
 	clear(d.programs) // the one that checked it did not know its cost
 	c.derived[key] = d
 	return d, nil

@@ -66,14 +66,15 @@ func (s Settings) Evaluate(ctx context.Context, c *Classifier, e *Examples, atta
 	for _, ball := range report.Balls() {
 		for _, method := range certifiers {
 			began := time.Now()
-			certified, err := method.Certify(ctx, c, e, ball)
+			proof, err := prove(ctx, method, c, e, ball)
 			if err != nil {
 				return report, fmt.Errorf("advlib: evaluate: %v: %w", method, err)
 			}
-			if len(certified) != e.Len() {
-				return report, fmt.Errorf("advlib: evaluate: %v returned %d verdicts for %d examples: this is a mistake in the certifier", method, len(certified), e.Len())
+			if len(proof.Certified) != e.Len() || len(proof.Margin) != 0 && len(proof.Margin) != e.Len() {
+				return report, fmt.Errorf("advlib: evaluate: %v returned %d verdicts and %d margins for %d examples: this is a mistake in the certifier", method, len(proof.Certified), len(proof.Margin), e.Len())
 			}
-			report.Certificates = append(report.Certificates, Certificate{Method: method.String(), Norm: ball.Norm.String(), Radius: ball.Radius, Certified: certified, Seconds: time.Since(began).Seconds()})
+			report.Certificates = append(report.Certificates, Certificate{Method: method.String(), Norm: ball.Norm.String(), Radius: ball.Radius,
+				Certified: proof.Certified, Margin: proof.Margin, Rounding: proof.Rounding, Slack: proof.Slack, Seconds: time.Since(began).Seconds()})
 		}
 	}
 	if report.Sanity, err = s.sanity(ctx, c, e, report); err != nil {
@@ -82,6 +83,15 @@ func (s Settings) Evaluate(ctx context.Context, c *Classifier, e *Examples, atta
 	report.Seconds = time.Since(start).Seconds()
 	s.tell()
 	return report, report.contradiction()
+}
+
+// prove returns the certifier's proof, or its verdicts alone.
+func prove(ctx context.Context, method Certifier, c *Classifier, e *Examples, ball Ball) (*Proof, error) {
+	if p, ok := method.(Prover); ok {
+		return p.Prove(ctx, c, e, ball)
+	}
+	certified, err := method.Certify(ctx, c, e, ball)
+	return &Proof{Certified: certified}, err
 }
 
 func (s Settings) checkEvaluate(c *Classifier, e *Examples, attacks []Attack) error {

@@ -104,6 +104,13 @@ type Certificate struct {
 	Radius float64 `json:"radius"`
 	// Certified is true where the label is proven; false means unknown.
 	Certified []bool `json:"certified"`
+	// Margin, if the method tells it, is for each example the smallest lower bound of logit_y − logit_j over classes j other
+	// than the label y.
+	Margin []Bound `json:"margin,omitempty"`
+	// Rounding names the arithmetic of the deployed model for which the verdicts hold; it is empty if the method does not tell.
+	Rounding string `json:"rounding,omitempty"`
+	// Slack is the most that rounding errors took from one of the bounds.
+	Slack float64 `json:"slack,omitempty"`
 	// Seconds is the wall time with compilation.
 	Seconds float64 `json:"seconds"`
 }
@@ -250,7 +257,8 @@ func (r *Report) Merge(other *Report) (*Report, error) {
 	m.Certificates = slices.Clone(r.Certificates)
 	for i, o := range other.Certificates {
 		c := &m.Certificates[i]
-		c.Certified = slices.Concat(c.Certified, o.Certified)
+		c.Certified, c.Margin = slices.Concat(c.Certified, o.Certified), slices.Concat(c.Margin, o.Margin)
+		c.Slack = max(c.Slack, o.Slack)
 		c.Seconds += o.Seconds
 	}
 	m.Sanity.ZeroGradient = r.Sanity.ZeroGradient.plus(other.Sanity.ZeroGradient)
@@ -405,13 +413,19 @@ func median(d float64) string {
 }
 
 func (r *Report) methods(ball Ball) string {
-	var names []string
+	var names, roundings []string
 	for _, c := range r.Certificates {
-		if c.Norm == ball.Norm.String() && c.Radius >= ball.Radius && !slices.Contains(names, c.Method) {
+		if c.Norm != ball.Norm.String() || c.Radius < ball.Radius {
+			continue
+		}
+		if !slices.Contains(names, c.Method) {
 			names = append(names, c.Method)
 		}
+		if c.Rounding != "" && !slices.Contains(roundings, c.Rounding) {
+			roundings = append(roundings, c.Rounding)
+		}
 	}
-	return strings.Join(names, ", ")
+	return strings.Join(append([]string{strings.Join(names, ", ")}, roundings...), "; ")
 }
 
 func (r *Report) cost(a AttackRow) string {

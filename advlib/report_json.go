@@ -27,7 +27,8 @@ type reportJSON struct {
 //	attacks       array of {name, norm, radius, goal, targeted, attempted, success, distance, forward, backward,
 //	              seconds}; radius is null for an attack of minimal norm; attempted, success and distance are arrays
 //	              of n; a distance is null where the attack failed
-//	certificates  array of {method, norm, radius, certified, seconds}; certified is an array of n
+//	certificates  array of {method, norm, radius, certified, seconds}; certified is an array of n; where the method tells
+//	              them, also margin, an array of n with null for "nothing shown", rounding, a string, and slack
 //	sanity        {zero_gradient: {count, of}, unbounded: {count, of}}
 //	warnings      array of strings
 //	seconds       number
@@ -95,6 +96,9 @@ func (r *Report) check() error {
 			return fmt.Errorf("the certificate %s has the norm %q: known are L0, L1, L2 and Linf", c.Method, c.Norm)
 		}
 		if err := length("certified of "+c.Method, len(c.Certified)); err != nil {
+			return err
+		}
+		if err := length("margin of "+c.Method, len(c.Margin)); len(c.Margin) > 0 && err != nil {
 			return err
 		}
 	}

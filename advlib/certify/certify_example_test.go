@@ -22,8 +22,8 @@ func exampleClassifier() *advlib.Classifier {
 	return advlib.MustClassifier(advlib.Spec{
 		Name: "corner", Input: []int{2}, Box: advlib.UnitBox, Backend: goBackend,
 		Logits: func(_ *model.Scope, x *Node) *Node {
-			W := Const(x.Graph(), [][]float32{{1, -1, 1}, {1, 1, -1}})
-			V := Const(x.Graph(), [][]float32{{1, -1}, {-1, 1}, {0, 1}})
+			W := ConstAsDType(x.Graph(), x.DType(), [][]float32{{1, -1, 1}, {1, 1, -1}})
+			V := ConstAsDType(x.Graph(), x.DType(), [][]float32{{1, -1}, {-1, 1}, {0, 1}})
 			h := activation.Relu(AddScalar(Dot(x, W).Product(), -0.25))
 			return Dot(h, V).Product()
 		},
@@ -33,7 +33,7 @@ func exampleClassifier() *advlib.Classifier {
 // Which of three inputs keep their class, whatever happens within 0.1 of each coordinate?
 func Example() {
 	clf := exampleClassifier()
-	examples, err := advlib.NewExamples("points", []float32{0.9, 0.9, 0.15, 0.8, 0.02, 0.9}, []int{2}, []int32{0, 0, 0})
+	examples, err := advlib.NewExamples("points", []float32{0.9, 0.9, 0.15, 0.8, 0.3, 0.35}, []int{2}, []int32{0, 0, 0})
 	if err != nil {
 		panic(err)
 	}
@@ -50,8 +50,8 @@ func Example() {
 		fmt.Printf("%v: %v, margins above %.2f\n", method, certified, margins)
 	}
 	// Output:
-	// IBP: [true false false], margins above [[2.70] [-0.20] [-0.40]]
-	// CROWN-IBP: [true true false], margins above [[2.70] [0.20] [0.00]]
+	// IBP: [true false true], margins above [[2.70] [-0.20] [0.40]]
+	// CROWN-IBP: [true true true], margins above [[2.70] [0.20] [0.40]]
 }
 
 // What a model consists of, and what has no rule yet.

@@ -8,6 +8,26 @@
 // the prediction y is certified for the whole ball: no attack can succeed, whatever it does. If not, nothing is known:
 // the bounds may be too loose, so "not certified" is not "attackable".
 //
+// # Asking for bounds
+//
+// For a classifier, examples and one ball: a [Method] is an [advlib.Certifier], so it goes into advlib.Evaluate; [Margins]
+// and [Bounds] return numbers. For anything else there is one call below them: a [Network], made of a classifier by
+// [Of] or of any graph function by [New], bounds any linear functions of its outputs over any boxes and balls:
+//
+//	net, err := certify.New(certify.Source{Name: "acas", Graph: f, Store: store, Input: []int{5}, Backend: b})
+//	answer, err := net.Bound(ctx, certify.Query{Regions: certify.Boxes(lower, upper), Rows: rows, Slopes: true}, certify.CROWN)
+//	answer.Lower[i][s]  // ≤ ⟨rows[i][s], f(x)⟩ for all x in box i
+//	answer.Slopes[i][s] // the linear bound's coefficients at the input: where to split
+//
+// Methods are [IBP], [CROWNIBP] and [CROWN], with options: [Method.WithLine] names the line below ReLUs,
+// [Method.WithBestLine] takes the best of all and IBP, [Method.WithIBP] intersects CROWN's intermediate intervals with IBP's,
+// [Method.In] names another arithmetic of the deployed model. All numbers are float64.
+//
+// A network compiles a graph once for each of a few sizes of batches, and keeps it. Weights are inputs of these graphs,
+// not constants, so that networks of one structure share the programs that package backend keeps on disk; after
+// variables change, [Network.Refresh] is all that is needed. Regions are cut into batches and rows into pieces that fit
+// into memory. For CROWN, rows are spent only on neurons whose intervals, as they are known so far, leave their sign open.
+//
 // # How bounds are found
 //
 // The model is not described a second time. Its own graph is walked node by node: see [Explain], which lists the
@@ -41,11 +61,35 @@
 // with the dual norm ‖·‖_*, or the bound of the box around the ball if that is better. [Method.WithoutBox] uses the
 // plain ball for L1 and L2, as auto_LiRPA does: for comparisons.
 //
-// # What a certificate here does not cover yet
+// [CROWN] finds the intervals before each ReLU by such backward passes too, one row for each end of each neuron.
 //
-// Bounds hold in real arithmetic and are computed in float32: rounding errors, of the bounds and of the deployed model,
-// are not accounted for. A margin of the order of 1e-5 of the logits' magnitude proves nothing about the float32 model.
-// NaN never certifies, and infinite bounds are widened, not dropped.
+// # Other operations
+//
+// Any function of one tensor, element by element, is bounded as one, whether it is an operation such as tanh or is
+// composed of several, as x·Φ(x) is: its interval is cut into pieces, on which bounds of the slope give lines below and above
+// by the mean value theorem. Products and quotients of two tensors that depend on x use McCormick's planes; the
+// maximum of a window is the element with the largest lower end below, and above too where it cannot be exceeded; softmax,
+// for attention, is one operation whose result does not depend on a shift. See [Explain] for what a model consists of.
+//
+// # Rounding
+//
+// A bound in real arithmetic proves nothing about the model that is deployed: its float32 outputs may lie outside. So
+// each bound here is computed in float64, from the model built again on float64 variables, and holds for the outputs as
+// a backend computes them in float32: every operation û of the deployed model is off from its value u in real arithmetic, of
+// the same computed inputs, by at most E, where for sums of K products, in any order, with u = 2⁻²⁴ (Higham 2002, Accuracy
+// and Stability of Numerical Algorithms, section 3.1)
+//
+//	E = γ_K·|W|·max(|l|, |u|), γ_K = Ku/(1−Ku)
+//
+// IBP adds E to the radius, CROWN subtracts ⟨|Λ|, E⟩. What XLA does is part of it: denormals flushed on either side of an operation,
+// division as multiplication by the reciprocal, the errors of its functions, which are measured on the backend by a sweep
+// of four million arguments and doubled, and the errors of weights that are computed, such as the scale of batch
+// normalisation. Regions are rounded outward to float32. The rounding of the bounds themselves, in float64, is 2⁻²⁹ times as
+// large, and covered by raising E. [Rounding] names the arithmetic, which every report tells; by default it is
+// float32-any-order.
+//
+// A number that is not finite certifies nothing. On CUDA convolutions are refused, because cuDNN may choose algorithms that
+// obey no such bound, and dot products need [TF32AnyOrder].
 //
 // Rows of a batch are certified independently of each other; see [advlib.LogitsFn].
 package certify

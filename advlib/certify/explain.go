@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/graph"
 
 	"advlab/advlib"
@@ -44,41 +43,15 @@ func Explain(c *advlib.Classifier) ([]Operation, error) {
 	if c == nil {
 		return nil, fmt.Errorf("certify: explain: the classifier is nil")
 	}
-	ops, _, err := explain(c)
-	if err != nil {
-		return nil, fmt.Errorf("certify: explain: classifier %q: %w", c.Name(), err)
+	wide, err := c.Wide()
+	if err == nil {
+		n := &Network{name: c.Name(), input: c.Input(), backend: c.Backend(), wide: wide, build: c.LogitsGraph}
+		var ops []Operation
+		if ops, err = n.explain(); err == nil {
+			return ops, nil
+		}
 	}
-	return ops, nil
-}
-
-// explain also returns how many numbers all nodes hold for one example.
-func explain(c *advlib.Classifier) (ops []Operation, numbers int, err error) {
-	// Two batch sizes that no other axis is likely to have; they only matter to error messages.
-	const n, times = 3, 5
-	err = c.Trace(func(g *graph.Graph) {
-		x := graph.Parameter(g, "x", shapes.Make(float32Type, append([]int{n}, c.Input()...)...))
-		g.SetTraced(true)
-		p := newPair(c, x, times)
-		if f := p.once.forbidden; f != nil {
-			ops = append(ops, operation(f, n, "rows would mix or be random: build the model in inference mode, without dropout"))
-		}
-		for i, v := range p.once.nodes {
-			numbers += v.Shape().Size() / n
-			if i == 0 {
-				continue
-			}
-			err := p.check(i)
-			if err == nil {
-				err = p.attempt(i)
-			}
-			problem := ""
-			if err != nil {
-				problem = err.Error()
-			}
-			ops = append(ops, operation(v, n, problem))
-		}
-	})
-	return ops, numbers, err
+	return nil, fmt.Errorf("certify: explain: classifier %q: %w", c.Name(), err)
 }
 
 func operation(n *graph.Node, examples int, problem string) Operation {

@@ -26,29 +26,19 @@ func TestUnsupportedOperationsAreNamed(t *testing.T) {
 		want  []string // parts of the error
 		layer func(x *Node) *Node
 	}{
-		{"tanh", []string{"Tanh", "no rule"}, Tanh},
-		{"exp", []string{"Exp", "no rule"}, Exp},
-		{"log", []string{"Log", "no rule"}, func(x *Node) *Node { return Log(AddScalar(x, 5)) }},
-		{"sigmoid", []string{"Logistic", "no rule"}, Sigmoid},
-		{"abs", []string{"Abs", "no rule"}, Abs},
-		{"leaky ReLU", []string{"Where", "no rule"}, activation.LeakyRelu},
-		{"GELU", []string{"Erf", "no rule"}, activation.Gelu},
-		{"softmax", []string{"Exp", "ReduceMax"}, func(x *Node) *Node { return MulScalar(Softmax(x, -1), 7) }},
-		{"max pool", []string{"ReduceWindow", "no rule"}, func(x *Node) *Node {
-			return flat(MaxPool(Reshape(x, x.Shape().Dimensions[0], 2, 4, 1)).Window(2).Done())
-		}},
-		{"clamp", []string{"Clamp", "no rule"}, func(x *Node) *Node { return Clip(x, ScalarZero(x.Graph(), x.DType()), ScalarOne(x.Graph(), x.DType())) }},
-		{"product", []string{"Mul", "2 of its inputs depend on x"}, func(x *Node) *Node { return Mul(x, AddScalar(x, 1)) }},
-		{"square", []string{"Mul", "2 of its inputs depend on x"}, func(x *Node) *Node { return Mul(x, x) }},
-		{"quotient", []string{"Div", "input 1 depends on x"}, func(x *Node) *Node { return Div(OnesLike(x), AddScalar(x, 1)) }},
-		{"maximum of two", []string{"Max", "2 of its inputs depend on x"}, func(x *Node) *Node { return Max(x, Neg(x)) }},
-		{"attention", []string{"DotGeneral", "2 of its inputs depend on x"}, func(x *Node) *Node {
-			return DotGeneral(x, []int{1}, []int{0}, x, []int{1}, []int{0})
+		{"sine", []string{"Sin", "no rule"}, Sin},
+		{"floor", []string{"Floor", "no rule"}, Floor},
+		{"sign", []string{"Sign", "no rule"}, Sign},
+		{"power", []string{"Pow", "whole number"}, func(x *Node) *Node { return PowScalar(Abs(x), 2.5) }},
+		{"product of examples", []string{"DotGeneral", "moves the examples out of the leading axis"}, func(x *Node) *Node {
+			n := x.Shape().Dimensions[0]
+			y := DotGeneral(x, []int{1}, nil, x, []int{1}, nil) // [n, n]
+			return Add(x, MulScalar(BroadcastToDims(Slice(y, AxisRange(), AxisRange(0, 1)), n, 8), 0))
 		}},
 		{"padding beyond the kernel", []string{"ConvGeneral", "no transpose"}, func(x *Node) *Node {
 			return flat(Convolve(Reshape(x, x.Shape().Dimensions[0], 2, 4, 1), weights(x, 1, 1, 1, 1, 1, 1)).PaddingPerDim([][2]int{{1, 1}, {1, 1}}).Done())
 		}},
-		{"rounding", []string{"ConvertDType", "rounds Float32 to Float16"}, func(x *Node) *Node {
+		{"rounding", []string{"ConvertDType", "rounds Float64 to Float16"}, func(x *Node) *Node {
 			return ConvertDType(ConvertDType(x, 10), x.DType())
 		}},
 		{"batch in another axis", []string{"Transpose", "keep the batch in front"}, func(x *Node) *Node {
@@ -137,7 +127,7 @@ func TestBatchNormalisationAtInference(t *testing.T) {
 func TestExplain(t *testing.T) {
 	c := testModel{"explained", []int{4}, advlib.UnitBox, func(x *Node) *Node {
 		h := activation.Relu(Dot(x, weights(x, 1, 1, 4, 6)).Product())
-		h = Tanh(h)
+		h = Sin(h)
 		return Dot(h, weights(x, 2, 1, 6, 2)).Product()
 	}}.classifier(t, nil)
 	ops, err := certify.Explain(c)
@@ -151,7 +141,7 @@ func TestExplain(t *testing.T) {
 			t.Errorf("the line of %s is %q", o.Name, o.Line)
 		}
 	}
-	want := "DotGeneral [6] true, Max [6] true, Tanh [6] false, DotGeneral [2] true"
+	want := "DotGeneral [6] true, Max [6] true, Sin [6] false, DotGeneral [2] true"
 	if s := strings.Join(got, ", "); s != want {
 		t.Errorf("Explain lists %s, want %s", s, want)
 	}
@@ -170,7 +160,7 @@ func TestIdentityModel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := [2]float64{0.5 - 0.25, 1 - 0.25}; margins[0][0] != want[0] || margins[0][1] != want[1] {
+		if want := [2]float64{0.5 - 0.25, 1 - 0.25}; margins[0][0] > want[0] || margins[0][1] > want[1] || margins[0][0] < want[0]-1e-9 || margins[0][1] < want[1]-1e-9 {
 			t.Errorf("%v: margins %v, want %v", method, margins[0], want)
 		}
 	}

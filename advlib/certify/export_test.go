@@ -10,22 +10,23 @@ import (
 // keep their programs.
 func UsePeerConvolution() (restore func()) {
 	old := rules[NodeTypeConvGeneral]
-	rules[NodeTypeConvGeneral] = peerConvolution{product{sums: true}}
+	rules[NodeTypeConvGeneral] = peerConvolution{}
 	return func() { rules[NodeTypeConvGeneral] = old }
 }
 
 type peerConvolution struct{ product }
 
-func (p peerConvolution) forward(w *walk, n *Node, in []interval) interval {
+func (r peerConvolution) forward(p *pass, u *unit, in []interval) interval {
+	n := u.n
 	s := in[0].spread
 	if s == nil {
-		return p.product.forward(w, n, in)
+		return r.product.forward(p, u, in)
 	}
 	kernel := n.Inputs()[1] // [height, width, in, out]
-	r := Mul(Sqrt(ReduceSum(Square(kernel), 0, 1, 2)), Sqrt(ReduceAllMax(s.up)))
+	radius := Mul(Sqrt(ReduceSum(Square(kernel), 0, 1, 2)), Sqrt(ReduceAllMax(s.up)))
 	μ := with(n, map[int]*Node{0: s.centre})
-	r = BroadcastToDims(Reshape(r, 1, 1, 1, -1), μ.Shape().Dimensions...)
-	return interval{lower: Sub(μ, r), upper: Add(μ, r)}
+	radius = BroadcastToDims(Reshape(radius, 1, 1, 1, -1), μ.Shape().Dimensions...)
+	return interval{lower: Sub(μ, radius), upper: Add(μ, radius)}
 }
 
 // LimitMemory sets the memory of one call, in bytes, until the returned function is called.

@@ -5,10 +5,8 @@ import (
 )
 
 // sum is Add, Sub and Neg, of perturbed tensors and constants in any combination.
-type sum struct{}
+type sum struct{ linear }
 
-func (sum) affine() bool             { return true }
-func (sum) check(*walk, *Node) error { return nil }
 func (sum) sign(n *Node, k int) (s int) {
 	if n.Type() == NodeTypeNeg || n.Type() == NodeTypeSub && k == 1 {
 		return -1
@@ -16,19 +14,19 @@ func (sum) sign(n *Node, k int) (s int) {
 	return 1
 }
 
-func (r sum) forward(w *walk, n *Node, in []interval) interval {
+func (r sum) forward(_ *pass, u *unit, in []interval) interval {
+	n := u.n
 	lower, upper := map[int]*Node{}, map[int]*Node{}
-	perturbed := w.perturbedInputs(n)
-	for _, k := range perturbed {
+	for _, k := range u.perturbed {
 		lower[k], upper[k] = in[k].lower, in[k].upper
 		if r.sign(n, k) < 0 {
 			lower[k], upper[k] = upper[k], lower[k]
 		}
 	}
 	v := interval{lower: with(n, lower), upper: with(n, upper)}
-	k := perturbed[0]
-	if s := in[k].spread; s != nil && len(perturbed) == 1 && n.Inputs()[k].Shape().Equal(n.Shape()) {
-		v.spread = &spread{centre: with(n, map[int]*Node{k: s.centre}), up: s.up, down: s.down}
+	k := u.perturbed[0]
+	if s := in[k].spread; s != nil && len(u.perturbed) == 1 && u.inputs[k].Shape().Equal(n.Shape()) {
+		v.spread = &spread{centre: with(n, map[int]*Node{k: s.centre}), up: s.up, down: s.down, slack: s.slack}
 		if r.sign(n, k) < 0 {
 			v.spread.up, v.spread.down = s.down, s.up
 		}
@@ -36,30 +34,58 @@ func (r sum) forward(w *walk, n *Node, in []interval) interval {
 	return v
 }
 
-func (sum) backward(w *walk, n, Λ *Node, _ []interval) (map[int]*Node, *Node) {
-	return adjoint(w, n, Λ), offset(w, n, Λ)
+// rounding is u·|a ± b|, and what flushing takes from both operands and the result.
+func (sum) rounding(_ *pass, u *unit, in []interval, out interval) (E *Node) {
+	if u.n.Type() != NodeTypeNeg {
+		E = relative(out.magnitude(), 1, 4)
+	}
+	for _, v := range in {
+		if v.err != nil {
+			E = plus(E, BroadcastToDims(v.err, u.n.Shape().Dimensions...))
+		}
+	}
+	return E
+}
+
+func (sum) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
+	return adjoint(u, Λ), offset(u, Λ)
 }
 
 // product is an operation that is linear in its one perturbed input h, the other being a constant W: Mul, Div by a
 // constant, DotGeneral and ConvGeneral.
-type product struct {
-	// sums is true if the operation adds up products of several coordinates.
-	sums bool
+type product struct{ linear }
+
+// sums tells whether the operation adds up products of several coordinates.
+func (product) sums(n *Node) bool {
+	return n.Type() == NodeTypeDotGeneral || n.Type() == NodeTypeConvGeneral
 }
 
-func (product) affine() bool { return true }
-
-func (product) check(w *walk, n *Node) error {
-	if n.Type() == NodeTypeDiv || n.Type() == NodeTypeConvGeneral {
-		return onlyInput(w, n, 0)
+// terms returns how many products are added up for one coordinate of the result.
+func (product) terms(n *Node) int {
+	size := 1
+	switch n.Type() {
+	case NodeTypeDotGeneral:
+		for _, axis := range integers(n, "lhsContractingAxes") {
+			size *= n.Inputs()[0].Shape().Dimensions[axis]
+		}
+	case NodeTypeConvGeneral:
+		kernel := n.Inputs()[1].Shape()
+		size = kernel.Size() / kernel.Dimensions[parameter(n, "axes.KernelOutputChannels").Int()]
 	}
-	return onlyInput(w, n, 0, 1)
+	return size
+}
+
+func (product) check(_ *walk, u *unit) error {
+	if u.n.Type() == NodeTypeDiv || u.n.Type() == NodeTypeConvGeneral {
+		return onlyInput(u, 0)
+	}
+	return onlyInput(u, 0, 1)
 }
 
 // forward is μ' = Wμ, r' = |W|r (Gowal et al. 2018, equation 6).
-func (p product) forward(w *walk, n *Node, in []interval) interval {
-	k := w.perturbedInputs(n)[0]
-	W := n.Inputs()[1-k]
+func (p product) forward(_ *pass, u *unit, in []interval) interval {
+	n, k := u.n, u.perturbed[0]
+	W := u.inputs[1-k]
 	apply := func(h, W *Node) *Node { return with(n, map[int]*Node{k: h, 1 - k: W}) }
 	c, r := in[k].centred()
 	μ, radius := apply(c, W), apply(r, Abs(W))
@@ -68,17 +94,20 @@ func (p product) forward(w *walk, n *Node, in []interval) interval {
 	if s == nil {
 		return v
 	}
-	if !p.sums {
-		if !n.Inputs()[k].Shape().Equal(n.Shape()) {
+	if !p.sums(n) {
+		if !u.inputs[k].Shape().Equal(n.Shape()) {
 			return v
 		}
 		// Wh = Wc + (Ws)⊙δ, which falls where W < 0 and s⊙δ rises.
-		square := func(u *Node) *Node { return apply(apply(u, W), W) }
+		square := func(h *Node) *Node { return apply(apply(h, W), W) }
 		flips := LessThan(W, ZerosLike(W))
 		if !flips.Shape().EqualDimensions(n.Shape()) {
 			flips = BroadcastToDims(flips, n.Shape().Dimensions...)
 		}
 		v.spread = &spread{centre: apply(s.centre, W), up: square(Where(flips, s.down, s.up)), down: square(Where(flips, s.up, s.down))}
+		if s.slack != nil {
+			v.spread.slack = apply(s.slack, Abs(W))
+		}
 		return v
 	}
 	// max ⟨W_j, s⊙δ⟩ over ‖δ‖₂ ≤ ε is ε‖W_j⊙s‖₂ (Cauchy-Schwarz). Coordinates that cannot move in the direction of the
@@ -86,30 +115,120 @@ func (p product) forward(w *walk, n *Node, in []interval) interval {
 	rises, falls := Square(positive(W)), Square(negative(W))
 	up := Sqrt(Add(apply(s.up, rises), apply(s.down, falls)))
 	down := Sqrt(Add(apply(s.down, rises), apply(s.up, falls)))
+	if s.slack != nil {
+		slack := apply(s.slack, Abs(W))
+		up, down = Add(up, slack), Add(down, slack)
+	}
 	μ = apply(s.centre, W)
 	return v.widened().intersect(interval{lower: Sub(μ, down), upper: Add(μ, up)}.widened())
 }
 
-func (product) backward(w *walk, n, Λ *Node, _ []interval) (map[int]*Node, *Node) {
-	return adjoint(w, n, Λ), nil
+// rounding of a sum of K products, each with its operands rounded to the arithmetic of products, is γ_K Σ|W||h| in any
+// order (Higham 2002, section 3.1), and K·2⁻¹²⁶ for flushed results. A flushed operand changes the result by
+// 2⁻¹²⁶ times the other one: for that both are raised by 2⁻¹²⁶/u.
+//
+// A quotient may be computed as a product with the reciprocal.
+func (r product) rounding(p *pass, u *unit, in []interval, out interval) *Node {
+	n := u.n
+	a, b := in[0].magnitude(), in[1].magnitude()
+	apply := func(a, b *Node) *Node { return with(n, map[int]*Node{0: a, 1: b}) }
+	switch {
+	case n.Type() == NodeTypeDiv:
+		low := leastMagnitude(in[1]) // a divisor that may be 0 gives no bound
+		quotient := Div(BroadcastToDims(a, n.Shape().Dimensions...), BroadcastToDims(low, n.Shape().Dimensions...))
+		E := relative(quotient, 3, 4)
+		E = Add(E, MulScalar(Add(OnesLike(a), a), 2*tiny)) // the flushed operand, the flushed reciprocal
+		E = Add(E, MulScalar(Inverse(BroadcastToDims(low, n.Shape().Dimensions...)), 2*tiny))
+		if e := in[0].err; e != nil {
+			E = Add(E, Div(e, low))
+		}
+		if e := in[1].err; e != nil {
+			E = Add(E, Mul(quotient, Div(e, low)))
+		}
+		return finite(E, quotient)
+	case !r.sums(n):
+		product := apply(a, b)
+		E := Add(relative(product, 1, 2), MulScalar(Add(a, b), 2*tiny))
+		return finite(r.operandErrors(E, in, a, b, apply), product)
+	}
+	K := r.terms(n)
+	const raised = tiny / unitRoundoff
+	product := apply(AddScalar(a, raised), AddScalar(b, raised))
+	γ := gamma(K)
+	if o := p.a.operand; o > 0 {
+		γ += (2*o + o*o) * (1 + γ) * own
+	}
+	E := AddScalar(MulScalar(product, γ), 3*float64(K)*tiny)
+	return finite(r.operandErrors(E, in, a, b, apply), product)
 }
 
-// reduction is ReduceSum; with a Mul or Div by a constant behind it, the mean.
-type reduction struct{}
+// leastMagnitude returns the smallest absolute value in the interval, of the deployed value for a constant.
+func leastMagnitude(v interval) *Node {
+	zero := ZerosLike(v.lower)
+	low := Max(Max(v.lower, Neg(v.upper)), zero)
+	if v.constant {
+		low = Abs(v.lower)
+		if v.err != nil {
+			low = Max(Sub(low, v.err), zero)
+		}
+	}
+	return low
+}
 
-func (reduction) affine() bool             { return true }
-func (reduction) check(*walk, *Node) error { return nil }
+// operandErrors adds what errors of constant operands cause.
+func (product) operandErrors(E *Node, in []interval, a, b *Node, apply func(a, b *Node) *Node) *Node {
+	if e := in[0].err; e != nil {
+		E = Add(E, apply(e, b))
+	}
+	if e := in[1].err; e != nil {
+		E = Add(E, apply(a, e))
+	}
+	return E
+}
 
-func (reduction) forward(w *walk, n *Node, in []interval) interval {
-	v := ends(w, n, in)
-	if s := in[0].spread; s != nil { // as for a product with a W of ones
-		apply := func(h *Node) *Node { return with(n, map[int]*Node{0: h}) }
-		μ := apply(s.centre)
-		v = v.widened().intersect(interval{lower: Sub(μ, Sqrt(apply(s.down))), upper: Add(μ, Sqrt(apply(s.up)))}.widened())
+func (product) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
+	return adjoint(u, Λ), nil
+}
+
+// reduction is ReduceSum and the ReduceWindow that adds up; with a Mul or Div by a constant behind it, the mean.
+type reduction struct{ linear }
+
+// terms returns how many coordinates are added up.
+func (reduction) terms(n *Node) int {
+	if n.Type() != NodeTypeReduceWindow {
+		return n.Inputs()[0].Shape().Size() / n.Shape().Size()
+	}
+	size := 1
+	for _, d := range integers(n, "windowDimensions") {
+		size *= d
+	}
+	return size
+}
+
+func (reduction) forward(_ *pass, u *unit, in []interval) interval {
+	v := ends(u, in)
+	// A window that overlaps another one adds a coordinate of δ up once in each: as a product with ones.
+	if s := in[0].spread; s != nil {
+		apply := func(h *Node) *Node { return with(u.n, map[int]*Node{0: h}) }
+		μ, up, down := apply(s.centre), Sqrt(apply(s.up)), Sqrt(apply(s.down))
+		if s.slack != nil {
+			up, down = Add(up, apply(s.slack)), Add(down, apply(s.slack))
+		}
+		v = v.widened().intersect(interval{lower: Sub(μ, down), upper: Add(μ, up)}.widened())
 	}
 	return v
 }
 
-func (reduction) backward(w *walk, n, Λ *Node, _ []interval) (map[int]*Node, *Node) {
-	return adjoint(w, n, Λ), nil
+func (r reduction) rounding(_ *pass, u *unit, in []interval, _ interval) *Node {
+	K := r.terms(u.n)
+	magnitude := with(u.n, map[int]*Node{0: in[0].magnitude()})
+	E := finite(relative(magnitude, max(1, K-1), 2*K), magnitude)
+	if e := in[0].err; e != nil {
+		E = Add(E, with(u.n, map[int]*Node{0: e}))
+	}
+	return E
+}
+
+func (reduction) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
+	return adjoint(u, Λ), nil
 }

@@ -1,30 +1,51 @@
 package certify
 
-import "testing"
+import (
+	"math"
+	"testing"
 
-// The radius in float32 is never below the one asked for: 0.05 has a neighbour above that is nearer than the one below, 0.7
-// has it below.
-func TestRoundUp(t *testing.T) {
-	for _, radius := range []float64{0, 1e-60, 0.05, 0.1, 0.3, 0.7, 8. / 255, 1, 16777217, 1e40} {
-		if r := float64(roundUp(radius)); r < radius || radius > 0 && radius < 1 && radius > 0.01 && r > radius*(1+1.2e-7) {
-			t.Errorf("radius %g becomes %g", radius, r)
+	"advlab/advlib"
+)
+
+// Boxes and radii are rounded outward, to float32 numbers.
+func TestOutward(t *testing.T) {
+	r := Regions{
+		Lower: [][]float64{{0.1, -0.1, 0.5, 0, 1e-300, -1e-300}}, Upper: [][]float64{{0.1, -0.1, 0.5, 0, 1e-300, -1e-300}},
+		Norm: advlib.L2, Centre: [][]float64{{0.1, -0.1, 0.5, 0, 0, 0}}, Radius: []float64{0.1},
+	}
+	s := r.outward()
+	for j, v := range r.Lower[0] {
+		l, u := s.Lower[0][j], s.Upper[0][j]
+		if float64(float32(l)) != l || float64(float32(u)) != u || l > v || u < v {
+			t.Errorf("%g is rounded to [%g, %g]", v, l, u)
 		}
+		if exact := float64(float32(v)) == v; exact && (l != v || u != v) {
+			t.Errorf("%g is a float32, and rounded to [%g, %g]", v, l, u)
+		} else if !exact && math.Nextafter32(float32(l), 2) != float32(u) {
+			t.Errorf("%g is rounded to [%g, %g], which are not neighbours", v, l, u)
+		}
+	}
+	if ε := s.Radius[0]; ε <= 0.1 || ε > 0.1*(1+0x1p-22) {
+		t.Errorf("the radius 0.1 is rounded to %g", ε)
+	}
+	if ε := (Regions{Norm: advlib.L1, Lower: r.Lower, Upper: r.Upper, Radius: []float64{0}}).outward().Radius[0]; ε != 0 {
+		t.Errorf("the radius 0 is rounded to %g", ε)
 	}
 }
 
-// A call holds at most the memory allowed, if one example with two rows of the specification fits at all.
-func TestChunk(t *testing.T) {
-	for _, test := range []struct{ examples, specs, numbers, size, perCall int }{
-		{1, 1, 1000, 8, 2},
-		{64, 9, 1000, 128, 9},
-		{10000, 9, 1000, 512, 9},
-		{10000, 9, 100000, 128, 9},
-		{10000, 999, 100000, 8, 250},
-		{10000, 999, 20_000_000, 1, 2},
+// The estimate of memory cuts batches of examples and of rows.
+func TestBatches(t *testing.T) {
+	defer LimitMemory(1 << 20)()
+	for _, test := range []struct{ numbers, examples, batch, rows, rowBatch int }{
+		{1, 1, 8, 1, 128},
+		{1, 9, 32, 129, 1024},
+		{1, 1000, 512, 100000, 1 << 13},
+		{1000, 1000, 8, 1000, 16},
+		{1 << 20, 1000, 1, 1000, 1},
 	} {
-		size, perCall := chunk(test.examples, test.specs, test.numbers)
-		if size != test.size || perCall != test.perCall {
-			t.Errorf("%+v: got %d examples with %d rows each", test, size, perCall)
+		n := &Network{numbers: test.numbers}
+		if b, r := n.batch(test.examples, IBP), n.rowBatch(test.rows); b != test.batch || r != test.rowBatch {
+			t.Errorf("%d numbers for an example: %d examples in batches of %d, want %d; %d rows of %d, want %d", test.numbers, test.examples, b, test.batch, test.rows, r, test.rowBatch)
 		}
 	}
 }

@@ -25,11 +25,12 @@ func weights(x *Node, seed uint64, scale float64, dims ...int) *Node {
 	for i := range flat {
 		flat[i] = float32(scale * r.NormFloat64())
 	}
-	return Const(x.Graph(), tensors.FromFlatDataAndDimensions(flat, dims...))
+	return values(x, dims, flat...)
 }
 
+// values are constants of the type of x.
 func values(x *Node, dims []int, flat ...float32) *Node {
-	return Const(x.Graph(), tensors.FromFlatDataAndDimensions(flat, dims...))
+	return ConvertDType(Const(x.Graph(), tensors.FromFlatDataAndDimensions(flat, dims...)), x.DType())
 }
 
 func flat(x *Node) *Node { return Reshape(x, x.Shape().Dimensions[0], -1) }

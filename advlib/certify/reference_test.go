@@ -19,7 +19,7 @@ import (
 const referenceTolerance = 1e-4
 
 var (
-	peerMethods = map[string]certify.Method{"ibp": certify.IBP, "crown-ibp": certify.CROWNIBP}
+	peerMethods = map[string]certify.Method{"ibp": certify.IBP, "crown-ibp": certify.CROWNIBP, "crown": certify.CROWN}
 	peerNorms   = map[string]advlib.Norm{"linf": advlib.Linf, "l2": advlib.L2}
 )
 
@@ -38,15 +38,15 @@ func TestReference(t *testing.T) {
 						defer certify.UsePeerConvolution()()
 						r = load(t, name, b)
 					}
-					for what, got := range set.compute(t, r, set.method.WithoutBox()) {
+					for what, got := range set.compute(t, r, set.method.WithoutBox().In(certify.RealArithmetic)) {
 						if worst, _ := difference(t, r, what+"__"+set.key, got); !(worst <= referenceTolerance) {
 							t.Errorf("%s differs from auto_LiRPA's by up to %g", what, worst)
 						}
 					}
 				})
 			}
-			if compared != 8 {
-				t.Errorf("%s: %d sets of bounds compared, there should be 8 (2 methods, 2 norms, 2 radii)", name, compared)
+			if compared != 12 {
+				t.Errorf("%s: %d sets of bounds compared, there should be 12 (3 methods, 2 norms, 2 radii)", name, compared)
 			}
 		}
 	}

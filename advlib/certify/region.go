@@ -1,69 +1,214 @@
 package certify
 
 import (
+	"fmt"
+	"math"
+
 	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
 )
 
-// region is what the attacker may choose from: a ball around each row of x, inside a box.
-type region struct {
-	norm advlib.Norm
-	// x are the centres [n, d...], radius is a scalar.
-	x, radius *Node
-	// lower and upper are the smallest box around the region, in the shape of x.
-	lower, upper *Node
+// Regions are where the inputs of n examples may lie: a box each, or the intersection of a box with a ball.
+type Regions struct {
+	// Lower and Upper are the boxes: n rows of as many numbers as an input has, in float64.
+	Lower, Upper [][]float64
+	// Norm is L1 or L2 if the region is what such a ball around Centre, of the given radius, has in common with the box;
+	// nil for boxes.
+	Norm   advlib.ConvexNorm
+	Centre [][]float64
+	Radius []float64
 }
 
-// newRegion returns the ball of the given norm around x, cut by the box unless withoutBox.
-func newRegion(norm advlib.Norm, x, radius *Node, box advlib.Box, withoutBox bool) region {
-	r := region{norm: norm, x: x, radius: radius, lower: Sub(x, radius), upper: Add(x, radius)}
-	if !withoutBox {
-		r.lower, r.upper = MaxScalar(r.lower, box.Lo), MinScalar(r.upper, box.Hi)
+// Boxes returns boxes with the given ends.
+func Boxes(lower, upper [][]float64) Regions { return Regions{Lower: lower, Upper: upper} }
+
+// Around returns the balls of one radius around examples, cut by the box. With withoutBox, L1 and L2 balls are not.
+func Around(e *advlib.Examples, ball advlib.Ball, box advlib.Box, withoutBox bool) (Regions, error) {
+	if err := ball.Check(); err != nil {
+		return Regions{}, err
 	}
-	return r
+	norm, ok := ball.Norm.(advlib.ConvexNorm)
+	if !ok {
+		return Regions{}, fmt.Errorf("there are no bounds over %v balls: use L1, L2 or Linf", ball.Norm)
+	}
+	var r Regions
+	if norm != advlib.Linf {
+		r.Norm = norm
+	} else {
+		withoutBox = false
+	}
+	flat := tensors.MustCopyFlatData[float32](e.X)
+	size := len(flat) / e.Len()
+	for i := range e.Len() {
+		centre, lower, upper := make([]float64, size), make([]float64, size), make([]float64, size)
+		for j, v := range flat[i*size : (i+1)*size] {
+			x := float64(v)
+			centre[j], lower[j], upper[j] = x, x-ball.Radius, x+ball.Radius
+			if !withoutBox {
+				lower[j], upper[j] = max(lower[j], box.Lo), min(upper[j], box.Hi)
+			}
+		}
+		r.Lower, r.Upper = append(r.Lower, lower), append(r.Upper, upper)
+		if r.Norm != nil {
+			r.Centre, r.Radius = append(r.Centre, centre), append(r.Radius, ball.Radius)
+		}
+	}
+	return r, nil
 }
 
-// repeat returns the region around each row of x repeated times, as [repeat] does.
-func (r region) repeat(times int) region {
-	r.x, r.lower, r.upper = repeat(r.x, times), repeat(r.lower, times), repeat(r.upper, times)
-	return r
+// Len returns n.
+func (r Regions) Len() int { return len(r.Lower) }
+
+// Select returns the given regions, in that order.
+func (r Regions) Select(which []int) Regions {
+	s := Regions{Norm: r.Norm}
+	for _, i := range which {
+		s.Lower, s.Upper = append(s.Lower, r.Lower[i]), append(s.Upper, r.Upper[i])
+		if r.Norm != nil {
+			s.Centre, s.Radius = append(s.Centre, r.Centre[i]), append(s.Radius, r.Radius[i])
+		}
+	}
+	return s
 }
 
-// interval returns the interval of x.
-func (r region) interval() interval {
+// check refuses what is not a region of inputs with the given number of coordinates.
+func (r Regions) check(size int) error {
+	if len(r.Lower) == 0 || len(r.Lower) != len(r.Upper) {
+		return fmt.Errorf("there are %d lower and %d upper ends of boxes: give as many of both, at least one", len(r.Lower), len(r.Upper))
+	}
+	if r.Norm != nil && (len(r.Centre) != len(r.Lower) || len(r.Radius) != len(r.Lower)) {
+		return fmt.Errorf("there are %d boxes, %d centres and %d radii: give as many of each", len(r.Lower), len(r.Centre), len(r.Radius))
+	}
+	if r.Norm == advlib.Linf {
+		return fmt.Errorf("an Linf ball is a box: leave Norm nil")
+	}
+	for i := range r.Lower {
+		rows := map[string][]float64{"Lower": r.Lower[i], "Upper": r.Upper[i]}
+		if r.Norm != nil {
+			rows["Centre"] = r.Centre[i]
+			if ε := r.Radius[i]; !(ε >= 0) || math.IsInf(ε, 1) {
+				return fmt.Errorf("the radius of region %d is %g: it must be a finite number ≥ 0", i, ε)
+			}
+		}
+		for name, row := range rows {
+			if len(row) != size {
+				return fmt.Errorf("%s[%d] has %d numbers, an input has %d", name, i, len(row), size)
+			}
+			for j, v := range row {
+				if math.IsNaN(v) || math.IsInf(v, 0) {
+					return fmt.Errorf("%s[%d] is %g at position %d: it must be finite", name, i, v, j)
+				}
+			}
+		}
+		for j, l := range r.Lower[i] {
+			if h := r.Upper[i][j]; l > h {
+				return fmt.Errorf("region %d is empty: at position %d it is [%g, %g]", i, j, l, h)
+			}
+		}
+	}
+	return nil
+}
+
+// outward rounds the ends of boxes to float32, away from each other, so that every input that a float32 model may be given
+// for a point of the region, rounded to the nearest, lies inside; and radii up.
+func (r Regions) outward() Regions {
+	s := Regions{Norm: r.Norm, Centre: r.Centre}
+	for i := range r.Lower {
+		lower, upper := make([]float64, len(r.Lower[i])), make([]float64, len(r.Lower[i]))
+		for j, v := range r.Lower[i] {
+			lower[j], upper[j] = roundDown(v), -roundDown(-r.Upper[i][j])
+		}
+		s.Lower, s.Upper = append(s.Lower, lower), append(s.Upper, upper)
+		if r.Norm != nil {
+			// A distance of exactly the radius, computed in float64, may be larger by its rounding.
+			ε := -roundDown(-r.Radius[i] * (1 + 0x1p-40))
+			s.Radius = append(s.Radius, ε)
+		}
+	}
+	return s
+}
+
+// roundDown returns the largest float32 that is not above v, which may have lost a unit in the last place of float64.
+func roundDown(v float64) float64 {
+	f := float32(v)
+	if float64(f) > v {
+		f = math.Nextafter32(f, float32(math.Inf(-1)))
+	}
+	return float64(f)
+}
+
+// region is what the attacker may choose from, in a graph. Each tensor has the shape of x.
+type region struct {
+	// lower and upper are the smallest box around the region.
+	lower, upper *Node
+	// norm is a scalar, [normCode] of the ball's norm, so that one graph serves all: around centre, with a radius for each row,
+	// [n].
+	norm, centre, radius *Node
+}
+
+// normCode is 0 for a box, 1 for L1 and 2 for L2.
+func normCode(norm advlib.ConvexNorm) int32 {
+	switch norm {
+	case nil:
+		return 0
+	case advlib.L1:
+		return 1
+	case advlib.L2:
+		return 2
+	}
+	panic(fmt.Errorf("certify: there are no bounds over %v balls", norm)) // Regions.check has refused it
+}
+
+// row returns v [n] in the shape of x [n, d...].
+func (r region) row(v *Node) *Node {
+	for v.Rank() < r.lower.Rank() {
+		v = InsertAxes(v, -1)
+	}
+	return BroadcastToDims(v, r.lower.Shape().Dimensions...)
+}
+
+// interval returns the interval of x. With ball, the region is an L1 or L2 ball in the box.
+func (r region) interval(ball bool) interval {
 	v := interval{lower: r.lower, upper: r.upper}
-	if r.norm != advlib.Norm(advlib.Linf) {
-		square := BroadcastToDims(Square(r.radius), r.x.Shape().Dimensions...)
+	if ball {
+		square := r.row(Square(r.radius))
 		fall, rise := r.room()
-		v.spread = &spread{centre: r.x, up: Where(rise, square, ZerosLike(square)), down: Where(fall, square, ZerosLike(square))}
+		v.spread = &spread{centre: r.centre, up: Where(rise, square, ZerosLike(square)), down: Where(fall, square, ZerosLike(square))}
 	}
 	return v
 }
 
 // room tells for each coordinate whether it can fall and rise at all.
-func (r region) room() (fall, rise *Node) { return LessThan(r.lower, r.x), GreaterThan(r.upper, r.x) }
-
-// minimum returns for each row a lower bound of min ⟨Λ, x'⟩ over x' in the region, [n]. It is the minimum for Linf balls,
-// and for L1 and L2 balls whose box is no constraint, or one that holds some coordinates still and leaves the others be.
-func (r region) minimum(Λ *Node) *Node {
-	rows := r.x.Shape().Dimensions[0]
-	sumRows := func(v *Node) *Node { return ReduceSum(Reshape(v, rows, -1), 1) }
-	// How far ⟨Λ, x'⟩ falls inside the box around the region: a coordinate moves against the sign of Λ.
-	reach := sumRows(Sub(Mul(positive(Λ), Sub(r.x, r.lower)), Mul(negative(Λ), Sub(r.upper, r.x))))
-	if dual := dualNorm(r.norm); dual != nil {
-		fall, rise := r.room()
-		zero := ZerosLike(Λ)
-		free := Add(Where(fall, positive(Λ), zero), Where(rise, negative(Λ), zero))
-		reach = Min(reach, Mul(r.radius, dual.Of(free)))
-	}
-	return Sub(sumRows(Mul(Λ, r.x)), reach)
+func (r region) room() (fall, rise *Node) {
+	return LessThan(r.lower, r.centre), GreaterThan(r.upper, r.centre)
 }
 
-// dualNorm returns the dual of L1 and L2, and nil for Linf, whose ball is a box.
-func dualNorm(norm advlib.Norm) advlib.Norm {
-	if convex, ok := norm.(advlib.ConvexNorm); ok && norm != advlib.Norm(advlib.Linf) {
-		return convex.Dual()
+// minimum returns for each row a lower bound of min ⟨Λ, x'⟩ over x' in the region, [n]. It is the minimum for boxes, and for
+// L1 and L2 balls whose box is no constraint, or one that holds some coordinates still and leaves the others be.
+//
+// The rounding of the bound itself is subtracted, unless in real arithmetic.
+func (r region) minimum(Λ *Node, a arithmetic) *Node {
+	rows := r.lower.Shape().Dimensions[0]
+	sumRows := func(v *Node) *Node { return ReduceSum(Reshape(v, rows, -1), 1) }
+	up, down := positive(Λ), negative(Λ)
+	inBox := sumRows(Add(Mul(up, r.lower), Mul(down, r.upper)))
+	// How far ⟨Λ, x'⟩ falls inside the box around a ball: a coordinate moves against the sign of Λ.
+	reach := sumRows(Sub(Mul(up, Sub(r.centre, r.lower)), Mul(down, Sub(r.upper, r.centre))))
+	fall, rise := r.room()
+	zero := ZerosLike(Λ)
+	free := Add(Where(fall, up, zero), Where(rise, down, zero))
+	is := func(norm advlib.ConvexNorm) *Node {
+		return BroadcastToDims(Equal(r.norm, Scalar(r.norm.Graph(), r.norm.DType(), int(normCode(norm)))), rows)
 	}
-	return nil
+	dual := Where(is(advlib.L1), advlib.L1.Dual().Of(free), advlib.L2.Dual().Of(free))
+	inBall := Sub(sumRows(Mul(Λ, r.centre)), Min(reach, Mul(r.radius, dual)))
+	least := Where(is(nil), inBox, inBall)
+	if !a.real {
+		size := float64(Λ.Shape().Size()/rows + 8)
+		far := Max(Abs(r.lower), Max(Abs(r.upper), Abs(r.centre)))
+		least = Sub(least, MulScalar(sumRows(Mul(Abs(Λ), far)), size*0x1p-51))
+	}
+	return least
 }

@@ -11,39 +11,96 @@ type threshold struct{}
 
 func (threshold) affine() bool { return false }
 
-func (threshold) check(w *walk, n *Node) error {
-	if err := onlyInput(w, n, 0, 1); err != nil {
+func (threshold) check(_ *walk, u *unit) error {
+	if err := onlyInput(u, 0, 1); err != nil {
 		return err
 	}
-	if z := n.Inputs()[w.perturbedInputs(n)[0]]; !z.Shape().Equal(n.Shape()) {
-		return fmt.Errorf("it broadcasts what depends on x from %v to %v: broadcast it before", z.Shape().Dimensions, n.Shape().Dimensions)
+	if z := u.the(); !z.Shape().Equal(u.n.Shape()) {
+		return fmt.Errorf("it broadcasts what depends on x from %v to %v: broadcast it before", z.Shape().Dimensions, u.n.Shape().Dimensions)
 	}
 	return nil
 }
 
-func (threshold) forward(w *walk, n *Node, in []interval) interval { return ends(w, n, in) }
+func (threshold) forward(_ *pass, u *unit, in []interval) interval { return ends(u, in) }
 
-// backward reduces both to σ(t) = max(t, 0): max(z, k) = k + σ(z − k) and min(z, k) = k − σ(k − z).
-func (threshold) backward(w *walk, n, Λ *Node, in []interval) (map[int]*Node, *Node) {
-	p := w.perturbedInputs(n)[0]
-	k := BroadcastToDims(n.Inputs()[1-p], n.Shape().Dimensions...)
-	z := in[p]
-	if n.Type() == NodeTypeMin {
+// rounding: the operation is exact, but may flush; the error of the bounds stands for that of the lines.
+func (threshold) rounding(_ *pass, u *unit, in []interval, out interval) *Node {
+	if len(u.perturbed) == 0 {
+		E := plus(in[0].err, in[1].err)
+		if E == nil {
+			return nil
+		}
+		return BroadcastToDims(E, u.n.Shape().Dimensions...)
+	}
+	p := u.perturbed[0]
+	E := AddScalar(MulScalar(Add(in[p].magnitude(), in[1-p].magnitude()), ownUnit), 2*tiny)
+	if e := in[1-p].err; e != nil {
+		E = Add(E, e)
+	}
+	return E
+}
+
+// relax returns the lines of σ(t) = max(t, 0), to which both operations are reduced: max(z, k) = k + σ(z − k) and
+// min(z, k) = k − σ(k − z).
+func (r threshold) relax(p *pass, u *unit, in []interval) (lines []*Node, open *Node) {
+	z := in[u.perturbed[0]]
+	k := r.constant(u)
+	l, h := Sub(z.lower, k), Sub(z.upper, k)
+	if u.n.Type() == NodeTypeMin {
+		l, h = Sub(k, z.upper), Sub(k, z.lower)
+	}
+	lines = reluLines(l, h, p.line)
+	return lines[:3], lines[3]
+}
+
+func (threshold) constant(u *unit) *Node {
+	return BroadcastToDims(u.inputs[1-u.perturbed[0]], u.n.Shape().Dimensions...)
+}
+
+func (r threshold) backward(_ *walk, u *unit, Λ *Node, lines []*Node) (map[int]*Node, *Node) {
+	p, k := u.perturbed[0], r.constant(u)
+	if u.n.Type() == NodeTypeMin {
 		// ⟨Λ, k − σ(t)⟩ ≥ ⟨Λ, k⟩ + ⟨s, t⟩ + b with t = k − z, and s, b from −Λ.
-		s, b := relaxReLU(Neg(Λ), Sub(k, z.upper), Sub(k, z.lower))
+		s, b := reluBackward(Neg(Λ), lines)
 		return map[int]*Node{p: Neg(s)}, Add(b, Mul(Add(Λ, s), k))
 	}
-	s, b := relaxReLU(Λ, Sub(z.lower, k), Sub(z.upper, k))
+	s, b := reluBackward(Λ, lines)
 	return map[int]*Node{p: s}, Add(b, Mul(Sub(Λ, s), k))
 }
 
-// relaxReLU returns slopes s and intercepts b with ⟨Λ, σ(t)⟩ ≥ ⟨s, t⟩ + ⟨1, b⟩ for all l ≤ t ≤ u, where σ(t) = max(t, 0)
-// (Zhang et al. 2018, table 2):
+// LowerLine is the line below a ReLU whose input l ≤ t ≤ u may have either sign: a·t with a slope a in [0, 1]. Each is
+// sound; which one is best depends on the model.
+type LowerLine int
+
+const (
+	// Adaptive has slope 1 if u > −l, else 0 (Zhang et al. 2018, section 3.3).
+	Adaptive LowerLine = iota
+	// Zero has slope 0.
+	Zero
+	// One has slope 1.
+	One
+	// SameSlope has the slope of the upper line, u/(u−l) (Weng et al. 2018, arXiv:1804.09699).
+	SameSlope
+)
+
+// String returns "adaptive", "zero", "one" or "same slope".
+func (l LowerLine) String() string {
+	names := [...]string{"adaptive", "zero", "one", "same slope"}
+	if l < 0 || int(l) >= len(names) {
+		return fmt.Sprintf("LowerLine(%d)", int(l))
+	}
+	return names[l]
+}
+
+// reluLines returns the slopes a_L and a_U and the intercept b_U with a_L·t ≤ σ(t) ≤ a_U·t + b_U for l ≤ t ≤ u, where
+// σ(t) = max(t, 0) (Zhang et al. 2018, table 2):
 //
 //	l ≥ 0:      σ(t) = t
 //	u ≤ 0:      σ(t) = 0
-//	l < 0 < u:  a_L·t ≤ σ(t) ≤ a_U·t + b_U,  a_U = u/(u−l), b_U = −l·a_U, a_L = 1 if u > −l, else 0
-func relaxReLU(Λ, l, u *Node) (s, b *Node) {
+//	l < 0 < u:  a_U = u/(u−l), b_U = −l·a_U, a_L as line says, a scalar with a [LowerLine]
+//
+// The last result is 1 where l < 0 < u, else 0.
+func reluLines(l, u, line *Node) []*Node {
 	zero, one := ZerosLike(l), OnesLike(l)
 	unstable := LogicalAnd(LessThan(l, zero), GreaterThan(u, zero))
 	stable := Where(GreaterOrEqual(l, zero), one, zero)
@@ -53,8 +110,17 @@ func relaxReLU(Λ, l, u *Node) (s, b *Node) {
 	width := Where(unstable, Sub(u2, l2), one)
 	aU := Where(unstable, Div(u2, width), stable)
 	bU := Where(unstable, Mul(u, Div(Neg(l2), width)), zero)
-	aL := Where(unstable, Where(GreaterThan(u, Neg(l)), one, zero), stable)
+	is := func(v LowerLine) *Node {
+		return BroadcastToDims(Equal(line, Scalar(line.Graph(), line.DType(), int(v))), l.Shape().Dimensions...)
+	}
+	a := Where(GreaterThan(u, Neg(l)), one, zero)
+	a = Where(is(Zero), zero, Where(is(One), one, Where(is(SameSlope), aU, a)))
+	return []*Node{Where(unstable, a, stable), aU, bU, Where(unstable, one, zero)}
+}
+
+// reluBackward returns slopes s and intercepts b with ⟨Λ, σ(t)⟩ ≥ ⟨s, t⟩ + ⟨1, b⟩.
+func reluBackward(Λ *Node, lines []*Node) (s, b *Node) {
+	aL, aU, bU := lines[0], lines[1], lines[2]
 	s = Add(Mul(positive(Λ), aL), Mul(negative(Λ), aU))
-	b = Mul(negative(Λ), bU)
-	return s, b
+	return s, Mul(negative(Λ), bU)
 }

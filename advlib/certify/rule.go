@@ -8,90 +8,116 @@ import (
 
 // rule bounds one kind of operation. Each family of operations has a file with its rules.
 type rule interface {
-	// check tells why the rule does not hold for n, a node of w that depends on x; nil if it does.
-	check(w *walk, n *Node) error
-	// forward returns the interval of n; in holds those of its inputs, and is empty for inputs that do not depend on x.
-	forward(w *walk, n *Node, in []interval) interval
-	// backward returns Λ' for the perturbed inputs h of n, by position, and a constant b in the shape of n or nil, with
-	//
-	//	⟨Λ, n⟩ ≥ Σ ⟨Λ', h⟩ + ⟨1, b⟩
-	//
-	// for all h in the intervals in, which only a rule that is not affine looks at.
-	backward(w *walk, n, Λ *Node, in []interval) (Λs map[int]*Node, b *Node)
-	// affine tells whether backward is an equation that holds for all h.
+	// check tells why the rule does not hold for a unit of w; nil if it does.
+	check(w *walk, u *unit) error
+	// forward returns the interval of u in real arithmetic; in holds those of its inputs. Constants are taken by the
+	// values of their nodes.
+	forward(p *pass, u *unit, in []interval) interval
+	// rounding returns E ≥ |û − u|: how far what the deployed model computes from given perturbed inputs is from u in real
+	// arithmetic, of the same inputs and of constants by the values of their nodes. It is in the shape of u, or nil for 0;
+	// out is u's interval without it. It is not called for real arithmetic.
+	rounding(p *pass, u *unit, in []interval, out interval) *Node
+	// affine tells whether backward is an equation that holds for all inputs.
 	affine() bool
+	// relax returns what backward needs to know of the intervals in: tensors whose leading axis holds the examples as that
+	// of u does; none for an affine rule. In open, if it is not nil, those coordinates of the only perturbed input are 1 whose
+	// tighter interval would give tighter lines, others 0.
+	relax(p *pass, u *unit, in []interval) (lines []*Node, open *Node)
+	// backward returns Λ' for the perturbed inputs h of u, by position, and a constant b in the shape of u or nil, with
+	//
+	//	⟨Λ, u⟩ ≥ Σ ⟨Λ', h⟩ + ⟨1, b⟩
+	//
+	// for all h in the intervals of which relax made lines.
+	backward(w *walk, u *unit, Λ *Node, lines []*Node) (Λs map[int]*Node, b *Node)
 }
 
 // rules are the operations that can be bounded. Whatever is missing is an error that names it.
-var rules = map[NodeType]rule{
-	NodeTypeAdd:         sum{},
-	NodeTypeSub:         sum{},
-	NodeTypeNeg:         sum{},
-	NodeTypeMul:         product{},
-	NodeTypeDiv:         product{},
-	NodeTypeDotGeneral:  product{sums: true},
-	NodeTypeConvGeneral: product{sums: true},
+var rules map[NodeType]rule
 
-	NodeTypeMax: threshold{},
-	NodeTypeMin: threshold{},
+func init() {
+	rules = map[NodeType]rule{
+		NodeTypeAdd:         sum{},
+		NodeTypeSub:         sum{},
+		NodeTypeNeg:         sum{},
+		NodeTypeMul:         product{},
+		NodeTypeDiv:         product{},
+		NodeTypeDotGeneral:  product{},
+		NodeTypeConvGeneral: product{},
 
-	NodeTypeReshape:        placement{},
-	NodeTypeTranspose:      placement{},
-	NodeTypeBroadcastInDim: placement{},
-	NodeTypeSlice:          placement{},
-	NodeTypeReverse:        placement{},
-	NodeTypeIdentity:       placement{},
-	NodeTypeConvertDType:   conversion{},
-	NodeTypeConcatenate:    assembly{},
-	NodeTypePad:            assembly{},
-	NodeTypeReduceSum:      reduction{},
+		NodeTypeMax: threshold{},
+		NodeTypeMin: threshold{},
+
+		NodeTypeReshape:        placement{},
+		NodeTypeTranspose:      placement{},
+		NodeTypeBroadcastInDim: placement{},
+		NodeTypeSlice:          placement{},
+		NodeTypeReverse:        placement{},
+		NodeTypeIdentity:       placement{},
+		NodeTypeConvertDType:   conversion{},
+		NodeTypeConcatenate:    assembly{},
+		NodeTypePad:            assembly{},
+		NodeTypeReduceSum:      reduction{},
+		NodeTypeReduceWindow:   windowSum{},
+		NodeTypeReduceMax:      maximum{},
+		NodeTypeReduceMin:      maximum{},
+		NodeTypeWhere:          selection{},
+		NodeTypeGather:         lookup{},
+
+		NodeTypeBatchNormForInference: batchNorm{},
+	}
 }
 
-// ends returns the operation of n applied to the lower and to the upper ends of its perturbed inputs: its interval, if
+// linear is embedded by rules for affine operations.
+type linear struct{}
+
+func (linear) affine() bool                                    { return true }
+func (linear) relax(*pass, *unit, []interval) ([]*Node, *Node) { return nil, nil }
+func (linear) check(*walk, *unit) error                        { return nil }
+
+// ends returns the operation of u applied to the lower and to the upper ends of its perturbed inputs: its interval, if
 // it is monotone and increases with each of them.
-func ends(w *walk, n *Node, in []interval) interval {
+func ends(u *unit, in []interval) interval {
 	lower, upper := map[int]*Node{}, map[int]*Node{}
-	for _, k := range w.perturbedInputs(n) {
+	for _, k := range u.perturbed {
 		lower[k], upper[k] = in[k].lower, in[k].upper
 	}
-	return interval{lower: with(n, lower), upper: with(n, upper)}
+	return interval{lower: with(u.n, lower), upper: with(u.n, upper)}
 }
 
-// adjoint is the backward step of an affine operation n without a constant part.
-func adjoint(w *walk, n, Λ *Node) map[int]*Node {
-	all := transpose(n, Λ)
+// adjoint is the backward step of an affine operation without a constant part.
+func adjoint(u *unit, Λ *Node) map[int]*Node {
+	all := transpose(u.n, Λ)
 	Λs := map[int]*Node{}
-	for _, k := range w.perturbedInputs(n) {
-		if all[k] == nil || !all[k].Shape().EqualDimensions(n.Inputs()[k].Shape()) {
-			panic(fmt.Errorf("GoMLX's transpose of %s has no value of shape %v for input %d", n.Type(), n.Inputs()[k].Shape(), k))
+	for _, k := range u.perturbed {
+		if all[k] == nil || !all[k].Shape().EqualDimensions(u.inputs[k].Shape()) {
+			panic(fmt.Errorf("GoMLX's transpose of %s has no value of shape %v for input %d", u.n.Type(), u.inputs[k].Shape(), k))
 		}
 		Λs[k] = all[k]
 	}
 	return Λs
 }
 
-// offset is the constant part ⟨Λ, n(0)⟩ of an affine operation n, before it is summed.
-func offset(w *walk, n, Λ *Node) *Node {
+// offset is the constant part ⟨Λ, u(0)⟩ of an affine operation, before it is summed.
+func offset(u *unit, Λ *Node) *Node {
 	zeros := map[int]*Node{}
-	for _, k := range w.perturbedInputs(n) {
-		zeros[k] = ZerosLike(n.Inputs()[k])
+	for _, k := range u.perturbed {
+		zeros[k] = ZerosLike(u.inputs[k])
 	}
-	if len(zeros) == len(n.Inputs()) {
+	if len(zeros) == len(u.inputs) {
 		return nil
 	}
-	return Mul(Λ, with(n, zeros))
+	return Mul(Λ, with(u.n, zeros))
 }
 
-// onlyInput returns an error unless exactly one input of n depends on x, and it is one of the given positions.
-func onlyInput(w *walk, n *Node, positions ...int) error {
-	got := w.perturbedInputs(n)
-	if len(got) > 1 {
-		return fmt.Errorf("%d of its inputs depend on x: only one may", len(got))
+// onlyInput returns an error unless exactly one input of u depends on x, and it is one of the given positions.
+func onlyInput(u *unit, positions ...int) error {
+	if len(u.perturbed) > 1 {
+		return fmt.Errorf("%d of its inputs depend on x: only one may", len(u.perturbed))
 	}
 	for _, k := range positions {
-		if got[0] == k {
+		if u.perturbed[0] == k {
 			return nil
 		}
 	}
-	return fmt.Errorf("its input %d depends on x: only input %v may", got[0], positions)
+	return fmt.Errorf("its input %d depends on x: only input %v may", u.perturbed[0], positions)
 }

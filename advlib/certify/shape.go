@@ -2,6 +2,7 @@ package certify
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/gomlx/compute/dtypes"
 	. "github.com/gomlx/gomlx/core/graph"
@@ -9,66 +10,92 @@ import (
 
 // placement is an operation that only moves, drops or repeats coordinates: Reshape, Transpose, BroadcastInDim, Slice,
 // Reverse, Identity.
-type placement struct{}
+type placement struct{ linear }
 
-func (placement) affine() bool             { return true }
-func (placement) check(*walk, *Node) error { return nil }
+func (placement) check(_ *walk, u *unit) error {
+	if u.n.Type() == NodeTypeReverse && slices.Contains(integers(u.n, "axes"), 0) {
+		return fmt.Errorf("it reverses the order of examples")
+	}
+	return nil
+}
 
-func (placement) forward(w *walk, n *Node, in []interval) interval {
-	v := ends(w, n, in)
+func (placement) forward(_ *pass, u *unit, in []interval) interval {
+	v := ends(u, in)
 	// A larger result repeats coordinates.
-	if s := in[0].spread; s != nil && n.Shape().Size() <= n.Inputs()[0].Shape().Size() {
-		move := func(h *Node) *Node { return with(n, map[int]*Node{0: h}) }
-		v.spread = &spread{centre: move(s.centre), up: move(s.up), down: move(s.down)}
+	if s := in[0].spread; s != nil && u.n.Shape().Size() <= u.inputs[0].Shape().Size() {
+		v.spread = s.map_(func(h *Node) *Node { return with(u.n, map[int]*Node{0: h}) })
 	}
 	return v
 }
 
-func (placement) backward(w *walk, n, Λ *Node, _ []interval) (map[int]*Node, *Node) {
-	return adjoint(w, n, Λ), nil
+func (placement) rounding(_ *pass, u *unit, in []interval, _ interval) *Node {
+	if e := in[0].err; e != nil {
+		return with(u.n, map[int]*Node{0: e})
+	}
+	return nil
+}
+
+func (placement) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
+	return adjoint(u, Λ), nil
 }
 
 // conversion is ConvertDType to a type that holds every value of the old one.
 type conversion struct{ placement }
 
-func (conversion) check(_ *walk, n *Node) error {
-	from, to := n.Inputs()[0].DType(), n.DType()
-	if from == to || from.IsFloat() && to == dtypes.Float64 || from.IsFloat16() && to == dtypes.Float32 {
+func (conversion) check(_ *walk, u *unit) error {
+	from, to := u.inputs[0].DType(), u.n.DType()
+	if from == to || from.IsFloat() && to == dtypes.Float64 {
 		return nil
 	}
 	return fmt.Errorf("it rounds %s to %s", from, to)
 }
 
 // assembly is Concatenate, of perturbed tensors and constants, and Pad with a constant.
-type assembly struct{}
+type assembly struct{ linear }
 
-func (assembly) affine() bool { return true }
-
-func (assembly) check(w *walk, n *Node) error {
-	if n.Type() == NodeTypePad {
-		return onlyInput(w, n, 0)
+func (assembly) check(_ *walk, u *unit) error {
+	if u.n.Type() == NodeTypePad {
+		return onlyInput(u, 0)
 	}
 	return nil
 }
 
-func (assembly) forward(w *walk, n *Node, in []interval) interval {
-	v := ends(w, n, in)
-	perturbed := w.perturbedInputs(n)
-	k := perturbed[0]
-	if s := in[k].spread; s != nil && len(perturbed) == 1 { // several could share coordinates of δ
-		still := map[int]*Node{} // constants do not move
-		for j, c := range n.Inputs() {
-			still[j] = ZerosLike(c)
-		}
-		move := func(u *Node) *Node {
-			still[k] = u
-			return with(n, still)
-		}
-		v.spread = &spread{centre: with(n, map[int]*Node{k: s.centre}), up: move(s.up), down: move(s.down)}
+func (r assembly) forward(_ *pass, u *unit, in []interval) interval {
+	v := ends(u, in)
+	k := u.perturbed[0]
+	if s := in[k].spread; s != nil && len(u.perturbed) == 1 { // several could share coordinates of δ
+		move := func(h *Node) *Node { return r.among(u, map[int]*Node{k: h}) }
+		t := s.map_(move)
+		t.centre = with(u.n, map[int]*Node{k: s.centre})
+		v.spread = t
 	}
 	return v
 }
 
-func (assembly) backward(w *walk, n, Λ *Node, _ []interval) (map[int]*Node, *Node) {
-	return adjoint(w, n, Λ), offset(w, n, Λ)
+// among returns the operation on the given inputs and zeros for all others.
+func (assembly) among(u *unit, parts map[int]*Node) *Node {
+	all := map[int]*Node{}
+	for j, c := range u.inputs {
+		if all[j] = parts[j]; all[j] == nil {
+			all[j] = ZerosLike(c)
+		}
+	}
+	return with(u.n, all)
+}
+
+func (r assembly) rounding(_ *pass, u *unit, in []interval, _ interval) *Node {
+	errors := map[int]*Node{}
+	for k, v := range in {
+		if v.err != nil {
+			errors[k] = v.err
+		}
+	}
+	if len(errors) == 0 {
+		return nil
+	}
+	return r.among(u, errors)
+}
+
+func (assembly) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
+	return adjoint(u, Λ), offset(u, Λ)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"os"
 	"testing"
 
 	"github.com/gomlx/gomlx/core/tensors"
@@ -14,12 +15,12 @@ import (
 
 var (
 	ctx     = context.Background()
-	methods = []certify.Method{certify.IBP, certify.CROWNIBP, certify.IBP.WithoutBox(), certify.CROWNIBP.WithoutBox()}
+	methods = []certify.Method{certify.IBP, certify.CROWNIBP, certify.CROWN, certify.IBP.WithoutBox(), certify.CROWNIBP.WithoutBox()}
 	norms   = []advlib.ConvexNorm{advlib.Linf, advlib.L2, advlib.L1}
 )
 
-// rounding is what bounds in real arithmetic, computed in float32, may be off, relative to the largest logit.
-const rounding = 2e-5
+// full asks for the sizes of the issue instead of those of every day.
+var full = os.Getenv("ADVLAB_FULL") != ""
 
 // radii are relative to the width of the box.
 func radii(norm advlib.Norm) []float64 {
@@ -35,11 +36,14 @@ func radii(norm advlib.Norm) []float64 {
 // Points of the ball, most of them on its surface and many at its corners, never leave the bounds.
 func TestSampledPointsStayWithinBounds(t *testing.T) {
 	for backendName, b := range backends(t) {
-		points := 1500 // for each of 8 examples, 7 models, 3 norms, 2 radii: half a million
+		points := 1500 // for each of 8 examples, 3 norms, 2 radii: 72000 for each model
 		if backendName != "xla" {
 			points = 100
 		}
 		for _, m := range testModels {
+			if backendName == "xla" && !full && m.name != "mlp" && m.name != "residual" {
+				continue // each compiles for half a minute on two cores; the Go backend runs all
+			}
 			t.Run(backendName+"/"+m.name, func(t *testing.T) {
 				c := m.classifier(t, b)
 				e := m.examples(t, c, 8)
@@ -119,8 +123,7 @@ func checkWithin(t testing.TB, c *advlib.Classifier, e *advlib.Examples, ball ad
 	}
 	violations, worst := 0, 0.
 	check := func(low, value, high float64) {
-		tolerance := rounding * max(1, math.Abs(low), math.Abs(high))
-		if d := max(low-value, value-high); !(d <= tolerance) {
+		if d := max(low-value, value-high); !(d <= 0) { // the model's own float32 outputs, without a tolerance
 			violations++
 			worst = max(worst, d)
 		}
@@ -148,6 +151,9 @@ func checkWithin(t testing.TB, c *advlib.Classifier, e *advlib.Examples, ball ad
 func TestRadiusZero(t *testing.T) {
 	for backendName, b := range backends(t) {
 		for _, m := range testModels {
+			if backendName == "xla" && !full && m.name != "mlp" {
+				continue
+			}
 			c := m.classifier(t, b)
 			e := m.examples(t, c, 8)
 			z, err := c.Logits(e.X)
@@ -156,14 +162,20 @@ func TestRadiusZero(t *testing.T) {
 			}
 			for _, norm := range norms {
 				for _, method := range methods {
-					lower, upper, err := certify.Bounds(ctx, c, e, advlib.BallOf(norm, 0), method)
-					if err != nil {
-						t.Fatal(err)
-					}
-					for i, row := range z {
-						for k, v := range row {
-							if math.Abs(lower[i][k]-float64(v)) > 1e-5 || math.Abs(upper[i][k]-float64(v)) > 1e-5 {
-								t.Fatalf("%s/%s: %v, %v: example %d: bounds [%g, %g] of the logit %g", backendName, m.name, norm, method, i, lower[i][k], upper[i][k], v)
+					for _, method := range []certify.Method{method, method.In(certify.RealArithmetic)} {
+						lower, upper, err := certify.Bounds(ctx, c, e, advlib.BallOf(norm, 0), method)
+						if err != nil {
+							t.Fatal(err)
+						}
+						for i, row := range z {
+							for k, v := range row {
+								l, v, u := lower[i][k], float64(v), upper[i][k]
+								if method.Rounding() == certify.RealArithmetic { // of which the logit is a few roundings away
+									l, u = l-1e-5, u+1e-5
+								}
+								if !(l <= v && v <= u && u-l < 2e-4) {
+									t.Fatalf("%s/%s: %v, %v: example %d: bounds [%g, %g] of the logit %g", backendName, m.name, norm, method, i, lower[i][k], upper[i][k], v)
+								}
 							}
 						}
 					}

@@ -105,8 +105,9 @@ func TestTransposes(t *testing.T) {
 				x := Const(g, random(r, test.input...))
 				n := test.apply(x, r)
 				w := &walk{x: x, nodes: []*Node{x, n}, index: map[NodeId]int{x.Id(): 0, n.Id(): 1}}
-				rule := rules[n.Type()]
-				if rule == nil || !rule.affine() || rule.check(w, n) != nil {
+				u := &unit{n: n, inputs: n.Inputs(), perturbed: w.perturbedInputs(n), rule: rules[n.Type()]}
+				rule := u.rule
+				if rule == nil || !rule.affine() || rule.check(w, u) != nil {
 					t.Errorf("%s is a %s: there is no affine rule for it", test.name, n.Type())
 					continue
 				}
@@ -114,7 +115,7 @@ func TestTransposes(t *testing.T) {
 				Λ := ConvertDType(Const(g, random(r, dims...)), n.DType())
 				var Λs map[int]*Node
 				var bias *Node
-				err := catch(func() { Λs, bias = rule.backward(w, n, Λ, nil) })
+				err := catch(func() { Λs, bias = rule.backward(w, u, Λ, nil) })
 				if test.refused != (err != nil) {
 					t.Errorf("%s: error %v, should there be one: %v", test.name, err, test.refused)
 				}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -11,33 +12,36 @@ import (
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/graph"
-
-	"advlab/advlib"
 )
 
 // This file is the only one that depends on how GoMLX v0.28 lets a graph be inspected and rebuilt.
 
-// walk is a model's graph between x and its logits.
+// walk is a model's graph between x and its outputs.
 type walk struct {
-	x, logits *graph.Node
-	// nodes are those that depend on x, each after its inputs: x is the first, the logits are the last.
+	x, out *graph.Node
+	// nodes are those that depend on x, each after its inputs: x is the first, the outputs are the last.
 	nodes []*graph.Node
 	// index is each node's place in nodes.
 	index map[graph.NodeId]int
+	// units are nodes, or groups of them, with one rule each, in the order of their results; those that the outputs do
+	// not need are left out. x has none.
+	units []*unit
+	// unitOf is the unit whose result is a node.
+	unitOf map[graph.NodeId]*unit
 	// forbidden is a node, perturbed or not, with which rows would mix or results be random; nil if there is none.
 	forbidden *graph.Node
 }
 
-// newWalk builds the classifier's model on x and walks its nodes.
-func newWalk(c *advlib.Classifier, x *graph.Node) *walk {
-	w := &walk{x: x, index: map[graph.NodeId]int{}}
-	withoutFusion(c.Backend(), func() { w.logits = c.LogitsGraph(x) })
+// newWalk builds the model on x and walks its nodes.
+func newWalk(b compute.Backend, build func(x *graph.Node) *graph.Node, x *graph.Node) *walk {
+	w := &walk{x: x, index: map[graph.NodeId]int{}, unitOf: map[graph.NodeId]*unit{}}
+	withoutFusion(b, func() { w.out = build(x) })
 	depends := map[graph.NodeId]bool{x.Id(): true}
 	seen := map[graph.NodeId]bool{x.Id(): true}
 	w.nodes = []*graph.Node{x}
 	// A node's number is above those of its inputs, so visiting ancestors by number is a topological order.
 	var ancestors []*graph.Node
-	for stack := []*graph.Node{w.logits}; len(stack) > 0; {
+	for stack := []*graph.Node{w.out}; len(stack) > 0; {
 		n := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
 		if seen[n.Id()] {
@@ -65,6 +69,7 @@ func newWalk(c *advlib.Classifier, x *graph.Node) *walk {
 	for i, n := range w.nodes {
 		w.index[n.Id()] = i
 	}
+	w.group()
 	return w
 }
 
@@ -82,6 +87,28 @@ func (w *walk) perturbedInputs(n *graph.Node) (positions []int) {
 		}
 	}
 	return positions
+}
+
+// parameter returns a parameter of an operation that GoMLX v0.28.8 keeps in an unexported field of the node.
+func parameter(n *graph.Node, name string) reflect.Value {
+	v := reflect.ValueOf(n).Elem().FieldByName("inputs").Elem().Elem()
+	for part := range strings.SplitSeq(name, ".") {
+		v = v.FieldByName(part)
+	}
+	if !v.IsValid() {
+		panic(fmt.Errorf("GoMLX's %s has no parameter %q: another version than this package was written for", n.Type(), name))
+	}
+	return v
+}
+
+// integers returns a parameter that is a list of numbers.
+func integers(n *graph.Node, name string) []int {
+	v := parameter(n, name)
+	s := make([]int, v.Len())
+	for i := range s {
+		s[i] = int(v.Index(i).Int())
+	}
+	return s
 }
 
 // with returns the operation of n on other inputs: replace gives the new ones by position, the others stay.
@@ -144,7 +171,12 @@ func lineOf(n *graph.Node) string {
 		return ""
 	}
 	// The stack is printed as pairs of lines: a function, then its indented place.
-	lines := strings.Split(fmt.Sprintf("%+v", n.Trace()), "\n")
+	return modelLine(fmt.Sprintf("%+v", n.Trace()))
+}
+
+// modelLine finds the first place in a printed stack that is neither GoMLX's nor past the model.
+func modelLine(stack string) string {
+	lines := strings.Split(stack, "\n")
 	for i, function := range lines[:len(lines)-1] {
 		place, ok := strings.CutPrefix(lines[i+1], "\t")
 		switch {

@@ -1,0 +1,88 @@
+package certify
+
+import (
+	. "github.com/gomlx/gomlx/core/graph"
+)
+
+// backward goes from one node, the start, to x with one linear function of each node for every row (Zhang et al. 2018,
+// arXiv:1811.00866; for general graphs Xu et al. 2020, arXiv:2002.12920, algorithm 1). Each row is an example with one
+// linear function of the start; the model is built on as many inputs as there are rows, for its shapes and constants
+// alone.
+type backward struct {
+	w *walk
+	a arithmetic
+	r region
+	// lines and rounding of units are those of each row's example; nil where there are none.
+	lines    map[*unit][]*Node
+	rounding map[*unit]*Node
+	// stop, if it is not nil, holds the intervals of the results of units that are not affine: there the minimum over
+	// the interval is taken, and the walk ends. That is IBP with the last layer merged with the specification (Gowal et al.
+	// 2018, section 3).
+	stop map[*unit]interval
+}
+
+// bound is a lower bound for each of N rows.
+type bound struct {
+	lower *Node // [N]
+	slack *Node // [N], what rounding took from it on the way back
+	slope *Node // Λ at x, in its shape
+}
+
+// from returns lower bounds of ⟨Λ, start⟩ over the region.
+func (b *backward) from(start, Λ *Node) bound {
+	w := b.w
+	rows := w.x.Shape().Dimensions[0]
+	sumRows := func(v *Node) *Node { return ReduceSum(Reshape(v, rows, -1), 1) }
+	zero := ZerosLike(sumRows(Λ))
+	total, slack := zero, zero
+	Λs := map[NodeId]*Node{start.Id(): Λ}
+	for i := len(w.units) - 1; i >= 0; i-- {
+		u := w.units[i]
+		Λ := Λs[u.n.Id()]
+		if Λ == nil { // the start does not use it
+			continue
+		}
+		if v, ok := b.stop[u]; ok {
+			// The interval holds the rounding of u.
+			total = Add(total, sumRows(Add(Mul(positive(Λ), v.lower), Mul(negative(Λ), v.upper))))
+			continue
+		}
+		if E := b.rounding[u]; E != nil {
+			slack = Add(slack, sumRows(Mul(Abs(Λ), E)))
+		}
+		parts, constant := u.rule.backward(w, u, Λ, b.lines[u])
+		if constant != nil {
+			total = Add(total, sumRows(constant))
+		}
+		for k, part := range parts {
+			id := u.inputs[k].Id()
+			Λs[id] = plus(Λs[id], part) // an input that occurs twice has two parts
+		}
+	}
+	slope := Λs[w.x.Id()]
+	if slope == nil {
+		slope = ZerosLike(w.x)
+	} else {
+		total = Add(total, b.r.minimum(slope, b.a))
+	}
+	return bound{lower: Sub(total, slack), slack: slack, slope: slope}
+}
+
+// ancestors returns the units that are needed for a node, in order, without those behind others at which the walk stops.
+func (w *walk) ancestors(start *Node, stops func(*unit) bool) (units []*unit) {
+	needed := map[NodeId]bool{start.Id(): true}
+	for i := len(w.units) - 1; i >= 0; i-- {
+		u := w.units[i]
+		if !needed[u.n.Id()] {
+			continue
+		}
+		units = append(units, u)
+		if stops(u) {
+			continue
+		}
+		for _, k := range u.perturbed {
+			needed[u.inputs[k].Id()] = true
+		}
+	}
+	return units
+}

@@ -1,0 +1,706 @@
+package certify
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"advlab/advlib"
+	"advlab/advlib/backend"
+)
+
+// Query asks for lower bounds of linear functions of a network's outputs over regions of its inputs.
+type Query struct {
+	Regions Regions
+	// Rows are the specification: Rows[i] are the linear functions of the K outputs for region i, all of one number S ≥ 1. With
+	// one entry only it is for every region.
+	Rows [][][]float64
+	// Slopes asks for Answer.Slopes.
+	Slopes bool
+}
+
+// Answer holds lower bounds for the regions and rows of a [Query].
+type Answer struct {
+	// Lower[i][s] ≤ ⟨Rows[i][s], f(x')⟩ for all x' in region i, where f is the network in the arithmetic that Method.Rounding
+	// names. -Inf means that nothing could be shown; it is never NaN.
+	Lower [][]float64
+	// Slack[i][s] is what rounding took from the bound in its last pass.
+	Slack [][]float64
+	// Slopes[i][s] is Λ with ⟨Rows[i][s], f(x')⟩ ≥ ⟨Λ, x'⟩ + constant in the region, one number for each coordinate of the input:
+	// how much each moves the bound. It is zero where IBP stops at an operation that is not affine.
+	Slopes [][][]float64
+	// Method is what was asked for.
+	Method Method
+}
+
+// forwardKey and rowsKey are what a compiled graph depends on besides the shapes of its inputs.
+type (
+	forwardKey struct {
+		ibp      bool
+		rounding Rounding
+		ball     bool
+	}
+	rowsKey struct {
+		start    int // a node's place in walk.nodes; -1 for the outputs
+		ibp      bool
+		rounding Rounding
+	}
+)
+
+// Bound bounds all rows over all regions.
+func (n *Network) Bound(ctx context.Context, q Query, m Method) (*Answer, error) {
+	a, err := n.bound(ctx, q, m)
+	if err != nil {
+		return nil, fmt.Errorf("certify: %v: model %q: %w", m, n.name, err)
+	}
+	return a, nil
+}
+
+func (n *Network) bound(ctx context.Context, q Query, m Method) (*Answer, error) {
+	if err := n.check(q, m); err != nil {
+		return nil, err
+	}
+	if m.best {
+		return n.bestOf(ctx, q, m)
+	}
+	regions := q.Regions
+	if m.rounding != RealArithmetic {
+		regions = regions.outward()
+	}
+	answer := &Answer{Method: m}
+	for first := 0; first < regions.Len(); {
+		size := n.batch(regions.Len()-first, m)
+		which := make([]int, min(size, regions.Len()-first))
+		for i := range which {
+			which[i] = first + i
+		}
+		part := regions.Select(which)
+		rows := make([][][]float64, len(which))
+		for i := range rows {
+			rows[i] = q.Rows[0]
+			if len(q.Rows) > 1 {
+				rows[i] = q.Rows[which[i]]
+			}
+		}
+		r := &run{ctx: ctx, n: n, m: m, regions: part, size: size, slopes: q.Slopes}
+		if err := r.do(rows, answer); err != nil {
+			return nil, err
+		}
+		first += len(which)
+	}
+	return answer, nil
+}
+
+// bestOf takes the largest of the bounds by all lower lines and by IBP: each of them holds.
+func (n *Network) bestOf(ctx context.Context, q Query, m Method) (*Answer, error) {
+	m.best = false
+	var best *Answer
+	methods := []Method{{rounding: m.rounding, withoutBox: m.withoutBox}}
+	for l := Adaptive; l <= SameSlope; l++ {
+		methods = append(methods, m.WithLine(l))
+	}
+	for _, method := range methods {
+		a, err := n.bound(ctx, q, method)
+		if err != nil {
+			return nil, err
+		}
+		if best == nil {
+			best = a
+			continue
+		}
+		for i, row := range a.Lower {
+			for s, v := range row {
+				if v > best.Lower[i][s] {
+					best.Lower[i][s], best.Slack[i][s] = v, a.Slack[i][s]
+					if q.Slopes {
+						best.Slopes[i][s] = a.Slopes[i][s]
+					}
+				}
+			}
+		}
+	}
+	m.best = true
+	best.Method = m
+	return best, nil
+}
+
+// check refuses a query before anything is compiled.
+func (n *Network) check(q Query, m Method) error {
+	if err := q.Regions.check(n.Size()); err != nil {
+		return err
+	}
+	if len(q.Rows) != 1 && len(q.Rows) != q.Regions.Len() {
+		return fmt.Errorf("there are rows for %d regions, and %d regions: give rows for each, or one entry for all", len(q.Rows), q.Regions.Len())
+	}
+	for i, rows := range q.Rows {
+		if len(rows) == 0 || len(rows) != len(q.Rows[0]) {
+			return fmt.Errorf("region %d has %d rows, the first %d: give as many for each, at least one", i, len(rows), len(q.Rows[0]))
+		}
+		for s, row := range rows {
+			if len(row) != n.outputs {
+				return fmt.Errorf("row %d of region %d has %d numbers, the network has %d outputs", s, i, len(row), n.outputs)
+			}
+			for _, v := range row {
+				if math.IsNaN(v) || math.IsInf(v, 0) {
+					return fmt.Errorf("row %d of region %d has %g: it must be finite", s, i, v)
+				}
+			}
+		}
+	}
+	return n.checkArithmetic(m.rounding)
+}
+
+// checkArithmetic refuses to speak of an arithmetic that the backend does not have.
+func (n *Network) checkArithmetic(r Rounding) error {
+	if backend.InfoOf(n.backend).Name != "XLACUDA" || r == RealArithmetic {
+		return nil
+	}
+	for _, o := range n.operations {
+		switch {
+		case o == "ConvGeneral":
+			return fmt.Errorf("on CUDA convolutions may run by Winograd's or Fourier transforms, whose rounding has no bound here: certify on the CPU the model deployed there, or use certify.RealArithmetic, which says nothing about computed outputs")
+		case o == "DotGeneral" && r == Float32AnyOrder:
+			return fmt.Errorf("on CUDA dot products may run in TF32: use certify.TF32AnyOrder")
+		}
+	}
+	return nil
+}
+
+// memory is what the tensors of one call may take, in bytes. It is estimated: as if a few copies of every node of the
+// model were alive at once, in float64.
+var memory = 1 << 30
+
+// batch returns how many examples, padded, go through a forward pass.
+func (n *Network) batch(examples int, m Method) int {
+	size := advlib.Bucket(examples)
+	for size > 8 && 8*8*n.numbers*size > memory {
+		size /= 4 // the next smaller bucket
+	}
+	if 8*8*n.numbers*size > memory {
+		size = 1
+	}
+	return size
+}
+
+// rowBatch returns how many rows, padded, go through a backward pass.
+func (n *Network) rowBatch(rows int) int {
+	size := 128 // fewer do not pay for another compilation, unless the model is large
+	if n.numbers > 2000 {
+		size = 16
+	}
+	for size < rows && size < 1<<13 {
+		size *= 8
+	}
+	for size > 16 && 8*6*n.numbers*size > memory {
+		size /= 8
+	}
+	if 8*6*n.numbers*size > memory {
+		size = 1
+	}
+	return size
+}
+
+// held is a tensor of a forward pass on the host.
+type held struct {
+	flat []float64
+	per  int   // numbers for each example
+	dims []int // of one example: the leading axis is what it is for one
+}
+
+// run bounds the rows of one batch of examples.
+type run struct {
+	ctx     context.Context
+	n       *Network
+	m       Method
+	regions Regions
+	size    int // padded
+	slopes  bool
+
+	layout *layout
+	lines  map[int][]held // by unit
+	stops  map[int][2]held
+	errors map[int]held
+	ends   map[int][2]held // intervals of boundaries, by node
+	open   map[int]held    // where a boundary is worth tightening
+}
+
+// layout says what a forward pass returns, in order, and names units and nodes by their places in a walk.
+type layout struct {
+	slots []slot
+}
+
+type slot struct {
+	what  string // "lines", "stop", "error", "ends", "open"
+	place int
+	part  int
+}
+
+// program is a compiled graph with the layout of its results, known once it is built.
+type program struct {
+	exec   *model.Exec
+	layout *layout
+}
+
+func (n *Network) program(key any, build func(p *program, in []*Node) []*Node) *program {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.programs[key]
+	if p == nil {
+		p = &program{layout: &layout{}}
+		exec, err := model.NewExec(n.backend, n.wide.Store(), func(_ *model.Scope, in []*Node) []*Node { return build(p, in) })
+		must(err) // fails for a nil store only
+		exec.WithName(fmt.Sprintf("%T", key)).SetMaxCache(-1)
+		p.exec = exec
+		n.programs[key] = p
+	}
+	return p
+}
+
+// call runs a program; its inputs are freed.
+func (n *Network) call(p *program, in []*tensors.Tensor) ([]*tensors.Tensor, error) {
+	args := make([]any, len(in))
+	for i, t := range in {
+		args[i] = t
+	}
+	n.wide.Lock()
+	defer n.wide.Unlock()
+	defer advlib.Free(in...)
+	var out []*tensors.Tensor
+	var err error
+	if panicked := catch(func() { out, err = p.exec.Exec(args...) }); panicked != nil {
+		return nil, panicked
+	}
+	return out, err
+}
+
+// arithmetic of the deployed model on the network's backend.
+func (n *Network) arithmetic(r Rounding) (arithmetic, error) {
+	a := r.arithmetic()
+	a.exactVariables = n.exact
+	if !a.real {
+		l, err := libraryOf(n.backend, n.functions)
+		if err != nil {
+			return a, err
+		}
+		a.library = l
+	}
+	return a, nil
+}
+
+func (r *run) do(rows [][][]float64, answer *Answer) error {
+	known := map[int][2]held{}
+	if err := r.forward(known); err != nil {
+		return err
+	}
+	if r.m.kind == crown {
+		for _, b := range r.n.boundaries {
+			if b.exact && r.regions.Norm != advlib.L1 {
+				continue
+			}
+			if changed, err := r.tighten(b.node, known); err != nil {
+				return err
+			} else if !changed {
+				continue
+			}
+			if err := r.forward(known); err != nil {
+				return err
+			}
+		}
+	}
+	var items []item
+	for i := range rows {
+		for _, row := range rows[i] {
+			items = append(items, item{example: i, row: row})
+		}
+	}
+	results, err := r.backward(-1, items, true)
+	if err != nil {
+		return err
+	}
+	S := len(rows[0])
+	for i := range rows {
+		lower, slack, slopes := make([]float64, S), make([]float64, S), make([][]float64, S)
+		for s := range S {
+			res := results[i*S+s]
+			lower[s], slack[s], slopes[s] = res.lower, res.slack, res.slope
+		}
+		answer.Lower, answer.Slack = append(answer.Lower, lower), append(answer.Slack, slack)
+		if r.slopes {
+			answer.Slopes = append(answer.Slopes, slopes)
+		}
+	}
+	return nil
+}
+
+// tensorOf stacks rows of numbers as [len(which), d...]; behind the given rows the first is repeated up to size.
+func stack(rows [][]float64, which func(i int) int, size int, dims []int) *tensors.Tensor {
+	per := len(rows[0])
+	flat := make([]float64, size*per)
+	for i := range size {
+		copy(flat[i*per:], rows[which(i)])
+	}
+	return tensors.FromFlatDataAndDimensions(flat, append([]int{size}, dims...)...)
+}
+
+// regionTensors are the inputs of a graph that describe the regions of the given examples.
+func (r *run) regionTensors(which func(i int) int, size int) []*tensors.Tensor {
+	in := []*tensors.Tensor{stack(r.regions.Lower, which, size, r.n.input), stack(r.regions.Upper, which, size, r.n.input)}
+	centre, radius := r.regions.Lower, make([]float64, size)
+	if r.regions.Norm != nil {
+		centre = r.regions.Centre
+		for i := range radius {
+			radius[i] = r.regions.Radius[which(i)]
+		}
+	}
+	return append(in, stack(centre, which, size, r.n.input), tensors.FromFlatDataAndDimensions(radius, size), tensors.FromScalar(normCode(r.regions.Norm)))
+}
+
+// regionOf takes the region's nodes off the front of a graph's inputs.
+func regionOf(in []*Node) (r region, rest []*Node) {
+	return region{lower: in[0], upper: in[1], centre: in[2], radius: in[3], norm: in[4]}, in[5:]
+}
+
+// forward computes intervals and lines of all units, with what is known of boundaries, and brings them to the host.
+func (r *run) forward(known map[int][2]held) error {
+	n, m := r.n, r.m
+	a, err := n.arithmetic(m.rounding)
+	if err != nil {
+		return err
+	}
+	ball := r.regions.Norm != nil
+	p := n.program(forwardKey{m.kind == ibp, m.rounding, ball}, func(prog *program, in []*Node) []*Node {
+		region, in := regionOf(in)
+		w := n.walk(region.lower)
+		pass := &pass{w: w, a: a, line: in[0], known: map[NodeId]interval{}, intersect: in[1]}
+		in = in[2:]
+		if m.kind != ibp {
+			for _, b := range n.boundaries {
+				pass.known[w.nodes[b.node].Id()] = interval{lower: in[0], upper: in[1]}
+				in = in[2:]
+			}
+		}
+		pass.run(region, ball)
+		return pass.results(m.kind == ibp, prog.layout)
+	})
+	in := r.regionTensors(r.padded, r.size)
+	intersect := int32(0)
+	if m.intersect {
+		intersect = 1
+	}
+	in = append(in, tensors.FromScalar(int32(m.line)), tensors.FromScalar(intersect))
+	if m.kind != ibp {
+		for _, b := range n.boundaries {
+			for part := range 2 {
+				k, ok := known[b.node]
+				if !ok {
+					k = unknown(b, r.size)
+					known[b.node] = k
+				}
+				in = append(in, tensors.FromFlatDataAndDimensions(k[part].flat, leading(b.dims, r.size)...))
+			}
+		}
+	}
+	out, err := n.call(p, in)
+	if err != nil {
+		return fmt.Errorf("bounding %d regions: %w", r.regions.Len(), err)
+	}
+	r.layout = p.layout
+	r.lines, r.stops, r.errors = map[int][]held{}, map[int][2]held{}, map[int]held{}
+	r.ends, r.open = map[int][2]held{}, map[int]held{}
+	for i, s := range p.layout.slots {
+		dims := slices.Clone(out[i].Shape().Dimensions)
+		dims[0] /= r.size
+		h := held{flat: tensors.MustCopyFlatData[float64](out[i]), dims: dims}
+		h.per = len(h.flat) / r.size
+		switch s.what {
+		case "lines":
+			r.lines[s.place] = append(r.lines[s.place], h)
+		case "error":
+			r.errors[s.place] = h
+		case "stop", "ends":
+			into := r.stops
+			if s.what == "ends" {
+				into = r.ends
+			}
+			pair := into[s.place]
+			pair[s.part] = h
+			into[s.place] = pair
+		case "open":
+			r.open[s.place] = h
+		}
+	}
+	advlib.Free(out...)
+	return nil
+}
+
+// padded is the example that stands in place i of a padded batch.
+func (r *run) padded(i int) int {
+	if i < r.regions.Len() {
+		return i
+	}
+	return 0
+}
+
+// leading returns dims with as many examples.
+func leading(dims []int, size int) []int {
+	dims = slices.Clone(dims)
+	dims[0] *= size
+	return dims
+}
+
+// unknown is an interval of a boundary that says nothing.
+func unknown(b boundary, size int) (k [2]held) {
+	per := 1
+	for _, d := range b.dims {
+		per *= d
+	}
+	for part, sign := range []int{-1, 1} {
+		flat := make([]float64, per*size)
+		for i := range flat {
+			flat[i] = math.Inf(sign)
+		}
+		k[part] = held{flat: flat, per: per, dims: b.dims}
+	}
+	return k
+}
+
+// results lists what the host needs of a pass.
+func (p *pass) results(ibp bool, l *layout) (out []*Node) {
+	l.slots = nil
+	add := func(n *Node, what string, place, part int) {
+		out = append(out, ConvertDType(n, dtypes.Float64))
+		l.slots = append(l.slots, slot{what, place, part})
+	}
+	open := map[int]*Node{}
+	for i, u := range p.w.units {
+		if E := p.rounding[i]; E != nil {
+			add(E, "error", i, 0)
+		}
+		if u.rule.affine() {
+			continue
+		}
+		if ibp {
+			v := p.all[u.n.Id()]
+			add(v.lower, "stop", i, 0)
+			add(v.upper, "stop", i, 1)
+			continue
+		}
+		lines, some := u.rule.relax(p, u, p.inputs(u))
+		for part, line := range lines {
+			add(line, "lines", i, part)
+		}
+		for _, k := range u.perturbed {
+			j := p.w.index[u.inputs[k].Id()]
+			v := p.all[u.inputs[k].Id()]
+			worth := some
+			if worth == nil {
+				worth = Where(LessThan(v.lower, v.upper), OnesLike(v.lower), ZerosLike(v.lower))
+			}
+			if open[j] != nil {
+				worth = Max(worth, open[j])
+			}
+			open[j] = worth
+		}
+	}
+	if len(out) == 0 { // GoMLX refuses a graph without results
+		v := p.all[p.w.x.Id()]
+		add(Add(v.lower, v.upper), "nothing", 0, 0)
+	}
+	if ibp {
+		return out
+	}
+	for j := range p.w.nodes {
+		if open[j] == nil || j == 0 {
+			continue
+		}
+		v := p.all[p.w.nodes[j].Id()]
+		add(v.lower, "ends", j, 0)
+		add(v.upper, "ends", j, 1)
+		add(open[j], "open", j, 0)
+	}
+	return out
+}
+
+// item is a row of a backward pass: an example with a linear function of the start, dense or of one coordinate.
+type item struct {
+	example int
+	row     []float64
+	at      int
+	sign    float64
+}
+
+type result struct {
+	lower, slack float64
+	slope        []float64
+}
+
+// tighten bounds the open coordinates of a boundary from both sides by backward passes, and tells whether there were any.
+func (r *run) tighten(node int, known map[int][2]held) (changed bool, err error) {
+	open := r.open[node]
+	var items []item
+	for i := range r.regions.Len() {
+		for at, v := range open.flat[i*open.per : (i+1)*open.per] {
+			if v > 0 {
+				items = append(items, item{example: i, at: at, sign: 1}, item{example: i, at: at, sign: -1})
+			}
+		}
+	}
+	if len(items) == 0 {
+		return false, nil
+	}
+	results, err := r.backward(node, items, false)
+	if err != nil {
+		return false, err
+	}
+	k := known[node]
+	for j, it := range items {
+		at := it.example*open.per + it.at
+		if it.sign > 0 {
+			k[0].flat[at] = results[j].lower
+		} else {
+			k[1].flat[at] = -results[j].lower
+		}
+	}
+	return true, nil
+}
+
+// backward bounds the items' linear functions of a node, -1 for the outputs, from below.
+func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
+	n, m := r.n, r.m
+	a, err := n.arithmetic(m.rounding)
+	if err != nil {
+		return nil, err
+	}
+	slots := n.needed(start, m.kind == ibp, r.layout)
+	p := n.program(rowsKey{start, m.kind == ibp, m.rounding}, func(_ *program, in []*Node) []*Node {
+		region, in := regionOf(in)
+		w := n.walk(region.lower)
+		b := &backward{w: w, a: a, r: region, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
+		var Λ, from *Node
+		if dense {
+			from, Λ, in = w.out, in[0], in[1:]
+		} else {
+			from = w.nodes[start]
+			size := from.Shape().Size() / in[0].Shape().Size()
+			Λ = Mul(OneHot(in[0], size, from.DType()), InsertAxes(in[1], -1))
+			Λ, in = Reshape(Λ, from.Shape().Dimensions...), in[2:]
+		}
+		if m.kind == ibp {
+			b.stop = map[*unit]interval{}
+		}
+		for i, s := range slots {
+			u := w.units[s.place]
+			switch s.what {
+			case "lines":
+				b.lines[u] = append(b.lines[u], in[i])
+			case "error":
+				b.rounding[u] = in[i]
+			case "stop":
+				v := b.stop[u]
+				if s.part == 0 {
+					v.lower = in[i]
+				} else {
+					v.upper = in[i]
+				}
+				b.stop[u] = v
+			}
+		}
+		v := b.from(from, Λ)
+		return []*Node{v.lower, v.slack, v.slope}
+	})
+	results := make([]result, 0, len(items))
+	for first := 0; first < len(items); {
+		if err := r.ctx.Err(); err != nil {
+			return nil, err
+		}
+		size := n.rowBatch(len(items) - first)
+		part := items[first:min(first+size, len(items))]
+		which := func(i int) int { return part[min(i, len(part)-1)].example }
+		in := r.regionTensors(which, size)
+		if dense {
+			in = append(in, stack(rowsOf(part), func(i int) int { return min(i, len(part)-1) }, size, []int{n.outputs}))
+		} else {
+			at, sign := make([]int32, size), make([]float64, size)
+			for i := range at {
+				it := part[min(i, len(part)-1)]
+				at[i], sign[i] = int32(it.at), it.sign
+			}
+			in = append(in, tensors.FromFlatDataAndDimensions(at, size), tensors.FromFlatDataAndDimensions(sign, size))
+		}
+		for _, s := range slots {
+			var h held
+			switch s.what {
+			case "lines":
+				h = r.lines[s.place][s.part]
+			case "error":
+				h = r.errors[s.place]
+			case "stop":
+				h = r.stops[s.place][s.part]
+			}
+			flat := make([]float64, size*h.per)
+			for i := range size {
+				e := which(i)
+				copy(flat[i*h.per:(i+1)*h.per], h.flat[e*h.per:(e+1)*h.per])
+			}
+			in = append(in, tensors.FromFlatDataAndDimensions(flat, leading(h.dims, size)...))
+		}
+		out, err := n.call(p, in)
+		if err != nil {
+			return nil, fmt.Errorf("bounding %d rows: %w", size, err)
+		}
+		lower, slack := tensors.MustCopyFlatData[float64](out[0]), tensors.MustCopyFlatData[float64](out[1])
+		var slopes []float64
+		if dense && r.slopes {
+			slopes = tensors.MustCopyFlatData[float64](out[2])
+		}
+		for i := range part {
+			res := result{lower: lower[i], slack: slack[i]}
+			if math.IsNaN(res.lower) || math.IsInf(res.lower, 1) {
+				res.lower = math.Inf(-1)
+			}
+			if slopes != nil {
+				d := n.Size()
+				res.slope = slopes[i*d : (i+1)*d : (i+1)*d]
+			}
+			results = append(results, res)
+		}
+		advlib.Free(out...)
+		first += len(part)
+	}
+	return results, nil
+}
+
+func rowsOf(items []item) [][]float64 {
+	rows := make([][]float64, len(items))
+	for i, it := range items {
+		rows[i] = it.row
+	}
+	return rows
+}
+
+// needed returns those of a layout's slots that a backward pass from a node takes, in order.
+func (n *Network) needed(start int, ibp bool, l *layout) (slots []slot) {
+	units := n.reach[start]
+	if ibp {
+		units = n.reachIBP
+	}
+	for _, s := range l.slots {
+		switch s.what {
+		case "lines", "stop":
+			if units[s.place] {
+				slots = append(slots, s)
+			}
+		case "error":
+			if units[s.place] && !(ibp && !n.units[s.place].affine) {
+				slots = append(slots, s)
+			}
+		}
+	}
+	return slots
+}

@@ -1,0 +1,81 @@
+package certify
+
+import (
+	"fmt"
+
+	. "github.com/gomlx/gomlx/core/graph"
+)
+
+// pair is a model built on some examples and on more of them, to see what grows with the batch. Rows of a batch are
+// bounded independently, so examples must stay the slowest index of every node.
+type pair struct{ once, again *walk }
+
+// check tells why unit i has no bound, nil if it has one.
+func (p *pair) check(i int) error {
+	u, more := p.once.units[i], p.again.units[i]
+	if u.rule == nil {
+		return fmt.Errorf("there is no rule for it")
+	}
+	nodes, others := u.nodes(), more.nodes()
+	if len(nodes) != len(others) {
+		return fmt.Errorf("it is a group of %d operations for some batch sizes and of %d for others: the model must not depend on the batch size", len(nodes), len(others))
+	}
+	for k := range nodes {
+		if err := p.checkRows(nodes[k], others[k]); err != nil {
+			return err
+		}
+	}
+	if err := u.rule.check(p.once, u); err != nil {
+		return err
+	}
+	if !u.rule.affine() {
+		return nil
+	}
+	// GoMLX has no transpose for some parameters, such as padding beyond the kernel.
+	if err := catch(func() { u.rule.backward(p.once, u, ZerosLike(u.n), nil) }); err != nil {
+		return fmt.Errorf("GoMLX has no transpose of it: %w", err)
+	}
+	return nil
+}
+
+// checkRows tells whether, given that it holds for the inputs, the examples are the slowest index in the flat order of
+// a node: n is the node for some examples, m the same for more. Else neither repetition of intervals nor sums by row
+// would be right.
+//
+// A reshape keeps the flat order. Every other operation must keep the length of the leading axis: then no other axis
+// can have taken its place, because no other axis grows with the batch.
+func (p *pair) checkRows(n, m *Node) error {
+	if n.Type() != m.Type() || len(n.Inputs()) != len(m.Inputs()) {
+		return fmt.Errorf("it is %s for some batch sizes and %s for others: the model must not depend on the batch size", n.Type(), m.Type())
+	}
+	grows := func(n, m *Node) bool {
+		a, b := n.Shape().Dimensions, m.Shape().Dimensions
+		if len(a) == 0 || len(a) != len(b) || b[0] != repeats*a[0] || a[0]%p.once.x.Shape().Dimensions[0] != 0 {
+			return false
+		}
+		for k := 1; k < len(a); k++ {
+			if a[k] != b[k] {
+				return false
+			}
+		}
+		return true
+	}
+	if !grows(n, m) {
+		return fmt.Errorf("it moves the examples out of the leading axis, or mixes them (its shape is %v for %d examples, %v for %d): keep the batch in front", n.Shape().Dimensions, p.once.x.Shape().Dimensions[0], m.Shape().Dimensions, p.again.x.Shape().Dimensions[0])
+	}
+	if n.Type() == NodeTypeReshape {
+		return nil
+	}
+	for k, in := range n.Inputs() {
+		other := m.Inputs()[k]
+		switch {
+		case p.once.perturbed(in) != p.again.perturbed(other):
+			return fmt.Errorf("its input %d depends on x for some batch sizes only", k)
+		case p.once.perturbed(in) && (in.Rank() == 0 || in.Shape().Dimensions[0] != n.Shape().Dimensions[0]):
+			return fmt.Errorf("it changes the leading axis, where the examples are, from %v to %v", in.Shape().Dimensions, n.Shape().Dimensions)
+		case !p.once.perturbed(in) && (n.Type() == NodeTypeDotGeneral || n.Type() == NodeTypeConvGeneral) && !in.Shape().Equal(other.Shape()):
+			return fmt.Errorf("its weights change shape with the batch, from %v to %v", in.Shape().Dimensions, other.Shape().Dimensions)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,442 @@
+package certify
+
+import (
+	"math"
+
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+)
+
+// jet is what is known of a function of one number t on each piece [a, b] of an interval: its value in the middle, and
+// bounds of its values and of its slopes. A piece with a < b stands for the open interval.
+type jet struct {
+	mid, lower, upper *Node
+	// least and most bound the slope between any two points; nil for a constant.
+	least, most *Node
+	// err is how far the deployed function may be from this one; nil for 0.
+	err *Node
+	// yes and no tell of a condition where it surely holds, and surely does not; the rest is unset.
+	yes, no *Node
+	// root marks t itself.
+	root bool
+}
+
+// pieces is where jets are evaluated.
+type pieces struct {
+	p *pass
+	// a and b are the ends, [m·n, d...], where pieces are the slowest index.
+	a, b, half *Node
+	count      int // m
+}
+
+// constant returns the jet of a node that does not depend on t, given in the shape of the unit or one that broadcasts to it.
+func (s *pieces) constant(v interval, dims []int) jet {
+	c := s.repeat(v.lower, dims)
+	if c.DType().IsFloat() {
+		j := jet{mid: c, lower: c, upper: c}
+		if v.err != nil {
+			j.err = s.repeat(v.err, dims)
+		}
+		return j
+	}
+	return jet{yes: c, no: LogicalNot(c)}
+}
+
+// repeat returns v, broadcast to dims, for every piece.
+func (s *pieces) repeat(v *Node, dims []int) *Node {
+	v = BroadcastToDims(v, dims...)
+	size := v.Shape().Size()
+	return Reshape(BroadcastToDims(Reshape(v, 1, size), s.count, size), s.a.Shape().Dimensions...)
+}
+
+// sharpened uses the mean value theorem: on a piece with middle c and half width h, f(t) is in f(c) + [least, most]·[−h, h].
+func (s *pieces) sharpened(j jet) jet {
+	if j.least == nil {
+		return j
+	}
+	reach := Mul(s.half, Max(Abs(j.least), Abs(j.most)))
+	low, high := Sub(j.mid, reach), Add(j.mid, reach)
+	// An infinite slope says nothing.
+	j.lower = Where(GreaterThan(low, j.lower), low, j.lower)
+	j.upper = Where(LessThan(high, j.upper), high, j.upper)
+	return j
+}
+
+// jetRule computes the jet of an elementwise operation from those of its inputs.
+type jetRule func(s *pieces, n *Node, in []jet) jet
+
+// elementwise are the operations on elements that a function of one number may consist of.
+var elementwise map[NodeType]jetRule
+
+func init() {
+	elementwise = map[NodeType]jetRule{
+		NodeTypeAdd: addJet, NodeTypeSub: func(s *pieces, n *Node, in []jet) jet { return addJet(s, n, []jet{in[0], negated(in[1])}) },
+		NodeTypeNeg: func(_ *pieces, _ *Node, in []jet) jet { return negated(in[0]) },
+		NodeTypeMul: mulJet, NodeTypeDiv: divJet, NodeTypePow: powJet, NodeTypeAbs: absJet, NodeTypeMax: maxJet,
+		NodeTypeMin: func(s *pieces, n *Node, in []jet) jet {
+			return negated(maxJet(s, n, []jet{negated(in[0]), negated(in[1])}))
+		},
+		NodeTypeClamp: clampJet, NodeTypeWhere: whereJet,
+		NodeTypeIdentity:     func(_ *pieces, _ *Node, in []jet) jet { return in[0] },
+		NodeTypeConvertDType: func(_ *pieces, _ *Node, in []jet) jet { return in[0] },
+		NodeTypeLogicalNot:   func(_ *pieces, _ *Node, in []jet) jet { return jet{yes: in[0].no, no: in[0].yes} },
+		NodeTypeGreaterThan:  compareJet, NodeTypeGreaterOrEqual: compareJet, NodeTypeLessThan: compareJet, NodeTypeLessOrEqual: compareJet,
+		NodeTypeExp: monotone(Exp, func(l, u jetEnds) (least, most *Node) { return l.f, u.f }, func(j jet, e *Node) *Node {
+			return MulScalar(Mul(Exp(j.upper), Sub(Exp(e), OnesLike(e))), 1.001)
+		}),
+		NodeTypeExpm1: monotone(Expm1, func(l, u jetEnds) (least, most *Node) { return OnePlus(l.f), OnePlus(u.f) }, func(j jet, e *Node) *Node {
+			return MulScalar(Mul(Exp(j.upper), Sub(Exp(e), OnesLike(e))), 1.001)
+		}),
+		NodeTypeLog:   monotone(Log, func(l, u jetEnds) (least, most *Node) { return reciprocal(u.t), reciprocal(l.t) }, logError(0)),
+		NodeTypeLog1p: monotone(Log1p, func(l, u jetEnds) (least, most *Node) { return reciprocal(OnePlus(u.t)), reciprocal(OnePlus(l.t)) }, logError(1)),
+		NodeTypeSqrt: monotone(Sqrt, func(l, u jetEnds) (least, most *Node) {
+			return MulScalar(reciprocal(u.f), 0.5), MulScalar(reciprocal(l.f), 0.5)
+		}, func(_ jet, e *Node) *Node { return Sqrt(e) }),
+		NodeTypeRsqrt: func(s *pieces, n *Node, in []jet) jet {
+			return divJet(s, n, []jet{s.one(in[0].mid), elementwise[NodeTypeSqrt](s, n, in)})
+		},
+		NodeTypeLogistic: monotone(Logistic, bell(func(v jetEnds) *Node { return Mul(v.f, OneMinus(v.f)) }, 0.25), scaledError(0.25)),
+		NodeTypeTanh:     monotone(Tanh, bell(func(v jetEnds) *Node { return OneMinus(Square(v.f)) }, 1), scaledError(1)),
+		NodeTypeErf: monotone(Erf, bell(func(v jetEnds) *Node {
+			return MulScalar(Exp(Neg(Square(v.t))), 2/math.SqrtPi)
+		}, 2/math.SqrtPi), scaledError(2/math.SqrtPi)),
+	}
+}
+
+func (s *pieces) one(like *Node) jet {
+	one := OnesLike(like)
+	return jet{mid: one, lower: one, upper: one}
+}
+
+// slope returns bounds of the slope, which is 0 for a constant.
+func (j jet) slope() (least, most *Node) {
+	if j.least == nil {
+		return ZerosLike(j.mid), ZerosLike(j.mid)
+	}
+	return j.least, j.most
+}
+
+func (j jet) magnitude() *Node { return plus(Max(Abs(j.lower), Abs(j.upper)), j.err) }
+
+// rounded adds the rounding of one float32 operation, and what flushing may do to magnitudes times.
+func (s *pieces) rounded(j jet, roundings, flushed int) jet {
+	if s.p.a.real {
+		return j
+	}
+	m := j.magnitude()
+	j.err = finite(plus(relative(m, roundings, flushed), j.err), m)
+	return j
+}
+
+func negated(j jet) jet {
+	n := jet{mid: Neg(j.mid), lower: Neg(j.upper), upper: Neg(j.lower), err: j.err}
+	if j.least != nil {
+		n.least, n.most = Neg(j.most), Neg(j.least)
+	}
+	return n
+}
+
+func addJet(s *pieces, _ *Node, in []jet) jet {
+	x, y := in[0], in[1]
+	j := jet{mid: Add(x.mid, y.mid), lower: Add(x.lower, y.lower), upper: Add(x.upper, y.upper), err: plus(x.err, y.err)}
+	j.least, j.most = plus(x.least, y.least), plus(x.most, y.most)
+	return s.rounded(s.sharpened(j), 1, 4)
+}
+
+// times is the interval product of [a, b] and [c, d]; NaN from 0·∞ is left to who uses it.
+func times(a, b, c, d *Node) (least, most *Node) {
+	ac, ad, bc, bd := Mul(a, c), Mul(a, d), Mul(b, c), Mul(b, d)
+	return Min(Min(ac, ad), Min(bc, bd)), Max(Max(ac, ad), Max(bc, bd))
+}
+
+func mulJet(s *pieces, n *Node, in []jet) jet {
+	x, y := in[0], in[1]
+	j := jet{mid: Mul(x.mid, y.mid)}
+	j.lower, j.upper = times(x.lower, x.upper, y.lower, y.upper)
+	if x.least != nil || y.least != nil {
+		xl, xm := x.slope()
+		yl, ym := y.slope()
+		al, am := times(xl, xm, y.lower, y.upper)
+		bl, bm := times(x.lower, x.upper, yl, ym)
+		j.least, j.most = Add(al, bl), Add(am, bm)
+	}
+	if n.Type() == NodeTypeMul && n.Inputs()[0] == n.Inputs()[1] { // a square
+		j.lower = Max(j.lower, ZerosLike(j.lower))
+	}
+	j = s.sharpened(j)
+	if s.p.a.real {
+		return j
+	}
+	a, b := x.magnitude(), y.magnitude()
+	if x.err != nil {
+		j.err = plus(j.err, Mul(x.err, b))
+	}
+	if y.err != nil {
+		j.err = plus(j.err, Mul(a, y.err))
+	}
+	j.err = plus(j.err, MulScalar(Add(a, b), 2*tiny))
+	return s.rounded(j, 1, 2)
+}
+
+// reciprocal is 1/v for v > 0 and +∞ for v ≤ 0, as a bound of a slope.
+func reciprocal(v *Node) *Node {
+	inf := BroadcastToDims(Infinity(v.Graph(), v.DType(), 1), v.Shape().Dimensions...)
+	return Where(GreaterThan(v, ZerosLike(v)), Inverse(v), inf)
+}
+
+// divJet is x/y where y has one sign; elsewhere nothing is known.
+func divJet(s *pieces, n *Node, in []jet) jet {
+	x, y := in[0], in[1]
+	zero := ZerosLike(y.lower)
+	low, high := y.lower, y.upper
+	if y.err != nil {
+		low, high = Sub(low, y.err), Add(high, y.err)
+	}
+	signed := LogicalOr(GreaterThan(low, zero), LessThan(high, zero))
+	safe := func(v *Node) *Node { return Where(signed, v, OnesLike(v)) }
+	inf := func(sign int) *Node {
+		return BroadcastToDims(Infinity(zero.Graph(), zero.DType(), sign), zero.Shape().Dimensions...)
+	}
+	r := jet{mid: Inverse(safe(y.mid)), lower: Where(signed, Inverse(safe(y.upper)), inf(-1)), upper: Where(signed, Inverse(safe(y.lower)), inf(1))}
+	if y.least != nil { // (1/y)' = −y'/y²
+		a, b := Square(Inverse(safe(y.lower))), Square(Inverse(safe(y.upper)))
+		l, m := times(Neg(y.most), Neg(y.least), Min(a, b), Max(a, b))
+		r.least, r.most = Where(signed, l, inf(-1)), Where(signed, m, inf(1))
+	}
+	j := mulJet(&pieces{p: &pass{a: arithmetic{real: true}}, a: s.a, b: s.b, half: s.half, count: s.count}, n, []jet{x, r})
+	if s.p.a.real {
+		return j
+	}
+	// The quotient may be computed with the reciprocal, each flushed.
+	least := Min(Abs(safe(low)), Abs(safe(high)))
+	a := x.magnitude()
+	quotient := Div(a, least)
+	if x.err != nil {
+		j.err = plus(j.err, Div(x.err, least))
+	}
+	if y.err != nil {
+		j.err = plus(j.err, Mul(quotient, Div(y.err, least)))
+	}
+	j.err = plus(j.err, MulScalar(Add(OnePlus(a), Inverse(least)), 2*tiny))
+	j.err = Where(signed, j.err, inf(1))
+	return s.rounded(j, 3, 4)
+}
+
+// powJet is a power with a whole exponent from 2 to 4: a chain of products.
+func powJet(s *pieces, n *Node, in []jet) jet {
+	k, _ := wholeExponent(n)
+	j := in[0]
+	for range k - 1 {
+		j = mulJet(s, n, []jet{j, in[0]})
+	}
+	if k%2 == 0 {
+		j.lower = Max(j.lower, ZerosLike(j.lower))
+	}
+	return s.fromLibrary(NodeTypePow, j)
+}
+
+// largestExponent is the largest power whose error is measured.
+const largestExponent = 4
+
+// wholeExponent returns the exponent of a power, if it is a constant whole number from 2 to largestExponent.
+func wholeExponent(n *Node) (k int, ok bool) {
+	e := n.Inputs()[1]
+	for e.Type() == NodeTypeBroadcastInDim || e.Type() == NodeTypeReshape {
+		e = e.Inputs()[0]
+	}
+	t := e.ConstantValue()
+	if t == nil || t.Size() != 1 {
+		return 0, false
+	}
+	v := tensorScalar(t)
+	return int(v), v == math.Trunc(v) && v >= 2 && v <= largestExponent
+}
+
+func absJet(s *pieces, _ *Node, in []jet) jet {
+	x := in[0]
+	zero := ZerosLike(x.lower)
+	j := jet{mid: Abs(x.mid), lower: Max(zero, Max(x.lower, Neg(x.upper))), upper: Max(Abs(x.lower), Abs(x.upper)), err: x.err}
+	if x.least != nil {
+		up, down := GreaterOrEqual(x.lower, zero), LessOrEqual(x.upper, zero)
+		both := Max(Abs(x.least), Abs(x.most))
+		j.least = Where(up, x.least, Where(down, Neg(x.most), Neg(both)))
+		j.most = Where(up, x.most, Where(down, Neg(x.least), both))
+	}
+	return s.sharpened(j)
+}
+
+func maxJet(s *pieces, _ *Node, in []jet) jet {
+	x, y := in[0], in[1]
+	j := jet{mid: Max(x.mid, y.mid), lower: Max(x.lower, y.lower), upper: Max(x.upper, y.upper)}
+	if x.least != nil || y.least != nil {
+		xl, xm := x.slope()
+		yl, ym := y.slope()
+		first, second := GreaterOrEqual(x.lower, y.upper), LessOrEqual(x.upper, y.lower)
+		j.least = Where(first, xl, Where(second, yl, Min(xl, yl)))
+		j.most = Where(first, xm, Where(second, ym, Max(xm, ym)))
+	}
+	if !s.p.a.real {
+		j.err = AddScalar(largerError(x, y), 2*tiny)
+	}
+	return s.sharpened(j)
+}
+
+func largerError(x, y jet) *Node {
+	switch {
+	case x.err == nil && y.err == nil:
+		return ZerosLike(x.mid)
+	case x.err == nil:
+		return y.err
+	case y.err == nil:
+		return x.err
+	}
+	return Max(x.err, y.err)
+}
+
+// clampJet is min(max(x, low), high).
+func clampJet(s *pieces, n *Node, in []jet) jet {
+	return elementwise[NodeTypeMin](s, n, []jet{maxJet(s, n, []jet{in[1], in[0]}), in[2]})
+}
+
+// compareJet compares with what does not depend on t. At 0, where pieces end, the open piece decides: the function's value at 0
+// itself is that of the piece on the other side.
+func compareJet(s *pieces, n *Node, in []jet) jet {
+	x, k := in[0], in[1]
+	op := n.Type()
+	if x.least == nil && !x.root { // the constant is on the left
+		x, k = k, x
+		op = map[NodeType]NodeType{NodeTypeGreaterThan: NodeTypeLessThan, NodeTypeGreaterOrEqual: NodeTypeLessOrEqual,
+			NodeTypeLessThan: NodeTypeGreaterThan, NodeTypeLessOrEqual: NodeTypeGreaterOrEqual}[op]
+	}
+	low, high := k.lower, k.upper
+	if k.err != nil {
+		low, high = Sub(low, k.err), Add(high, k.err)
+	}
+	xl, xu := x.lower, x.upper
+	if x.err != nil && !x.root {
+		xl, xu = Sub(xl, x.err), Add(xu, x.err)
+	}
+	above, below := GreaterThan(xl, high), LessThan(xu, low)             // surely x > k, x < k
+	notBelow, notAbove := GreaterOrEqual(xl, high), LessOrEqual(xu, low) // surely x ≥ k, x ≤ k
+	if x.root {
+		zero := ZerosLike(xl)
+		edge := LogicalAnd(LessThan(xl, xu), LogicalAnd(Equal(low, zero), Equal(high, zero)))
+		above = LogicalOr(above, LogicalAnd(edge, notBelow))
+		below = LogicalOr(below, LogicalAnd(edge, notAbove))
+	}
+	switch op {
+	case NodeTypeGreaterThan:
+		return jet{yes: above, no: notAbove}
+	case NodeTypeGreaterOrEqual:
+		return jet{yes: notBelow, no: below}
+	case NodeTypeLessThan:
+		return jet{yes: below, no: notBelow}
+	}
+	return jet{yes: notAbove, no: above}
+}
+
+// whereJet takes one branch where the condition is known, and what holds both elsewhere: there the function may jump, so
+// that nothing is known of its slope.
+func whereJet(s *pieces, _ *Node, in []jet) jet {
+	c, x, y := in[0], in[1], in[2]
+	inf := func(sign int) *Node {
+		return BroadcastToDims(Infinity(x.mid.Graph(), x.mid.DType(), sign), x.mid.Shape().Dimensions...)
+	}
+	pick := func(a, b, neither *Node) *Node { return Where(c.yes, a, Where(c.no, b, neither)) }
+	xl, xm := x.slope()
+	yl, ym := y.slope()
+	j := jet{
+		mid:   pick(x.mid, y.mid, MulScalar(Add(Min(x.lower, y.lower), Max(x.upper, y.upper)), 0.5)),
+		lower: pick(x.lower, y.lower, Min(x.lower, y.lower)), upper: pick(x.upper, y.upper, Max(x.upper, y.upper)),
+		least: pick(xl, yl, inf(-1)), most: pick(xm, ym, inf(1)),
+	}
+	if x.err != nil || y.err != nil {
+		j.err = largerError(x, y)
+	}
+	return j
+}
+
+// jetEnds is an end of a piece's values, with the function's value there.
+type jetEnds struct{ t, f *Node }
+
+// bell bounds the slope of a function whose derivative is even and falls with |t|, with the given maximum.
+func bell(derivative func(jetEnds) *Node, top float64) func(l, u jetEnds) (least, most *Node) {
+	return func(l, u jetEnds) (least, most *Node) {
+		a, b := derivative(l), derivative(u)
+		zero := ZerosLike(l.t)
+		across := LogicalAnd(LessOrEqual(l.t, zero), GreaterOrEqual(u.t, zero))
+		return Min(a, b), Where(across, MulScalar(OnesLike(a), top), Max(a, b))
+	}
+}
+
+func scaledError(by float64) func(jet, *Node) *Node {
+	return func(_ jet, e *Node) *Node { return MulScalar(e, by*own) }
+}
+
+// logError is e/(t + shift − e), infinite if that is not above 0.
+func logError(shift float64) func(jet, *Node) *Node {
+	return func(j jet, e *Node) *Node { return Mul(e, reciprocal(Sub(AddScalar(j.lower, shift), e))) }
+}
+
+// monotone is the rule of a function that increases. slopes bounds its derivative between two ends, propagate what an error
+// of its argument, whose jet is given, causes.
+func monotone(f func(*Node) *Node, slopes func(l, u jetEnds) (least, most *Node), propagate func(arg jet, e *Node) *Node) jetRule {
+	return func(s *pieces, n *Node, in []jet) jet {
+		x := in[0]
+		j := jet{mid: f(x.mid), lower: f(x.lower), upper: f(x.upper)}
+		// The function itself is computed in float64 here.
+		j.lower, j.upper = Sub(j.lower, MulScalar(Abs(j.lower), ownUnit)), Add(j.upper, MulScalar(Abs(j.upper), ownUnit))
+		if x.least != nil {
+			l, m := slopes(jetEnds{x.lower, f(x.lower)}, jetEnds{x.upper, f(x.upper)})
+			l, m = Sub(l, MulScalar(Abs(l), ownUnit)), Add(m, MulScalar(Abs(m), ownUnit))
+			j.least, j.most = times(x.least, x.most, l, m)
+		}
+		j = s.sharpened(j)
+		if s.p.a.real {
+			return j
+		}
+		if x.err != nil {
+			j.err = propagate(x, x.err)
+		}
+		return s.fromLibrary(n.Type(), j)
+	}
+}
+
+// fromLibrary adds the error of the backend's function.
+func (s *pieces) fromLibrary(op NodeType, j jet) jet {
+	if s.p.a.real {
+		return j
+	}
+	e := s.p.a.library[op]
+	m := Max(Abs(j.lower), Abs(j.upper))
+	E := AddScalar(Min(MulScalar(m, e.relative), MulScalar(MaxScalar(m, 1), e.absolute)), 8*tiny)
+	j.err = finite(plus(E, j.err), plus(m, j.err))
+	return j
+}
+
+// constantJet returns the error of an elementwise function of constants.
+func constantJet(p *pass, n *Node, in []interval) *Node {
+	dims := n.Shape().Dimensions
+	zero := Zeros(n.Graph(), n.Shape())
+	s := &pieces{p: p, a: zero, b: zero, half: zero, count: 1}
+	jets := make([]jet, len(in))
+	for k, v := range in {
+		jets[k] = s.constant(v, dims)
+	}
+	return elementwise[n.Type()](s, n, jets).err
+}
+
+func tensorScalar(t *tensors.Tensor) float64 {
+	switch t.DType() {
+	case dtypes.Float64:
+		return tensors.MustCopyFlatData[float64](t)[0]
+	case dtypes.Float32:
+		return float64(tensors.MustCopyFlatData[float32](t)[0])
+	case dtypes.Int64:
+		return float64(tensors.MustCopyFlatData[int64](t)[0])
+	case dtypes.Int32:
+		return float64(tensors.MustCopyFlatData[int32](t)[0])
+	}
+	return math.NaN()
+}

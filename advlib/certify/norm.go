@@ -1,0 +1,64 @@
+package certify
+
+import (
+	"fmt"
+
+	. "github.com/gomlx/gomlx/core/graph"
+)
+
+// batchNorm is a backend's batch normalisation at inference, scale·(h − mean)/√(variance + ε) + offset.
+type batchNorm struct{ linear }
+
+func (batchNorm) check(_ *walk, u *unit) error { return onlyInput(u, 0) }
+
+// at applies the operation with other values for its operand, offset and mean.
+func (batchNorm) at(u *unit, h *Node, offset, mean bool) *Node {
+	replace := map[int]*Node{0: h}
+	if !offset {
+		replace[2] = ZerosLike(u.inputs[2])
+	}
+	if !mean {
+		replace[3] = ZerosLike(u.inputs[3])
+	}
+	return with(u.n, replace)
+}
+
+func (r batchNorm) forward(_ *pass, u *unit, in []interval) interval {
+	a, b := r.at(u, in[0].lower, true, true), r.at(u, in[0].upper, true, true)
+	v := interval{lower: Min(a, b), upper: Max(a, b)}
+	if s := in[0].spread; s != nil {
+		f := r.at(u, OnesLike(u.n), false, false)
+		flips := LessThan(f, ZerosLike(f))
+		square := Square(f)
+		v.spread = &spread{centre: r.at(u, s.centre, true, true), up: Mul(square, Where(flips, s.down, s.up)), down: Mul(square, Where(flips, s.up, s.down))}
+		if s.slack != nil {
+			v.spread.slack = Mul(s.slack, Abs(f))
+		}
+	}
+	return v
+}
+
+// rounding allows for any order of the four steps: with |f| = |scale|/√(variance + ε), up to ten roundings of
+// |f|(|h| + |mean|) + |offset|, the library's error of the square root, and flushed operands and results.
+func (r batchNorm) rounding(p *pass, u *unit, in []interval, _ interval) *Node {
+	for k, v := range in[1:] {
+		if v.err != nil {
+			panic(fmt.Errorf("input %d of batch normalisation is computed with rounding errors: use GoMLX's UseBackendInference(false)", k+1))
+		}
+	}
+	zero, one := ZerosLike(u.inputs[0]), OnesLike(u.inputs[0])
+	f := Abs(r.at(u, one, false, false))
+	inverse := with(u.n, map[int]*Node{0: one, 1: OnesLike(u.inputs[1]), 2: ZerosLike(u.inputs[2]), 3: ZerosLike(u.inputs[3])})
+	mean := Abs(with(u.n, map[int]*Node{0: zero, 1: OnesLike(u.inputs[1]), 2: ZerosLike(u.inputs[2])}))
+	offset := Abs(with(u.n, map[int]*Node{0: zero, 3: ZerosLike(u.inputs[3])}))
+	scale := Div(f, inverse)
+	m := Add(Mul(f, in[0].magnitude()), Add(Mul(scale, mean), offset))
+	E := Add(relative(m, 10, 16), MulScalar(m, 2*p.a.library[NodeTypeSqrt].relative))
+	flushed := Add(Add(OnePlus(f), Add(inverse, scale)), Add(in[0].magnitude(), mean))
+	return finite(Add(E, MulScalar(flushed, 16*tiny)), m)
+}
+
+func (r batchNorm) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
+	f := r.at(u, OnesLike(u.inputs[0]), false, false)
+	return map[int]*Node{0: Mul(Λ, f)}, Mul(Λ, r.at(u, ZerosLike(u.inputs[0]), true, true))
+}

@@ -1,0 +1,69 @@
+package certify
+
+import (
+	"fmt"
+
+	. "github.com/gomlx/gomlx/core/graph"
+)
+
+// pass computes intervals and lines forward, in one graph, for a batch of examples.
+type pass struct {
+	w *walk
+	a arithmetic
+	// line says which line is below a ReLU: a scalar with a LowerLine.
+	line *Node
+	// known are bounds of nodes from elsewhere, which the pass takes in place of its own, or both where intersect, a scalar, is 1.
+	// An infinite end is not known.
+	known     map[NodeId]interval
+	intersect *Node
+
+	all    map[NodeId]interval
+	errors map[NodeId]*Node // of constants, nil for 0
+	// rounding is E of each unit's result, in the order of w.units; nil for 0.
+	rounding []*Node
+}
+
+// run propagates the region's interval forward to the results of all units.
+func (p *pass) run(r region, ball bool) {
+	p.all = map[NodeId]interval{p.w.x.Id(): r.interval(ball)}
+	p.errors = map[NodeId]*Node{}
+	for _, u := range p.w.units {
+		in := p.inputs(u)
+		v := u.rule.forward(p, u, in).widened()
+		var E *Node
+		if !p.a.real {
+			if E = u.rule.rounding(p, u, in, v); E != nil {
+				E = finite(BroadcastToDims(E, u.n.Shape().Dimensions...), v.magnitude())
+				v = v.by(E).widened()
+			}
+		}
+		p.rounding = append(p.rounding, E)
+		if k, ok := p.known[u.n.Id()]; ok {
+			one := Scalar(p.intersect.Graph(), p.intersect.DType(), 1)
+			both := BroadcastToDims(Equal(p.intersect, one), v.lower.Shape().Dimensions...)
+			v.lower = Where(IsFinite(k.lower), Where(both, Max(v.lower, k.lower), k.lower), v.lower)
+			v.upper = Where(IsFinite(k.upper), Where(both, Min(v.upper, k.upper), k.upper), v.upper)
+		}
+		p.all[u.n.Id()] = v
+	}
+}
+
+// inputs returns the intervals of the inputs of u.
+func (p *pass) inputs(u *unit) []interval {
+	in := make([]interval, len(u.inputs))
+	for k, h := range u.inputs {
+		if v, ok := p.all[h.Id()]; ok {
+			in[k] = v
+		} else if p.w.perturbed(h) {
+			panic(fmt.Errorf("the interval of %s, input %d of %s, is not there yet: this is a mistake in the order of units", h.Type(), k, u.n.Type()))
+		} else {
+			in[k] = p.constant(h)
+		}
+	}
+	return in
+}
+
+// constant returns the interval of a node that does not depend on x.
+func (p *pass) constant(n *Node) interval {
+	return interval{lower: n, upper: n, constant: true, err: p.constantError(n)}
+}

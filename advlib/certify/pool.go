@@ -1,0 +1,268 @@
+package certify
+
+import (
+	"fmt"
+
+	"github.com/gomlx/compute"
+	. "github.com/gomlx/gomlx/core/graph"
+)
+
+const (
+	sumWindow = compute.ReduceOpSum
+	maxWindow = compute.ReduceOpMax
+	minWindow = compute.ReduceOpMin
+)
+
+func windowKind(n *Node) compute.ReduceOpType {
+	return compute.ReduceOpType(parameter(n, "reductionType").Int())
+}
+
+// checkWindow refuses windows that hold several examples, or are dilated.
+func checkWindow(n *Node) error {
+	size, strides := integers(n, "windowDimensions"), integers(n, "strides")
+	if size[0] != 1 || len(strides) > 0 && strides[0] != 1 || padding(n, 0) != [2]int{} {
+		return fmt.Errorf("its window holds several examples: pool over axes behind the batch only")
+	}
+	for _, name := range []string{"inputDilations", "windowDilations"} {
+		for _, d := range integers(n, name) {
+			if d != 1 {
+				return fmt.Errorf("its %s are %v: only pooling without dilation can be bounded", name, integers(n, name))
+			}
+		}
+	}
+	count := 1
+	for _, d := range size {
+		count *= d
+	}
+	if count > 1024 {
+		return fmt.Errorf("its window has %d elements: at most 1024 can be bounded; for a global mean use ReduceMean", count)
+	}
+	return nil
+}
+
+func padding(n *Node, axis int) (p [2]int) {
+	v := parameter(n, "paddings")
+	if v.Len() > 0 {
+		p[0], p[1] = int(v.Index(axis).Index(0).Int()), int(v.Index(axis).Index(1).Int())
+	}
+	return p
+}
+
+// window is one place in the windows of a pooling operation: for every window, the element that stands there.
+type window struct {
+	n      *Node
+	offset []int
+}
+
+// windows lists the places.
+func windows(n *Node) (all []window) {
+	offsets := [][]int{{}}
+	for _, d := range integers(n, "windowDimensions") {
+		var longer [][]int
+		for _, o := range offsets {
+			for i := range d {
+				longer = append(longer, append(append([]int{}, o...), i))
+			}
+		}
+		offsets = longer
+	}
+	for _, o := range offsets {
+		all = append(all, window{n, o})
+	}
+	return all
+}
+
+func (w window) stride(axis int) int {
+	if s := integers(w.n, "strides"); len(s) > 0 {
+		return s[axis]
+	}
+	return integers(w.n, "windowDimensions")[axis]
+}
+
+// of returns the elements of v, in the shape of the pooling's input, that stand at the place, in the shape of its result.
+func (w window) of(v *Node, fill *Node) *Node {
+	var pads []PadAxis
+	for axis := range v.Rank() {
+		p := padding(w.n, axis)
+		pads = append(pads, PadAxis{Start: p[0], End: p[1]})
+	}
+	v = Pad(v, fill, pads...)
+	var ranges []SliceAxisSpec
+	for axis, out := range w.n.Shape().Dimensions {
+		s := w.stride(axis)
+		ranges = append(ranges, AxisRange(w.offset[axis], w.offset[axis]+(out-1)*s+1).Stride(s))
+	}
+	return Slice(v, ranges...)
+}
+
+// back is the transpose of of, with zeros for padding.
+func (w window) back(v *Node) *Node {
+	in := w.n.Inputs()[0].Shape().Dimensions
+	var pads []PadAxis
+	var ranges []SliceAxisSpec
+	for axis, out := range w.n.Shape().Dimensions {
+		p, s := padding(w.n, axis), w.stride(axis)
+		size := p[0] + in[axis] + p[1]
+		end := w.offset[axis] + (out-1)*s + 1
+		pads = append(pads, PadAxis{Start: w.offset[axis], End: size - end, Interior: s - 1})
+		ranges = append(ranges, AxisRange(p[0], p[0]+in[axis]))
+	}
+	return Slice(Pad(v, ScalarZero(v.Graph(), v.DType()), pads...), ranges...)
+}
+
+// windowSum is ReduceWindow that adds up; with a Mul or Div by a constant behind it, mean pooling.
+type windowSum struct{ reduction }
+
+func (windowSum) check(_ *walk, u *unit) error { return checkWindow(u.n) }
+
+func (windowSum) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
+	var sum *Node
+	for _, w := range windows(u.n) {
+		sum = plus(sum, w.back(Λ))
+	}
+	return map[int]*Node{0: sum}, nil
+}
+
+// maxPool is ReduceWindow that takes the maximum, or the minimum as −max(−z). Below it is the element with the largest
+// lower end, or the mean of several that have it; above too if that is not below any other's upper end; else it is the
+// largest upper end.
+type maxPool struct{}
+
+func (maxPool) affine() bool { return false }
+
+func (maxPool) check(_ *walk, u *unit) error {
+	if k := windowKind(u.n); k != maxWindow && k != minWindow {
+		return fmt.Errorf("there is no rule for windows with %v", k)
+	}
+	return checkWindow(u.n)
+}
+
+func (maxPool) forward(_ *pass, u *unit, in []interval) interval { return ends(u, in) }
+
+func (maxPool) rounding(_ *pass, _ *unit, _ []interval, out interval) *Node {
+	return AddScalar(MulScalar(out.magnitude(), ownUnit), 2*tiny)
+}
+
+func (maxPool) relax(_ *pass, u *unit, in []interval) (lines []*Node, open *Node) {
+	l, h := in[0].lower, in[0].upper
+	if windowKind(u.n) == minWindow {
+		l, h = Neg(h), Neg(l)
+	}
+	fill := Infinity(l.Graph(), l.DType(), -1)
+	var lows, highs []*Node
+	for _, w := range windows(u.n) {
+		lows, highs = append(lows, w.of(l, fill)), append(highs, w.of(h, fill))
+	}
+	return maximumLines(lows, highs), nil
+}
+
+// maximumLines returns a weight for each of several tensors, then 1 where the weighted sum is the maximum itself, else 0,
+// and the largest upper end.
+func maximumLines(lows, highs []*Node) (lines []*Node) {
+	low, high := lows[0], highs[0]
+	for i := range lows[1:] {
+		low, high = Max(low, lows[i+1]), Max(high, highs[i+1])
+	}
+	one, zero := OnesLike(low), ZerosLike(low)
+	count, second := zero, BroadcastToDims(Infinity(low.Graph(), low.DType(), -1), low.Shape().Dimensions...)
+	for i, l := range lows {
+		is := Equal(l, low)
+		w := Where(is, one, zero)
+		lines = append(lines, w)
+		count = Add(count, w)
+		second = Where(is, second, Max(second, highs[i]))
+	}
+	for i, w := range lines {
+		lines[i] = Add(Div(w, count), MulScalar(low, 0)) // NaN where low is infinite, so that nothing is shown
+	}
+	single := LogicalAnd(Equal(count, one), GreaterOrEqual(low, second))
+	return append(lines, Where(single, one, zero), high)
+}
+
+// maximumBackward returns the factor of each weight, and the constant.
+func maximumBackward(Λ *Node, lines []*Node) (s, b *Node) {
+	exact, high := lines[len(lines)-2], lines[len(lines)-1]
+	down := negative(Λ)
+	return Add(positive(Λ), Mul(down, exact)), Where(Equal(exact, OnesLike(exact)), ZerosLike(high), Mul(down, high))
+}
+
+func (maxPool) backward(_ *walk, u *unit, Λ *Node, lines []*Node) (map[int]*Node, *Node) {
+	least := windowKind(u.n) == minWindow
+	if least {
+		Λ = Neg(Λ)
+	}
+	s, b := maximumBackward(Λ, lines)
+	var sum *Node
+	for i, w := range windows(u.n) {
+		sum = plus(sum, w.back(Mul(s, lines[i])))
+	}
+	if least {
+		sum = Neg(sum)
+	}
+	return map[int]*Node{0: sum}, b
+}
+
+// maximum is ReduceMax and ReduceMin, bounded as [maxPool].
+type maximum struct{}
+
+func (maximum) affine() bool { return false }
+
+func (maximum) check(*walk, *unit) error { return nil }
+
+func (maximum) forward(_ *pass, u *unit, in []interval) interval { return ends(u, in) }
+
+func (maximum) rounding(_ *pass, u *unit, in []interval, out interval) *Node {
+	if len(u.perturbed) == 0 {
+		return with(u.n, map[int]*Node{0: in[0].err}) // unreachable for exact constants; see findConstantError
+	}
+	return AddScalar(MulScalar(out.magnitude(), ownUnit), 2*tiny)
+}
+
+// expand returns v, in the shape of the result, in that of the input.
+func (maximum) expand(n, v *Node) *Node {
+	in := n.Inputs()[0].Shape().Dimensions
+	keep := append([]int{}, in...)
+	for _, axis := range reducedAxes(n) {
+		keep[axis] = 1
+	}
+	return BroadcastToDims(Reshape(v, keep...), in...)
+}
+
+func reducedAxes(n *Node) []int {
+	axes := integers(n, "axes")
+	if len(axes) == 0 {
+		for axis := range n.Inputs()[0].Rank() {
+			axes = append(axes, axis)
+		}
+	}
+	return axes
+}
+
+func (r maximum) relax(_ *pass, u *unit, in []interval) (lines []*Node, open *Node) {
+	l, h := in[0].lower, in[0].upper
+	if u.n.Type() == NodeTypeReduceMin {
+		l, h = Neg(h), Neg(l)
+	}
+	axes := reducedAxes(u.n)
+	low, high := ReduceMax(l, axes...), ReduceMax(h, axes...)
+	is := Equal(l, r.expand(u.n, low))
+	one := ConvertDType(is, l.DType())
+	count := ReduceSum(one, axes...)
+	weight := Add(Div(one, r.expand(u.n, count)), MulScalar(l, 0))
+	second := ReduceMax(Where(is, BroadcastToDims(Infinity(l.Graph(), l.DType(), -1), l.Shape().Dimensions...), h), axes...)
+	exact := LogicalAnd(Equal(count, OnesLike(count)), GreaterOrEqual(low, second))
+	return []*Node{weight, ConvertDType(exact, l.DType()), high}, nil
+}
+
+func (r maximum) backward(_ *walk, u *unit, Λ *Node, lines []*Node) (map[int]*Node, *Node) {
+	least := u.n.Type() == NodeTypeReduceMin
+	if least {
+		Λ = Neg(Λ)
+	}
+	s, b := maximumBackward(Λ, lines)
+	part := Mul(r.expand(u.n, s), lines[0])
+	if least {
+		part = Neg(part)
+	}
+	return map[int]*Node{0: part}, b
+}

@@ -1,0 +1,185 @@
+package certify
+
+import (
+	"fmt"
+
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+)
+
+// Rounding is the arithmetic of the model that a bound speaks of.
+type Rounding int
+
+const (
+	// Float32AnyOrder is float32 as a backend may compute it: sums in any order, with or without fused multiply-add,
+	// denormals kept or flushed to zero, division as multiplication with the reciprocal, and activations with the errors
+	// of the backend's library, which are measured. It is the default.
+	Float32AnyOrder Rounding = iota
+	// TF32AnyOrder is the same with the operands of dot products and convolutions rounded to 11 significant bits, as NVIDIA
+	// GPUs do by default.
+	TF32AnyOrder
+	// BFloat16AnyOrder is the same with those operands rounded to 8 significant bits.
+	BFloat16AnyOrder
+	// RealArithmetic is real arithmetic: nothing is said about any computed output, and the rounding of the bounds themselves, in
+	// float64, is not accounted for. It is for comparisons.
+	RealArithmetic
+)
+
+// String returns "float32-any-order", "tf32-any-order", "bfloat16-any-order" or "real".
+func (r Rounding) String() string {
+	switch r {
+	case Float32AnyOrder:
+		return "float32-any-order"
+	case TF32AnyOrder:
+		return "tf32-any-order"
+	case BFloat16AnyOrder:
+		return "bfloat16-any-order"
+	case RealArithmetic:
+		return "real"
+	}
+	return fmt.Sprintf("Rounding(%d)", int(r))
+}
+
+const (
+	// unit is the unit roundoff of float32.
+	unitRoundoff = 0x1p-24
+	// tiny is the smallest normal float32: what a flushed denormal may have been.
+	tiny = 0x1p-126
+	// largest is the largest float32: what exceeds it overflows.
+	largest = 0x1.fffffep127
+	// own stands for the rounding of the bounds themselves, in float64: their errors are those of the same sums and
+	// products, with a roundoff 2⁻²⁹ times that of float32.
+	own = 1 + 1e-4
+	// ownUnit is a relative error that no single float64 operation of the bounds, or one of XLA's functions in float64,
+	// exceeds.
+	ownUnit = 0x1p-44
+)
+
+// arithmetic is what a pass knows of the deployed arithmetic.
+type arithmetic struct {
+	real bool
+	// operand is the unit roundoff to which operands of products that are summed are rounded; 0 for none.
+	operand float64
+	// exactVariables tells that variables have the values of the deployed model.
+	exactVariables bool
+	library        library
+}
+
+func (r Rounding) arithmetic() (a arithmetic) {
+	switch r {
+	case RealArithmetic:
+		a.real = true
+	case TF32AnyOrder:
+		a.operand = 0x1p-11
+	case BFloat16AnyOrder:
+		a.operand = 0x1p-8
+	}
+	return a
+}
+
+// gamma is γ_k = ku/(1−ku), the relative error of a product of k factors 1+δ, |δ| ≤ u (Higham 2002, Accuracy and
+// Stability of Numerical Algorithms, lemma 3.1), and so that of every term of a sum of k of them in any order.
+func gamma(k int) float64 {
+	ku := float64(k) * unitRoundoff
+	if ku >= 0.5 {
+		panic(fmt.Errorf("a sum of %d terms in float32 has no useful error bound", k))
+	}
+	return ku / (1 - ku) * own
+}
+
+// relative returns u·m + terms·2⁻¹²⁶ for results, or operands, of magnitude m that are rounded a few times.
+func relative(m *Node, roundings, flushed int) *Node {
+	return AddScalar(MulScalar(m, gamma(roundings)), float64(flushed)*tiny*own)
+}
+
+// finite replaces the error by +∞ where a magnitude is not below the largest float32, or is NaN.
+func finite(E, magnitude *Node) *Node {
+	magnitude = BroadcastToDims(magnitude, E.Shape().Dimensions...)
+	fits := LessOrEqual(magnitude, Scalar(E.Graph(), E.DType(), largest))
+	return Where(fits, E, BroadcastToDims(Infinity(E.Graph(), E.DType(), 1), E.Shape().Dimensions...))
+}
+
+// exactTypes are operations that do not round their results.
+var exactTypes = map[NodeType]bool{
+	NodeTypeReshape: true, NodeTypeTranspose: true, NodeTypeBroadcastInDim: true, NodeTypeSlice: true, NodeTypeReverse: true, NodeTypeIdentity: true,
+	NodeTypeConvertDType: true, NodeTypeConcatenate: true, NodeTypePad: true, NodeTypeNeg: true, NodeTypeAbs: true, NodeTypeMax: true, NodeTypeMin: true,
+	NodeTypeSign: true, NodeTypeIota: true, NodeTypeWhere: true, NodeTypeGather: true, NodeTypeReduceMax: true, NodeTypeReduceMin: true,
+	NodeTypeEqual: true, NodeTypeNotEqual: true, NodeTypeLessThan: true, NodeTypeLessOrEqual: true, NodeTypeGreaterThan: true, NodeTypeGreaterOrEqual: true,
+	NodeTypeLogicalAnd: true, NodeTypeLogicalOr: true, NodeTypeLogicalNot: true, NodeTypeLogicalXor: true, NodeTypeClamp: true, NodeTypeFloor: true, NodeTypeCeil: true,
+}
+
+// constantError returns how far the deployed value of a node that does not depend on x may be from the node's, nil for 0.
+// It panics when that is not known.
+func (p *pass) constantError(n *Node) *Node {
+	if p.a.real {
+		return nil
+	}
+	if E, ok := p.errors[n.Id()]; ok {
+		return E
+	}
+	E := p.findConstantError(n)
+	p.errors[n.Id()] = E
+	return E
+}
+
+func (p *pass) findConstantError(n *Node) *Node {
+	switch n.Type() {
+	case NodeTypeParameter:
+		if p.a.exactVariables || !n.DType().IsFloat() {
+			return nil
+		}
+		return representation(n)
+	case NodeTypeConstant:
+		if !n.DType().IsFloat() || representable(n) {
+			return nil
+		}
+		return representation(n)
+	}
+	in := make([]interval, len(n.Inputs()))
+	exact := true
+	for k, h := range n.Inputs() {
+		in[k] = p.constant(h)
+		exact = exact && in[k].err == nil
+	}
+	if n.Type() == NodeTypeConvertDType && n.DType().IsFloat() && n.Inputs()[0].DType().IsInt() {
+		return representation(n)
+	}
+	if exact && (exactTypes[n.Type()] || !n.DType().IsFloat()) {
+		return nil
+	}
+	if !n.DType().IsFloat() {
+		panic(fmt.Errorf("a constant is computed by %s from values that are rounded", n.Type()))
+	}
+	u := &unit{n: n, inputs: n.Inputs(), rule: rules[n.Type()]}
+	if elementwise[n.Type()] != nil && (u.rule == nil || !u.rule.affine()) {
+		return constantJet(p, n, in)
+	}
+	if u.rule == nil || !u.rule.affine() && n.Type() != NodeTypeMax && n.Type() != NodeTypeMin {
+		panic(fmt.Errorf("a constant is computed by %s, of whose rounding nothing is known", n.Type()))
+	}
+	E := u.rule.rounding(p, u, in, interval{lower: n, upper: n, constant: true})
+	if E == nil {
+		return nil
+	}
+	return finite(E, Abs(n))
+}
+
+// representation is the error of rounding a value to float32.
+func representation(n *Node) *Node {
+	return AddScalar(Abs(Sub(n, ConvertDType(ConvertDType(n, float32Type), n.DType()))), tiny)
+}
+
+// representable tells whether a small constant consists of float32 numbers.
+func representable(n *Node) bool {
+	t := n.ConstantValue()
+	if t == nil || t.DType() != dtypes.Float64 || t.Size() > 256 {
+		return false
+	}
+	for _, v := range tensors.MustCopyFlatData[float64](t) {
+		if float64(float32(v)) != v {
+			return false
+		}
+	}
+	return true
+}

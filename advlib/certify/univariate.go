@@ -1,0 +1,298 @@
+package certify
+
+import (
+	"fmt"
+
+	"github.com/gomlx/compute/dtypes"
+	. "github.com/gomlx/gomlx/core/graph"
+)
+
+// univariate is a unit that is a function of one perturbed tensor z, element by element: an activation such as tanh, or a
+// group of operations such as x·Φ(x), which is bounded far better as one function than as a product of two tensors that
+// know nothing of each other.
+//
+// The interval of z is cut into pieces. On each, bounds of the function and of its slope are computed (see [jet]); by
+// the mean value theorem these give bounds of f(t) − a·t for any slope a, and so a line below and one above with the
+// best of some slopes: the one that is nearest to the function in the middle of the interval, and so on average.
+type univariate struct{}
+
+// sidePieces is the number of pieces on either side of 0, where activations have their kinks.
+const sidePieces = 8
+
+// univariateTypes are the nonlinear operations that are units of this kind by themselves.
+var univariateTypes = map[NodeType]bool{
+	NodeTypeAbs: true, NodeTypeExp: true, NodeTypeExpm1: true, NodeTypeLog: true, NodeTypeLog1p: true, NodeTypeSqrt: true, NodeTypeRsqrt: true,
+	NodeTypeLogistic: true, NodeTypeTanh: true, NodeTypeErf: true, NodeTypePow: true, NodeTypeClamp: true,
+}
+
+func (univariate) affine() bool { return false }
+
+func (r univariate) check(w *walk, u *unit) error {
+	if len(u.perturbed) != 1 {
+		return fmt.Errorf("%d of its inputs depend on x: only one may", len(u.perturbed))
+	}
+	z := u.the()
+	for _, n := range u.nodes() {
+		if elementwise[n.Type()] == nil {
+			return fmt.Errorf("there is no rule for %s in a function of one tensor", n.Type())
+		}
+		if n.Type() == NodeTypePow {
+			if _, ok := wholeExponent(n); !ok || w.perturbed(n.Inputs()[1]) {
+				return fmt.Errorf("it is a power whose exponent is no constant whole number from 2 to 4")
+			}
+		}
+		if n.Type() == NodeTypeConvertDType && n.DType() != dtypes.Float64 {
+			return fmt.Errorf("it rounds %s to %s", n.Inputs()[0].DType(), n.DType())
+		}
+		for _, in := range n.Inputs() {
+			if w.perturbed(in) && !in.Shape().EqualDimensions(u.n.Shape()) {
+				return fmt.Errorf("it broadcasts what depends on x from %v to %v: broadcast it before", in.Shape().Dimensions, u.n.Shape().Dimensions)
+			}
+		}
+	}
+	if !z.Shape().Equal(u.n.Shape()) {
+		return fmt.Errorf("its input has the shape %v, its result %v: they must be equal", z.Shape(), u.n.Shape())
+	}
+	return nil
+}
+
+// pieces cuts the interval of z.
+func (univariate) pieces(p *pass, z interval) *pieces {
+	lower, upper := z.lower, z.upper
+	if !p.a.real { // a flushed denormal
+		lower, upper = AddScalar(lower, -2*tiny), AddScalar(upper, 2*tiny)
+	}
+	middle := Min(Max(ZerosLike(lower), lower), upper)
+	var starts, stops []*Node
+	for side := range 2 {
+		from, to := lower, middle
+		if side == 1 {
+			from, to = middle, upper
+		}
+		at := func(i int) *Node {
+			switch i {
+			case 0:
+				return from
+			case sidePieces:
+				return to
+			}
+			share := float64(i) / sidePieces
+			return Min(Max(Add(MulScalar(from, 1-share), MulScalar(to, share)), from), to)
+		}
+		for i := range sidePieces {
+			starts, stops = append(starts, at(i)), append(stops, at(i+1))
+		}
+	}
+	a, b := Concatenate(starts, 0), Concatenate(stops, 0)
+	return &pieces{p: p, a: a, b: b, half: MulScalar(Sub(b, a), 0.5*(1+ownUnit)), count: 2 * sidePieces}
+}
+
+// jet evaluates the unit on pieces.
+func (univariate) jet(p *pass, u *unit, s *pieces) jet {
+	mid := MulScalar(Add(s.a, s.b), 0.5)
+	root := jet{mid: mid, lower: s.a, upper: s.b, least: OnesLike(mid), most: OnesLike(mid), root: true}
+	if !p.a.real {
+		root.err = MulScalar(OnesLike(mid), 2*tiny)
+	}
+	dims := u.n.Shape().Dimensions
+	known := map[NodeId]jet{u.the().Id(): root}
+	var last jet
+	for _, n := range u.nodes() {
+		in := make([]jet, len(n.Inputs()))
+		for k, h := range n.Inputs() {
+			if j, ok := known[h.Id()]; ok {
+				in[k] = j
+			} else {
+				in[k] = s.constant(p.constant(h), dims)
+			}
+		}
+		last = elementwise[n.Type()](s, n, in)
+		known[n.Id()] = last
+	}
+	return last
+}
+
+// over reduces a value of each piece to one of each element.
+func (s *pieces) over(v *Node, dims []int, reduce func(*Node, ...int) *Node) *Node {
+	return Reshape(reduce(Reshape(v, s.count, -1), 0), dims...)
+}
+
+func (r univariate) forward(p *pass, u *unit, in []interval) interval {
+	s := r.pieces(p, in[u.perturbed[0]])
+	j := r.jet(p, u, s)
+	dims := u.n.Shape().Dimensions
+	nan := func(v *Node, sign int) *Node {
+		return Where(IsNaN(v), BroadcastToDims(Infinity(v.Graph(), v.DType(), sign), v.Shape().Dimensions...), v)
+	}
+	return interval{lower: s.over(nan(j.lower, -1), dims, ReduceMin), upper: s.over(nan(j.upper, 1), dims, ReduceMax)}
+}
+
+// rounding is the largest error of the deployed function on any piece, and that of the lines.
+func (r univariate) rounding(p *pass, u *unit, in []interval, out interval) *Node {
+	s := r.pieces(p, in[u.perturbed[0]])
+	j := r.jet(p, u, s)
+	E := j.err
+	inf := BroadcastToDims(Infinity(E.Graph(), E.DType(), 1), E.Shape().Dimensions...)
+	E = s.over(Where(IsNaN(E), inf, E), u.n.Shape().Dimensions, ReduceMax)
+	return Add(E, MulScalar(Add(in[u.perturbed[0]].magnitude(), out.magnitude()), ownUnit))
+}
+
+// relax returns a_L, b_L, a_U, b_U with a_L·t + b_L ≤ f(t) ≤ a_U·t + b_U.
+func (r univariate) relax(p *pass, u *unit, in []interval) (lines []*Node, open *Node) {
+	z := in[u.perturbed[0]]
+	s := r.pieces(p, z)
+	j := r.jet(p, u, s)
+	dims := u.n.Shape().Dimensions
+	m := s.count
+	table := func(v *Node) *Node { return Reshape(v, m, -1) } // [m, elements]
+	mid, half, value := table(MulScalar(Add(s.a, s.b), 0.5)), table(s.half), table(j.mid)
+	least, most := j.slope()
+	low, high, down, up := table(j.lower), table(j.upper), table(least), table(most)
+	a, b := table(s.a), table(s.b)
+
+	// Slopes to choose from: those in the middle of pieces, the chord's, and 0.
+	finiteOr0 := func(v *Node) *Node { return Where(IsFinite(v), v, ZerosLike(v)) }
+	first, last := Slice(low, AxisRange(0, 1)), Slice(high, AxisRange(m-1, m))
+	chord := Div(Sub(last, first), Sub(Slice(b, AxisRange(m-1, m)), Slice(a, AxisRange(0, 1))))
+	slopes := Concatenate([]*Node{finiteOr0(MulScalar(Add(down, up), 0.5)), finiteOr0(chord), ZerosLike(chord)}, 0)
+	k := InsertAxes(slopes, 1) // [slopes, 1, elements]
+	each := func(v *Node) *Node { return InsertAxes(v, 0) }
+	// f(t) − kt on a piece: from the middle with the slopes' bounds, or from the bounds of the values.
+	reach := Mul(each(half), Max(Abs(Sub(each(down), k)), Abs(Sub(each(up), k))))
+	centre := Sub(each(value), Mul(k, each(mid)))
+	ka, kb := Mul(k, each(a)), Mul(k, each(b))
+	below := larger(Sub(centre, reach), Sub(each(low), Max(ka, kb)))
+	above := Neg(larger(Neg(Add(centre, reach)), Neg(Sub(each(high), Min(ka, kb)))))
+	inf := func(v *Node, sign int) *Node {
+		return BroadcastToDims(Infinity(v.Graph(), v.DType(), sign), v.Shape().Dimensions...)
+	}
+	below, above = Where(IsNaN(below), inf(below, -1), below), Where(IsNaN(above), inf(above, 1), above)
+	bL, bU := ReduceMin(below, 1), ReduceMax(above, 1) // [slopes, elements]
+
+	// The line whose value in the middle of the interval is best. Slopes that are equally good are averaged: that line holds too.
+	flat := func(v *Node) *Node { return Reshape(v, 1, -1) }
+	middle := MulScalar(Add(flat(z.lower), flat(z.upper)), 0.5)
+	choose := func(intercepts *Node, better func(*Node, ...int) *Node) (slope, intercept *Node) {
+		at := Add(Mul(slopes, middle), intercepts)
+		best := InsertAxes(better(at, 0), 0)
+		chosen := ConvertDType(Equal(at, best), at.DType())
+		weight := Div(chosen, InsertAxes(ReduceSum(chosen, 0), 0))
+		pick := func(v *Node) *Node {
+			return Reshape(ReduceSum(Where(GreaterThan(weight, ZerosLike(weight)), Mul(weight, v), ZerosLike(v)), 0), dims...)
+		}
+		return pick(slopes), pick(intercepts)
+	}
+	aL, cL := choose(bL, ReduceMax)
+	aU, cU := choose(bU, ReduceMin)
+	return []*Node{aL, cL, aU, cU}, nil
+}
+
+// larger is the maximum, or the one that is not NaN.
+func larger(a, b *Node) *Node {
+	return Where(IsNaN(a), b, Where(IsNaN(b), a, Max(a, b)))
+}
+
+func (univariate) backward(_ *walk, u *unit, Λ *Node, lines []*Node) (map[int]*Node, *Node) {
+	return linesBackward(u.perturbed[0], Λ, lines)
+}
+
+// linesBackward is the step for lines a_L, b_L below and a_U, b_U above each element.
+func linesBackward(at int, Λ *Node, lines []*Node) (map[int]*Node, *Node) {
+	up, down := positive(Λ), negative(Λ)
+	return map[int]*Node{at: Add(Mul(up, lines[0]), Mul(down, lines[2]))}, Add(Mul(up, lines[1]), Mul(down, lines[3]))
+}
+
+// longest is the largest group of operations that is taken as one function.
+const longest = 40
+
+// composites finds the groups that are functions of one tensor, by their result.
+func (w *walk) composites() map[NodeId]*unit {
+	groups := map[NodeId]*unit{}
+	// chain[n] are the nodes z, in order, of which n is a function element by element, with n itself.
+	chain := map[NodeId][]*Node{w.x.Id(): {w.x}}
+	for _, n := range w.nodes[1:] {
+		chain[n.Id()] = []*Node{n}
+		if elementwise[n.Type()] == nil {
+			continue
+		}
+		var common []*Node
+		several, same := 0, true
+		for _, k := range w.perturbedInputs(n) {
+			in := n.Inputs()[k]
+			same = same && in.Shape().EqualDimensions(n.Shape())
+			if several++; several == 1 {
+				common = chain[in.Id()]
+				continue
+			}
+			common = intersection(common, chain[in.Id()])
+		}
+		if !same || len(common) == 0 {
+			continue
+		}
+		if len(common) > longest {
+			common = common[len(common)-longest:]
+		}
+		chain[n.Id()] = append(append([]*Node{}, common...), n)
+		inverse := n.Type() == NodeTypeDiv && w.perturbed(n.Inputs()[1])
+		if several == 1 && !univariateTypes[n.Type()] && !inverse || !n.DType().IsFloat() {
+			continue
+		}
+		z := common[len(common)-1] // the nearest
+		if !z.DType().IsFloat() || !z.Shape().Equal(n.Shape()) {
+			continue
+		}
+		inner := w.between(z, n)
+		if (n.Type() == NodeTypeAdd || n.Type() == NodeTypeSub) && !worthGrouping(inner) {
+			continue
+		}
+		groups[n.Id()] = &unit{n: n, inputs: []*Node{z}, rule: univariate{}, inner: inner}
+	}
+	return groups
+}
+
+// worthGrouping tells whether the operations on the way bend: sums of what is affine, or of one ReLU, are better left alone.
+func worthGrouping(inner []*Node) bool {
+	bends := 0
+	for _, n := range inner {
+		switch n.Type() {
+		case NodeTypeMax, NodeTypeMin:
+			bends++
+		case NodeTypeAdd, NodeTypeSub, NodeTypeNeg, NodeTypeIdentity, NodeTypeConvertDType:
+		case NodeTypeMul, NodeTypeDiv:
+		default:
+			bends += 2
+		}
+	}
+	return bends > 1
+}
+
+func intersection(a, b []*Node) (common []*Node) {
+	in := map[NodeId]bool{}
+	for _, n := range b {
+		in[n.Id()] = true
+	}
+	for _, n := range a {
+		if in[n.Id()] {
+			common = append(common, n)
+		}
+	}
+	return common
+}
+
+// between returns the perturbed nodes from z, without it, to n, in order.
+func (w *walk) between(z, n *Node) (inner []*Node) {
+	needed := map[NodeId]bool{n.Id(): true}
+	for i := w.index[n.Id()]; i > w.index[z.Id()]; i-- {
+		v := w.nodes[i]
+		if !needed[v.Id()] {
+			continue
+		}
+		inner = append([]*Node{v}, inner...)
+		for _, in := range v.Inputs() {
+			if in != z {
+				needed[in.Id()] = true
+			}
+		}
+	}
+	return inner
+}

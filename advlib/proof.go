@@ -1,0 +1,41 @@
+package advlib
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+)
+
+// Prover is a [Certifier] that tells more than its verdicts.
+type Prover interface {
+	Certifier
+	// Prove is Certify with how it was decided.
+	Prove(ctx context.Context, c *Classifier, e *Examples, ball Ball) (*Proof, error)
+}
+
+// Proof is what a [Prover] shows of examples.
+type Proof struct {
+	// Certified are the verdicts; see [Certifier].
+	Certified []bool
+	// Margin is, for each example, the smallest lower bound of logit_y − logit_j over classes j other than the label y.
+	Margin []Bound
+	// Rounding names the arithmetic of the model for which the verdicts hold, such as "float32-any-order".
+	Rounding string
+	// Slack is the most that rounding errors took from one of the bounds.
+	Slack float64
+}
+
+// Bound is a lower bound that survives JSON: -Inf, where nothing could be shown, is written as null.
+type Bound float64
+
+// MarshalJSON writes what is not finite as null.
+func (b Bound) MarshalJSON() ([]byte, error) { return Distance(b).MarshalJSON() }
+
+// UnmarshalJSON reads null as -Inf.
+func (b *Bound) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		*b = Bound(math.Inf(-1))
+		return nil
+	}
+	return json.Unmarshal(text, (*float64)(b))
+}

@@ -1,0 +1,111 @@
+package advlib
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+)
+
+// Wide is a model's variables in float64. Float32, float16 and bfloat16 ones are widened, which is exact; others are
+// copied. Certificates are computed with it: the model is built again, in the type of its input x; see [LogitsFn].
+//
+// Graphs on the store must be built and executed with the lock held, because GoMLX registers variables meanwhile.
+type Wide struct {
+	sync.Mutex
+	source, store *model.Store
+}
+
+// NewWide returns a store's variables in float64. All of them must have values.
+func NewWide(source *model.Store) (*Wide, error) {
+	w := &Wide{source: source, store: model.NewStore()}
+	return w, w.Refresh()
+}
+
+// Store returns the store of float64 variables, under the same names.
+func (w *Wide) Store() *model.Store { return w.store }
+
+// Refresh copies the variables that have changed.
+func (w *Wide) Refresh() error {
+	w.Lock()
+	defer w.Unlock()
+	for v := range w.source.IterVariables() {
+		value, err := v.Value()
+		if err != nil {
+			return fmt.Errorf("advlib: the variable %s in float64: %w", v.Path(), err)
+		}
+		wide, err := widened(value)
+		if err != nil {
+			return fmt.Errorf("advlib: the variable %s in float64: %w", v.Path(), err)
+		}
+		old := w.store.GetVariable(v.Path())
+		if old == nil {
+			_, err = w.store.CreateVariable(v.Path(), wide)
+		} else if !same(old, wide) {
+			err = old.SetValue(wide)
+		}
+		if err != nil {
+			return fmt.Errorf("advlib: the variable %s in float64: %w", v.Path(), err)
+		}
+	}
+	return nil
+}
+
+func same(v *model.Variable, t *tensors.Tensor) bool {
+	value, err := v.Value()
+	return err == nil && value.Equal(t)
+}
+
+func widened(t *tensors.Tensor) (*tensors.Tensor, error) {
+	dims := slices.Clone(t.Shape().Dimensions)
+	switch t.DType() {
+	case dtypes.Float32:
+		flat, err := tensors.CopyFlatData[float32](t)
+		if err != nil {
+			return nil, err
+		}
+		wide := make([]float64, len(flat))
+		for i, v := range flat {
+			wide[i] = float64(v)
+		}
+		return tensors.FromFlatDataAndDimensions(wide, dims...), nil
+	case dtypes.Float16, dtypes.BFloat16:
+		return nil, fmt.Errorf("it is of type %s: only models whose variables are float32 or float64 can be built in float64", t.DType())
+	}
+	return t.Clone()
+}
+
+// wide is made when it is first asked for, and shared by a classifier and those derived from it.
+type wide struct {
+	once sync.Once
+	wide *Wide
+	err  error
+}
+
+// Wide returns the model's variables in float64, as they are now. [Classifier.LogitsGraph] uses them for inputs x of type
+// float64.
+func (c *Classifier) Wide() (*Wide, error) {
+	c.wide.once.Do(func() { c.wide.wide, c.wide.err = NewWide(c.spec.Store) })
+	if c.wide.err != nil {
+		return nil, c.wide.err
+	}
+	return c.wide.wide, c.wide.wide.Refresh()
+}
+
+// Memo returns what create returns for a key, at the first call, and the same value from then on: what is computed from
+// the classifier's graph and lives as long as it. An error is not kept.
+func (c *Classifier) Memo(key any, create func() (any, error)) (any, error) {
+	c.memoMu.Lock()
+	defer c.memoMu.Unlock()
+	if v, ok := c.memo[key]; ok {
+		return v, nil
+	}
+	v, err := create()
+	if err == nil {
+		c.memo[key] = v
+	}
+	return v, err
+}
