@@ -123,9 +123,14 @@ func (windowSum) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node,
 	return map[int]*Node{0: sum}, nil
 }
 
-// maxPool is ReduceWindow that takes the maximum, or the minimum as −max(−z). Below it is the element with the largest
-// lower end, or the mean of several that have it; above too if that is not below any other's upper end; else it is the
-// largest upper end.
+// maxPool is ReduceWindow that takes the maximum, or the minimum as −max(−z).
+//
+// Below it is the element with the largest lower end, or the mean of several that have it. Above it is max(z, s), where z
+// in [l, u] is the element with the largest upper end u and s the largest upper end of the others, and so
+//
+//	s' + (u − s')/(u − l)·(z − l),  s' = max(s, l)
+//
+// by convexity: z itself where no other element can be larger, and the constant u where two have that end.
 type maxPool struct{}
 
 func (maxPool) affine() bool { return false }
@@ -156,34 +161,43 @@ func (maxPool) relax(_ *pass, u *unit, in []interval) (lines []*Node, open *Node
 	return maximumLines(lows, highs), nil
 }
 
-// maximumLines returns a weight for each of several tensors, then 1 where the weighted sum is the maximum itself, else 0,
-// and the largest upper end.
+// maximumLines returns for each of several tensors its slope below, then for each its slope above, then the intercept
+// above; that below is 0.
 func maximumLines(lows, highs []*Node) (lines []*Node) {
 	low, high := lows[0], highs[0]
 	for i := range lows[1:] {
 		low, high = Max(low, lows[i+1]), Max(high, highs[i+1])
 	}
 	one, zero := OnesLike(low), ZerosLike(low)
-	count, second := zero, BroadcastToDims(Infinity(low.Graph(), low.DType(), -1), low.Shape().Dimensions...)
-	for i, l := range lows {
-		is := Equal(l, low)
-		w := Where(is, one, zero)
-		lines = append(lines, w)
-		count = Add(count, w)
-		second = Where(is, second, Max(second, highs[i]))
+	countLow, countHigh := zero, zero
+	second := BroadcastToDims(Infinity(low.Graph(), low.DType(), -1), low.Shape().Dimensions...)
+	least := zero // the lower end of the element with the largest upper end
+	for i := range lows {
+		isLow, isHigh := Equal(lows[i], low), Equal(highs[i], high)
+		countLow, countHigh = Add(countLow, Where(isLow, one, zero)), Add(countHigh, Where(isHigh, one, zero))
+		second = Where(isHigh, second, Max(second, highs[i]))
+		least = Where(isHigh, lows[i], least)
 	}
-	for i, w := range lines {
-		lines[i] = Add(Div(w, count), MulScalar(low, 0)) // NaN where low is infinite, so that nothing is shown
+	slope, intercept := maximumAbove(least, high, second, countHigh)
+	for i := range lows {
+		weight := Div(Where(Equal(lows[i], low), one, zero), countLow)
+		lines = append(lines, Add(weight, MulScalar(low, 0))) // NaN where low is infinite, so that nothing is shown
 	}
-	single := LogicalAnd(Equal(count, one), GreaterOrEqual(low, second))
-	return append(lines, Where(single, one, zero), high)
+	for i := range lows {
+		lines = append(lines, Where(Equal(highs[i], high), slope, zero))
+	}
+	return append(lines, intercept)
 }
 
-// maximumBackward returns the factor of each weight, and the constant.
-func maximumBackward(Λ *Node, lines []*Node) (s, b *Node) {
-	exact, high := lines[len(lines)-2], lines[len(lines)-1]
-	down := negative(Λ)
-	return Add(positive(Λ), Mul(down, exact)), Where(Equal(exact, OnesLike(exact)), ZerosLike(high), Mul(down, high))
+// maximumAbove returns slope and intercept of the line above max(z, s) for z in [l, u]; with several that have the end u, it
+// is constant.
+func maximumAbove(l, u, s, count *Node) (slope, intercept *Node) {
+	one, zero := OnesLike(l), ZerosLike(l)
+	s = Max(s, l)
+	wide := LogicalAnd(Equal(count, one), LessThan(l, u))
+	width := Where(wide, Sub(u, l), one)
+	slope = Where(wide, Div(Sub(u, s), width), zero)
+	return slope, Where(wide, Sub(s, Mul(slope, l)), u)
 }
 
 func (maxPool) backward(_ *walk, u *unit, Λ *Node, lines []*Node) (map[int]*Node, *Node) {
@@ -191,11 +205,13 @@ func (maxPool) backward(_ *walk, u *unit, Λ *Node, lines []*Node) (map[int]*Nod
 	if least {
 		Λ = Neg(Λ)
 	}
-	s, b := maximumBackward(Λ, lines)
+	up, down := positive(Λ), negative(Λ)
+	all := windows(u.n)
 	var sum *Node
-	for i, w := range windows(u.n) {
-		sum = plus(sum, w.back(Mul(s, lines[i])))
+	for i, w := range all {
+		sum = plus(sum, w.back(Add(Mul(up, lines[i]), Mul(down, lines[len(all)+i]))))
 	}
+	b := Mul(down, lines[2*len(all)])
 	if least {
 		sum = Neg(sum)
 	}
@@ -245,13 +261,14 @@ func (r maximum) relax(_ *pass, u *unit, in []interval) (lines []*Node, open *No
 	}
 	axes := reducedAxes(u.n)
 	low, high := ReduceMax(l, axes...), ReduceMax(h, axes...)
-	is := Equal(l, r.expand(u.n, low))
-	one := ConvertDType(is, l.DType())
-	count := ReduceSum(one, axes...)
-	weight := Add(Div(one, r.expand(u.n, count)), MulScalar(l, 0))
-	second := ReduceMax(Where(is, BroadcastToDims(Infinity(l.Graph(), l.DType(), -1), l.Shape().Dimensions...), h), axes...)
-	exact := LogicalAnd(Equal(count, OnesLike(count)), GreaterOrEqual(low, second))
-	return []*Node{weight, ConvertDType(exact, l.DType()), high}, nil
+	isLow, isHigh := ConvertDType(Equal(l, r.expand(u.n, low)), l.DType()), Equal(h, r.expand(u.n, high))
+	below := Add(Div(isLow, r.expand(u.n, ReduceSum(isLow, axes...))), MulScalar(l, 0)) // NaN where l is infinite
+	inf := BroadcastToDims(Infinity(l.Graph(), l.DType(), -1), l.Shape().Dimensions...)
+	second := ReduceMax(Where(isHigh, inf, h), axes...)
+	least := ReduceMax(Where(isHigh, l, inf), axes...)
+	one := ConvertDType(isHigh, l.DType())
+	slope, intercept := maximumAbove(least, high, second, ReduceSum(one, axes...))
+	return []*Node{below, Mul(one, r.expand(u.n, slope)), intercept}, nil
 }
 
 func (r maximum) backward(_ *walk, u *unit, Λ *Node, lines []*Node) (map[int]*Node, *Node) {
@@ -259,10 +276,10 @@ func (r maximum) backward(_ *walk, u *unit, Λ *Node, lines []*Node) (map[int]*N
 	if least {
 		Λ = Neg(Λ)
 	}
-	s, b := maximumBackward(Λ, lines)
-	part := Mul(r.expand(u.n, s), lines[0])
+	up, down := positive(Λ), negative(Λ)
+	part := Add(Mul(r.expand(u.n, up), lines[0]), Mul(r.expand(u.n, down), lines[1]))
 	if least {
 		part = Neg(part)
 	}
-	return map[int]*Node{0: part}, b
+	return map[int]*Node{0: part}, Mul(down, lines[2])
 }

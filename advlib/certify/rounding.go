@@ -131,7 +131,7 @@ func (p *pass) findConstantError(n *Node) *Node {
 		}
 		return representation(n)
 	case NodeTypeConstant:
-		if !n.DType().IsFloat() || representable(n) {
+		if n.DType() != dtypes.Float64 || representable(n) { // narrower ones are what the deployed model has
 			return nil
 		}
 		return representation(n)

@@ -60,7 +60,7 @@ func (softmax) shifted(z interval) interval {
 // others returns for each element the sum of all others along the last axis.
 func (softmax) others(v *Node) *Node {
 	K := v.Shape().Dimensions[v.Rank()-1]
-	mask := OneMinus(Diagonal(v.Graph(), K))
+	mask := LogicalNot(Diagonal(v.Graph(), K))
 	flat := Reshape(v, -1, K)
 	return Reshape(DotGeneral(flat, []int{1}, nil, ConvertDType(mask, v.DType()), []int{0}, nil), v.Shape().Dimensions...)
 }

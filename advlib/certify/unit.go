@@ -30,6 +30,9 @@ func (u *unit) nodes() []*Node {
 // the returns the only input that depends on x.
 func (u *unit) the() *Node { return u.inputs[u.perturbed[0]] }
 
+// mutate, if it is not nil, changes units. Tests of the tests plant mistakes with it.
+var mutate func(*unit)
+
 // group finds the units: going back from the outputs, each node that is needed is the result of a group, if it ends one,
 // or a unit by itself.
 func (w *walk) group() {
@@ -53,6 +56,9 @@ func (w *walk) group() {
 				u.perturbed = append(u.perturbed, k)
 				needed[in.Id()] = true
 			}
+		}
+		if mutate != nil {
+			mutate(u)
 		}
 		w.units = append(w.units, u)
 		w.unitOf[n.Id()] = u

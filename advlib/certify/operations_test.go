@@ -1,0 +1,211 @@
+package certify_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/gomlx/compute"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/layers/activation"
+	"github.com/gomlx/gomlx/ml/layers/norm"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"advlab/advlib"
+	"advlab/advlib/certify"
+)
+
+// softplus is ln(1 + eˣ), as one writes it so that it does not overflow.
+func softplus(x *Node) *Node { return Add(Max(x, ZerosLike(x)), Log1P(Exp(Neg(Abs(x))))) }
+
+// elu is x for x > 0, eˣ − 1 otherwise.
+func elu(x *Node) *Node { return Where(GreaterThan(x, ZerosLike(x)), x, Expm1(Min(x, ZerosLike(x)))) }
+
+// between is a model dense, f, dense, f, dense on 5 inputs.
+func between(name string, f func(x *Node) *Node) testModel {
+	return testModel{name, []int{5}, advlib.Box{Lo: -1, Hi: 1}, func(x *Node) *Node {
+		h := f(MulScalar(dense(x, 1, 6), 3))
+		return dense(f(MulScalar(dense(h, 2, 6), 2)), 3, 3)
+	}}
+}
+
+// pooled is a model on images with pooling operations between its layers.
+func pooled(name string, pool func(x *Node) *Node) testModel {
+	return testModel{name, []int{6, 6, 1}, advlib.UnitBox, func(x *Node) *Node {
+		h := activation.Relu(Add(Convolve(x, weights(x, 1, 0.5, 3, 3, 1, 3)).PadSame().Done(), weights(x, 5, 0.2, 1, 1, 1, 3)))
+		return dense(activation.Relu(MulScalar(dense(flat(pool(h)), 3, 8), 3)), 4, 3)
+	}}
+}
+
+// attention is one block of it: tokens of 4 numbers, one head, a residual path, and a mean over tokens.
+func attention(x *Node) *Node {
+	n := x.Shape().Dimensions[0]
+	project := func(seed uint64) *Node {
+		return DotGeneral(x, []int{2}, nil, weights(x, seed, 0.6, 4, 4), []int{0}, nil)
+	}
+	q, k, v := project(1), project(2), project(3)
+	scores := MulScalar(DotGeneral(q, []int{2}, []int{0}, k, []int{2}, []int{0}), 0.5) // [n, tokens, tokens]
+	mixed := DotGeneral(Softmax(scores, -1), []int{2}, []int{0}, v, []int{1}, []int{0})
+	h := Add(x, mixed)
+	return dense(activation.Relu(dense(Reshape(ReduceMean(h, 1), n, 4), 5, 8)), 6, 3)
+}
+
+// residualNorm is a residual CNN with batch normalisation written out, its scale computed from a variance.
+func residualNorm(x *Node) *Node {
+	normed := func(h *Node, seed uint64) *Node {
+		c := h.Shape().Dimensions[3]
+		variance := Square(AddScalar(weights(x, seed, 0.2, 1, 1, 1, c), 1))
+		return Add(Mul(Mul(Sub(h, weights(x, seed+1, 0.1, 1, 1, 1, c)), Rsqrt(AddScalar(variance, 1e-5))), AddScalar(weights(x, seed+2, 0.1, 1, 1, 1, c), 1)), weights(x, seed+3, 0.1, 1, 1, 1, c))
+	}
+	conv := func(h *Node, seed uint64, out int) *Node {
+		return Convolve(h, weights(x, seed, 0.3, 3, 3, h.Shape().Dimensions[3], out)).PadSame().Done()
+	}
+	h := activation.Relu(normed(conv(x, 1, 3), 11))
+	h = activation.Relu(Add(h, normed(conv(activation.Relu(normed(conv(h, 2, 3), 21)), 3, 3), 31)))
+	return dense(ReduceMean(h, 1, 2), 4, 3)
+}
+
+// operationModels use, one family each, what testModels do not.
+var operationModels = []testModel{
+	between("tanh", Tanh),
+	between("sigmoid", Sigmoid),
+	between("exp", func(x *Node) *Node { return Exp(MulScalar(x, 0.5)) }),
+	between("abs", Abs),
+	between("leaky ReLU", activation.LeakyRelu),
+	between("leaky ReLU as maximum", func(x *Node) *Node { return Max(x, MulScalar(x, 0.1)) }),
+	between("PReLU with many slopes", func(x *Node) *Node {
+		return Where(GreaterOrEqual(x, ZerosLike(x)), x, Mul(x, weights(x, 9, 0.3, 1, x.Shape().Dimensions[1])))
+	}),
+	between("ELU", elu),
+	between("SELU", activation.Selu),
+	between("GELU", func(x *Node) *Node { return Mul(x, MulScalar(AddScalar(Erf(DivScalar(x, math.Sqrt2)), 1), 0.5)) }),
+	between("GELU by tanh", activation.GeluApproximate),
+	between("Swish", activation.Swish),
+	between("hard Swish", activation.HardSwish),
+	between("softplus", softplus),
+	between("Mish", func(x *Node) *Node { return Mul(x, Tanh(softplus(x))) }),
+	between("clip", func(x *Node) *Node {
+		return Clip(x, Scalar(x.Graph(), x.DType(), -0.5), Scalar(x.Graph(), x.DType(), 0.7))
+	}),
+	between("softsign", func(x *Node) *Node { return Div(x, OnePlus(Abs(x))) }),
+	between("step", func(x *Node) *Node { return Where(GreaterThan(x, ZerosLike(x)), OnesLike(x), ZerosLike(x)) }),
+	between("root of square", func(x *Node) *Node { return Sqrt(AddScalar(Mul(x, x), 0.1)) }),
+	between("logarithm", func(x *Node) *Node { return Log(AddScalar(Abs(x), 0.5)) }),
+	between("mask", func(x *Node) *Node {
+		mask := GreaterThan(weights(x, 9, 1, 1, x.Shape().Dimensions[1]), ZerosLike(weights(x, 9, 1, 1, x.Shape().Dimensions[1])))
+		return Where(BroadcastToDims(mask, x.Shape().Dimensions...), activation.Relu(x), Neg(x))
+	}),
+	between("choice by another", func(x *Node) *Node { return Where(GreaterThan(Reverse(x, 1), ZerosLike(x)), x, MulScalar(x, 0.5)) }),
+	between("product of two", func(x *Node) *Node { return MulScalar(Mul(x, Tanh(Reverse(x, 1))), 0.3) }),
+	between("quotient of two", func(x *Node) *Node { return Div(x, AddScalar(Abs(Reverse(x, 1)), 1)) }),
+	between("quotient by what is negative", func(x *Node) *Node { return Div(x, Sub(ScalarOne(x.Graph(), x.DType()), Exp(Abs(AddScalar(x, 9))))) }),
+	between("maximum and minimum of two", func(x *Node) *Node { return Add(Max(x, Reverse(x, 1)), Min(x, Neg(Reverse(x, 1)))) }),
+	between("largest and least", func(x *Node) *Node {
+		n := x.Shape().Dimensions[0]
+		return Concatenate([]*Node{x, Reshape(ReduceMax(x, 1), n, 1), Reshape(ReduceMin(x, 1), n, 1)}, 1)
+	}),
+	between("gather", func(x *Node) *Node {
+		n := x.Shape().Dimensions[0]
+		at := Const(x.Graph(), [][]int32{{3}, {0}, {3}, {5}})
+		picked := BackendGather(x, at, 1, []int{0}, []int{1}, []int{1}, []int{n, 1}, false)
+		return activation.Relu(Reshape(picked, n, 4))
+	}),
+	between("softmax", func(x *Node) *Node { return Softmax(x, -1) }),
+	between("RMS norm", func(x *Node) *Node {
+		return Div(x, Sqrt(AddScalar(ReduceAndKeep(Mul(x, x), ReduceMean, 1), 0.5)))
+	}),
+	pooled("max pool", func(x *Node) *Node { return MaxPool(x).Window(2).Done() }),
+	pooled("max pool, padded", func(x *Node) *Node { return MaxPool(x).Window(3).Strides(2).PadSame().Done() }),
+	pooled("max pool, overlapping", func(x *Node) *Node { return MaxPool(x).Window(3).Strides(1).NoPadding().Done() }),
+	pooled("two max pools in a row", func(x *Node) *Node { return MaxPool(MaxPool(x).Window(2).Strides(1).Done()).Window(2).Done() }),
+	pooled("mean pool", func(x *Node) *Node { return MeanPool(x).Window(2).Done() }),
+	pooled("mean pool, padded and overlapping", func(x *Node) *Node { return MeanPool(x).Window(3).Strides(2).PadSame().Done() }),
+	{"attention", []int{3, 4}, advlib.Box{Lo: -1, Hi: 1}, attention},
+	{"residual CNN with batch norm", []int{5, 5, 1}, advlib.UnitBox, residualNorm},
+}
+
+// Every operation's bounds hold for the float32 outputs at sampled points, for IBP, CROWN-IBP and CROWN, in balls of a few sizes
+// and of radius 0, on the Go backend and some on XLA; CROWN's are not much wider than IBP's, and where the issue says so,
+// narrower.
+func TestOperations(t *testing.T) {
+	narrow := map[string]bool{"max pool": true, "max pool, padded": true, "max pool, overlapping": true, "two max pools in a row": true, "attention": true, "residual CNN with batch norm": true}
+	onXLA := map[string]bool{"GELU": true, "attention": true, "residual CNN with batch norm": true, "softplus": true}
+	for backendName, b := range backends(t) {
+		for _, m := range operationModels {
+			if backendName == "xla" && !full && !onXLA[m.name] {
+				continue
+			}
+			t.Run(backendName+"/"+m.name, func(t *testing.T) {
+				c := m.classifier(t, b)
+				e := m.examples(t, c, 4)
+				r := rand.New(rand.NewPCG(1, 2))
+				best := certify.CROWN.WithIBP()
+				for _, ball := range []advlib.Ball{advlib.BallOf(advlib.Linf, 0), advlib.BallOf(advlib.Linf, 0.03), advlib.BallOf(advlib.L2, 0.3)} {
+					z := sample(t, c, e, ball, 200, r)
+					for _, method := range []certify.Method{certify.IBP, certify.CROWNIBP, best} {
+						checkWithin(t, c, e, ball, method, z)
+					}
+				}
+				if !narrow[m.name] {
+					return
+				}
+				ball := advlib.BallOf(advlib.Linf, 0.03)
+				width := map[certify.Method]float64{}
+				for _, method := range []certify.Method{certify.IBP, best} {
+					lower, upper, err := certify.Bounds(ctx, c, e, ball, method)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for i := range lower {
+						for k := range lower[i] {
+							width[method] += (upper[i][k] - lower[i][k]) / float64(len(lower)*len(lower[i]))
+						}
+					}
+				}
+				share := width[best] / width[certify.IBP]
+				t.Logf("%v: mean width %.4g by %v, %.4g by IBP: %.3f", ball, width[best], best, width[certify.IBP], share)
+				if !(share <= 0.8) {
+					t.Errorf("%v's mean width is %.3f of IBP's, want at most 0.8", best, share)
+				}
+			})
+		}
+	}
+}
+
+// The backend's own batch normalisation at inference, where there is one.
+func TestBackendBatchNorm(t *testing.T) {
+	for name, b := range backends(t) {
+		if !b.Capabilities().Operations[compute.OpTypeBatchNormForInference] {
+			t.Logf("the backend %s has no BatchNormForInference", name)
+			continue
+		}
+		store := model.NewStore()
+		logits := func(scope *model.Scope, x *Node) *Node {
+			return dense(activation.Relu(norm.BatchNorm(scope, dense(x, 1, 4), -1).UseBackendInference(true).Done()), 2, 3)
+		}
+		model.MustNewExec(b, store, logits).MustCall([][]float32{{1, 2, 3, 4}})
+		r := rand.New(rand.NewPCG(3, 4))
+		for v := range store.IterVariables() {
+			flat := make([]float32, v.Shape().Size())
+			for i := range flat {
+				flat[i] = 0.2 + r.Float32()
+			}
+			if v.DType().IsFloat() {
+				v.MustSetValue(tensors.FromFlatDataAndDimensions(flat, v.Shape().Dimensions...))
+			}
+		}
+		c, err := advlib.NewClassifier(advlib.Spec{Name: "batch norm", Input: []int{4}, Box: advlib.UnitBox, Store: store, Backend: b, Logits: logits})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := testModel{name: "batch norm", input: []int{4}, box: advlib.UnitBox}
+		e := m.examples(t, c, 4)
+		for _, ball := range []advlib.Ball{advlib.BallOf(advlib.Linf, 0), advlib.BallOf(advlib.Linf, 0.05), advlib.BallOf(advlib.L2, 0.2)} {
+			z := sample(t, c, e, ball, 300, r)
+			for _, method := range []certify.Method{certify.IBP, certify.CROWN} {
+				checkWithin(t, c, e, ball, method, z)
+			}
+		}
+	}
+}
