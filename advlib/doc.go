@@ -25,7 +25,8 @@
 //   - Norm, Ball, Goal, Loss: what an attack may change, what it wants, what it ascends.
 //   - Attack, Target, Batch, Run, Result: one attack, measured. Run owns every measurement: an attack only proposes.
 //   - Settings.Evaluate, Report: several attacks and certificates on the same examples.
-//   - subpackages: attack, certify, dataset, zoo (models), lab (kept values), show (pictures), backend (XLA or Go).
+//   - subpackages: attack, certify, dataset, zoo (models), lab (kept values), show (pictures), backend (XLA or Go),
+//     onnx and vnnlib (models and properties in files).
 //
 // Units: everything is in the units of the box. For pixels in [0, 1] an ε of 8/255 is written 8./255.
 //

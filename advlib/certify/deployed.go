@@ -177,7 +177,7 @@ func (a descent) look(ctx context.Context, d *deployed, p *problem, sure func(x 
 		}
 		return false, nil
 	}
-	points := a.points(p.cell)
+	points := a.points(p)
 	if ok, err := check(points); ok || err != nil {
 		return found[0], found[1], err
 	}
@@ -250,11 +250,16 @@ func descend(f func(*Node) *Node, in []*Node) []*Node {
 	return []*Node{Min(Max(x, lower), upper), InsertAxes(worst, -1)}
 }
 
-// points are where the descent starts: the centre, the two extreme corners, then corners and points at random.
-func (a descent) points(c cell) [][]float64 {
+// points are where the descent starts: what the problem begins with, the centre, the two extreme corners, then corners and
+// points at random.
+func (a descent) points(p *problem) [][]float64 {
+	c := p.cell
 	r := rand.New(rand.NewPCG(a.seed, 0x6365727469667900))
 	points := [][]float64{c.centre(), c.lower, c.upper}
-	for i := 3; i < a.starts; i++ {
+	if p.first != nil {
+		points = append([][]float64{p.first}, points...)
+	}
+	for i := len(points); i < a.starts; i++ {
 		x := make([]float64, len(c.lower))
 		for j := range x {
 			t := r.Float64()

@@ -14,6 +14,8 @@ import (
 // conjunction.
 type problem struct {
 	cell cell
+	// first is an input to begin with, or nil.
+	first []float64
 	// A condition r is ⟨rows[r], y⟩ ≤ limits[r]. Rows are exact, up to a positive factor; limits are rounded up.
 	rows   [][]float64
 	limits []float64

@@ -109,7 +109,7 @@ type Question struct {
 }
 
 // VerifyProperty decides whether a model is safe, in three steps: it looks for a counterexample, it bounds the conditions over
-// the whole box, and it splits the box ("branch and bound") until each part is decided.
+// the whole box, and it splits that, or the signs of ReLUs, until each part is decided (branch and bound).
 //
 // An error says that the question is no question: a model that cannot be bounded, a property of another number of inputs. That
 // nothing could be shown is a verdict.
@@ -253,15 +253,19 @@ func (o Options) decide(ctx context.Context, n *Network, c *chain, d *deployed, 
 			s.sensitivity = o.sensitivity(n, p)
 		}
 		run := s.run
-		if d.size > maxSensitive && c != nil && !p.round && len(c.layers) > 1 {
+		switch {
+		case d.size <= maxSensitive || len(p.rows) == 0:
+		case c != nil && !p.round && len(c.layers) > 1:
 			run = (&splitting{search: s, chain: c}).run
+		default:
+			run = func(ctx context.Context) (outcome, error) { return o.once(ctx, n, p, s) }
 		}
 		out, err := run(ctx)
 		if err != nil {
 			return nil, err
 		}
 		v.Cells += s.bounded
-		if s.bounded > 1 {
+		if s.done > 0 && s.bounded > 1 {
 			v.Method = "branch and bound"
 		}
 		if out.x != nil {
@@ -318,8 +322,31 @@ func (o Options) bounds(n *Network, c *chain, p *problem) func(context.Context, 
 	}
 }
 
-// maxSensitive is the largest input for which sensitivities are computed: each coordinate takes a bound by intervals.
+// maxSensitive is the largest input that is split: halving one of many coordinates gains little.
 const maxSensitive = 16
+
+// once bounds a problem without splitting it: by the method, and by the best of all lower lines.
+func (o Options) once(ctx context.Context, n *Network, p *problem, s *search) (outcome, error) {
+	best := math.Inf(-1)
+	for _, m := range []Method{o.Method, o.Method.WithBestLine()} {
+		a, err := n.Bound(ctx, Query{Regions: p.regions([]cell{p.cell}), Rows: [][][]float64{p.rows}}, m)
+		if err != nil {
+			if ctx.Err() != nil {
+				return s.stopped(ctx), nil
+			}
+			return outcome{}, err
+		}
+		s.bounded++
+		planes := make([]plane, len(p.rows))
+		for r := range planes {
+			planes[r].lower = a.Lower[0][r]
+		}
+		if best = max(best, p.margin(planes)); best > 0 {
+			return outcome{bound: best}, nil
+		}
+	}
+	return outcome{bound: best, reason: fmt.Sprintf("the bounds leave it open, and what has %d inputs is split only if it is a chain of affine maps and ReLUs, in an Linf ball or a box", len(p.cell.lower))}, nil
+}
 
 // sensitivity returns the search's sensitivities: how much IBP's bounds of all rows gain when a coordinate is fixed at its
 // middle.
@@ -462,8 +489,8 @@ func verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball 
 // aroundExample asks whether an input in the ball around x has another class than y: a logit of another class that is
 // larger, or as large for one that comes before y.
 func aroundExample(x []float32, y int32, classes int, ball advlib.Ball, box advlib.Box) *problem {
-	p := &problem{}
 	wide := make([]float64, len(x))
+	p := &problem{first: wide}
 	allowed := cell{make([]float64, len(x)), make([]float64, len(x))}
 	p.cell = cell{make([]float64, len(x)), make([]float64, len(x))}
 	for i, v := range x {
