@@ -2,6 +2,8 @@ package certify
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math"
 	"runtime"
 	"slices"
@@ -44,7 +46,7 @@ const (
 )
 
 // chainOf returns the network as a chain, nil if it is none. An error says that it could not be read.
-func chainOf(n *Network, r Rounding) (*chain, error) {
+func chainOf(n *Network, r Rounding) (_ *chain, err error) {
 	a := r.arithmetic()
 	shape := n.chainShape()
 	if shape == nil {
@@ -68,6 +70,11 @@ func chainOf(n *Network, r Rounding) (*chain, error) {
 	}
 	n.wide.Lock()
 	defer n.wide.Unlock()
+	// A tensor belongs to one backend at a time: the network's own may have the variables, and will want them again.
+	if err := detach(n.wide.Store()); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, detach(n.wide.Store())) }()
 	var types []NodeType
 	exec, err := model.NewExec(b, n.wide.Store(), func(_ *model.Scope, x *Node) []*Node {
 		w := newWalk(b, n.build, x)
@@ -148,6 +155,20 @@ func chainOf(n *Network, r Rounding) (*chain, error) {
 	}
 	c.add(l, n.exact)
 	return c, nil
+}
+
+// detach takes variables off the backend that has them.
+func detach(s *model.Store) error {
+	for v := range s.IterVariables() {
+		t, err := v.Value()
+		if err == nil {
+			err = t.ToLocal()
+		}
+		if err != nil {
+			return fmt.Errorf("the variable %s: %w", v.Path(), err)
+		}
+	}
+	return nil
 }
 
 // identity is for a ReLU of what no product comes before.

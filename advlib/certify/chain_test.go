@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/gomlx/compute"
@@ -13,6 +16,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib/backend"
+	"advlab/advlib/onnx"
 )
 
 // network64 is a dense ReLU network as numbers, for tests.
@@ -363,4 +367,92 @@ func canceled() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
+}
+
+// TestChainOnACAS: degenerate boxes around random inputs of a network of the competition, against the outputs of every backend
+// here: with rounding none is below its bound.
+func TestChainOnACAS(t *testing.T) {
+	path := filepath.Join("..", "..", "..", "shared", "data", "vnnlib", "ACASXU_run2a_1_1_batch_2000.onnx")
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("no ../shared/data/vnnlib beside the checkout")
+	}
+	boxes := 128 // of 5 outputs and both signs: 1280 checks for each ε
+	if os.Getenv("ADVLAB_FULL") != "" {
+		boxes = 6400 // 64000
+	}
+	var rows [][]float64
+	for k := range 5 {
+		for _, sign := range []float64{1, -1} {
+			row := make([]float64, 5)
+			row[k] = sign
+			rows = append(rows, row)
+		}
+	}
+	for _, name := range []string{backend.Go, backend.XLACPU} {
+		b, err := backend.OpenNamed(name)
+		if err != nil {
+			t.Logf("no backend %s: %v", name, err)
+			continue
+		}
+		net, err := onnx.Open(path, onnx.Options{}) // once for each backend, to which its variables go
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := Source{Name: net.Name(), Graph: net.Graph, Store: net.Store(), Input: net.Input(), Backend: b}
+		d := &deployed{input: s.Input, size: 5, dtype: float32Type, run: onSource{graph: s.Graph, store: s.Store, backend: b, mu: new(sync.Mutex), programs: map[any]*model.Exec{}}}
+		_, c := mustChain(t, s, Float32AnyOrder)
+		_, naive := mustChain(t, s, RealArithmetic)
+		r := rand.New(rand.NewPCG(17, 18))
+		for _, eps := range []float64{0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3} {
+			var cells []cell
+			var points [][]float64
+			for range boxes {
+				var box cell
+				var x []float64
+				for range 5 {
+					v := r.Float64() - 0.5
+					l, u := outward32(v-eps, v+eps)
+					if eps == 0 {
+						l = float64(float32(v))
+						u = l
+					}
+					box.lower, box.upper = append(box.lower, l), append(box.upper, u)
+					x = append(x, []float64{l, u}[r.IntN(2)])
+				}
+				cells, points = append(cells, box), append(points, x)
+			}
+			outputs, err := d.outputs(t.Context(), points)
+			if err != nil {
+				t.Fatal(err)
+			}
+			below := map[*chain]int{}
+			slack := 0.
+			for _, by := range []*chain{c, naive} {
+				planes, _, err := by.bound(t.Context(), cells, rows)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, y := range outputs {
+					for k, row := range rows {
+						sign := row[k/2]
+						if sign*y[k/2] < planes[i][k].lower {
+							below[by]++
+						}
+						if by == c {
+							slack -= planes[i][k].lower
+						} else {
+							slack += planes[i][k].lower
+						}
+					}
+				}
+			}
+			t.Logf("%s, ε %g: of %d outputs %d are below their bound, %d without rounding; mean slack %.2g", name, eps, boxes*len(rows), below[c], below[naive], slack/float64(boxes*len(rows)))
+			if below[c] > 0 {
+				t.Errorf("%s, ε %g: %d violations", name, eps, below[c])
+			}
+			if eps == 0 && below[naive] == 0 {
+				t.Errorf("%s: no violation without rounding: the test tests nothing", name)
+			}
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib"
+	"advlab/advlib/backend"
 	"advlab/advlib/vnnlib"
 )
 
@@ -267,5 +269,38 @@ func TestVerify(t *testing.T) {
 	}
 	if _, err := Verify(t.Context(), c, e, advlib.BallOf(advlib.L0, 1), Options{}); err == nil || !strings.Contains(err.Error(), "L0") {
 		t.Errorf("L0: %v", err)
+	}
+}
+
+// TestVerifyThenBound: a network is read on the Go backend, and bounded on its own, before and after.
+func TestVerifyThenBound(t *testing.T) {
+	b, err := backend.OpenNamed(backend.XLACPU)
+	if err != nil {
+		t.Skipf("no XLA: %v", err)
+	}
+	s := random32(rand.New(rand.NewPCG(11, 12)), 1, 2, 6, 3).source(b, false)
+	c, err := advlib.NewClassifier(advlib.Spec{Name: "small", Logits: s.Graph, Store: s.Store, Input: s.Input, Box: advlib.Box{Lo: -1, Hi: 1}, Backend: b})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := advlib.NewExamples("two", []float32{0.25, 0.5, -0.5, 0.25}, []int{2}, []int32{0, 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, norm := range []advlib.ConvexNorm{advlib.Linf, advlib.L2, advlib.Linf, advlib.L2} {
+		ball := advlib.BallOf(norm, 0.02)
+		v, err := Verify(t.Context(), c, e, ball, Options{Cells: 200})
+		if err != nil {
+			t.Fatalf("%d, %v: %v", i, ball, err)
+		}
+		m, err := Margins(t.Context(), c, e, ball, CROWN)
+		if err != nil {
+			t.Fatalf("%d, %v: %v", i, ball, err)
+		}
+		for k, row := range m {
+			if slices.Min(row) > 0 && v.Verdicts[k].Status != Verified {
+				t.Errorf("%v, example %d: margins %v, %v", ball, k, row, v.Verdicts[k])
+			}
+		}
 	}
 }
