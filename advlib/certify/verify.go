@@ -82,7 +82,8 @@ func (v Verdict) String() string {
 
 // Options say how much is tried. The zero Options are good ones.
 type Options struct {
-	// Timeout is for each example or property; 0 means a minute, below 0 no limit.
+	// Timeout is for each example or property; 0 means a minute, below 0 no limit. It is looked at between computations: one that
+	// runs, or is being compiled, is not interrupted.
 	Timeout time.Duration
 	// Method bounds boxes; the zero Method, IBP, means CROWN in float32. Use Method.In for other arithmetics. A method with the
 	// best line or without the box is refused.
@@ -283,12 +284,15 @@ func (o Options) decide(ctx context.Context, n *Network, c *chain, d *deployed, 
 }
 
 func (o Options) falsified(ctx context.Context, n *Network, c *chain, p *problem, x, y []float64, method string) *Verdict {
-	any, err := o.anyOrder(context.WithoutCancel(ctx), n, c, p, x)
+	any, err := o.anyOrder(ctx, n, c, p, x) // an error, or no time left, only leaves that open
 	return &Verdict{Status: Falsified, Counterexample: x, Outputs: y, AnyOrder: any && err == nil, Method: method, Rounding: o.Method.rounding, Bound: math.Inf(-1)}
 }
 
 // chain returns the network as a chain, nil if it is none, or if the method is not what a chain computes.
 func (n *Network) chain(m Method) (*chain, error) {
+	if err := n.checkArithmetic(m.rounding); err != nil {
+		return nil, err
+	}
 	if m.kind != crown || m.line != Adaptive {
 		return nil, nil
 	}
