@@ -206,11 +206,12 @@ func (n *Network) rowBatch(rows int) int {
 	return size
 }
 
-// held is a tensor of a forward pass on the host.
+// held is a tensor of a forward pass: on the host, or on the device, where backward passes pick from it.
 type held struct {
-	flat []float64
-	per  int   // numbers for each example
-	dims []int // of one example: the leading axis is what it is for one
+	flat   []float64
+	device *tensors.Tensor
+	per    int   // numbers for each example
+	dims   []int // of one example: the leading axis is what it is for one
 }
 
 // run bounds the rows of one batch of examples.
@@ -221,6 +222,7 @@ type run struct {
 	regions Regions
 	size    int // padded
 	slopes  bool
+	region  []*tensors.Tensor // the regions, padded, on the device
 
 	layout *layout
 	lines  map[int][]held // by unit
@@ -262,7 +264,7 @@ func (n *Network) program(key any, build func(p *program, in []*Node) []*Node) *
 	return p
 }
 
-// call runs a program; its inputs are freed.
+// call runs a program.
 func (n *Network) call(p *program, in []*tensors.Tensor) ([]*tensors.Tensor, error) {
 	args := make([]any, len(in))
 	for i, t := range in {
@@ -270,7 +272,6 @@ func (n *Network) call(p *program, in []*tensors.Tensor) ([]*tensors.Tensor, err
 	}
 	n.wide.Lock()
 	defer n.wide.Unlock()
-	defer advlib.Free(in...)
 	var out []*tensors.Tensor
 	var err error
 	if panicked := catch(func() { out, err = p.exec.Exec(args...) }); panicked != nil {
@@ -294,6 +295,11 @@ func (n *Network) arithmetic(r Rounding) (arithmetic, error) {
 }
 
 func (r *run) do(rows [][][]float64, answer *Answer) error {
+	r.region = r.regionTensors()
+	defer func() {
+		advlib.Free(r.region...)
+		r.free()
+	}()
 	known := map[int][2]held{}
 	if err := r.forward(known); err != nil {
 		return err
@@ -338,27 +344,54 @@ func (r *run) do(rows [][][]float64, answer *Answer) error {
 	return nil
 }
 
-// tensorOf stacks rows of numbers as [len(which), d...]; behind the given rows the first is repeated up to size.
-func stack(rows [][]float64, which func(i int) int, size int, dims []int) *tensors.Tensor {
+// stack puts rows of numbers together as [size, d...]; behind the given rows the first is repeated.
+func stack(rows [][]float64, size int, dims []int) *tensors.Tensor {
 	per := len(rows[0])
 	flat := make([]float64, size*per)
 	for i := range size {
-		copy(flat[i*per:], rows[which(i)])
+		row := rows[0]
+		if i < len(rows) {
+			row = rows[i]
+		}
+		copy(flat[i*per:], row)
 	}
 	return tensors.FromFlatDataAndDimensions(flat, append([]int{size}, dims...)...)
 }
 
-// regionTensors are the inputs of a graph that describe the regions of the given examples.
-func (r *run) regionTensors(which func(i int) int, size int) []*tensors.Tensor {
-	in := []*tensors.Tensor{stack(r.regions.Lower, which, size, r.n.input), stack(r.regions.Upper, which, size, r.n.input)}
-	centre, radius := r.regions.Lower, make([]float64, size)
+// regionTensors are the inputs of a graph that describe the regions.
+func (r *run) regionTensors() []*tensors.Tensor {
+	centre, radius := r.regions.Lower, make([]float64, r.size)
 	if r.regions.Norm != nil {
 		centre = r.regions.Centre
-		for i := range radius {
-			radius[i] = r.regions.Radius[which(i)]
+		copy(radius, r.regions.Radius)
+	}
+	return []*tensors.Tensor{
+		stack(r.regions.Lower, r.size, r.n.input), stack(r.regions.Upper, r.size, r.n.input), stack(centre, r.size, r.n.input),
+		tensors.FromFlatDataAndDimensions(radius, r.size), tensors.FromScalar(normCode(r.regions.Norm)),
+	}
+}
+
+// free releases what the last forward pass left on the device.
+func (r *run) free() {
+	for _, lines := range r.lines {
+		for _, h := range lines {
+			advlib.Free(h.device)
 		}
 	}
-	return append(in, stack(centre, which, size, r.n.input), tensors.FromFlatDataAndDimensions(radius, size), tensors.FromScalar(normCode(r.regions.Norm)))
+	for _, pair := range r.stops {
+		advlib.Free(pair[0].device, pair[1].device)
+	}
+	for _, h := range r.errors {
+		advlib.Free(h.device)
+	}
+}
+
+// pick returns, for examples [N], their rows of v, whose flat order has n examples as its slowest index.
+func pick(v, examples *Node, n int) *Node {
+	N := examples.Shape().Dimensions[0]
+	dims := slices.Clone(v.Shape().Dimensions)
+	dims[0] = dims[0] / n * N
+	return Reshape(Gather(Reshape(v, n, -1), InsertAxes(examples, -1), true), dims...)
 }
 
 // regionOf takes the region's nodes off the front of a graph's inputs.
@@ -388,7 +421,7 @@ func (r *run) forward(known map[int][2]held) error {
 		pass.run(region, ball)
 		return pass.results(m.kind == ibp, prog.layout)
 	})
-	in := r.regionTensors(r.padded, r.size)
+	var in []*tensors.Tensor
 	intersect := int32(0)
 	if m.intersect {
 		intersect = 1
@@ -406,18 +439,23 @@ func (r *run) forward(known map[int][2]held) error {
 			}
 		}
 	}
-	out, err := n.call(p, in)
+	out, err := n.call(p, slices.Concat(r.region, in))
+	advlib.Free(in...)
 	if err != nil {
 		return fmt.Errorf("bounding %d regions: %w", r.regions.Len(), err)
 	}
+	r.free()
 	r.layout = p.layout
 	r.lines, r.stops, r.errors = map[int][]held{}, map[int][2]held{}, map[int]held{}
 	r.ends, r.open = map[int][2]held{}, map[int]held{}
 	for i, s := range p.layout.slots {
 		dims := slices.Clone(out[i].Shape().Dimensions)
 		dims[0] /= r.size
-		h := held{flat: tensors.MustCopyFlatData[float64](out[i]), dims: dims}
-		h.per = len(h.flat) / r.size
+		h := held{device: out[i], dims: dims, per: out[i].Size() / r.size}
+		if s.what == "ends" || s.what == "open" || s.what == "nothing" {
+			h.flat, h.device = tensors.MustCopyFlatData[float64](out[i]), nil
+			advlib.Free(out[i])
+		}
 		switch s.what {
 		case "lines":
 			r.lines[s.place] = append(r.lines[s.place], h)
@@ -435,16 +473,7 @@ func (r *run) forward(known map[int][2]held) error {
 			r.open[s.place] = h
 		}
 	}
-	advlib.Free(out...)
 	return nil
-}
-
-// padded is the example that stands in place i of a padded batch.
-func (r *run) padded(i int) int {
-	if i < r.regions.Len() {
-		return i
-	}
-	return 0
 }
 
 // leading returns dims with as many examples.
@@ -579,7 +608,11 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 	}
 	slots := n.needed(start, m.kind == ibp, r.layout)
 	p := n.program(rowsKey{start, m.kind == ibp, m.rounding}, func(_ *program, in []*Node) []*Node {
-		region, in := regionOf(in)
+		all, in := regionOf(in)
+		examples, in := in[0], in[1:]
+		batch := all.lower.Shape().Dimensions[0]
+		of := func(v *Node) *Node { return pick(v, examples, batch) }
+		region := region{lower: of(all.lower), upper: of(all.upper), centre: of(all.centre), radius: of(all.radius), norm: all.norm}
 		w := n.walk(region.lower)
 		b := &backward{w: w, a: a, r: region, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
 		var Λ, from *Node
@@ -598,15 +631,15 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 			u := w.units[s.place]
 			switch s.what {
 			case "lines":
-				b.lines[u] = append(b.lines[u], in[i])
+				b.lines[u] = append(b.lines[u], of(in[i]))
 			case "error":
-				b.rounding[u] = in[i]
+				b.rounding[u] = of(in[i])
 			case "stop":
 				v := b.stop[u]
 				if s.part == 0 {
-					v.lower = in[i]
+					v.lower = of(in[i])
 				} else {
-					v.upper = in[i]
+					v.upper = of(in[i])
 				}
 				b.stop[u] = v
 			}
@@ -621,10 +654,13 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 		}
 		size := n.rowBatch(len(items) - first)
 		part := items[first:min(first+size, len(items))]
-		which := func(i int) int { return part[min(i, len(part)-1)].example }
-		in := r.regionTensors(which, size)
+		examples := make([]int32, size)
+		for i := range examples {
+			examples[i] = int32(part[min(i, len(part)-1)].example)
+		}
+		in := []*tensors.Tensor{tensors.FromFlatDataAndDimensions(examples, size)}
 		if dense {
-			in = append(in, stack(rowsOf(part), func(i int) int { return min(i, len(part)-1) }, size, []int{n.outputs}))
+			in = append(in, stack(rowsOf(part), size, []int{n.outputs}))
 		} else {
 			at, sign := make([]int32, size), make([]float64, size)
 			for i := range at {
@@ -633,24 +669,19 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 			}
 			in = append(in, tensors.FromFlatDataAndDimensions(at, size), tensors.FromFlatDataAndDimensions(sign, size))
 		}
+		args := slices.Concat(r.region, in)
 		for _, s := range slots {
-			var h held
 			switch s.what {
 			case "lines":
-				h = r.lines[s.place][s.part]
+				args = append(args, r.lines[s.place][s.part].device)
 			case "error":
-				h = r.errors[s.place]
+				args = append(args, r.errors[s.place].device)
 			case "stop":
-				h = r.stops[s.place][s.part]
+				args = append(args, r.stops[s.place][s.part].device)
 			}
-			flat := make([]float64, size*h.per)
-			for i := range size {
-				e := which(i)
-				copy(flat[i*h.per:(i+1)*h.per], h.flat[e*h.per:(e+1)*h.per])
-			}
-			in = append(in, tensors.FromFlatDataAndDimensions(flat, leading(h.dims, size)...))
 		}
-		out, err := n.call(p, in)
+		out, err := n.call(p, args)
+		advlib.Free(in...)
 		if err != nil {
 			return nil, fmt.Errorf("bounding %d rows: %w", size, err)
 		}

@@ -62,7 +62,22 @@ func operation(n *graph.Node, examples int, problem string) Operation {
 			dims = dims[1:]
 		}
 	}
-	return Operation{Node: int(n.Id()), Name: n.Type().String(), Shape: dims, Line: lineOf(n), Problem: problem}
+	return Operation{Node: int(n.Id()), Name: nameOf(n), Shape: dims, Line: lineOf(n), Problem: problem}
+}
+
+// nameOf names the operation; GoMLX leaves those of control flow without a name.
+func nameOf(n *graph.Node) string {
+	switch n.Type() {
+	case graph.NodeTypeCall:
+		return "Call"
+	case graph.NodeTypeIf:
+		return "If"
+	case graph.NodeTypeWhile:
+		return "While"
+	case graph.NodeTypeSort:
+		return "Sort"
+	}
+	return n.Type().String()
 }
 
 // refuse returns an error that names every operation that cannot be bounded.

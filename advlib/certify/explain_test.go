@@ -35,9 +35,6 @@ func TestUnsupportedOperationsAreNamed(t *testing.T) {
 			y := DotGeneral(x, []int{1}, nil, x, []int{1}, nil) // [n, n]
 			return Add(x, MulScalar(BroadcastToDims(Slice(y, AxisRange(), AxisRange(0, 1)), n, 8), 0))
 		}},
-		{"padding beyond the kernel", []string{"ConvGeneral", "no transpose"}, func(x *Node) *Node {
-			return flat(Convolve(Reshape(x, x.Shape().Dimensions[0], 2, 4, 1), weights(x, 1, 1, 1, 1, 1, 1)).PaddingPerDim([][2]int{{1, 1}, {1, 1}}).Done())
-		}},
 		{"rounding", []string{"ConvertDType", "rounds Float64 to Float16"}, func(x *Node) *Node {
 			return ConvertDType(ConvertDType(x, 10), x.DType())
 		}},

@@ -86,7 +86,12 @@ func (product) check(_ *walk, u *unit) error {
 func (p product) forward(_ *pass, u *unit, in []interval) interval {
 	n, k := u.n, u.perturbed[0]
 	W := u.inputs[1-k]
-	apply := func(h, W *Node) *Node { return with(n, map[int]*Node{k: h, 1 - k: W}) }
+	apply := func(h, W *Node) *Node {
+		if unfolded(n) {
+			return convolve(n, h, W)
+		}
+		return with(n, map[int]*Node{k: h, 1 - k: W})
+	}
 	c, r := in[k].centred()
 	μ, radius := apply(c, W), apply(r, Abs(W))
 	v := interval{lower: Sub(μ, radius), upper: Add(μ, radius)}
@@ -131,7 +136,12 @@ func (p product) forward(_ *pass, u *unit, in []interval) interval {
 func (r product) rounding(p *pass, u *unit, in []interval, out interval) *Node {
 	n := u.n
 	a, b := in[0].magnitude(), in[1].magnitude()
-	apply := func(a, b *Node) *Node { return with(n, map[int]*Node{0: a, 1: b}) }
+	apply := func(a, b *Node) *Node {
+		if unfolded(n) {
+			return convolve(n, a, b)
+		}
+		return with(n, map[int]*Node{0: a, 1: b})
+	}
 	switch {
 	case n.Type() == NodeTypeDiv:
 		low := leastMagnitude(in[1]) // a divisor that may be 0 gives no bound
@@ -187,6 +197,9 @@ func (product) operandErrors(E *Node, in []interval, a, b *Node, apply func(a, b
 }
 
 func (product) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
+	if unfolded(u.n) {
+		return map[int]*Node{0: convolveBack(u.n, Λ)}, nil
+	}
 	return adjoint(u, Λ), nil
 }
 

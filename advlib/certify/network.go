@@ -1,6 +1,7 @@
 package certify
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -195,11 +196,13 @@ func (n *Network) parameterOf(g *graph.Graph, name string, rows int) *graph.Node
 	return graph.Parameter(g, name, shapes.Make(dtypes.Float64, append([]int{rows}, n.input...)...))
 }
 
+var errIndependent = errors.New("the outputs do not depend on the input x in the graph: no perturbation would change them, and a bound would mean nothing")
+
 // walk builds the model on x.
 func (n *Network) walk(x *graph.Node) *walk {
 	w := newWalk(n.backend, n.build, x)
 	if !w.perturbed(w.out) {
-		panic(fmt.Errorf("the outputs do not depend on the input x in the graph: no perturbation would change them, and a bound would mean nothing"))
+		panic(errIndependent)
 	}
 	return w
 }
@@ -332,6 +335,9 @@ func (n *Network) traced(x *graph.Node) (w *walk, err error) {
 	err = catch(func() { w = n.walk(x) })
 	if err == nil {
 		return w, nil
+	}
+	if errors.Is(err, errIndependent) {
+		return nil, err
 	}
 	text := fmt.Sprintf("%+v", err) // with the stack, if GoMLX gave it one
 	first, _, _ := strings.Cut(err.Error(), "\n")

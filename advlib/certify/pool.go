@@ -40,6 +40,7 @@ func checkWindow(n *Node) error {
 	return nil
 }
 
+// padding returns how far the operation pads an axis, counted as its parameters are.
 func padding(n *Node, axis int) (p [2]int) {
 	v := parameter(n, "paddings")
 	if v.Len() > 0 {

