@@ -456,3 +456,44 @@ func TestChainOnACAS(t *testing.T) {
 		}
 	}
 }
+
+// TestChainShifted: what float32 rounds before the first product is in the bounds: y = (x − c)·w for a large c.
+func TestChainShifted(t *testing.T) {
+	const c, w = 100.1, 3
+	net := network64{W: [][][]float64{{{w}}}, b: [][]float64{{0}}}
+	s := net.source(goBackend(t), false)
+	s.Graph = func(scope *model.Scope, x *Node) *Node {
+		// 100.1 in float32, which is what both arithmetics subtract.
+		shift := AddScalar(ZerosLike(x), float64(float32(c)))
+		return Dot(Sub(x, shift), scope.GetVariable("W0").NodeValue(x.Graph())).Product()
+	}
+	r := rand.New(rand.NewPCG(19, 20))
+	violations := map[Rounding]int{}
+	for _, rounding := range []Rounding{Float32AnyOrder, RealArithmetic} {
+		n, err := New(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		by, err := chainOf(n, rounding)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if by == nil {
+			t.Fatal("it is no chain")
+		}
+		for range 200 {
+			x := float32(r.Float64())
+			y := float64((x - float32(c)) * w)
+			planes, _, err := by.bound(t.Context(), []cell{{[]float64{float64(x)}, []float64{float64(x)}}}, [][]float64{{1}, {-1}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if y < planes[0][0].lower || -y < planes[0][1].lower {
+				violations[rounding]++
+			}
+		}
+	}
+	if violations[Float32AnyOrder] > 0 || violations[RealArithmetic] < 50 {
+		t.Errorf("%d violations with rounding, %d without", violations[Float32AnyOrder], violations[RealArithmetic])
+	}
+}
