@@ -89,8 +89,13 @@ func (b Batch) Select(rows []int) Batch {
 }
 
 // Reached tells whether logits z of a row reach the batch's goal there: the largest logit, the first of equals, is
-// the target, or with no target or with AnyClass is not the label.
+// the target, or with no target or with AnyClass is not the label. Logits that are not all numbers reach nothing.
 func (b Batch) Reached(row int, z []float32) bool {
+	for _, v := range z {
+		if v != v {
+			return false
+		}
+	}
 	k := argmax(z)
 	if b.Target != nil && !b.AnyClass {
 		return k == b.Target[row]

@@ -88,6 +88,17 @@ func (b Ball) Warning(d int, box Box) string {
 	return ""
 }
 
+// warning is Warning for the inputs of a classifier.
+func (b Ball) warning(l Limits, d Domain) string {
+	if d == nil {
+		return b.Warning(l.Size(), l.Box())
+	}
+	if all := l.Diameter(b.Norm); b.Radius >= all {
+		return fmt.Sprintf("the ball %v holds the whole domain (%v; diameter %.6g in its scales): an input may become any other that differs only in what may change", b, d, all)
+	}
+	return ""
+}
+
 // pull moves adv, a flat row inside the box, into the ball around x, exactly as measured by Norm.Distance; rounding
 // in float32 leaves it outside by some units in the last place. It reports whether adv was farther out than rounding
 // explains, in which case it is left alone.
@@ -103,6 +114,10 @@ func (b Ball) pull(adv, x []float32) (tooFar bool) {
 	switch b.Norm.(type) {
 	case linf:
 		for i := range adv {
+			// At once, because the floats between a point near 0 and one at its radius are many.
+			if v := float64(x[i]); math.Abs(float64(adv[i])-v) > b.Radius {
+				adv[i] = float32(min(max(float64(adv[i]), v-b.Radius), v+b.Radius))
+			}
 			for math.Abs(float64(adv[i])-float64(x[i])) > b.Radius {
 				adv[i] = math.Nextafter32(adv[i], x[i])
 			}

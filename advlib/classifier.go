@@ -3,6 +3,7 @@ package advlib
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 
@@ -33,8 +34,11 @@ type Spec struct {
 	Store *model.Store
 	// Input is the shape of one input, without the batch axis: 28, 28, 1 for a gray image, channels last.
 	Input []int
-	// Box is the domain of the inputs.
+	// Box is the range of the inputs. With a Domain it may be left out.
 	Box Box
+	// Domain describes each feature of the inputs, if there is more to say than the Box: ranges of their own, features that an attacker cannot
+	// change, whole numbers, categories, and units. Nil means that every coordinate may take any value in the box.
+	Domain Domain
 	// Classes are the names of the classes; nil names them by their numbers.
 	Classes []string
 	// Backend is where the model runs; nil means backend.Open().
@@ -42,6 +46,9 @@ type Spec struct {
 	// Random says that Logits draws random numbers from the scope (scope.RandomNormal and the like), so that the same input has other
 	// logits each time. Attack such a classifier through attack.EOT: a success is counted by one draw.
 	Random bool
+
+	limits *Limits     // of encoded inputs
+	base   *Classifier // whose inputs are encoded
 }
 
 // Classifier is a model with the domain of its inputs, checked once: it returns finite logits of shape [n, K], K ≥ 2,
@@ -51,6 +58,8 @@ type Spec struct {
 // methods may be called concurrently as long as nobody changes the variables.
 type Classifier struct {
 	spec    Spec
+	layout  *layout // nil without a Domain
+	limits  Limits
 	classes int
 	cost    int // passes through the model that one of the classifier's own stands for; see Derive
 
@@ -97,8 +106,64 @@ func (c *Classifier) ClassName(k int) string {
 	return fmt.Sprint(k)
 }
 
-// Box returns the domain of the inputs.
+// Box returns the range of the inputs: the box around all ranges of a Domain.
 func (c *Classifier) Box() Box { return c.spec.Box }
+
+// Domain returns the features of the inputs, with their defaults filled in; nil if there is nothing but the box.
+func (c *Classifier) Domain() Domain { return c.spec.Domain }
+
+// Distance returns how far a flat input y is from x, as a norm measures it: with a [Domain], by features and in their scales.
+func (c *Classifier) Distance(norm Norm, y, x []float32) float64 {
+	if c.layout == nil {
+		return norm.Distance(y, x)
+	}
+	return norm.Length(c.layout.difference(x, y))
+}
+
+// Limits returns how far an attack may take each coordinate of an input.
+func (c *Classifier) Limits() Limits { return c.limits }
+
+// ranges are the limits of the inputs if an attacker could change all features in both directions.
+func (c *Classifier) ranges() Limits {
+	l := c.limits
+	l.change, l.raw = nil, nil
+	return l
+}
+
+// Enclosing returns a ball of unit scales, by coordinates as if there were no [Domain], that holds all perturbations which the ball allows as the
+// domain measures it. What is proven for it, such as a certificate, holds in the domain. Without a domain it is the ball itself.
+func (c *Classifier) Enclosing(ball Ball) Ball {
+	reach := c.Reach(ball.Norm)
+	if reach == nil {
+		return ball
+	}
+	ball.Radius *= slices.Max(reach)
+	return ball
+}
+
+// Reach returns how far each coordinate moves at most for a perturbation of norm 1 as the [Domain] measures it: the feature's scale, 0 for
+// fixed features, and for categories what lets the sum or the root over both coordinates that change be no more than Reach itself. It is nil
+// without a domain.
+func (c *Classifier) Reach(norm Norm) []float64 {
+	if c.layout == nil {
+		return nil
+	}
+	category := norm.Length([]float64{1, 1})
+	var reach []float64
+	for _, f := range c.layout.features {
+		for range f.coordinates() {
+			switch {
+			case f.Change == Fixed:
+				reach = append(reach, 0)
+			case f.OneHot > 0:
+				reach = append(reach, f.Scale*category)
+			default:
+				reach = append(reach, f.Scale)
+			}
+		}
+	}
+	return reach
+}
 
 // Input returns the shape of one input, without the batch axis.
 func (c *Classifier) Input() []int { return c.spec.Input }
@@ -146,8 +211,23 @@ func newClassifier(spec Spec) (*Classifier, error) {
 			return nil, fmt.Errorf("its input shape %v has a dimension below 1", spec.Input)
 		}
 	}
+	var l *layout
+	if spec.Domain != nil {
+		var err error
+		if l, err = spec.Domain.layout(spec.Box, spec.Input); err != nil {
+			return nil, err
+		}
+		spec.Domain, spec.Box = l.features, l.box
+	}
 	if err := spec.Box.check(); err != nil {
 		return nil, err
+	}
+	limits := boxLimits(spec.Box, spec.Input)
+	switch {
+	case spec.limits != nil:
+		limits = *spec.limits
+	case l != nil:
+		limits = l.limits()
 	}
 	if spec.Store == nil {
 		spec.Store = model.NewStore()
@@ -159,7 +239,7 @@ func newClassifier(spec Spec) (*Classifier, error) {
 		}
 		spec.Backend = b
 	}
-	c := &Classifier{spec: spec, cost: 1, mu: new(sync.Mutex), programs: map[any]*program{}, derived: map[any]*Classifier{}, wide: new(wide), memo: map[any]any{}}
+	c := &Classifier{spec: spec, layout: l, limits: limits, cost: 1, mu: new(sync.Mutex), programs: map[any]*program{}, derived: map[any]*Classifier{}, wide: new(wide), memo: map[any]any{}}
 	if err := c.probe(); err != nil {
 		return nil, err
 	}
@@ -252,14 +332,19 @@ func (c *Classifier) probeInput(n int, seed uint64) []float32 {
 		size *= d
 	}
 	x := make([]float32, n*size)
+	limits := c.Limits()
 	for i := range n {
-		r := rowRand(seed, int64(i), 0)
+		random := rowRand(seed, int64(i), 0)
 		for j := range size {
 			u := 0.5
 			if i > 0 {
-				u = r.Float64()
+				u = random.Float64()
 			}
-			x[i*size+j] = float32(c.spec.Box.Lo + u*c.spec.Box.Width())
+			r := limits.RangeOf(j)
+			x[i*size+j] = float32(r.Lo + u*r.Width())
+		}
+		if c.layout != nil {
+			c.layout.round(x[i*size : (i+1)*size])
 		}
 	}
 	return x

@@ -14,7 +14,7 @@ import (
 
 // TestConvolutionGradient compares the gradients of ⟨v, x∗k⟩ with sums written out: convolution is linear in x and in k.
 func TestConvolutionGradient(t *testing.T) {
-	const n, h, w, in, out = 2, 9, 8, 3, 2
+	const n, h, w, out = 2, 9, 8, 2
 	for name := range map[string]bool{backend.Go: true, "": true} {
 		b, err := backend.Open()
 		if name != "" {
@@ -23,10 +23,11 @@ func TestConvolutionGradient(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, k := range [][2]int{{1, 1}, {2, 2}, {3, 3}, {4, 4}, {2, 3}, {5, 4}, {6, 2}} {
+		for _, k := range [][2]int{{1, 1}, {2, 2}, {3, 3}, {4, 5}, {6, 2}} {
 			for _, stride := range []int{1, 2, 3} {
 				for _, pad := range [][2]int{{0, 0}, {1, 1}, {0, 1}, {1, 0}} {
 					for _, dilation := range []int{1, 2, 3} {
+						in := 1 + 4*((stride+pad[0]+dilation)%2) // the gradient of few channels is computed in another way
 						if stride > 1 && dilation > 1 {
 							continue // a convolution has one of the two
 						}

@@ -24,9 +24,10 @@
 //   - Classifier, Box, Examples: what is attacked, where its inputs live, and on which inputs.
 //   - Norm, Ball, Goal, Loss: what an attack may change, what it wants, what it ascends.
 //   - Attack, Target, Batch, Run, Result: one attack, measured. Run owns every measurement: an attack only proposes.
-//   - Settings.Evaluate, Report: several attacks and certificates on the same examples.
-//   - subpackages: attack, certify, dataset, zoo (models), lab (kept values), show (pictures), backend (XLA or Go),
-//     onnx and vnnlib (models and properties in files).
+//   - Settings.Evaluate, Report: several attacks and certificates on the same examples, each attack on what still stands.
+//   - Journal, Progress: what a long evaluation is continued from, and how long it takes still.
+//   - subpackages: attack; certify (bounds) and smooth (randomized smoothing); defense; dataset, zoo (models), lab (kept values), show (pictures),
+//     backend (XLA or Go), onnx and vnnlib (models and properties in files).
 //
 // Units: everything is in the units of the box. For pixels in [0, 1] an ε of 8/255 is written 8./255.
 //

@@ -41,48 +41,172 @@ func (s Settings) MustEvaluate(ctx context.Context, c *Classifier, e *Examples, 
 	return must(s.Evaluate(ctx, c, e, attacks, certifiers...))
 }
 
-// Evaluate runs attacks and certifiers on the same examples and reports, for each ball among the attacks, the robust
-// accuracy under each attack, under the worst case over attacks example by example, and the certified accuracy, with
-// the clean accuracy and a check of the gradients. All arguments are checked before anything is computed.
+// Evaluate runs attacks and certifiers on the same examples and reports, for each ball among the attacks and in
+// Settings.Balls, the robust accuracy, the certified accuracy, the clean accuracy, and a check of the gradients. All
+// arguments are checked before anything is computed.
 //
-// When ctx is done, the report of the attacks finished so far is returned together with ctx.Err().
+// The attacks form a cascade: each is run, always from the original, only on the examples that the attacks before it
+// left standing. One that an attack of the same norm has broken within a radius ε is broken in every ball of that norm
+// that is at least as large. So budgets run from the smallest to the largest, whatever the order of attacks, and
+// otherwise attacks run as given; one of minimal norm runs with the smallest budget of its norm, on what is not broken
+// within that: its distances count for all balls. Targeted attacks do not take part: they run on all examples. The
+// worst case over attacks, example by example, is the same as if each had run on all examples, which it does with
+// Settings.Alone, for tables that compare attacks.
+//
+// A classifier with random logits is always attacked as with Alone: there an example that one draw broke by luck must
+// not be kept from the attacks that follow.
+//
+// When ctx is done, the report of what was found so far, that of the attack that was running included, is returned
+// together with ctx.Err(); its Interrupted is set.
 func (s Settings) Evaluate(ctx context.Context, c *Classifier, e *Examples, attacks []Attack, certifiers ...Certifier) (*Report, error) {
 	if err := s.checkEvaluate(c, e, attacks); err != nil {
 		return nil, fmt.Errorf("advlib: evaluate: %w", err)
 	}
 	start := time.Now()
-	report, err := newReport(s, c, e)
+	report, err := newReport(s, c, e, attacks)
 	if err != nil {
 		return nil, fmt.Errorf("advlib: evaluate: %w", err)
 	}
-	for _, a := range attacks {
-		res, err := s.Run(ctx, c, a, e)
-		if err != nil {
-			report.Seconds = time.Since(start).Seconds()
-			return report, err
-		}
-		report.add(res)
-	}
-	for _, ball := range report.Balls() {
-		for _, method := range certifiers {
-			began := time.Now()
-			proof, err := prove(ctx, method, c, e, ball)
-			if err != nil {
-				return report, fmt.Errorf("advlib: evaluate: %v: %w", method, err)
-			}
-			if len(proof.Certified) != e.Len() || len(proof.Margin) != 0 && len(proof.Margin) != e.Len() {
-				return report, fmt.Errorf("advlib: evaluate: %v returned %d verdicts and %d margins for %d examples: this is a mistake in the certifier", method, len(proof.Certified), len(proof.Margin), e.Len())
-			}
-			report.Certificates = append(report.Certificates, Certificate{Method: method.String(), Norm: ball.Norm.String(), Radius: ball.Radius,
-				Certified: proof.Certified, Margin: proof.Margin, Rounding: proof.Rounding, Slack: proof.Slack, Seconds: time.Since(began).Seconds()})
-		}
-	}
-	if report.Sanity, err = s.sanity(ctx, c, e, report); err != nil {
-		return report, fmt.Errorf("advlib: evaluate: the check of the gradients: %w", err)
-	}
+	err = s.fill(ctx, report, c, e, attacks, certifiers)
+	report.Interrupted = err != nil && ctx.Err() != nil
 	report.Seconds = time.Since(start).Seconds()
+	if err != nil {
+		return report, err
+	}
 	s.tell()
 	return report, report.contradiction()
+}
+
+// fill runs what a report is made of.
+func (s Settings) fill(ctx context.Context, report *Report, c *Classifier, e *Examples, attacks []Attack, certifiers []Certifier) error {
+	planned := report.Attacks
+	order := report.Order()
+	var parts []part
+	balls := report.Balls()
+	for _, k := range order {
+		parts = append(parts, part{what: planned[k].Name, expected: workOf(attacks[k], c)})
+	}
+	expect := func(from int) { // no more examples than stand for them now
+		for n := from; n < len(order); n++ {
+			parts[n].total = len(report.standing(&planned[order[n]], balls))
+		}
+	}
+	for range balls {
+		for _, method := range certifiers {
+			parts = append(parts, part{what: method.String(), expected: noWork, total: e.Len()})
+		}
+	}
+	const check = "check of the gradients"
+	parts = append(parts, part{what: check, expected: noWork})
+	p := newPace(s.OnProgress, parts...)
+
+	// What is not reached is not in the report.
+	reached := map[int]bool{}
+	defer func() {
+		var rows []AttackRow
+		for k, row := range planned {
+			if reached[k] {
+				rows = append(rows, row)
+			}
+		}
+		report.Attacks = rows
+	}()
+	report.Attacks = nil
+	for n, k := range order {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("advlib: evaluate: %w", err)
+		}
+		expect(n)
+		row := &planned[k]
+		begun, err := s.attack(ctx, report, row, balls, c, e, attacks[k], p, n)
+		if reached[k] = err == nil || begun && ctx.Err() != nil; reached[k] {
+			report.Attacks = append(report.Attacks, *row)
+		}
+		if err != nil {
+			return fmt.Errorf("advlib: %v: %w", attacks[k], err)
+		}
+	}
+	n := len(order)
+	for _, ball := range balls {
+		for _, method := range certifiers {
+			p.begin(n, e.Len(), 0)
+			n++
+			cert, err := s.certify(ctx, c, e, method, ball)
+			if err != nil {
+				return fmt.Errorf("advlib: evaluate: %v: %w", method, err)
+			}
+			report.Certificates = append(report.Certificates, cert)
+			p.advance(e.Len(), false)
+		}
+	}
+	p.begin(n, min(report.Clean().Count, sanityExamples), 0)
+	var err error
+	if report.Sanity, err = s.sanity(ctx, c, e, report, p); err != nil {
+		return fmt.Errorf("advlib: evaluate: the check of the gradients: %w", err)
+	}
+	p.advance(report.Sanity.Unbounded.Of, false)
+	return nil
+}
+
+// attack runs part n, an attack, on what stands for it, and fills in its row. It tells whether there was anything to
+// attack that it came to: the row of an attack that was cancelled has what was found.
+func (s Settings) attack(ctx context.Context, report *Report, row *AttackRow, balls []Ball, c *Classifier, e *Examples, a Attack, p *pace, n int) (begun bool, err error) {
+	standing := report.standing(row, balls)
+	report.prepare(row, standing)
+	if len(standing) == 0 {
+		p.begin(n, 0, 0)
+		return false, nil
+	}
+	on := e
+	if len(standing) < e.Len() {
+		on = e.Select(standing)
+	}
+	res, err := s.run(ctx, c, a, on, p, n)
+	if res == nil {
+		return false, err
+	}
+	got := rowOf(res)
+	for i, at := range standing {
+		row.Attempted[at], row.Success[at], row.Distance[at] = got.Attempted[i], got.Success[i], got.Distance[i]
+		begun = begun || got.Attempted[i] && got.Distance[i] > 0
+	}
+	row.Forward, row.Backward, row.Programs, row.Seconds = got.Forward, got.Backward, got.Programs, got.Seconds
+	report.warn(res.Warnings...)
+	return begun, err
+}
+
+// certify asks a certifier, or recalls what it said.
+func (s Settings) certify(ctx context.Context, c *Classifier, e *Examples, method Certifier, ball Ball) (Certificate, error) {
+	cert := Certificate{Method: method.String(), Norm: ball.Norm.String(), Radius: ball.Radius}
+	piece := Piece{By: method, On: e.batch(s.Seed), In: ball}
+	_, tells := method.(Prover)
+	take := func(o Outcome) error {
+		p := o.Proof
+		switch {
+		case p == nil || len(p.Certified) != e.Len() || len(p.Margin) != 0 && len(p.Margin) != e.Len():
+			return fmt.Errorf("%v did not return a verdict for each of %d examples: this is a mistake in the certifier", method, e.Len())
+		case tells && p.Rounding == "":
+			return fmt.Errorf("%v did not say for which arithmetic its verdicts hold", method)
+		}
+		cert.Certified, cert.Margin, cert.Rounding, cert.Slack, cert.Seconds = p.Certified, p.Margin, p.Rounding, p.Slack, o.Stats.Elapsed.Seconds()
+		return nil
+	}
+	if s.Journal != nil && s.Journal.Recall(piece, take) {
+		return cert, nil
+	}
+	start := time.Now()
+	proof, err := prove(ctx, method, c, e, ball)
+	if err != nil {
+		return cert, err
+	}
+	o := Outcome{Proof: proof, Stats: Stats{Elapsed: time.Since(start)}}
+	if err := take(o); err != nil {
+		return cert, err
+	}
+	if s.Journal != nil {
+		s.Journal.Keep(piece, o)
+	}
+	return cert, nil
 }
 
 // prove returns the certifier's proof, or its verdicts alone.
@@ -103,6 +227,14 @@ func (s Settings) checkEvaluate(c *Classifier, e *Examples, attacks []Attack) er
 	}
 	if err := e.check(c); err != nil {
 		return err
+	}
+	for _, ball := range s.Balls {
+		if err := ball.Check(); err != nil {
+			return fmt.Errorf("Settings.Balls: %w", err)
+		}
+	}
+	if s.BatchSize < 0 {
+		return fmt.Errorf("the batch size %d is below 0: leave it at 0 for the default, or give a positive one", s.BatchSize)
 	}
 	for _, a := range attacks {
 		if a == nil {
@@ -137,7 +269,7 @@ type (
 // sanity looks at the gradients that the attacks were given: on how many examples is the gradient of the
 // cross-entropy zero, and do 20 steps of sign ascent on the margin break every example when the whole box is allowed
 // (Carlini et al. 2019, arXiv:1902.06705, section 5.2: an unbounded attack should reach 100 %).
-func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, report *Report) (Sanity, error) {
+func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, report *Report, p *pace) (Sanity, error) {
 	var rows []int
 	for i := range e.Y {
 		if report.Predicted[i] == e.Y[i] && len(rows) < sanityExamples {
@@ -148,7 +280,8 @@ func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, report
 	if len(rows) == 0 {
 		return sanity, nil
 	}
-	t, box := NewTarget(c), c.Box()
+	t, ranges := NewTarget(c), c.ranges()
+	t.passes.onStep = p.step
 	zero := t.Compile(zeroKey{}, func(m *Model, in []*Node) []*Node {
 		x := in[0]
 		return []*Node{Linf.Of(m.Gradient(CrossEntropy.Of(m.Logits(x), Aim{Label: in[1]}), x))}
@@ -156,8 +289,9 @@ func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, report
 	ascend := t.Compile(ascendKey{}, func(m *Model, in []*Node) []*Node {
 		x := in[0]
 		z := m.Logits(x)
-		g := m.Gradient(Margin.Of(z, Aim{Label: in[1]}), x)
-		return []*Node{box.Clip(Add(x, MulScalar(Sign(g), box.Width()/10))), ArgMax(z, -1)}
+		g := Gradient(ReduceAllSum(Margin.Of(z, Aim{Label: in[1]})), x)[0] // of fixed features too
+		step := ranges.Times(Sign(g), func(r Box) float64 { return r.Width() / 10 })
+		return []*Node{ranges.Clip(Add(x, step), x), ArgMax(z, -1)}
 	})
 	size := Bucket(len(rows))
 	x := TakeRows(e.X, rows, size)

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
@@ -104,12 +105,21 @@ func (e *Examples) Hash() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// batch returns all examples as one batch.
+func (e *Examples) batch(seed uint64) Batch {
+	b := Batch{X: e.X, Y: e.Y, Index: make([]int64, e.Len()), Seed: seed}
+	for i := range b.Index {
+		b.Index[i] = e.index(i)
+	}
+	return b
+}
+
 // check refuses what no classifier c can be measured on.
 func (e *Examples) check(c *Classifier) error { return e.Check(c.spec, c.Classes()) }
 
-// Check returns an error when a classifier of that name, input shape, box and number of classes cannot be trained or
+// Check returns an error when a classifier of that name, input shape, box, domain and number of classes cannot be trained or
 // measured on the examples: there are none, shapes or lengths do not match, a label is out of range, an input is NaN or
-// outside of the box.
+// outside of the box or the domain.
 func (e *Examples) Check(spec Spec, classes int) error {
 	if e == nil || e.X == nil || len(e.Y) == 0 {
 		return fmt.Errorf("there are no examples: give at least one")
@@ -133,7 +143,52 @@ func (e *Examples) Check(spec Spec, classes int) error {
 			return fmt.Errorf("the label %d of example %d is not in 0..%d: the classifier %s has %d classes", y, i, classes-1, spec.Name, classes)
 		}
 	}
+	if spec.Domain != nil {
+		return checkDomain(e.X, spec)
+	}
 	return checkInside(e.X, spec.Box)
+}
+
+// checkDomain refuses NaN and values that the domain does not admit, naming the first feature.
+func checkDomain(x *tensors.Tensor, spec Spec) error {
+	l, err := spec.Domain.layout(spec.Box, spec.Input)
+	if err != nil {
+		return err
+	}
+	tensors.MustConstFlatData(x, func(flat []float32) {
+		row := len(flat) / x.Shape().Dimensions[0]
+		for i := 0; i < len(flat) && err == nil; i += row {
+			for j, v := range flat[i : i+row] {
+				if v != v {
+					err = fmt.Errorf("the input of example %d is NaN at position %d, %s", i/row, j, strings.TrimSuffix(l.name(l.feature(j)), ","))
+					return
+				}
+			}
+			if err = l.check(flat[i : i+row]); err != nil {
+				err = fmt.Errorf("the input of example %d is not in the domain: %w", i/row, err)
+			}
+		}
+	})
+	return err
+}
+
+// extremes returns the smallest and the largest value of each coordinate of x [n, d...].
+func extremes(x *tensors.Tensor) (lo, hi []float64, err error) {
+	tensors.MustConstFlatData(x, func(flat []float32) {
+		row := len(flat) / x.Shape().Dimensions[0]
+		for i, v := range flat {
+			switch j := i % row; {
+			case v != v || math.IsInf(float64(v), 0):
+				err = fmt.Errorf("the input of example %d is %g at position %d", i/row, v, j)
+				return
+			case i < row:
+				lo, hi = append(lo, float64(v)), append(hi, float64(v))
+			default:
+				lo[j], hi[j] = min(lo[j], float64(v)), max(hi[j], float64(v))
+			}
+		}
+	})
+	return lo, hi, err
 }
 
 // checkInside refuses NaN and values outside of the box, naming the first and the range seen.

@@ -1,6 +1,9 @@
 package advlib
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // Goal is what an attack wants the classifier to say. The zero value, [Untargeted], wants any class but the label.
 type Goal struct {
@@ -17,7 +20,15 @@ var Untargeted = Goal{}
 func Targeted(class int) Goal { return Goal{targeted: true, class: class} }
 
 // TargetedBy wants the class label + offset mod K, another class for each label; offset must not be a multiple of K.
-func TargetedBy(offset int) Goal { return Goal{targeted: true, offset: offset} }
+func TargetedBy(offset int) Goal {
+	if offset == 0 {
+		return Goal{targeted: true, class: ownLabel}
+	}
+	return Goal{targeted: true, offset: offset}
+}
+
+// ownLabel stands for the class label + 0, which is refused: Goal{targeted: true} is the class 0.
+const ownLabel = math.MinInt32
 
 // TargetedEach wants class[i] for the i-th of the examples that the attack is run on.
 func TargetedEach(class []int) Goal {
@@ -40,6 +51,8 @@ func (g Goal) String() string {
 		return fmt.Sprintf("targeted(%d given classes)", len(g.each))
 	case g.offset != 0:
 		return fmt.Sprintf("targeted(label%+d)", g.offset)
+	case g.class == ownLabel:
+		return "targeted(label+0)"
 	}
 	return fmt.Sprintf("targeted(%d)", g.class)
 }
@@ -51,6 +64,8 @@ func (g Goal) targets(y []int32, classes int) ([]int32, error) {
 	}
 	t := make([]int32, len(y))
 	switch {
+	case g.class == ownLabel:
+		return nil, fmt.Errorf("the goal label+0 is the label itself: there is nothing to attack; give an offset from 1 to %d", classes-1)
 	case g.each != nil:
 		if len(g.each) != len(y) {
 			return nil, fmt.Errorf("the goal names %d target classes for %d examples: give one for each", len(g.each), len(y))

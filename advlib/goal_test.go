@@ -37,6 +37,7 @@ func TestGoalsResolveToTargets(t *testing.T) {
 		{goal: advlib.TargetedBy(1), targets: []int32{1, 2, 0}, index: []int64{0, 1, 2}},
 		{goal: advlib.TargetedBy(-1), targets: []int32{2, 0, 1}, index: []int64{0, 1, 2}},
 		{goal: advlib.TargetedBy(3), err: "label itself"},
+		{goal: advlib.TargetedBy(0), err: "label itself"},
 		{goal: advlib.Targeted(3), err: "target class 3 of example 0 is not in 0..2"},
 		{goal: advlib.Targeted(-1), err: "target class -1"},
 		{goal: advlib.TargetedEach([]int{0, 0, 0}), targets: []int32{0, 0}, index: []int64{1, 2}},

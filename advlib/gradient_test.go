@@ -22,6 +22,13 @@ func TestGradientsOfLayers(t *testing.T) {
 	}{
 		{"max pool 2", func(x *Node) *Node { return MaxPool(x).Window(2).Done() }},
 		{"max pool 3 stride 2 same", func(x *Node) *Node { return MaxPool(x).Window(3).Strides(2).PadSame().Done() }},
+		{"max pool 4×3, some left out", func(x *Node) *Node { return MaxPool(x).WindowPerAxis(4, 3).Done() }},
+		{"max pool 2 padded", func(x *Node) *Node {
+			return MaxPool(x).Window(2).Strides(2).PaddingPerDim([][2]int{{1, 1}, {1, 0}}).Done()
+		}},
+		{"max pool 2 stride 3", func(x *Node) *Node { return MaxPool(x).Window(2).Strides(3).Done() }},
+		{"max pool 6", func(x *Node) *Node { return MaxPool(x).Window(6).Done() }},
+		{"min pool 2", func(x *Node) *Node { return MinPool(x).Window(2).Done() }},
 		{"max pool 2 stride 1", func(x *Node) *Node { return MaxPool(x).Window(2).Strides(1).Done() }},
 		{"mean pool 2", func(x *Node) *Node { return MeanPool(x).Window(2).Done() }},
 		{"mean pool 3 stride 2 same", func(x *Node) *Node { return MeanPool(x).Window(3).Strides(2).PadSame().Done() }},

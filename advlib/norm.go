@@ -16,6 +16,8 @@ type Norm interface {
 	Of(δ *Node) *Node
 	// Distance returns ‖a − b‖ of two flat rows of equal length, computed in float64.
 	Distance(a, b []float32) float64
+	// Length returns ‖δ‖ of a perturbation given in float64.
+	Length(δ []float64) float64
 	// Diameter returns the largest distance between two points of a box with d coordinates of the given width.
 	Diameter(d int, width float64) float64
 }
@@ -117,6 +119,40 @@ func (linf) Distance(a, b []float32) float64 {
 	var s float64
 	for i := range a {
 		s = max(s, math.Abs(float64(a[i])-float64(b[i])))
+	}
+	return s
+}
+
+func (l0) Length(δ []float64) float64 {
+	n := 0.
+	for _, v := range δ {
+		if v != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func (l1) Length(δ []float64) float64 {
+	s := 0.
+	for _, v := range δ {
+		s += math.Abs(v)
+	}
+	return s
+}
+
+func (l2) Length(δ []float64) float64 {
+	s := 0.
+	for _, v := range δ {
+		s += v * v
+	}
+	return math.Sqrt(s)
+}
+
+func (linf) Length(δ []float64) float64 {
+	s := 0.
+	for _, v := range δ {
+		s = max(s, math.Abs(v))
 	}
 	return s
 }

@@ -6,6 +6,19 @@ import (
 	"testing"
 )
 
+// The floats between 10⁻⁹ and 0 are many: a point there is pulled at once.
+func TestPullNearZero(t *testing.T) {
+	for _, v := range []float32{1e-9, -1e-9, 3e-30, 0} {
+		adv, x := []float32{v}, []float32{0.100000024}
+		if BallOf(Linf, 0.1).pull(adv, x) {
+			t.Fatalf("%g counts as too far", v)
+		}
+		if d := Linf.Distance(adv, x); d > 0.1 || d < 0.1-1e-8 {
+			t.Errorf("%g was pulled to %g, at distance %.17g", v, adv[0], d)
+		}
+	}
+}
+
 // A point that rounding has left outside of the ball must end inside, and as good as where it was: giving it up would turn an
 // adversarial example at the rim into a failure.
 func TestPull(t *testing.T) {

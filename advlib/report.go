@@ -20,13 +20,22 @@ type Report struct {
 	Data       string `json:"data"`
 	Backend    string `json:"backend"`
 	Box        Box    `json:"box"`
+	// Domain describes the constraints on single features; empty if there are none. Radii and distances are in the scales of the features.
+	Domain string `json:"domain,omitempty"`
 	// Seed is the seed of the run.
 	Seed uint64 `json:"seed"`
+	// Cascade says that each attack was run only on what those before it left standing: see [Settings.Evaluate]. Then
+	// the numbers of an attack are those after it, and what it would do alone is not known.
+	Cascade bool `json:"cascade"`
+	// Interrupted says that not everything that was planned was done.
+	Interrupted bool `json:"interrupted"`
+	// Asked are balls to report besides those of the attacks with a budget.
+	Asked []AskedBall `json:"asked"`
 	// Index, Label and Predicted are the examples' numbers, labels and clean predictions.
 	Index     []int64 `json:"index"`
 	Label     []int32 `json:"label"`
 	Predicted []int32 `json:"predicted"`
-	// Attacks and Certificates are what was run.
+	// Attacks and Certificates are what was run, as they were given; [Report.Order] is how the attacks ran.
 	Attacks      []AttackRow   `json:"attacks"`
 	Certificates []Certificate `json:"certificates"`
 	// Sanity is the check of the gradients.
@@ -39,6 +48,12 @@ type Report struct {
 	Key string `json:"key"`
 }
 
+// AskedBall is a ball by the name of its norm.
+type AskedBall struct {
+	Norm   string  `json:"norm"`
+	Radius float64 `json:"radius"`
+}
+
 // AttackRow is one attack's outcome.
 type AttackRow struct {
 	// Name is the attack with its hyper-parameters.
@@ -49,26 +64,36 @@ type AttackRow struct {
 	// Goal names what it wanted; Targeted attacks do not count for robust accuracy.
 	Goal     string `json:"goal"`
 	Targeted bool   `json:"targeted"`
-	// Attempted, Success and Distance are as in [Result].
+	// Attempted, Success and Distance are as in [Result]. Where Skipped is true, Attempted and Success are false, and
+	// Distance is the nearest that an attack before this one had found.
 	Attempted []bool     `json:"attempted"`
 	Success   []bool     `json:"success"`
 	Distance  []Distance `json:"distance"`
-	// Forward and Backward count passes of single examples; Seconds is the wall time with compilation.
-	Forward  int64   `json:"forward"`
-	Backward int64   `json:"backward"`
-	Seconds  float64 `json:"seconds"`
+	// Skipped is true for examples on which this attack was not run because one before it in the cascade had broken
+	// them, within this one's radius; for an attack of minimal norm, within the smallest of the report's balls.
+	Skipped []bool `json:"skipped"`
+	// Forward and Backward count passes of single examples; Programs what was compiled or loaded for them, by the size of
+	// the batch. Seconds is the wall time with compilation.
+	Forward  int64      `json:"forward"`
+	Backward int64      `json:"backward"`
+	Programs []Programs `json:"programs"`
+	Seconds  float64    `json:"seconds"`
 }
 
 // Minimal tells attacks of minimal norm from those with a budget.
 func (a AttackRow) Minimal() bool { return math.IsInf(float64(a.Radius), 1) }
 
-// SuccessRate is the share of attempted examples on which the attack reached its goal.
+// skipped tells whether the attack was not run on example i because one before it had broken it.
+func (a AttackRow) skipped(i int) bool { return i < len(a.Skipped) && a.Skipped[i] }
+
+// SuccessRate is the share of attempted examples on which the attack reached its goal. In a cascade it is the share after
+// the attack: examples that it skipped count as attempted and reached.
 func (a AttackRow) SuccessRate() Rate {
 	var r Rate
 	for i, s := range a.Success {
-		if a.Attempted[i] {
+		if a.Attempted[i] || a.skipped(i) {
 			r.Of++
-			if s {
+			if s || a.skipped(i) {
 				r.Count++
 			}
 		}
@@ -76,12 +101,27 @@ func (a AttackRow) SuccessRate() Rate {
 	return r
 }
 
+// Attacked returns the number of examples that the attack was run on, those left out on which nothing needed to be done.
+func (a AttackRow) Attacked() int {
+	n := 0
+	for i, attempted := range a.Attempted {
+		if attempted && a.Distance[i] > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // MedianDistance is the median over attempted examples, failures counting as infinite, and examples that were
 // misclassified before the attack left out. It is NaN when there are none.
+//
+// In a cascade, examples that the attack skipped count with the distance at which they were broken before. For an attack
+// of minimal norm all of these lie within the smallest of the report's balls, so that a median beyond it is the same as
+// if the attack had been run on all examples; a smaller one is an upper bound on that.
 func (a AttackRow) MedianDistance() float64 {
 	var d []float64
 	for i, v := range a.Distance {
-		if a.Attempted[i] && v > 0 {
+		if (a.Attempted[i] || a.skipped(i)) && v > 0 {
 			d = append(d, float64(v))
 		}
 	}
@@ -128,14 +168,14 @@ func (s Sanity) Verdict() string {
 	switch {
 	case s.ZeroGradient.Of == 0:
 		return "no example is classified correctly: nothing to attack"
-	case !s.masked():
+	case !s.Masked():
 		return "no zero gradients, and an unbounded ball breaks every example"
 	}
 	return "GRADIENT MASKING SUSPECTED: the robust accuracies are upper bounds only; try the margin loss and an attack that needs no gradients"
 }
 
-// masked tells whether anything in the check gives reason to distrust the gradients.
-func (s Sanity) masked() bool { return s.ZeroGradient.Count > 0 || s.Unbounded.Count < s.Unbounded.Of }
+// Masked tells whether anything in the check gives reason to distrust the gradients.
+func (s Sanity) Masked() bool { return s.ZeroGradient.Count > 0 || s.Unbounded.Count < s.Unbounded.Of }
 
 // Rate is a count out of a number of examples.
 type Rate struct {
@@ -182,7 +222,11 @@ func (r Rate) Interval() string {
 	return fmt.Sprintf("[%.1f, %.1f]", 100*lo, 100*hi)
 }
 
-func newReport(s Settings, c *Classifier, e *Examples) (*Report, error) {
+// newReport returns the report of an evaluation in which no attack has run yet.
+func newReport(s Settings, c *Classifier, e *Examples, attacks []Attack) (*Report, error) {
+	if err := s.seed(c); err != nil {
+		return nil, err
+	}
 	z, err := NewTarget(c).Logits(e.X)
 	if err != nil {
 		return nil, err
@@ -192,15 +236,132 @@ func newReport(s Settings, c *Classifier, e *Examples) (*Report, error) {
 		return nil, err
 	}
 	where := backend.InfoOf(c.Backend())
-	r := &Report{Classifier: c.Name(), Data: e.Name, Backend: where.Name, Box: c.Box(), Seed: s.Seed, Label: slices.Clone(e.Y)}
+	r := &Report{Classifier: c.Name(), Data: e.Name, Backend: where.Name, Box: c.Box(), Seed: s.Seed, Cascade: !s.Alone && !c.Random(), Label: slices.Clone(e.Y)}
+	if d := c.Domain(); d != nil {
+		r.Domain = d.String()
+	}
 	if where.Lost != "" {
-		r.Warnings = append(r.Warnings, where.Lost)
+		r.warn(where.Lost)
+	}
+	if c.Random() {
+		r.warn("the logits are random, and each number is of one draw: the worst case over attacks takes the worst of as many draws as there are attacks, and is too low")
+	}
+	for _, b := range s.Balls {
+		r.Asked = append(r.Asked, AskedBall{b.Norm.String(), b.Radius})
 	}
 	for i, p := range clean {
 		r.Index = append(r.Index, e.index(i))
 		r.Predicted = append(r.Predicted, p.Class)
 	}
+	n := e.Len()
+	for _, a := range attacks {
+		threat, err := a.Threat(c)
+		if err != nil {
+			return nil, err
+		}
+		r.Attacks = append(r.Attacks, AttackRow{
+			Name: a.String(), Norm: threat.Norm.String(), Radius: Distance(threat.Radius), Goal: threat.Goal.String(), Targeted: threat.Goal.IsTargeted(),
+			Attempted: make([]bool, n), Success: make([]bool, n), Skipped: make([]bool, n), Distance: slices.Repeat([]Distance{Distance(math.Inf(1))}, n),
+		})
+	}
 	return r, nil
+}
+
+// warn adds warnings that are not there yet.
+func (r *Report) warn(sentences ...string) {
+	for _, w := range sentences {
+		if !slices.Contains(r.Warnings, w) {
+			r.Warnings = append(r.Warnings, w)
+		}
+	}
+}
+
+// runningOrder returns the order in which attacks run: by growing budget within each norm, those of minimal norm with
+// the smallest, otherwise as given. Norms come as they are met first, targeted attacks where they are given among them.
+func runningOrder(rows []AttackRow) []int {
+	smallest, norm := map[string]Distance{}, map[string]int{}
+	for _, a := range rows {
+		if _, met := norm[a.Norm]; !met {
+			norm[a.Norm] = len(norm)
+		}
+		if r, met := smallest[a.Norm]; !a.Targeted && (!met || a.Radius < r) {
+			smallest[a.Norm] = a.Radius
+		}
+	}
+	radius := func(a AttackRow) Distance {
+		if a.Minimal() {
+			return smallest[a.Norm]
+		}
+		return a.Radius
+	}
+	order := make([]int, len(rows))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int {
+		a, b := rows[i], rows[j]
+		return cmp.Or(cmp.Compare(norm[a.Norm], norm[b.Norm]), cmp.Compare(radius(a), radius(b)))
+	})
+	return order
+}
+
+// Order returns the indices of Attacks as they ran: as given, and in a cascade by growing budget within each norm.
+func (r *Report) Order() []int {
+	if r.Cascade {
+		return runningOrder(r.Attacks)
+	}
+	order := make([]int, len(r.Attacks))
+	for i := range order {
+		order[i] = i
+	}
+	return order
+}
+
+// standing returns the examples that an attack is to be run on, after those that are in the report.
+func (r *Report) standing(row *AttackRow, balls []Ball) []int {
+	// Broken within this distance is broken for the attack: in its ball, or in all balls of its norm.
+	within := float64(row.Radius)
+	if row.Minimal() {
+		within = 0
+		if k := slices.IndexFunc(balls, func(b Ball) bool { return b.Norm.String() == row.Norm }); k >= 0 {
+			within = balls[k].Radius // they are sorted
+		}
+	}
+	var rows []int
+	for i := range r.Label {
+		if !r.Cascade || row.Targeted || r.correct(i) && r.nearest(row.Norm, i) > within {
+			rows = append(rows, i)
+		}
+	}
+	return rows
+}
+
+// nearest returns the smallest distance of an adversarial example in a norm, +Inf if none was found.
+func (r *Report) nearest(norm string, i int) float64 {
+	d := math.Inf(1)
+	for _, a := range r.Attacks {
+		if a.Norm == norm && !a.Targeted && a.Success[i] {
+			d = min(d, float64(a.Distance[i]))
+		}
+	}
+	return d
+}
+
+// prepare fills in the row of an attack for the examples that it is not run on: misclassified, or broken before.
+func (r *Report) prepare(row *AttackRow, standing []int) {
+	run := make([]bool, len(r.Label))
+	for _, i := range standing {
+		run[i] = true
+	}
+	for i := range r.Label {
+		switch {
+		case run[i]:
+		case !r.correct(i):
+			row.Attempted[i], row.Success[i], row.Distance[i] = true, true, 0
+		default:
+			row.Skipped[i], row.Distance[i] = true, Distance(r.nearest(row.Norm, i))
+		}
+	}
 }
 
 // rowOf returns a result's numbers.
@@ -208,8 +369,8 @@ func rowOf(res *Result) AttackRow {
 	row := AttackRow{
 		Name: res.Attack, Norm: res.Threat.Norm.String(), Radius: Distance(res.Threat.Radius),
 		Goal: res.Threat.Goal.String(), Targeted: res.Threat.Goal.IsTargeted(),
-		Attempted: res.Attempted, Success: res.Success, Distance: make([]Distance, len(res.Distance)),
-		Forward: res.Stats.Forward, Backward: res.Stats.Backward, Seconds: res.Stats.Elapsed.Seconds(),
+		Attempted: res.Attempted, Success: res.Success, Distance: make([]Distance, len(res.Distance)), Skipped: make([]bool, len(res.Distance)),
+		Forward: res.Stats.Forward, Backward: res.Stats.Backward, Programs: res.Stats.Programs, Seconds: res.Stats.Elapsed.Seconds(),
 	}
 	for i, d := range res.Distance {
 		row.Distance[i] = Distance(d)
@@ -217,20 +378,11 @@ func rowOf(res *Result) AttackRow {
 	return row
 }
 
-func (r *Report) add(res *Result) {
-	r.Attacks = append(r.Attacks, rowOf(res))
-	for _, w := range res.Warnings {
-		if !slices.Contains(r.Warnings, w) {
-			r.Warnings = append(r.Warnings, w)
-		}
-	}
-}
-
 // Merge returns the report of r's examples followed by other's. Both must report the same evaluation: the same
 // classifier, seed, attacks and certificates.
 func (r *Report) Merge(other *Report) (*Report, error) {
-	same := r.Classifier == other.Classifier && r.Data == other.Data && r.Box == other.Box && r.Seed == other.Seed &&
-		len(r.Attacks) == len(other.Attacks) && len(r.Certificates) == len(other.Certificates)
+	same := r.Classifier == other.Classifier && r.Data == other.Data && r.Box == other.Box && r.Domain == other.Domain && r.Seed == other.Seed &&
+		r.Cascade == other.Cascade && slices.Equal(r.Asked, other.Asked) && len(r.Attacks) == len(other.Attacks) && len(r.Certificates) == len(other.Certificates)
 	for i := 0; same && i < len(r.Attacks); i++ {
 		same = r.Attacks[i].Name == other.Attacks[i].Name && r.Attacks[i].Goal == other.Attacks[i].Goal
 	}
@@ -239,10 +391,11 @@ func (r *Report) Merge(other *Report) (*Report, error) {
 		same = a.Method == b.Method && a.Norm == b.Norm && a.Radius == b.Radius
 	}
 	if !same {
-		return nil, fmt.Errorf("advlib: reports of %s on %s and of %s on %s are not parts of one evaluation: classifier, data, seed, attacks and certificates must agree", r.Classifier, r.Data, other.Classifier, other.Data)
+		return nil, fmt.Errorf("advlib: reports of %s on %s and of %s on %s are not parts of one evaluation: classifier, data, seed, attacks, balls, certificates, and whether attacks ran alone or in a cascade, must agree", r.Classifier, r.Data, other.Classifier, other.Data)
 	}
 	m := *r
 	m.Key = ""
+	m.Interrupted = r.Interrupted || other.Interrupted
 	m.Index = slices.Concat(r.Index, other.Index)
 	m.Label = slices.Concat(r.Label, other.Label)
 	m.Predicted = slices.Concat(r.Predicted, other.Predicted)
@@ -252,7 +405,9 @@ func (r *Report) Merge(other *Report) (*Report, error) {
 		a.Attempted = slices.Concat(a.Attempted, o.Attempted)
 		a.Success = slices.Concat(a.Success, o.Success)
 		a.Distance = slices.Concat(a.Distance, o.Distance)
+		a.Skipped = slices.Concat(a.Skipped, o.Skipped)
 		a.Forward, a.Backward, a.Seconds = a.Forward+o.Forward, a.Backward+o.Backward, a.Seconds+o.Seconds
+		a.Programs = plus(a.Programs, o.Programs)
 	}
 	m.Certificates = slices.Clone(r.Certificates)
 	for i, o := range other.Certificates {
@@ -264,11 +419,7 @@ func (r *Report) Merge(other *Report) (*Report, error) {
 	m.Sanity.ZeroGradient = r.Sanity.ZeroGradient.plus(other.Sanity.ZeroGradient)
 	m.Sanity.Unbounded = r.Sanity.Unbounded.plus(other.Sanity.Unbounded)
 	m.Warnings = slices.Clone(r.Warnings)
-	for _, w := range other.Warnings {
-		if !slices.Contains(m.Warnings, w) {
-			m.Warnings = append(m.Warnings, w)
-		}
-	}
+	m.warn(other.Warnings...)
 	m.Seconds += other.Seconds
 	return &m, nil
 }
@@ -289,9 +440,23 @@ func (r *Report) Robust(ball Ball) Rate {
 	})
 }
 
-// RobustTo returns the accuracy in the ball under one of the report's attacks alone.
-func (r *Report) RobustTo(a AttackRow, ball Ball) Rate {
-	return r.rate(func(i int) bool { return r.correct(i) && !a.breaks(i, ball) })
+// RobustAfter returns the accuracy in the ball in the worst case over Attacks[k] and those that ran before it: the last
+// of [Report.Order] has the number of [Report.Robust].
+func (r *Report) RobustAfter(k int, ball Ball) Rate {
+	order := r.Order()
+	ran := order[:slices.Index(order, k)+1]
+	return r.rate(func(i int) bool {
+		return r.correct(i) && !slices.ContainsFunc(ran, func(k int) bool { return r.Attacks[k].breaks(i, ball) })
+	})
+}
+
+// RobustTo returns the accuracy in the ball under one of the report's attacks alone. It is known only where the attack
+// was run on all examples: known is false when it skipped some, in a cascade.
+func (r *Report) RobustTo(a AttackRow, ball Ball) (rate Rate, known bool) {
+	if slices.Contains(a.Skipped, true) {
+		return Rate{}, false
+	}
+	return r.rate(func(i int) bool { return r.correct(i) && !a.breaks(i, ball) }), true
 }
 
 // Certified returns the share of examples that are classified correctly and proven so for the whole ball by at least
@@ -304,14 +469,21 @@ func (r *Report) Certified(ball Ball) (rate Rate, asked bool) {
 	return rate, slices.ContainsFunc(r.Certificates, covers)
 }
 
-// Balls returns the balls of the untargeted attacks with a budget, by norm and radius.
+// Balls returns the balls of the untargeted attacks with a budget and those that were asked for, by norm and radius.
 func (r *Report) Balls() []Ball {
 	var balls []Ball
-	for _, a := range r.Attacks {
-		b := Ball{Norm: normNamed(a.Norm), Radius: float64(a.Radius)}
-		if !a.Minimal() && !a.Targeted && !slices.Contains(balls, b) {
+	add := func(b Ball) {
+		if !slices.Contains(balls, b) {
 			balls = append(balls, b)
 		}
+	}
+	for _, a := range r.Attacks {
+		if !a.Minimal() && !a.Targeted {
+			add(Ball{Norm: normNamed(a.Norm), Radius: float64(a.Radius)})
+		}
+	}
+	for _, a := range r.Asked {
+		add(Ball{Norm: normNamed(a.Norm), Radius: a.Radius})
 	}
 	slices.SortStableFunc(balls, func(a, b Ball) int {
 		return cmp.Or(cmp.Compare(a.Norm.String(), b.Norm.String()), cmp.Compare(a.Radius, b.Radius))
@@ -352,8 +524,10 @@ type Line struct {
 	What, Value, Interval string
 	// Median is the median distance of the attack's adversarial examples.
 	Median string
-	// Cost is passes forward and backward for each example, and seconds.
-	Cost string
+	// Attacked is the number of examples that the attack was run on.
+	Attacked string
+	// Cost is passes forward and backward for each of these; Programs the programs compiled and loaded for it.
+	Cost, Programs string
 }
 
 // worstCase is what the line of [Report.Robust] is called.
@@ -364,41 +538,112 @@ func (r *Report) Lines() []Line {
 	clean := r.Clean()
 	lines := []Line{{What: "clean", Value: clean.String(), Interval: clean.Interval()}}
 	for _, ball := range r.Balls() {
-		lines = append(lines, Line{Heading: fmt.Sprintf("%v%s: robust accuracy", ball, asFraction(ball, r.Box))})
-		for _, a := range r.Attacks {
-			if a.Targeted || a.Norm != ball.Norm.String() || !a.Minimal() && float64(a.Radius) != ball.Radius {
-				continue
-			}
-			rate := r.RobustTo(a, ball)
-			line := Line{What: a.Name, Value: rate.String(), Interval: rate.Interval()}
-			if !a.Minimal() {
-				line.Cost = r.cost(a)
-			}
-			lines = append(lines, line)
-		}
-		worst := r.Robust(ball)
-		lines = append(lines, Line{What: worstCase, Value: worst.String(), Interval: worst.Interval()})
-		if certified, asked := r.Certified(ball); asked {
-			lines = append(lines, Line{What: "certified (" + r.methods(ball) + ")", Value: certified.String(), Interval: certified.Interval()})
-		}
+		lines = append(lines, r.linesOf(ball)...)
 	}
-	others := false
-	for _, a := range r.Attacks {
-		if !a.Minimal() && !a.Targeted {
+	minimal, targeted := true, true
+	for _, k := range r.Order() {
+		a := r.Attacks[k]
+		name := a.Name
+		switch {
+		case a.Targeted && !strings.Contains(name, a.Goal):
+			name += ", " + a.Goal
+		case !a.Targeted && !a.Minimal():
 			continue
 		}
-		if !others {
-			lines = append(lines, Line{Heading: "minimal norm and targeted attacks: success"})
-			others = true
+		if !a.Targeted && minimal {
+			heading := "minimal norm: success at any distance, and the distance"
+			if r.Cascade {
+				heading = "minimal norm: success at any distance, and the distance; what an attack skipped counts as it was broken before"
+			}
+			lines, minimal = append(lines, Line{Heading: heading}), false
+		}
+		if a.Targeted && targeted {
+			lines, targeted = append(lines, Line{Heading: "targeted: success of each attack alone"}), false
 		}
 		rate := a.SuccessRate()
-		name := a.Name
-		if a.Targeted && !strings.Contains(name, a.Goal) {
-			name += ", " + a.Goal
-		}
-		lines = append(lines, Line{What: name, Value: rate.String(), Interval: rate.Interval(), Median: median(a.MedianDistance()), Cost: r.cost(a)})
+		lines = append(lines, r.withCost(a, Line{What: name, Value: rate.String(), Interval: rate.Interval(), Median: median(a.MedianDistance())}))
 	}
 	return lines
+}
+
+// linesOf returns the lines of a ball. In a cascade each line stands for the attacks up to it, which the sign + says, and
+// attacks with other budgets have a line together.
+func (r *Report) linesOf(ball Ball) []Line {
+	of := func(a AttackRow) bool { return !a.Targeted && a.Norm == ball.Norm.String() }
+	line := func(what string, rate Rate) Line {
+		return Line{What: what, Value: rate.String(), Interval: rate.Interval()}
+	}
+	heading := "under each attack alone"
+	if r.Cascade {
+		heading = "after each attack, run on what stood before it"
+	}
+	lines := []Line{{Heading: fmt.Sprintf("%v%s: robust accuracy %s", ball, asFraction(ball, r.Box), heading)}}
+	sign, last := "", -1 // of the attacks with other budgets
+	if r.Cascade {
+		sign = "+ "
+	}
+	other := func(what string) {
+		if last < 0 {
+			return
+		}
+		if l := line(sign+what, r.RobustAfter(last, ball)); len(lines) == 1 || l.Value != lines[len(lines)-1].Value {
+			lines = append(lines, l)
+		}
+		last = -1
+	}
+	for _, k := range r.Order() {
+		a := r.Attacks[k]
+		switch {
+		case !of(a):
+		case !a.Minimal() && float64(a.Radius) != ball.Radius:
+			if r.Cascade && (float64(a.Radius) < ball.Radius || r.RobustAfter(k, ball) != r.Robust(ball)) {
+				last = k
+			}
+		default:
+			other("attacks at smaller ε")
+			rate := r.RobustAfter(k, ball)
+			if !r.Cascade {
+				rate, _ = r.RobustTo(a, ball)
+			}
+			l := line(sign+a.Name, rate)
+			if !a.Minimal() {
+				l = r.withCost(a, l)
+			}
+			lines = append(lines, l)
+		}
+	}
+	other("attacks at other ε")
+	lines = append(lines, line(worstCase, r.Robust(ball)))
+	if certified, asked := r.Certified(ball); asked {
+		lines = append(lines, line("certified ("+r.methods(ball)+")", certified))
+	}
+	return lines
+}
+
+// withCost adds what an attack took.
+func (r *Report) withCost(a AttackRow, l Line) Line {
+	n := a.Attacked()
+	l.Attacked = strconv.Itoa(n)
+	if r.Interrupted && !a.Targeted {
+		left := 0
+		for i := range r.Label {
+			if !a.Attempted[i] && !a.skipped(i) && r.correct(i) {
+				left++
+			}
+		}
+		if left > 0 {
+			l.Attacked += fmt.Sprintf(" of %d", n+left)
+		}
+	}
+	if n > 0 {
+		l.Cost = fmt.Sprintf("%.4g / %.4g", float64(a.Forward)/float64(n), float64(a.Backward)/float64(n))
+	}
+	compiled, loaded := 0, 0
+	for _, p := range a.Programs {
+		compiled, loaded = compiled+p.Compiled, loaded+p.Loaded
+	}
+	l.Programs = fmt.Sprintf("%d / %d", compiled, loaded)
+	return l
 }
 
 // median writes a median distance: ∞ where the attack failed on half of the examples, nothing where there were none.
@@ -428,11 +673,6 @@ func (r *Report) methods(ball Ball) string {
 	return strings.Join(append([]string{strings.Join(names, ", ")}, roundings...), "; ")
 }
 
-func (r *Report) cost(a AttackRow) string {
-	n := float64(max(len(r.Label), 1))
-	return fmt.Sprintf("%.4g / %.4g", float64(a.Forward)/n, float64(a.Backward)/n)
-}
-
 // asFraction adds " (8/255)" where a pixel budget is a whole number of 255ths, and no short decimal such as 0.2.
 func asFraction(ball Ball, box Box) string {
 	k := ball.Radius * 255
@@ -444,28 +684,49 @@ func asFraction(ball Ball, box Box) string {
 
 // Title says in one line what was measured.
 func (r *Report) Title() string {
-	return fmt.Sprintf("%s on %s: %d examples, box %v, seed %d, backend %s", r.Classifier, r.Data, len(r.Label), r.Box, r.Seed, r.Backend)
+	inputs := fmt.Sprintf("box %v", r.Box)
+	if r.Domain != "" {
+		inputs = fmt.Sprintf("domain of %s", r.Domain)
+	}
+	return fmt.Sprintf("%s on %s: %d examples, %s, seed %d, backend %s", r.Classifier, r.Data, len(r.Label), inputs, r.Seed, r.Backend)
 }
+
+// interruptedLine stands for the check of the gradients where it was not reached.
+const interruptedLine = "INTERRUPTED: not all that was planned was run, and the gradients were not checked: the robust accuracies may be too high"
 
 // SanityLine says in one line what the check of the gradients saw.
 func (r *Report) SanityLine() string {
 	return fmt.Sprintf("sanity: zero gradients on %v of %d examples, unbounded ball breaks %v: %s", r.Sanity.ZeroGradient, r.Sanity.ZeroGradient.Of, r.Sanity.Unbounded, r.Sanity.Verdict())
 }
 
+// lastLine says whether the numbers can be trusted.
+func (r *Report) lastLine() string {
+	if r.Interrupted {
+		return interruptedLine
+	}
+	return r.SanityLine()
+}
+
 // Columns are the headings of the table that Lines fills.
-var Columns = [5]string{"", "share", "95 % interval", "median ‖δ‖", "passes forward / backward"}
+var Columns = [7]string{"", "share", "95 % interval", "median ‖δ‖", "attacked", "passes each, fwd / bwd", "compiled / loaded"}
+
+// cells returns a line's cells below Columns.
+func (l Line) cells() [7]string {
+	return [7]string{l.What, l.Value, l.Interval, l.Median, l.Attacked, l.Cost, l.Programs}
+}
 
 // String returns the report as an aligned table.
 func (r *Report) String() string {
-	rows := [][5]string{Columns}
+	rows := [][7]string{Columns}
 	for _, l := range r.Lines() {
+		row := l.cells()
+		row[0] = "  " + row[0]
 		if l.Heading != "" {
-			rows = append(rows, [5]string{l.Heading})
-			continue
+			row = [7]string{l.Heading}
 		}
-		rows = append(rows, [5]string{"  " + l.What, l.Value, l.Interval, l.Median, l.Cost})
+		rows = append(rows, row)
 	}
-	var width [5]int
+	var width [7]int
 	for _, row := range rows {
 		for i, cell := range row {
 			if heading := i == 0 && row[1] == ""; !heading {
@@ -487,7 +748,7 @@ func (r *Report) String() string {
 		}
 		fmt.Fprintln(&b, strings.TrimRight(line.String(), " "))
 	}
-	fmt.Fprintln(&b, r.SanityLine())
+	fmt.Fprintln(&b, r.lastLine())
 	for _, w := range r.Warnings {
 		fmt.Fprintln(&b, "warning: "+w)
 	}

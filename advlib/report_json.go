@@ -7,7 +7,7 @@ import (
 )
 
 // reportSchema names the form that MarshalJSON writes. It changes when a field changes its name or meaning.
-const reportSchema = "advlab.report/1"
+const reportSchema = "advlab.report/2"
 
 // plainReport is a Report without its methods.
 type plainReport Report
@@ -17,30 +17,42 @@ type reportJSON struct {
 	plainReport
 }
 
-// MarshalJSON writes the report in the form "advlab.report/1", an object of
+// MarshalJSON writes the report in the form "advlab.report/2", an object of
 //
-//	schema        "advlab.report/1"
+//	schema        "advlab.report/2"
 //	classifier, data, backend, key   strings; key is empty when nothing was kept
 //	box           {lo, hi}
+//	domain        string: the constraints on single features; absent if there are none
 //	seed          integer, up to 2⁶⁴−1
+//	cascade       true: each attack was run only on what those before it left standing, in the order of [Report.Order]
+//	interrupted   true: not everything that was planned was done
+//	asked         array of {norm, radius}: balls besides those of the attacks with a budget
 //	index, label, predicted          arrays of integers, one entry for each of n examples
-//	attacks       array of {name, norm, radius, goal, targeted, attempted, success, distance, forward, backward,
-//	              seconds}; radius is null for an attack of minimal norm; attempted, success and distance are arrays
-//	              of n; a distance is null where the attack failed
+//	attacks       array of {name, norm, radius, goal, targeted, attempted, success, distance, skipped, forward, backward,
+//	              programs, seconds}; radius is null for an attack of minimal norm; attempted, success, distance and
+//	              skipped are arrays of n; a distance is null where the attack failed. Where skipped is true the attack
+//	              was not run because one before it had broken the example, attempted and success are false, and
+//	              distance is the nearest found before. forward and backward are passes of single examples in total;
+//	              programs is an array of {batch, compiled, loaded}
 //	certificates  array of {method, norm, radius, certified, seconds}; certified is an array of n; where the method tells
 //	              them, also margin, an array of n with null for "nothing shown", rounding, a string, and slack
 //	sanity        {zero_gradient: {count, of}, unbounded: {count, of}}
 //	warnings      array of strings
 //	seconds       number
 //
-// Arrays are never null, and numbers are written with all their digits.
+// Arrays are never null, and numbers are written with all their digits. Form 1, of earlier versions, had no cascade: its
+// attacks were run on all examples, and their passes were printed for each example and not for each one attacked.
 func (r Report) MarshalJSON() ([]byte, error) {
 	p := plainReport(r)
 	p.Index, p.Label, p.Predicted = orEmpty(p.Index), orEmpty(p.Label), orEmpty(p.Predicted)
 	p.Attacks, p.Certificates, p.Warnings = slices.Clone(orEmpty(p.Attacks)), slices.Clone(orEmpty(p.Certificates)), orEmpty(p.Warnings)
+	p.Asked = orEmpty(p.Asked)
 	for i := range p.Attacks {
 		a := &p.Attacks[i]
-		a.Attempted, a.Success, a.Distance = orEmpty(a.Attempted), orEmpty(a.Success), orEmpty(a.Distance)
+		a.Attempted, a.Success, a.Distance, a.Programs = orEmpty(a.Attempted), orEmpty(a.Success), orEmpty(a.Distance), orEmpty(a.Programs)
+		if a.Skipped == nil {
+			a.Skipped = make([]bool, len(a.Attempted))
+		}
 	}
 	for i := range p.Certificates {
 		p.Certificates[i].Certified = orEmpty(p.Certificates[i].Certified)
@@ -85,10 +97,15 @@ func (r *Report) check() error {
 		if normNamed(a.Norm) == nil {
 			return fmt.Errorf("the attack %s has the norm %q: known are L0, L1, L2 and Linf", a.Name, a.Norm)
 		}
-		for what, got := range map[string]int{"attempted": len(a.Attempted), "success": len(a.Success), "distance": len(a.Distance)} {
+		for what, got := range map[string]int{"attempted": len(a.Attempted), "success": len(a.Success), "distance": len(a.Distance), "skipped": len(a.Skipped)} {
 			if err := length(what+" of the attack "+a.Name, got); err != nil {
 				return err
 			}
+		}
+	}
+	for _, a := range r.Asked {
+		if normNamed(a.Norm) == nil {
+			return fmt.Errorf("a ball that was asked for has the norm %q: known are L0, L1, L2 and Linf", a.Norm)
 		}
 	}
 	for _, c := range r.Certificates {

@@ -9,10 +9,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"advlab/advlib"
 )
@@ -22,6 +24,7 @@ import (
 func madeReport() *advlib.Report {
 	inf := advlib.Distance(math.Inf(1))
 	all := []bool{true, true, true, true, true, true, true, true}
+	none := make([]bool, 8)
 	return &advlib.Report{
 		Classifier: "mlp <100-100>", Data: "digits/test & friends", Backend: "xla:cpu", Box: advlib.UnitBox, Seed: 42,
 		Index:     []int64{3, 5, 8, 13, 21, 34, 55, 89},
@@ -32,38 +35,39 @@ func madeReport() *advlib.Report {
 				Name: "FGSM Linf ≤ 0.0156863", Norm: "Linf", Radius: 4. / 255, Goal: "untargeted", Attempted: all,
 				Success:  []bool{true, false, false, false, false, false, true, true},
 				Distance: []advlib.Distance{4. / 255, inf, inf, inf, inf, inf, 0, 0},
-				Forward:  6, Backward: 6, Seconds: 0.25,
+				Skipped:  none, Forward: 6, Backward: 6, Seconds: 0.25, Programs: []advlib.Programs{{Batch: 8, Compiled: 1}},
 			},
 			{
 				Name: "PGD-40 Linf ≤ 0.0313725", Norm: "Linf", Radius: 8. / 255, Goal: "untargeted", Attempted: all,
 				Success:  []bool{true, true, true, false, false, false, true, true},
 				Distance: []advlib.Distance{3. / 255, 7.5 / 255, 8. / 255, inf, inf, inf, 0, 0},
-				Forward:  246, Backward: 240, Seconds: 1.5,
+				Skipped:  none, Forward: 246, Backward: 240, Seconds: 1.5, Programs: []advlib.Programs{{Batch: 8, Compiled: 1, Loaded: 2}},
 			},
 			{
 				Name: "FGM L2 ≤ 0.5", Norm: "L2", Radius: 0.5, Goal: "untargeted", Attempted: all,
 				Success:  []bool{false, false, true, false, false, false, true, true},
 				Distance: []advlib.Distance{inf, inf, 0.5, inf, inf, inf, 0, 0},
-				Forward:  6, Backward: 6, Seconds: 0.125,
+				Skipped:  none, Forward: 6, Backward: 6, Seconds: 0.125, Programs: []advlib.Programs{},
 			},
 			{
 				Name: "Carlini & Wagner L2", Norm: "L2", Radius: inf, Goal: "untargeted", Attempted: all,
 				Success:  []bool{true, true, true, true, true, false, true, true},
 				Distance: []advlib.Distance{0.125, 0.25, 0.375, 0.75, 1.5, inf, 0, 0},
-				Forward:  54000, Backward: 54000, Seconds: 60,
+				Skipped:  none, Forward: 54000, Backward: 54000, Seconds: 60, Programs: []advlib.Programs{{Batch: 8, Loaded: 3}},
 			},
 			{
 				Name: "PGD-40 Linf ≤ 0.0313725, targeted(3)", Norm: "Linf", Radius: 8. / 255, Goal: "targeted(3)", Targeted: true,
 				Attempted: []bool{true, true, true, false, true, true, true, true},
 				Success:   []bool{true, false, false, false, false, false, false, true},
 				Distance:  []advlib.Distance{8. / 255, inf, inf, inf, inf, inf, inf, 4. / 255},
-				Forward:   280, Backward: 280, Seconds: 1.5,
+				Skipped:   none, Forward: 280, Backward: 280, Seconds: 1.5, Programs: []advlib.Programs{{Batch: 8, Compiled: 1}},
 			},
 		},
 		Certificates: []advlib.Certificate{
 			{Method: "IBP", Norm: "Linf", Radius: 4. / 255, Certified: []bool{false, false, true, false, false, false, true, false}, Seconds: 0.5},
 			{Method: "CROWN-IBP", Norm: "Linf", Radius: 4. / 255, Certified: []bool{false, false, true, true, false, false, false, false}, Seconds: 1},
 		},
+		Asked:    []advlib.AskedBall{},
 		Sanity:   advlib.Sanity{ZeroGradient: advlib.Rate{Count: 2, Of: 6}, Unbounded: advlib.Rate{Count: 5, Of: 6}},
 		Warnings: []string{"the ball Linf ≤ 8 holds the whole box [0, 1] (diameter 1): any input may become any other: if ε was meant in steps of 0..255, write 8./255"},
 		Seconds:  64.75,
@@ -92,6 +96,90 @@ func golden(t *testing.T, name, got string) {
 }
 
 func TestReportString(t *testing.T) { golden(t, "report.txt", madeReport().String()) }
+
+// madeCascade is a report by hand of a cascade: 6 examples of which the last is misclassified, two balls and an attack of
+// minimal norm, in the order 1, 2, 0.
+func madeCascade() *advlib.Report {
+	inf := advlib.Distance(math.Inf(1))
+	return &advlib.Report{
+		Classifier: "mlp", Data: "digits/test", Backend: "go", Box: advlib.UnitBox, Cascade: true, Asked: []advlib.AskedBall{},
+		Index: []int64{0, 1, 2, 3, 4, 5}, Label: []int32{0, 1, 2, 3, 4, 5}, Predicted: []int32{0, 1, 2, 3, 4, 0},
+		Attacks: []advlib.AttackRow{
+			{
+				Name: "PGD-40 Linf ≤ 0.2", Norm: "Linf", Radius: 0.2, Goal: "untargeted",
+				Attempted: []bool{false, false, false, true, true, true},
+				Skipped:   []bool{true, true, true, false, false, false},
+				Success:   []bool{false, false, false, true, false, true},
+				Distance:  []advlib.Distance{0.1, 0.05, 0.15, 0.2, inf, 0},
+				Forward:   80, Backward: 78, Seconds: 1,
+			},
+			{
+				Name: "FGSM Linf ≤ 0.1", Norm: "Linf", Radius: 0.1, Goal: "untargeted",
+				Attempted: []bool{true, true, true, true, true, true}, Skipped: make([]bool, 6),
+				Success:  []bool{true, false, false, false, false, true},
+				Distance: []advlib.Distance{0.1, inf, inf, inf, inf, 0},
+				Forward:  5, Backward: 5, Seconds: 0.5, Programs: []advlib.Programs{{Batch: 8, Compiled: 1}},
+			},
+			{
+				Name: "DeepFool Linf minimal", Norm: "Linf", Radius: inf, Goal: "untargeted",
+				Attempted: []bool{false, true, true, true, true, true},
+				Skipped:   []bool{true, false, false, false, false, false},
+				Success:   []bool{false, true, true, true, true, true},
+				Distance:  []advlib.Distance{0.1, 0.05, 0.15, 0.25, 0.3, 0},
+				Forward:   200, Backward: 2000, Seconds: 2, Programs: []advlib.Programs{{Batch: 8, Compiled: 1, Loaded: 1}},
+			},
+		},
+		Sanity: advlib.Sanity{ZeroGradient: advlib.Rate{Count: 0, Of: 5}, Unbounded: advlib.Rate{Count: 5, Of: 5}}, Seconds: 3.5,
+	}
+}
+
+func TestCascadeString(t *testing.T) { golden(t, "cascade.txt", madeCascade().String()) }
+
+func TestCascade(t *testing.T) {
+	r := madeCascade()
+	if got, want := r.Order(), []int{1, 2, 0}; !slices.Equal(got, want) {
+		t.Fatalf("order %v, want %v", got, want)
+	}
+	for _, test := range []struct {
+		k      int
+		radius float64
+		want   int // of 6, counted by hand
+	}{
+		{1, 0.1, 4}, {2, 0.1, 3}, {0, 0.1, 3},
+		{1, 0.2, 4}, {2, 0.2, 2}, {0, 0.2, 1},
+	} {
+		if got := r.RobustAfter(test.k, advlib.BallOf(advlib.Linf, test.radius)); got != (advlib.Rate{Count: test.want, Of: 6}) {
+			t.Errorf("after attack %d at %g: %v, want %d", test.k, test.radius, got, test.want)
+		}
+	}
+	// What an attack would do alone is not known where it skipped examples.
+	for k, want := range []bool{false, true, false} {
+		if _, known := r.RobustTo(r.Attacks[k], advlib.BallOf(advlib.Linf, 0.2)); known != want {
+			t.Errorf("%s alone: known %v", r.Attacks[k].Name, known)
+		}
+	}
+	for k, want := range []struct {
+		attacked int
+		success  advlib.Rate
+		median   float64
+	}{
+		{2, advlib.Rate{Count: 5, Of: 6}, 0.15}, // 0.05, 0.1, 0.15, 0.2, ∞
+		{5, advlib.Rate{Count: 2, Of: 6}, math.Inf(1)},
+		{4, advlib.Rate{Count: 6, Of: 6}, 0.15}, // 0.05, 0.1, 0.15, 0.25, 0.3
+	} {
+		a := r.Attacks[k]
+		if a.Attacked() != want.attacked || a.SuccessRate() != want.success || a.MedianDistance() != want.median {
+			t.Errorf("%s: %d attacked, success %+v, median %v, want %+v", a.Name, a.Attacked(), a.SuccessRate(), a.MedianDistance(), want)
+		}
+	}
+	r.Interrupted = true
+	r.Attacks[0].Attempted[4] = false
+	for _, text := range []string{r.String(), r.HTML()} {
+		if !strings.Contains(text, "1 of 2") || !strings.Contains(text, "INTERRUPTED") || strings.Contains(text, "sanity") {
+			t.Errorf("the interrupted report is\n%s", text)
+		}
+	}
+}
 
 func TestReportHTML(t *testing.T) {
 	html := madeReport().HTML()
@@ -159,7 +247,7 @@ func TestReportJSONRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, test := range []struct{ name, old, new, want string }{
-		{"another schema", `advlab.report/1`, `advlab.report/9`, `"advlab.report/9"`},
+		{"another schema", `advlab.report/2`, `advlab.report/9`, `"advlab.report/9"`},
 		{"too few predictions", `"predicted":[0,1,2,3,4,5,0,0]`, `"predicted":[0]`, "predicted has 1 entries for 8 labels"},
 		{"too few verdicts", `"certified":[false,false,true,false,false,false,true,false]`, `"certified":[]`, "certified of IBP has 0 entries for 8 labels"},
 		{"unknown norm", `"norm":"Linf"`, `"norm":"L7"`, `"L7"`},
@@ -249,8 +337,8 @@ func TestRobust(t *testing.T) {
 			t.Errorf("%v: %v of %v robust, want %d of 8", test.ball, got.Count, got.Of, test.want)
 		}
 	}
-	if got := r.RobustTo(r.Attacks[0], advlib.BallOf(advlib.Linf, 4./255)); got.Count != 5 {
-		t.Errorf("robust to FGSM alone: %d of 8, want 5", got.Count)
+	if got, known := r.RobustTo(r.Attacks[0], advlib.BallOf(advlib.Linf, 4./255)); got.Count != 5 || !known {
+		t.Errorf("robust to FGSM alone: %d of 8 (%v), want 5", got.Count, known)
 	}
 	if got := r.Clean(); got != (advlib.Rate{Count: 6, Of: 8}) {
 		t.Errorf("clean: %+v", got)
@@ -309,7 +397,12 @@ func TestMerge(t *testing.T) {
 		p.Index, p.Label, p.Predicted = p.Index[lo:hi], p.Label[lo:hi], p.Predicted[lo:hi]
 		for i := range p.Attacks {
 			a := &p.Attacks[i]
-			a.Attempted, a.Success, a.Distance = a.Attempted[lo:hi], a.Success[lo:hi], a.Distance[lo:hi]
+			a.Attempted, a.Success, a.Distance, a.Skipped = a.Attempted[lo:hi], a.Success[lo:hi], a.Distance[lo:hi], a.Skipped[lo:hi]
+			if lo > 0 { // all programs were made for the first part
+				for k := range a.Programs {
+					a.Programs[k].Compiled, a.Programs[k].Loaded = 0, 0
+				}
+			}
 			a.Forward, a.Backward, a.Seconds = int64(share*float64(a.Forward)), int64(share*float64(a.Backward)), share*a.Seconds
 		}
 		for i := range p.Certificates {
@@ -327,7 +420,7 @@ func TestMerge(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole.Key = "" // the adversarial examples of the parts are kept under two keys
-	if diff := cmp.Diff(whole, m); diff != "" {
+	if diff := cmp.Diff(whole, m, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("merged (-whole +merged):\n%s", diff)
 	}
 	if len(a.Label) != 3 || len(a.Attacks[0].Success) != 3 {
@@ -339,6 +432,8 @@ func TestMerge(t *testing.T) {
 		"data":         func(r *advlib.Report) { r.Data = "other" },
 		"seed":         func(r *advlib.Report) { r.Seed = 1 },
 		"attacks":      func(r *advlib.Report) { r.Attacks = r.Attacks[1:] },
+		"cascade":      func(r *advlib.Report) { r.Cascade = true },
+		"balls":        func(r *advlib.Report) { r.Asked = []advlib.AskedBall{{Norm: "L2", Radius: 1}} },
 		"goals":        func(r *advlib.Report) { r.Attacks[4].Goal = "targeted(5)" },
 		"certificates": func(r *advlib.Report) { r.Certificates[0].Radius = 1 },
 	} {
@@ -357,10 +452,10 @@ func TestHeadingInSteps(t *testing.T) {
 		radius float64
 		want   string
 	}{
-		{"Linf", 8. / 255, "Linf ≤ 0.0313725 (8/255): robust accuracy"},
-		{"Linf", 0.2, "Linf ≤ 0.2: robust accuracy"}, // 51/255
-		{"Linf", 0.1, "Linf ≤ 0.1: robust accuracy"},
-		{"L2", 8. / 255, "L2 ≤ 0.0313725: robust accuracy"},
+		{"Linf", 8. / 255, "Linf ≤ 0.0313725 (8/255): robust accuracy under each attack alone"},
+		{"Linf", 0.2, "Linf ≤ 0.2: robust accuracy under each attack alone"}, // 51/255
+		{"Linf", 0.1, "Linf ≤ 0.1: robust accuracy under each attack alone"},
+		{"L2", 8. / 255, "L2 ≤ 0.0313725: robust accuracy under each attack alone"},
 	} {
 		r := madeReport()
 		r.Attacks = r.Attacks[:1]

@@ -17,18 +17,18 @@ type Settings struct {
 	Seed uint64
 	// BatchSize is the largest number of examples that an attack is given at once; 0 means 512.
 	BatchSize int
-	// OnProgress, if set, is called as examples are done.
+	// OnProgress, if set, is called as examples are done, and from time to time in between. It must not call back.
 	OnProgress func(Progress)
-}
-
-// Progress says how far a measurement is.
-type Progress struct {
-	// What is being run: an attack's name, or a certificate's.
-	What string
-	// Done and Total count examples.
-	Done, Total int
-	// Elapsed is the time since What began.
-	Elapsed time.Duration
+	// Alone makes Evaluate run each attack on all examples, for tables that compare attacks. Otherwise an attack is
+	// run only on what those before it left standing, which is cheaper and has the same worst case; see
+	// [Settings.Evaluate].
+	Alone bool
+	// Balls are reported besides those of the attacks with a budget: for attacks of minimal norm, whose distances tell
+	// the robust accuracy in any ball.
+	Balls []Ball
+	// Journal, if set, keeps what is found, so that a measurement that was killed continues. Package lab has one, which
+	// lab.Run and lab.Evaluate set.
+	Journal Journal
 }
 
 // Prediction is a classifier's answer: the class of the largest logit and its softmax probability.
@@ -41,8 +41,29 @@ type Prediction struct {
 type Stats struct {
 	// Forward and Backward count passes of single examples through the model, those of measurement left out.
 	Forward, Backward int64
+	// Programs counts what had to be compiled, or loaded, by the size of the batch.
+	Programs []Programs
 	// Elapsed is the wall time, compilation included.
 	Elapsed time.Duration
+}
+
+func (s Stats) plus(o Stats) Stats {
+	return Stats{s.Forward + o.Forward, s.Backward + o.Backward, plus(s.Programs, o.Programs), s.Elapsed + o.Elapsed}
+}
+
+// minus returns what was added to o.
+func (s Stats) minus(o Stats) Stats {
+	d := Stats{Forward: s.Forward - o.Forward, Backward: s.Backward - o.Backward, Elapsed: s.Elapsed - o.Elapsed}
+	before := map[int]Programs{}
+	for _, p := range o.Programs {
+		before[p.Batch] = p
+	}
+	for _, p := range s.Programs {
+		if b := before[p.Batch]; p != b {
+			d.Programs = append(d.Programs, Programs{p.Batch, p.Compiled - b.Compiled, p.Loaded - b.Loaded})
+		}
+	}
+	return d
 }
 
 // Result is one attack, measured on examples. Slices have one entry for each example.
@@ -79,6 +100,19 @@ func (r *Result) SuccessRate() Rate { return rowOf(r).SuccessRate() }
 // were misclassified before the attack left out. It is NaN when there are none.
 func (r *Result) MedianDistance() float64 { return rowOf(r).MedianDistance() }
 
+// MedianIn is [Result.MedianDistance] as the classifier c measures it by another norm than the attack's.
+func (r *Result) MedianIn(norm Norm, c *Classifier) float64 {
+	row := rowOf(r)
+	x, adv := tensors.MustCopyFlatData[float32](r.Examples.X), tensors.MustCopyFlatData[float32](r.Adversarial)
+	size := len(x) / len(r.Success)
+	for i, d := range r.Distance {
+		if r.Success[i] && d > 0 {
+			row.Distance[i] = Distance(c.Distance(norm, adv[i*size:(i+1)*size], x[i*size:(i+1)*size]))
+		}
+	}
+	return row.MedianDistance()
+}
+
 // String says in a line what came out.
 func (r *Result) String() string {
 	return fmt.Sprintf("%s (%v) on %s: success %v of %d, median distance %.4g", r.Attack, r.Threat, r.Examples.Name, r.SuccessRate(), r.SuccessRate().Of, r.MedianDistance())
@@ -106,7 +140,11 @@ func (s Settings) MustRun(ctx context.Context, c *Classifier, a Attack, e *Examp
 // A failed attack is a result, not an error: Success is false and the original is returned. When ctx is done, the
 // result so far is returned together with ctx.Err().
 func (s Settings) Run(ctx context.Context, c *Classifier, a Attack, e *Examples) (*Result, error) {
-	res, err := s.run(ctx, c, a, e)
+	var expected float64
+	if a != nil && c != nil {
+		expected = workOf(a, c)
+	}
+	res, err := s.run(ctx, c, a, e, newPace(s.OnProgress, part{what: nameOf(a), expected: expected}), 0)
 	if err != nil {
 		err = fmt.Errorf("advlib: %s: %w", nameOf(a), err)
 	}
@@ -129,7 +167,8 @@ func nameOf(a Attack) string {
 	return a.String()
 }
 
-func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples) (*Result, error) {
+// run is Run as part k of what p follows.
+func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples, p *pace, k int) (*Result, error) {
 	switch {
 	case a == nil:
 		return nil, fmt.Errorf("the attack is nil")
@@ -154,18 +193,15 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples)
 	}
 	n := e.Len()
 	res := &Result{Attack: a.String(), Threat: threat, Examples: e, Box: c.Box(), Attempted: make([]bool, n), Success: make([]bool, n), Distance: make([]float64, n)}
-	size := e.X.Shape().Size() / n
 	if !threat.Minimal() {
-		if w := threat.Ball().Warning(size, c.Box()); w != "" {
+		if w := threat.Ball().warning(c.Limits(), c.Domain()); w != "" {
 			res.Warnings = append(res.Warnings, w)
 		}
 	}
 
 	start := time.Now()
-	if c.Random() {
-		if err := c.Store().SetRNGStateFromSeed(int64(s.Seed)); err != nil {
-			return nil, err
-		}
+	if err := s.seed(c); err != nil {
+		return nil, err
 	}
 	clean, err := NewTarget(c).Logits(e.X)
 	if err != nil {
@@ -176,10 +212,11 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples)
 	}
 	res.Final = append([]Prediction(nil), res.Clean...)
 	flat := tensors.MustCopyFlatData[float32](e.X)
-	all := Batch{X: e.X, Y: e.Y, Target: targets, Index: make([]int64, n), Seed: s.Seed}
+	view := c.view()
+	all := e.batch(s.Seed)
+	all.X, all.Target = c.encode(e.X), targets
 	var todo []int
 	for i := range n {
-		all.Index[i] = e.index(i)
 		switch {
 		case targets != nil && targets[i] == e.Y[i]: // nothing to attack
 			res.Distance[i] = math.Inf(1)
@@ -191,7 +228,9 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples)
 		}
 	}
 
-	t := NewTarget(c)
+	t := NewTarget(view)
+	t.passes.onStep = p.step
+	p.begin(k, n, n-len(todo))
 	batch := s.BatchSize
 	if batch == 0 {
 		batch = maxBucket
@@ -200,6 +239,15 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples)
 	for lo := 0; lo < len(todo) && cancelled == nil; lo += batch {
 		rows := todo[lo:min(lo+batch, len(todo))]
 		b := all.Select(rows)
+		if s.recall(res, c, a, b, rows, flat) {
+			Free(b.X)
+			p.advance(len(rows), true)
+			continue
+		}
+		before := t.stats(start)
+		if err := reseed(c, b, streamOfAttack); err != nil {
+			return nil, err
+		}
 		adv, err := a.Perturb(ctx, t, b)
 		if err != nil {
 			if ctx.Err() == nil || adv == nil {
@@ -207,15 +255,42 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples)
 			}
 			cancelled = err
 		}
+		if err := reseed(c, b, streamOfJudge); err != nil {
+			return nil, err
+		}
 		if err := res.judge(c, b, rows, adv, flat); err != nil {
 			return nil, err
 		}
-		Free(b.X)
-		if s.OnProgress != nil {
-			s.OnProgress(Progress{What: res.Attack, Done: n - len(todo) + lo + len(rows), Total: n, Elapsed: time.Since(start)})
+		if cancelled == nil && s.Journal != nil {
+			s.Journal.Keep(Piece{By: a, On: b}, res.outcome(c, rows, adv, t.stats(start).minus(before)))
 		}
+		Free(b.X)
+		p.advance(len(rows), false)
 	}
 	return res.finish(flat, t, start), cancelled
+}
+
+// The streams of a random classifier's draws: an attack must not see those by which it is judged.
+const (
+	streamOfAttack = 1<<62 + iota
+	streamOfJudge
+)
+
+// seed makes the clean answers of a random classifier the same in each run.
+func (s Settings) seed(c *Classifier) error {
+	if !c.Random() {
+		return nil
+	}
+	return c.Store().SetRNGStateFromSeed(int64(s.Seed))
+}
+
+// reseed makes what a random classifier draws next depend on the seed and the batch alone, not on the batches before,
+// which may have been recalled.
+func reseed(c *Classifier, b Batch, stream uint64) error {
+	if !c.Random() {
+		return nil
+	}
+	return c.Store().SetRNGStateFromSeed(b.Rand(0, stream).Int64())
 }
 
 // judge takes an attack's candidates for the rows of b into the result; flat are the examples that are returned.
@@ -227,23 +302,19 @@ func (r *Result) judge(c *Classifier, b Batch, rows []int, adv *tensors.Tensor, 
 		}
 		return fmt.Errorf("the attack returned %s for inputs of shape %v: this is a mistake in the attack", shape, b.X.Shape())
 	}
-	got := tensors.MustCopyFlatData[float32](adv)
-	size := len(got) / len(rows)
-	box := c.Box()
+	size := len(flat) / r.Examples.Len()
+	got := make([]float32, 0, len(rows)*size)
+	points, from := tensors.MustCopyFlatData[float32](adv), tensors.MustCopyFlatData[float32](b.X)
 	for i, row := range rows {
-		candidate, original := got[i*size:(i+1)*size], flat[row*size:(row+1)*size]
-		for j, v := range candidate {
-			if v != v {
-				return fmt.Errorf("the attack returned NaN at position %d of example %d: this is a mistake in the attack, or the model's gradient is not finite", j, row)
-			}
-			candidate[j] = min(max(v, float32(box.Lo)), float32(box.Hi))
+		width := len(points) / len(rows)
+		x, err := c.settle(points[i*width:(i+1)*width], from[i*width:(i+1)*width], flat[row*size:(row+1)*size], r.Threat)
+		if err != nil {
+			return fmt.Errorf("example %d: %w", row, err)
 		}
-		if !r.Threat.Minimal() && r.Threat.Ball().pull(candidate, original) {
-			return fmt.Errorf("the attack returned example %d at %v distance %g, outside of its ball %v: this is a mistake in the attack", row, r.Threat.Norm, r.Threat.Norm.Distance(candidate, original), r.Threat.Ball())
-		}
+		got = append(got, x...)
 	}
 	// A new tensor, because Perturb may return b.X itself.
-	z, err := NewTarget(c).Logits(tensors.FromFlatDataAndDimensions(got, b.X.Shape().Dimensions...))
+	z, err := NewTarget(c).Logits(tensors.FromFlatDataAndDimensions(got, append([]int{len(rows)}, c.Input()...)...))
 	if err != nil {
 		return err
 	}
@@ -257,7 +328,7 @@ func (r *Result) judge(c *Classifier, b Batch, rows []int, adv *tensors.Tensor, 
 			continue
 		}
 		original := flat[row*size : (row+1)*size]
-		r.Distance[row] = r.Threat.Norm.Distance(got[i*size:(i+1)*size], original)
+		r.Distance[row] = c.Distance(r.Threat.Norm, got[i*size:(i+1)*size], original)
 		r.Success[row], r.Final[row] = true, final[i]
 		copy(original, got[i*size:(i+1)*size])
 	}
@@ -266,9 +337,14 @@ func (r *Result) judge(c *Classifier, b Batch, rows []int, adv *tensors.Tensor, 
 
 func (r *Result) finish(flat []float32, t *Target, start time.Time) *Result {
 	r.Adversarial = tensors.FromFlatDataAndDimensions(flat, r.Examples.X.Shape().Dimensions...)
-	r.Stats.Forward, r.Stats.Backward = t.Passes()
-	r.Stats.Elapsed = time.Since(start)
+	r.Stats = r.Stats.plus(t.stats(start))
 	return r
+}
+
+// stats are the cost up to now of what began at start.
+func (t *Target) stats(start time.Time) Stats {
+	forward, backward := t.Passes()
+	return Stats{Forward: forward, Backward: backward, Programs: t.Programs(), Elapsed: time.Since(start)}
 }
 
 // predictions turns logits into classes and softmax probabilities, computed in float64.

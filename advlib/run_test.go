@@ -211,6 +211,16 @@ func TestRunMeasuresForItself(t *testing.T) {
 	if d := res.Distance[0]; d > 0.6 || d < 0.5999 {
 		t.Errorf("distance %v, want 0.6 or a little less", d)
 	}
+	// Two of three failed, so the median is infinite in any norm; of the one that was found, both coordinates moved by 0.6.
+	if d := res.MedianIn(advlib.L1, c); !math.IsInf(d, 1) {
+		t.Errorf("median L1 distance %v with two failures of three, want +Inf", d)
+	}
+	res.Attempted = []bool{true, false, false}
+	for norm, want := range map[advlib.Norm]float64{advlib.L0: 2, advlib.L1: 1.2, advlib.L2: 0.6 * math.Sqrt2, advlib.Linf: 0.6} {
+		if d := res.MedianIn(norm, c); math.Abs(d-want) > 1e-6 {
+			t.Errorf("median %v distance %v, want %v", norm, d, want)
+		}
+	}
 	if !math.IsInf(res.Distance[1], 1) || !math.IsInf(res.Distance[2], 1) {
 		t.Errorf("distances of failures %v, want +Inf", res.Distance[1:])
 	}

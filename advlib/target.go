@@ -2,13 +2,19 @@ package advlib
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
+
+	"advlab/advlib/backend"
 )
 
 const float32Type = dtypes.Float32
@@ -20,15 +26,57 @@ type Target struct {
 	passes     *passes
 }
 
-// passes count examples, forward and backward.
-type passes struct{ forward, backward atomic.Int64 }
+// passes count examples, forward and backward, and the programs that were made for them.
+type passes struct {
+	forward, backward atomic.Int64
+	onStep            func(stepCost) // told of each step; nil for nobody
+
+	mu       sync.Mutex
+	programs map[int]Programs // by the size of the batch
+}
+
+// stepCost is the cost of one call of a step.
+type stepCost struct {
+	forward, backward int64
+	elapsed           time.Duration
+	built             bool // a program was compiled or loaded first
+}
+
+// Programs counts the programs that were made for batches of one size, padding included.
+type Programs struct {
+	// Batch is the number of rows.
+	Batch int `json:"batch"`
+	// Compiled counts the programs that were compiled, Loaded those that a former process had compiled and that were
+	// read from the disk instead. Programs that the classifier already had in memory are in neither.
+	Compiled int `json:"compiled"`
+	Loaded   int `json:"loaded"`
+}
+
+// plus adds counts by size, smallest first.
+func plus(a, b []Programs) []Programs {
+	sum := map[int]Programs{}
+	for _, p := range slices.Concat(a, b) {
+		s := sum[p.Batch]
+		sum[p.Batch] = Programs{p.Batch, s.Compiled + p.Compiled, s.Loaded + p.Loaded}
+	}
+	var all []Programs
+	for _, size := range slices.Sorted(maps.Keys(sum)) {
+		all = append(all, sum[size])
+	}
+	return all
+}
 
 // NewTarget returns the classifier with its counters at zero.
 func NewTarget(c *Classifier) *Target { return &Target{classifier: c, passes: new(passes)} }
 
 // On returns another classifier as a target whose passes count into those of t: for attacks that work on a surrogate, or on a classifier
 // from [Classifier.Derive].
-func (t *Target) On(c *Classifier) *Target { return &Target{classifier: c, passes: t.passes} }
+func (t *Target) On(c *Classifier) *Target {
+	if t.classifier.spec.base != nil && c.spec.base == nil {
+		c = c.view() // the inputs of t are encoded
+	}
+	return &Target{classifier: c, passes: t.passes}
+}
 
 // Classifier returns what is attacked. An attack reads its box, classes and shape, and leaves its graph alone.
 func (t *Target) Classifier() *Classifier { return t.classifier }
@@ -36,6 +84,31 @@ func (t *Target) Classifier() *Classifier { return t.classifier }
 // Passes returns how many times an example has gone forward and backward through the model.
 func (t *Target) Passes() (forward, backward int64) {
 	return t.passes.forward.Load(), t.passes.backward.Load()
+}
+
+// Programs returns how many programs were compiled and loaded for the target's steps, by the size of the batch. Where
+// other goroutines compile at the same time, one that was compiled may be counted as loaded.
+func (t *Target) Programs() []Programs {
+	t.passes.mu.Lock()
+	defer t.passes.mu.Unlock()
+	return plus(slices.Collect(maps.Values(t.passes.programs)), nil)
+}
+
+// built counts a program for batches of the given size.
+func (p *passes) built(size int, loaded bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.programs == nil {
+		p.programs = map[int]Programs{}
+	}
+	n := p.programs[size]
+	n.Batch = size
+	if loaded {
+		n.Loaded++
+	} else {
+		n.Compiled++
+	}
+	p.programs[size] = n
 }
 
 // Model is the classifier inside a graph under construction. It counts how often the graph uses it.
@@ -51,10 +124,14 @@ func (m *Model) Logits(x *graph.Node) *graph.Node {
 }
 
 // Gradient returns ∂(Σ y)/∂x for y of shape [n] or a scalar, computed from the logits of x: one backward pass for each
-// row. Because rows do not mix, row i is the gradient of y[i] with respect to x[i].
+// row. Because rows do not mix, row i is the gradient of y[i] with respect to x[i]. It is 0 in coordinates that are fixed.
 func (m *Model) Gradient(y, x *graph.Node) *graph.Node {
 	m.backward += m.classifier.cost
-	return graph.Gradient(graph.ReduceAllSum(y), x)[0]
+	g := graph.Gradient(graph.ReduceAllSum(y), x)[0]
+	if l := m.classifier.Limits(); l.holds() {
+		return l.held(g, graph.ZerosLike(g), g)
+	}
+	return g
 }
 
 // Build is a graph function of an attack: it uses m in place of the classifier, on inputs whose first axis is the
@@ -72,6 +149,13 @@ type Step struct {
 type program struct {
 	exec              *model.Exec
 	forward, backward atomic.Int64 // passes for each row and call, known once the graph is built
+	building          *building    // set while the graph is built for a call; guarded by the classifier
+}
+
+// building is a graph that is built because a step met a new shape.
+type building struct {
+	batch int
+	hits  int // programs loaded from the disk before
 }
 
 // Compile returns the step built by build. The classifier keeps it under key, so that the next batch, run or radius
@@ -90,6 +174,7 @@ func (t *Target) Compile(key any, build Build) *Step {
 			out := build(m, in)
 			p.forward.Store(int64(m.forward))
 			p.backward.Store(int64(m.backward))
+			p.building = &building{batch: batchOf(in), hits: backend.CacheStats().Hits}
 			return out
 		}))
 		// The key's type names the step in error messages; the number of shapes is bounded by Bucket.
@@ -112,15 +197,36 @@ func (s *Step) compile(in ...shapes.Shape) error {
 //
 // Tensors that a loop no longer needs should be given to [Free]: the garbage collector does not see device memory.
 func (s *Step) Run(rows int, in ...any) ([]*tensors.Tensor, error) {
+	start := time.Now()
 	s.target.classifier.mu.Lock()
+	s.program.building = nil
 	out, err := s.program.exec.Exec(in...)
+	built := s.program.building
 	s.target.classifier.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	s.target.passes.forward.Add(int64(rows) * s.program.forward.Load())
-	s.target.passes.backward.Add(int64(rows) * s.program.backward.Load())
+	passes := s.target.passes
+	if built != nil {
+		passes.built(built.batch, backend.CacheStats().Hits > built.hits)
+	}
+	forward, backward := int64(rows)*s.program.forward.Load(), int64(rows)*s.program.backward.Load()
+	passes.forward.Add(forward)
+	passes.backward.Add(backward)
+	if passes.onStep != nil {
+		passes.onStep(stepCost{forward, backward, time.Since(start), built != nil})
+	}
 	return out, nil
+}
+
+// batchOf returns the size of the batch that the inputs of a graph carry: the first axis of the first that has one.
+func batchOf(in []*graph.Node) int {
+	for _, x := range in {
+		if x.Rank() > 0 {
+			return x.Shape().Dimensions[0]
+		}
+	}
+	return 0
 }
 
 // Free releases the memory of tensors at once. Nil tensors are passed over.

@@ -13,6 +13,13 @@ import (
 	"os"
 
 	"advlab/kernel/internal/cli"
+	"advlab/kernel/internal/relay"
 )
 
-func main() { os.Exit(cli.Main(os.Args[1:])) }
+func main() {
+	// GoNB starts this program under a cell's name, each time that a cell runs.
+	if command := relay.PumpArguments(os.Args); command != nil {
+		os.Exit(relay.Pump(command))
+	}
+	os.Exit(cli.Main(os.Args[1:]))
+}

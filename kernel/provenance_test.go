@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 )
 
@@ -13,7 +14,8 @@ func TestProvenanceIsInTheNotebook(t *testing.T) {
 		return map[string]any{"cell_type": "code", "source": source, "metadata": map[string]any{"advlab": map[string]any{"seed": 99}}, "outputs": []any{}, "execution_count": nil}
 	}
 	text, err := json.Marshal(map[string]any{"nbformat": 4, "nbformat_minor": 4, "metadata": map[string]any{"advlab": map[string]any{"go": "old", "own": 1}},
-		"cells": []any{cell("b, err := backend.Open()\nif err != nil {\n\tpanic(err)\n}\nfmt.Println(b.Name() != \"\")\nshow.Display(7)"), cell("%%\nfmt.Println(1)")}})
+		"cells": []any{cell("b, err := backend.Open()\nif err != nil {\n\tpanic(err)\n}\nfmt.Println(b.Name() != \"\")\nshow.Display(7)"), cell("%%\nfmt.Println(1)"),
+			cell("show.Result(show.Provenance(advlib.Settings{Seed: 3}))")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +45,19 @@ func TestProvenanceIsInTheNotebook(t *testing.T) {
 	if modules["github.com/gomlx/gomlx"] == nil || shared["go"] == nil || shared["go"] == "old" || shared["advlab"] == nil || shared["own"] != nil {
 		t.Errorf("the notebook's metadata is %v", shared)
 	}
-	if len(got.Cells) != 2 {
+	block := executed.Cells[2].PlainText()
+	for _, o := range executed.Cells[2].Outputs {
+		block += o.Data["text/plain"]
+	}
+	for _, want := range []string{
+		`(?m)^repeat +go run \./kernel run cells\.ipynb$`, `(?m)^seed +3$`, `(?m)^backend +\S`, `(?m)^device +\S`, `(?m)^processor +\S`, `(?m)^Go +go1\.`,
+		`(?m)^build +.*-ldflags=-s`, `(?m)^advlab +\S`, `(?m)^github\.com/gomlx/gomlx +v\S+ h1:\S+=$`,
+	} {
+		if !regexp.MustCompile(want).MatchString(block) {
+			t.Errorf("no %s in the block that the notebook prints:\n%s", want, block)
+		}
+	}
+	if len(got.Cells) != 3 {
 		t.Fatalf("%d cells", len(got.Cells))
 	}
 	first, second := got.Cells[0].Metadata.Advlab, got.Cells[1].Metadata.Advlab

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,6 +102,27 @@ func TestNbval(t *testing.T) {
 		if out, err := check(changed); (err == nil) != same || !same && !strings.Contains(out, "1 failed, 4 passed") {
 			t.Errorf("%s: %v, want the same %v\n%s", value, err, same, out)
 		}
+	}
+}
+
+// The project's own notebook, beside its data, as somebody would check it.
+func TestNbvalOnARealNotebook(t *testing.T) {
+	folder := t.TempDir()
+	run := tool(t, folder)
+	copied := filepath.Join(folder, "notebooks")
+	if err := os.CopyFS(copied, os.DirFS(filepath.Join("..", "notebooks"))); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(copied, "03-your-own-model.ipynb")
+	code := 0
+	for _, c := range readNotebook(t, file).Cells {
+		if c.Type == "code" {
+			code++
+		}
+	}
+	out, err := run("python", "-m", "pytest", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-kernel-name", kernelspec.NameCI, "--nbval-cell-timeout", "300", "--rootdir", copied, file)
+	if err != nil || !strings.Contains(out, fmt.Sprintf("%d passed", code)) {
+		t.Errorf("%d cells, %v\n%s", code, err, out)
 	}
 }
 

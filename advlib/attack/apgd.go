@@ -65,6 +65,17 @@ func (a APGD) steps() int { return numberOr(a.Steps, 100) }
 
 func (a APGD) loss() advlib.Loss { return lossOr(a.Loss, advlib.CrossEntropy) }
 
+func (a APGD) rises() float64 { return numberOr(a.Rises, 0.75) }
+
+// filled implements [indexed].
+func (a APGD) filled() any {
+	a.Loss, a.Steps = a.loss(), a.steps()
+	if a.Ball.Norm != advlib.Norm(advlib.L1) {
+		a.Rises = a.rises()
+	}
+	return a
+}
+
 // Threat implements [advlib.Attack].
 func (a APGD) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
@@ -187,11 +198,11 @@ const momentum = 0.75
 // The first step has α = 1. Π projects on the intersection of the ball at x₀ with the box. Where restart is set, the step begins at the
 // best point instead of x. In L1, d is the sign of those gradients that are at least as large as the one of rank cut, counted from the
 // smallest, divided by their number: Croce & Hein (2021), section 3.2.
-func (s apgdStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+func (s apgdStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
 	project := func(x, ε *Node) *Node {
-		lo, hi := box.Room(x0)
-		return box.Clip(Add(x0, s.norm.Project(Sub(x, x0), ε, lo, hi)))
+		lo, hi := limits.Room(x0, x0)
+		return limits.Clip(Add(x0, s.norm.Project(Sub(x, x0), ε, lo, hi)), x0)
 	}
 	if s.begin {
 		x := project(rest[0], rest[1])
@@ -205,7 +216,7 @@ func (s apgdStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 	g = Where(perRow(restart, x), gBest, g)
 	var d *Node
 	if s.norm == advlib.L1 {
-		d = sparseSigns(movable(g, x, box), rest[12])
+		d = sparseSigns(movable(g, x, x0, limits), rest[12])
 	} else {
 		d = s.norm.Ascend(g)
 	}
@@ -228,12 +239,13 @@ func (s apgdStep) judge(m *advlib.Model, x *Node, aim advlib.Aim) (L, hit, g *No
 	return L, GreaterThan(clearance(z, aim), ZerosLike(L)), finite(m.Gradient(L, x))
 }
 
-// movable returns the gradient g without the coordinates that stand at an end of the box and could only leave it. Without this, a sparse step
+// movable returns the gradient g without the coordinates that stand at an end of their range and could only leave it. Without this, a sparse step
 // may choose nothing but coordinates that the projection puts back.
-func movable(g, x *Node, box advlib.Box) *Node {
+func movable(g, x, x0 *Node, limits advlib.Limits) *Node {
 	zero := ZerosLike(g)
-	rises := LogicalAnd(GreaterThan(g, zero), LessThan(x, AddScalar(zero, box.Hi)))
-	falls := LogicalAnd(LessThan(g, zero), GreaterThan(x, AddScalar(zero, box.Lo)))
+	lo, hi := limits.Ends(x0)
+	rises := LogicalAnd(GreaterThan(g, zero), LessThan(x, hi))
+	falls := LogicalAnd(LessThan(g, zero), GreaterThan(x, lo))
 	return Where(LogicalOr(rises, falls), g, zero)
 }
 
@@ -259,6 +271,7 @@ type autoAscent struct {
 	ε                       float32
 	counts                  bool // whether hits count: the points lie in the attack's own ball
 	active                  int  // rows not yet solved
+	changeable              int  // coordinates that may change
 
 	// One entry for each row of the bucket.
 	L, bestL []float32
@@ -270,12 +283,12 @@ type autoAscent struct {
 }
 
 func (a APGD) start(t *advlib.Target, b advlib.Batch, rows []int, restart int) *autoAscent {
-	box := t.Classifier().Box()
+	limits := t.Classifier().Limits()
 	key := apgdStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.loss(), wish: wishOf(b)}
 	compile := func(key apgdStep) *advlib.Step {
-		return t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+		return t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	}
-	s := &autoAscent{group: newGroup(b, rows), active: len(rows), sparse: a.sparse(), climb: compile(key)}
+	s := &autoAscent{group: newGroup(b, rows), active: len(rows), changeable: limits.Free(), sparse: a.sparse(), climb: compile(key)}
 	key.begin = true
 	s.begin = compile(key)
 	s.best = advlib.TakeRows(b.X, rows, s.size)
@@ -283,7 +296,7 @@ func (a APGD) start(t *advlib.Target, b advlib.Batch, rows []int, restart int) *
 	u := make([]float64, size)
 	tensors.MustMutableFlatData(s.best, func(x []float32) {
 		for i, r := range rows {
-			a.draw(b.Rand(r, uint64(restart)), box.Width(), u)
+			a.draw(b.Rand(r, uint64(restart)), limits.Width(), u)
 			for j := range u {
 				x[i*size+j] += float32(u[j])
 			}
@@ -438,22 +451,22 @@ func (a APGD) pace(s *autoAscent, stage stage, fresh bool) pace {
 		for i := range s.η {
 			s.η[i] = float32(2 * stage.radius)
 		}
-		h := &halving{ρ: numberOr(a.Rises, 0.75), every: share(0.22), less: share(0.03), least: share(0.06), rises: make([]int, n), bestL: slices.Clone(s.bestL[:n]), halved: make([]bool, n)}
+		h := &halving{ρ: a.rises(), every: share(0.22), less: share(0.03), least: share(0.06), rises: make([]int, n), bestL: slices.Clone(s.bestL[:n]), halved: make([]bool, n)}
 		for i := range h.halved {
 			h.halved[i] = true // so that the first checkpoint asks for the rises alone
 		}
 		return h
 	}
 	d := s.x.Shape().Size() / s.size
-	p := &sparsity{every: share(0.04), d: d, longest: float32(stage.radius), moved: make([]float32, n)}
+	p := &sparsity{every: share(0.04), d: d, free: s.changeable, longest: float32(stage.radius), moved: make([]float32, n)}
 	for i := range n {
 		s.η[i] = p.longest
 		if fresh {
-			p.moved[i] = float32(d)
+			p.moved[i] = float32(p.free)
 			s.cut[i] = p.rank(0.2)
 		} else {
 			p.moved[i] = s.moved[i]
-			s.cut[i] = p.rank(float64(s.moved[i]) / float64(d) / fewer)
+			s.cut[i] = p.rank(float64(s.moved[i]) / float64(p.free) / fewer)
 		}
 	}
 	return p
@@ -510,7 +523,7 @@ const (
 // point; else the step size is divided by 1.5, down to ε/10.
 type sparsity struct {
 	every, since int
-	d            int // coordinates
+	d, free      int // coordinates, and those that may change
 	longest      float32
 	moved        []float32 // coordinates in which the best points differed at the last checkpoint
 }
@@ -518,7 +531,7 @@ type sparsity struct {
 // rank returns the rank, counted from the smallest, of the smallest gradient that is among the given share of the largest: at least one is.
 // The number is rounded down; the code of the paper rounds up, so that it always moves two coordinates of a point that differs in two.
 func (p *sparsity) rank(share float64) int32 {
-	return int32(p.d - min(max(int(share*float64(p.d)), 1), p.d))
+	return int32(p.d - min(max(int(share*float64(p.free)), 1), p.free))
 }
 
 func (p *sparsity) after(s *autoAscent, _ []float32) {
@@ -534,7 +547,7 @@ func (p *sparsity) after(s *autoAscent, _ []float32) {
 			s.η[i] = max(s.η[i]/fewer, p.longest/tenth)
 		}
 		p.moved[i] = s.moved[i]
-		s.cut[i] = p.rank(float64(s.moved[i]) / float64(p.d) / fewer)
+		s.cut[i] = p.rank(float64(s.moved[i]) / float64(p.free) / fewer)
 	}
 }
 

@@ -39,7 +39,7 @@ func TestLinearAPGDTargeted(t *testing.T) {
 	}
 }
 
-func TestConformanceAPGD(t *testing.T) {
+func apgdSubjects() []attacktest.Subject {
 	var subjects []attacktest.Subject
 	for _, n := range apgdNorms {
 		for _, larger := range []bool{false, true} {
@@ -71,8 +71,10 @@ func TestConformanceAPGD(t *testing.T) {
 			})
 		}
 	}
-	attacktest.Run(t, subjects...)
+	return subjects
 }
+
+func TestConformanceAPGD(t *testing.T) { attacktest.Run(t, apgdSubjects()...) }
 
 func TestAPGDRefusals(t *testing.T) {
 	linf, l1 := advlib.BallOf(advlib.Linf, 0.1), advlib.BallOf(advlib.L1, 1)

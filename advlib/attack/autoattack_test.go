@@ -18,7 +18,6 @@ import (
 // are kept, the peer's number is that of its PGD-20: over the 32, both left the same number, 31, 30, 31 and 30 of 32. There only the larger
 // radii are tried, unless ADVLAB_FULL is set.
 func TestReferenceAutoAttack(t *testing.T) {
-	const allowed = 1
 	b := digits(t).Classifier.Backend()
 	for _, name := range attacktest.References {
 		r := reference(t, name, b)
@@ -27,58 +26,44 @@ func TestReferenceAutoAttack(t *testing.T) {
 				if name == "cnn-mnist-adv" && !full && (text == "0.05" || text == "0.5") {
 					continue
 				}
-				pgd := robust(t, r, array(t, r, "pgd_"+key+"_a=eps__4_s=20__"+text))
-				peer := count(pgd)
-				if accuracy, ok := r.Peers["autoattack_standard_"+key+"/"+text]; ok {
-					peer = int(math.Round(accuracy * float64(r.Examples.Len())))
-				} else if r.Peers != nil {
-					t.Fatalf("%s: the peer's AutoAttack in %s at %s is missing", name, key, text)
-				}
-				res, err := advlib.Run(context.Background(), r.Classifier, attack.AutoAttack{Ball: advlib.BallOf(n, ε)}, r.Examples)
-				if err != nil {
-					t.Fatal(err)
-				}
-				standing := 0
-				var more, fewer []int
-				for i, success := range res.Success {
-					switch {
-					case !success:
-						standing++
-						if !pgd[i] {
-							more = append(more, i)
-						}
-					case pgd[i]:
-						fewer = append(fewer, i)
-					}
-				}
-				t.Logf("%s, %v ≤ %g: ours leaves %d of %d standing, the peer %d; beyond the peer's PGD-20 ours breaks %v, and leaves %v that it breaks; %v", name, n, ε, standing, len(pgd), peer, fewer, more, res.Stats)
-				if d := standing - peer; d > allowed || d < -allowed {
-					t.Errorf("%s, %v ≤ %g: ours leaves %d standing, the peer %d", name, n, ε, standing, peer)
-				}
+				autoAttackAgainstPeer(t, r, name, key, text, n, ε)
 			}
 		}
 	}
 }
 
-// The linear oracle: the whole ensemble misses nothing that can be broken, and claims nothing false, in each norm. On all the oracle's models if ADVLAB_FULL is set.
-func TestLinearAutoAttack(t *testing.T) {
-	specs := []attacktest.LinearSpec{{Seed: 1, Binary: true}}
-	if full {
-		specs = linearSpecs
+// autoAttackAgainstPeer compares how many examples AutoAttack leaves standing with the peer's number, or, where the summary is not there, with
+// that of its PGD-20.
+func autoAttackAgainstPeer(t *testing.T, r *attacktest.Reference, name, key, text string, n advlib.ConvexNorm, ε float64) {
+	t.Helper()
+	const allowed = 1
+	pgd := robust(t, r, array(t, r, "pgd_"+key+"_a=eps__4_s=20__"+text))
+	peer := count(pgd)
+	if accuracy, ok := r.Peers["autoattack_standard_"+key+"/"+text]; ok {
+		peer = int(math.Round(accuracy * float64(r.Examples.Len())))
+	} else if r.Peers != nil {
+		t.Fatalf("%s: the peer's AutoAttack in %s at %s is missing", name, key, text)
 	}
-	for _, spec := range specs {
-		l := linear(t, spec)
-		for _, n := range apgdNorms {
-			ε := quantile(l, n, 0.5)
-			s, err := l.ScoreBall(context.Background(), attack.AutoAttack{Ball: advlib.BallOf(n, ε)})
-			if err != nil {
-				t.Fatal(err)
+	res, err := advlib.Run(context.Background(), r.Classifier, attack.AutoAttack{Ball: advlib.BallOf(n, ε)}, r.Examples)
+	if err != nil {
+		t.Fatal(err)
+	}
+	standing := 0
+	var more, fewer []int
+	for i, success := range res.Success {
+		switch {
+		case !success:
+			standing++
+			if !pgd[i] {
+				more = append(more, i)
 			}
-			t.Logf("%v, %v ≤ %.4f: missed %d of %d, %d false, %d safe", spec, n, ε, s.Missed, s.Attackable, s.False, s.Safe)
-			if s.Missed > 0 || s.False > 0 || s.Attackable == 0 || s.Safe == 0 {
-				t.Errorf("%v, %v ≤ %.4f: missed %d of %d, %d false, %d safe", spec, n, ε, s.Missed, s.Attackable, s.False, s.Safe)
-			}
+		case pgd[i]:
+			fewer = append(fewer, i)
 		}
+	}
+	t.Logf("%s, %v ≤ %g: ours leaves %d of %d standing, the peer %d; beyond the peer's PGD-20 ours breaks %v, and leaves %v that it breaks; %v", name, n, ε, standing, len(pgd), peer, fewer, more, res.Stats)
+	if d := standing - peer; d > allowed || d < -allowed {
+		t.Errorf("%s, %v ≤ %g: ours leaves %d standing, the peer %d", name, n, ε, standing, peer)
 	}
 }
 
@@ -118,23 +103,34 @@ func TestAutoAttackVersions(t *testing.T) {
 	}
 }
 
-func TestConformanceAutoAttack(t *testing.T) {
-	if !full {
-		t.Skip("its members and WorstOf, which runs them, are in the suite by themselves; ADVLAB_FULL=1 runs it on the whole, which takes a minute")
+// autoAttackSubjects is the smallest version, whose members are the two that all versions have; with ADVLAB_FULL=1 the standard one too, which takes a
+// minute. Its other members are in the suite by themselves, as is WorstOf, which runs them.
+func autoAttackSubjects() []attacktest.Subject {
+	versions := []attack.AutoAttackVersion{attack.VersionRand}
+	if full {
+		versions = append(versions, attack.VersionStandard)
 	}
-	attacktest.Run(t, attacktest.Subject{
-		Name: "AutoAttack Linf",
-		New: func(g advlib.Goal) advlib.Attack {
-			a := attack.AutoAttack{Ball: advlib.BallOf(advlib.Linf, radius(advlib.Linf))}
-			if g.IsTargeted() {
-				return attack.AllTargets{Attack: a}
-			}
-			return a
-		},
-		AtRadius:   func(ε float64) advlib.Attack { return attack.AutoAttack{Ball: advlib.BallOf(advlib.Linf, ε)} },
-		Untargeted: true,
-	})
+	var subjects []attacktest.Subject
+	for _, v := range versions {
+		at := func(ε float64) advlib.Attack {
+			return attack.AutoAttack{Ball: advlib.BallOf(advlib.Linf, ε), Version: v}
+		}
+		subjects = append(subjects, attacktest.Subject{
+			Name: "AutoAttack " + v.String(),
+			New: func(g advlib.Goal) advlib.Attack {
+				if g.IsTargeted() { // it has no Goal; what wraps it refuses for it
+					return attack.AllTargets{Attack: at(radius(advlib.Linf))}
+				}
+				return at(radius(advlib.Linf))
+			},
+			AtRadius:   at,
+			Untargeted: true,
+		})
+	}
+	return subjects
 }
+
+func TestConformanceAutoAttack(t *testing.T) { attacktest.Run(t, autoAttackSubjects()...) }
 
 func ExampleAutoAttack() {
 	c, e := brightness()

@@ -38,9 +38,17 @@ func (a BIM) String() string {
 
 func (a BIM) steps() int { return numberOr(a.Steps, 10) }
 
+func (a BIM) stepSize() float64 { return numberOr(a.StepSize, a.Ball.Radius/5) }
+
+// filled implements [indexed].
+func (a BIM) filled() any {
+	a.Loss, a.Steps, a.StepSize = lossOr(a.Loss, advlib.CrossEntropy), a.steps(), a.stepSize()
+	return a
+}
+
 // pgd returns the same attack as PGD.
 func (a BIM) pgd() PGD {
-	return PGD{Ball: a.Ball, Goal: a.Goal, Loss: a.Loss, Steps: a.steps(), StepSize: numberOr(a.StepSize, a.Ball.Radius/5), NoRandomStart: true}
+	return PGD{Ball: a.Ball, Goal: a.Goal, Loss: a.Loss, Steps: a.steps(), StepSize: a.stepSize(), NoRandomStart: true}
 }
 
 // Threat implements [advlib.Attack].

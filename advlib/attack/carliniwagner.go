@@ -23,6 +23,10 @@ import (
 //     it is 0.4. Distances at 1000 steps are the same as with 1.01, at 100 steps they are far better.
 //   - An example's search for one c is given up, when its loss no longer falls, by itself and only once it has moved; the original
 //     looks at the loss of the whole batch.
+//   - A constant c succeeds when an iterate of the last tenth of its steps, or of those before it was given up, is adversarial: the
+//     paper asks for the smallest c whose solution is. In the original any iterate will do. An example nearer to its boundary than
+//     Adam's first steps are long then succeeds with any c in passing, and the search falls to 0 without one of use: it was left up to
+//     1.6 times too far away.
 //   - Distances are in units of the box's width inside the loss, so that c means the same in any box.
 //   - Untargeted is the default, as everywhere here; the original's is targeted.
 type CarliniWagner struct {
@@ -65,6 +69,12 @@ func (a CarliniWagner) steps() int        { return numberOr(a.Steps, 1000) }
 func (a CarliniWagner) rate() float64     { return numberOr(a.LearningRate, 1e-2) }
 func (a CarliniWagner) initialC() float64 { return numberOr(a.InitialConst, 1e-3) }
 
+// filled implements [indexed].
+func (a CarliniWagner) filled() any {
+	a.BinarySearchSteps, a.Steps, a.LearningRate, a.InitialConst = a.searches(), a.steps(), a.rate(), a.initialC()
+	return a
+}
+
 // Threat implements [advlib.Attack].
 func (a CarliniWagner) Threat(*advlib.Classifier) (advlib.Threat, error) {
 	threat := advlib.Threat{Norm: advlib.L2, Radius: math.Inf(1), Goal: a.Goal}
@@ -106,38 +116,38 @@ type cwStep struct {
 //	x = x₀ + half·widen·(tanh w − tanh w₀),  minimise ‖x − x₀‖² + c·f(x),  f(x) = max(max_{i≠t} Z(x)_i − Z(x)_t, −κ)
 //
 // untargeted f(x) = max(Z(x)_y − max_{i≠y} Z(x)_i, −κ). It judges x, keeps it if it is adversarial and the nearest so far, and makes
-// one step of Adam (Kingma & Ba 2015, arXiv:1412.6980, section 2, the last form) in ω.
-func (s cwStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+// one step of Adam (Kingma & Ba 2015, arXiv:1412.6980, section 2, the last form) in ω. The age is how many steps ago x was adversarial.
+func (s cwStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
-	w0, ω, m1, m2, c, best, bestD, hit, running, α := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7], rest[8], rest[9]
-	x, slope := fromTanh(x0, w0, ω, box)
+	w0, ω, m1, m2, c, best, bestD, age, running, α := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7], rest[8], rest[9]
+	x, slope := fromTanh(x0, w0, ω, limits)
 	z := m.Logits(x)
-	D := sumRows(Square(DivScalar(Sub(x, x0), box.Width())))
+	D := sumRows(Square(DivScalar(Sub(x, x0), limits.Width())))
 	f := MaxScalar(Neg(advlib.Margin.Of(z, aim)), -s.κ)
 	L := Add(D, Mul(c, f))
 
 	reached := LogicalAnd(running, GreaterThan(AddScalar(clearance(z, aim), -s.κ), ZerosLike(L)))
 	nearer := LogicalAnd(reached, LessThan(D, bestD))
 	best, bestD = Where(perRow(nearer, x), x, best), Where(nearer, D, bestD)
-	hit = LogicalOr(hit, reached)
+	age = Where(reached, ZerosLike(age), Where(running, AddScalar(age, 1), age))
 
 	// By the chain rule, as if x were not clipped: at the ends of the box the clip does nothing but undo rounding.
 	g := finite(Mul(m.Gradient(L, x), slope))
 	m1n, m2n, change := adam(m1, m2, g)
-	ωn := keepInside(w0, Add(ω, Mul(α, change))) // stay where x is inside the box
+	ωn := keepInside(w0, Add(ω, Mul(α, change)), limits) // stay where x is inside the box
 
 	moving := perRow(running, x)
-	return []*Node{Where(moving, ωn, ω), Where(moving, m1n, m1), Where(moving, m2n, m2), best, bestD, hit, L, D}
+	return []*Node{Where(moving, ωn, ω), Where(moving, m1n, m1), Where(moving, m2n, m2), best, bestD, age, L, D}
 }
 
 // Perturb implements [advlib.Attack].
 func (a CarliniWagner) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	box := t.Classifier().Box()
+	limits := t.Classifier().Limits()
 	key := cwStep{wish: wishOf(b), κ: a.Confidence}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	adv := newCandidates(b)
 	for _, rows := range pieces(b) {
-		s := a.begin(step, b, rows, box)
+		s := a.begin(step, b, rows, limits)
 		err := a.searchC(ctx, s)
 		adv.put(rows, s.best, nil)
 		s.free()
@@ -168,9 +178,12 @@ func (a CarliniWagner) searchC(ctx context.Context, s *descent) error {
 	return nil
 }
 
-// minimise runs Adam from the original with the given c, and tells which rows had an adversarial iterate.
+// minimise runs Adam from the original with the given c, and tells which rows had an adversarial iterate among the last ones. Rows whose loss no
+// longer falls are left alone, and the others are moved to a smaller bucket as soon as they fit into one.
 func (a CarliniWagner) minimise(ctx context.Context, s *descent, c []float64) (hit []bool, err error) {
 	s.reset(c)
+	now, at := s, identity(len(s.rows)) // what is worked on, and which rows of s its rows are
+	defer func() { s.join(now, at) }()
 	running := make([]bool, len(s.rows))
 	previous := make([]float64, len(s.rows))
 	for i := range running {
@@ -183,7 +196,7 @@ func (a CarliniWagner) minimise(ctx context.Context, s *descent, c []float64) (h
 			return nil, err
 		}
 		check := !a.NoAbort && k%every == 0
-		L, D, err := s.step(active, float32(adamRate(a.rate(), k)), check)
+		L, D, err := now.step(active, float32(adamRate(a.rate(), k)), check)
 		if err != nil {
 			return nil, fmt.Errorf("step %d on %d examples: %w", k, len(s.rows), err)
 		}
@@ -201,11 +214,28 @@ func (a CarliniWagner) minimise(ctx context.Context, s *descent, c []float64) (h
 		if active == 0 {
 			break
 		}
-		if active < before {
-			s.halt(running)
+		switch {
+		case active < before && advlib.Bucket(active) < now.size:
+			var keep []int
+			for i, r := range running {
+				if r {
+					keep = append(keep, i)
+				}
+			}
+			next, from := now.part(keep), make([]int, len(keep))
+			for i, row := range keep {
+				from[i] = at[row]
+			}
+			s.join(now, at)
+			now, at = next, from
+			running, previous = shorter(running, keep, len(keep)), shorter(previous, keep, len(keep))
+		case active < before:
+			now.halt(running)
 		}
 	}
-	return tensors.MustCopyFlatData[bool](s.hit)[:len(s.rows)], nil
+	s.join(now, at)
+	now = s
+	return succeeded(tensors.MustCopyFlatData[float32](s.age)[:len(s.rows)], a.steps()), nil
 }
 
 // descent is C&W's state on the device, for some rows.
@@ -213,29 +243,29 @@ type descent struct {
 	*group
 	compiled                             *advlib.Step
 	w0, c                                *tensors.Tensor
-	ω, m1, m2, best, bestD, hit, running *tensors.Tensor
+	ω, m1, m2, best, bestD, age, running *tensors.Tensor
 }
 
-func (a CarliniWagner) begin(step *advlib.Step, b advlib.Batch, rows []int, box advlib.Box) *descent {
+func (a CarliniWagner) begin(step *advlib.Step, b advlib.Batch, rows []int, limits advlib.Limits) *descent {
 	s := &descent{group: newGroup(b, rows), compiled: step}
 	s.best = advlib.TakeRows(b.X, rows, s.size)
-	w0 := tensors.MustCopyFlatData[float32](s.best)
-	mid, half := (box.Lo+box.Hi)/2, box.Width()/2
-	for i, v := range w0 {
-		w0[i] = float32(math.Atanh((float64(v) - mid) / half / widen))
-	}
-	s.w0 = tensors.FromFlatDataAndDimensions(w0, s.best.Shape().Dimensions...)
-	far := make([]float32, s.size)
-	for i := range far {
-		far[i] = float32(math.Inf(1))
-	}
-	s.bestD = tensors.FromFlatDataAndDimensions(far, s.size)
+	s.w0 = tanhStart(s.best, limits)
+	s.bestD = tensors.FromFlatDataAndDimensions(far(s.size), s.size)
 	return s
+}
+
+// far returns n infinities.
+func far(n int) []float32 {
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(math.Inf(1))
+	}
+	return v
 }
 
 // reset goes back to the originals, with fresh moments; the nearest examples so far are kept.
 func (s *descent) reset(c []float64) {
-	advlib.Free(s.c, s.ω, s.m1, s.m2, s.hit, s.running)
+	advlib.Free(s.c, s.ω, s.m1, s.m2, s.age, s.running)
 	zeros := func() *tensors.Tensor { return tensors.FromShape(s.x.Shape()) }
 	s.ω, s.m1, s.m2 = zeros(), zeros(), zeros()
 	flat, running := make([]float32, s.size), make([]bool, s.size)
@@ -244,7 +274,7 @@ func (s *descent) reset(c []float64) {
 	}
 	s.c = tensors.FromFlatDataAndDimensions(flat, s.size)
 	s.running = tensors.FromFlatDataAndDimensions(running, s.size)
-	s.hit = tensors.FromFlatDataAndDimensions(make([]bool, s.size), s.size)
+	s.age = tensors.FromFlatDataAndDimensions(far(s.size), s.size)
 }
 
 // halt leaves the rows alone that are no longer running.
@@ -255,21 +285,61 @@ func (s *descent) halt(running []bool) {
 	s.running = tensors.FromFlatDataAndDimensions(all, s.size)
 }
 
+// part returns the given rows of s as a descent of their own, in the bucket that they fit into.
+func (s *descent) part(rows []int) *descent {
+	size := advlib.Bucket(len(rows))
+	take := func(t *tensors.Tensor) *tensors.Tensor { return advlib.TakeRows(t, rows, size) }
+	p := &descent{group: &group{rows: shorter(s.rows, rows, len(rows)), size: size, x: take(s.x), y: take(s.y)}, compiled: s.compiled}
+	if s.t != nil {
+		p.t = take(s.t)
+	}
+	p.w0, p.c, p.ω, p.m1, p.m2 = take(s.w0), take(s.c), take(s.ω), take(s.m1), take(s.m2)
+	p.best, p.bestD, p.age, p.running = take(s.best), take(s.bestD), take(s.age), take(s.running)
+	return p
+}
+
+// join takes what a part has found for the given rows of s, and frees the part; s itself is left as it is.
+func (s *descent) join(p *descent, rows []int) {
+	if p == s {
+		return
+	}
+	for _, of := range []struct{ to, from **tensors.Tensor }{{&s.best, &p.best}, {&s.bestD, &p.bestD}, {&s.age, &p.age}} {
+		dims := (*of.to).Shape().Dimensions
+		to, from := tensors.MustCopyFlatData[float32](*of.to), tensors.MustCopyFlatData[float32](*of.from)
+		size := len(to) / dims[0]
+		for i, row := range rows {
+			copy(to[row*size:(row+1)*size], from[i*size:(i+1)*size])
+		}
+		advlib.Free(*of.to)
+		*of.to = tensors.FromFlatDataAndDimensions(to, dims...)
+	}
+	p.free()
+}
+
+// identity returns 0, 1, …, n − 1.
+func identity(n int) []int {
+	s := make([]int, n)
+	for i := range s {
+		s[i] = i
+	}
+	return s
+}
+
 // step makes one step; on request it returns the losses and squared distances of the rows before it.
 func (s *descent) step(active int, α float32, look bool) (L, D []float32, err error) {
-	out, err := s.compiled.Run(active, append(s.inputs(), s.w0, s.ω, s.m1, s.m2, s.c, s.best, s.bestD, s.hit, s.running, α)...)
+	out, err := s.compiled.Run(active, append(s.inputs(), s.w0, s.ω, s.m1, s.m2, s.c, s.best, s.bestD, s.age, s.running, α)...)
 	if err != nil {
 		return nil, nil, err
 	}
 	if look {
 		L, D = tensors.MustCopyFlatData[float32](out[6])[:len(s.rows)], tensors.MustCopyFlatData[float32](out[7])[:len(s.rows)]
 	}
-	advlib.Free(s.ω, s.m1, s.m2, s.best, s.bestD, s.hit, out[6], out[7])
-	s.ω, s.m1, s.m2, s.best, s.bestD, s.hit = out[0], out[1], out[2], out[3], out[4], out[5]
+	advlib.Free(s.ω, s.m1, s.m2, s.best, s.bestD, s.age, out[6], out[7])
+	s.ω, s.m1, s.m2, s.best, s.bestD, s.age = out[0], out[1], out[2], out[3], out[4], out[5]
 	return L, D, nil
 }
 
 func (s *descent) free() {
 	s.group.free()
-	advlib.Free(s.w0, s.c, s.ω, s.m1, s.m2, s.best, s.bestD, s.hit, s.running)
+	advlib.Free(s.w0, s.c, s.ω, s.m1, s.m2, s.best, s.bestD, s.age, s.running)
 }

@@ -53,6 +53,20 @@ func TestCarliniWagnerConfidence(t *testing.T) {
 	}
 }
 
+// Examples nearer to their boundary than Adam's first steps are long, as one at 0.014 here, are adversarial in passing with any c: that
+// must not end the search for the c whose solution is. When it did, one was left 1.64 times too far.
+func TestCarliniWagnerInPassing(t *testing.T) {
+	const largest = 1.05
+	l := linear(t, linearSpecs[0])
+	s, err := l.ScoreMinimal(context.Background(), attack.CarliniWagner{Steps: 300})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Max() > largest {
+		t.Errorf("the largest ratio is %.4f, more than %g", s.Max(), largest)
+	}
+}
+
 // The constants mean the same in any box: with pixels in [0, 255] distances are 255 times as large.
 func TestCarliniWagnerBox(t *testing.T) {
 	r := digits(t)

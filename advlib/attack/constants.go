@@ -32,3 +32,14 @@ func (s *constants) next(hit []bool) {
 
 // repeat sets c to the smallest that has succeeded.
 func (s *constants) repeat() { copy(s.c, s.upper) }
+
+// succeeded tells which constants have: those whose search was adversarial in the last tenth of its steps. Age is how many steps before its
+// end each search was adversarial the last time. An example close to its boundary is adversarial in passing with any constant; the papers ask
+// for the smallest one whose solution is.
+func succeeded(age []float32, steps int) []bool {
+	hit := make([]bool, len(age))
+	for i, v := range age {
+		hit[i] = v < float32(max(1, steps/10))
+	}
+	return hit
+}

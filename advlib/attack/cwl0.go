@@ -59,6 +59,13 @@ func (a CarliniWagnerL0) steps() int        { return numberOr(a.Steps, 1000) }
 func (a CarliniWagnerL0) rate() float64     { return numberOr(a.LearningRate, 1e-2) }
 func (a CarliniWagnerL0) initialC() float64 { return numberOr(a.InitialConst, 1e-3) }
 func (a CarliniWagnerL0) largestC() float64 { return numberOr(a.LargestConst, 2e6) }
+func (a CarliniWagnerL0) margin() float64   { return numberOr(a.Margin, 0.01) }
+
+// filled implements [indexed].
+func (a CarliniWagnerL0) filled() any {
+	a.Steps, a.LearningRate, a.InitialConst, a.LargestConst, a.Margin = a.steps(), a.rate(), a.initialC(), a.largestC(), a.margin()
+	return a
+}
 
 // Constants of the authors' code.
 const (
@@ -91,10 +98,10 @@ func (a CarliniWagnerL0) checkGoal(*advlib.Classifier, bool) error { return nil 
 
 // Perturb implements [advlib.Attack].
 func (a CarliniWagnerL0) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	box, key := t.Classifier().Box(), cwL0Step{wish: wishOf(b), margin: numberOr(a.Margin, 0.01)}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+	limits, key := t.Classifier().Limits(), cwL0Step{wish: wishOf(b), margin: a.margin()}
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
-		w0 := s.tanhStart(box)
+		w0 := tanhStart(s.x, limits)
 		defer advlib.Free(w0)
 		all := make([]bool, s.x.Shape().Size())
 		for i := range all {
@@ -198,7 +205,7 @@ type cwL0Step struct {
 //	if f(x) ≤ −margin: freeze the free coordinates of least |xᵢ − x₀ᵢ|·|∂f/∂xᵢ|
 //
 // It also returns how many coordinates it froze, and how many are free.
-func (s cwL0Step) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+func (s cwL0Step) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
 	best, bestD, ω, solution, m1, m2, free, order, w0, control := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7], rest[8], rest[9]
 	part := func(j int) *Node { return Reshape(Slice(control, AxisRange(), AxisElem(j)), -1) }
@@ -211,19 +218,19 @@ func (s cwL0Step) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 	retreat := perRow(GreaterThan(do, OnesLike(do)), x0)
 	free = LogicalOr(free, LogicalAnd(retreat, GreaterThan(order, OnesLike(order))))
 
-	moved, slope := fromTanh(x0, w0, ω, box)
+	moved, slope := fromTanh(x0, w0, ω, limits)
 	x := Where(free, moved, x0)
 	z := m.Logits(x)
-	δ := DivScalar(Sub(x, x0), box.Width())
+	δ := DivScalar(Sub(x, x0), limits.Width())
 	f := Neg(advlib.Margin.Of(z, aim))
 	hit := GreaterThan(clearance(z, aim), zero)
 	best, bestD, _ = nearer(advlib.L0, x, x0, hit, best, bestD)
 	short := GreaterThan(AddScalar(f, s.margin), zero)
 	solved := LogicalAnd(LogicalAnd(hit, LogicalNot(short)), GreaterThan(rate, zero))
 
-	g := MulScalar(finite(m.Gradient(f, x)), box.Width())
+	g := MulScalar(finite(m.Gradient(f, x)), limits.Width())
 	inLoss := Add(Where(perRow(short, g), Mul(perRow(c, g), g), ZerosLike(g)), MulScalar(δ, 2))
-	m1, m2, change := adam(m1, m2, finite(Where(free, MulScalar(Mul(inLoss, slope), 1/box.Width()), ZerosLike(g))))
+	m1, m2, change := adam(m1, m2, finite(Where(free, MulScalar(Mul(inLoss, slope), 1/limits.Width()), ZerosLike(g))))
 
 	importance := Mul(Abs(δ), Abs(g))
 	equal := count(LessThan(Abs(δ), MulScalar(OnesLike(δ), cwEqual)))
@@ -236,7 +243,7 @@ func (s cwL0Step) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 	order = Where(perRow(solved, order), Where(freeze, OnePlus(ConvertDType(LogicalNot(first(candidates, Min(number, OnesLike(number)))), g.DType())), ZerosLike(g)), order)
 	free = LogicalAnd(free, LogicalNot(freeze))
 	solution = Where(perRow(solved, ω), ω, solution)
-	ω = keepInside(w0, Add(ω, Mul(perRow(rate, ω), change)))
+	ω = keepInside(w0, Add(ω, Mul(perRow(rate, ω), change)), limits)
 	return []*Node{best, bestD, ω, solution, m1, m2, free, order, number, count(free)}
 }
 

@@ -69,6 +69,13 @@ func (a CarliniWagnerLinf) largestC() float64 { return numberOr(a.LargestConst, 
 func (a CarliniWagnerLinf) decrease() float64 { return numberOr(a.Decrease, 0.9) }
 func (a CarliniWagnerLinf) leastTau() float64 { return numberOr(a.LeastTau, 1./256) }
 
+// filled implements [indexed].
+func (a CarliniWagnerLinf) filled() any {
+	a.Steps, a.LearningRate, a.InitialConst, a.LargestConst = a.steps(), a.rate(), a.initialC(), a.largestC()
+	a.Decrease, a.LeastTau = a.decrease(), a.leastTau()
+	return a
+}
+
 // cwSolved is the loss, as a share of c, below which the authors' code calls a problem solved.
 const cwSolved = 1e-4
 
@@ -96,10 +103,10 @@ func (a CarliniWagnerLinf) checkGoal(*advlib.Classifier, bool) error { return ni
 
 // Perturb implements [advlib.Attack].
 func (a CarliniWagnerLinf) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	box, key := t.Classifier().Box(), cwLinfStep{wish: wishOf(b), κ: a.Confidence}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+	limits, key := t.Classifier().Limits(), cwLinfStep{wish: wishOf(b), κ: a.Confidence}
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
-		w0 := s.tanhStart(box)
+		w0 := tanhStart(s.x, limits)
 		defer advlib.Free(w0)
 		s.push(s.zeros(), s.zeros(), s.zeros(), s.zeros())
 		if err := a.search(ctx, s, step, w0); err != nil {
@@ -189,7 +196,7 @@ type cwLinfStep struct {
 //	minimise c·f(x) + Σᵢ max(|xᵢ − x₀ᵢ| − τ, 0)
 //
 // It also returns ‖x − x₀‖ in widths of the box, and whether x is adversarial with a loss below 10⁻⁴·c.
-func (s cwLinfStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+func (s cwLinfStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
 	best, bestD, ω, solution, m1, m2, w0, control := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7]
 	part := func(j int) *Node { return Reshape(Slice(control, AxisRange(), AxisElem(j)), -1) }
@@ -197,9 +204,9 @@ func (s cwLinfStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 
 	begin := perRow(anew, x0)
 	ω, m1, m2 = Where(begin, solution, ω), Where(begin, ZerosLike(m1), m1), Where(begin, ZerosLike(m2), m2)
-	x, slope := fromTanh(x0, w0, ω, box)
+	x, slope := fromTanh(x0, w0, ω, limits)
 	z := m.Logits(x)
-	δ := DivScalar(Sub(x, x0), box.Width())
+	δ := DivScalar(Sub(x, x0), limits.Width())
 	excess := sumRows(MaxScalar(Sub(Abs(δ), perRow(τ, δ)), 0))
 	f := MaxScalar(Neg(advlib.Margin.Of(z, aim)), -s.κ)
 	L := Add(Mul(c, AddScalar(f, s.κ)), excess)
@@ -211,30 +218,32 @@ func (s cwLinfStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 
 	g := finite(Mul(m.Gradient(L, x), slope))
 	m1, m2, change := adam(m1, m2, g)
-	ω = keepInside(w0, Add(ω, Mul(perRow(rate, ω), change)))
+	ω = keepInside(w0, Add(ω, Mul(perRow(rate, ω), change)), limits)
 	return []*Node{best, bestD, ω, solution, m1, m2, advlib.Linf.Of(δ), solved}
 }
 
-// tanhStart returns w₀ with x₀ = mid + half·widen·tanh w₀.
-func (s *iteration) tanhStart(box advlib.Box) *tensors.Tensor {
-	w0 := tensors.MustCopyFlatData[float32](s.x)
-	mid, half := (box.Lo+box.Hi)/2, box.Width()/2
+// tanhStart returns w₀ with x₀ = mid + half·widen·tanh w₀, each coordinate in its own range.
+func tanhStart(x0 *tensors.Tensor, limits advlib.Limits) *tensors.Tensor {
+	w0 := tensors.MustCopyFlatData[float32](x0)
 	for i, v := range w0 {
-		w0[i] = float32(math.Atanh((float64(v) - mid) / half / widen))
+		if r := limits.RangeOf(i % limits.Size()); r.Width() > 0 {
+			mid, half := (r.Lo+r.Hi)/2, r.Width()/2
+			w0[i] = float32(math.Atanh((float64(v) - mid) / half / widen))
+		}
 	}
-	return tensors.FromFlatDataAndDimensions(w0, s.x.Shape().Dimensions...)
+	return tensors.FromFlatDataAndDimensions(w0, x0.Shape().Dimensions...)
 }
 
-// fromTanh returns x = x₀ + half·widen·(tanh(w₀ + ω) − tanh w₀), clipped to the box, and its derivative by ω.
-func fromTanh(x0, w0, ω *Node, box advlib.Box) (x, slope *Node) {
-	half := box.Width() / 2 * widen
+// fromTanh returns x = x₀ + half·widen·(tanh(w₀ + ω) − tanh w₀), clipped to the limits, and its derivative by ω.
+func fromTanh(x0, w0, ω *Node, limits advlib.Limits) (x, slope *Node) {
+	half := func(r advlib.Box) float64 { return r.Width() / 2 * widen }
 	tanh := Tanh(Add(w0, ω))
-	x = box.Clip(Add(x0, MulScalar(Sub(tanh, Tanh(w0)), half)))
-	return x, MulScalar(OneMinus(Square(tanh)), half)
+	x = limits.Clip(Add(x0, limits.Times(Sub(tanh, Tanh(w0)), half)), x0)
+	return x, limits.Times(OneMinus(Square(tanh)), half)
 }
 
-// keepInside clips ω where x would leave the box.
-func keepInside(w0, ω *Node) *Node {
+// keepInside clips ω where x would leave the limits: tanh is monotone, so what may rise in x may rise in w.
+func keepInside(w0, ω *Node, limits advlib.Limits) *Node {
 	end := math.Atanh(1 / widen)
-	return Sub(ClipScalar(Add(w0, ω), -end, end), w0)
+	return Sub(limits.Within(advlib.Box{Lo: -end, Hi: end}).Clip(Add(w0, ω), w0), w0)
 }

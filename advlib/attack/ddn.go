@@ -45,7 +45,15 @@ func (a DDN) String() string {
 	return named(fmt.Sprintf("DDN-%d", a.steps()), "L2 minimal", a.Goal, ε, γ, line)
 }
 
-func (a DDN) steps() int { return numberOr(a.Steps, 1000) }
+func (a DDN) steps() int           { return numberOr(a.Steps, 1000) }
+func (a DDN) initialNorm() float64 { return numberOr(a.InitialNorm, 1) }
+func (a DDN) γ() float64           { return numberOr(a.Gamma, 0.05) }
+
+// filled implements [indexed].
+func (a DDN) filled() any {
+	a.Steps, a.InitialNorm, a.Gamma = a.steps(), a.initialNorm(), a.γ()
+	return a
+}
 
 // The step size falls from one width of the box to a hundredth of it along a cosine (section 4 of the paper).
 const (
@@ -69,17 +77,17 @@ func (a DDN) checkGoal(*advlib.Classifier, bool) error { return nil } // cross-e
 
 // Perturb implements [advlib.Attack].
 func (a DDN) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	box, key := t.Classifier().Box(), ddnStep{wish: wishOf(b), γ: numberOr(a.Gamma, 0.05)}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+	limits, key := t.Classifier().Limits(), ddnStep{wish: wishOf(b), γ: a.γ()}
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
 		u := s.directions(b)
 		defer advlib.Free(u)
-		s.push(s.zeros(), s.fill(float32(numberOr(a.InitialNorm, 1)*box.Width())))
+		s.push(s.zeros(), s.fill(float32(a.initialNorm()*limits.Width())))
 		for k := range a.steps() {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			α := cosine(ddnFirstα, ddnLastα, k, a.steps()) * box.Width()
+			α := cosine(ddnFirstα, ddnLastα, k, a.steps()) * limits.Width()
 			if _, err := s.run(step, u, float32(α)); err != nil {
 				return fmt.Errorf("step %d on %d examples: %w", k, len(s.rows), err)
 			}
@@ -114,11 +122,11 @@ type ddnStep struct {
 //	ε ← (1 − γ)·ε if x₀ + δ is adversarial, else (1 + γ)·ε
 //	δ ← δ + α·∇L/‖∇L‖₂,  a random direction u where ∇L = 0
 //	δ ← clip(ε·δ/‖δ‖₂)
-func (s ddnStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+func (s ddnStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
 	best, bestD, δ, ε, u, α := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5]
 
-	x := box.Clip(Add(x0, δ))
+	x := limits.Clip(Add(x0, δ), x0)
 	z := m.Logits(x)
 	hit := GreaterThan(clearance(z, aim), ZerosLike(ε))
 	best, bestD, _ = nearer(advlib.L2, x, x0, hit, best, bestD)
@@ -128,6 +136,6 @@ func (s ddnStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 	flat := Equal(advlib.Linf.Of(g), ZerosLike(ε))
 	δ = Add(Sub(x, x0), Mul(α, unit(Where(perRow(flat, g), u, g))))
 	δ = Mul(perRow(ε, δ), unit(δ))
-	lo, hi := box.Room(x0)
+	lo, hi := limits.Room(x0, x0)
 	return []*Node{best, bestD, Max(lo, Min(hi, δ)), ε}
 }

@@ -44,7 +44,15 @@ func (a DeepFool) String() string {
 	return named(fmt.Sprintf("DeepFool-%d", a.steps()), minimalIn(a.Norm), a.Goal, classes, η)
 }
 
-func (a DeepFool) steps() int { return numberOr(a.Steps, 50) }
+func (a DeepFool) steps() int      { return numberOr(a.Steps, 50) }
+func (a DeepFool) candidates() int { return numberOr(a.Candidates, defaultCandidates) }
+func (a DeepFool) η() float64      { return numberOr(a.Overshoot, 0.02) }
+
+// filled implements [indexed].
+func (a DeepFool) filled() any {
+	a.Steps, a.Candidates, a.Overshoot = a.steps(), a.candidates(), a.η()
+	return a
+}
 
 // Threat implements [advlib.Attack].
 func (a DeepFool) Threat(*advlib.Classifier) (advlib.Threat, error) {
@@ -66,9 +74,9 @@ func (a DeepFool) checkGoal(*advlib.Classifier, bool) error { return nil } // it
 // Perturb implements [advlib.Attack].
 func (a DeepFool) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
 	c := t.Classifier()
-	key := deepFoolStep{wish: wishOf(b), norm: a.Norm.(advlib.ConvexNorm), η: numberOr(a.Overshoot, 0.02)}
-	key.others = min(numberOr(a.Candidates, defaultCandidates), c.Classes()) - 1
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, c.Box(), in) })
+	key := deepFoolStep{wish: wishOf(b), norm: a.Norm.(advlib.ConvexNorm), η: a.η()}
+	key.others = min(a.candidates(), c.Classes()) - 1
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, c.Limits(), in) })
 	clean, err := t.Logits(b.X)
 	if err != nil {
 		return nil, err
@@ -111,11 +119,11 @@ const deepFoolε = 1e-4
 //	x = clip(x₀ + (1 + η)·r),  k̂ = argmin |f_k|/‖w_k‖_q,  r ← r + (|f_k̂|/‖w_k̂‖_q)·d,  d = argmax ⟨d, w_k̂⟩ over ‖d‖_p ≤ 1
 //
 // in L2 d = w/‖w‖₂, in Linf d = sign(w) (section 3.3, equations 10 to 12). It also returns which rows are not adversarial yet.
-func (s deepFoolStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+func (s deepFoolStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
 	best, bestD, r, classes := rest[0], rest[1], rest[2], rest[3]
 
-	x := box.Clip(Add(x0, MulScalar(r, 1+s.η)))
+	x := limits.Clip(Add(x0, MulScalar(r, 1+s.η)), x0)
 	z := m.Logits(x)
 	hit := GreaterThan(clearance(z, aim), ZerosLike(bestD))
 	best, bestD, _ = nearer(s.norm, x, x0, hit, best, bestD)
@@ -124,7 +132,7 @@ func (s deepFoolStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node
 	f, w := boundaries(m, s.norm, z, x, classes, aim)
 	slope := s.norm.Dual().Of(w)
 	flat := Equal(slope, ZerosLike(slope))
-	length := AddScalar(Div(Abs(f), Where(flat, OnesLike(slope), slope)), deepFoolε*box.Width())
+	length := AddScalar(Div(Abs(f), Where(flat, OnesLike(slope), slope)), deepFoolε*limits.Width())
 	r = Where(perRow(standing, r), Add(r, Mul(perRow(length, r), s.norm.Ascend(w))), r)
 	return []*Node{best, bestD, r, standing}
 }

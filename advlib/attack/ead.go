@@ -16,8 +16,8 @@ import (
 // constant c that succeeds, for each example by itself.
 //
 // Constants are those of the authors' code, with these departures: β is 0.01, the middle of the three values that the paper tries;
-// distances are in widths of the box; untargeted is the default; and at the end the segment between the original and the best example
-// is bisected.
+// distances are in widths of the box; untargeted is the default; a constant c succeeds, as in [CarliniWagner], when an iterate of the last tenth
+// of its steps is adversarial; and at the end the segment between the original and the best example is bisected.
 type EAD struct {
 	// Goal is untargeted if zero.
 	Goal advlib.Goal
@@ -58,8 +58,17 @@ func (a EAD) String() string {
 	return named(fmt.Sprintf("EAD %d×%d", a.searches(), a.steps()), "L1 minimal", a.Goal, κ, β, lr, c, line)
 }
 
-func (a EAD) searches() int { return numberOr(a.BinarySearchSteps, 9) }
-func (a EAD) steps() int    { return numberOr(a.Steps, 1000) }
+func (a EAD) searches() int     { return numberOr(a.BinarySearchSteps, 9) }
+func (a EAD) steps() int        { return numberOr(a.Steps, 1000) }
+func (a EAD) β() float64        { return numberOr(a.Beta, 0.01) }
+func (a EAD) rate() float64     { return numberOr(a.LearningRate, 0.01) }
+func (a EAD) initialC() float64 { return numberOr(a.InitialConst, 1e-3) }
+
+// filled implements [indexed].
+func (a EAD) filled() any {
+	a.Beta, a.BinarySearchSteps, a.Steps, a.LearningRate, a.InitialConst = a.β(), a.searches(), a.steps(), a.rate(), a.initialC()
+	return a
+}
 
 // Threat implements [advlib.Attack].
 func (a EAD) Threat(*advlib.Classifier) (advlib.Threat, error) {
@@ -85,10 +94,10 @@ func (a EAD) checkGoal(*advlib.Classifier, bool) error { return nil } // the mar
 
 // Perturb implements [advlib.Attack].
 func (a EAD) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	box, key := t.Classifier().Box(), eadStep{wish: wishOf(b), κ: a.Confidence, β: numberOr(a.Beta, 0.01)}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+	limits, key := t.Classifier().Limits(), eadStep{wish: wishOf(b), κ: a.Confidence, β: a.β()}
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
-		search := newConstants(len(s.rows), numberOr(a.InitialConst, 1e-3))
+		search := newConstants(len(s.rows), a.initialC())
 		for k := range a.searches() {
 			if a.searches() >= 10 && k == a.searches()-1 {
 				search.repeat() // as in the authors' code
@@ -106,10 +115,10 @@ func (a EAD) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*te
 	})
 }
 
-// minimise runs all steps from the original with the given c, and tells which rows had an adversarial iterate.
+// minimise runs all steps from the original with the given c, and tells which rows had an adversarial iterate among the last tenth.
 func (a EAD) minimise(ctx context.Context, s *iteration, step *advlib.Step, c []float64) (hit []bool, err error) {
 	s.drop(2)
-	s.push(s.zeros(), s.zeros(), s.fill(0))
+	s.push(s.zeros(), s.zeros(), s.fill(float32(math.Inf(1))))
 	flat := make([]float32, s.size)
 	for i, v := range c {
 		flat[i] = float32(v)
@@ -121,15 +130,12 @@ func (a EAD) minimise(ctx context.Context, s *iteration, step *advlib.Step, c []
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		α := numberOr(a.LearningRate, 0.01) * math.Sqrt(1-float64(k)/float64(n))
+		α := a.rate() * math.Sqrt(1-float64(k)/float64(n))
 		if _, err := s.run(step, weights, float32(α), float32(float64(k)/float64(k+3))); err != nil {
 			return nil, fmt.Errorf("step %d on %d examples: %w", k, len(s.rows), err)
 		}
 	}
-	for _, v := range tensors.MustCopyFlatData[float32](s.state[4])[:len(s.rows)] {
-		hit = append(hit, v > 0)
-	}
-	return hit, nil
+	return succeeded(tensors.MustCopyFlatData[float32](s.state[4])[:len(s.rows)], n), nil
 }
 
 // eadStep determines the graph of a step.
@@ -144,26 +150,26 @@ type eadStep struct {
 //	δ' = S_β(υ − α·∇g(y)),  S_β shrinks by β, sets to 0 what is smaller, and clips to the box
 //	υ  = δ' + k/(k + 3)·(δ' − δ)
 //
-// x is judged before. It also keeps whether an x of this search has been adversarial.
-func (s eadStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+// x is judged before. The age is how many steps ago x was adversarial.
+func (s eadStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
-	best, bestD, δ, υ, reached, c, α, momentum := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7]
+	best, bestD, δ, υ, age, c, α, momentum := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7]
 	at := func(δ *Node) *Node {
-		return Where(Equal(δ, ZerosLike(δ)), x0, box.Clip(Add(x0, MulScalar(δ, box.Width()))))
+		return Where(Equal(δ, ZerosLike(δ)), x0, limits.Clip(Add(x0, MulScalar(δ, limits.Width())), x0))
 	}
 
 	x := at(δ)
 	hit := GreaterThan(AddScalar(clearance(m.Logits(x), aim), -s.κ), ZerosLike(c))
 	best, bestD, _ = nearer(advlib.L1, x, x0, hit, best, bestD)
-	reached = Max(reached, ConvertDType(hit, reached.DType()))
+	age = Where(hit, ZerosLike(age), AddScalar(age, 1))
 
 	y := at(υ)
 	f := MaxScalar(Neg(advlib.Margin.Of(m.Logits(y), aim)), -s.κ)
-	g := Add(MulScalar(finite(m.Gradient(Mul(c, f), y)), box.Width()), MulScalar(υ, 2))
+	g := Add(MulScalar(finite(m.Gradient(Mul(c, f), y)), limits.Width()), MulScalar(υ, 2))
 	v := Sub(υ, Mul(α, g))
 	shrunk := Mul(Sign(v), MaxScalar(AddScalar(Abs(v), -s.β), 0))
-	lo, hi := box.Room(x0)
-	next := Max(DivScalar(lo, box.Width()), Min(DivScalar(hi, box.Width()), shrunk))
+	lo, hi := limits.Room(x0, x0)
+	next := Max(DivScalar(lo, limits.Width()), Min(DivScalar(hi, limits.Width()), shrunk))
 	υ = Add(next, Mul(momentum, Sub(next, δ)))
-	return []*Node{best, bestD, next, υ, reached}
+	return []*Node{best, bestD, next, υ, age}
 }

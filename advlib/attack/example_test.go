@@ -3,7 +3,6 @@ package attack_test
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
@@ -91,13 +90,16 @@ func ExampleCarliniWagner() {
 
 func ExampleStandard() {
 	c, e := brightness()
-	report := advlib.MustEvaluate(context.Background(), c, e, attack.Standard(advlib.BallOf(advlib.L2, 0.4)))
-	for _, a := range report.Attacks {
-		fmt.Println(a.Name, slices.Index(a.Success, false))
+	ball := advlib.BallOf(advlib.L2, 0.4)
+	report := advlib.MustEvaluate(context.Background(), c, e, attack.Standard(ball))
+	for k, a := range report.Attacks { // each on what those before it left
+		fmt.Printf("%s: run on %d, leaves %d\n", a.Name, a.Attacked(), report.RobustAfter(k, ball).Count)
 	}
+	fmt.Printf("the last one breaks at distance %.3f\n", report.Attacks[3].Distance[2])
 	// Output:
-	// FGM L2 ≤ 0.4 2
-	// PGD-40 L2 ≤ 0.4 2
-	// PGD-40 L2 ≤ 0.4, Margin, 9 targets 2
-	// C&W 9×1000 L2 minimal -1
+	// FGM L2 ≤ 0.4: run on 3, leaves 1
+	// PGD-40 L2 ≤ 0.4: run on 1, leaves 1
+	// PGD-40 L2 ≤ 0.4, Margin, 9 targets: run on 1, leaves 1
+	// C&W 9×1000 L2 minimal: run on 1, leaves 1
+	// the last one breaks at distance 0.566
 }

@@ -67,7 +67,17 @@ func (a FAB) String() string {
 	return named(fmt.Sprintf("FAB-%d", a.steps()), minimalIn(a.Norm), a.Goal, restarts, classes, α, η, β, line)
 }
 
-func (a FAB) steps() int { return numberOr(a.Steps, 100) }
+func (a FAB) steps() int      { return numberOr(a.Steps, 100) }
+func (a FAB) candidates() int { return numberOr(a.Candidates, defaultCandidates) }
+func (a FAB) αmax() float64   { return numberOr(a.MostBias, 0.1) }
+func (a FAB) η() float64      { return numberOr(a.Extrapolation, 1.05) }
+func (a FAB) β() float64      { return numberOr(a.Backward, 0.9) }
+
+// filled implements [indexed].
+func (a FAB) filled() any {
+	a.Steps, a.Candidates, a.MostBias, a.Extrapolation, a.Backward = a.steps(), a.candidates(), a.αmax(), a.η(), a.β()
+	return a
+}
 
 // Threat implements [advlib.Attack].
 func (a FAB) Threat(*advlib.Classifier) (advlib.Threat, error) {
@@ -92,7 +102,7 @@ func (a FAB) Threat(*advlib.Classifier) (advlib.Threat, error) {
 	if err := checkShare("Backward", a.Backward); err != nil {
 		return threat, err
 	}
-	if η := numberOr(a.Extrapolation, 1); !(η >= 1) || math.IsInf(η, 1) {
+	if η := a.η(); !(η >= 1) || math.IsInf(η, 1) {
 		return threat, fmt.Errorf("Extrapolation = %g stays before the boundary, or is infinite: leave it at 0 for 1.05, or give a number ≥ 1", a.Extrapolation)
 	}
 	return threat, nil
@@ -107,9 +117,9 @@ var startRadius = map[advlib.Norm]float64{advlib.L1: 5, advlib.L2: 1, advlib.Lin
 // Perturb implements [advlib.Attack].
 func (a FAB) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
 	c := t.Classifier()
-	key := fabStep{wish: wishOf(b), norm: a.Norm.(advlib.ConvexNorm), αmax: numberOr(a.MostBias, 0.1), η: numberOr(a.Extrapolation, 1.05), β: numberOr(a.Backward, 0.9)}
-	key.others = min(numberOr(a.Candidates, defaultCandidates), c.Classes()) - 1
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, c.Box(), in) })
+	key := fabStep{wish: wishOf(b), norm: a.Norm.(advlib.ConvexNorm), αmax: a.αmax(), η: a.η(), β: a.β()}
+	key.others = min(a.candidates(), c.Classes()) - 1
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, c.Limits(), in) })
 	clean, err := t.Logits(b.X)
 	if err != nil {
 		return nil, err
@@ -119,7 +129,7 @@ func (a FAB) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*te
 		defer advlib.Free(classes)
 		for restart := range 1 + a.Restarts {
 			earlier := s.restart()
-			s.push(a.start(b, s, restart, earlier, c.Box()))
+			s.push(a.start(b, s, restart, earlier, c.Limits()))
 			err := a.search(ctx, t, b, s, step, classes)
 			s.merge(earlier, a.Norm)
 			if err != nil {
@@ -147,7 +157,7 @@ func (a FAB) search(ctx context.Context, t *advlib.Target, b advlib.Batch, s *it
 }
 
 // start returns where a search starts: the originals, then random points around them.
-func (a FAB) start(b advlib.Batch, s *iteration, restart int, earlier *candidates, box advlib.Box) *tensors.Tensor {
+func (a FAB) start(b advlib.Batch, s *iteration, restart int, earlier *candidates, limits advlib.Limits) *tensors.Tensor {
 	x := advlib.TakeRows(b.X, s.rows, s.size)
 	if restart == 0 {
 		return x
@@ -156,7 +166,7 @@ func (a FAB) start(b advlib.Batch, s *iteration, restart int, earlier *candidate
 	u, origin := make([]float32, size), make([]float32, size)
 	tensors.MustMutableFlatData(x, func(x []float32) {
 		for i, r := range s.rows {
-			reach := startRadius[a.Norm] * box.Width()
+			reach := startRadius[a.Norm] * limits.Width()
 			if D := a.Norm.Distance(earlier.row(i), x[i*size:(i+1)*size]); D > 0 {
 				reach = min(reach, D)
 			}
@@ -164,7 +174,7 @@ func (a FAB) start(b advlib.Batch, s *iteration, restart int, earlier *candidate
 			reach /= 2 * max(a.Norm.Distance(u, origin), 1e-30)
 			for j := range u {
 				v := &x[i*size+j]
-				*v = float32(min(max(float64(*v)+reach*float64(u[j]), box.Lo), box.Hi))
+				*v = limits.Clamp(j, float64(*v)+reach*float64(u[j]), *v)
 			}
 		}
 	})
@@ -186,7 +196,7 @@ type fabStep struct {
 //	π: the boundary nearest to x, linearised there;  δ, δ₀: from x and x₀ to π inside the box
 //	α = min(‖δ‖/(‖δ‖ + ‖δ₀‖), α_max)
 //	x ← clip((1 − α)·(x + η·δ) + α·(x₀ + η·δ₀))
-func (s fabStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+func (s fabStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
 	best, bestD, x, classes := rest[0], rest[1], rest[2], rest[3]
 
@@ -194,12 +204,12 @@ func (s fabStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 	hit := GreaterThan(clearance(z, aim), ZerosLike(bestD))
 	best, bestD, _ = nearer(s.norm, x, x0, hit, best, bestD)
 	crossed := GreaterThan(beyond(z, aim), ZerosLike(bestD)) // rounding is no reason to stay
-	x = box.Clip(Where(perRow(crossed, x), Add(x0, MulScalar(Sub(x, x0), s.β)), x))
+	x = limits.Clip(Where(perRow(crossed, x), Add(x0, MulScalar(Sub(x, x0), s.β)), x), x0)
 
 	f, w := boundaries(m, s.norm, m.Logits(x), x, classes, aim)
 	f0 := Add(f, sumRows(Mul(w, Sub(x0, x)))) // the linearisation's value at x₀
-	lo, hi := box.Room(x)
-	lo0, hi0 := box.Room(x0)
+	lo, hi := limits.Room(x, x0)
+	lo0, hi0 := limits.Room(x0, x0)
 	// Both projections at once, to build the graph of one.
 	both := func(a, b *Node) *Node { return Concatenate([]*Node{a, b}, 0) }
 	δs := toHyperplane(s.norm, both(f, f0), both(w, w), both(lo, lo0), both(hi, hi0))
@@ -207,8 +217,8 @@ func (s fabStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 	δ, δ0 := Slice(δs, AxisRange(0, n)), Slice(δs, AxisRange(n))
 
 	D, D0 := s.norm.Of(δ), s.norm.Of(δ0)
-	α := MinScalar(Div(D, MaxScalar(Add(D, D0), 1e-12*box.Width())), s.αmax)
+	α := MinScalar(Div(D, MaxScalar(Add(D, D0), 1e-12*limits.Width())), s.αmax)
 	α = perRow(α, x)
 	x = Add(Mul(OneMinus(α), Add(x, MulScalar(δ, s.η))), Mul(α, Add(x0, MulScalar(δ0, s.η))))
-	return []*Node{best, bestD, box.Clip(x)}
+	return []*Node{best, bestD, limits.Clip(x, x0)}
 }

@@ -38,6 +38,14 @@ func lossName(l advlib.Loss) string {
 	return l.String()
 }
 
+func (a FGM) loss() advlib.Loss { return lossOr(a.Loss, advlib.CrossEntropy) }
+
+// filled implements [indexed].
+func (a FGM) filled() any {
+	a.Loss = a.loss()
+	return a
+}
+
 // Threat implements [advlib.Attack].
 func (a FGM) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	if err := checkBall(a.Ball); err != nil {
@@ -47,7 +55,7 @@ func (a FGM) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 }
 
 func (a FGM) checkGoal(c *advlib.Classifier, targeted bool) error {
-	return checkLoss(lossOr(a.Loss, advlib.CrossEntropy), c.Classes(), targeted)
+	return checkLoss(a.loss(), c.Classes(), targeted)
 }
 
 // fgmStep determines the graph of FGM.
@@ -57,13 +65,13 @@ type fgmStep struct {
 	wish wish
 }
 
-// graph computes x ← clip(x₀ + ε·d), d = argmax ⟨d, ∇ₓL⟩ over ‖d‖ ≤ 1, clipped to the box.
-func (s fgmStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+// graph computes x ← clip(x₀ + ε·d), d = argmax ⟨d, ∇ₓL⟩ over ‖d‖ ≤ 1, clipped to the limits.
+func (s fgmStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x, aim, rest := s.wish.read(in)
 	ε := rest[0]
 	L := s.loss.Of(m.Logits(x), aim)
 	d := s.norm.Ascend(finite(m.Gradient(L, x)))
-	return []*Node{box.Clip(Add(x, Mul(ε, d)))}
+	return []*Node{limits.Clip(Add(x, Mul(ε, d)), x)}
 }
 
 // Perturb implements [advlib.Attack].
@@ -72,8 +80,8 @@ func (a FGM) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*te
 	if err := a.checkGoal(c, b.Target != nil); err != nil {
 		return nil, err
 	}
-	key := fgmStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: lossOr(a.Loss, advlib.CrossEntropy), wish: wishOf(b)}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, c.Box(), in) })
+	key := fgmStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.loss(), wish: wishOf(b)}
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, c.Limits(), in) })
 	adv := newCandidates(b)
 	for _, rows := range pieces(b) {
 		if err := ctx.Err(); err != nil {

@@ -65,10 +65,16 @@ func minimalIn(n advlib.Norm) string {
 	return n.String() + " minimal"
 }
 
-func (a FMN) steps() int     { return numberOr(a.Steps, 1000) }
-func (a FMN) α() float64     { return numberOr(a.StepSize, 1) }
-func (a FMN) γ() float64     { return numberOr(a.Gamma, 0.05) }
-func (a FMN) over() float64  { return numberOr(a.Overshoot, 0.05) }
+func (a FMN) steps() int    { return numberOr(a.Steps, 1000) }
+func (a FMN) α() float64    { return numberOr(a.StepSize, 1) }
+func (a FMN) γ() float64    { return numberOr(a.Gamma, 0.05) }
+func (a FMN) over() float64 { return numberOr(a.Overshoot, 0.05) }
+
+// filled implements [indexed].
+func (a FMN) filled() any {
+	a.Steps, a.StepSize, a.Gamma, a.Overshoot = a.steps(), a.α(), a.γ(), a.over()
+	return a
+}
 func (a FMN) lastγ() float64 { return min(fmnLastγ, a.γ()) }
 func (a FMN) lastα() float64 { return a.α() * fmnLastα }
 
@@ -100,8 +106,8 @@ func (a FMN) checkGoal(*advlib.Classifier, bool) error { return nil } // the mar
 
 // Perturb implements [advlib.Attack].
 func (a FMN) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	box, key := t.Classifier().Box(), fmnStep{wish: wishOf(b), norm: a.Norm, over: 1 + a.over()}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+	limits, key := t.Classifier().Limits(), fmnStep{wish: wishOf(b), norm: a.Norm, over: 1 + a.over()}
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
 		s.push(s.zeros(), s.fill(1))
 		for k := range a.steps() {
@@ -135,11 +141,11 @@ type fmnStep struct {
 //
 //	ε ← min(ε·(1 − γ), ‖δ*‖) if L > 0, else ε·(1 + γ) if there is a δ*, else (1 + overshoot)·(‖δ‖ + |L|/‖∇L‖_q)
 //	δ ← Π(δ + α·∇L/‖∇L‖₂),  Π projects on ‖·‖ ≤ ε and the box
-func (s fmnStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+func (s fmnStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
 	best, bestD, δ, ε, α, γ := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5]
 
-	x := box.Clip(Add(x0, δ))
+	x := limits.Clip(Add(x0, δ), x0)
 	z := m.Logits(x)
 	L := advlib.Margin.Of(z, aim)
 	hit := GreaterThan(clearance(z, aim), ZerosLike(L))
@@ -150,7 +156,7 @@ func (s fmnStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 	shrunk, grown := Mul(ε, OneMinus(γ)), Mul(ε, OnePlus(γ))
 	if convex, ok := s.norm.(advlib.ConvexNorm); ok {
 		far := OnesLike(ε)
-		far = MulScalar(far, s.norm.Diameter(x0.Shape().Size()/x0.Shape().Dimensions[0], box.Width()))
+		far = MulScalar(far, limits.Diameter(s.norm))
 		slope := convex.Dual().Of(g)
 		flat := Equal(slope, ZerosLike(slope))
 		estimate := Add(D, Div(Abs(L), Where(flat, OnesLike(slope), slope)))
@@ -161,8 +167,8 @@ func (s fmnStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 		ε = Where(hit, Min(Min(AddScalar(ε, -1), Floor(shrunk)), bestD), Max(OnePlus(ε), Floor(grown)))
 		ε = Max(ε, ZerosLike(ε))
 	}
-	δ = Add(Sub(x, x0), Mul(MulScalar(α, box.Width()), unit(g)))
-	lo, hi := box.Room(x0)
+	δ = Add(Sub(x, x0), Mul(MulScalar(α, limits.Width()), unit(g)))
+	lo, hi := limits.Room(x0, x0)
 	if convex, ok := s.norm.(advlib.ConvexNorm); ok {
 		δ = convex.Project(δ, ε, lo, hi)
 	} else {

@@ -55,6 +55,13 @@ func (a JSMA) String() string {
 
 func (a JSMA) share() float64  { return numberOr(a.Gamma, 0.145) }
 func (a JSMA) candidates() int { return numberOr(a.Candidates, 1024) }
+func (a JSMA) θ() float64      { return numberOr(a.Theta, 1) }
+
+// filled implements [indexed].
+func (a JSMA) filled() any {
+	a.Theta, a.Gamma, a.Candidates = a.θ(), a.share(), a.candidates()
+	return a
+}
 
 // Threat implements [advlib.Attack].
 func (a JSMA) Threat(*advlib.Classifier) (advlib.Threat, error) {
@@ -77,10 +84,13 @@ func (a JSMA) checkGoal(*advlib.Classifier, bool) error { return nil } // it nee
 
 // Perturb implements [advlib.Attack].
 func (a JSMA) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	box, key := t.Classifier().Box(), jsmaStep{wish: wishOf(b)}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+	limits, key := t.Classifier().Limits(), jsmaStep{wish: wishOf(b)}
+	if err := limits.Check(); err != nil {
+		return nil, err
+	}
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
-		if err := a.search(ctx, s, step, box); err != nil {
+		if err := a.search(ctx, s, step, limits); err != nil {
 			return err
 		}
 		if a.NoLineSearch {
@@ -91,10 +101,10 @@ func (a JSMA) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*t
 }
 
 // search changes pairs of coordinates until all rows are adversarial, or nothing more may be changed.
-func (a JSMA) search(ctx context.Context, s *iteration, step *advlib.Step, box advlib.Box) error {
+func (a JSMA) search(ctx context.Context, s *iteration, step *advlib.Step, limits advlib.Limits) error {
 	flat, dims := tensors.MustCopyFlatData[float32](s.x), s.x.Shape().Dimensions
 	size := len(flat) / s.size
-	most := int(a.share() * float64(size))
+	most := int(a.share() * float64(limits.Free()))
 	original := slices.Clone(flat)
 	done := make([]bool, len(s.rows))
 	for k := 0; slices.Contains(done, false); k++ {
@@ -114,7 +124,7 @@ func (a JSMA) search(ctx context.Context, s *iteration, step *advlib.Step, box a
 				continue
 			}
 			row := func(v []float32) []float32 { return v[i*size : (i+1)*size] }
-			done[i] = !a.change(row(flat), row(original), row(rise), row(fall), most, box)
+			done[i] = !a.change(row(flat), row(original), row(rise), row(fall), most, limits)
 		}
 	}
 	return nil
@@ -130,7 +140,7 @@ type move struct {
 
 // change moves the pair of coordinates of largest saliency in x. It returns false if there is none, or it would be more than may be
 // changed.
-func (a JSMA) change(x, original, rise, fall []float32, most int, box advlib.Box) bool {
+func (a JSMA) change(x, original, rise, fall []float32, most int, limits advlib.Limits) bool {
 	changed := 0
 	var moves []move
 	for j := range x {
@@ -142,8 +152,8 @@ func (a JSMA) change(x, original, rise, fall []float32, most int, box advlib.Box
 			if direction < 0 && !a.BothDirections {
 				continue
 			}
-			θ := numberOr(a.Theta, 1) * box.Width()
-			to := float32(min(max(float64(x[j])+direction*θ, box.Lo), box.Hi))
+			θ := a.θ() * limits.RangeOf(j).Width()
+			to := limits.Clamp(j, float64(x[j])+direction*θ, original[j])
 			if to == x[j] {
 				continue
 			}
@@ -207,7 +217,7 @@ func salient(moves []move, room int) (p, q move, ok bool) {
 type jsmaStep struct{ wish wish }
 
 // graph judges x, and returns whether it is adversarial, ∂Z_t/∂x and ∂(Σ_{j≠t} Z_j)/∂x; without a target, those of the label, negated.
-func (s jsmaStep) graph(m *advlib.Model, _ advlib.Box, in []*Node) []*Node {
+func (s jsmaStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
 	best, bestD, x := rest[0], rest[1], rest[2]
 	z := m.Logits(x)

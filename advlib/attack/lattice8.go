@@ -28,6 +28,9 @@ func (a Lattice8) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	if a.Attack == nil {
 		return advlib.Threat{}, fmt.Errorf("the Attack whose results are to be rounded is nil")
 	}
+	if l := c.Limits(); l.Encoded() || !l.SameRanges() {
+		return advlib.Threat{}, fmt.Errorf("the domain of the classifier %s (%v) says itself which values its features may have: leave Lattice8 out, and give those that are bytes the Step (Hi − Lo)/255", c.Name(), c.Domain())
+	}
 	return a.Attack.Threat(c)
 }
 
@@ -81,18 +84,22 @@ func (a Lattice8) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch)
 	if adv == nil {
 		return nil, attackErr
 	}
-	box := t.Classifier().Box()
-	l := lattice{lo: box.Lo, step: box.Width() / 255, reach: math.Inf(1)}
+	limits := t.Classifier().Limits()
+	l := lattice{lo: limits.Box().Lo, step: limits.Width() / 255, reach: math.Inf(1)}
 	if threat.Norm == advlib.Norm(advlib.Linf) {
 		l.reach = slack(threat.Radius)
 	}
 	from, x := tensors.MustCopyFlatData[float32](adv), tensors.MustCopyFlatData[float32](b.X)
 	result := newCandidates(b)
 	done := make([]bool, b.Len())
+	size := len(x) / b.Len()
 	for _, round := range []func(v, x float32) float32{l.nearest, l.towards} {
 		at := make([]float32, len(x))
 		for j := range at {
 			at[j] = round(from[j], x[j])
+			if r := limits.Range(j%size, x[j]); float64(at[j]) < r.Lo || float64(at[j]) > r.Hi {
+				at[j] = x[j] // it may not go there, and rounding is no reason to
+			}
 		}
 		rounded := tensors.FromFlatDataAndDimensions(at, b.X.Shape().Dimensions...)
 		z, err := t.Logits(rounded)
@@ -100,7 +107,6 @@ func (a Lattice8) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch)
 			return nil, err
 		}
 		advlib.Free(rounded)
-		size := len(x) / b.Len()
 		for i := range done {
 			row := at[i*size : (i+1)*size]
 			d := threat.Norm.Distance(row, x[i*size:(i+1)*size])

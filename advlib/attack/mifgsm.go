@@ -70,6 +70,14 @@ func (a MIFGSM) stepSize() float64 {
 
 func (a MIFGSM) loss() advlib.Loss { return lossOr(a.Loss, advlib.CrossEntropy) }
 
+func (a MIFGSM) μ() float64 { return numberOr(a.Decay, 1) }
+
+// filled implements [indexed].
+func (a MIFGSM) filled() any {
+	a.Loss, a.Steps, a.StepSize, a.Decay = a.loss(), a.steps(), a.stepSize(), a.μ()
+	return a
+}
+
 // Threat implements [advlib.Attack].
 func (a MIFGSM) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
@@ -94,6 +102,8 @@ func (a MIFGSM) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 		return threat, fmt.Errorf("Smoothing = %d is not the width of a window around a pixel: give an odd number, or 0 for none", a.Smoothing)
 	case (a.Diversity > 0 || a.Smoothing > 0) && len(c.Input()) < 2:
 		return threat, fmt.Errorf("Diversity and Smoothing need images, of shape [height, width] or [height, width, channels], but the classifier %s takes %v", c.Name(), c.Input())
+	case a.Diversity > 0 && c.Limits().Encoded():
+		return threat, fmt.Errorf("Diversity moves the image about, and what pixels of the classifier %s stand for depends on where they are, because its domain (%v) has scales, steps or categories: leave Diversity out", c.Name(), c.Domain())
 	}
 	return threat, a.checkGoal(c, a.Goal.IsTargeted())
 }
@@ -104,15 +114,15 @@ func (a MIFGSM) checkGoal(c *advlib.Classifier, targeted bool) error {
 
 // Perturb implements [advlib.Attack].
 func (a MIFGSM) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	box := t.Classifier().Box()
+	limits := t.Classifier().Limits()
 	if err := a.checkGoal(t.Classifier(), b.Target != nil); err != nil {
 		return nil, err
 	}
 	key := mifgsmStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.loss(), wish: wishOf(b), nesterov: a.Nesterov, diverse: a.Diversity > 0, smoothing: a.Smoothing}
-	climb := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+	climb := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	end := key
 	end.last = true
-	judge := t.Compile(end, func(m *advlib.Model, in []*Node) []*Node { return end.graph(m, box, in) })
+	judge := t.Compile(end, func(m *advlib.Model, in []*Node) []*Node { return end.graph(m, limits, in) })
 	adv := newCandidates(b)
 	for _, rows := range pieces(b) {
 		g := newGroup(b, rows)
@@ -132,7 +142,7 @@ func (a MIFGSM) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (
 				}
 				break
 			}
-			in := append(g.inputs(), x, kept, hit, velocity, float32(a.Ball.Radius), float32(a.stepSize()), float32(numberOr(a.Decay, 1)))
+			in := append(g.inputs(), x, kept, hit, velocity, float32(a.Ball.Radius), float32(a.stepSize()), float32(a.μ()))
 			if key.diverse {
 				in = append(in, a.places(b, rows, k, g.size)...)
 			}
@@ -196,7 +206,7 @@ type mifgsmStep struct {
 //
 // The paper divides by the sum of the magnitudes, its code by their mean: the steps are the same, but the point x + α·μ·g in which Nesterov's
 // variant takes the gradient is only a step away from x when it is the mean.
-func (s mifgsmStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+func (s mifgsmStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
 	x, kept, hit := rest[0], rest[1], rest[2]
 	z := m.Logits(x)
@@ -213,7 +223,7 @@ func (s mifgsmStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 	}
 	seen := at
 	if s.diverse {
-		seen = shrunk(at, rest[7], rest[8], rest[9], rest[10], box.Lo)
+		seen = shrunk(at, rest[7], rest[8], rest[9], rest[10], limits.Box().Lo)
 	}
 	if seen != x {
 		z = m.Logits(seen)
@@ -222,13 +232,13 @@ func (s mifgsmStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 	if s.smoothing > 0 {
 		slope = smoothed(slope, s.smoothing)
 	}
-	size := MulScalar(sumRows(Abs(slope)), 1/float64(slope.Shape().Size()/slope.Shape().Dimensions[0]))
+	size := MulScalar(sumRows(Abs(slope)), 1/float64(limits.Free()))
 	safe := Where(Equal(size, ZerosLike(size)), OnesLike(size), size)
 	g = Add(Mul(μ, g), Div(slope, perRow(safe, slope)))
 
-	lo, hi := box.Room(x0)
+	lo, hi := limits.Room(x0, x0)
 	δ := s.norm.Project(Sub(Add(x, Mul(α, s.norm.Ascend(g))), x0), ε, lo, hi)
-	return []*Node{kept, hit, box.Clip(Add(x0, δ)), g}
+	return []*Node{kept, hit, limits.Clip(Add(x0, δ), x0), g}
 }
 
 // shrunk returns the images x [n, h, w, ...], each resized to its own height × width [n] by linear interpolation, at its own top and left [n], with

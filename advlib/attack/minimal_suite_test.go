@@ -42,6 +42,7 @@ func minimalSubjects() []attacktest.Subject {
 		return attack.EAD{Goal: g, BinarySearchSteps: 3, Steps: 50, InitialConst: 1}
 	})
 	add("JSMA", func(g advlib.Goal) advlib.Attack { return attack.JSMA{Goal: g, Gamma: 0.5, BothDirections: true} })
+	subjects[len(subjects)-1].Pairs = true
 	return subjects
 }
 

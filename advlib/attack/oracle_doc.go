@@ -7,8 +7,8 @@
 //
 //	                                                                          gray images               binary images
 //	attack                                                                    success  median  max      success  median  max
-//	C&W 9×1000 L2 minimal                                                     1.000    1.001   1.628    1.000    1.000   1.760
-//	C&W 9×300 L2 minimal, c₀ = 0.1, untargeted and all targets                1.000    1.001   1.039    1.000    1.000   1.009
+//	C&W 9×1000 L2 minimal                                                     1.000    1.001   1.237    1.000    1.000   1.760
+//	C&W 9×1000 L2 minimal, untargeted and all targets                         1.000    1.001   1.015    1.000    1.000   1.006
 //	DeepFool-50 L2 minimal                                                    1.000    1.021   1.042    0.990    1.000   1.555
 //	DeepFool-50 Linf minimal                                                  1.000    1.022   1.084    1.000    1.001   2.656
 //	DDN-1000 L2 minimal                                                       1.000    1.072   2.215    1.000    1.044   2.255
@@ -27,7 +27,7 @@
 //	C&W-1000 Linf minimal                                                     1.000    1.038   1.396    1.000    1.020   2.680
 //	C&W-100 L0 minimal                                                        1.000    1.000   2.000    1.000    1.000   2.000
 //	C&W-100 L0 minimal, untargeted and all targets                            1.000    1.000   2.000    1.000    1.000   1.000
-//	EAD 9×1000 L1 minimal                                                     1.000    1.017   1.538    1.000    1.016   1.713
+//	EAD 9×1000 L1 minimal                                                     1.000    1.003   1.359    1.000    1.003   1.713
 //	JSMA 100 % L0 minimal, both directions                                    1.000    1.000   3.000    1.000    1.000   2.000
 //	JSMA 100 % L0 minimal, both directions, untargeted and all targets        1.000    1.000   1.500    1.000    1.000   1.000
 package attack

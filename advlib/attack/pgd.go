@@ -68,6 +68,17 @@ func (a PGD) stepSize() float64 { return numberOr(a.StepSize, 2.5*a.Ball.Radius/
 
 func (a PGD) loss() advlib.Loss { return lossOr(a.Loss, advlib.CrossEntropy) }
 
+func (a PGD) sparsity() float64 { return numberOr(a.Sparsity, 0.01) }
+
+// filled implements [indexed].
+func (a PGD) filled() any {
+	a.Loss, a.Steps, a.StepSize = a.loss(), a.steps(), a.stepSize()
+	if a.Ball.Norm == advlib.Norm(advlib.L1) {
+		a.Sparsity = a.sparsity()
+	}
+	return a
+}
+
 // Threat implements [advlib.Attack].
 func (a PGD) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
@@ -198,7 +209,7 @@ type pgdStep struct {
 //	x ← Π(x + α·d),  d = argmax ⟨d, ∇ₓL⟩ over ‖d‖ ≤ 1,  Π projects on the intersection of the ball at x₀ with the box
 //
 // The losses of the rows are summed, so rows do not mix. After the last step there is nothing but the judging.
-func (s pgdStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+func (s pgdStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
 	x, best, bestL, solved, ε, α := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5]
 
@@ -220,22 +231,20 @@ func (s pgdStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
 		return []*Node{L, solved, best, bestL}
 	}
 
-	d := s.ascend(finite(m.Gradient(L, x)), x, box)
+	d := s.ascend(finite(m.Gradient(L, x)), x, x0, limits)
 	δ := Sub(Add(x, Mul(α, d)), x0)
-	lo, hi := box.Room(x0)
-	x = box.Clip(Add(x0, s.norm.Project(δ, ε, lo, hi))) // x₀ + (Lo − x₀) may round to less than Lo
+	lo, hi := limits.Room(x0, x0)
+	x = limits.Clip(Add(x0, s.norm.Project(δ, ε, lo, hi)), x0) // x₀ + (Lo − x₀) may round to less than Lo
 	return []*Node{L, solved, best, bestL, x}
 }
 
 // ascend returns the direction of the step: the norm's steepest ascent, in L1 the sparse one.
-func (s pgdStep) ascend(g, x *Node, box advlib.Box) *Node {
+func (s pgdStep) ascend(g, x, x0 *Node, limits advlib.Limits) *Node {
 	if s.norm != advlib.L1 {
 		return s.norm.Ascend(g)
 	}
+	g = movable(g, x, x0, limits)
 	zero := ZerosLike(g)
-	rises := LogicalAnd(GreaterThan(g, zero), LessThan(x, AddScalar(zero, box.Hi)))
-	falls := LogicalAnd(LessThan(g, zero), GreaterThan(x, AddScalar(zero, box.Lo)))
-	g = Where(LogicalOr(rises, falls), g, zero)
 	top := TopKMask(Reshape(Abs(g), g.Shape().Dimensions[0], -1), s.sparse, -1)
 	e := Where(Reshape(top, g.Shape().Dimensions...), Sign(g), zero)
 	count := sumRows(Abs(e))
@@ -252,14 +261,14 @@ type ascent struct {
 }
 
 func (a PGD) start(t *advlib.Target, b advlib.Batch, rows []int, restart int, best *incumbents) *ascent {
-	box := t.Classifier().Box()
+	limits := t.Classifier().Limits()
 	key := pgdStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.loss(), wish: wishOf(b), keepGoing: a.KeepGoing}
 	size := b.X.Shape().Size() / b.Len()
 	if key.norm == advlib.L1 {
-		key.sparse = max(1, int(math.Round(numberOr(a.Sparsity, 0.01)*float64(size))))
+		key.sparse = max(1, int(math.Round(a.sparsity()*float64(limits.Free()))))
 	}
 	compile := func(key pgdStep) *advlib.Step {
-		return t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+		return t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	}
 	s := &ascent{group: newGroup(b, rows), active: len(rows), climb: compile(key)}
 	key.last = true
@@ -276,7 +285,7 @@ func (a PGD) start(t *advlib.Target, b advlib.Batch, rows []int, restart int, be
 			key.norm.Sample(b.Rand(r, uint64(restart)), u)
 			for j := range u {
 				v := &x[i*size+j]
-				*v = min(max(*v+float32(a.Ball.Radius)*u[j], float32(box.Lo)), float32(box.Hi))
+				*v = limits.Clamp(j, float64(*v+float32(a.Ball.Radius)*u[j]), *v)
 			}
 		}
 	})

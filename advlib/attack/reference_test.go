@@ -193,7 +193,6 @@ func TestReferenceCarliniWagner(t *testing.T) {
 		for _, name := range attacktest.References {
 			ratio, a := 1.001, attack.CarliniWagner{BinarySearchSteps: 9, Steps: 1000, LearningRate: 0.01, InitialConst: 1e-3}
 			r := reference(t, name, b)
-			peer := array(t, r, "norm__cw_l2_9x1000_lr=0.01_c0=1e-3")
 			e := r.Examples
 			if slow {
 				e = e.First(8)
@@ -201,26 +200,7 @@ func TestReferenceCarliniWagner(t *testing.T) {
 					ratio, e, a = 1.01, e.First(2), attack.CarliniWagner{BinarySearchSteps: 2, Steps: 150, InitialConst: 3, LearningRate: 0.03}
 				}
 			}
-			res, err := advlib.Run(context.Background(), r.Classifier, a, e)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var ours, theirs []float64
-			worse := 0
-			for i := range e.Y {
-				if res.Clean[i].Class != e.Y[i] {
-					continue
-				}
-				ours, theirs = append(ours, res.Distance[i]), append(theirs, float64(peer[i]))
-				if res.Distance[i] > 1.001*float64(peer[i]) {
-					worse++
-				}
-			}
-			got, want := median(ours), median(theirs)
-			t.Logf("%s: median ours %.5f, peer %.5f (ratio %.5f) over %d examples, %d of them more than 0.1 %% farther; %v", name, got, want, got/want, len(ours), worse, res.Stats)
-			if !(got <= ratio*want) {
-				t.Errorf("%s: median distance %.5f, peer %.5f: ratio %.5f is above %g", name, got, want, got/want, ratio)
-			}
+			againstPeer(t, r, e, "norm__cw_l2_9x1000_lr=0.01_c0=1e-3", a, ratio)
 		}
 	})
 }

@@ -29,6 +29,12 @@ func (a Repeat) String() string {
 
 func (a Repeat) times() int { return numberOr(a.Times, 5) }
 
+// filled implements [indexed].
+func (a Repeat) filled() any {
+	a.Times = a.times()
+	return a
+}
+
 // Threat implements [advlib.Attack].
 func (a Repeat) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	if a.Attack == nil {

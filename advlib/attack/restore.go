@@ -18,7 +18,7 @@ type restoreStep struct{ wish wish }
 // graph gives the smallest change that has not been tried its original value, and keeps that if the example remains adversarial, as it
 // is or with its other changes taken to the end of the box, which costs nothing in L0. It also returns how many changes of each row
 // are left to try.
-func (s restoreStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+func (s restoreStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
 	best, tried := rest[0], rest[1]
 	δ := Sub(best, x0)
@@ -35,7 +35,8 @@ func (s restoreStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node 
 		return perRow(GreaterThan(reached, ZerosLike(reached)), x)
 	}
 	x := Where(chosen, x0, best)
-	end := Where(GreaterThan(δ, zero), AddScalar(zero, box.Hi), Where(LessThan(δ, zero), AddScalar(zero, box.Lo), x0))
+	lo, hi := limits.Ends(x0)
+	end := Where(GreaterThan(δ, zero), hi, Where(LessThan(δ, zero), lo, x0))
 	far := Where(chosen, x0, end)
 	asIs, atEnd := adversarial(x), adversarial(far)
 	next := Where(asIs, x, Where(atEnd, far, best))
@@ -48,8 +49,8 @@ func (s restoreStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node 
 // restore gives changed coordinates back their original values, the smallest change first, each kept if the example remains
 // adversarial: in L0 what bisecting the segment is in the other norms. Each is tried at most twice on average.
 func restore(ctx context.Context, t *advlib.Target, b advlib.Batch, s *iteration) error {
-	box, key := t.Classifier().Box(), restoreStep{wishOf(b)}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+	limits, key := t.Classifier().Limits(), restoreStep{wishOf(b)}
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	s.drop(1)
 	s.push(tensors.FromFlatDataAndDimensions(make([]bool, s.x.Shape().Size()), s.x.Shape().Dimensions...))
 	for k := range 2 * s.x.Shape().Size() / s.size {

@@ -16,11 +16,11 @@ const segmentHalvings = 14
 type segmentStep struct{ wish wish }
 
 // graph judges x₀ + s·(end − x₀) with s in the middle of what is left of [0, 1], and keeps it if it is adversarial.
-func (s segmentStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+func (s segmentStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
 	best, low, high, end := rest[0], rest[1], rest[2], rest[3]
 	mid := MulScalar(Add(low, high), 0.5)
-	x := box.Clip(Add(x0, Mul(perRow(mid, x0), Sub(end, x0))))
+	x := limits.Clip(Add(x0, Mul(perRow(mid, x0), Sub(end, x0))), x0)
 	hit := GreaterThan(clearance(m.Logits(x), aim), ZerosLike(mid))
 	return []*Node{Where(perRow(hit, x), x, best), Where(hit, low, mid), Where(hit, mid, high)}
 }
@@ -28,8 +28,8 @@ func (s segmentStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node 
 // searchSegment bisects between each original and its best example for the boundary of the two, which makes the best example nearer in
 // every norm but L0 whenever the attack has left it beyond the boundary. Originals for which nothing was found are left alone.
 func searchSegment(ctx context.Context, t *advlib.Target, b advlib.Batch, s *iteration) error {
-	box, key := t.Classifier().Box(), segmentStep{wishOf(b)}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+	limits, key := t.Classifier().Limits(), segmentStep{wishOf(b)}
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	s.drop(1)
 	all := make([]int, s.size)
 	for i := range all {

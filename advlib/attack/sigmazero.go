@@ -54,7 +54,17 @@ func (a SigmaZero) String() string {
 	return named(fmt.Sprintf("σ-zero-%d", a.steps()), "L0 minimal", a.Goal, η, σ, τ, t, line)
 }
 
-func (a SigmaZero) steps() int { return numberOr(a.Steps, 1000) }
+func (a SigmaZero) steps() int  { return numberOr(a.Steps, 1000) }
+func (a SigmaZero) η0() float64 { return numberOr(a.LearningRate, 1) }
+func (a SigmaZero) σ() float64  { return numberOr(a.Sigma, 1e-3) }
+func (a SigmaZero) τ0() float64 { return numberOr(a.Threshold, 0.3) }
+func (a SigmaZero) t() float64  { return numberOr(a.ThresholdRate, 0.01) }
+
+// filled implements [indexed].
+func (a SigmaZero) filled() any {
+	a.Steps, a.LearningRate, a.Sigma, a.Threshold, a.ThresholdRate = a.steps(), a.η0(), a.σ(), a.τ0(), a.t()
+	return a
+}
 
 // sigmaZeroLastη is the last learning rate over the first.
 const sigmaZeroLastη = 0.1
@@ -80,11 +90,11 @@ func (a SigmaZero) checkGoal(*advlib.Classifier, bool) error { return nil } // t
 
 // Perturb implements [advlib.Attack].
 func (a SigmaZero) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	box, key := t.Classifier().Box(), sigmaZeroStep{wish: wishOf(b), σ: numberOr(a.Sigma, 1e-3), t: numberOr(a.ThresholdRate, 0.01)}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, box, in) })
+	limits, key := t.Classifier().Limits(), sigmaZeroStep{wish: wishOf(b), σ: a.σ(), t: a.t()}
+	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
-		s.push(s.zeros(), s.fill(float32(numberOr(a.Threshold, 0.3))), s.zeros(), s.zeros())
-		η0 := numberOr(a.LearningRate, 1)
+		s.push(s.zeros(), s.fill(float32(a.τ0())), s.zeros(), s.zeros())
+		η0 := a.η0()
 		for k := range a.steps() {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -113,28 +123,28 @@ type sigmaZeroStep struct {
 //	δ ← clip(Adam(δ, ∇L/‖∇L‖_∞))
 //	τ ← τ + t·η if x₀ + δ is adversarial, else τ − t·η
 //	δᵢ ← 0 where |δᵢ| < τ
-func (s sigmaZeroStep) graph(m *advlib.Model, box advlib.Box, in []*Node) []*Node {
+func (s sigmaZeroStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
 	x0, aim, rest := s.wish.read(in)
 	best, bestD, δ, τ, m1, m2, η, rate := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7]
-	d := float64(x0.Shape().Size() / x0.Shape().Dimensions[0])
+	d := float64(limits.Free())
 
 	// Exactly x₀ where nothing has changed: rounding must not count.
-	x := Where(Equal(δ, ZerosLike(δ)), x0, box.Clip(Add(x0, MulScalar(δ, box.Width()))))
+	x := Where(Equal(δ, ZerosLike(δ)), x0, limits.Clip(Add(x0, MulScalar(δ, limits.Width())), x0))
 	z := m.Logits(x)
 	hit := GreaterThan(clearance(z, aim), ZerosLike(τ))
 	best, bestD, _ = nearer(advlib.L0, x, x0, hit, best, bestD)
 
 	hinge := MaxScalar(Neg(advlib.Margin.Of(z, aim)), 0)
-	g := MulScalar(finite(m.Gradient(hinge, x)), box.Width())
+	g := MulScalar(finite(m.Gradient(hinge, x)), limits.Width())
 	// ∂/∂δ of δ²/(δ² + σ) is 2σδ/(δ² + σ)².
 	g = Add(g, DivScalar(Div(MulScalar(δ, 2*s.σ), Square(AddScalar(Square(δ), s.σ))), d))
 	size := advlib.Linf.Of(g)
 	g = Div(g, perRow(Where(Equal(size, ZerosLike(size)), OnesLike(size), size), g))
 
 	m1, m2, change := adam(m1, m2, g)
-	lo, hi := box.Room(x0)
+	lo, hi := limits.Room(x0, x0)
 	δ = Add(δ, Mul(rate, change))
-	δ = Max(DivScalar(lo, box.Width()), Min(DivScalar(hi, box.Width()), δ))
+	δ = Max(DivScalar(lo, limits.Width()), Min(DivScalar(hi, limits.Width()), δ))
 	move := MulScalar(η, s.t)
 	τ = ClipScalar(Where(hit, Add(τ, move), Sub(τ, move)), 0, 1)
 	δ = Where(LessThan(Abs(δ), perRow(τ, δ)), ZerosLike(δ), δ)

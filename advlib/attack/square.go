@@ -18,7 +18,7 @@ import (
 //
 // Each example has its own windows, drawn from its own stream; in the code of the paper a batch shares them. Windows reach the last row and
 // column, which that code leaves out. Images may have any shape: the first two axes are the plane, what follows are channels, and a flat
-// input is one row of pixels. Where a square does not fit, the window is a rectangle of the same area.
+// input is one row of pixels: those of its coordinates that may change, of a domain with fixed features. Where a square does not fit, the window is a rectangle of the same area.
 type SquareAttack struct {
 	// Ball is what may be changed; its norm is L1, L2 or Linf. It must be set.
 	Ball advlib.Ball
@@ -56,6 +56,14 @@ func (a SquareAttack) String() string {
 }
 
 func (a SquareAttack) queries() int { return numberOr(a.Queries, 5000) }
+
+func (a SquareAttack) firstArea() float64 { return numberOr(a.Area, 0.8) }
+
+// filled implements [indexed].
+func (a SquareAttack) filled() any {
+	a.Loss, a.Queries, a.Area = a.loss(a.Goal.IsTargeted()), a.queries(), a.firstArea()
+	return a
+}
 
 func (a SquareAttack) loss(targeted bool) advlib.Loss {
 	if targeted {
@@ -105,6 +113,9 @@ func (a SquareAttack) Perturb(ctx context.Context, t *advlib.Target, b advlib.Ba
 	if err := a.checkGoal(t.Classifier(), b.Target != nil); err != nil {
 		return nil, err
 	}
+	if err := t.Classifier().Limits().Check(); err != nil {
+		return nil, err
+	}
 	key := squareStep{loss: a.loss(b.Target != nil), wish: wishOf(b)}
 	step := t.Compile(key, key.graph)
 	best := newIncumbents(b)
@@ -113,7 +124,7 @@ func (a SquareAttack) Perturb(ctx context.Context, t *advlib.Target, b advlib.Ba
 			if rows = best.standing(rows, false); len(rows) == 0 {
 				break
 			}
-			if err := a.search(ctx, step, b, rows, restart, best, t.Classifier().Box()); err != nil {
+			if err := a.search(ctx, step, b, rows, restart, best, t.Classifier().Limits()); err != nil {
 				if ctx.Err() == nil {
 					return nil, err
 				}
@@ -125,11 +136,11 @@ func (a SquareAttack) Perturb(ctx context.Context, t *advlib.Target, b advlib.Ba
 }
 
 // search makes one run on the given rows; best takes what it finds.
-func (a SquareAttack) search(ctx context.Context, step *advlib.Step, b advlib.Batch, rows []int, restart int, best *incumbents, box advlib.Box) error {
+func (a SquareAttack) search(ctx context.Context, step *advlib.Step, b advlib.Batch, rows []int, restart int, best *incumbents, limits advlib.Limits) error {
 	var walks []*walk
 	originals := newCandidates(b)
 	for _, r := range rows {
-		walks = append(walks, a.newWalk(r, originals.row(r), b.Rand(r, uint64(restart)), box, b.X.Shape().Dimensions[1:]))
+		walks = append(walks, a.newWalk(r, originals.row(r), b.Rand(r, uint64(restart)), limits, b.X.Shape().Dimensions[1:]))
 	}
 	var g *group
 	defer func() {
@@ -148,7 +159,7 @@ func (a SquareAttack) search(ctx context.Context, step *advlib.Step, b advlib.Ba
 			g = newGroup(b, rowsOf(walks))
 		}
 		// Rows that left make room for padding only when the bucket changes: until then the labels of g.rows must stay in place.
-		x := make([]float32, 0, g.size*len(walks[0].x0))
+		x := make([]float32, 0, g.size*len(walks[0].all))
 		at := map[int]*walk{}
 		for _, w := range walks {
 			at[w.row] = w
@@ -159,7 +170,7 @@ func (a SquareAttack) search(ctx context.Context, step *advlib.Step, b advlib.Ba
 			if i < len(g.rows) && at[g.rows[i]] != nil {
 				w = at[g.rows[i]]
 			}
-			x = append(x, w.next...)
+			x = w.put(x, w.next)
 		}
 		in := tensors.FromFlatDataAndDimensions(x, append([]int{g.size}, b.X.Shape().Dimensions[1:]...)...)
 		out, err := step.Run(len(walks), append(g.inputs(), in)...)
@@ -181,7 +192,7 @@ func (a SquareAttack) search(ctx context.Context, step *advlib.Step, b advlib.Ba
 			}
 			if hit[i] || w.L > best.loss[r] {
 				best.loss[r] = w.L
-				copy(best.row(r), w.x)
+				w.put(best.row(r)[:0], w.x)
 			}
 		}
 	}
@@ -201,22 +212,54 @@ type walk struct {
 	attack  SquareAttack
 	row     int
 	r       *rand.Rand
-	box     advlib.Box
+	limits  advlib.Limits
+	all     []float32 // the original
+	free    []int     // of a flat input, the coordinates that may change, which are the pixels; nil: all
 	h, w, c int       // height, width, channels
-	x0, x   []float32 // the original, and the best point so far
+	x0, x   []float32 // the original, and the best point so far, of the pixels
 	next    []float32 // the proposal
 	δ       []float64 // of the proposal, in L1 and L2
 	L       float32   // the loss at x
 }
 
-func (a SquareAttack) newWalk(row int, x0 []float32, r *rand.Rand, box advlib.Box, shape []int) *walk {
-	w := &walk{attack: a, row: row, r: r, box: box, h: 1, w: shape[0], x0: x0, L: float32(math.Inf(-1))}
+func (a SquareAttack) newWalk(row int, x0 []float32, r *rand.Rand, limits advlib.Limits, shape []int) *walk {
+	w := &walk{attack: a, row: row, r: r, limits: limits, all: x0, h: 1, w: shape[0], L: float32(math.Inf(-1))}
 	if len(shape) > 1 {
 		w.h, w.w = shape[0], shape[1]
+	} else if n := limits.Free(); n < len(x0) {
+		pixels := make([]float32, 0, n)
+		for j, v := range x0 {
+			if limits.IsFree(j) {
+				w.free, pixels = append(w.free, j), append(pixels, v)
+			}
+		}
+		w.w, x0 = n, pixels
 	}
+	w.x0 = x0
 	w.c = len(x0) / (w.h * w.w)
 	w.x, w.next, w.δ = append([]float32(nil), x0...), make([]float32, len(x0)), make([]float64, len(x0))
 	return w
+}
+
+// put appends the whole input to x whose pixels are v.
+func (w *walk) put(x, v []float32) []float32 {
+	if w.free == nil {
+		return append(x, v...)
+	}
+	n := len(x)
+	x = append(x, w.all...)
+	for i, j := range w.free {
+		x[n+j] = v[i]
+	}
+	return x
+}
+
+// coordinate returns which coordinate of the input pixel and channel i is.
+func (w *walk) coordinate(i int) int {
+	if w.free == nil {
+		return i
+	}
+	return w.free[i]
 }
 
 // judge takes the proposal if it reaches the goal or raises the loss, by more than rounding explains: another batch size rounds differently.
@@ -246,7 +289,7 @@ func (a SquareAttack) area(i int) float64 {
 	if !a.FixedSchedule {
 		i = int(float64(i) / float64(a.queries()) * 10000)
 	}
-	p := numberOr(a.Area, 0.8)
+	p := a.firstArea()
 	for _, after := range []int{10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000} {
 		if i > after {
 			p /= 2
@@ -293,7 +336,7 @@ func (w *walk) stripes() {
 			s := w.sign() * w.attack.Ball.Radius
 			for y := range w.h {
 				i := (y*w.w+x)*w.c + k
-				w.next[i] = w.inside(float64(w.x0[i]) + s)
+				w.next[i] = w.inside(i, float64(w.x0[i])+s)
 			}
 		}
 	}
@@ -309,13 +352,14 @@ func (w *walk) flip(p float64) {
 			for x := v.left; x < v.left+v.w; x++ {
 				i := (y*w.w+x)*w.c + k
 				x0 := float64(w.x0[i])
-				w.next[i] = w.inside(min(max(float64(w.x[i])+s, x0-ε), x0+ε))
+				w.next[i] = w.inside(i, min(max(float64(w.x[i])+s, x0-ε), x0+ε))
 			}
 		}
 	}
 }
 
-func (w *walk) inside(v float64) float32 { return float32(min(max(v, w.box.Lo), w.box.Hi)) }
+// inside moves v, a value of coordinate i, into the limits.
+func (w *walk) inside(i int, v float64) float32 { return w.limits.Clamp(w.coordinate(i), v, w.x0[i]) }
 
 // tiles is the first point in L1 and L2: the image paved with bumps of a fifth of its sides, each of a random sign in each channel.
 func (w *walk) tiles() {
@@ -418,7 +462,7 @@ func (w *walk) settle() {
 		}
 	}
 	for i, d := range w.δ {
-		w.next[i] = w.inside(float64(w.x0[i]) + d)
+		w.next[i] = w.inside(i, float64(w.x0[i])+d)
 	}
 }
 
@@ -427,7 +471,8 @@ func (w *walk) settle() {
 func (w *walk) soften(ε float64) {
 	at := func(i int, λ float64) float64 {
 		d := math.Copysign(max(math.Abs(w.δ[i])-λ, 0), w.δ[i])
-		return min(max(d, w.box.Lo-float64(w.x0[i])), w.box.Hi-float64(w.x0[i]))
+		r := w.limits.Range(w.coordinate(i), w.x0[i])
+		return min(max(d, r.Lo-float64(w.x0[i])), r.Hi-float64(w.x0[i]))
 	}
 	length := func(λ float64) float64 {
 		s := 0.

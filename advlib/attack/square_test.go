@@ -17,7 +17,7 @@ import (
 	"advlab/advlib/backend"
 )
 
-func TestConformanceSquare(t *testing.T) {
+func squareSubjects() []attacktest.Subject {
 	var subjects []attacktest.Subject
 	for _, n := range apgdNorms {
 		a := attack.SquareAttack{Ball: advlib.BallOf(n, radius(n)), Queries: 100}
@@ -40,8 +40,10 @@ func TestConformanceSquare(t *testing.T) {
 			},
 		})
 	}
-	attacktest.Run(t, subjects...)
+	return subjects
 }
+
+func TestConformanceSquare(t *testing.T) { attacktest.Run(t, squareSubjects()...) }
 
 // Inputs of any shape are searched without a crash, inside ball and box, and with forward passes only: a pass for each query of each
 // example. A model that adds up all pixels with random signs is broken in all of them.

@@ -19,7 +19,7 @@ func radius(n advlib.Norm) float64 {
 	return 0.1
 }
 
-func TestConformance(t *testing.T) {
+func basicSubjects() []attacktest.Subject {
 	var subjects []attacktest.Subject
 	for _, n := range []advlib.Norm{advlib.L1, advlib.L2, advlib.Linf} {
 		ball := advlib.BallOf(n, radius(n))
@@ -74,5 +74,7 @@ func TestConformance(t *testing.T) {
 		},
 		Untargeted: true,
 	})
-	attacktest.Run(t, subjects...)
+	return subjects
 }
+
+func TestConformance(t *testing.T) { attacktest.Run(t, basicSubjects()...) }

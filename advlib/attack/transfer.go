@@ -3,7 +3,6 @@ package attack
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/gomlx/gomlx/core/tensors"
 
@@ -18,7 +17,7 @@ import (
 type Transfer struct {
 	// Attack is what is run.
 	Attack advlib.Attack
-	// From is the surrogate: of the same inputs, box and number of classes as the classifier that is attacked. It must be set.
+	// From is the surrogate: of the same inputs, box, domain and number of classes as the classifier that is attacked. It must be set.
 	From *advlib.Classifier
 }
 
@@ -47,10 +46,11 @@ func checkStandIn(s, c *advlib.Classifier, field string) error {
 	switch {
 	case s == nil:
 		return fmt.Errorf("%s is nil: give the classifier to attack in place of %s", field, c.Name())
-	case !slices.Equal(s.Input(), c.Input()) || s.Box() != c.Box():
-		return fmt.Errorf("%s, %s, takes inputs %v in %v, the classifier %s %v in %v: they must be the same", field, s.Name(), s.Input(), s.Box(), c.Name(), c.Input(), c.Box())
 	case s.Classes() != c.Classes():
 		return fmt.Errorf("%s, %s, has %d classes, the classifier %s has %d", field, s.Name(), s.Classes(), c.Name(), c.Classes())
+	}
+	if err := s.SameInputs(c); err != nil {
+		return fmt.Errorf("%s: %w", field, err)
 	}
 	return nil
 }

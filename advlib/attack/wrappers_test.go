@@ -17,7 +17,7 @@ import (
 	"advlab/advlib/attack/attacktest"
 )
 
-func TestConformanceWrappers(t *testing.T) {
+func wrapperSubjects() []attacktest.Subject {
 	ball := func(ε float64) advlib.Ball { return advlib.BallOf(advlib.Linf, ε) }
 	const ε = 0.1
 	worst := func(ε float64, g advlib.Goal, l advlib.Loss) advlib.Attack {
@@ -50,10 +50,26 @@ func TestConformanceWrappers(t *testing.T) {
 			New:      func(g advlib.Goal) advlib.Attack { return make(ε, g, nil) },
 			AtRadius: func(ε float64) advlib.Attack { return make(ε, advlib.Untargeted, nil) },
 			WithLoss: func(l advlib.Loss, g advlib.Goal) advlib.Attack { return make(ε, g, l) },
+			NoDomain: name == "lattice",
 		})
 	}
-	attacktest.Run(t, subjects...)
+	// The surrogate, and what gives the gradients, is the classifier itself.
+	for name, wrap := range map[string]func(a advlib.Attack, c *advlib.Classifier) advlib.Attack{
+		"transfer": func(a advlib.Attack, c *advlib.Classifier) advlib.Attack { return attack.Transfer{Attack: a, From: c} },
+		"BPDA":     func(a advlib.Attack, c *advlib.Classifier) advlib.Attack { return attack.BPDA{Attack: a, Through: c} },
+	} {
+		subjects = append(subjects, attacktest.Subject{
+			Name:     name,
+			New:      func(g advlib.Goal) advlib.Attack { return pgd(ε, g, nil) },
+			AtRadius: func(ε float64) advlib.Attack { return pgd(ε, advlib.Untargeted, nil) },
+			WithLoss: func(l advlib.Loss, g advlib.Goal) advlib.Attack { return pgd(ε, g, l) },
+			Wrap:     wrap,
+		})
+	}
+	return subjects
 }
+
+func TestConformanceWrappers(t *testing.T) { attacktest.Run(t, wrapperSubjects()...) }
 
 // The worst case is the union of what each breaks; each attack works on what the ones before left.
 func TestWorstOf(t *testing.T) {

@@ -464,7 +464,7 @@ func TestChainShifted(t *testing.T) {
 	s := net.source(goBackend(t), false)
 	s.Graph = func(scope *model.Scope, x *Node) *Node {
 		// 100.1 in float32, which is what both arithmetics subtract.
-		shift := AddScalar(ZerosLike(x), float64(float32(c)))
+		shift := BroadcastToDims(Scalar(x.Graph(), x.DType(), float64(float32(c))), x.Shape().Dimensions...)
 		return Dot(Sub(x, shift), scope.GetVariable("W0").NodeValue(x.Graph())).Product()
 	}
 	r := rand.New(rand.NewPCG(19, 20))

@@ -91,6 +91,12 @@
 // A number that is not finite certifies nothing. On CUDA convolutions are refused, because cuDNN may choose algorithms that
 // obey no such bound, and dot products need [TF32AnyOrder].
 //
+// # Domains
+//
+// With an [advlib.Domain], a ball is what its features and scales make of it, and coordinates move only as far as they may: fixed features not
+// at all. Features with steps and categories are bounded over all values between, which holds more than what is admissible: bounds are sound, and
+// looser than they could be.
+//
 // Rows of a batch are certified independently of each other; see [advlib.LogitsFn].
 //
 // # Verification

@@ -166,12 +166,7 @@ func (m Method) margins(ctx context.Context, c *advlib.Classifier, e *advlib.Exa
 	for _, y := range e.Y {
 		q.Rows = append(q.Rows, MarginRows(int(y), c.Classes()))
 	}
-	a, err := n.bound(ctx, q, m)
-	if err != nil || m.rounding == RealArithmetic {
-		return a, err
-	}
-	// A difference of two logits is computed, and compared with 0, by nobody: the class is the larger of two floats.
-	return a, nil
+	return n.bound(ctx, q, m)
 }
 
 // Bounds returns for each example bounds of its K logits over the ball: lower[i][k] ≤ f_k(x') ≤ upper[i][k] for all x' in
@@ -206,10 +201,10 @@ func (m Method) query(c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball
 	if err := ball.Check(); err != nil {
 		return nil, q, err
 	}
-	if err := e.Check(advlib.Spec{Name: c.Name(), Input: c.Input(), Box: c.Box()}, c.Classes()); err != nil {
+	if err := e.Check(advlib.Spec{Name: c.Name(), Input: c.Input(), Box: c.Box(), Domain: c.Domain()}, c.Classes()); err != nil {
 		return nil, q, err
 	}
-	if q.Regions, err = Around(e, ball, c.Box(), m.withoutBox); err != nil {
+	if q.Regions, err = Around(c, e, ball, m.withoutBox); err != nil {
 		return nil, q, err
 	}
 	n, err = of(c)

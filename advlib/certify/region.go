@@ -24,8 +24,12 @@ type Regions struct {
 // Boxes returns boxes with the given ends.
 func Boxes(lower, upper [][]float64) Regions { return Regions{Lower: lower, Upper: upper} }
 
-// Around returns the balls of one radius around examples, cut by the box. With withoutBox, L1 and L2 balls are not.
-func Around(e *advlib.Examples, ball advlib.Ball, box advlib.Box, withoutBox bool) (Regions, error) {
+// Around returns the balls of one radius around a classifier's examples, cut by its box and what its domain lets single
+// coordinates do. With withoutBox, L1 and L2 balls are not cut.
+//
+// In a domain, whose scales measure a perturbation, no coordinate goes farther in any norm than its own reach times the radius. Steps and
+// categories are not looked at: what is proven for all values between holds for those that are admissible.
+func Around(c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, withoutBox bool) (Regions, error) {
 	if err := ball.Check(); err != nil {
 		return Regions{}, err
 	}
@@ -41,18 +45,24 @@ func Around(e *advlib.Examples, ball advlib.Ball, box advlib.Box, withoutBox boo
 	}
 	flat := tensors.MustCopyFlatData[float32](e.X)
 	size := len(flat) / e.Len()
+	reach, radius := c.Reach(norm), c.Enclosing(ball).Radius
 	for i := range e.Len() {
+		row := flat[i*size : (i+1)*size]
 		centre, lower, upper := make([]float64, size), make([]float64, size), make([]float64, size)
-		for j, v := range flat[i*size : (i+1)*size] {
-			x := float64(v)
-			centre[j], lower[j], upper[j] = x, x-ball.Radius, x+ball.Radius
+		lo, hi := c.Limits().EndsOf(row)
+		for j, v := range row {
+			x, far := float64(v), radius
+			if reach != nil && !withoutBox {
+				far = reach[j] * ball.Radius * (1 + 1e-12)
+			}
+			centre[j], lower[j], upper[j] = x, x-far, x+far
 			if !withoutBox {
-				lower[j], upper[j] = max(lower[j], box.Lo), min(upper[j], box.Hi)
+				lower[j], upper[j] = max(lower[j], lo[j]), min(upper[j], hi[j])
 			}
 		}
 		r.Lower, r.Upper = append(r.Lower, lower), append(r.Upper, upper)
 		if r.Norm != nil {
-			r.Centre, r.Radius = append(r.Centre, centre), append(r.Radius, ball.Radius)
+			r.Centre, r.Radius = append(r.Centre, centre), append(r.Radius, radius)
 		}
 	}
 	return r, nil

@@ -1,6 +1,6 @@
 // Package dataset loads labelled examples: it reads, checks and splits, and never trains.
 //
-//   - [Digits] is embedded, so it needs neither files nor a network.
+//   - [Digits] and [BreastCancer], which is tabular, are embedded, so they need neither files nor a network.
 //   - [MNIST] and [FashionMNIST] read IDX files from the folder that ADVLAB_DATA names, else from the cache, else
 //     they download them and check their sha256. [MNISTSmall] needs the test files only.
 //   - [NPZ], [Arrays] and [Weights] read what NumPy's savez wrote.

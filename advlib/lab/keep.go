@@ -87,10 +87,7 @@ func keep[T any](ctx context.Context, kind Kind[T], r Recipe, make func(ctx cont
 	if v, err = make(ctx); err != nil {
 		return none, "", err
 	}
-	e := Entry{Key: key, Kind: kind.Name, Name: r.Name, Parts: r.readable(), Made: time.Now().UTC(), Seconds: time.Since(start).Seconds()}
-	if r.Backend != nil {
-		e.Backend = r.Backend.Name() + ": " + r.Backend.Description()
-	}
+	e := r.entry(key, kind.Name, time.Since(start))
 	if err := save(kind, dir, e, v); err != nil {
 		var refused *refusal
 		if errors.As(err, &refused) {
@@ -107,6 +104,15 @@ func keep[T any](ctx context.Context, kind Kind[T], r Recipe, make func(ctx cont
 	return back, key, nil
 }
 
+// entry returns the provenance of a value that was made just now.
+func (r Recipe) entry(key, kind string, took time.Duration) Entry {
+	e := Entry{Key: key, Kind: kind, Name: r.Name, Parts: r.readable(), Made: time.Now().UTC(), Seconds: took.Seconds()}
+	if r.Backend != nil {
+		e.Backend = r.Backend.Name() + ": " + r.Backend.Description()
+	}
+	return e
+}
+
 // refusal says that a value is not one that can be kept, which is a mistake of the program rather than of the disk.
 type refusal struct{ error }
 
@@ -121,12 +127,20 @@ func load[T any](kind Kind[T], dir string) (v T, err error) {
 
 // save writes an entry beside the store and moves it there.
 func save[T any](kind Kind[T], dir string, e Entry, v T) error {
+	// This process has the lock, so what lies here for the key was left by one that died.
+	if err := removeLeft(e.Key); err != nil {
+		return err
+	}
+	return put(kind, dir, e, v)
+}
+
+// removeLeft removes what was being written for a key.
+func removeLeft(key string) error {
 	tmp, err := directory("tmp")
 	if err != nil {
 		return err
 	}
-	// This process has the lock, so what lies here for the key was left by one that died.
-	left, err := filepath.Glob(filepath.Join(tmp, e.Key+"-*"))
+	left, err := filepath.Glob(filepath.Join(tmp, key+"-*"))
 	if err != nil {
 		return err
 	}
@@ -134,6 +148,15 @@ func save[T any](kind Kind[T], dir string, e Entry, v T) error {
 		if err := os.RemoveAll(path); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// put is save where no lock is held.
+func put[T any](kind Kind[T], dir string, e Entry, v T) error {
+	tmp, err := directory("tmp")
+	if err != nil {
+		return err
 	}
 	next, err := os.MkdirTemp(tmp, e.Key+"-") // mode 0700
 	if err != nil {

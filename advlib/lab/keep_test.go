@@ -277,6 +277,9 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 
 // child is what the test binary does when it is started by TestProcesses: keep a value that takes a while.
 func TestMain(m *testing.M) {
+	if after := os.Getenv("LAB_TEST_EVALUATE"); after != "" {
+		evaluateAndDie(after)
+	}
 	log := os.Getenv("LAB_TEST_LOG")
 	if log == "" {
 		os.Exit(m.Run())

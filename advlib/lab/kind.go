@@ -36,6 +36,9 @@ var Sets = Kind[*advlib.Examples]{"examples", writeExamples, readExamples}
 // Results are attacks' results, with the adversarial examples.
 var Results = Kind[*advlib.Result]{"result", writeResult, readResult}
 
+// Pieces are what pieces of a measurement gave: see [Journal].
+var Pieces = Kind[advlib.Outcome]{"piece", writeOutcome, readOutcome}
+
 // Reports are numbers only.
 var Reports = Kind[*advlib.Report]{"report", writeJSON[*advlib.Report], readJSON[*advlib.Report]}
 
@@ -231,4 +234,37 @@ func readResult(dir string) (*advlib.Result, error) {
 		Distance: tensors.MustCopyFlatData[float64](arrays["distance"]),
 		Clean:    v.Clean, Final: v.Final, Stats: v.Stats, Warnings: v.Warnings,
 	}, nil
+}
+
+// outcomeJSON is an Outcome without its tensor.
+type outcomeJSON struct {
+	Success []bool
+	Rows    []int
+	Proof   *advlib.Proof
+	Stats   advlib.Stats
+}
+
+func writeOutcome(dir string, o advlib.Outcome) error {
+	if o.Adversarial != nil {
+		if err := writeTensors(dir, map[string]*tensors.Tensor{"adversarial": o.Adversarial}); err != nil {
+			return err
+		}
+	}
+	return writeJSON(dir, outcomeJSON{o.Success, o.Rows, o.Proof, o.Stats})
+}
+
+func readOutcome(dir string) (advlib.Outcome, error) {
+	v, err := readJSON[outcomeJSON](dir)
+	if err != nil {
+		return advlib.Outcome{}, err
+	}
+	o := advlib.Outcome{Success: v.Success, Rows: v.Rows, Proof: v.Proof, Stats: v.Stats}
+	if len(v.Rows) > 0 {
+		arrays, err := readTensors(dir, "adversarial")
+		if err != nil {
+			return o, err
+		}
+		o.Adversarial = arrays["adversarial"]
+	}
+	return o, nil
 }

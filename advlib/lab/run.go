@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	. "github.com/gomlx/gomlx/core/graph"
@@ -13,42 +14,79 @@ import (
 )
 
 // Run is [advlib.Settings.Run] whose result is kept: the same attack on the same classifier, with the same weights, and
-// examples is not run again. What cannot be part of a recipe, such as an attack defined in a cell, whose code the library
-// does not know, is run each time, and Notify told.
+// examples is not run again, and one that was killed continues. What cannot be part of a recipe, such as an attack defined
+// in a cell, whose code the library does not know, is run each time, and Notify told.
 func Run(ctx context.Context, s advlib.Settings, c *advlib.Classifier, a advlib.Attack, e *advlib.Examples) (*advlib.Result, error) {
-	run := func(ctx context.Context) (*advlib.Result, error) { return s.Run(ctx, c, a, e) }
 	if c == nil || a == nil || e == nil || e.X == nil {
-		return run(ctx) // says what is missing
+		return s.Run(ctx, c, a, e) // says what is missing
 	}
 	name := fmt.Sprintf("%v on %s, %s", a, c.Name(), e.Name)
+	run := journaled(s, c, name, func(ctx context.Context, s advlib.Settings) (*advlib.Result, error) { return s.Run(ctx, c, a, e) })
 	r, err := measurement(s, c, e, name, map[string]any{"attack": a})
 	if err != nil {
 		Notify(fmt.Sprintf("%s is not kept: %v", name, err))
 		return run(ctx)
 	}
-	return Keep(ctx, Results, r, run)
+	var made *advlib.Result
+	kept, err := Keep(ctx, Results, r, func(ctx context.Context) (*advlib.Result, error) {
+		v, err := run(ctx)
+		made = v
+		return v, err
+	})
+	if err != nil {
+		return made, err // what was found before it was cancelled
+	}
+	return kept, nil
 }
 
 // Evaluate is [advlib.Settings.Evaluate] whose report is kept, with its key in the report; see [Run].
 func Evaluate(ctx context.Context, s advlib.Settings, c *advlib.Classifier, e *advlib.Examples, attacks []advlib.Attack, certifiers ...advlib.Certifier) (*advlib.Report, error) {
-	evaluate := func(ctx context.Context) (*advlib.Report, error) {
+	if c == nil || e == nil || e.X == nil {
 		return s.Evaluate(ctx, c, e, attacks, certifiers...)
 	}
-	if c == nil || e == nil || e.X == nil {
-		return evaluate(ctx)
-	}
 	name := fmt.Sprintf("report of %s on %s", c.Name(), e.Name)
-	r, err := measurement(s, c, e, name, map[string]any{"attacks": attacks, "certifiers": certifiers})
+	evaluate := journaled(s, c, name, func(ctx context.Context, s advlib.Settings) (*advlib.Report, error) {
+		return s.Evaluate(ctx, c, e, attacks, certifiers...)
+	})
+	r, err := measurement(s, c, e, name, map[string]any{"attacks": attacks, "certifiers": certifiers, "alone": s.Alone, "balls": s.Balls})
 	if err != nil {
 		Notify(fmt.Sprintf("%s is not kept: %v", name, err))
 		return evaluate(ctx)
 	}
-	report, key, err := keep(ctx, Reports, r, evaluate)
+	var made *advlib.Report
+	report, key, err := keep(ctx, Reports, r, func(ctx context.Context) (*advlib.Report, error) {
+		v, err := evaluate(ctx)
+		made = v
+		return v, err
+	})
 	if err != nil {
-		return nil, err
+		return made, err // with what was found before it was cancelled, or what contradicts itself
 	}
 	report.Key = key
 	return report, nil
+}
+
+// journaled is a measurement with a journal, which is empty again once it is done.
+func journaled[T any](s advlib.Settings, c *advlib.Classifier, name string, measure func(ctx context.Context, s advlib.Settings) (T, error)) func(context.Context) (T, error) {
+	return func(ctx context.Context) (T, error) {
+		if s.Journal != nil {
+			return measure(ctx, s)
+		}
+		j, err := NewJournal(ctx, c, name)
+		if err != nil {
+			Notify(fmt.Sprintf("%s is not kept while it is measured: %v", name, err))
+			return measure(ctx, s)
+		}
+		s.Journal = j
+		v, err := measure(ctx, s)
+		if n := j.Recalled(); n > 0 {
+			Notify(fmt.Sprintf("%s continues one that was interrupted: %d of its pieces were kept", name, n))
+		}
+		if err == nil || errors.Is(err, advlib.ErrContradiction) {
+			j.Clear()
+		}
+		return v, err
+	}
 }
 
 // measurement is the recipe of something measured on a classifier and examples.
@@ -94,5 +132,9 @@ func Classifier(c *advlib.Classifier) (string, error) {
 	for k := range names {
 		names[k] = c.ClassName(k)
 	}
-	return fmt.Sprintf("%s, box %v, classes %q, weights %s, graph %s", c.Name(), c.Box(), names, weights, digest([]byte(text))), nil
+	domain := ""
+	if d := c.Domain(); d != nil {
+		domain = fmt.Sprintf(", domain %+v", []advlib.Feature(d))
+	}
+	return fmt.Sprintf("%s, box %v%s, classes %q, weights %s, graph %s", c.Name(), c.Box(), domain, names, weights, digest([]byte(text))), nil
 }

@@ -34,6 +34,7 @@ type pytorch struct {
 	examples *advlib.Examples
 	logits   []float32
 	robust   []int64 // 1 where FGSM with ε = 0.1 leaves the prediction right
+	bim      []int64 // 1 where BIM with ε = 0.05 does, computed with PyTorch 2.15.0 by testdata/reference.py
 }
 
 func readPyTorch(t testing.TB) pytorch {
@@ -47,6 +48,10 @@ func readPyTorch(t testing.TB) pytorch {
 	if p.examples, err = dataset.NPZ(path); err != nil {
 		t.Fatal(err)
 	}
+	if arrays, err = dataset.Arrays("testdata/pytorch-bim.npz"); err != nil {
+		t.Fatal(err)
+	}
+	p.bim = tensors.MustCopyFlatData[int64](arrays["robust"])
 	return p
 }
 
@@ -69,7 +74,8 @@ func TestModelsOfPyTorch(t *testing.T) {
 				if d := difference(slices.Concat(z...), p.logits); !(d <= 1e-5) {
 					t.Errorf("logits differ by %g of the largest", d)
 				}
-				report, err := advlib.Evaluate(context.Background(), c, p.examples, []advlib.Attack{attack.FGM{Ball: advlib.BallOf(advlib.Linf, 0.1)}})
+				fgm, bim := advlib.BallOf(advlib.Linf, 0.1), advlib.BallOf(advlib.Linf, 0.05)
+				report, err := advlib.Settings{Alone: true}.Evaluate(context.Background(), c, p.examples, []advlib.Attack{attack.FGM{Ball: fgm}, attack.BIM{Ball: bim}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -85,9 +91,20 @@ func TestModelsOfPyTorch(t *testing.T) {
 					t.Errorf("%d are right, PyTorch has %d", got, right)
 				}
 				// Signs of gradients that are nearly zero may come out either way.
-				if got := report.Robust(advlib.BallOf(advlib.Linf, 0.1)).Count; got < robust-1 || got > robust+1 {
-					t.Errorf("%d withstand FGSM, in PyTorch %d", got, robust)
+				if got, _ := report.RobustTo(report.Attacks[0], fgm); got.Count < robust-1 || got.Count > robust+1 {
+					t.Errorf("%d withstand FGSM, in PyTorch %d", got.Count, robust)
 				}
+				differ := 0
+				for i, y := range p.examples.Y {
+					stands := report.Predicted[i] == y && !report.Attacks[1].Success[i]
+					if stands != (p.bim[i] == 1) {
+						differ++
+					}
+				}
+				if differ > 1 {
+					t.Errorf("%d examples withstand BIM here or in PyTorch alone", differ)
+				}
+				t.Logf("clean %d and %d in PyTorch, FGSM %v and %d, BIM differs on %d", report.Clean().Count, right, report.Robust(fgm).Count, robust, differ)
 			})
 		}
 	}

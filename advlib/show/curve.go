@@ -24,6 +24,9 @@ import (
 // attacks of minimal norm, which have a point at every distance that they found. Reports of one classifier must be of
 // the same examples, so that the worst case never rises with ε; reports of several classifiers, on the same data,
 // are drawn together, without single attacks.
+//
+// Of a cascade, which is what Evaluate does by default, there is the worst case only: what each attack would do alone is
+// not known. To compare attacks, evaluate with [advlib.Settings].Alone.
 func Curve(reports ...*advlib.Report) (Picture, error) {
 	p, err := curve(reports)
 	if err != nil {
@@ -73,6 +76,7 @@ func unite(reports []*advlib.Report) ([]*advlib.Report, error) {
 		if !slices.Equal(u.Index, r.Index) || !slices.Equal(u.Label, r.Label) || !slices.Equal(u.Predicted, r.Predicted) {
 			return nil, fmt.Errorf("the reports of %s are of different examples or predictions, so no worst case over them exists: evaluate on the same examples, or merge parts by Report.Merge first", r.Classifier)
 		}
+		u.Cascade = u.Cascade || r.Cascade
 		u.Attacks = append(u.Attacks, r.Attacks...)
 		u.Certificates = append(u.Certificates, r.Certificates...)
 	}
@@ -175,7 +179,7 @@ func newPanel(unions []*advlib.Report, norm advlib.Norm) (panel, bool) {
 		if points := p.certified(r); points != nil {
 			p.series = append(p.series, series{name: prefix + "certified (" + strings.Join(methods(r, norm), ", ") + ")", style: certified, points: points, band: true})
 		}
-		if len(unions) > 1 {
+		if len(unions) > 1 || r.Cascade {
 			continue
 		}
 		// Last, so that they are drawn on the wide line of the worst case, which often is one of them.

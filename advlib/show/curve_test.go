@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -228,5 +229,27 @@ func TestRoundTicks(t *testing.T) {
 		if strings.Join(got, " ") != test.want {
 			t.Errorf("up to %v: %v, want %s", test.largest, got, test.want)
 		}
+	}
+}
+
+// TestCurveOfACascade has no line for single attacks: what they would do alone is not in the report.
+func TestCurveOfACascade(t *testing.T) {
+	r := madeReport("mlp", 50, 0.03, pixelRadii...)
+	names := func() (all []string) {
+		p, ok := newPanel([]*advlib.Report{r}, advlib.Linf)
+		if !ok {
+			t.Fatal("nothing to draw")
+		}
+		for _, s := range p.series {
+			all = append(all, s.name)
+		}
+		return all
+	}
+	if got := names(); !slices.Contains(got, "FGSM") {
+		t.Errorf("lines %q", got)
+	}
+	r.Cascade = true
+	if got := names(); !slices.Equal(got, []string{"worst case over attacks", "certified (CROWN-IBP)"}) {
+		t.Errorf("lines of a cascade %q", got)
 	}
 }

@@ -13,15 +13,27 @@ import (
 // status is a moment of a measurement: what a progress bar shows.
 type status advlib.Progress
 
+// share is how much of the bar is full: of the whole measurement, or, while that is not known, of the attack that runs.
 func (s status) share() float64 {
-	if s.Total <= 0 {
-		return 0
+	share := s.Share
+	if share == 0 && s.Parts <= 1 && s.Total > 0 {
+		share = float64(s.Done) / float64(s.Total)
 	}
-	return min(max(float64(s.Done)/float64(s.Total), 0), 1)
+	return min(max(share, 0), 1)
 }
 
+// finished tells whether nothing is left of the whole.
+func (s status) finished() bool { return s.Done >= s.Total && s.Part >= s.Parts }
+
 func (s status) words() string {
-	return fmt.Sprintf("%d of %d, %.1f s", s.Done, s.Total, s.Elapsed.Seconds())
+	words := fmt.Sprintf("%d of %d, %.1f s", s.Done, s.Total, s.Elapsed.Seconds())
+	if s.Parts > 1 {
+		words = fmt.Sprintf("%d of %d: %s", s.Part, s.Parts, words)
+	}
+	if s.Remaining >= time.Second && !s.finished() {
+		words += ", about " + advlib.Progress(s).Left() + " left"
+	}
+	return words
 }
 
 // String draws the bar with characters.
@@ -33,8 +45,8 @@ func (s status) String() string {
 
 // HTML draws the bar with the browser's own element.
 func (s status) HTML() string {
-	return fmt.Sprintf(`<div style="font-size:0.95em;font-variant-numeric:tabular-nums">%s <progress value="%d" max="%d" style="vertical-align:middle;width:14em"></progress> %s</div>`,
-		html.EscapeString(oneLine(s.What)), s.Done, max(s.Total, 1), s.words())
+	return fmt.Sprintf(`<div style="font-size:0.95em;font-variant-numeric:tabular-nums">%s <progress value="%.3f" max="1" style="vertical-align:middle;width:14em"></progress> %s</div>`,
+		html.EscapeString(oneLine(s.What)), s.share(), s.words())
 }
 
 // pause is the shortest time between two updates: a front-end keeps up with five a second.
@@ -51,7 +63,7 @@ type bar struct {
 func (b *bar) update(p advlib.Progress) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	done := p.Done >= p.Total
+	done := status(p).finished()
 	if now := b.now(); done || now.Sub(b.last) >= pause {
 		b.last = now
 		b.draw(status(p), done)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -14,9 +15,9 @@ import (
 	"advlab/advlib/internal/notebook"
 )
 
-// Provenance names everything that is needed to get a program's numbers again: the settings, the backend with its device
-// and the hash of XLA's plugin, the machine, the flags, and the versions of Go, of advlab and of all modules. As the last
-// cell of a notebook:
+// Provenance names everything that is needed to get a program's numbers again: the command, the settings, the backend with
+// its device and the hash of XLA's plugin, the machine, the flags, and the versions of Go, of advlab and of all modules,
+// with the checksums that go.sum has of them. As the last cell of a notebook:
 //
 //	show.Result(show.Provenance(settings))
 //
@@ -31,7 +32,25 @@ func Provenance(s advlib.Settings) (*Table, error) {
 		info = &debug.BuildInfo{}
 	}
 	cpus, _ := os.ReadFile("/proc/cpuinfo") // Linux only
-	return provenance(s, where, info, machine(string(cpus)), os.LookupEnv), nil
+	return provenance(s, where, info, machine(string(cpus)), os.Args, os.LookupEnv), nil
+}
+
+// sessionVariable is where Jupyter's server tells a kernel its notebook's path.
+const sessionVariable = "JPY_SESSION_NAME"
+
+// repeat is the command that runs the program again; in a notebook, the whole notebook.
+func repeat(args []string, env func(string) (string, bool)) string {
+	if _, ok := env(notebook.Variable); ok {
+		name, _ := env(sessionVariable)
+		if filepath.Ext(name) != ".ipynb" {
+			return "go run ./kernel run NOTEBOOK"
+		}
+		return "go run ./kernel run " + filepath.Base(name)
+	}
+	if len(args) == 0 {
+		return ""
+	}
+	return strings.Join(append([]string{filepath.Base(args[0])}, args[1:]...), " ")
 }
 
 // decisive are the environment's variables that change numbers, or which numbers are computed.
@@ -44,13 +63,14 @@ func irrelevant(key string) bool {
 	return strings.HasPrefix(key, "vcs") || key == "-compiler" || key == "-buildmode" || key == "GOOS" || key == "GOARCH"
 }
 
-func provenance(s advlib.Settings, where backend.Info, info *debug.BuildInfo, cpu string, env func(string) (string, bool)) *Table {
+func provenance(s advlib.Settings, where backend.Info, info *debug.BuildInfo, cpu string, args []string, env func(string) (string, bool)) *Table {
 	t := &Table{Title: "Provenance"}
 	add := func(name, format string, args ...any) {
 		if value := fmt.Sprintf(format, args...); value != "" {
 			t.Rows = append(t.Rows, []string{name, value})
 		}
 	}
+	add("repeat", "%s", repeat(args, env))
 	add("seed", "%d", s.Seed)
 	if s.BatchSize > 0 {
 		add("batch size", "%d", s.BatchSize)
@@ -90,8 +110,15 @@ func provenance(s advlib.Settings, where backend.Info, info *debug.BuildInfo, cp
 	if _, ok := modules[module]; ok {
 		modules[module] = ownVersion(info, modules[module], env)
 	}
+	sums := map[string]string{}
+	for _, m := range info.Deps {
+		if m.Replace != nil {
+			m = &debug.Module{Path: m.Path, Sum: m.Replace.Sum}
+		}
+		sums[m.Path] = m.Sum
+	}
 	for _, path := range slices.Sorted(maps.Keys(modules)) {
-		add(path, "%s", modules[path])
+		add(path, "%s", strings.TrimSpace(modules[path]+" "+sums[path]))
 	}
 	return t
 }

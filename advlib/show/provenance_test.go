@@ -18,14 +18,14 @@ func TestProvenanceNamesWhatNumbersDependOn(t *testing.T) {
 	info := &debug.BuildInfo{
 		Main: debug.Module{Path: "gonb_1"},
 		Deps: []*debug.Module{
-			{Path: "github.com/gomlx/gomlx", Version: "v0.28.8"},
+			{Path: "github.com/gomlx/gomlx", Version: "v0.28.8", Sum: "h1:abc="},
 			{Path: "advlab", Version: "v0.0.0", Replace: &debug.Module{Path: "/home/someone/advlab"}},
 		},
 		Settings: []debug.BuildSetting{{Key: "-ldflags", Value: "-s"}, {Key: "CGO_ENABLED", Value: "1"}, {Key: "GOARCH", Value: "amd64"}, {Key: "vcs.revision", Value: "of the notebook"}},
 	}
 	where := backend.Info{Name: "xla:cpu", Device: "TFRT_CPU_0", Devices: 1, Platform: "PJRT API 0.70", Plugin: "/home/someone/plugin.so", PluginSHA256: "0123456789ab", CacheDir: "/home/someone/cache"}
 	got := func(s advlib.Settings) string {
-		return provenance(s, where, info, "a processor, 2 in use", lookup).String()
+		return provenance(s, where, info, "a processor, 2 in use", []string{"/home/someone/measure", "--seed", "7"}, lookup).String()
 	}
 	system := runtime.GOOS + "/" + runtime.GOARCH
 	text := got(advlib.Settings{Seed: 7, BatchSize: 64})
@@ -33,7 +33,7 @@ func TestProvenanceNamesWhatNumbersDependOn(t *testing.T) {
 		{"seed", "7"}, {"batch size", "64"}, {"backend", "xla:cpu"}, {"device", "TFRT_CPU_0"}, {"platform", "PJRT API 0.70"},
 		{"plugin", "sha256 0123456789ab…"}, {"processor", "a processor, 2 in use"}, {"system", system}, {"Go", runtime.Version()},
 		{"build", "-ldflags=-s CGO_ENABLED=1"}, {"XLA_FLAGS", "--xla_cpu_enable_fast_math=false"},
-		{"advlab", "local"}, {"github.com/gomlx/gomlx", "v0.28.8"},
+		{"advlab", "local"}, {"github.com/gomlx/gomlx", "v0.28.8 h1:abc="}, {"repeat", "measure --seed 7"},
 	} {
 		found := false
 		for line := range strings.Lines(text) {
@@ -43,7 +43,7 @@ func TestProvenanceNamesWhatNumbersDependOn(t *testing.T) {
 			t.Errorf("no line %q in\n%s", want, text)
 		}
 	}
-	if n := strings.Count(text, "\n"); n > 16 {
+	if n := strings.Count(text, "\n"); n > 17 {
 		t.Errorf("%d lines:\n%s", n, text)
 	}
 	for _, never := range []string{"someone", "HOME", "of the notebook", "fallback", "devices"} {
@@ -53,8 +53,13 @@ func TestProvenanceNamesWhatNumbersDependOn(t *testing.T) {
 	}
 
 	env[notebook.Variable] = "1.0 (abc)"
-	if text := got(advlib.Settings{}); !strings.Contains(text, "1.0 (abc)") || strings.Contains(text, "batch size") {
+	text = got(advlib.Settings{})
+	if !strings.Contains(text, "1.0 (abc)") || strings.Contains(text, "batch size") || !strings.Contains(text, "go run ./kernel run NOTEBOOK\n") {
 		t.Errorf("in a kernel:\n%s", text)
+	}
+	env[sessionVariable] = "/home/someone/study.ipynb"
+	if text := got(advlib.Settings{}); !strings.Contains(text, "go run ./kernel run study.ipynb\n") || strings.Contains(text, "someone") {
+		t.Errorf("in a notebook whose name is known:\n%s", text)
 	}
 	delete(env, notebook.Variable)
 	info.Main.Path, info.Deps = "advlab", nil

@@ -83,7 +83,7 @@ func TestSave(t *testing.T) {
 		{"p.html", picture, "<!DOCTYPE html>", "alt=\"PGD-40 Linf ≤ 0.1 on rings/test\""},
 		{"p.txt", picture, "PGD-40", "success"},
 		{"r.html", report, "<!DOCTYPE html>", "<title>mlp on rings/test: 20 examples"},
-		{"r.json", report, "{", `"schema":"advlab.report/1"`},
+		{"r.json", report, "{", `"schema":"advlab.report/2"`},
 		{"r.txt", report, "mlp on", "worst case"},
 		{"t.html", madeTable(), "<!DOCTYPE html>", "&lt;script&gt;"},
 		{"t.txt", madeTable(), "Two", "PGD-40"},
@@ -165,12 +165,24 @@ func TestProgress(t *testing.T) {
 	if want := "1 false|21 false|41 false|61 false|81 false|100 true"; strings.Join(drawn, "|") != want {
 		t.Errorf("drawn %s, want %s", strings.Join(drawn, "|"), want)
 	}
-	s := status{What: "<PGD>", Done: 250, Total: 1000, Elapsed: 1500 * time.Millisecond}
+	s := status{What: "<PGD>", Done: 250, Total: 1000, Elapsed: 1500 * time.Millisecond, Remaining: -1}
 	if want := "<PGD> [██████░░░░░░░░░░░░░░░░░░] 250 of 1000, 1.5 s"; s.String() != want {
 		t.Errorf("the bar is %q, want %q", s, want)
 	}
-	if strings.Contains(s.HTML(), "<PGD>") || !strings.Contains(s.HTML(), `value="250" max="1000"`) {
+	if strings.Contains(s.HTML(), "<PGD>") || !strings.Contains(s.HTML(), `value="0.250" max="1"`) {
 		t.Errorf("the bar is %s", s.HTML())
+	}
+	// Of several attacks, the bar is the whole.
+	s.Part, s.Parts, s.Remaining, s.Share = 2, 4, 200*time.Second, 0.5
+	if want := "<PGD> [████████████░░░░░░░░░░░░] 2 of 4: 250 of 1000, 1.5 s, about 3 min left"; s.String() != want {
+		t.Errorf("the bar is %q, want %q", s, want)
+	}
+	drawn = nil
+	for part := 1; part <= 2; part++ { // the end of one is not the end
+		b.update(advlib.Progress{What: "PGD", Part: part, Parts: 2, Done: 3, Total: 3})
+	}
+	if want := "3 true"; strings.Join(drawn, "|") != want {
+		t.Errorf("drawn %s, want %s", strings.Join(drawn, "|"), want)
 	}
 	if s := (status{What: "x"}).String(); !strings.Contains(s, "0 of 0") {
 		t.Errorf("of nothing: %q", s)

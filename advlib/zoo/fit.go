@@ -21,8 +21,10 @@ type Model struct {
 	Name string
 	// Build returns the function that builds the logits of that many classes.
 	Build func(classes int) advlib.LogitsFn
-	// Box is the domain of the inputs; the zero Box means advlib.UnitBox.
+	// Box is the range of the inputs; the zero Box means advlib.UnitBox, with a Domain the box around its ranges.
 	Box advlib.Box
+	// Domain describes each feature of the inputs, as in advlib.Spec; it may be nil. Preprocessing belongs in Build.
+	Domain advlib.Domain
 	// Epochs is how many times the training sees all examples; 0 means 10.
 	Epochs int
 	// BatchSize is the number of examples in a step, at most all of them; 0 means 32. What is left of an epoch after
@@ -30,8 +32,10 @@ type Model struct {
 	BatchSize int
 	// LearningRate is Adam's step size α; 0 means its authors' 0.001.
 	LearningRate float64
-	// Seed keys the initial weights and the order of the examples.
+	// Seed keys the initial weights, the order of the examples, and the adversary's random numbers.
 	Seed uint64
+	// Adversary, if set, perturbs each batch before the step that trains on it; see package defense.
+	Adversary Adversary
 	// Backend is where the model is trained and runs; nil means backend.Open().
 	Backend compute.Backend
 	// Progress is where a progress bar is drawn; nil means on the standard output when that is a terminal or a
@@ -77,7 +81,7 @@ func (m Model) defaults() Model {
 	if m.Name == "" {
 		m.Name = "model"
 	}
-	if m.Box == (advlib.Box{}) {
+	if m.Box == (advlib.Box{}) && m.Domain == nil {
 		m.Box = advlib.UnitBox
 	}
 	return m
@@ -94,7 +98,7 @@ func (m Model) fit(ctx context.Context, e *advlib.Examples) (*advlib.Classifier,
 			return nil, err
 		}
 	}
-	spec := advlib.Spec{Name: m.Name, Logits: m.Build(classes), Input: e.Shape(), Box: m.Box, Classes: e.Classes, Backend: m.Backend}
+	spec := advlib.Spec{Name: m.Name, Logits: m.Build(classes), Input: e.Shape(), Box: m.Box, Domain: m.Domain, Classes: e.Classes, Backend: m.Backend}
 	t, err := m.prepare(spec.Logits, e)
 	if err != nil {
 		return nil, err
@@ -132,5 +136,13 @@ func (m Model) check(e *advlib.Examples) (classes int, err error) {
 	if e.X != nil && e.X.Rank() > 0 {
 		input = e.Shape()
 	}
-	return classes, e.Check(advlib.Spec{Name: m.Name, Input: input, Box: m.Box}, classes)
+	if err := e.Check(advlib.Spec{Name: m.Name, Input: input, Box: m.Box, Domain: m.Domain}, classes); err != nil {
+		return 0, err
+	}
+	if m.Adversary != nil {
+		if err := m.Adversary.Check(m.Box, classes); err != nil {
+			return 0, fmt.Errorf("its adversary %v: %w", m.Adversary, err)
+		}
+	}
+	return classes, nil
 }

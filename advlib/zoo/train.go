@@ -76,14 +76,23 @@ func (t *training) recipe() (lab.Recipe, error) {
 	if err != nil {
 		return lab.Recipe{}, err
 	}
-	return lab.Recipe{Name: t.Name + " on " + t.examples.Name, Backend: t.Backend, Parts: map[string]string{
+	r := lab.Recipe{Name: t.Name + " on " + t.examples.Name, Backend: t.Backend, Parts: map[string]string{
 		"step":            step,
 		"initial weights": weights,
 		"data":            t.examples.Hash(),
 		"order":           fmt.Sprintf("shuffled by seed %d in batches of %d", t.Seed, t.batch),
 		"steps":           fmt.Sprint(t.steps),
 		"learning rate":   fmt.Sprintf("Adam, %x", t.LearningRate), // a variable of the step, so not in its text
-	}}, nil
+	}}
+	if t.Adversary == nil {
+		return r, nil
+	}
+	y := shapes.Make(dtypes.Int32, t.batch, 1)
+	if r.Parts["adversary's step"], err = lab.Trace(t.Backend, model.NewStore(), []shapes.Shape{x, x, y, shapes.Make(dtypes.Float32)}, t.adversaryStep); err != nil {
+		return lab.Recipe{}, err
+	}
+	r.Parts["adversary"] = fmt.Sprintf("%#v", t.Adversary) // where it starts, and how often it steps
+	return r, nil
 }
 
 // weights returns the kept weights, or trains.
@@ -143,7 +152,11 @@ func (t *training) run(ctx context.Context) (*model.Store, error) {
 		bar.step(shapes.ConvertTo[float64](metrics[1].Value()))
 		return ctx.Err()
 	})
-	if _, err := loop.RunSteps(batches, t.steps); err != nil {
+	source, err := t.perturb(ctx, store, batches)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := loop.RunSteps(source, t.steps); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}

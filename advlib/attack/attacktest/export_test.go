@@ -1,5 +1,17 @@
 package attacktest
 
+import (
+	"testing"
+	"time"
+)
+
+// SetPatience sets how long an attack on a model that is not a number may take, for a test.
+func SetPatience(t *testing.T, d time.Duration) {
+	before := patience
+	patience = d
+	t.Cleanup(func() { patience = before })
+}
+
 // Failures runs the suite's checks on a subject and returns what they say, by the check's name.
 func Failures(s Subject) (map[string]error, error) {
 	f, err := newFixtures()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -47,7 +48,16 @@ type array struct {
 
 // LoadReference returns the reference of the given name, its classifier on backend b.
 func LoadReference(name string, b compute.Backend) (*Reference, error) {
-	r, err := loadReference(name, b)
+	folder, err := fs.Sub(testdata, "testdata")
+	if err != nil {
+		return nil, fmt.Errorf("attacktest: %w", err)
+	}
+	return LoadReferenceFrom(folder, name, b)
+}
+
+// LoadReferenceFrom is [LoadReference] from a folder that holds NAME.npz and perhaps NAME.json: one with more examples.
+func LoadReferenceFrom(folder fs.FS, name string, b compute.Backend) (*Reference, error) {
+	r, err := loadReference(folder, name, b)
 	if err != nil {
 		return nil, fmt.Errorf("attacktest: reference %q: %w", name, err)
 	}
@@ -73,12 +83,12 @@ func (r *Reference) Keys() []string {
 	return keys
 }
 
-func loadReference(name string, b compute.Backend) (*Reference, error) {
+func loadReference(folder fs.FS, name string, b compute.Backend) (*Reference, error) {
 	if !slices.Contains(References, name) {
 		return nil, fmt.Errorf("there is none; the names are %s", strings.Join(References, ", "))
 	}
 	r := &Reference{name: name, arrays: map[string]array{}}
-	file, err := testdata.ReadFile("testdata/" + name + ".npz")
+	file, err := fs.ReadFile(folder, name+".npz")
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +96,7 @@ func loadReference(name string, b compute.Backend) (*Reference, error) {
 	if err != nil {
 		return nil, err
 	}
-	if summary, err := testdata.ReadFile("testdata/" + name + ".json"); err == nil {
+	if summary, err := fs.ReadFile(folder, name+".json"); err == nil {
 		var s struct {
 			Results map[string]float64 `json:"results"`
 		}

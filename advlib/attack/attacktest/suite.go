@@ -30,6 +30,24 @@ type Subject struct {
 	WithLoss func(loss advlib.Loss, goal advlib.Goal) advlib.Attack
 	// Untargeted says that the attack has no targeted form.
 	Untargeted bool
+	// Wrap, if set, puts what the functions above return into a wrapper that depends on the classifier that is attacked.
+	Wrap func(a advlib.Attack, c *advlib.Classifier) advlib.Attack
+	// NoDomain says that the attack cannot honour steps, categories and scales of an advlib.Domain, and so must refuse them.
+	NoDomain bool
+	// Pairs says that the attack changes pairs of coordinates, so that it can do nothing to a single one.
+	Pairs bool
+}
+
+// attack returns the subject for a classifier.
+func (s Subject) attack(c *advlib.Classifier, goal advlib.Goal) advlib.Attack {
+	return s.wrap(s.New(goal), c)
+}
+
+func (s Subject) wrap(a advlib.Attack, c *advlib.Classifier) advlib.Attack {
+	if s.Wrap == nil {
+		return a
+	}
+	return s.Wrap(a, c)
 }
 
 // Run runs the conformance suite on each subject: what must hold for every attack, whatever it computes. It uses backend.Open().
@@ -71,6 +89,11 @@ var checks = []struct {
 	{"shifted logits", checkShifted},
 	{"losses refused", checkLossesRefused},
 	{"oracle", checkOracle},
+	{"nothing to do", checkNothingToDo},
+	{"one pixel", checkOnePixel},
+	{"not a number", checkUndefined},
+	{"masks", checkMasks},
+	{"domain", checkDomain},
 }
 
 // fixtures are the models of the suite.
@@ -83,6 +106,15 @@ type fixtures struct {
 	linear          []*Linear
 	two             []*Linear // with two classes
 	two3            *Linear   // with three
+
+	dot               *advlib.Classifier // of one pixel
+	dotExamples       *advlib.Examples
+	undefined         *advlib.Classifier // not a number near boundaries
+	undefinedExamples *advlib.Examples
+	masked            *advlib.Classifier // linear, with coordinates that may not change
+	maskedExamples    *advlib.Examples
+	customers         *advlib.Classifier // with features of every kind
+	customersExamples *advlib.Examples
 }
 
 func newFixtures() (*fixtures, error) {
@@ -163,14 +195,55 @@ func newFixtures() (*fixtures, error) {
 	for i := range z {
 		labels[i] = int32(argmax(z[i]))
 	}
-	f.flatExamples, err = advlib.NewExamples("thresholds", x, l.Input(), labels)
-	return f, err
+	if f.flatExamples, err = advlib.NewExamples("thresholds", x, l.Input(), labels); err != nil {
+		return nil, err
+	}
+	return f, f.addHostile()
+}
+
+// addHostile adds the small models of hostile.go and domain.go. They run on the Go backend, which need not compile them.
+func (f *fixtures) addHostile() error {
+	b, err := backend.OpenNamed(backend.Go)
+	if err != nil {
+		return err
+	}
+	if f.dot, f.dotExamples, err = newDot(b); err != nil {
+		return err
+	}
+	if f.customers, f.customersExamples, err = newCustomers(b); err != nil {
+		return err
+	}
+	l, err := NewLinear(LinearSpec{Seed: 14, Examples: 8}, b)
+	if err != nil {
+		return err
+	}
+	if f.masked, err = newMasked(l); err != nil {
+		return err
+	}
+	f.maskedExamples = l.Examples
+	// NewClassifier refuses a model that is not a number where it looks; of a few it looks at other places.
+	for seed := uint64(14); ; seed++ {
+		if l, err = NewLinear(LinearSpec{Seed: seed, Examples: 8}, b); err != nil {
+			return err
+		}
+		if f.undefined, err = newUndefined(l); err == nil || seed == 40 {
+			break
+		}
+	}
+	var defined []int
+	for i, x := range l.x {
+		if _, lead := l.predict(x); lead > 2*undefinedBelow {
+			defined = append(defined, i)
+		}
+	}
+	f.undefinedExamples = l.Examples.Select(defined)
+	return err
 }
 
 // checkResults: what Run returns is inside ball and box, failures and examples already misclassified are the originals bit for
 // bit, and success is what the classifier says.
 func checkResults(f *fixtures, s Subject) error {
-	res, err := advlib.Run(context.Background(), f.digits, s.New(advlib.Untargeted), f.examples)
+	res, err := advlib.Run(context.Background(), f.digits, s.attack(f.digits, advlib.Untargeted), f.examples)
 	if err != nil {
 		return err
 	}
@@ -180,12 +253,12 @@ func checkResults(f *fixtures, s Subject) error {
 // checkTargeted is checkResults for a targeted goal.
 func checkTargeted(f *fixtures, s Subject) error {
 	if s.Untargeted {
-		if _, err := s.New(advlib.TargetedBy(1)).Threat(f.digits); err == nil {
+		if _, err := s.attack(f.digits, advlib.TargetedBy(1)).Threat(f.digits); err == nil {
 			return errors.New("it has no targeted form, but accepts a target")
 		}
 		return nil
 	}
-	res, err := advlib.Run(context.Background(), f.digits, s.New(advlib.TargetedBy(1)), f.examples)
+	res, err := advlib.Run(context.Background(), f.digits, s.attack(f.digits, advlib.TargetedBy(1)), f.examples)
 	if err != nil {
 		return err
 	}
@@ -244,7 +317,7 @@ func consistent(c *advlib.Classifier, res *advlib.Result) error {
 
 // checkCandidates: what the attack itself proposes is finite, inside the box, and inside its ball up to rounding.
 func checkCandidates(f *fixtures, s Subject) error {
-	a := s.New(advlib.Untargeted)
+	a := s.attack(f.digits, advlib.Untargeted)
 	threat, err := a.Threat(f.digits)
 	if err != nil {
 		return err
@@ -282,11 +355,11 @@ func wholeBatch(e *advlib.Examples) advlib.Batch {
 
 // checkRepeatable: the same seed gives the same bits.
 func checkRepeatable(f *fixtures, s Subject) error {
-	first, err := advlib.Run(context.Background(), f.digits, s.New(advlib.Untargeted), f.examples)
+	first, err := advlib.Run(context.Background(), f.digits, s.attack(f.digits, advlib.Untargeted), f.examples)
 	if err != nil {
 		return err
 	}
-	again, err := advlib.Run(context.Background(), f.digits, s.New(advlib.Untargeted), f.examples)
+	again, err := advlib.Run(context.Background(), f.digits, s.attack(f.digits, advlib.Untargeted), f.examples)
 	if err != nil {
 		return err
 	}
@@ -295,12 +368,12 @@ func checkRepeatable(f *fixtures, s Subject) error {
 
 // checkOrder: another order of the examples gives the same bits.
 func checkOrder(f *fixtures, s Subject) error {
-	first, err := advlib.Run(context.Background(), f.digits, s.New(advlib.Untargeted), f.examples)
+	first, err := advlib.Run(context.Background(), f.digits, s.attack(f.digits, advlib.Untargeted), f.examples)
 	if err != nil {
 		return err
 	}
 	order := rand.New(rand.NewPCG(5, 6)).Perm(f.examples.Len())
-	other, err := advlib.Run(context.Background(), f.digits, s.New(advlib.Untargeted), f.examples.Select(order))
+	other, err := advlib.Run(context.Background(), f.digits, s.attack(f.digits, advlib.Untargeted), f.examples.Select(order))
 	if err != nil {
 		return err
 	}
@@ -332,7 +405,7 @@ func checkBatchSizes(f *fixtures, s Subject) error {
 	const relative, pixel, share = 1e-4, 1e-4, 1e-3
 	var all *advlib.Result
 	for _, size := range []int{0, 7, 1} {
-		res, err := advlib.Settings{BatchSize: size}.Run(context.Background(), f.digits, s.New(advlib.Untargeted), f.examples)
+		res, err := advlib.Settings{BatchSize: size}.Run(context.Background(), f.digits, s.attack(f.digits, advlib.Untargeted), f.examples)
 		if err != nil {
 			return err
 		}
@@ -366,7 +439,7 @@ func checkBatchSizes(f *fixtures, s Subject) error {
 func checkPasses(f *fixtures, s Subject) error {
 	var first advlib.Stats
 	for k := range 2 {
-		res, err := advlib.Run(context.Background(), f.digits, s.New(advlib.Untargeted), f.examples)
+		res, err := advlib.Run(context.Background(), f.digits, s.attack(f.digits, advlib.Untargeted), f.examples)
 		if err != nil {
 			return err
 		}
@@ -401,7 +474,7 @@ func checkCancelled(f *fixtures, s Subject) error {
 	for _, polls := range []int{0, 1, 2, 5} {
 		inner, cancel := context.WithCancel(context.Background())
 		ctx := &countdown{Context: inner, cancel: cancel, left: polls}
-		res, err := advlib.Settings{BatchSize: 4}.Run(ctx, f.digits, s.New(advlib.Untargeted), f.examples)
+		res, err := advlib.Settings{BatchSize: 4}.Run(ctx, f.digits, s.attack(f.digits, advlib.Untargeted), f.examples)
 		cancel()
 		if !errors.Is(err, context.Canceled) {
 			return fmt.Errorf("cancelled when it asked the context for the %dth time, it returned the error %w", polls+1, err)
@@ -421,7 +494,7 @@ func checkZeroRadius(f *fixtures, s Subject) error {
 	if s.AtRadius == nil {
 		return nil // of minimal norm
 	}
-	res, err := advlib.Run(context.Background(), f.digits, s.AtRadius(0), f.examples)
+	res, err := advlib.Run(context.Background(), f.digits, s.wrap(s.AtRadius(0), f.digits), f.examples)
 	if err != nil {
 		return err
 	}
@@ -433,9 +506,9 @@ func checkZeroRadius(f *fixtures, s Subject) error {
 
 // checkZeroGradient: a model whose gradient is 0 is attacked without an error, and without success where there is none to be had.
 func checkZeroGradient(f *fixtures, s Subject) error {
-	a := s.New(advlib.Untargeted)
+	a := s.attack(f.flat, advlib.Untargeted)
 	if s.AtRadius != nil {
-		a = s.AtRadius(0.05)
+		a = s.wrap(s.AtRadius(0.05), f.flat)
 	}
 	res, err := advlib.Run(context.Background(), f.flat, a, f.flatExamples)
 	if err != nil {
@@ -452,7 +525,7 @@ func checkZeroGradient(f *fixtures, s Subject) error {
 // checkSaturated: logits so large, or so small, that the softmax saturates or is flat give no NaN and no error.
 func checkSaturated(f *fixtures, s Subject) error {
 	for _, c := range []*advlib.Classifier{f.steep, f.faint} {
-		res, err := advlib.Run(context.Background(), c, s.New(advlib.Untargeted), f.linear[0].Examples)
+		res, err := advlib.Run(context.Background(), c, s.attack(c, advlib.Untargeted), f.linear[0].Examples)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.Name(), err)
 		}
@@ -465,11 +538,11 @@ func checkSaturated(f *fixtures, s Subject) error {
 
 // checkShifted: a constant added to all logits changes nothing but rounding. A mask of 0 in place of −∞ would.
 func checkShifted(f *fixtures, s Subject) error {
-	plain, err := advlib.Run(context.Background(), f.digits, s.New(advlib.Untargeted), f.examples)
+	plain, err := advlib.Run(context.Background(), f.digits, s.attack(f.digits, advlib.Untargeted), f.examples)
 	if err != nil {
 		return err
 	}
-	shifted, err := advlib.Run(context.Background(), f.shifted, s.New(advlib.Untargeted), f.examples)
+	shifted, err := advlib.Run(context.Background(), f.shifted, s.attack(f.shifted, advlib.Untargeted), f.examples)
 	if err != nil {
 		return err
 	}
@@ -489,11 +562,11 @@ func checkLossesRefused(f *fixtures, s Subject) error {
 	if s.WithLoss == nil {
 		return nil // there is none to choose
 	}
-	if _, err := s.WithLoss(advlib.DLR, advlib.Untargeted).Threat(f.two[0].Classifier); err == nil {
+	if _, err := s.wrap(s.WithLoss(advlib.DLR, advlib.Untargeted), f.two[0].Classifier).Threat(f.two[0].Classifier); err == nil {
 		return errors.New("DLR is accepted for 2 classes")
 	}
 	if !s.Untargeted {
-		if _, err := s.WithLoss(advlib.DLR, advlib.TargetedBy(1)).Threat(f.two3.Classifier); err == nil {
+		if _, err := s.wrap(s.WithLoss(advlib.DLR, advlib.TargetedBy(1)), f.two3.Classifier).Threat(f.two3.Classifier); err == nil {
 			return errors.New("DLR with a target is accepted for 3 classes")
 		}
 	}
@@ -513,7 +586,7 @@ func checkOracle(f *fixtures, s Subject) error {
 func finds(models []*Linear, s Subject, goal advlib.Goal) error {
 	breakable, found := 0, 0
 	for _, l := range models {
-		a := s.New(goal)
+		a := s.attack(l.Classifier, goal)
 		threat, err := a.Threat(l.Classifier)
 		if err != nil {
 			return err

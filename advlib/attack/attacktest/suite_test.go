@@ -2,8 +2,11 @@ package attacktest_test
 
 import (
 	"context"
+	"errors"
 	"math"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -58,6 +61,7 @@ func (masked0) Of(z *graph.Node, aim advlib.Aim) *graph.Node {
 
 // The suite catches planted mistakes, each by the check that is there for it.
 func TestSuiteCatches(t *testing.T) {
+	attacktest.SetPatience(t, 10*time.Second)
 	const ε = 0.1
 	ball := advlib.BallOf(advlib.Linf, ε)
 	calls := 0
@@ -138,6 +142,46 @@ func TestSuiteCatches(t *testing.T) {
 			}
 			return nil
 		})},
+		"a fixed coordinate moves": {"masks", spoiled(func(_ context.Context, _ *advlib.Target, _ advlib.Batch, adv []float32) error {
+			adv[0] += 1e-7
+			return nil
+		})},
+		"steps, categories and fixed features are taken for numbers in a box": {"domain", spoiled(func(_ context.Context, target *advlib.Target, _ advlib.Batch, adv []float32) error {
+			box := target.Classifier().Box()
+			for i := range adv {
+				adv[i] = min(max(adv[i]+0.05, float32(box.Lo)), float32(box.Hi))
+			}
+			return nil
+		})},
+		"it finds nothing in steps and categories": {"domain", spoiled(func(_ context.Context, target *advlib.Target, b advlib.Batch, adv []float32) error {
+			if target.Classifier().Limits().Encoded() {
+				copy(adv, tensors.MustCopyFlatData[float32](b.X))
+			}
+			return nil
+		})},
+		"it waits for a number that never comes": {"not a number", spoiled(func(ctx context.Context, target *advlib.Target, b advlib.Batch, adv []float32) error {
+			z, err := target.Logits(tensors.FromFlatDataAndDimensions(slices.Clone(adv), b.X.Shape().Dimensions...))
+			if err != nil {
+				return err
+			}
+			for _, row := range z {
+				if math.IsNaN(float64(row[0])) {
+					<-ctx.Done()
+					return ctx.Err()
+				}
+			}
+			return nil
+		})},
+		"it needs two coordinates": {"one pixel", spoiled(func(_ context.Context, _ *advlib.Target, b advlib.Batch, adv []float32) error {
+			if len(adv) == b.Len() {
+				return errors.New("there is no second coordinate")
+			}
+			return nil
+		})},
+		"it forgets its goal": {"nothing to do", attacktest.Subject{
+			New:      func(advlib.Goal) advlib.Attack { return attack.FGSM(ε) },
+			AtRadius: func(ε float64) advlib.Attack { return attack.FGSM(ε) },
+		}},
 	} {
 		t.Run(mistake, func(t *testing.T) {
 			failed, err := attacktest.Failures(c.subject)

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,6 +11,7 @@ import (
 	"advlab/advlib"
 	"advlab/advlib/backend"
 	"advlab/advlib/dataset"
+	"advlab/advlib/lab"
 )
 
 // evaluation is the flags of the command.
@@ -22,9 +23,11 @@ type evaluation struct {
 	scale, backend         string
 	classes                []string
 	stripSoftmax, quiet    bool
+	alone, fresh           bool
 	seed                   uint64
 	batch, limit           int
 	minRobust              float64
+	lowerBound             bool
 }
 
 func newEvaluate() *cobra.Command {
@@ -32,9 +35,10 @@ func newEvaluate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "evaluate",
 		Short: "Attack a model on labelled data, and report its robust accuracy",
-		Long: `evaluate runs attacks on a model and reports, for each budget ε, the accuracy that is left: under each
-attack, and in the worst case over all of them, example by example. It is an upper bound on the true robust
-accuracy, which a better attack lowers.
+		Long: `evaluate runs attacks on a model and reports, for each budget ε, the accuracy that is left in the
+worst case over all of them, example by example. It is an upper bound on the true robust accuracy, which a better
+attack lowers. Each attack is run only on the examples that those before it left standing, so its line says what is
+left after it; with --alone each is run on all examples, for a table that compares attacks. The worst case is the same.
 
 The model is a file in ONNX (opset 8 to 20) that returns logits, or, with --store, one that package zoo trained
 and package lab kept. A function written in a notebook cannot be rebuilt from the command line: what is kept of
@@ -44,15 +48,23 @@ what they are weights of. Evaluate such a model in its notebook, or export it.
 The data is a file of NumPy's, numpy.savez("test.npz", x=x, y=y): x are the inputs [n, ...], y the n labels,
 counted from 0. Preprocessing belongs inside of the model: x and ε are in the units of --box.
 
+An evaluation that is interrupted, or killed, goes on from what it had found when the same command is given again;
+--fresh begins anew. What is kept for that lies in the user's cache directory, or in ADVLAB_CACHE, until it is done.
+
 Attacks (--attacks, separated by commas). Those without a budget look for the nearest adversarial example,
-once for all ε, and count at an ε when it lies within:
+once for all ε, and count at an ε when it lies within. They are for Linf, L2 and L1 unless it says otherwise. In L0, ε
+is a number of values that may change:
 ` + listed(attacks) + `
 
 Presets (--preset, without --attacks):
 ` + listed(presets) + `
 
-Formats (--format, or by the ending of --output): text, json (schema advlab.report/1), csv (a row for each
+Formats (--format, or by the ending of --output): text, json (schema advlab.report/2), csv (a row for each
 example and attack), html.
+
+With --min-robust the program fails if the robust accuracy at any ε is lower, so that it can gate a CI. The accuracy is
+that of the examples given; with --lower-bound the lower end of its 95 % confidence interval (Wilson) is compared, which
+holds for the data's distribution but for 1 in 40 tries.
 
 ` + exitStatuses,
 		Example: `  advlib evaluate --model m.onnx --data test.npz --eps 8/255
@@ -76,10 +88,11 @@ example and attack), html.
 	f.StringVar(&e.scale, "scale", "1", "factor for x: 1/255 brings bytes to 0..1")
 	f.IntVar(&e.limit, "limit", 0, "use the first N examples only; 0 means all")
 	f.StringSliceVar(&e.box, "box", []string{"0", "1"}, "lowest and highest value of an input: LO,HI")
-	f.StringVar(&e.norm, "norm", "linf", "norm of the perturbation: linf, l2 or l1")
+	f.StringVar(&e.norm, "norm", "linf", "norm of the perturbation: linf, l2, l1 or l0")
 	f.StringSliceVar(&e.eps, "eps", nil, "budgets ε, in units of the box: 0.01,0.02 or 8/255")
 	f.StringSliceVar(&e.attacks, "attacks", nil, "attacks, separated by commas: "+names(attacks))
 	f.StringVar(&e.preset, "preset", "standard", "set of attacks: "+names(presets))
+	f.BoolVar(&e.alone, "alone", false, "run each attack on all examples, to compare attacks")
 	f.Uint64Var(&e.seed, "seed", 0, "seed of all randomness; the same seed gives the same numbers")
 	f.IntVar(&e.batch, "batch", 128, "most examples attacked at once")
 	f.StringVar(&e.layout, "layout", "file", "axes of the data: file (as the model's file), channels-last or channels-first")
@@ -90,6 +103,8 @@ example and attack), html.
 	f.StringVar(&e.format, "format", "", "text, json, csv or html (default: by the ending of --output, or text)")
 	f.StringVarP(&e.output, "output", "o", "", "file to write the report to; - or nothing means the standard output")
 	f.Float64Var(&e.minRobust, "min-robust", 0, "fail if the robust accuracy at any ε is below this share, 0..1")
+	f.BoolVar(&e.lowerBound, "lower-bound", false, "compare --min-robust with the lower end of the 95 % interval")
+	f.BoolVar(&e.fresh, "fresh", false, "do not go on from what an interrupted evaluation has left")
 	f.BoolVarP(&e.quiet, "quiet", "q", false, "no progress on the standard error")
 	return cmd
 }
@@ -98,10 +113,10 @@ example and attack), html.
 type plan struct {
 	evaluation
 	norm    advlib.Norm
-	eps     []float64
+	balls   []advlib.Ball
 	box     advlib.Box
 	scale   float64
-	attacks []advlib.Attack
+	choices []choice
 	format  format
 }
 
@@ -120,6 +135,8 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 		return p, misuse("--attacks and --preset are both given: choose one")
 	case set("min-robust") && !(e.minRobust >= 0 && e.minRobust <= 1):
 		return p, misuse("--min-robust: %g is not a share: give a number from 0 to 1", e.minRobust)
+	case e.lowerBound && !set("min-robust"):
+		return p, misuse("--lower-bound is given without --min-robust: it says what that is compared with")
 	case e.limit < 0:
 		return p, misuse("--limit: %d is below 0", e.limit)
 	case e.batch < 1:
@@ -128,8 +145,12 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 	if p.norm, err = normOf(e.norm); err != nil {
 		return p, err
 	}
-	if p.eps, err = budgets(e.eps); err != nil {
+	eps, err := budgets(e.eps)
+	if err != nil {
 		return p, err
+	}
+	for _, ε := range eps {
+		p.balls = append(p.balls, advlib.BallOf(p.norm, ε))
 	}
 	if p.box, err = boxOf(e.box); err != nil {
 		return p, err
@@ -137,7 +158,7 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 	if p.scale, err = number("scale", e.scale); err != nil {
 		return p, err
 	}
-	if p.attacks, err = chosen(e.attacks, e.preset, p.norm, p.eps); err != nil {
+	if p.choices, err = picked(e.attacks, e.preset, p.norm); err != nil {
 		return p, err
 	}
 	if _, err = layoutOf(e.layout); err != nil {
@@ -180,43 +201,82 @@ func (e evaluation) run(cmd *cobra.Command) error {
 	if err := examples.Check(advlib.Spec{Name: c.Name(), Input: c.Input(), Box: c.Box()}, c.Classes()); err != nil {
 		return statusError{misused, fmt.Errorf("--data: %s: %w", p.data, err)}
 	}
-	for _, a := range p.attacks {
+	attacks := attacksOn(p.balls, p.choices, c.Classes())
+	for _, a := range attacks {
 		if _, err := a.Threat(c); err != nil {
 			return statusError{misused, fmt.Errorf("%v: %w", a, err)}
 		}
 	}
-	progress := newProgress(cmd.ErrOrStderr(), p.attacks, p.quiet)
-	progress.begin(c, examples)
-	report, err := advlib.Settings{Seed: p.seed, BatchSize: p.batch, OnProgress: progress.update}.Evaluate(cmd.Context(), c, examples, p.attacks)
-	if report == nil {
+	report, err := p.measure(cmd.Context(), cmd.ErrOrStderr(), c, examples, attacks)
+	if report == nil || err != nil && !report.Interrupted {
 		return err
-	}
-	stopped := err != nil && errors.Is(err, context.Canceled)
-	if err != nil && !stopped {
-		return err
-	}
-	if stopped {
-		report.Warnings = append(report.Warnings, fmt.Sprintf("interrupted: %d of %d attacks were finished, and the gradients were not checked", len(report.Attacks), len(p.attacks)))
 	}
 	if writeErr := p.write(cmd.OutOrStdout(), report); writeErr != nil {
 		return writeErr
 	}
-	if stopped {
-		return fmt.Errorf("%w after %d of %d attacks", context.Canceled, len(report.Attacks), len(p.attacks))
+	if err != nil {
+		return statusError{interrupted, fmt.Errorf("interrupted: the report is of what was found until then; give the same command again to go on from there")}
 	}
-	return p.judge(report)
+	return p.judge(cmd.ErrOrStderr(), report)
 }
 
-// judge compares the robust accuracies with --min-robust.
-func (p plan) judge(r *advlib.Report) error {
+// measure evaluates, from what an interrupted evaluation has left on, and keeps what it finds until it is done.
+func (p plan) measure(ctx context.Context, out io.Writer, c *advlib.Classifier, e *advlib.Examples, attacks []advlib.Attack) (*advlib.Report, error) {
+	progress := newProgress(out, p.quiet)
+	progress.line("%s on %d examples of %s, %d attacks, backend %s", c.Name(), e.Len(), e.Name, len(attacks), backend.InfoOf(c.Backend()).Name)
+	notify := lab.Notify
+	defer func() { lab.Notify = notify }()
+	lab.Notify = func(sentence string) { progress.say("%s", sentence) }
+
+	settings := advlib.Settings{Seed: p.seed, BatchSize: p.batch, Alone: p.alone, Balls: p.balls, OnProgress: progress.update}
+	keeping := ctx
+	if p.fresh {
+		keeping = lab.Fresh(ctx)
+	}
+	journal, err := lab.NewJournal(keeping, c, c.Name()+" on "+e.Name)
+	if err != nil {
+		progress.say("nothing is kept, should it be interrupted: %v", err)
+	} else {
+		settings.Journal = journal
+	}
+	report, err := settings.Evaluate(ctx, c, e, attacks)
+	progress.clear()
+	if journal != nil {
+		if n := journal.Recalled(); n > 0 {
+			progress.line("%d batches were taken from an evaluation that was interrupted", n)
+		}
+		if err == nil {
+			journal.Clear()
+		}
+	}
+	return report, err
+}
+
+// judge compares the robust accuracies, or their lower bounds, with --min-robust.
+func (p plan) judge(out io.Writer, r *advlib.Report) error {
+	if p.minRobust == 0 {
+		return nil
+	}
 	var low []string
 	for _, ball := range r.Balls() {
-		if rate := r.Robust(ball); rate.Value() < p.minRobust {
-			low = append(low, fmt.Sprintf("%v at %v (%d of %d examples)", rate, ball, rate.Count, rate.Of))
+		rate := r.Robust(ball)
+		value := rate.Value()
+		if p.lowerBound {
+			value, _ = rate.Wilson()
+		}
+		if !(value >= p.minRobust) {
+			low = append(low, fmt.Sprintf("%v at %v (%d of %d examples, 95 %% interval %s)", rate, ball, rate.Count, rate.Of, rate.Interval()))
 		}
 	}
 	if len(low) == 0 {
+		if r.Sanity.Masked() {
+			fmt.Fprintln(out, "advlib: --min-robust is reached, but the gradients cannot be trusted: see the line \"sanity\" of the report")
+		}
 		return nil
 	}
-	return statusError{tooLow, fmt.Errorf("the robust accuracy is below --min-robust %g: %s", p.minRobust, strings.Join(low, ", "))}
+	what := "robust accuracy"
+	if p.lowerBound {
+		what = "lower bound of the robust accuracy"
+	}
+	return statusError{tooLow, fmt.Errorf("the %s is below --min-robust %g: %s", what, p.minRobust, strings.Join(low, ", "))}
 }

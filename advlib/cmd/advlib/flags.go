@@ -44,12 +44,12 @@ func budgets(list []string) ([]float64, error) {
 }
 
 func normOf(name string) (advlib.Norm, error) {
-	for _, n := range convex {
+	for _, n := range every {
 		if strings.EqualFold(n.String(), name) {
 			return n, nil
 		}
 	}
-	return nil, misuse("--norm: there is no norm %q: there are linf, l2, l1", name)
+	return nil, misuse("--norm: there is no norm %q: there are linf, l2, l1, l0", name)
 }
 
 func boxOf(list []string) (advlib.Box, error) {

@@ -8,13 +8,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"advlab/advlib"
+	"advlab/advlib/backend"
 	"advlab/advlib/cachedir"
 	"advlab/advlib/dataset"
 	"advlab/advlib/lab"
@@ -77,44 +82,189 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// canceller cancels when it is told about the first attack.
+// canceller cancels when it is told of what it waits for.
 type canceller struct {
 	bytes.Buffer
+	when   string
 	cancel func()
 }
 
 func (c *canceller) Write(p []byte) (int, error) {
-	if bytes.Contains(p, []byte("attack 1 of")) {
+	if bytes.Contains(p, []byte(c.when)) {
 		c.cancel()
 	}
 	return c.Buffer.Write(p)
 }
 
-// TestInterrupted: what was found before is written.
+// TestInterrupted: what was found before is written, and the next time is not looked for again.
 func TestInterrupted(t *testing.T) {
+	t.Setenv(cachedir.Variable, t.TempDir())
+	args := []string{
+		"evaluate", "--model", filepath.Join(models(t), "pytorch-script.onnx"), "--data", filepath.Join(models(t), "pytorch.npz"), "--layout", "channels-last",
+		"--eps", "0.1", "--attacks", "pgd,pgd-margin", "--format", "json", "--min-robust", "0.4", "--batch", "32", "--backend", "go",
+	}
+	whole := func(more ...string) (r advlib.Report, said string) {
+		t.Helper()
+		var out, progress bytes.Buffer
+		if status := run(t.Context(), append(args, more...), &out, &progress); status != tooLow {
+			t.Errorf("exit status %d, want %d: %s", status, tooLow, progress.String())
+		}
+		if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+			t.Fatalf("%v in %q", err, out.String())
+		}
+		return r, progress.String()
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	progress := &canceller{cancel: cancel}
+	progress := &canceller{cancel: cancel, when: "2 of 3, PGD"}
 	var out bytes.Buffer
-	status := run(ctx, []string{
-		"evaluate", "--model", filepath.Join(models(t), "pytorch-script.onnx"), "--data", filepath.Join(models(t), "pytorch.npz"), "--layout", "channels-last",
-		"--eps", "0.1", "--attacks", "fgm,pgd", "--format", "json", "--min-robust", "0.9",
-	}, &out, progress)
-	if status != interrupted {
-		t.Errorf("exit status %d, want %d", status, interrupted)
+	if status := run(ctx, args, &out, progress); status != interrupted {
+		t.Errorf("exit status %d, want %d: %s", status, interrupted, progress.String())
 	}
 	var r advlib.Report
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		t.Fatalf("%v in %q", err, out.String())
 	}
-	if len(r.Attacks) != 1 || r.Attacks[0].Name != "FGM Linf ≤ 0.1" || len(r.Warnings) == 0 || !strings.Contains(r.Warnings[len(r.Warnings)-1], "1 of 2 attacks") {
-		t.Errorf("attacks %v, warnings %q", r.Attacks, r.Warnings)
+	if !r.Interrupted || len(r.Attacks) == 0 || r.Attacks[0].Name != "PGD-40 Linf ≤ 0.1" {
+		t.Errorf("attacks %v, interrupted %v", r.Attacks, r.Interrupted)
 	}
 	if got := r.Clean().Count; got != 123 {
 		t.Errorf("%d are right, PyTorch has 123", got)
 	}
-	if !strings.Contains(progress.String(), "after 1 of 2 attacks") {
+	if !strings.Contains(progress.String(), "give the same command again") {
 		t.Errorf("said %q", progress.String())
+	}
+	continued, said := whole()
+	if !strings.Contains(said, "batches were taken from an evaluation that was interrupted") {
+		t.Errorf("said %q", said)
+	}
+	again, said := whole() // nothing is left of it
+	if strings.Contains(said, "were taken from") {
+		t.Errorf("said %q", said)
+	}
+	for k := range again.Attacks {
+		a, b := continued.Attacks[k], again.Attacks[k]
+		if !slices.Equal(a.Success, b.Success) || !slices.Equal(a.Distance, b.Distance) || !slices.Equal(a.Skipped, b.Skipped) || a.Forward != b.Forward {
+			t.Errorf("%s: continued and uninterrupted differ", a.Name)
+		}
+	}
+	if len(again.Attacks) != 2 || continued.Interrupted {
+		t.Errorf("the report is %+v", continued)
+	}
+}
+
+// TestProgress: a line that changes on a terminal, a line now and then elsewhere, and how long it takes still.
+func TestProgress(t *testing.T) {
+	clock := time.Unix(0, 0)
+	var out bytes.Buffer
+	p := newProgress(&out, false)
+	p.now, p.start = func() time.Time { return clock }, clock
+	at := advlib.Progress{What: "PGD", Part: 1, Parts: 2, Total: 10, Remaining: -1}
+	for i := range 11 {
+		at.Done, at.Elapsed = i, clock.Sub(p.start)
+		if i > 2 {
+			at.Remaining = 90 * time.Second
+		}
+		p.update(at)
+		clock = clock.Add(time.Second)
+	}
+	p.update(advlib.Progress{What: "FGM", Part: 2, Parts: 2})
+	want := `[   0.0 s] 1 of 2, PGD: 0 of 10 examples
+[   2.0 s] 1 of 2, PGD: 2 of 10 examples
+[   4.0 s] 1 of 2, PGD: 4 of 10 examples, about 90 s left in all
+[   6.0 s] 1 of 2, PGD: 6 of 10 examples, about 90 s left in all
+[   8.0 s] 1 of 2, PGD: 8 of 10 examples, about 90 s left in all
+[  10.0 s] 1 of 2, PGD: 10 examples, 10.0 s, about 90 s left in all
+[  11.0 s] 2 of 2, FGM: no example is left to be attacked
+`
+	if out.String() != want {
+		t.Errorf("written\n%swant\n%s", out.String(), want)
+	}
+	out.Reset()
+	p.terminal = true
+	at.Part, at.Done, at.Remaining = 3, 5, 200*time.Second
+	p.update(at)
+	p.say("something else")
+	if want := "3 of 2, PGD: 5 of 10 examples, about 3 min left in all\r\033[K[  11.0 s] something else\n"; out.String() != want {
+		t.Errorf("on a terminal %q, want %q", out.String(), want)
+	}
+}
+
+// TestJudge: the gate compares the estimate or the lower end of its interval, at every ε, and says when the gradients make
+// it worthless.
+func TestJudge(t *testing.T) {
+	// 4 of 10 withstand: Wilson's interval is [16.8, 68.7].
+	r := &advlib.Report{Asked: []advlib.AskedBall{{Norm: "L2", Radius: 1}}, Label: make([]int32, 10), Predicted: []int32{0, 0, 0, 0, 1, 1, 1, 1, 1, 1}}
+	for _, tc := range []struct {
+		least  float64
+		lower  bool
+		masked bool
+		status int
+		says   string
+	}{
+		{0, false, false, done, ""},
+		{0, false, true, done, ""},
+		{0.4, false, false, done, ""},
+		{0.4, false, true, done, "cannot be trusted"},
+		{0.41, false, false, tooLow, "the robust accuracy is below --min-robust 0.41: 40.0 % at L2 ≤ 1 (4 of 10 examples, 95 % interval [16.8, 68.7])"},
+		{0.16, true, false, done, ""},
+		{0.17, true, false, tooLow, "the lower bound of the robust accuracy is below --min-robust 0.17"},
+	} {
+		r.Sanity = advlib.Sanity{ZeroGradient: advlib.Rate{Of: 4}, Unbounded: advlib.Rate{Count: 4, Of: 4}}
+		if tc.masked {
+			r.Sanity.ZeroGradient.Count = 1
+		}
+		var out bytes.Buffer
+		status, said := done, ""
+		if err := (plan{evaluation: evaluation{minRobust: tc.least, lowerBound: tc.lower}}).judge(&out, r); err != nil {
+			var coded statusError
+			if said = err.Error(); errors.As(err, &coded) {
+				status = coded.status
+			}
+		}
+		if said += out.String(); status != tc.status || !strings.Contains(said, tc.says) || (tc.says == "") != (said == "") {
+			t.Errorf("%+v: status %d, said %q", tc, status, said)
+		}
+	}
+}
+
+// TestEveryChoice runs what can be asked for, on a small linear model.
+func TestEveryChoice(t *testing.T) {
+	b, err := backend.OpenNamed(backend.Go)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := advlib.MustClassifier(advlib.Spec{Name: "linear", Input: []int{2, 3, 1}, Box: advlib.UnitBox, Backend: b, Logits: func(_ *model.Scope, x *Node) *Node {
+		x = Reshape(x, -1, 6)
+		return MulScalar(Slice(x, AxisRange(), AxisRange(0, 5)), 2)
+	}})
+	e, err := advlib.NewExamples("points", []float32{0.9, 0.1, 0.2, 0.6, 0.5, 0, 0.3, 0.8, 0, 1, 0.4, 0.7}, []int{2, 3, 1}, []int32{0, 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range slices.Concat(attacks, presets) {
+		for _, norm := range kind.norms {
+			t.Run(kind.name+" "+norm.String(), func(t *testing.T) {
+				if kind.name == "cw" && norm != advlib.Norm(advlib.L2) {
+					t.Skip("its tens of thousands of steps are tested in package attack")
+				}
+				balls := []advlib.Ball{advlib.BallOf(norm, 0.5), advlib.BallOf(norm, 1)}
+				chosen := attacksOn(balls, []choice{kind}, c.Classes())
+				r, err := advlib.Settings{Balls: balls}.Evaluate(t.Context(), c, e, chosen)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, a := range r.Attacks {
+					if a.Norm != norm.String() || kind.minimal && !a.Minimal() {
+						t.Errorf("%s is in %s, minimal %v", a.Name, a.Norm, a.Minimal())
+					}
+				}
+				// The nearest boundaries are 0.3 and 0.2 apart: half of it in Linf, one coordinate in L0.
+				if got := r.Robust(balls[1]).Count; got != 0 || len(r.Balls()) != 2 {
+					t.Errorf("%d withstand at %v, of %d balls", got, balls[1], len(r.Balls()))
+				}
+			})
+		}
 	}
 }
 
@@ -181,7 +331,11 @@ func TestStore(t *testing.T) {
 		t.Errorf("%d models in the store", seen)
 	}
 	var out, progress bytes.Buffer
-	if status := run(t.Context(), []string{"evaluate", "--store", "nowhere", "--data", data, "--eps", "0.05"}, &out, &progress); status != misused || !strings.Contains(progress.String(), "nowhere") {
+	if status := run(t.Context(), []string{"evaluate", "--store", "nowhere", "--data", data, "--eps", "0.05"}, &out, &progress); status != misused || !strings.Contains(progress.String(), "nowhere") || !strings.Contains(progress.String(), "MLP-12 on") {
+		t.Errorf("exit status %d: %s", status, progress.String())
+	}
+	t.Setenv(cachedir.Variable, t.TempDir())
+	if status := run(t.Context(), []string{"evaluate", "--store", "nowhere", "--data", data, "--eps", "0.05"}, &out, &progress); status != misused || !strings.Contains(progress.String(), "no model is kept") {
 		t.Errorf("exit status %d: %s", status, progress.String())
 	}
 }

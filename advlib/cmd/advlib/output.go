@@ -85,8 +85,9 @@ func writeHTML(w io.Writer, r *advlib.Report) error {
 	return err
 }
 
-// csvColumns are the columns of the format csv. radius is empty for attacks without a budget, distance for failures.
-var csvColumns = []string{"example", "label", "predicted", "attack", "norm", "radius", "goal", "attempted", "success", "distance"}
+// csvColumns are the columns of the format csv. radius is empty for attacks without a budget, distance for failures. Where
+// skipped is true the attack was not run because one before it had broken the example, at this distance.
+var csvColumns = []string{"example", "label", "predicted", "attack", "norm", "radius", "goal", "attempted", "skipped", "success", "distance"}
 
 func writeCSV(w io.Writer, r *advlib.Report) error {
 	c := csv.NewWriter(w)
@@ -98,7 +99,7 @@ func writeCSV(w io.Writer, r *advlib.Report) error {
 			row := []string{
 				strconv.FormatInt(r.Index[i], 10), fmt.Sprint(r.Label[i]), fmt.Sprint(r.Predicted[i]),
 				a.Name, a.Norm, finite(float64(a.Radius)), a.Goal,
-				strconv.FormatBool(a.Attempted[i]), strconv.FormatBool(a.Success[i]), finite(float64(a.Distance[i])),
+				strconv.FormatBool(a.Attempted[i]), strconv.FormatBool(a.Skipped[i]), strconv.FormatBool(a.Success[i]), finite(float64(a.Distance[i])),
 			}
 			if err := c.Write(row); err != nil {
 				return err

@@ -3,54 +3,89 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"time"
+
+	"golang.org/x/term"
 
 	"advlab/advlib"
 )
 
-// beat is how often a line of progress is written at most.
-const beat = 2 * time.Second
+const (
+	// beat is how often a line of progress is written at most.
+	beat = 2 * time.Second
+	// flicker is how often the line of a terminal changes at most.
+	flicker = 200 * time.Millisecond
+)
 
-// progress tells a waiting person, on the standard error, which attack runs, how far it is, and for how long still.
+// progress tells a waiting person, on the standard error, what runs, how far it is, and how long the whole takes still. On a
+// terminal that is one line that changes; elsewhere, in a log, it is a line now and then.
 type progress struct {
-	out     io.Writer
-	number  map[string]int
-	start   time.Time
-	last    time.Time
-	running string
+	out      io.Writer
+	terminal bool
+	quiet    bool
+	now      func() time.Time
+	start    time.Time
+	last     time.Time
+	running  int  // number of the part
+	pending  bool // the terminal's line is to be overwritten
 }
 
-func newProgress(out io.Writer, attacks []advlib.Attack, quiet bool) *progress {
-	if quiet {
-		out = io.Discard
-	}
-	p := &progress{out: out, number: map[string]int{}, start: time.Now()}
-	for i, a := range attacks {
-		p.number[a.String()] = i + 1
-	}
-	return p
+func newProgress(out io.Writer, quiet bool) *progress {
+	f, ok := out.(*os.File)
+	return &progress{out: out, terminal: ok && term.IsTerminal(int(f.Fd())), quiet: quiet, now: time.Now, start: time.Now()}
 }
 
-func (p *progress) begin(c *advlib.Classifier, e *advlib.Examples) {
-	p.line("%s on %d examples of %s, %d attacks, backend %s", c.Name(), e.Len(), e.Name, len(p.number), c.Backend().Name())
-}
-
-// update is called as examples are done.
-func (p *progress) update(now advlib.Progress) {
-	finished := now.Done >= now.Total
-	if !finished && p.running == now.What && time.Since(p.last) < beat {
+// update is called as examples are done, and in between.
+func (p *progress) update(at advlib.Progress) {
+	if p.quiet {
 		return
 	}
-	p.running, p.last = now.What, time.Now()
-	what := fmt.Sprintf("attack %d of %d, %s", p.number[now.What], len(p.number), now.What)
-	if finished {
-		p.line("%s: done in %.1f s", what, now.Elapsed.Seconds())
+	finished := at.Done >= at.Total
+	pause := beat
+	if p.terminal {
+		pause = flicker
+	}
+	if !finished && p.running == at.Part && p.now().Sub(p.last) < pause {
 		return
 	}
-	left := now.Elapsed.Seconds() / float64(max(now.Done, 1)) * float64(now.Total-now.Done)
-	p.line("%s: %d of %d examples, about %.0f s left for it", what, now.Done, now.Total, left)
+	p.running, p.last = at.Part, p.now()
+	what := fmt.Sprintf("%d of %d, %s", at.Part, at.Parts, at.What)
+	left := ""
+	if at.Remaining >= time.Second {
+		left = ", about " + at.Left() + " left in all"
+	}
+	switch {
+	case at.Total == 0:
+		p.line("%s: no example is left to be attacked", what)
+	case finished:
+		p.line("%s: %d examples, %.1f s%s", what, at.Total, at.Elapsed.Seconds(), left)
+	case p.terminal:
+		p.clear()
+		fmt.Fprintf(p.out, "%s: %d of %d examples%s", what, at.Done, at.Total, left)
+		p.pending = true
+	default:
+		p.line("%s: %d of %d examples%s", what, at.Done, at.Total, left)
+	}
 }
 
+// clear empties the terminal's line.
+func (p *progress) clear() {
+	if p.pending {
+		fmt.Fprint(p.out, "\r\033[K")
+		p.pending = false
+	}
+}
+
+// line writes a line that stays, unless progress is not wanted.
 func (p *progress) line(format string, args ...any) {
-	fmt.Fprintf(p.out, "[%6.1f s] %s\n", time.Since(p.start).Seconds(), fmt.Sprintf(format, args...))
+	if !p.quiet {
+		p.say(format, args...)
+	}
+}
+
+// say writes a line that stays.
+func (p *progress) say(format string, args ...any) {
+	p.clear()
+	fmt.Fprintf(p.out, "[%6.1f s] %s\n", p.now().Sub(p.start).Seconds(), fmt.Sprintf(format, args...))
 }

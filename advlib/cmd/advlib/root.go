@@ -15,7 +15,7 @@ import (
 // Exit statuses.
 const (
 	done        = 0
-	tooLow      = 1 // the robust accuracy is below --min-robust
+	tooLow      = 1 // the robust accuracy, or its lower bound, is below --min-robust
 	misused     = 2 // unknown command or flag, or a file that is not what it should be
 	failed      = 3 // nothing, or not all, could be computed
 	undecided   = 4 // verify: neither proof nor counterexample
@@ -29,7 +29,7 @@ const exitStatuses = `Exit status:
   1    the robust accuracy is below --min-robust
   2    unknown command or flag, or a file that is missing, damaged or does not fit
   3    something that is needed is missing, or an attack failed
-  130  interrupted; what was finished is printed, and --min-robust is not judged`
+  130  interrupted (Ctrl-C, SIGTERM); what was found is printed, and --min-robust is not judged`
 
 // statusError is an error with an exit status of its own.
 type statusError struct {
@@ -48,6 +48,7 @@ func misuse(format string, args ...any) error {
 func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 }
 

@@ -13,7 +13,7 @@ import (
 func (p plan) kept(e *advlib.Examples) (*advlib.Classifier, error) {
 	store, entry, err := lab.Read(lab.Models, p.store)
 	if err != nil {
-		return nil, statusError{misused, fmt.Errorf("--store: %w", err)}
+		return nil, misuse("--store: %s: %s", p.store, whyNot(err))
 	}
 	weights := map[string][]int{}
 	for v := range store.IterVariables() {
@@ -28,6 +28,29 @@ func (p plan) kept(e *advlib.Examples) (*advlib.Classifier, error) {
 		return nil, statusError{misused, fmt.Errorf("--store: %s, for the data's inputs of shape %v: %w", entry.Key[:12], e.Shape(), err)}
 	}
 	return c, nil
+}
+
+// whyNot says what there is where a key names no model.
+func whyNot(err error) string {
+	entries, listErr := lab.List()
+	if listErr != nil {
+		return listErr.Error()
+	}
+	const most = 10
+	var models []string
+	for _, e := range entries {
+		if e.Kind == lab.Models.Name && e.Damaged == "" {
+			models = append(models, fmt.Sprintf("\n  %.12s  %s", e.Key, e.Name))
+		}
+	}
+	if len(models) == 0 {
+		return "no model is kept in the store: train one in a notebook, or in a program, with package zoo"
+	}
+	more := ""
+	if len(models) > most {
+		more = fmt.Sprintf("\n  and %d older ones", len(models)-most)
+	}
+	return fmt.Sprintf("%v; the newest models are%s%s", err, strings.Join(models[:min(most, len(models))], ""), more)
 }
 
 // configuration returns the model of the zoo that has weights of these shapes, and its number of classes.

@@ -62,7 +62,8 @@ func (a *app) installCommand() *cobra.Command {
 		Use:   "install [--user | --sys-prefix | --prefix DIR]",
 		Short: "Make the kernel known to another Jupyter",
 		Long: `install writes the kernelspecs advlab and advlab-ci where your own Jupyter or JupyterHub finds them; then "Go
-(advlab)" is among its kernels. It sets up first if that was never done.
+(advlab)" is among its kernels. Beside them goes a small extension of JupyterLab: it shows how long each cell took, and
+keeps in the notebook what the kernel tells of it. It sets up first if that was never done.
 
 The kernels use what set-up has made in the cache, and this checkout: where one of the two is moved, install again. It
 leaves a kernel of the same name alone that advlab did not write.`,
@@ -108,8 +109,8 @@ func (a *app) uninstallCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "uninstall [--user | --sys-prefix | --prefix DIR]",
 		Short: "Take the kernel away again",
-		Long: `uninstall removes the kernelspecs that install has written to the same place. A kernel of the same name that
-advlab did not write stays. What set-up has made stays too: it is all in the cache, which may be removed as a whole.`,
+		Long: `uninstall removes what install has written to the same place. A kernel of the same name that advlab did not
+write stays. What set-up has made stays too: it is all in the cache, which may be removed as a whole.`,
 		Example: `  go run ./kernel uninstall
   go run ./kernel uninstall --prefix /usr/local`,
 		Args: noArgs,

@@ -7,11 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"advlab/kernel/internal/place"
 	"advlab/kernel/internal/progress"
 	"advlab/kernel/internal/session"
 )
@@ -47,6 +50,9 @@ What follows -- goes to JupyterLab as it is.`,
 			if at := cmd.ArgsLenAtDash(); at != 0 && len(args) > 0 {
 				path, args = args[0], args[1:]
 			}
+			if err := refuseRoot(os.Geteuid(), args); err != nil {
+				return err // before minutes are spent on the set-up
+			}
 			return a.lab(cmd.Context(), path, args)
 		},
 	}
@@ -65,8 +71,8 @@ func (a *app) lab(ctx context.Context, path string, extra []string) error {
 	if path, err = filepath.Abs(path); err != nil {
 		return err
 	}
-	printer.Line("lab", "starting JupyterLab on %s", path)
-	cmd := exec.CommandContext(ctx, p.PythonExe(), append([]string{"-m", "jupyterlab", path}, extra...)...)
+	printer.Line("lab", "starting JupyterLab on %s: Ctrl-C, twice, ends it", place.Short(path))
+	cmd := exec.CommandContext(ctx, p.PythonExe(), append([]string{"-m", "jupyterlab", path}, labFlags(extra)...)...)
 	cmd.Env = session.JupyterEnv(p, os.Environ())
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	// Ctrl-C reaches JupyterLab by itself, which asks whether it is meant; a SIGTERM is passed on.
@@ -78,4 +84,27 @@ func (a *app) lab(ctx context.Context, path string, extra []string) error {
 		return fmt.Errorf("JupyterLab ended with status %d", exit.ExitCode())
 	}
 	return err
+}
+
+// refuseRoot says what to do where JupyterLab itself would refuse to start.
+func refuseRoot(uid int, extra []string) error {
+	allowed := slices.ContainsFunc(extra, func(arg string) bool {
+		return strings.HasPrefix(arg, "--allow-root") || strings.HasPrefix(arg, "--ServerApp.allow_root")
+	})
+	if uid != 0 || allowed {
+		return nil
+	}
+	return misuse("JupyterLab does not run as root unless it is told to: become another user, or, where there is none, as in a container, add `-- --allow-root`")
+}
+
+// labFlags are JupyterLab's flags. It tells forty lines before the one with its address, which comes at every level, so
+// it is asked for warnings only, unless the user has chosen.
+func labFlags(extra []string) []string {
+	chosen := slices.ContainsFunc(extra, func(arg string) bool {
+		return arg == "--debug" || strings.Contains(arg, "log-level") || strings.Contains(arg, "log_level")
+	})
+	if chosen {
+		return extra
+	}
+	return append([]string{"--log-level=WARN"}, extra...)
 }

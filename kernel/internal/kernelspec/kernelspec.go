@@ -1,5 +1,6 @@
 // Package kernelspec writes, finds and removes Jupyter's descriptions of the two kernels: advlab, for people, and
-// advlab-ci, which never touches the network and leaves no history.
+// advlab-ci, which never touches the network and leaves no history. Beside them goes a small extension of JupyterLab, which
+// keeps what these kernels tell of each cell in the notebook's metadata.
 package kernelspec
 
 import (
@@ -7,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -77,15 +79,14 @@ func For(p place.Place, name string) (Spec, error) {
 	return s, nil
 }
 
-// Write writes both specs below dir, a folder named kernels, and returns their files. A spec of the same name that is not
-// ours is left alone and is an error.
+// Write writes both specs below dir, a folder named kernels, and the extension into labextensions beside it, and returns
+// their files. What has one of these names and is not ours is left alone and is an error.
 func Write(p place.Place, dir string) ([]string, error) {
-	var texts [][]byte
-	var files []string
+	if err := refuseForeignAt(dir); err != nil {
+		return nil, err
+	}
+	texts := map[string][]byte{}
 	for _, name := range Names {
-		if err := refuseForeign(filepath.Join(dir, name)); err != nil {
-			return nil, err
-		}
 		spec, err := For(p, name)
 		if err != nil {
 			return nil, err
@@ -94,30 +95,32 @@ func Write(p place.Place, dir string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		texts, files = append(texts, append(text, '\n')), append(files, filepath.Join(dir, name, "kernel.json"))
+		texts[filepath.Join(dir, name, "kernel.json")] = append(text, '\n')
 	}
-	for i, file := range files {
+	for name, text := range Extension() {
+		texts[filepath.Join(extensionDir(dir), name)] = text
+	}
+	files := slices.Sorted(maps.Keys(texts))
+	for _, file := range files {
 		// Other users may be meant to see what is installed under a prefix.
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return nil, err
 		}
-		if err := renameio.WriteFile(file, texts[i], 0o644); err != nil {
+		if err := renameio.WriteFile(file, texts[file], 0o644); err != nil {
 			return nil, err
 		}
 	}
 	return files, nil
 }
 
-// Remove removes our specs below dir and returns the folders removed. Those that are not there are no error.
+// Remove removes what Write has written below and beside dir, and returns the folders removed. Those that are not there are
+// no error.
 func Remove(dir string) ([]string, error) {
-	for _, name := range Names {
-		if err := refuseForeign(filepath.Join(dir, name)); err != nil {
-			return nil, err
-		}
+	if err := refuseForeignAt(dir); err != nil {
+		return nil, err
 	}
 	var removed []string
-	for _, name := range Names {
-		folder := filepath.Join(dir, name)
+	for _, folder := range foldersAt(dir) {
 		if _, err := os.Lstat(folder); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -127,6 +130,24 @@ func Remove(dir string) ([]string, error) {
 		removed = append(removed, folder)
 	}
 	return removed, nil
+}
+
+// foldersAt lists the folders that Write makes for dir.
+func foldersAt(dir string) []string {
+	var folders []string
+	for _, name := range Names {
+		folders = append(folders, filepath.Join(dir, name))
+	}
+	return append(folders, filepath.Join(extensionDir(dir), Name))
+}
+
+func refuseForeignAt(dir string) error {
+	for _, name := range Names {
+		if err := refuseForeign(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return refuseForeignExtension(filepath.Join(extensionDir(dir), Name))
 }
 
 // Installed returns the names of our kernels that are installed below dir.

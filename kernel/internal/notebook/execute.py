@@ -56,6 +56,7 @@ def on_executed(cell, cell_index, execute_reply):
     tell(cell=cell_index, seconds=time.monotonic() - started[cell_index], status=execute_reply["content"]["status"])
 
 
+os.environ["JPY_SESSION_NAME"] = job["title"] + ".ipynb"  # as Jupyter's server tells a kernel its notebook
 client = NotebookClient(
     notebook,
     kernel_name=job["kernel"],

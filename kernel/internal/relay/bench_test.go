@@ -28,7 +28,8 @@ func startBare(t testing.TB, k *kernel) {
 	})
 }
 
-// TestOverhead reports, and does not judge, what the relay adds to a trivial cell: bare and relayed kernel in turns.
+// TestOverhead reports, and does not judge, what the relay adds to the round trip of a trivial cell: bare and relayed
+// kernel in turns, each pair's difference.
 func TestOverhead(t *testing.T) {
 	if os.Getenv("RELAY_OVERHEAD") == "" {
 		t.Skip("takes a minute and proves nothing on a busy machine: set RELAY_OVERHEAD=1 to measure")
@@ -37,12 +38,16 @@ func TestOverhead(t *testing.T) {
 	bareKernel := startKernel(t)
 	startBare(t, bareKernel)
 	bare := bareKernel.frontEnd()
-	for _, cell := range []struct{ name, code string }{
-		{"command", "%noautoget"}, // nothing is compiled: GoNB answers in 1 ms
-		{"program", "%%\nfmt.Println(1)"},
+	for _, cell := range []struct {
+		name, code string
+		pairs      int
+	}{
+		{"command", "%noautoget", 500}, // nothing is compiled: GoNB answers in 1 ms, so what is seen is the relay's
+		{"program", "%%\nfmt.Println(1)", 60},
 	} {
+		const warm = 10
 		var with, without, more []float64
-		for i := range 60 {
+		for i := range warm + cell.pairs {
 			once := func(f *frontEnd) float64 {
 				began := time.Now()
 				f.run(cell.code)
@@ -56,7 +61,7 @@ func TestOverhead(t *testing.T) {
 				b = once(bare)
 				a = once(relayed)
 			}
-			if i >= 10 {
+			if i >= warm {
 				with, without, more = append(with, a), append(without, b), append(more, a-b)
 			}
 		}
@@ -64,7 +69,8 @@ func TestOverhead(t *testing.T) {
 			slices.Sort(list)
 		}
 		at := func(list []float64, q float64) float64 { return list[int(q*float64(len(list)-1))] }
-		t.Logf("%s, ms: relayed median %.1f, 95%% %.1f; bare median %.1f, 95%% %.1f; difference of medians %.1f, of the 95%% %.1f", cell.name,
-			at(with, .5), at(with, .95), at(without, .5), at(without, .95), at(with, .5)-at(without, .5), at(with, .95)-at(without, .95))
+		t.Logf("%s, %d pairs, ms, median and 95 %%: relayed %.1f, %.1f; bare %.1f, %.1f; difference of a pair %.1f, %.1f; difference of the two %.1f, %.1f",
+			cell.name, cell.pairs, at(with, .5), at(with, .95), at(without, .5), at(without, .95), at(more, .5), at(more, .95),
+			at(with, .5)-at(without, .5), at(with, .95)-at(without, .95))
 	}
 }

@@ -66,11 +66,11 @@ func (r *relay) importBlanks(e *engine, c cell) error {
 	if slices.Equal(paths, e.blanks) {
 		return nil
 	}
-	dirs, err := filepath.Glob(filepath.Join(e.temp, "gonb_*", "go.mod"))
-	if err != nil || len(dirs) != 1 {
-		return fmt.Errorf("the blank imports %s: %d folders of GoNB's in %s, want 1", strings.Join(paths, ", "), len(dirs), e.temp)
+	dir, err := e.module()
+	if err != nil {
+		return fmt.Errorf("the blank imports %s: %w", strings.Join(paths, ", "), err)
 	}
-	file := filepath.Join(filepath.Dir(dirs[0]), blankFile)
+	file := filepath.Join(dir, blankFile)
 	if paths == nil {
 		err = os.Remove(file)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -20,11 +20,48 @@ type Command struct {
 	Instead func(arguments []string) string
 }
 
-// timeHelp describes the command that is built in, since only the relay can see what it measures.
-const timeHelp = "where the cell's time goes: imports, compiler, linker, program, and what the program tells of its phases"
+// What %help says of the commands that are built in: of %time, since only the relay can see what it measures, and of
+// %check, since only the relay can turn its outcome into a class of error.
+const (
+	timeHelp  = "where this cell's time goes: imports, compiler, linker, program, and what the program tells of its phases"
+	checkHelp = "calls `func NAME() error`, which this or an earlier cell declares: prints `NAME: passed`, or fails with the error's text. It is the last line of its cell"
+)
 
-// checkHelp describes %check, which only the relay can turn into a class of error.
-const checkHelp = "calls `func NAME() error`, which this or an earlier cell declares: prints \"NAME: passed\", or fails with CheckFailed and the error's text. It is the last line of its cell"
+// gonbHelp is what %help says of GoNB's commands: those that notebooks need. %help gonb shows all that GoNB says.
+var gonbHelp = []struct{ command, text string }{
+	{"%%", "the statements below it run now; what is above it, and functions and imports anywhere, is declared for later cells, too. A cell that holds statements alone needs none"},
+	{"%args ARG...", "the arguments of this cell's program"},
+	{"%cd DIR", "where this and the following cells run"},
+	{"%env NAME=VALUE", "a variable of the environment, for this and the following cells"},
+	{"%goflags FLAG...", "flags of `go build`, for this and the following cells; `%goflags \"\"` takes them back"},
+	{"%list, %rm NAME, %reset", "what is declared so far; forgets one of it; forgets all"},
+	{"%test", "runs the tests and benchmarks that this cell declares"},
+	{"%%writefile FILE", "writes the cell into a file. It is the cell's first line"},
+	{"%%bash", "runs the cell as a shell's script. It is the cell's first line"},
+	{"!COMMAND", "a shell's command. One that fails ends the cell with an error; `!COMMAND || true` does not"},
+	{"!*COMMAND", "the same, in the folder in which cells are compiled: `!*go get MODULE@VERSION`"},
+}
+
+// gonbCommands are GoNB's commands of a line (specialcmd.execSpecialConfig in v0.11.5). To one that it does not know, GoNB
+// says so and goes on.
+var gonbCommands = map[string]bool{
+	"%": true, "main": true, "args": true, "test": true, "exec": true, "wasm": true, "widgets": true, "widgets_hb": true, "env": true,
+	"cd": true, "goflags": true, "autoget": true, "noautoget": true, "help": true, "version": true, "reset": true, "ls": true,
+	"list": true, "rm": true, "remove": true, "with_inputs": true, "with_password": true, "track": true, "untrack": true,
+	"goworkfix": true, "capture": true,
+}
+
+// unknownCommand is the error of a line %name that nobody knows.
+func (c Config) unknownCommand(name string) *failure {
+	_, own := c.Commands[strings.TrimPrefix(name, "%")]
+	switch bare := strings.TrimPrefix(name, "%"); {
+	case specialCells["%"+name]:
+		return newFailure(commandError, fmt.Sprintf("%%%s takes the whole cell, so it has to be its first line", name))
+	case bare != name && (own || gonbCommands[bare] || bare == "time" || bare == "check"):
+		return newFailure(commandError, fmt.Sprintf("there is no command %%%s, but %%%s", name, bare))
+	}
+	return newFailure(commandError, fmt.Sprintf("there is no command %%%s: %%help lists them", name))
+}
 
 // checkStatement makes the main program of a cell whose line i is %check with arguments.
 func (x *execution) checkStatement(arguments []string, i int) (string, error) {
@@ -45,6 +82,13 @@ func (x *execution) checkStatement(arguments []string, i int) (string, error) {
 
 // checked gives a check that failed its class.
 func (x *execution) checked(o outcome) outcome {
+	if o = x.classCheck(o); x.checkSaid != "" && (o.failure == nil || o.failure.Class != checkFailed) {
+		x.out.add("stderr", x.checkSaid)
+	}
+	return o
+}
+
+func (x *execution) classCheck(o outcome) outcome {
 	if x.check == "" || o.failure == nil {
 		return o
 	}
@@ -75,12 +119,24 @@ func (x *execution) ownCommands() (code string, f *failure) {
 		if len(words) == 0 {
 			continue
 		}
+		if i > 0 && x.cell.command[i-1] && strings.HasSuffix(lines[i-1], `\`) {
+			continue // it belongs to the command above
+		}
 		command, ok := x.relay.config.Commands[words[0]]
 		switch {
+		case words[0] == "help" && len(words) == 2 && words[1] == "gonb":
+			lines[i] = "%help"
+			continue
 		case words[0] == "help":
-			x.show(map[string]any{"text/markdown": x.relay.config.help(), "text/plain": x.relay.config.help()})
-			continue // GoNB adds its own
+			if len(words) > 1 {
+				return "", newFailure(commandError, fmt.Sprintf("%%help: takes nothing, or gonb, and got %q", words[1:]))
+			}
+			text := x.relay.config.help()
+			x.show(map[string]any{"text/markdown": text, "text/plain": text})
 		case words[0] == "time":
+			if len(words) > 1 {
+				return "", newFailure(commandError, fmt.Sprintf("%%time: takes nothing, measures the rest of its cell, and got %q", words[1:]))
+			}
 			x.phases = map[string]time.Duration{}
 		case words[0] == "check":
 			statement, err := x.checkStatement(words[1:], i)
@@ -99,6 +155,8 @@ func (x *execution) ownCommands() (code string, f *failure) {
 				lines[i] = command.Instead(words[1:])
 				continue
 			}
+		case !gonbCommands[words[0]]:
+			return "", x.relay.config.unknownCommand(words[0])
 		default:
 			continue
 		}
@@ -106,6 +164,9 @@ func (x *execution) ownCommands() (code string, f *failure) {
 	}
 	code = strings.Join(lines, "\n")
 	x.cell = parseCell(code) // what a later GoNB gets again
+	if x.phases != nil && x.cell.empty() {
+		return "", newFailure(commandError, "%time: there is nothing to measure in this cell")
+	}
 	return code, nil
 }
 
@@ -117,13 +178,24 @@ func (x *execution) show(data map[string]any) {
 }
 
 func (c Config) help() string {
-	var b strings.Builder
-	b.WriteString("Commands of advlab, beside GoNB's below:\n\n")
-	fmt.Fprintf(&b, "- `%%check NAME`: %s\n- `%%time`: %s\n", checkHelp, timeHelp)
-	for _, name := range slices.Sorted(maps.Keys(c.Commands)) {
-		fmt.Fprintf(&b, "- `%%%s`: %s\n", name, c.Commands[name].Help)
+	own := map[string]string{
+		"%check NAME": checkHelp,
+		"%help gonb":  "all that GoNB, which runs the cells, says of itself",
+		"%time":       timeHelp,
 	}
-	b.WriteString("\nA failing `!command` ends the cell with an error; `!command || true` does not.\n")
+	for name, command := range c.Commands {
+		own["%"+name] = command.Help
+	}
+	var b strings.Builder
+	line := func(command, text string) { fmt.Fprintf(&b, "- `%s`: %s\n", command, text) }
+	b.WriteString("A cell is Go: what it declares is known to later cells, as text; its statements run, and their values end with it.\n\n")
+	for _, h := range gonbHelp {
+		line(h.command, h.text)
+	}
+	b.WriteString("\nWhat advlab's kernel adds:\n\n")
+	for _, name := range slices.Sorted(maps.Keys(own)) {
+		line(name, own[name])
+	}
 	return b.String()
 }
 
@@ -162,7 +234,7 @@ func (x *execution) sample(e *engine) {
 // timing is what %time says.
 func (x *execution) timing() string {
 	var parts []string
-	for _, phase := range []struct{ name, text string }{{"imports", "goimports"}, {"go", "go get and go build"}, {"compile", "compiler"}, {"link", "linker"}, {"run", "program"}} {
+	for _, phase := range []struct{ name, text string }{{"imports", "goimports"}, {"go", "go build"}, {"compile", "compiler"}, {"link", "linker"}, {"run", "program"}} {
 		if d := x.phases[phase.name]; d > 0 {
 			parts = append(parts, fmt.Sprintf("%s %.2f s", phase.text, d.Seconds()))
 		}
@@ -172,8 +244,13 @@ func (x *execution) timing() string {
 		text += ": " + strings.Join(parts, ", ")
 	}
 	var told []string
+	rest := x.phases["run"].Seconds()
 	for _, name := range slices.Sorted(maps.Keys(x.provenance.Phases)) {
 		told = append(told, fmt.Sprintf("%s %.2f s", name, x.provenance.Phases[name]))
+		rest -= x.provenance.Phases[name]
+	}
+	if len(told) > 0 && rest > 0 { // until the program could look at the clock, and after it told something last
+		told = append(told, fmt.Sprintf("start and end %.2f s", rest))
 	}
 	if len(told) > 0 {
 		text += " (" + strings.Join(told, ", ") + ")"

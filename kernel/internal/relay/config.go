@@ -34,6 +34,7 @@ type Config struct {
 	GoVersion string        // that builds the cells, such as go1.26.5
 	GoRoot    string        // its GOROOT, for completions; empty: none from the standard library
 	Modules   []Module      // further packages for completions
+	Gopls     string        // the program, for completions and inspections; empty: they know less
 	History   string        // file of the history; empty: kept in memory only
 	Overflow  string        // folder for output beyond OutputLimit; empty: it is dropped
 	CellLimit time.Duration // how long a cell may take; 0: any time

@@ -36,6 +36,11 @@ func (d *declarations) add(c cell) {
 		}
 	}
 	source, _ := c.goSource()
+	d.addSource(source)
+}
+
+// addSource takes the declarations of a Go file; of one with a syntax error, none.
+func (d *declarations) addSource(source string) {
 	fset := token.NewFileSet()
 	file, err := parser.ParseFile(fset, "", source, parser.SkipObjectResolution|parser.ParseComments)
 	if err != nil {
@@ -165,9 +170,7 @@ func (d *declarations) cell() string {
 	for _, s := range d.settings {
 		b.WriteString(s.line + "\n")
 	}
-	for _, n := range d.list {
-		b.WriteString(n.text + "\n")
-	}
+	b.WriteString(d.source())
 	return b.String()
 }
 

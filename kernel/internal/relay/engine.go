@@ -2,13 +2,13 @@ package relay
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,10 +22,6 @@ import (
 const (
 	engineStartLimit = 30 * time.Second
 	engineEndLimit   = 2 * time.Second
-
-	// goplsWarm is the age from which GoNB answers completions in time: it connects to gopls 12 s after its start, and
-	// a question before that holds up the next cell until then.
-	goplsWarm = 14 * time.Second
 )
 
 // engine is one running GoNB and the relay's sockets towards it.
@@ -38,8 +34,9 @@ type engine struct {
 	codec   *jupyter.Codec
 	started time.Time
 	blanks  []string // what is in blankFile; of the goroutine that runs cells
+	pump    *pump
 
-	shell, control, stdin, iopub *zmtp.Socket
+	shell, control, stdin, iopub, heartbeat *zmtp.Socket
 
 	published func(*jupyter.Message) // called for what GoNB publishes
 	asked     func(*jupyter.Message) // called for its input requests
@@ -52,7 +49,7 @@ type engine struct {
 
 	mu      sync.Mutex
 	waiting map[string]chan *jupyter.Message // replies, by the request's id
-	helping int                              // questions that GoNB is busy with
+	hung    string                           // why it was given up; empty: it was not
 }
 
 var errEnded = errors.New("GoNB has ended")
@@ -86,6 +83,7 @@ func startEngine(c Config, dir, kernelID string, published, asked func(*jupyter.
 	e.control, _ = open(zmtp.Dealer, conn.Control, zmtp.Options{Identity: identity})
 	e.stdin, _ = open(zmtp.Dealer, conn.Stdin, zmtp.Options{Identity: identity})
 	e.iopub, _ = open(zmtp.Sub, conn.IOPub, zmtp.Options{})
+	e.heartbeat, _ = open(zmtp.Dealer, conn.Heartbeat, zmtp.Options{})
 
 	e.cmd = c.Start(file, temp)
 	if e.cmd.Err != nil {
@@ -93,17 +91,20 @@ func startEngine(c Config, dir, kernelID string, published, asked func(*jupyter.
 		return nil, e.cmd.Err
 	}
 	e.cmd.Env = append(e.cmd.Environ(), Variable+"="+c.version())
-	if len(c.Guard) > 0 {
-		r, w, err := os.Pipe()
+	if pumps && len(c.Guard) > 0 {
+		env, err := prepareShell(dir, c.Guard[0])
 		if err != nil {
 			e.closeSockets()
 			return nil, err
 		}
-		defer r.Close()
-		e.pipe = w
-		e.cmd.Args = append(append(append([]string{}, c.Guard...), dir, e.cmd.Path), e.cmd.Args[1:]...)
-		e.cmd.Path = c.Guard[0]
-		e.cmd.ExtraFiles = []*os.File{r}
+		e.cmd.Env = append(e.cmd.Env, env...)
+	}
+	if len(c.Guard) > 0 {
+		if e.pipe, err = guard(c, e.cmd, dir); err != nil {
+			e.closeSockets()
+			return nil, err
+		}
+		defer e.cmd.ExtraFiles[0].Close()
 	}
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := e.cmd.Start(); err != nil {
@@ -122,7 +123,7 @@ func startEngine(c Config, dir, kernelID string, published, asked func(*jupyter.
 }
 
 func (e *engine) closeSockets() {
-	for _, s := range []*zmtp.Socket{e.shell, e.control, e.stdin, e.iopub} {
+	for _, s := range []*zmtp.Socket{e.shell, e.control, e.stdin, e.iopub, e.heartbeat} {
 		if s != nil {
 			_ = s.Close()
 		}
@@ -176,6 +177,7 @@ func (e *engine) connect(ctx context.Context, heard <-chan struct{}) error {
 		select {
 		case <-heard:
 			close(e.ready)
+			go e.watch()
 			return nil
 		case <-e.ended:
 			return fmt.Errorf("%w: %s", errEnded, e.state)
@@ -239,66 +241,6 @@ func (e *engine) passComms() {
 	}
 }
 
-// ask puts a question that GoNB answers in between cells, and waits for the answer until ctx ends. GoNB goes on
-// searching then; free ends that.
-func (e *engine) ask(ctx context.Context, kind string, content any) (json.RawMessage, error) {
-	e.mu.Lock()
-	if e.helping > 0 {
-		e.mu.Unlock()
-		return nil, errors.New("busy with another question")
-	}
-	e.helping++
-	e.mu.Unlock()
-	_, reply, err := e.send(kind, content)
-	if err != nil {
-		e.helped()
-		return nil, err
-	}
-	answer := make(chan json.RawMessage, 1)
-	go func() {
-		defer e.helped()
-		select {
-		case m := <-reply:
-			answer <- m.Content
-		case <-e.ended:
-		}
-	}()
-	select {
-	case content := <-answer:
-		return content, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-e.ended:
-		return nil, errEnded
-	}
-}
-
-func (e *engine) helped() {
-	e.mu.Lock()
-	e.helping--
-	e.mu.Unlock()
-}
-
-// helpLimit is how long a cell waits for the end of a question.
-const helpLimit = 500 * time.Millisecond
-
-// free ends the programs that GoNB runs to answer a question, so that a cell need not wait for it, and reports whether
-// GoNB is free then. Some questions it never answers (of gonb v0.11.5: an inspection of an empty cell).
-func (e *engine) free() bool {
-	for deadline := time.Now().Add(helpLimit); ; time.Sleep(5 * time.Millisecond) {
-		e.mu.Lock()
-		busy := e.helping > 0
-		e.mu.Unlock()
-		if !busy {
-			return true
-		}
-		if time.Now().After(deadline) {
-			return false
-		}
-		e.killWorkers(0)
-	}
-}
-
 // pid is GoNB's process; 0 when it is not known yet.
 func (e *engine) pid() int {
 	text, err := os.ReadFile(pidFile(e.dir))
@@ -309,17 +251,26 @@ func (e *engine) pid() int {
 	return pid
 }
 
+// module is the directory of GoNB's module, in which it writes and builds programs.
+func (e *engine) module() (string, error) {
+	files, err := filepath.Glob(filepath.Join(e.temp, "gonb_*", "go.mod"))
+	if err != nil || len(files) != 1 {
+		return "", fmt.Errorf("%d folders of GoNB's in %s, want 1", len(files), e.temp)
+	}
+	return filepath.Dir(files[0]), nil
+}
+
 // program is the text of the program that GoNB has composed last; empty where it cannot be read.
 func (e *engine) program(test bool) string {
 	name := "main.go"
 	if test {
 		name = "main_test.go"
 	}
-	files, err := filepath.Glob(filepath.Join(e.temp, "gonb_*", name))
-	if err != nil || len(files) != 1 {
+	dir, err := e.module()
+	if err != nil {
 		return ""
 	}
-	text, err := os.ReadFile(files[0])
+	text, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil {
 		return ""
 	}
@@ -339,6 +290,15 @@ func (e *engine) workers(since int64) []process {
 		}
 	}
 	return kept
+}
+
+// programRuns reports whether a program that a pump has started still runs; without pumps, that is not known, and true.
+func (e *engine) programRuns(since int64) bool {
+	if e.pump == nil {
+		return true
+	}
+	gonb := e.pid()
+	return slices.ContainsFunc(e.workers(since), func(p process) bool { return p.parent != gonb })
 }
 
 // interrupt signals SIGINT to GoNB and its workers, each process once: one that saves its work at the first must not

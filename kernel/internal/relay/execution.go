@@ -50,6 +50,7 @@ type execution struct {
 	count   int
 	id      string // of the request to GoNB; relay.mu guards it
 	began   time.Time
+	engine  *engine
 	ticks   int64 // when it began, by the system's clock
 
 	published chan *jupyter.Message // what GoNB publishes for it
@@ -71,8 +72,10 @@ type execution struct {
 	signalled  map[int]bool
 	provenance provenance
 	check      string                   // the function that %check calls; empty: none
+	checkSaid  string                   // what may be its error, on stderr
 	phases     map[string]time.Duration // for %time; nil: not asked for
 	sampled    time.Time
+	moved      progress
 }
 
 // outcome is how a cell has ended.
@@ -84,7 +87,7 @@ type outcome struct {
 // run gives the cell to GoNB and follows it to its end. ctx ends it with the kernel.
 func (x *execution) run(ctx context.Context, e *engine) outcome {
 	x.ticks = ticks()
-	x.lineStart = true
+	x.engine, x.lineStart = e, true
 	limit := x.relay.config.OutputLimit
 	if limit == 0 {
 		limit = defaultOutputLimit
@@ -104,7 +107,7 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 
 	// GoNB counts every cell, so that its numbers in error messages are known to be those of records; its counter starts
 	// again with each GoNB. silent: the relay publishes execute_input itself.
-	reply, err := x.relay.sendExecute(e, x, code)
+	reply, err := x.relay.sendExecute(e, x, e.pump.apply(code, x.cell))
 	if err != nil {
 		return outcome{failure: newFailure(gonbDied, err.Error())}
 	}
@@ -130,6 +133,7 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 	for replied == nil || !idle {
 		select {
 		case m := <-x.published:
+			x.moved.since = time.Now()
 			idle = x.take(m) || idle
 			if waited != nil { // a flood may come long after the reply, which takes another way
 				waited = time.After(idleWait)
@@ -146,6 +150,9 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 			x.halt(e, timeout)
 		case <-tick.C:
 			x.tick(e)
+			if replied == nil && x.moved.stuck(e, x.ticks) {
+				go e.giveUp(fmt.Sprintf("GoNB did nothing for %s and was ended", stuckLimit()))
+			}
 		case <-samples:
 			x.sample(e)
 		case <-e.ended:
@@ -153,6 +160,9 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 		case <-ctx.Done():
 			return outcome{failure: newFailure(interrupted, "the kernel was shut down")}
 		}
+	}
+	if x.stopping != "" {
+		e.killWorkers(x.ticks) // what has survived its cell, in the background
 	}
 	// What came before idle is there: one publisher, one order.
 	return x.checked(x.judge(e, replied))
@@ -169,7 +179,7 @@ func (x *execution) halt(e *engine, class string) {
 
 // tick does what time asks for.
 func (x *execution) tick(e *engine) {
-	if x.held != "" && time.Since(x.heldSince) > panicHold {
+	if x.held != "" && time.Since(x.heldSince) > panicHold && e.programRuns(x.ticks) {
 		x.release() // it goes on: it was no panic
 	}
 	if x.out.waiting() && time.Since(x.out.flushed) >= flushEvery {
@@ -219,7 +229,11 @@ func (x *execution) take(m *jupyter.Message) (idle bool) {
 }
 
 func (x *execution) takeStream(name, text string) {
+	if x.cell.special && strings.HasPrefix(text, "Cell contents ") {
+		name = "stdout" // that %%writefile has written its file is no fault, as which graders take what is on stderr
+	}
 	if name != "stderr" {
+		text = x.engine.pump.hide(text)
 		x.stdout = tail(x.stdout + text)
 		x.out.add(name, text)
 		return
@@ -232,6 +246,10 @@ func (x *execution) takeStream(name, text string) {
 	}
 	x.showExit()
 	x.stderr = tail(x.stderr + text)
+	if x.check != "" && x.lineStart && strings.HasPrefix(text, x.check+": ") {
+		x.checkSaid += text // the error says it; whether there is one is known at the end
+		return
+	}
 	if x.held == "" {
 		at := panicStart(text, x.lineStart)
 		x.lineStart = strings.HasSuffix(text, "\n")
@@ -269,12 +287,16 @@ func tail(s string) string {
 	return s
 }
 
+// panicSigns begin the runtime's reports. The last ones come where C code, such as XLA, has crashed.
+var panicSigns = []string{"panic: ", "fatal error: ", "unexpected fault address ", "runtime: goroutine stack exceeds", "SIGSEGV: ", "SIGABRT: ",
+	"SIGBUS: ", "SIGFPE: ", "SIGILL: "}
+
 // panicStart is the offset of the line from which text may be the runtime's report of a panic; -1: none.
 func panicStart(text string, lineStart bool) int {
 	for at := 0; at < len(text); {
 		if at > 0 || lineStart {
 			rest := text[at:]
-			for _, sign := range []string{"panic: ", "fatal error: ", "unexpected fault address ", "runtime: goroutine stack exceeds"} {
+			for _, sign := range panicSigns {
 				if strings.HasPrefix(rest, sign) {
 					return at
 				}
@@ -371,7 +393,8 @@ func (x *execution) died(e *engine) outcome {
 	if x.stopping != "" {
 		return outcome{failure: x.stopped()}
 	}
-	f := newFailure(gonbDied, "GoNB has ended ("+e.state+")",
+	x.relay.told = true
+	f := newFailure(gonbDied, e.end(),
 		"It is started again, with the declarations and settings of earlier cells; this one is to be run again.")
 	return outcome{failure: f}
 }

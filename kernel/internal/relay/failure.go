@@ -238,7 +238,7 @@ func (e evidence) compile() *failure {
 	var parts []string
 	first, problems := "", 0
 	for i := 0; i < len(lines); i++ {
-		line := strings.TrimRight(lines[i], "\r")
+		line := strings.TrimSuffix(strings.TrimRight(lines[i], "\r"), "; to add it:")
 		text := strings.TrimPrefix(strings.TrimSpace(line), "./")
 		m, blank := position.FindStringSubmatch(text), blankPosition.FindStringSubmatch(text)
 		switch {
@@ -247,7 +247,7 @@ func (e evidence) compile() *failure {
 			continue
 		case strings.HasPrefix(line, "# ") || strings.TrimSpace(line) == "" || exitValue.MatchString(line) ||
 			strings.HasPrefix(line, `failed to run "`) && len(lines) > 1 || strings.HasPrefix(line, "go: gonb_") && strings.HasSuffix(line, " imports") ||
-			strings.HasPrefix(line, "package gonb_"):
+			strings.HasPrefix(line, "package gonb_") || strings.HasPrefix(line, "\tgo get "): // which the hint says better
 			continue
 		case m == nil && blank == nil:
 			parts = append(parts, e.unpath(line))

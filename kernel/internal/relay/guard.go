@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -45,7 +46,7 @@ func Guard(args []string) (status int) {
 	}()
 
 	cmd := exec.Command(args[1], args[2:]...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
 		fmt.Fprintf(os.Stderr, "advlab: starting GoNB: %v\n", err)
 		_ = os.RemoveAll(dir)
@@ -69,6 +70,19 @@ func Guard(args []string) (status int) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	return status
+}
+
+// guard changes a command that has not been started so that it runs under a guard, which ends when pipe is closed, and
+// then removes dir. The command's extra file is to be closed once it has been started.
+func guard(c Config, cmd *exec.Cmd, dir string) (pipe *os.File, err error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd.Args = append(append(slices.Clone(c.Guard), dir, cmd.Path), cmd.Args[1:]...)
+	cmd.Path = c.Guard[0]
+	cmd.ExtraFiles = []*os.File{r}
+	return w, nil
 }
 
 func pidFile(dir string) string { return filepath.Join(dir, "gonb.pid") }

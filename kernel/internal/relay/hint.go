@@ -13,8 +13,10 @@ var hints = []struct {
 }{
 	{compileError, regexp.MustCompile(`expected declaration, found|non-declaration statement outside function body`),
 		"statements need a line %% before them: what is above it is declared, what is below it is run."},
+	{compileError, regexp.MustCompile(`expected statement, found 'import'|expected '\(', found \w+`),
+		"imports, and functions with a name, stand above the line %%."},
 	{compileError, regexp.MustCompile(`advlab/\S* is not in std`),
-		"there is no such package of advlab: see the list with !go list advlab/advlib/..."},
+		"there is no such package of advlab: see the list with !*go list advlab/advlib/..."},
 	{compileError, regexp.MustCompile(`is not in std`),
 		"the import path is mistyped, or its module is not pinned: a path without a dot in its first part is looked for in the standard library only."},
 	{compileError, regexp.MustCompile(`no required module provides package|cannot find module providing package|module lookup disabled by GOPROXY=off`),

@@ -150,8 +150,8 @@ var commands = []string{"%%", "%%bash", "%%script", "%%sh", "%%writefile", "%arg
 	"%list", "%main", "%noautoget", "%reset", "%rm", "%test", "%track", "%untrack", "%version", "%wasm", "%widgets", "%with_inputs", "%with_password"}
 
 // index completes from what is known here: names of earlier cells and of this one, Go's words, packages and what they
-// export. start is where the matches begin, in characters; sure says that gopls would know no better.
-func (r *relay) index(code string, cursor int) (matches []string, start int, sure bool) {
+// export. start is where the matches begin, in characters; selector says that they stand behind a dot.
+func (r *relay) index(code string, cursor int) (matches []string, start int, selector bool) {
 	runes := []rune(code)
 	left := string(runes[:cursor])
 	line := left[strings.LastIndexByte(left, '\n')+1:]
@@ -161,16 +161,18 @@ func (r *relay) index(code string, cursor int) (matches []string, start int, sur
 				matches = append(matches, command)
 			}
 		}
-		return matches, cursor - len([]rune(line)), true
+		return matches, cursor - len([]rune(line)), false
 	}
 	matches = []string{}
 	m := before.FindStringSubmatch(line)
 	start = cursor - len([]rune(m[2]))
 	set := map[string]bool{}
+	if front := strings.TrimSuffix(line, m[0]); strings.HasSuffix(front, ".") {
+		return matches, start, true // of what is not a name, or is a selector itself
+	}
 	if m[1] != "" {
-		p, _, imported := r.packageNamed(m[1], code)
-		sure = imported
-		if p != nil {
+		selector = true
+		if p, _ := r.packageNamed(m[1], code); p != nil {
 			for name := range symbols(p) {
 				set[name] = true
 			}
@@ -202,12 +204,12 @@ func (r *relay) index(code string, cursor int) (matches []string, start int, sur
 		}
 	}
 	slices.Sort(matches)
-	return matches, start, sure && len(matches) > 0
+	return matches, start, selector
 }
 
 // packageNamed finds the package that a name stands for in a cell: by the cell's imports, earlier ones, or, as
-// goimports would add it, by name; imported is false then, and a variable of that name may be meant.
-func (r *relay) packageNamed(name, code string) (p *doc.Package, fset *token.FileSet, imported bool) {
+// goimports would add it, by name.
+func (r *relay) packageNamed(name, code string) (p *doc.Package, fset *token.FileSet) {
 	r.library.find(r.config.GoRoot, r.config.Modules)
 	var d declarations
 	d.add(parseCell(code))
@@ -223,44 +225,46 @@ func (r *relay) packageNamed(name, code string) (p *doc.Package, fset *token.Fil
 			alias, quoted, _ := strings.Cut(rest, " ")
 			importPath := strings.Trim(quoted, "\"`")
 			if alias == name || alias == "" && path.Base(importPath) == name {
-				p, fset := r.library.parse(importPath)
-				return p, fset, true
+				return r.library.parse(importPath)
 			}
 		}
 	}
-	p, fset = r.library.parse(r.library.paths[name])
-	return p, fset, false
+	return r.library.parse(r.library.paths[name])
 }
 
-// nameAt reports whether the cursor touches a name.
-func nameAt(code string, cursor int) bool {
+// nameAt returns the cursor if it touches a name, else the place of the name of the function whose arguments it is in.
+func nameAt(code string, cursor int) (at int, ok bool) {
 	runes := []rune(code)
 	left, right := string(runes[:cursor]), string(runes[cursor:])
-	return before.FindStringSubmatch(left + behind.FindString(right))[2] != ""
+	if before.FindStringSubmatch(left + behind.FindString(right))[2] != "" {
+		return cursor, true
+	}
+	depth := 0
+	for i := len(left) - 1; i >= 0; i-- {
+		if left[i] == ')' {
+			depth++
+		} else if left[i] == '(' {
+			if depth--; depth < 0 {
+				name := before.FindStringSubmatch(left[:i])[2]
+				return len([]rune(left[:i])) - 1, name != ""
+			}
+		}
+	}
+	return 0, false
 }
 
 // document describes the name at the cursor, or the function whose arguments the cursor is in.
 func (r *relay) document(code string, cursor int) string {
-	runes := []rune(code)
-	left, right := string(runes[:cursor]), string(runes[cursor:])
-	m := before.FindStringSubmatch(left + behind.FindString(right))
-	if m[2] == "" {
-		depth := 0
-		for i := len(left) - 1; i >= 0; i-- {
-			if left[i] == ')' {
-				depth++
-			} else if left[i] == '(' {
-				if depth--; depth < 0 {
-					m = before.FindStringSubmatch(left[:i])
-					break
-				}
-			}
-		}
+	at, ok := nameAt(code, cursor)
+	if !ok {
+		return ""
 	}
+	runes := []rune(code)
+	m := before.FindStringSubmatch(string(runes[:at]) + behind.FindString(string(runes[at:])))
 	if m[1] == "" {
 		return r.ownDeclaration(m[2])
 	}
-	p, fset, _ := r.packageNamed(m[1], code)
+	p, fset := r.packageNamed(m[1], code)
 	if p == nil {
 		return ""
 	}

@@ -18,6 +18,9 @@ import (
 const roleVariable = "RELAY_TEST_ROLE"
 
 func TestMain(m *testing.M) {
+	if command := PumpArguments(os.Args); command != nil {
+		os.Exit(Pump(command))
+	}
 	switch os.Getenv(roleVariable) {
 	case "":
 		os.Exit(m.Run())
@@ -40,9 +43,11 @@ func testKernel(args []string) error {
 	flags := flag.NewFlagSet("kernel", flag.ContinueOnError)
 	connection := flags.String("f", "", "")
 	gonb := flags.String("gonb", "", "")
+	gopls := flags.String("gopls", "", "")
 	goWork := flags.String("go_work", "", "")
 	overflow := flags.String("overflow", "", "")
 	history := flags.String("history", "", "")
+	flags.DurationVar(&beatEvery, "beat", beatEvery, "")
 	limit := flags.Duration("limit", 0, "")
 	guard := flags.Bool("guard", true, "")
 	output := flags.Int("output", 0, "")
@@ -61,7 +66,7 @@ func testKernel(args []string) error {
 		return err
 	}
 	c := Config{
-		Connection: *connection, Dir: dir, Signals: signals, Version: "test", GoVersion: goVersion(), GoRoot: goRoot(),
+		Connection: *connection, Dir: dir, Signals: signals, Version: "test", GoVersion: goVersion(), GoRoot: goRoot(), Gopls: *gopls,
 		History: *history, Overflow: *overflow, CellLimit: *limit, OutputLimit: *output, Log: os.Stderr,
 		Commands: map[string]Command{"hello": {Help: "says hello", Run: func(arguments []string) (map[string]any, error) {
 			if len(arguments) != 1 {

@@ -92,6 +92,23 @@ func ticks() int64 {
 	return int64(seconds * 100)
 }
 
+// cpuTime is the processor time that a process has used, in ticks, and whether that is known.
+func cpuTime(pid int) (used int64, known bool) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, false
+	}
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // from the third on, proc(5)
+	if len(fields) < 13 {
+		return 0, false
+	}
+	for _, field := range fields[11:13] {
+		n, _ := strconv.ParseInt(field, 10, 64)
+		used += n
+	}
+	return used, true
+}
+
 // killOrphans kills what is below this process and was started with the variable, NAME=value, in its environment.
 func killOrphans(variable string) {
 	for range 100 {

@@ -28,11 +28,15 @@ type relay struct {
 	codec   *jupyter.Codec
 	history *history
 	library library
+	gopls   *gopls
+	asides  chan struct{} // holds one for each question that is being answered
 
 	shell, control, stdin, iopub, heartbeat *zmtp.Socket
 
 	end      context.CancelFunc
-	restarts int // engines started
+	restarts int    // engines started; this and the next two are of the goroutine that runs cells
+	told     bool   // the user knows that the latest GoNB has ended
+	notice   string // what the user is to be told with the next cell
 
 	mu       sync.Mutex
 	queue    []*jupyter.Message // execute requests
@@ -68,9 +72,9 @@ func Run(ctx context.Context, c Config) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &relay{config: c, id: kernelID(c.Connection), session: jupyter.NewID(), codec: jupyter.NewCodec(front.Key), end: cancel,
-		arrived: make(chan struct{}, 1), heard: map[*engine]chan struct{}{}, records: map[int]record{},
-		parents: map[string]*jupyter.Message{}, comms: map[string]string{}}
+	r := newRelay(c, front.Key)
+	r.end = cancel
+	defer r.gopls.close()
 	if r.history, err = openHistory(c.History); err != nil {
 		r.log("%v: this kernel's cells are remembered until it ends", err)
 	}
@@ -123,6 +127,15 @@ func Run(ctx context.Context, c Config) error {
 		r.log("messages dropped: %s", counts)
 	}
 	return nil
+}
+
+// newRelay returns a relay without sockets and history.
+func newRelay(c Config, key string) *relay {
+	r := &relay{config: c, id: kernelID(c.Connection), session: jupyter.NewID(), codec: jupyter.NewCodec(key), asides: make(chan struct{}, mostAside),
+		arrived: make(chan struct{}, 1), heard: map[*engine]chan struct{}{}, records: map[int]record{},
+		parents: map[string]*jupyter.Message{}, comms: map[string]string{}}
+	r.gopls = newGopls(c, r.log)
+	return r
 }
 
 // parentEvery is how often it is looked whether the process that started the kernel is still there.
@@ -255,16 +268,24 @@ func (r *relay) receive(s *zmtp.Socket) (*jupyter.Message, error) {
 		if err != nil {
 			return nil, err
 		}
-		m, err := r.codec.Decode(parts)
-		if err == nil {
+		if m := r.decode(parts); m != nil {
 			return m, nil
 		}
-		for i, class := range refusals {
-			if errors.Is(err, class) {
-				r.refused[i].Add(1)
-			}
+	}
+}
+
+// decode returns the message, if it is signed and sound; nil: it is counted and dropped.
+func (r *relay) decode(parts [][]byte) *jupyter.Message {
+	m, err := r.codec.Decode(parts)
+	if err == nil {
+		return m
+	}
+	for i, class := range refusals {
+		if errors.Is(err, class) {
+			r.refused[i].Add(1)
 		}
 	}
+	return nil
 }
 
 // answers passes what the user types to the cell that asked.
@@ -449,6 +470,11 @@ func (r *relay) startEngine(ctx context.Context) (*engine, error) {
 		e.kill()
 		return nil, err
 	}
+	if pumps && len(r.config.Guard) > 0 {
+		if e.pump, err = preparePump(e, r.config.Guard[0]); err != nil {
+			r.log("what cells print goes through GoNB as it is: %v", err)
+		}
+	}
 	r.mu.Lock()
 	r.engine = e
 	r.mu.Unlock()
@@ -463,17 +489,26 @@ func (r *relay) cells(ctx context.Context) {
 			e.kill()
 		}
 	}()
-	start := func(again bool) (err error) {
+	start := func() (err error) {
 		if e, err = r.startEngine(ctx); err != nil {
 			e = nil
 			return err
 		}
-		if again {
-			r.replay(ctx, e)
-		}
+		r.replay(ctx, e)
 		return nil
 	}
-	startErr := start(false)
+	restart := func() error {
+		r.log("%s: it is started again", e.end())
+		r.mu.Lock()
+		r.engine = nil
+		r.mu.Unlock()
+		if !r.told {
+			r.notice = e.end() + ", and was started again with the declarations and settings of earlier cells."
+		}
+		r.told = false
+		return start()
+	}
+	startErr := start()
 	if startErr != nil && ctx.Err() == nil {
 		r.log("%v", startErr)
 	}
@@ -486,11 +521,7 @@ func (r *relay) cells(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ended:
-			r.log("GoNB has ended (%s): it is started again", e.state)
-			r.mu.Lock()
-			r.engine = nil
-			r.mu.Unlock()
-			startErr = start(true)
+			startErr = restart()
 			continue
 		case <-r.arrived:
 		}
@@ -498,17 +529,12 @@ func (r *relay) cells(ctx context.Context) {
 			if e != nil {
 				select {
 				case <-e.ended:
-					startErr = start(true)
+					startErr = restart()
 				default:
 				}
 			}
-			if e != nil && !e.free() {
-				r.log("GoNB does not answer a question: it is started again")
-				e.kill()
-				startErr = start(true)
-			}
 			if e == nil {
-				startErr = start(true)
+				startErr = start()
 			}
 			r.execute(ctx, e, startErr, m)
 		}
@@ -567,6 +593,10 @@ func (r *relay) execute(ctx context.Context, e *engine, startErr error, m *jupyt
 		if !q.Silent {
 			r.publish("execute_input", m, map[string]any{"code": q.Code, "execution_count": x.count})
 		}
+		if r.notice != "" && !q.Silent {
+			r.publish("display_data", m, map[string]any{"data": map[string]string{"text/plain": "[" + r.notice + "]"}, "metadata": map[string]any{}, "transient": map[string]any{}})
+			r.notice = ""
+		}
 		if !x.cell.empty() {
 			result = x.run(ctx, e)
 		}
@@ -619,14 +649,11 @@ func expressions(asked map[string]string) map[string]any {
 	return answers
 }
 
-// replay gives a new GoNB the declarations and settings of the cells that were executed.
+// replay gives a new GoNB its settings, and the declarations and settings of the cells that were executed.
 func (r *relay) replay(ctx context.Context, e *engine) {
 	r.mu.Lock()
-	code := r.declared.cell()
+	code := startCell + r.declared.cell()
 	r.mu.Unlock()
-	if code == "" {
-		return
-	}
 	x := &execution{relay: r, query: executeRequest{Code: code, Silent: true}, cell: parseCell(code), began: time.Now(),
 		published: make(chan *jupyter.Message, 64), asked: make(chan *jupyter.Message, 1), stop: make(chan string, 1)}
 	result := x.run(ctx, e)
@@ -635,5 +662,6 @@ func (r *relay) replay(ctx context.Context, e *engine) {
 	r.mu.Unlock()
 	if f := result.failure; f != nil {
 		r.log("the declarations of earlier cells could not be restored: %s: %s", f.Class, f.Text)
+		r.notice = strings.TrimSpace(r.notice + " The declarations of earlier cells could not be restored, run them again: " + f.Text)
 	}
 }

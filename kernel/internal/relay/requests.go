@@ -1,10 +1,9 @@
 package relay
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,49 +14,73 @@ import (
 // answerLimit is how long a completion or an inspection may take before it is answered with what is known here.
 const answerLimit = 450 * time.Millisecond
 
-// serve handles the requests of one channel. Cells are put into the queue; all else is answered at once, also while a
-// cell runs.
+// serve handles the requests of one channel until the kernel ends.
 func (r *relay) serve(s *zmtp.Socket) {
 	for {
 		m, err := r.receive(s)
 		if err != nil {
 			return
 		}
-		switch kind := m.Header.Type; kind {
-		case "execute_request":
-			r.enqueue(m)
-		case "comm_open", "comm_msg", "comm_close":
-			r.comm(m)
-		case "kernel_info_request":
-			r.answer(s, m, r.config.kernelInfo())
-		case "is_complete_request":
-			r.answer(s, m, r.isComplete(m))
-		case "history_request":
-			r.answer(s, m, r.find(m))
-		case "comm_info_request":
-			r.answer(s, m, r.commInfo(m))
-		case "connect_request":
-			r.answer(s, m, r.ports())
-		case "complete_request":
-			go r.answer(s, m, r.complete(m))
-		case "inspect_request":
-			go r.answer(s, m, r.inspect(m))
-		case "interrupt_request":
-			r.interrupt(interrupted)
-			r.answer(s, m, map[string]any{"status": "ok"})
-		case "shutdown_request":
-			var q struct{ Restart bool }
-			_ = m.Into(&q)
-			content := map[string]any{"status": "ok", "restart": q.Restart}
-			r.answer(s, m, content)
-			r.publish("shutdown_reply", m, content)
-			r.end()
+		if r.handle(s, m) {
 			return
-		default:
-			if strings.HasSuffix(kind, "_request") {
-				r.answer(s, m, refusal("NotSupported", fmt.Sprintf("this kernel does not know %q", kind)))
-			}
 		}
+	}
+}
+
+// handle handles one request. Cells are put into the queue; all else is answered at once, also while a cell runs. end
+// says that it was the last one.
+func (r *relay) handle(s *zmtp.Socket, m *jupyter.Message) (end bool) {
+	switch kind := m.Header.Type; kind {
+	case "execute_request":
+		r.enqueue(m)
+	case "comm_open", "comm_msg", "comm_close":
+		r.comm(m)
+	case "kernel_info_request":
+		r.answer(s, m, r.config.kernelInfo())
+	case "is_complete_request":
+		r.answer(s, m, r.isComplete(m))
+	case "history_request":
+		r.answer(s, m, r.find(m))
+	case "comm_info_request":
+		r.answer(s, m, r.commInfo(m))
+	case "connect_request":
+		r.answer(s, m, r.ports())
+	case "complete_request":
+		r.aside(s, m, r.complete)
+	case "inspect_request":
+		r.aside(s, m, r.inspect)
+	case "interrupt_request":
+		r.interrupt(interrupted)
+		r.answer(s, m, map[string]any{"status": "ok"})
+	case "shutdown_request":
+		var q struct{ Restart bool }
+		_ = m.Into(&q)
+		content := map[string]any{"status": "ok", "restart": q.Restart}
+		r.answer(s, m, content)
+		r.publish("shutdown_reply", m, content)
+		r.end()
+		return true
+	default:
+		if strings.HasSuffix(kind, "_request") {
+			r.answer(s, m, refusal("NotSupported", fmt.Sprintf("this kernel does not know %q", kind)))
+		}
+	}
+	return false
+}
+
+// mostAside is the number of questions that gopls is asked at the same time; further ones are answered without it.
+const mostAside = 32
+
+// aside answers a question that may take until answerLimit, if gopls may be asked, without holding up what is behind it.
+func (r *relay) aside(s *zmtp.Socket, m *jupyter.Message, answer func(m *jupyter.Message, ask bool) any) {
+	select {
+	case r.asides <- struct{}{}:
+		go func() {
+			defer func() { <-r.asides }()
+			r.answer(s, m, answer(m, true))
+		}()
+	default:
+		r.answer(s, m, answer(m, false))
 	}
 }
 
@@ -166,32 +189,42 @@ func (r *relay) comm(m *jupyter.Message) {
 	}
 }
 
-// helper is the GoNB that may be asked a question now: none while a cell runs or waits, or gopls is not there yet.
-func (r *relay) helper() *engine {
+// askGopls asks gopls about a place of a cell, within answerLimit; nil: it has no answer yet. Until it has given its
+// first one, nobody waits for it who knows something.
+func (r *relay) askGopls(code string, cursor int, method string, known bool) json.RawMessage {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.engine == nil || r.current != nil || len(r.queue) > 0 || time.Since(r.engine.started) < goplsWarm {
-		return nil
-	}
-	return r.engine
-}
-
-// askHelper asks GoNB, within answerLimit.
-func (r *relay) askHelper(kind string, content any) json.RawMessage {
-	e := r.helper()
+	e, earlier := r.engine, &declarations{list: slices.Clone(r.declared.list)}
+	r.mu.Unlock()
 	if e == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
-	defer cancel()
-	answer, err := e.ask(ctx, kind, content)
+	module, err := e.module()
 	if err != nil {
 		return nil
 	}
-	return answer
+	r.library.find(r.config.GoRoot, r.config.Modules)
+	o, ok := makeOverlay(code, cursor, earlier, r.library.paths)
+	if !ok {
+		return nil
+	}
+	answer := make(chan json.RawMessage, 1)
+	go func() {
+		text, _ := r.gopls.ask(o, module, method) // whose first answers come too late, and are prepared for later ones
+		answer <- text
+	}()
+	wait := answerLimit
+	if _, ready := r.gopls.running(); known && !ready {
+		wait = 0
+	}
+	select {
+	case text := <-answer:
+		return text
+	case <-time.After(wait):
+		return nil
+	}
 }
 
-// position is the content of complete_request and inspect_request.
+// cursorRequest is the content of complete_request and inspect_request.
 type cursorRequest struct {
 	Code   string `json:"code"`
 	Cursor *int   `json:"cursor_pos"` // characters
@@ -210,56 +243,56 @@ func parseCursor(m *jupyter.Message) (q cursorRequest, cursor int, err error) {
 	return q, cursor, nil
 }
 
-func (r *relay) complete(m *jupyter.Message) any {
+func (r *relay) complete(m *jupyter.Message, ask bool) any {
 	q, cursor, err := parseCursor(m)
 	if err != nil {
 		return malformed(err)
 	}
-	matches, start, sure := r.index(q.Code, cursor)
-	if sure {
-		return completions(matches, start, cursor)
+	matches, start, selector := r.index(q.Code, cursor)
+	runes := []rune(q.Code)
+	if !ask || strings.TrimSpace(string(runes[:cursor])) == "" || strings.HasPrefix(string(runes[start:cursor]), "%") {
+		return completions(matches, nil, start, cursor)
 	}
-	if strings.TrimSpace(string([]rune(q.Code)[:cursor])) == "" {
-		return completions(matches, start, cursor)
+	better := suggestions(r.askGopls(q.Code, cursor, "textDocument/completion", len(matches) > 0), string(runes[start:cursor]))
+	var names []string
+	for i := range better {
+		better[i].Start, better[i].End = start, cursor
+		names = append(names, better[i].Text)
 	}
-	if answer := r.askHelper("complete_request", map[string]any{"code": q.Code, "cursor_pos": cursor}); answer != nil {
-		var reply struct {
-			Status  string
-			Matches []string
+	if len(names) > 0 && selector {
+		matches = nil // which were found by their package's name alone
+	}
+	for _, name := range matches {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
 		}
-		if json.Unmarshal(answer, &reply) == nil && reply.Status == "ok" && len(reply.Matches) > 0 {
-			return answer
-		}
 	}
-	return completions(matches, start, cursor)
+	return completions(names, better, start, cursor)
 }
 
-func completions(matches []string, start, end int) map[string]any {
-	return map[string]any{"status": "ok", "matches": matches, "cursor_start": start, "cursor_end": end, "metadata": map[string]any{}}
+func completions(matches []string, typed []suggestion, start, end int) map[string]any {
+	if matches == nil {
+		matches = []string{}
+	}
+	metadata := map[string]any{}
+	if len(typed) > 0 {
+		metadata["_jupyter_types_experimental"] = typed
+	}
+	return map[string]any{"status": "ok", "matches": matches, "cursor_start": start, "cursor_end": end, "metadata": metadata}
 }
 
-// goplsFault is how GoNB's inspection begins where there is nothing to say; it says found all the same.
-var goplsFault = regexp.MustCompile(`(?i)gopls|failed to|not found|cursor`)
-
-func (r *relay) inspect(m *jupyter.Message) any {
+func (r *relay) inspect(m *jupyter.Message, ask bool) any {
 	q, cursor, err := parseCursor(m)
 	if err != nil {
 		return malformed(err)
-	}
-	text := r.document(q.Code, cursor)
-	if text == "" && nameAt(q.Code, cursor) {
-		if answer := r.askHelper("inspect_request", map[string]any{"code": q.Code, "cursor_pos": cursor, "detail_level": q.Detail}); answer != nil {
-			var reply struct {
-				Status string
-				Found  bool
-				Data   map[string]string
-			}
-			if json.Unmarshal(answer, &reply) == nil && reply.Status == "ok" && reply.Found && !goplsFault.MatchString(reply.Data["text/plain"]) {
-				return answer
-			}
-		}
 	}
 	data := map[string]any{}
+	text := r.document(q.Code, cursor)
+	if at, ok := nameAt(q.Code, cursor); ok && ask {
+		if markdown, plain := hover(r.askGopls(q.Code, at, "textDocument/hover", text != "")); plain != "" {
+			data["text/markdown"], text = markdown, plain
+		}
+	}
 	if text != "" {
 		data["text/plain"] = text
 	}

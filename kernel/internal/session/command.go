@@ -133,7 +133,7 @@ type Pin struct {
 
 // PinList is what decides the result of a notebook, beside the notebook.
 type PinList struct {
-	Advlab  string `json:"advlab"`  // the commit that the program was built from
+	Advlab  string `json:"advlab"`  // the checkout's commit
 	Sources string `json:"sources"` // of advlib in the checkout, which cells compile: h1 and a hash, as in go.sum
 	Go      string `json:"go"`
 	System  string `json:"system"`

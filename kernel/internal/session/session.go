@@ -24,7 +24,7 @@ import (
 
 // Options is what a kernel is told beside its place.
 type Options struct {
-	Version  string                   // of advlab
+	Version  string                   // of advlab, where the checkout does not tell
 	Program  string                   // this program, which is its own guard
 	Commands map[string]relay.Command // % commands of cells, beside those of this package
 }
@@ -74,6 +74,16 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 		overflow = filepath.Join(own, "output")
 	}
 	env := Env(p, facts, os.Environ())
+	// GoNB starts a gopls if it finds one; the relay has its own.
+	bin := filepath.Join(temp, "bin")
+	if err := errors.Join(os.Mkdir(bin, 0o700), os.Symlink(filepath.Join(p.Tools(), "goimports"), filepath.Join(bin, "goimports"))); err != nil {
+		return fmt.Errorf("a folder of GoNB's tools: %w", err)
+	}
+	cells := slices.Clone(env)
+	for i, entry := range cells {
+		cells[i] = strings.Replace(entry, "PATH="+p.Tools()+string(os.PathListSeparator), "PATH="+bin+string(os.PathListSeparator), 1)
+	}
+	o.Version = sourcesVersion(facts.Checkout, o.Version)
 	commands := Commands(p, facts, o, env)
 	maps.Copy(commands, o.Commands)
 	err = relay.Run(ctx, relay.Config{
@@ -89,7 +99,7 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 			// Errors are text (-raw_error): the relay makes one message of them, which every front-end can show.
 			cmd := exec.Command(gonb, "-kernel", file, "-go_work="+p.ModuleDir(), "-raw_error", "-logtostderr=false",
 				"-stderrthreshold=FATAL", "-log_file="+log)
-			cmd.Env = append(slices.Clone(env), "TMPDIR="+temp)
+			cmd.Env = append(slices.Clone(cells), "TMPDIR="+temp)
 			cmd.Stderr = os.Stderr // not stdout, which belongs to whoever runs this by hand
 			return cmd
 		},
@@ -97,6 +107,7 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 		GoVersion: facts.GoVersion,
 		GoRoot:    facts.GoRoot,
 		Modules:   []relay.Module{{Path: place.Module + "/advlib", Dir: filepath.Join(facts.Checkout, "advlib")}},
+		Gopls:     filepath.Join(p.Tools(), "gopls"),
 		History:   historyFile(own),
 		Overflow:  overflow,
 		CellLimit: limit,

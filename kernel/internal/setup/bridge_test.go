@@ -170,3 +170,34 @@ func TestNbvalTolerates(t *testing.T) {
 		}
 	}
 }
+
+const checks = `
+import json, sys
+from advlab_nbval import only_checks
+json.dump(["".join(o["text"] for o in only_checks(outputs)) for outputs in json.load(sys.stdin)], sys.stdout)
+`
+
+func TestNbvalComparesChecksOnly(t *testing.T) {
+	type output map[string]any
+	stream := func(text string) output { return output{"output_type": "stream", "name": "stdout", "text": text} }
+	table := output{"output_type": "display_data", "data": map[string]string{"text/html": "<p>1109 steps</p>"}, "metadata": output{}}
+	tests := []struct {
+		outputs []output
+		want    string
+	}{
+		{[]output{table, stream("checking\ncheck a 1 0\n"), stream("  check b 2 0.5  \nthat is all\n")}, "check a 1 0\ncheck b 2 0.5\n"},
+		{[]output{table, stream("check the weather\ncheck a b c\n")}, ""},
+		{[]output{}, ""},
+	}
+	question := [][]output{}
+	for _, test := range tests {
+		question = append(question, test.outputs)
+	}
+	var got []string
+	askPython(t, checks, question, &got)
+	for i, test := range tests {
+		if got[i] != test.want {
+			t.Errorf("%v: %q, want %q", test.outputs, got[i], test.want)
+		}
+	}
+}

@@ -3,13 +3,14 @@ package setup
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"advlab/kernel/internal/kernelspec"
 	"advlab/kernel/internal/stamp"
 )
 
-// kernelspecStep writes the kernelspecs into the workspace, where our own commands find them through JUPYTER_PATH. The
+// kernelspecStep writes the kernelspecs and JupyterLab's extension into the workspace, where our own commands find them through JUPYTER_PATH. The
 // user's Jupyter learns of them by `advlab install` only.
 func (m *machine) kernelspecStep() step {
 	return step{
@@ -29,6 +30,10 @@ func (m *machine) kernelspecStep() step {
 				}
 				parts = append(parts, string(text))
 			}
+			for _, text := range kernelspec.Extension() {
+				parts = append(parts, string(text))
+			}
+			slices.Sort(parts) // a map has no order
 			return stamp.Hash(parts...), nil
 		},
 		make: func(context.Context, *work) (made, error) {

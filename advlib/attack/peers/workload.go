@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"advlab/advlib"
+	"advlab/advlib/attack"
+	"advlab/advlib/dataset"
+	"advlab/advlib/defense"
+	"advlab/advlib/internal/npz"
+	"advlab/advlib/zoo"
+)
+
+// workload is an attack on a model that both sides run, with the budget as the other side needs it.
+type workload struct {
+	Name    string  // of the comparison
+	Attack  string  // ours, with its hyper-parameters
+	Model   string  // madry or small: the architecture
+	Epsilon float64 // radius of the Linf ball; 0 for an attack of minimal norm
+	Step    float64 // step size
+	Steps   int     // for C&W, in each search
+	Rounds  int     // searches of C&W; 1 else
+	Abort   bool    // whether C&W gives up searches that no longer get anywhere
+
+	attack     advlib.Attack
+	classifier *advlib.Classifier
+	examples   *advlib.Examples
+}
+
+// hardened is the ball that the small network is trained against, and attacked in: about 0.9 of the examples stay robust.
+var hardened = advlib.BallOf(advlib.Linf, 0.2)
+
+// workloads trains the models, or takes them from the folder, where they are left. Each attacks that many images: the first ones that its model
+// was not trained on, and gets right.
+func workloads(ctx context.Context, folder string, examples int) ([]workload, error) {
+	train, test, err := dataset.MNISTSmall(ctx)
+	if err != nil {
+		return nil, err
+	}
+	large := zoo.Model{Name: "madry", Epochs: 1, BatchSize: 50, Build: madry}
+	a, err := keep(folder, large, func() (*advlib.Classifier, error) { return large.Fit(ctx, train) })
+	if err != nil {
+		return nil, err
+	}
+	small := zoo.CNN()
+	small.Name, small.Epochs = "small", 20
+	b, err := keep(folder, small, func() (*advlib.Classifier, error) {
+		return defense.AdversarialTraining{Ball: hardened, WarmUp: 0.5}.Fit(ctx, small, train)
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := []workload{
+		// As in Madry et al. (2018), on MNIST; every example makes all steps.
+		{Name: "pgd", Model: "madry", Epsilon: 0.3, Step: 0.01, Steps: 40, Rounds: 1, classifier: a,
+			attack: attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.3), Steps: 40, StepSize: 0.01, KeepGoing: true}},
+		{Name: "autoattack", Model: "small", Epsilon: hardened.Radius, Rounds: 1, classifier: b, attack: attack.AutoAttack{Ball: hardened}},
+		{Name: "cw", Model: "small", Step: 0.01, Steps: 1000, Rounds: 9, Abort: true, classifier: b, attack: attack.CarliniWagner{}},
+		{Name: "cw-all-steps", Model: "small", Step: 0.01, Steps: 1000, Rounds: 9, classifier: b, attack: attack.CarliniWagner{NoAbort: true}},
+	}
+	for i := range all {
+		all[i].Attack = all[i].attack.String()
+		if all[i].examples, err = right(all[i].classifier, test, examples); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// right returns the first n examples that the classifier gets right, so that both sides attack all of them.
+func right(c *advlib.Classifier, e *advlib.Examples, n int) (*advlib.Examples, error) {
+	z, err := c.Logits(e.X)
+	if err != nil {
+		return nil, err
+	}
+	var rows []int
+	for i, row := range z {
+		if int32(slices.Index(row, slices.Max(row))) == e.Y[i] && len(rows) < n {
+			rows = append(rows, i)
+		}
+	}
+	return e.Select(rows), nil
+}
+
+// keep returns the classifier whose weights lie in the folder, or trains it and leaves them there, so that both sides, and later runs, have
+// the same ones whatever has changed in the training.
+func keep(folder string, m zoo.Model, fit func() (*advlib.Classifier, error)) (*advlib.Classifier, error) {
+	path := filepath.Join(folder, m.Name+"-weights.npz")
+	arrays, err := npz.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		c, err := fit()
+		if err != nil {
+			return nil, err
+		}
+		file, err := os.Create(path)
+		if err != nil {
+			return nil, err
+		}
+		arrays := map[string]*tensors.Tensor{}
+		for v := range c.Store().IterVariables() {
+			arrays[v.Path()] = v.MustValue()
+		}
+		return c, errors.Join(npz.Write(file, arrays), file.Close())
+	}
+	if err != nil {
+		return nil, err
+	}
+	store := model.NewStore()
+	for name, value := range arrays {
+		if _, err := store.CreateVariable(name, value); err != nil {
+			return nil, err
+		}
+	}
+	return advlib.NewClassifier(advlib.Spec{Name: m.Name, Logits: m.Build(10), Store: store, Input: []int{28, 28, 1}, Box: advlib.UnitBox})
+}
+
+// madry is the MNIST network of Madry et al. (2018), section 3: two convolutions of 5×5 with 32 and 64 filters, each followed by ReLU and 2×2
+// max-pooling, and a dense layer of 1024 units; as one writes it in GoMLX.
+func madry(classes int) advlib.LogitsFn {
+	return func(scope *model.Scope, x *Node) *Node {
+		for k, channels := range []int{32, 64} {
+			s := scope.In("conv%d", k)
+			w := s.VariableWithShape("w", shapes.Make(x.DType(), 5, 5, x.Shape().Dimensions[3], channels)).NodeValue(x)
+			b := s.VariableWithShape("b", shapes.Make(x.DType(), channels)).NodeValue(x)
+			x = MaxScalar(Add(Convolve(x, w).PadSame().Done(), InsertAxes(b, 0, 0, 0)), 0)
+			x = MaxPool(x).Window(2).Done()
+		}
+		x = Reshape(x, x.Shape().Dimensions[0], -1)
+		for k, units := range []int{1024, classes} {
+			s := scope.In("dense%d", k+2)
+			w := s.VariableWithShape("w", shapes.Make(x.DType(), x.Shape().Dimensions[1], units)).NodeValue(x)
+			b := s.VariableWithShape("b", shapes.Make(x.DType(), units)).NodeValue(x)
+			if k > 0 {
+				x = MaxScalar(x, 0)
+			}
+			x = Add(Dot(x, w).Product(), InsertAxes(b, 0))
+		}
+		return x
+	}
+}

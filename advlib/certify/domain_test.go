@@ -1,0 +1,153 @@
+package certify_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/layers/activation"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"advlab/advlib"
+	"advlab/advlib/certify"
+)
+
+// what is a domain of every kind of feature, in 8 coordinates.
+var domain = advlib.Domain{
+	{Name: "a", Lo: -1, Hi: 1, Scale: 0.5},
+	{Name: "fixed", Lo: 0, Hi: 100, Change: advlib.Fixed},
+	{Name: "c", Lo: 0, Hi: 8, Step: 1, Scale: 2},
+	{Name: "d", OneHot: 3, Scale: 3},
+	{Name: "rises", Lo: 0, Hi: 1, Change: advlib.RiseOnly},
+	{Name: "falls", Lo: 0, Hi: 1, Scale: 0.25, Change: advlib.FallOnly},
+}
+
+// No admissible input inside a ball, as the domain measures it, violates a bound; and fixed features make bounds tighter, in Linf as tight as the
+// linear model allows.
+func TestBoundsHoldInDomain(t *testing.T) {
+	const d = 8
+	r := rand.New(rand.NewPCG(1, 2))
+	w, v := make([][]float32, d), make([][]float32, 6)
+	for j := range w {
+		for range 6 {
+			w[j] = append(w[j], float32(r.NormFloat64()))
+		}
+	}
+	for j := range v {
+		v[j] = []float32{float32(r.NormFloat64()), float32(r.NormFloat64()), float32(r.NormFloat64())}
+	}
+	logits := func(_ *model.Scope, x *Node) *Node {
+		return Dot(activation.Relu(Dot(x, ConstAsDType(x.Graph(), x.DType(), w)).Product()), ConstAsDType(x.Graph(), x.DType(), v)).Product()
+	}
+	c := advlib.MustClassifier(advlib.Spec{Name: "net", Input: []int{d}, Domain: domain, Logits: logits})
+	free := advlib.Domain{domain[0], {Lo: 0, Hi: 100}, domain[2], domain[3], {Lo: 0, Hi: 1}, {Lo: 0, Hi: 1, Scale: 0.25}}
+	loose := advlib.MustClassifier(advlib.Spec{Name: "net, nothing fixed", Input: []int{d}, Domain: free, Logits: logits})
+
+	// draw returns an admissible input whose features differ from x as far as they may, each within reach of the radius.
+	draw := func(x []float32, radius float64) []float32 {
+		y := append([]float32(nil), x...)
+		move := func(j int, lo, hi, reach float64) {
+			from := float64(x[j])
+			lo, hi = max(lo, from-reach), min(hi, from+reach)
+			y[j] = float32([]float64{lo, hi, lo + r.Float64()*(hi-lo)}[r.IntN(3)])
+		}
+		move(0, -1, 1, radius*0.5)
+		move(2, 0, 8, math.Floor(radius*2))
+		y[2] = float32(math.Round(float64(y[2])))
+		if radius >= 1./3 && r.IntN(2) == 0 {
+			y[3], y[4], y[5] = 0, 0, 0
+			y[3+r.IntN(3)] = 1
+		}
+		move(6, float64(x[6]), 1, radius)
+		move(7, 0, float64(x[7]), radius*0.25)
+		return y
+	}
+	var flat []float32
+	const n = 8
+	for range n {
+		x := []float32{float32(2*r.Float64() - 1), 50, float32(r.IntN(9)), 0, 0, 0, float32(r.Float64()), float32(r.Float64())}
+		x[3+r.IntN(3)] = 1
+		flat = append(flat, x...)
+	}
+	e, err := advlib.NewExamples("drawn", flat, []int{d}, make([]int32, n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, norm := range []advlib.ConvexNorm{advlib.Linf, advlib.L2, advlib.L1} {
+		for _, radius := range []float64{0.2, 0.5, 1.1} {
+			ball := advlib.BallOf(norm, radius)
+			for _, method := range []certify.Method{certify.IBP, certify.CROWNIBP} {
+				lower, upper, err := certify.Bounds(ctx, c, e, ball, method)
+				if err != nil {
+					t.Fatal(err)
+				}
+				wide, _, err := certify.Bounds(ctx, loose, e, ball, method)
+				if err != nil {
+					t.Fatal(err)
+				}
+				tried := 0
+				for i := range n {
+					x := flat[i*d : (i+1)*d]
+					if lower[i][0] < wide[i][0]-1e-4*math.Abs(wide[i][0]) {
+						t.Errorf("%v, %v: lower bound %g, %g where more may change", ball, method, lower[i][0], wide[i][0])
+					}
+					var many []float32
+					for len(many) < 200*d {
+						if y := draw(x, radius); c.Distance(norm, y, x) <= radius {
+							many = append(many, y...)
+							tried++
+						} else if y = draw(x, radius/4); c.Distance(norm, y, x) <= radius {
+							many = append(many, y...)
+							tried++
+						}
+					}
+					inside, err := advlib.NewExamples("inside", many, []int{d}, make([]int32, len(many)/d))
+					if err != nil {
+						t.Fatal(err)
+					}
+					z, err := c.Logits(inside.X)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for k, row := range z {
+						for j, got := range row {
+							if float64(got) < lower[i][j] || float64(got) > upper[i][j] {
+								t.Fatalf("%v, %v: example %d, input %v: logit %d is %g, outside of its bounds [%g, %g]", ball, method, i, many[k*d:(k+1)*d], j, got, lower[i][j], upper[i][j])
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// With a linear model the bound in Linf is the sum over coordinates of what each can do.
+func TestLinearBoundInDomainIsExact(t *testing.T) {
+	w := []float64{1, 5, -0.5, 0, 0, 0, -2, -3}
+	rows := make([][]float32, len(w))
+	for j := range rows {
+		rows[j] = []float32{float32(w[j]), 0}
+	}
+	c := advlib.MustClassifier(advlib.Spec{Name: "linear", Input: []int{8}, Domain: domain, Logits: func(_ *model.Scope, x *Node) *Node {
+		return Dot(x, ConstAsDType(x.Graph(), x.DType(), rows)).Product()
+	}})
+	x := []float32{0.9, 50, 3, 1, 0, 0, 0.5, 0.5}
+	e, err := advlib.NewExamples("one", x, []int{8}, []int32{0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const ε = 0.4
+	lower, upper, err := certify.Bounds(ctx, c, e, advlib.BallOf(advlib.Linf, ε), certify.CROWNIBP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// a moves by ε/2 down and by 0.1 up, c by 2ε both ways (not in whole steps), "rises" up by ε, "falls" down by ε/4.
+	at := 0.9 + 5*50 - 0.5*3 - 2*0.5 - 3*0.5
+	wantLower := at - ε*0.5 - 0.5*2*ε - 2*ε
+	wantUpper := at + 0.1 + 0.5*2*ε + 3*ε*0.25
+	if math.Abs(lower[0][0]-wantLower) > 1e-3 || math.Abs(upper[0][0]-wantUpper) > 1e-3 {
+		t.Errorf("bounds [%g, %g], want [%g, %g]", lower[0][0], upper[0][0], wantLower, wantUpper)
+	}
+}

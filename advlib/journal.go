@@ -1,0 +1,109 @@
+package advlib
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/gomlx/gomlx/core/tensors"
+)
+
+// Journal keeps what each piece of a measurement gave, so that one that was killed continues where it was. Package lab
+// keeps them on disk.
+//
+// What it returns of an attack is not trusted, but judged on the classifier again; what it returns of a certifier cannot be.
+type Journal interface {
+	// Recall calls accept with what was kept of a piece, and tells whether there was something that accept took. What
+	// is damaged, or refused, is as if it had never been kept, and the user is told of it.
+	Recall(p Piece, accept func(Outcome) error) bool
+	// Keep keeps what a piece gave, in place of what was kept before. When it cannot, it tells the user.
+	Keep(p Piece, o Outcome)
+}
+
+// Piece is a piece of a measurement: together with the classifier it determines the outcome.
+type Piece struct {
+	// By is an [Attack] or a [Certifier].
+	By fmt.Stringer
+	// On is what it is applied to, with the run's seed.
+	On Batch
+	// In is the ball of a certifier.
+	In Ball
+}
+
+// Outcome is what a piece gave.
+type Outcome struct {
+	// Success tells for each row of the batch whether an attack reached its goal.
+	Success []bool
+	// Rows are those of which Adversarial [len(Rows), d...] has the candidates: where the attack reached its goal, or,
+	// of a classifier with random logits, all. Adversarial is nil if there are none.
+	Rows        []int
+	Adversarial *tensors.Tensor
+	// Proof is what a certifier showed of the rows; nil of an attack.
+	Proof *Proof
+	// Stats are the cost.
+	Stats Stats
+}
+
+// outcome is what an attack's candidates for some rows gave, once they are judged.
+func (r *Result) outcome(c *Classifier, rows []int, adv *tensors.Tensor, cost Stats) Outcome {
+	o := Outcome{Success: pick(r.Success, rows), Stats: cost}
+	for i, s := range o.Success {
+		if s || c.Random() {
+			o.Rows = append(o.Rows, i)
+		}
+	}
+	if len(o.Rows) > 0 {
+		o.Adversarial = selectRows(adv, o.Rows)
+	}
+	return o
+}
+
+// recall takes into the result what was kept of a batch, and tells whether there was something that holds.
+func (s Settings) recall(r *Result, c *Classifier, a Attack, b Batch, rows []int, flat []float32) bool {
+	return s.Journal != nil && s.Journal.Recall(Piece{By: a, On: b}, func(o Outcome) error {
+		err := r.accept(c, b, rows, o, flat)
+		if err == nil {
+			r.Stats = r.Stats.plus(o.Stats)
+		}
+		return err
+	})
+}
+
+// accept judges what was kept of a batch as if the attack had just returned it.
+func (r *Result) accept(c *Classifier, b Batch, rows []int, o Outcome, flat []float32) error {
+	dims := slices.Clone(b.X.Shape().Dimensions)
+	size := b.X.Shape().Size() / len(rows)
+	dims[0] = len(o.Rows)
+	switch {
+	case len(o.Success) != len(rows):
+		return fmt.Errorf("it is of %d examples, not of %d", len(o.Success), len(rows))
+	case (o.Adversarial == nil) != (len(o.Rows) == 0) || o.Adversarial != nil && !o.Adversarial.Shape().Equal(shapeOf(float32Type, dims...)):
+		return fmt.Errorf("its %d candidates are not of the shape of the examples, %v", len(o.Rows), dims[1:])
+	}
+	adv := tensors.MustCopyFlatData[float32](b.X)
+	if o.Adversarial != nil {
+		found := tensors.MustCopyFlatData[float32](o.Adversarial)
+		for i, row := range o.Rows {
+			if row < 0 || row >= len(rows) {
+				return fmt.Errorf("it has a candidate for row %d of %d", row, len(rows))
+			}
+			copy(adv[row*size:(row+1)*size], found[i*size:(i+1)*size])
+		}
+	}
+	if err := reseed(c, b, streamOfJudge); err != nil {
+		return err
+	}
+	if err := r.judge(c, b, rows, tensors.FromFlatDataAndDimensions(adv, b.X.Shape().Dimensions...), flat); err != nil {
+		return err
+	}
+	if !slices.Equal(o.Success, pick(r.Success, rows)) {
+		original := tensors.MustCopyFlatData[float32](r.Examples.X)
+		width := len(original) / r.Examples.Len()
+		for _, row := range rows { // as before the judgement
+			r.Attempted[row], r.Success[row], r.Distance[row], r.Final[row] = false, false, math.Inf(1), r.Clean[row]
+			copy(flat[row*width:(row+1)*width], original[row*width:])
+		}
+		return fmt.Errorf("its candidates do not do on the classifier what they did")
+	}
+	return nil
+}
