@@ -47,6 +47,7 @@ func TestTune(t *testing.T) {
 		}
 		for _, given := range [][][]int8{c.noSigns(), signs} {
 			p.cell, p.signs, p.empty = box, given, false
+			var candidates [][]float64
 			for k := range p.layers {
 				if !p.interval(k) {
 					t.Fatalf("layer %d: empty %v", k, p.empty)
@@ -58,8 +59,28 @@ func TestTune(t *testing.T) {
 				t.Errorf("tuned %g, CROWN %g", tuned, plain)
 			}
 			gain += tuned - plain
-			for range 200 {
+			// Any slopes and multipliers give a bound, whether they make it large or not.
+			highest := tuned
+			for range 20 {
+				drawn := p.newTuning(nil)
+				for k := range drawn.α {
+					for i := range drawn.α[k] {
+						if p.open(k, i) {
+							drawn.α[k][i] = r.Float64()
+						}
+						drawn.β[k][i] = math.Abs(0.1 * r.NormFloat64())
+					}
+				}
+				v, _ := p.back(len(p.layers)-1, row, drawn)
+				highest = max(highest, v)
+				_, _, x := p.tune(row, math.Inf(-1), 0, drawn) // the input where it is least
+				candidates = append(candidates, x)
+			}
+			for j := range 200 {
 				x := box.random(r)
+				if j < len(candidates) {
+					copy(x, candidates[j])
+				}
 				for i := range x {
 					x[i] = min(max(float64(float32(x[i])), box.lower[i]), box.upper[i])
 					if r.IntN(2) == 0 {
@@ -72,8 +93,8 @@ func TestTune(t *testing.T) {
 						meets = meets && v*float64(given[k][i]) >= 0
 					}
 				}
-				if y := net.at(x, orders["forward"]); meets && y[0]-y[1] < tuned {
-					t.Fatalf("%g is below %g", y[0]-y[1], tuned)
+				if y := net.at(x, orders["forward"]); meets && y[0]-y[1] < highest {
+					t.Fatalf("%g is below %g", y[0]-y[1], highest)
 				}
 			}
 		}

@@ -284,8 +284,8 @@ func (o Options) decide(ctx context.Context, n *Network, c *chain, d *deployed, 
 }
 
 func (o Options) falsified(ctx context.Context, n *Network, c *chain, p *problem, x, y []float64, method string) *Verdict {
-	any, err := o.anyOrder(ctx, n, c, p, x) // an error, or no time left, only leaves that open
-	return &Verdict{Status: Falsified, Counterexample: x, Outputs: y, AnyOrder: any && err == nil, Method: method, Rounding: o.Method.rounding, Bound: math.Inf(-1)}
+	proven, err := o.anyOrder(ctx, n, c, p, x) // an error, or no time left, only leaves that open
+	return &Verdict{Status: Falsified, Counterexample: x, Outputs: y, AnyOrder: proven && err == nil, Method: method, Rounding: o.Method.rounding, Bound: math.Inf(-1)}
 }
 
 // chain returns the network as a chain, nil if it is none, or if the method is not what a chain computes.
