@@ -163,3 +163,67 @@ func TestVerifyMLPs(t *testing.T) {
 		t.Logf("%s: %v; %.1f s, the slowest %.2f s, the most branches %d", name, v, time.Since(start).Seconds(), slowest.Seconds(), branches)
 	}
 }
+
+// TestSplittingAlone decides examples without the search for counterexamples: branch and bound comes to the same, finds the
+// counterexamples by itself, and where it may not look at them does not prove that there are none.
+func TestSplittingAlone(t *testing.T) {
+	r := rand.New(rand.NewPCG(21, 22))
+	s := random32(r, 1, 20, 15, 15, 3).source(goBackend(t), false)
+	c, err := advlib.NewClassifier(advlib.Spec{Name: "wide", Logits: s.Graph, Store: s.Store, Input: s.Input, Box: advlib.Box{Lo: -4, Hi: 4}, Backend: s.Backend})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const examples = 30
+	x, y := make([]float32, 20*examples), make([]int32, examples)
+	for i := range x {
+		x[i] = float32(r.NormFloat64())
+	}
+	e, err := advlib.NewExamples("random", x, []int{20}, y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logits, err := c.Logits(e.X)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, z := range logits {
+		e.Y[i] = int32(slices.Index(z, slices.Max(z)))
+	}
+	ball := advlib.BallOf(advlib.Linf, 0.12)
+	with, err := Verify(t.Context(), c, e, ball, Options{Cells: 2000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone, err := Verify(t.Context(), c, e, ball, Options{Cells: 2000, Starts: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("with a search: %v; alone: %v", with, alone)
+	n, err := Of(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, err := n.chain(CROWN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range alone.Verdicts {
+		if v.Status != with.Verdicts[i].Status || v.Status == Unknown {
+			t.Errorf("example %d: %v, alone %v", i, with.Verdicts[i], v)
+		}
+		if v.Status != Falsified {
+			continue
+		}
+		// Blind to counterexamples, it must not run out of branches.
+		p := aroundExample(x[20*i:20*i+20], e.Y[i], 3, ball, c.Box())
+		p.is = func([]float64) bool { return false }
+		d := &deployed{input: c.Input(), size: 20, dtype: float32Type, run: onTarget{advlib.NewTarget(c)}}
+		out, err := (&splitting{search: &search{problem: p, outputs: d.outputs, cells: 400}, chain: chain}).run(t.Context())
+		if err != nil || out.reason == "" {
+			t.Errorf("example %d has a counterexample, and was closed: %+v, %v", i, out, err)
+		}
+	}
+	if alone.Count(Verified) < 5 || alone.Count(Falsified) < 5 {
+		t.Errorf("%v: too few to tell", alone)
+	}
+}
