@@ -457,7 +457,7 @@ func TestChainOnACAS(t *testing.T) {
 	}
 }
 
-// TestChainShifted: what float32 rounds before the first product is in the bounds: y = (x − c)·w for a large c.
+// TestChainShifted: what float32 rounds before the first product is in the bounds: y = ((x − c) + c)·w for a large c.
 func TestChainShifted(t *testing.T) {
 	const c, w = 100.1, 3
 	net := network64{W: [][][]float64{{{w}}}, b: [][]float64{{0}}}
@@ -465,7 +465,7 @@ func TestChainShifted(t *testing.T) {
 	s.Graph = func(scope *model.Scope, x *Node) *Node {
 		// 100.1 in float32, which is what both arithmetics subtract.
 		shift := BroadcastToDims(Scalar(x.Graph(), x.DType(), float64(float32(c))), x.Shape().Dimensions...)
-		return Dot(Sub(x, shift), scope.GetVariable("W0").NodeValue(x.Graph())).Product()
+		return Dot(Add(Sub(x, shift), shift), scope.GetVariable("W0").NodeValue(x.Graph())).Product()
 	}
 	r := rand.New(rand.NewPCG(19, 20))
 	violations := map[Rounding]int{}
@@ -483,7 +483,7 @@ func TestChainShifted(t *testing.T) {
 		}
 		for range 200 {
 			x := float32(r.Float64())
-			y := float64((x - float32(c)) * w)
+			y := float64(((x - float32(c)) + float32(c)) * w)
 			planes, _, err := by.bound(t.Context(), []cell{{[]float64{float64(x)}, []float64{float64(x)}}}, [][]float64{{1}, {-1}})
 			if err != nil {
 				t.Fatal(err)

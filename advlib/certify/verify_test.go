@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/big"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -301,6 +302,27 @@ func TestVerifyThenBound(t *testing.T) {
 			if slices.Min(row) > 0 && v.Verdicts[k].Status != Verified {
 				t.Errorf("%v, example %d: margins %v, %v", ball, k, row, v.Verdicts[k])
 			}
+		}
+	}
+}
+
+// TestRounded: rows are exact up to a factor, limits are not below the exact ones.
+func TestRounded(t *testing.T) {
+	for _, tc := range []struct {
+		row   []*big.Rat
+		bound *big.Rat
+		want  []float64
+		limit float64
+	}{
+		{[]*big.Rat{big.NewRat(1, 1), big.NewRat(-1, 1)}, big.NewRat(0, 1), []float64{1, -1}, 0},
+		{[]*big.Rat{big.NewRat(1, 1), big.NewRat(0, 1)}, big.NewRat(3, 10), []float64{1, 0}, math.Nextafter(0.3, 1)},
+		{[]*big.Rat{big.NewRat(1, 1), big.NewRat(0, 1)}, big.NewRat(1, 10), []float64{1, 0}, 0.1},
+		{[]*big.Rat{big.NewRat(1, 1), big.NewRat(0, 1)}, big.NewRat(-1, 10), []float64{1, 0}, math.Nextafter(-0.1, 1)},
+		{[]*big.Rat{big.NewRat(1, 10), big.NewRat(-1, 3)}, big.NewRat(1, 2), []float64{3, -10}, 15},
+	} {
+		row, limit, err := rounded(vnnlib.Condition{Row: tc.row, Bound: tc.bound})
+		if err != nil || !slices.Equal(row, tc.want) || limit != tc.limit {
+			t.Errorf("%v ≤ %v: %v ≤ %v, %v", tc.row, tc.bound, row, limit, err)
 		}
 	}
 }
