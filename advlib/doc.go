@@ -27,7 +27,7 @@
 //   - Settings.Evaluate, Report: several attacks and certificates on the same examples, each attack on what still stands.
 //   - Journal, Progress: what a long evaluation is continued from, and how long it takes still.
 //   - subpackages: attack; certify (bounds) and smooth (randomized smoothing); defense; dataset, zoo (models), lab (kept values), show (pictures),
-//     backend (XLA or Go).
+//     backend (XLA or Go), onnx and vnnlib (models and properties in files).
 //
 // Inputs need not be images: a [Domain] gives each feature its range, direction, step, category and scale, and every attack
 // then looks among the inputs that an attacker could really make.

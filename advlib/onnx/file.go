@@ -26,6 +26,7 @@ type file struct {
 	input   string
 	dims    []int // of the input, with the batch; 0 is open
 	known   bool  // whether the file says how many axes the input has
+	double  bool  // the input is in double precision
 	output  string
 }
 
@@ -85,6 +86,7 @@ func parseFile(contents []byte, output string, dir *os.Root) (*file, error) {
 		if f.dims, f.known, err = inputShape(in); err != nil {
 			return nil, fmt.Errorf("its input %q: %w", name, err)
 		}
+		f.double = in.GetType().GetTensorType().GetElemType() == int32(protos.TensorProto_DOUBLE)
 	}
 	if f.input == "" {
 		return nil, fmt.Errorf("its output %q depends on no input", f.output)

@@ -1,6 +1,8 @@
 package onnx
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
 	"io"
 	"os"
@@ -28,12 +30,13 @@ type Network struct {
 	name     string
 	lowering *lowering
 	outputs  int
+	double   bool
 
 	mu     sync.Mutex
 	parsed map[dtypes.DType]onnx.Model
 }
 
-// Load reads a model as a classifier. Weights may lie in other files beside it.
+// Load reads a model as a classifier, from a file as it is or compressed by gzip. Weights may lie in other files beside it.
 //
 // It is an error, which says what and where, if the file is damaged, of another opset than 8 to 20, or has an operator
 // that is not supported; if it ends with a softmax; and what [advlib.NewClassifier] refuses.
@@ -94,13 +97,18 @@ func open(path string, o Options) (*Network, error) {
 	}
 	defer dir.Close()
 	if o.Name == "" {
-		o.Name = strings.TrimSuffix(filepath.Base(path), ".onnx")
+		o.Name = strings.TrimSuffix(strings.TrimSuffix(filepath.Base(path), ".gz"), ".onnx")
 	}
 	return read(contents, dir, o)
 }
 
 func read(contents []byte, dir *os.Root, o Options) (n *Network, err error) {
 	defer recovered(&err)
+	if bytes.HasPrefix(contents, []byte{0x1f, 0x8b}) {
+		if contents, err = expanded(contents); err != nil {
+			return nil, err
+		}
+	}
 	if len(contents) > maxFile {
 		return nil, fmt.Errorf("it has more than %d bytes", maxFile)
 	}
@@ -116,12 +124,24 @@ func read(contents []byte, dir *os.Root, o Options) (n *Network, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n = &Network{name: o.Name, lowering: l, parsed: map[dtypes.DType]onnx.Model{}}
+	n = &Network{name: o.Name, lowering: l, double: f.double, parsed: map[dtypes.DType]onnx.Model{}}
 	if n.name == "" {
 		n.name = f.name
 	}
 	n.outputs, err = logits(out, f.output)
 	return n, err
+}
+
+// expanded undoes gzip. A file in ONNX cannot begin as a compressed one does.
+func expanded(contents []byte) ([]byte, error) {
+	z, err := gzip.NewReader(bytes.NewReader(contents))
+	if err == nil {
+		contents, err = io.ReadAll(io.LimitReader(z, maxFile+1))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("it is compressed by gzip, and cannot be expanded: %w: download it again", err)
+	}
+	return contents, nil
 }
 
 func (n *Network) classifier(where string, o Options) (*advlib.Classifier, error) {
@@ -143,6 +163,10 @@ func (n *Network) Input() []int { return slices.Clone(n.lowering.fit.data) }
 
 // Outputs returns K, how many numbers the model returns for each input.
 func (n *Network) Outputs() int { return n.outputs }
+
+// Double tells whether the file's input is in double precision: whoever wrote the file runs it in float64, as Graph does
+// with inputs of that type and the variables of WideStore.
+func (n *Network) Double() bool { return n.double }
 
 // Store returns the model's variables, in float32.
 func (n *Network) Store() *model.Store { return n.lowering.store }

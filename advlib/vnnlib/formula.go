@@ -54,18 +54,18 @@ func (r *reader) formulaOf(t term) ([]conjunction, error) {
 		}
 		return all, nil
 	case "or":
-		any := never
+		all := never
 		for _, arg := range args {
 			f, err := r.formulaOf(arg)
 			if err != nil {
 				return nil, err
 			}
-			any = append(any, f...)
-			if len(any) > maxCases {
+			all = append(all, f...)
+			if len(all) > maxCases {
 				return nil, t.errorf("this leads to more than %d alternatives", maxCases)
 			}
 		}
-		return any, nil
+		return all, nil
 	case "<=", ">=", "<", ">", "=":
 		return r.comparison(t, op, args)
 	case "not", "=>", "xor", "ite", "let", "forall", "exists", "distinct", "==":

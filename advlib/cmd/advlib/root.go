@@ -18,7 +18,10 @@ const (
 	tooLow      = 1 // the robust accuracy, or its lower bound, is below --min-robust
 	misused     = 2 // unknown command or flag, or a file that is not what it should be
 	failed      = 3 // nothing, or not all, could be computed
+	undecided   = 4 // verify: neither proof nor counterexample
 	interrupted = 130
+
+	counterexample = 1 // verify: there is one
 )
 
 const exitStatuses = `Exit status:
@@ -57,6 +60,10 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 	if err == nil {
 		return done
 	}
+	var verdict verdictStatus
+	if errors.As(err, &verdict) {
+		return int(verdict)
+	}
 	status := failed
 	var coded statusError
 	if errors.As(err, &coded) {
@@ -75,8 +82,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 func newRoot(out, progress io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "advlib",
-		Short: "Measure the robustness of classifiers",
-		Long: `advlib measures how robust a classifier is against adversarial examples.
+		Short: "Measure the robustness of classifiers, and verify networks",
+		Long: `advlib measures how robust a classifier is against adversarial examples, and proves properties of networks.
 
 In the checkout, write "go run ./advlib/cmd/advlib" for "advlib". What a notebook does in Go, with package
 advlib, this program does for a model in a file.`,
@@ -85,7 +92,7 @@ advlib, this program does for a model in a file.`,
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return misuse("unknown command %q: there is evaluate", args[0])
+				return misuse("unknown command %q: there are evaluate, verify", args[0])
 			}
 			return nil
 		},
@@ -95,6 +102,6 @@ advlib, this program does for a model in a file.`,
 	root.SetErr(progress)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return statusError{misused, err} })
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newEvaluate())
+	root.AddCommand(newEvaluate(), newVerify())
 	return root
 }

@@ -1,0 +1,499 @@
+package certify
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/gomlx/compute"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"advlab/advlib/backend"
+	"advlab/advlib/onnx"
+)
+
+// network64 is a dense ReLU network as numbers, for tests.
+type network64 struct {
+	W [][][]float64 // by rows
+	b [][]float64
+}
+
+// random32 returns a network of the given widths with weights that float32 holds.
+func random32(r *rand.Rand, scale float64, widths ...int) network64 {
+	var n network64
+	for k := 1; k < len(widths); k++ {
+		W, b := make([][]float64, widths[k]), make([]float64, widths[k])
+		for i := range W {
+			W[i] = make([]float64, widths[k-1])
+			for j := range W[i] {
+				W[i][j] = float64(float32(scale * r.NormFloat64() * math.Sqrt(2/float64(widths[k-1]))))
+			}
+			b[i] = float64(float32(0.1 * scale * r.NormFloat64()))
+		}
+		n.W, n.b = append(n.W, W), append(n.b, b)
+	}
+	return n
+}
+
+// source describes it in GoMLX, in float32 or float64.
+func (n network64) source(b compute.Backend, double bool) Source {
+	s := model.NewStore()
+	scope := s.RootScope()
+	put := func(name string, flat []float64, dims ...int) {
+		t := tensors.FromFlatDataAndDimensions(flat, dims...)
+		if !double {
+			narrow := make([]float32, len(flat))
+			for i, v := range flat {
+				narrow[i] = float32(v)
+			}
+			t = tensors.FromFlatDataAndDimensions(narrow, dims...)
+		}
+		if _, err := scope.CreateVariable(name, t); err != nil {
+			panic(err)
+		}
+	}
+	for k, W := range n.W {
+		var flat []float64
+		for j := range W[0] {
+			for i := range W {
+				flat = append(flat, W[i][j])
+			}
+		}
+		put(fmt.Sprintf("W%d", k), flat, len(W[0]), len(W))
+		put(fmt.Sprintf("b%d", k), n.b[k], len(W))
+	}
+	return Source{Name: "dense", Store: s, Input: []int{len(n.W[0][0])}, Backend: b, Graph: func(scope *model.Scope, x *Node) *Node {
+		value := func(name string) *Node { return scope.GetVariable(name).NodeValue(x.Graph()) }
+		for k := range n.W {
+			if k > 0 {
+				x = Max(x, ZerosLike(x))
+			}
+			x = Dot(x, value(fmt.Sprintf("W%d", k))).Product()
+			b := value(fmt.Sprintf("b%d", k))
+			x = Add(x, BroadcastToDims(Reshape(b, 1, b.Shape().Size()), x.Shape().Dimensions...))
+		}
+		return x
+	}}
+}
+
+// orders are ways in which float32 may sum products.
+var orders = map[string]func(w, h []float64) float64{
+	"forward": func(w, h []float64) float64 {
+		var s float32
+		for j := range w {
+			s += float32(w[j]) * float32(h[j])
+		}
+		return float64(s)
+	},
+	"backward": func(w, h []float64) float64 {
+		var s float32
+		for j := len(w) - 1; j >= 0; j-- {
+			s += float32(w[j]) * float32(h[j])
+		}
+		return float64(s)
+	},
+	"fused": func(w, h []float64) float64 {
+		var s float32
+		for j := range w {
+			s = float32(math.FMA(w[j], h[j], float64(s))) // up to double rounding
+		}
+		return float64(s)
+	},
+	"flushed": func(w, h []float64) float64 {
+		flush := func(v float32) float32 {
+			if math.Abs(float64(v)) < 0x1p-126 {
+				return 0
+			}
+			return v
+		}
+		var s float32
+		for j := range w {
+			s = flush(s + flush(flush(float32(w[j]))*flush(float32(h[j]))))
+		}
+		return float64(s)
+	},
+}
+
+// at computes the network in float32.
+func (n network64) at(x []float64, dot func(w, h []float64) float64) []float64 {
+	h := x
+	for k, W := range n.W {
+		z := make([]float64, len(W))
+		for i, w := range W {
+			z[i] = float64(float32(dot(w, h)) + float32(n.b[k][i]))
+			if k < len(n.W)-1 {
+				z[i] = max(z[i], 0)
+			}
+		}
+		h = z
+	}
+	return h
+}
+
+func goBackend(t testing.TB) compute.Backend {
+	t.Helper()
+	b, err := backend.OpenNamed(backend.Go)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func mustChain(t testing.TB, s Source, r Rounding) (*Network, *chain) {
+	t.Helper()
+	n, err := New(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := chainOf(n, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c == nil {
+		t.Fatalf("%s is no chain", s.Name)
+	}
+	return n, c
+}
+
+// TestChainOf reads networks, and refuses what is more than affine maps and ReLUs.
+func TestChainOf(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	b := goBackend(t)
+	want := random32(r, 1, 3, 7, 4, 2)
+	_, c := mustChain(t, want.source(b, false), Float32AnyOrder)
+	if len(c.layers) != 3 {
+		t.Fatalf("%d layers", len(c.layers))
+	}
+	for k, l := range c.layers {
+		for i, row := range l.W {
+			for j, w := range row {
+				if w != want.W[k][i][j] {
+					t.Errorf("W%d[%d][%d] is %g, want %g", k, i, j, w, want.W[k][i][j])
+				}
+			}
+			if l.b[i] != want.b[k][i] {
+				t.Errorf("b%d[%d] is %g, want %g", k, i, l.b[i], want.b[k][i])
+			}
+		}
+	}
+	value := func(scope *model.Scope, x *Node, name string) *Node {
+		return scope.GetVariable(name).NodeValue(x.Graph())
+	}
+	for _, tc := range []struct {
+		name  string
+		chain bool
+		graph func(scope *model.Scope, x *Node) *Node
+	}{
+		{"shifted, and a ReLU at the end", true, func(scope *model.Scope, x *Node) *Node {
+			x = Sub(x, OnesLike(x))
+			x = Dot(Reshape(x, x.Shape().Dimensions[0], 3), value(scope, x, "W0")).Product()
+			return Max(ZerosLike(x), x)
+		}},
+		{"weights in front", true, func(scope *model.Scope, x *Node) *Node {
+			return Dot(x, Transpose(Transpose(value(scope, x, "W0"), 0, 1), 0, 1)).Product()
+		}},
+		{"residual", false, func(scope *model.Scope, x *Node) *Node { return Add(x, Max(x, ZerosLike(x))) }},
+		{"max(z, -1)", false, func(scope *model.Scope, x *Node) *Node { return Max(x, MulScalar(OnesLike(x), -1)) }},
+		{"max(z, 1)", false, func(scope *model.Scope, x *Node) *Node { return Max(x, OnesLike(x)) }},
+		{"1 - z", false, func(scope *model.Scope, x *Node) *Node { return Sub(OnesLike(x), x) }},
+		{"leaky", false, func(scope *model.Scope, x *Node) *Node { return Max(x, MulScalar(x, 0.1)) }},
+		{"sigmoid", false, func(scope *model.Scope, x *Node) *Node { return Sigmoid(x) }},
+		{"two products", false, func(scope *model.Scope, x *Node) *Node {
+			x = Dot(x, value(scope, x, "W0")).Product()
+			return Dot(x, value(scope, x, "W1")).Product()
+		}},
+		{"computed weights", false, func(scope *model.Scope, x *Node) *Node {
+			return Dot(x, MulScalar(value(scope, x, "W0"), 0.1)).Product()
+		}},
+	} {
+		s := want.source(b, false)
+		s.Name, s.Graph = tc.name, tc.graph
+		n, err := New(s)
+		if err != nil {
+			t.Errorf("%s: %v", tc.name, err)
+			continue
+		}
+		c, err := chainOf(n, Float32AnyOrder)
+		if err != nil || (c != nil) != tc.chain {
+			t.Errorf("%s: a chain %v, want %v, %v", tc.name, c != nil, tc.chain, err)
+		}
+	}
+	broken := want
+	broken.b = [][]float64{{math.NaN(), 0, 0, 0, 0, 0, 0}, want.b[1], want.b[2]}
+	n, err := New(broken.source(b, false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := chainOf(n, Float32AnyOrder); c != nil || err != nil {
+		t.Errorf("a network with NaN: %v, %v", c, err)
+	}
+}
+
+// TestChainIsCROWN compares a chain with the general bounds, which walk the graph: CROWN ∩ IBP, in real arithmetic and with
+// rounding.
+func TestChainIsCROWN(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	b := goBackend(t)
+	net := random32(r, 1, 4, 20, 15, 10, 3)
+	rows := [][]float64{{1, 0, 0}, {-1, 0, 0}, {1, -1, 0}, {0.5, 0.25, -2}}
+	var cells []cell
+	for _, width := range []float64{0, 1e-3, 0.05, 0.3, 1} {
+		for range 3 {
+			c := cell{}
+			for range 4 {
+				l, u := outward32(r.NormFloat64(), math.Inf(1))
+				_, u = outward32(0, l+width)
+				c.lower, c.upper = append(c.lower, l), append(c.upper, u)
+			}
+			cells = append(cells, c)
+		}
+	}
+	regions := Regions{}
+	for _, c := range cells {
+		regions.Lower, regions.Upper = append(regions.Lower, c.lower), append(regions.Upper, c.upper)
+	}
+	bound := func(rounding Rounding) (general [][]float64, planes [][]plane) {
+		n, c := mustChain(t, net.source(b, false), rounding)
+		a, err := n.Bound(t.Context(), Query{Regions: regions, Rows: [][][]float64{rows}, Slopes: true}, CROWN.WithIBP().In(rounding))
+		if err != nil {
+			t.Fatal(err)
+		}
+		planes, _, err = c.bound(t.Context(), cells, rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Lower, planes
+	}
+	real, realPlanes := bound(RealArithmetic)
+	rounded, planes := bound(Float32AnyOrder)
+	for i := range cells {
+		for k := range rows {
+			if d := math.Abs(real[i][k] - realPlanes[i][k].lower); d > 1e-9 {
+				t.Errorf("cell %d, row %d: %g by the graph, %g by the chain", i, k, real[i][k], realPlanes[i][k].lower)
+			}
+			g, c := real[i][k]-rounded[i][k], realPlanes[i][k].lower-planes[i][k].lower
+			if !(c > 0 && g > 0 && c < 1.2*g && g < 1.2*c) {
+				t.Errorf("cell %d, row %d: rounding takes %g by the graph, %g by the chain", i, k, g, c)
+			}
+		}
+	}
+}
+
+// TestChainIsSound: what float32 computes at the corners of small boxes, in several orders of summation, is not below the
+// bound; without the rounding it often is.
+func TestChainIsSound(t *testing.T) {
+	b := goBackend(t)
+	for _, scale := range []float64{1, 1e-12, 1e6} {
+		r := rand.New(rand.NewPCG(9, 9))
+		net := random32(r, scale, 5, 30, 30, 30, 4)
+		rows := [][]float64{{1, 0, 0, 0}, {-1, 0, 0, 0}, {1, -1, 0, 0}, {0, 0, -1, 1}}
+		violations := map[Rounding]int{}
+		checks := 0
+		for _, rounding := range []Rounding{Float32AnyOrder, RealArithmetic} {
+			r := rand.New(rand.NewPCG(1, 9))
+			_, c := mustChain(t, net.source(b, false), rounding)
+			for _, eps := range []float64{0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3} {
+				var cells []cell
+				for range 40 {
+					var box cell
+					for range 5 {
+						v := scale * (2*r.Float64() - 1)
+						if scale < 1 {
+							v = 1e-20 * (2*r.Float64() - 1)
+						}
+						l, u := outward32(v-eps*math.Abs(v), v+eps*math.Abs(v))
+						box.lower, box.upper = append(box.lower, l), append(box.upper, u)
+					}
+					cells = append(cells, box)
+				}
+				planes, _, err := c.bound(t.Context(), cells, rows)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, box := range cells {
+					for range 4 {
+						x := box.random(r)
+						for j := range x {
+							x[j] = min(max(float64(float32(x[j])), box.lower[j]), box.upper[j])
+						}
+						for name, order := range orders {
+							y := net.at(x, order)
+							for k, row := range rows {
+								s := 0.
+								for j := range row {
+									s += row[j] * y[j]
+								}
+								checks++
+								if s < planes[i][k].lower {
+									violations[rounding]++
+									if rounding == Float32AnyOrder {
+										t.Errorf("scale %g, ε %g, %s, row %d: %g is below %g", scale, eps, name, k, s, planes[i][k].lower)
+									}
+								}
+							}
+						}
+					}
+				}
+			}
+		}
+		t.Logf("scale %g: %d of %d checks violated with rounding, %d without", scale, violations[Float32AnyOrder], checks/2, violations[RealArithmetic])
+		if violations[RealArithmetic] < 100 {
+			t.Errorf("scale %g: real arithmetic was violated %d times only: the test tests nothing", scale, violations[RealArithmetic])
+		}
+	}
+}
+
+// TestChainOverflows: bounds beyond float32 say nothing.
+func TestChainOverflows(t *testing.T) {
+	net := random32(rand.New(rand.NewPCG(3, 3)), 1e15, 2, 8, 8, 8, 2)
+	_, c := mustChain(t, net.source(goBackend(t), false), Float32AnyOrder)
+	planes, _, err := c.bound(context.Background(), []cell{{[]float64{-1, -1}, []float64{1, 1}}}, [][]float64{{1, 0}})
+	if err != nil || !math.IsInf(planes[0][0].lower, -1) || planes[0][0].slope != nil {
+		t.Errorf("%+v, %v", planes, err)
+	}
+	if _, _, err := c.bound(canceled(), make([]cell, 3), nil); err == nil {
+		t.Error("it goes on when cancelled")
+	}
+}
+
+func canceled() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+// TestChainOnACAS: degenerate boxes around random inputs of a network of the competition, against the outputs of every backend
+// here: with rounding none is below its bound.
+func TestChainOnACAS(t *testing.T) {
+	path := filepath.Join("..", "..", "..", "shared", "data", "vnnlib", "ACASXU_run2a_1_1_batch_2000.onnx")
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("no ../shared/data/vnnlib beside the checkout")
+	}
+	boxes := 128 // of 5 outputs and both signs: 1280 checks for each ε
+	if os.Getenv("ADVLAB_FULL") != "" {
+		boxes = 6400 // 64000
+	}
+	var rows [][]float64
+	for k := range 5 {
+		for _, sign := range []float64{1, -1} {
+			row := make([]float64, 5)
+			row[k] = sign
+			rows = append(rows, row)
+		}
+	}
+	for _, name := range []string{backend.Go, backend.XLACPU} {
+		b, err := backend.OpenNamed(name)
+		if err != nil {
+			t.Logf("no backend %s: %v", name, err)
+			continue
+		}
+		net, err := onnx.Open(path, onnx.Options{}) // once for each backend, to which its variables go
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := Source{Name: net.Name(), Graph: net.Graph, Store: net.Store(), Input: net.Input(), Backend: b}
+		d := &deployed{input: s.Input, size: 5, dtype: float32Type, run: onSource{graph: s.Graph, store: s.Store, backend: b, mu: new(sync.Mutex), programs: map[any]*model.Exec{}}}
+		_, c := mustChain(t, s, Float32AnyOrder)
+		_, naive := mustChain(t, s, RealArithmetic)
+		r := rand.New(rand.NewPCG(17, 18))
+		for _, eps := range []float64{0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3} {
+			var cells []cell
+			var points [][]float64
+			for range boxes {
+				var box cell
+				var x []float64
+				for range 5 {
+					v := r.Float64() - 0.5
+					l, u := outward32(v-eps, v+eps)
+					if eps == 0 {
+						l = float64(float32(v))
+						u = l
+					}
+					box.lower, box.upper = append(box.lower, l), append(box.upper, u)
+					x = append(x, []float64{l, u}[r.IntN(2)])
+				}
+				cells, points = append(cells, box), append(points, x)
+			}
+			outputs, err := d.outputs(t.Context(), points)
+			if err != nil {
+				t.Fatal(err)
+			}
+			below := map[*chain]int{}
+			slack := 0.
+			for _, by := range []*chain{c, naive} {
+				planes, _, err := by.bound(t.Context(), cells, rows)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, y := range outputs {
+					for k, row := range rows {
+						sign := row[k/2]
+						if sign*y[k/2] < planes[i][k].lower {
+							below[by]++
+						}
+						if by == c {
+							slack -= planes[i][k].lower
+						} else {
+							slack += planes[i][k].lower
+						}
+					}
+				}
+			}
+			t.Logf("%s, ε %g: of %d outputs %d are below their bound, %d without rounding; mean slack %.2g", name, eps, boxes*len(rows), below[c], below[naive], slack/float64(boxes*len(rows)))
+			if below[c] > 0 {
+				t.Errorf("%s, ε %g: %d violations", name, eps, below[c])
+			}
+			if eps == 0 && below[naive] == 0 {
+				t.Errorf("%s: no violation without rounding: the test tests nothing", name)
+			}
+		}
+	}
+}
+
+// TestChainShifted: what float32 rounds before the first product is in the bounds: y = ((x − c) + c)·w for a large c.
+func TestChainShifted(t *testing.T) {
+	const c, w = 100.1, 3
+	net := network64{W: [][][]float64{{{w}}}, b: [][]float64{{0}}}
+	s := net.source(goBackend(t), false)
+	s.Graph = func(scope *model.Scope, x *Node) *Node {
+		// 100.1 in float32, which is what both arithmetics subtract.
+		shift := BroadcastToDims(Scalar(x.Graph(), x.DType(), float64(float32(c))), x.Shape().Dimensions...)
+		return Dot(Add(Sub(x, shift), shift), scope.GetVariable("W0").NodeValue(x.Graph())).Product()
+	}
+	r := rand.New(rand.NewPCG(19, 20))
+	violations := map[Rounding]int{}
+	for _, rounding := range []Rounding{Float32AnyOrder, RealArithmetic} {
+		n, err := New(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		by, err := chainOf(n, rounding)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if by == nil {
+			t.Fatal("it is no chain")
+		}
+		for range 200 {
+			x := float32(r.Float64())
+			y := float64(((x - float32(c)) + float32(c)) * w)
+			planes, _, err := by.bound(t.Context(), []cell{{[]float64{float64(x)}, []float64{float64(x)}}}, [][]float64{{1}, {-1}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if y < planes[0][0].lower || -y < planes[0][1].lower {
+				violations[rounding]++
+			}
+		}
+	}
+	if violations[Float32AnyOrder] > 0 || violations[RealArithmetic] < 50 {
+		t.Errorf("%d violations with rounding, %d without", violations[Float32AnyOrder], violations[RealArithmetic])
+	}
+}

@@ -1,0 +1,328 @@
+package certify
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+)
+
+// splitting is branch and bound over the signs of a chain's ReLUs, for networks with too many inputs to split those: with
+// z ≥ 0 or z ≤ 0 given, a ReLU is linear. Bounds are CROWN's, with slopes and multipliers tuned (β-CROWN, Wang et al. 2021,
+// arXiv:2103.06624, sections 3.2 and 3.3). When no ReLU is left, the box of inputs is split.
+type splitting struct {
+	*search
+	chain *chain
+	open  branches
+}
+
+// branch is a part of the problem: inputs of a cell for which ReLUs have given signs and one conjunction may be met.
+type branch struct {
+	cell        cell
+	signs       [][]int8
+	conjunction int
+	margin      float64
+	share       float64
+	tuned       *tuning // of the branch it was split from
+	depth       int
+}
+
+type branches []*branch
+
+func (b branches) Len() int           { return len(b) }
+func (b branches) Less(i, j int) bool { return b[i].margin < b[j].margin }
+func (b branches) Swap(i, j int)      { b[i], b[j] = b[j], b[i] }
+func (b *branches) Push(c any)        { *b = append(*b, c.(*branch)) }
+func (b *branches) Pop() any {
+	old := *b
+	c := old[len(old)-1]
+	*b = old[:len(old)-1]
+	return c
+}
+
+// Steps of the tuning at the beginning and in branches: as alpha-beta-CROWN's.
+const (
+	firstSteps  = 100
+	branchSteps = 30
+)
+
+// judged is what came out for a branch.
+type judged struct {
+	margin   float64
+	closed   bool
+	x        []float64 // where the bound is least
+	children []*branch
+}
+
+// run searches until the problem is decided, or cannot be.
+func (s *splitting) run(ctx context.Context) (outcome, error) {
+	s.start = time.Now()
+	s.rootBest = math.Inf(1)
+	p := s.problem
+	for i := range p.unsafe {
+		s.open = append(s.open, &branch{cell: p.cell, conjunction: i, margin: math.Inf(-1), share: 1 / float64(len(p.unsafe))})
+	}
+	workers := runtime.GOMAXPROCS(0)
+	passes := make([]*chainPass, workers)
+	for i := range passes {
+		passes[i] = s.chain.newPass()
+	}
+	for len(s.open) > 0 {
+		if ctx.Err() != nil {
+			return s.interrupted(ctx), nil
+		}
+		if s.cells > 0 && s.bounded >= s.cells {
+			return outcome{reason: fmt.Sprintf("%d branches were bounded, as many as allowed, and %d are left", s.bounded, len(s.open)), bound: s.leastOpen()}, nil
+		}
+		if len(s.open)*s.chain.size() > maxOpenNumbers {
+			return outcome{reason: fmt.Sprintf("%d branches are waiting, as many as the memory may hold", len(s.open)), bound: s.leastOpen()}, nil
+		}
+		var batch []*branch
+		for len(batch) < 4*workers && len(s.open) > 0 {
+			batch = append(batch, heap.Pop(&s.open).(*branch))
+		}
+		results := make([]judged, len(batch))
+		next := make(chan int)
+		var wait sync.WaitGroup
+		for _, pass := range passes {
+			wait.Go(func() {
+				for i := range next {
+					results[i] = s.judge(pass, batch[i])
+				}
+			})
+		}
+		for i := range batch {
+			next <- i
+		}
+		close(next)
+		wait.Wait()
+		s.bounded += len(batch)
+		var points [][]float64
+		for i, r := range results {
+			if r.closed {
+				s.done += batch[i].share
+				s.rootBest = min(s.rootBest, r.margin)
+				continue
+			}
+			if x, ok := p.admits(r.x); ok {
+				points = append(points, x)
+			}
+			if len(r.children) == 0 && (s.stuck == nil || r.margin < s.stuck.margin) {
+				s.stuck = &openCell{cell: batch[i].cell, margin: r.margin}
+			}
+			for _, c := range r.children {
+				heap.Push(&s.open, c)
+			}
+		}
+		x, y, err := s.unsafe(ctx, points)
+		if err != nil {
+			if ctx.Err() != nil {
+				return s.interrupted(ctx), nil
+			}
+			return outcome{}, err
+		}
+		if x != nil {
+			return outcome{x: x, y: y, bound: s.leastOpen()}, nil
+		}
+		s.report()
+	}
+	if s.stuck != nil {
+		return outcome{reason: fmt.Sprintf("near the input %v the margin is smaller than what rounding may change", shortened(s.stuck.centre())), bound: s.stuck.margin}, nil
+	}
+	return outcome{bound: s.rootBest}, nil
+}
+
+func (s *splitting) leastOpen() float64 {
+	least := math.Inf(1)
+	for _, b := range s.open {
+		least = min(least, b.margin)
+	}
+	if s.stuck != nil {
+		least = min(least, s.stuck.margin)
+	}
+	return least
+}
+
+func (s *splitting) interrupted(ctx context.Context) outcome {
+	o := outcome{bound: s.leastOpen(), late: ctx.Err() == context.DeadlineExceeded}
+	what := "interrupted"
+	if o.late {
+		what = "the time is up"
+	}
+	o.reason = fmt.Sprintf("%s: %d branches were bounded, %d are left", what, s.bounded, len(s.open))
+	return o
+}
+
+func (s *splitting) report() {
+	if s.progress == nil || time.Since(s.told) < beat {
+		return
+	}
+	s.told = time.Now()
+	s.progress(Progress{Cells: s.bounded, Open: len(s.open), Done: s.done, Bound: s.leastOpen(), Elapsed: time.Since(s.start)})
+}
+
+// size is about how many numbers a branch holds.
+func (c *chain) size() int {
+	n := 2 * c.inputs
+	for _, l := range c.layers {
+		n += 3 * len(l.W)
+	}
+	return n
+}
+
+// judge bounds a branch, and splits it if that does not close it.
+func (s *splitting) judge(p *chainPass, b *branch) judged {
+	p.cell, p.empty = b.cell, false
+	p.signs = b.signs
+	if p.signs == nil {
+		p.signs = s.chain.noSigns()
+	}
+	for k := range p.layers {
+		if !p.interval(k) {
+			if p.empty {
+				return judged{closed: true, margin: math.Inf(1)}
+			}
+			// Beyond float32: smaller boxes may be not.
+			return s.halve(b, math.Inf(-1), make([]float64, p.inputs), b.cell.centre())
+		}
+	}
+	// The condition that is farthest from being met is tuned.
+	conjunction := s.problem.unsafe[b.conjunction]
+	row, margin := -1, math.Inf(-1)
+	var slope []float64
+	for _, r := range conjunction {
+		lower, Λ := p.back(len(p.layers)-1, s.problem.rows[r], nil)
+		if d := lower - s.problem.limits[r]; d > margin {
+			row, margin, slope = r, d, slices.Clone(Λ)
+		}
+	}
+	if margin > 0 {
+		return judged{closed: true, margin: margin}
+	}
+	if row < 0 {
+		return s.halve(b, margin, make([]float64, p.inputs), b.cell.centre())
+	}
+	limit := s.problem.limits[row]
+	steps := branchSteps
+	if b.depth == 0 {
+		steps = firstSteps
+	}
+	t := p.newTuning(b.tuned)
+	lower, Λ, x := p.tune(s.problem.rows[row], limit, steps, t)
+	if d := lower - limit; d > margin {
+		margin, slope = d, Λ
+	}
+	if margin > 0 {
+		return judged{closed: true, margin: margin}
+	}
+	k, i := s.choose(p, s.problem.rows[row], t)
+	if k < 0 {
+		return s.halve(b, margin, slope, x)
+	}
+	out := judged{margin: margin, x: x}
+	for _, sign := range []int8{1, -1} {
+		signs := make([][]int8, len(p.signs))
+		copy(signs, p.signs)
+		signs[k] = slices.Clone(signs[k])
+		signs[k][i] = sign
+		out.children = append(out.children, &branch{cell: b.cell, signs: signs, conjunction: b.conjunction, margin: margin, share: b.share / 2, tuned: t, depth: b.depth + 1})
+	}
+	return out
+}
+
+// halve splits the cell of a branch along the coordinate across which the bound moves most.
+func (s *splitting) halve(b *branch, margin float64, slope, x []float64) judged {
+	out := judged{margin: margin, x: x}
+	best, score := -1, math.Inf(-1)
+	for i, v := range slope {
+		if _, ok := middle(b.cell.lower[i], b.cell.upper[i]); !ok {
+			continue
+		}
+		if d := (math.Abs(v) + 1e-9) * (b.cell.upper[i] - b.cell.lower[i]); best < 0 || d > score {
+			best, score = i, d
+		}
+	}
+	if best < 0 {
+		return out
+	}
+	low, high, _ := b.cell.split(best)
+	for _, half := range []cell{low, high} {
+		out.children = append(out.children, &branch{cell: half, signs: b.signs, conjunction: b.conjunction, margin: margin, share: b.share / 2, tuned: b.tuned, depth: b.depth + 1})
+	}
+	return out
+}
+
+// noSigns are signs none of which is given.
+func (c *chain) noSigns() [][]int8 {
+	var signs [][]int8
+	for _, l := range c.layers {
+		signs = append(signs, make([]int8, len(l.W)))
+	}
+	return signs
+}
+
+// candidates is how many ReLUs are tried, by each of two scores.
+const candidates = 4
+
+// choose returns the ReLU to split, −1 if all are linear. Of those with the largest intercept of the upper line that counts in
+// the bound (Bunel et al. 2020, "Branch and bound for piecewise linear neural network verification", section 5), and those
+// with the largest gap on either side, it takes the one whose worse half has the best bound, with lines as they are.
+func (s *splitting) choose(p *chainPass, row []float64, t *tuning) (layer, index int) {
+	type candidate struct {
+		k, i           int
+		intercept, gap float64
+	}
+	var all []candidate
+	for k := range t.Λ {
+		for i, Λ := range t.Λ[k] {
+			if !p.open(k, i) {
+				continue
+			}
+			l, u := p.lower[k][i], p.upper[k][i]
+			c := candidate{k: k, i: i, gap: math.Abs(Λ) * min(-l, u)}
+			if Λ < 0 {
+				c.intercept = -Λ * -l * u / (u - l)
+			}
+			all = append(all, c)
+		}
+	}
+	if len(all) == 0 {
+		return -1, -1
+	}
+	var tried []candidate
+	for _, by := range []func(a, b candidate) int{
+		func(a, b candidate) int { return cmp.Compare(b.intercept, a.intercept) },
+		func(a, b candidate) int { return cmp.Compare(b.gap, a.gap) },
+	} {
+		slices.SortFunc(all, by)
+		for _, c := range all[:min(candidates, len(all))] {
+			if !slices.ContainsFunc(tried, func(o candidate) bool { return o.k == c.k && o.i == c.i }) {
+				tried = append(tried, c)
+			}
+		}
+	}
+	best, value := tried[0], math.Inf(-1)
+	last := len(p.layers) - 1
+	for _, c := range tried {
+		k, i := c.k, c.i
+		α, aU, bU := t.α[k][i], p.aU[k][i], p.bU[k][i]
+		worse := math.Inf(1)
+		sum := 0.
+		for _, line := range []float64{1, 0} {
+			t.α[k][i], p.aU[k][i], p.bU[k][i] = line, line, 0
+			v, _ := p.back(last, row, t)
+			worse = min(worse, v)
+			sum += v
+		}
+		t.α[k][i], p.aU[k][i], p.bU[k][i] = α, aU, bU
+		if v := worse + 1e-3*sum; v > value {
+			best, value = c, v
+		}
+	}
+	return best.k, best.i
+}

@@ -1,0 +1,585 @@
+package certify
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"advlab/advlib"
+	"advlab/advlib/backend"
+	"advlab/advlib/vnnlib"
+)
+
+// Status is the answer to the question whether a network is safe.
+type Status int
+
+const (
+	// Unknown: neither was shown.
+	Unknown Status = iota
+	// Verified: no input of the region has an unsafe output, however the deployed model sums and rounds.
+	Verified
+	// Falsified: the deployed model has an unsafe output for an input of the region, which is given.
+	Falsified
+)
+
+// String returns "unknown", "verified" or "falsified".
+func (s Status) String() string {
+	switch s {
+	case Unknown:
+		return "unknown"
+	case Verified:
+		return "verified"
+	case Falsified:
+		return "falsified"
+	}
+	return fmt.Sprintf("Status(%d)", int(s))
+}
+
+// Verdict is the answer for one example or property.
+type Verdict struct {
+	Status Status
+	// Counterexample is an input, flat, that was given to the deployed model, and Outputs what it returned, in a pass of its
+	// own; nil unless Falsified.
+	Counterexample, Outputs []float64
+	// AnyOrder tells of a counterexample that it is one however the model sums and rounds: bounds at this input prove it.
+	// Else it may be none on another machine.
+	AnyOrder bool
+	// Reason says why nothing was shown; empty unless Unknown.
+	Reason string
+	// TimedOut tells that the reason is Options.Timeout or the context's deadline.
+	TimedOut bool
+	// Bound is the best lower bound of the margin, which is how far outputs are from unsafe: for an unsafe set of conditions
+	// ⟨c, y⟩ ≤ b that must all be met it is the largest ⟨c, y⟩ − b, for alternatives the least. It is above 0 if Verified, or 0
+	// where the search had to leave out all inputs one by one, and -Inf where nothing is known.
+	Bound float64
+	// Method is how the verdict was found: "search for counterexamples", "bounds", or "branch and bound".
+	Method string
+	// Rounding is the arithmetic of the deployed model that a proof speaks of.
+	Rounding Rounding
+	// Cells is how many boxes were bounded.
+	Cells int
+	// Elapsed is the wall time, compilation included.
+	Elapsed time.Duration
+}
+
+// String says in a line what came out.
+func (v Verdict) String() string {
+	switch v.Status {
+	case Verified:
+		return fmt.Sprintf("verified by %s, margin ≥ %.4g, %d boxes, %.1f s", v.Method, v.Bound, v.Cells, v.Elapsed.Seconds())
+	case Falsified:
+		return fmt.Sprintf("falsified by %s at %s, %.1f s", v.Method, shortened(v.Counterexample), v.Elapsed.Seconds())
+	}
+	return fmt.Sprintf("unknown: %s (margin ≥ %.4g, %d boxes, %.1f s)", v.Reason, v.Bound, v.Cells, v.Elapsed.Seconds())
+}
+
+// Options say how much is tried. The zero Options are good ones.
+type Options struct {
+	// Timeout is for each example or property; 0 means a minute, below 0 no limit. It is looked at between computations: one that
+	// runs, or is being compiled, is not interrupted.
+	Timeout time.Duration
+	// Method bounds boxes; the zero Method, IBP, means CROWN in float32. Use Method.In for other arithmetics. A method with the
+	// best line or without the box is refused.
+	Method Method
+	// Starts and Steps are those of the search for counterexamples; 0 means 64 and 50, below 0 that there is none.
+	Starts, Steps int
+	// Batch is the most boxes bounded at once; 0 means 512.
+	Batch int
+	// Cells is the most boxes bounded for each example or property; 0 means no limit.
+	Cells int
+	// Seed keys the search for counterexamples.
+	Seed uint64
+	// OnProgress, if set, is called about once a second while boxes are bounded.
+	OnProgress func(Progress)
+}
+
+// Question is a model with what is unsafe.
+type Question struct {
+	// Model is the deployed model, whose Store is in float32, or in float64 for a model that is deployed in float64. It need
+	// not be a classifier.
+	Model Source
+	// Property says which outputs are unsafe. Its inputs are the numbers of the model's input in their order.
+	Property *vnnlib.Property
+}
+
+// VerifyProperty decides whether a model is safe, in three steps: it looks for a counterexample, it bounds the conditions over
+// the whole box, and it splits that, or the signs of ReLUs, until each part is decided (branch and bound).
+//
+// An error says that the question is no question: a model that cannot be bounded, a property of another number of inputs. That
+// nothing could be shown is a verdict.
+func VerifyProperty(ctx context.Context, q Question, o Options) (*Verdict, error) {
+	v, err := verifyProperty(ctx, q, o)
+	if err != nil {
+		return nil, fmt.Errorf("certify: verify %q: %w", q.Model.Name, err)
+	}
+	return v, nil
+}
+
+func verifyProperty(ctx context.Context, q Question, o Options) (*Verdict, error) {
+	start := time.Now()
+	if q.Property == nil {
+		return nil, fmt.Errorf("the property is nil")
+	}
+	o, err := o.checked()
+	if err != nil {
+		return nil, err
+	}
+	if q.Model.Backend == nil {
+		if q.Model.Backend, err = backend.Open(); err != nil {
+			return nil, err
+		}
+	}
+	if q.Model.Store == nil {
+		q.Model.Store = model.NewStore()
+	}
+	network, err := New(q.Model)
+	if err != nil {
+		return nil, err
+	}
+	if i, k := network.Size(), network.Outputs(); i != q.Property.Inputs || k != q.Property.Outputs {
+		return nil, fmt.Errorf("the property is of %d inputs and %d outputs, the model has %d and %d: they do not belong together", q.Property.Inputs, q.Property.Outputs, i, k)
+	}
+	d := &deployed{input: q.Model.Input, size: network.Size(), dtype: dtypeOf(q.Model.Store), run: onSource{graph: q.Model.Graph, store: q.Model.Store, backend: q.Model.Backend, mu: new(sync.Mutex), programs: map[any]*model.Exec{}}}
+	if err := d.check(network.outputs); err != nil {
+		return nil, err
+	}
+	var problems []*problem
+	for _, c := range q.Property.Cases {
+		p, err := newProblem(c, d.dtype == dtypes.Float64)
+		if err != nil {
+			return nil, err
+		}
+		problems = append(problems, p)
+	}
+	c, err := network.chain(o.Method)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := o.limited(ctx)
+	defer cancel()
+	v, err := o.decide(ctx, network, c, d, problems)
+	if err != nil {
+		return nil, err
+	}
+	v.Elapsed = time.Since(start)
+	return v, nil
+}
+
+// dtypeOf returns the type a model is deployed in.
+func dtypeOf(s *model.Store) dtypes.DType {
+	for v := range s.IterVariables() {
+		if v.DType() == dtypes.Float64 {
+			return dtypes.Float64
+		}
+	}
+	return dtypes.Float32
+}
+
+// check refuses a model whose outputs are not finite numbers in the deployed type.
+func (d *deployed) check(outputs int) error {
+	y, err := d.outputs(context.Background(), [][]float64{make([]float64, d.size)})
+	if err != nil {
+		return err
+	}
+	if len(y[0]) != outputs {
+		return fmt.Errorf("it returns %d numbers in %v, and %d when it is bounded in float64", len(y[0]), d.dtype, outputs)
+	}
+	return nil
+}
+
+// checked fills in what is not set.
+func (o Options) checked() (Options, error) {
+	switch {
+	case o.Method.best:
+		return o, fmt.Errorf("the method %v takes for each row the best of several bounds, which cannot be split: use CROWN", o.Method)
+	case o.Method.withoutBox:
+		return o, fmt.Errorf("the method %v looks outside of the box: use CROWN", o.Method)
+	case o.Batch < 0 || o.Cells < 0:
+		return o, fmt.Errorf("Batch %d and Cells %d must be 0 or above", o.Batch, o.Cells)
+	}
+	if o.Method.kind == ibp {
+		o.Method = CROWN.In(o.Method.rounding)
+	}
+	if o.Timeout == 0 {
+		o.Timeout = time.Minute
+	}
+	if o.Starts == 0 {
+		o.Starts = 64
+	}
+	if o.Steps == 0 {
+		o.Steps = 50
+	}
+	if o.Batch == 0 {
+		o.Batch = 512
+	}
+	return o, nil
+}
+
+func (o Options) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if o.Timeout < 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, o.Timeout)
+}
+
+// decide answers for all problems: one counterexample falsifies, all must be verified. First each is searched for
+// counterexamples, which is quick.
+func (o Options) decide(ctx context.Context, n *Network, c *chain, d *deployed, problems []*problem) (*Verdict, error) {
+	v := &Verdict{Status: Verified, Method: "bounds", Rounding: o.Method.rounding, Bound: math.Inf(1)}
+	for _, p := range problems {
+		if o.Starts < 0 || o.Steps < 0 {
+			break
+		}
+		x, y, err := descent{o.Starts, o.Steps, o.Seed}.look(ctx, d, p, func(x []float64) (bool, error) { return o.anyOrder(ctx, n, c, p, x) })
+		if err != nil && ctx.Err() == nil {
+			return nil, err
+		}
+		if x != nil {
+			return o.falsified(ctx, n, c, p, x, y, "search for counterexamples"), nil
+		}
+	}
+	for _, p := range problems {
+		s := &search{problem: p, outputs: d.outputs, batch: o.Batch, progress: o.OnProgress, bound: o.bounds(n, c, p)}
+		if o.Cells > 0 {
+			s.cells = max(1, o.Cells-v.Cells)
+		}
+		if d.size <= maxSensitive {
+			s.sensitivity = o.sensitivity(n, p)
+		}
+		run := s.run
+		switch {
+		case d.size <= maxSensitive || len(p.rows) == 0:
+		case c != nil && !p.round && len(c.layers) > 1:
+			run = (&splitting{search: s, chain: c}).run
+		default:
+			run = func(ctx context.Context) (outcome, error) { return o.once(ctx, n, p, s) }
+		}
+		out, err := run(ctx)
+		if err != nil {
+			return nil, err
+		}
+		v.Cells += s.bounded
+		if s.done > 0 && s.bounded > 1 {
+			v.Method = "branch and bound"
+		}
+		if out.x != nil {
+			f := o.falsified(ctx, n, c, p, out.x, out.y, "branch and bound")
+			f.Cells = v.Cells
+			return f, nil
+		}
+		v.Bound = min(v.Bound, out.bound)
+		if out.reason != "" {
+			v.Status, v.Reason, v.TimedOut = Unknown, out.reason, out.late
+			return v, nil
+		}
+	}
+	return v, nil
+}
+
+func (o Options) falsified(ctx context.Context, n *Network, c *chain, p *problem, x, y []float64, method string) *Verdict {
+	proven, err := o.anyOrder(ctx, n, c, p, x) // an error, or no time left, only leaves that open
+	return &Verdict{Status: Falsified, Counterexample: x, Outputs: y, AnyOrder: proven && err == nil, Method: method, Rounding: o.Method.rounding, Bound: math.Inf(-1)}
+}
+
+// chain returns the network as a chain, nil if it is none, or if the method is not what a chain computes.
+func (n *Network) chain(m Method) (*chain, error) {
+	if err := n.checkArithmetic(m.rounding); err != nil {
+		return nil, err
+	}
+	if m.kind != crown || m.line != Adaptive {
+		return nil, nil
+	}
+	return chainOf(n, m.rounding)
+}
+
+// bounds returns the search's bounds, by c or by n.
+func (o Options) bounds(n *Network, c *chain, p *problem) func(context.Context, []cell) ([][]plane, [][]float64, error) {
+	return func(ctx context.Context, cells []cell) ([][]plane, [][]float64, error) {
+		if len(p.rows) == 0 { // every output is unsafe
+			return make([][]plane, len(cells)), nil, nil
+		}
+		if c != nil && !p.round {
+			return c.bound(ctx, cells, p.rows)
+		}
+		a, err := n.Bound(ctx, Query{Regions: p.regions(cells), Rows: [][][]float64{p.rows}, Slopes: true}, o.Method)
+		if err != nil {
+			return nil, nil, err
+		}
+		planes := make([][]plane, len(cells))
+		for i, c := range cells {
+			for r, lower := range a.Lower[i] {
+				if p.round { // the minimum is over part of the box, so the offset is not known
+					planes[i] = append(planes[i], plane{lower: lower})
+					continue
+				}
+				planes[i] = append(planes[i], newPlane(c, lower, a.Slopes[i][r]))
+			}
+		}
+		return planes, nil, nil
+	}
+}
+
+// maxSensitive is the largest input that is split: halving one of many coordinates gains little.
+const maxSensitive = 16
+
+// once bounds a problem without splitting it: by the method, and by the best of all lower lines.
+func (o Options) once(ctx context.Context, n *Network, p *problem, s *search) (outcome, error) {
+	best := math.Inf(-1)
+	for _, m := range []Method{o.Method, o.Method.WithBestLine()} {
+		a, err := n.Bound(ctx, Query{Regions: p.regions([]cell{p.cell}), Rows: [][][]float64{p.rows}}, m)
+		if err != nil {
+			if ctx.Err() != nil {
+				return s.stopped(ctx), nil
+			}
+			return outcome{}, err
+		}
+		s.bounded++
+		planes := make([]plane, len(p.rows))
+		for r := range planes {
+			planes[r].lower = a.Lower[0][r]
+		}
+		if best = max(best, p.margin(planes)); best > 0 {
+			return outcome{bound: best}, nil
+		}
+	}
+	return outcome{bound: best, reason: fmt.Sprintf("the bounds leave it open, and what has %d inputs is split only if it is a chain of affine maps and ReLUs, in an Linf ball or a box", len(p.cell.lower))}, nil
+}
+
+// sensitivity returns the search's sensitivities: how much IBP's bounds of all rows gain when a coordinate is fixed at its
+// middle.
+func (o Options) sensitivity(n *Network, p *problem) func(context.Context, []cell) ([][]float64, error) {
+	return func(ctx context.Context, cells []cell) ([][]float64, error) {
+		var all []cell
+		for _, c := range cells {
+			all = append(all, c)
+			for i, m := range c.centre() {
+				thin := c.clone()
+				thin.lower[i], thin.upper[i] = float64(float32(m)), float64(float32(m))
+				all = append(all, thin)
+			}
+		}
+		a, err := n.Bound(ctx, Query{Regions: p.regions(all), Rows: [][][]float64{p.rows}}, IBP.In(RealArithmetic))
+		if err != nil {
+			return nil, err
+		}
+		sum := func(v []float64) (s float64) {
+			for _, x := range v {
+				s += x
+			}
+			return s
+		}
+		out := make([][]float64, len(cells))
+		d := len(p.cell.lower)
+		for i := range cells {
+			out[i] = make([]float64, d)
+			whole := sum(a.Lower[i*(d+1)])
+			for k := range d {
+				out[i][k] = sum(a.Lower[i*(d+1)+1+k]) - whole
+			}
+		}
+		return out, nil
+	}
+}
+
+// anyOrder tells whether bounds at the input alone prove that its output is unsafe.
+func (o Options) anyOrder(ctx context.Context, n *Network, c *chain, p *problem, x []float64) (bool, error) {
+	if len(p.rows) == 0 {
+		return true, nil
+	}
+	var negated [][]float64
+	for _, row := range p.rows {
+		minus := make([]float64, len(row))
+		for k, v := range row {
+			minus[k] = -v
+		}
+		negated = append(negated, minus)
+	}
+	at := *p
+	at.rows, at.round = negated, false
+	planes, _, err := o.bounds(n, c, &at)(ctx, []cell{{x, x}})
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(p.unsafe, func(conjunction []int) bool {
+		return !slices.ContainsFunc(conjunction, func(r int) bool {
+			upper := -planes[0][r].lower
+			return !(upper < math.Nextafter(p.limits[r], math.Inf(-1))) // limits are rounded up
+		})
+	}), nil
+}
+
+// Verification is what [Verify] returns.
+type Verification struct {
+	// Ball is the threat model.
+	Ball advlib.Ball
+	// Examples are those asked about, and Verdicts one for each.
+	Examples *advlib.Examples
+	Verdicts []Verdict
+}
+
+// Count returns how many examples have the given status.
+func (v *Verification) Count(s Status) (n int) {
+	for _, verdict := range v.Verdicts {
+		if verdict.Status == s {
+			n++
+		}
+	}
+	return n
+}
+
+// String returns for example "mlp, Linf ≤ 0.05, 32 examples: 20 verified, 10 falsified, 2 unknown".
+func (v *Verification) String() string {
+	return fmt.Sprintf("%s, %v, %d examples: %d verified, %d falsified, %d unknown", v.Examples.Name, v.Ball, len(v.Verdicts), v.Count(Verified), v.Count(Falsified), v.Count(Unknown))
+}
+
+// Verify decides for each example whether any input of the ball around it, inside the classifier's box, has another class than
+// its label. An example that is misclassified is its own counterexample. When ctx is done, the verdicts so far are returned
+// together with ctx.Err(); the others are unknown.
+func Verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, o Options) (*Verification, error) {
+	v, err := verify(ctx, c, e, ball, o)
+	if err != nil {
+		return v, fmt.Errorf("certify: verify: %w", err)
+	}
+	return v, nil
+}
+
+func verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, o Options) (*Verification, error) {
+	o, err := o.checked()
+	if err != nil {
+		return nil, err
+	}
+	n, _, err := o.Method.query(c, e, ball)
+	if err != nil {
+		return nil, err
+	}
+	asChain, err := n.chain(o.Method)
+	if err != nil {
+		return nil, err
+	}
+	d := &deployed{input: c.Input(), size: n.Size(), dtype: float32Type, run: onTarget{advlib.NewTarget(c)}}
+	v := &Verification{Ball: ball, Examples: e, Verdicts: make([]Verdict, e.Len())}
+	for i := range v.Verdicts {
+		v.Verdicts[i] = Verdict{Reason: "not reached", Bound: math.Inf(-1), Rounding: o.Method.rounding}
+	}
+	flat := tensors.MustCopyFlatData[float32](e.X)
+	for i := range e.Len() {
+		if err := ctx.Err(); err != nil {
+			return v, err
+		}
+		start := time.Now()
+		limited, cancel := o.limited(ctx)
+		p := aroundExample(flat[i*d.size:(i+1)*d.size], e.Y[i], c.Classes(), ball, c.Box())
+		verdict, err := o.decide(limited, n, asChain, d, []*problem{p})
+		cancel()
+		if err != nil {
+			return v, fmt.Errorf("example %d: %w", i, err)
+		}
+		verdict.Elapsed = time.Since(start)
+		v.Verdicts[i] = *verdict
+	}
+	if err := ctx.Err(); err != nil {
+		return v, err
+	}
+	return v, nil
+}
+
+// aroundExample asks whether an input in the ball around x has another class than y: a logit of another class that is
+// larger, or as large for one that comes before y.
+func aroundExample(x []float32, y int32, classes int, ball advlib.Ball, box advlib.Box) *problem {
+	wide := make([]float64, len(x))
+	p := &problem{first: wide}
+	allowed := cell{make([]float64, len(x)), make([]float64, len(x))}
+	p.cell = cell{make([]float64, len(x)), make([]float64, len(x))}
+	for i, v := range x {
+		wide[i] = float64(v)
+		// The ends in float64 may be wrong by a rounding; the exact test is below.
+		l, u := max(wide[i]-ball.Radius, box.Lo), min(wide[i]+ball.Radius, box.Hi)
+		p.cell.lower[i], p.cell.upper[i] = outward32(math.Nextafter(l, math.Inf(-1)), math.Nextafter(u, math.Inf(1)))
+		if box.Lo == l {
+			p.cell.lower[i] = l
+		}
+		if box.Hi == u {
+			p.cell.upper[i] = u
+		}
+		lo, hi := up32(l), down32(u)
+		for wide[i]-float64(lo) > ball.Radius {
+			lo = math.Nextafter32(lo, v)
+		}
+		for float64(hi)-wide[i] > ball.Radius {
+			hi = math.Nextafter32(hi, v)
+		}
+		allowed.lower[i], allowed.upper[i] = float64(lo), float64(hi)
+	}
+	for j := range classes {
+		if j == int(y) {
+			continue
+		}
+		row := make([]float64, classes)
+		row[y], row[j] = 1, -1
+		p.unsafe = append(p.unsafe, []int{len(p.rows)})
+		p.rows, p.limits = append(p.rows, row), append(p.limits, 0)
+	}
+	p.is = func(z []float64) bool {
+		best := 0
+		for k, v := range z {
+			if math.IsNaN(v) {
+				return false
+			}
+			if v > z[best] {
+				best = k
+			}
+		}
+		return best != int(y)
+	}
+	if ball.Norm != advlib.Norm(advlib.Linf) {
+		p.round, p.norm, p.ballCentre, p.radius = true, ball.Norm.(advlib.ConvexNorm), wide, ball.Radius
+	}
+	p.admits = func(v []float64) ([]float64, bool) {
+		in := make([]float32, len(v))
+		out := make([]float64, len(v))
+		for shrink := 1.; ; shrink *= 1 - 1e-6 {
+			for i := range v {
+				t := min(max(v[i], allowed.lower[i]), allowed.upper[i])
+				if p.round {
+					t = wide[i] + shrink*(t-wide[i])
+				}
+				in[i] = float32(t)
+				if !box.Contains(in[i]) {
+					return nil, false
+				}
+				out[i] = float64(in[i])
+			}
+			distance := ball.Norm.Distance(in, x)
+			if distance <= ball.Radius {
+				return out, true
+			}
+			if !p.round || shrink < 1e-3 {
+				return nil, false
+			}
+			if distance > ball.Radius*(1+1e-3) {
+				shrink *= ball.Radius / distance
+			}
+		}
+	}
+	return p
+}
+
+// regions are cells, and what they have in common with the ball, if there is one.
+func (p *problem) regions(cells []cell) Regions {
+	r := Regions{}
+	for _, c := range cells {
+		r.Lower, r.Upper = append(r.Lower, c.lower), append(r.Upper, c.upper)
+		if p.round {
+			r.Norm = p.norm
+			r.Centre, r.Radius = append(r.Centre, p.ballCentre), append(r.Radius, p.radius)
+		}
+	}
+	return r
+}

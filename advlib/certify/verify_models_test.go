@@ -1,0 +1,44 @@
+package certify_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"advlab/advlib"
+	"advlab/advlib/certify"
+)
+
+// TestVerifyModels: what has many inputs and is no chain is decided by the search for counterexamples and by bounds alone: what
+// CROWN-IBP proves is verified, and the rest says why not.
+func TestVerifyModels(t *testing.T) {
+	i := slices.IndexFunc(testModels, func(m testModel) bool { return m.name == "strided-cnn" })
+	m := testModels[i]
+	c := m.classifier(t, backends(t)["go"])
+	e := m.examples(t, c, 3)
+	counts := map[certify.Status]int{}
+	for _, ball := range []advlib.Ball{advlib.BallOf(advlib.Linf, 0.002), advlib.BallOf(advlib.Linf, 0.15)} {
+		v, err := certify.Verify(t.Context(), c, e, ball, certify.Options{Method: certify.CROWNIBP, Starts: 4, Steps: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		margins, err := certify.Margins(t.Context(), c, e, ball, certify.CROWNIBP)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Log(v)
+		for i, row := range margins {
+			verdict := v.Verdicts[i]
+			counts[verdict.Status]++
+			if slices.Min(row) > 0 && verdict.Status != certify.Verified {
+				t.Errorf("%v, example %d: CROWN-IBP proves it, and it is %v", ball, i, verdict)
+			}
+			if verdict.Status == certify.Unknown && (verdict.Bound < slices.Min(row)-1e-6 || verdict.Bound > 0 || !strings.Contains(verdict.Reason, "inputs is split only if")) {
+				t.Errorf("%v, example %d: %v, CROWN-IBP has %g", ball, i, verdict, slices.Min(row))
+			}
+		}
+	}
+	if counts[certify.Verified] == 0 || counts[certify.Unknown] == 0 {
+		t.Errorf("%v", counts)
+	}
+}

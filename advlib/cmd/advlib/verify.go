@@ -1,0 +1,272 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"math/big"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"github.com/spf13/cobra"
+
+	"advlab/advlib/backend"
+	"advlab/advlib/certify"
+	"advlab/advlib/onnx"
+	"advlab/advlib/vnnlib"
+)
+
+// verification is the flags of the command.
+type verification struct {
+	onnx, vnnlib, output, backend string
+	timeout                       float64
+	batch                         int
+	seed                          uint64
+	quiet                         bool
+}
+
+func newVerify() *cobra.Command {
+	var v verification
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Prove a property of a network, or find a counterexample",
+		Long: `verify decides whether a network has an unsafe output for an input in a box, as the verification
+competition (VNN-COMP) asks it: the network is a file in ONNX, the property one in VNN-LIB 1.0, both plain or
+compressed by gzip. It prints one of
+
+  unsat     no input of the box has an unsafe output: the property holds
+  sat       there is such an input; it follows, with the network's outputs, as ((X_0 v) … (Y_0 v) …)
+  unknown   neither was shown
+  timeout   neither was shown in time
+
+on the standard output; how it was found, or why not, goes to the standard error. A network whose input is in double
+precision is run in float64, every other in float32.
+
+unsat holds for every input that the file's numbers may be rounded to, and for the network as it is computed: in
+whatever order its sums are formed, with fused multiply-add or without. The values of a counterexample lie in the
+box, exactly; rounded to the network's precision they are what it was run on.
+
+A search for counterexamples comes first, then bounds (CROWN). What they leave open is split until each part is
+decided: the box where there are up to 16 inputs, else the signs of ReLUs, in networks that consist of nothing but
+affine maps and ReLUs.
+
+Exit status:
+  0    unsat
+  1    sat
+  2    unknown command or flag, or a file that is missing, damaged or does not fit
+  3    something that is needed is missing, or the network has an operation that cannot be bounded
+  4    unknown or timeout
+  130  interrupted`,
+		Example: `  advlib verify --onnx ACASXU_run2a_1_1_batch_2000.onnx --vnnlib prop_3.vnnlib --timeout 60
+  advlib verify --onnx net.onnx.gz --vnnlib prop.vnnlib.gz --timeout 300 --quiet --output result.txt`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return misuse("verify takes flags only, not %q: name the network with --onnx and the property with --vnnlib", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return v.run(cmd) },
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&v.onnx, "onnx", "", "network, in ONNX")
+	f.StringVar(&v.vnnlib, "vnnlib", "", "property, in VNN-LIB 1.0")
+	f.Float64Var(&v.timeout, "timeout", 300, "seconds until timeout is printed, reading and compiling included")
+	f.IntVar(&v.batch, "batch", 512, "most boxes bounded at once")
+	f.Uint64Var(&v.seed, "seed", 0, "seed of the search for counterexamples")
+	f.StringVar(&v.backend, "backend", "", "where to compute: auto, xla:cpu, xla:cuda or go (default: ADVLAB_BACKEND, or the best there is)")
+	f.StringVarP(&v.output, "output", "o", "", "file to write the answer to; - or nothing means the standard output")
+	f.BoolVarP(&v.quiet, "quiet", "q", false, "nothing but errors on the standard error")
+	return cmd
+}
+
+// check refuses flags before anything is read.
+func (v verification) check() error {
+	switch {
+	case v.onnx == "":
+		return misuse("--onnx is missing: name a network in ONNX")
+	case v.vnnlib == "":
+		return misuse("--vnnlib is missing: name a property in VNN-LIB")
+	case !(v.timeout > 0) || math.IsInf(v.timeout, 0) || v.timeout > 1e8:
+		return misuse("--timeout: %g is not a number of seconds above 0", v.timeout)
+	case v.batch < 1 || v.batch > 1<<16:
+		return misuse("--batch: %d is not between 1 and %d", v.batch, 1<<16)
+	}
+	if err := writable(v.output); err != nil {
+		return statusError{misused, fmt.Errorf("--output: %w", err)}
+	}
+	if v.backend != "" {
+		if err := backend.Use(v.backend); err != nil {
+			return statusError{misused, fmt.Errorf("--backend: %w", err)}
+		}
+	}
+	return nil
+}
+
+func (v verification) run(cmd *cobra.Command) error {
+	start := time.Now()
+	if err := v.check(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithDeadline(cmd.Context(), start.Add(time.Duration(v.timeout*float64(time.Second))))
+	defer cancel()
+	property, err := vnnlib.Open(v.vnnlib)
+	if err != nil {
+		return statusError{misused, fmt.Errorf("--vnnlib: %w", err)}
+	}
+	network, err := onnx.Open(v.onnx, onnx.Options{})
+	if err != nil {
+		return statusError{misused, fmt.Errorf("--onnx: %w", err)}
+	}
+	size := 1
+	for _, d := range network.Input() {
+		size *= d
+	}
+	if size != property.Inputs || network.Outputs() != property.Outputs {
+		return misuse("the property is of %d inputs and %d outputs, the network takes %v and returns %d: they do not belong together", property.Inputs, property.Outputs, network.Input(), network.Outputs())
+	}
+	b, err := backend.Open()
+	if err != nil {
+		return err
+	}
+	log := cmd.ErrOrStderr()
+	if v.quiet {
+		log = io.Discard
+	}
+	line := func(format string, args ...any) {
+		fmt.Fprintf(log, "[%6.1f s] %s\n", time.Since(start).Seconds(), fmt.Sprintf(format, args...))
+	}
+	source := certify.Source{Name: network.Name(), Graph: network.Graph, Store: network.Store(), Input: network.Input(), Backend: b}
+	if network.Double() {
+		if source.Store, err = network.WideStore(); err != nil {
+			return err
+		}
+	}
+	line("%s, inputs %v, %d outputs, %d boxes, backend %s", network.Name(), network.Input(), network.Outputs(), len(property.Cases), b.Name())
+	if len(property.Cases) == 0 {
+		line("the property contradicts itself, so that no input is unsafe")
+	}
+	last := time.Now()
+	verdict, err := certify.VerifyProperty(ctx, certify.Question{Model: source, Property: property}, certify.Options{
+		Timeout: -1, Batch: v.batch, Seed: v.seed,
+		OnProgress: func(p certify.Progress) {
+			if time.Since(last) > beat {
+				last = time.Now()
+				line("%d boxes bounded, %d left, %.3g %% of the volume is safe", p.Cells, p.Open, 100*p.Done)
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	line("%v", verdict)
+	if err := cmd.Context().Err(); err != nil && verdict.Status == certify.Unknown {
+		return err
+	}
+	text, status, err := answer(verdict, property, network.Double())
+	if err != nil {
+		return err
+	}
+	if v.output == "" || v.output == "-" {
+		_, err = io.WriteString(cmd.OutOrStdout(), text)
+	} else {
+		err = renameio.WriteFile(v.output, []byte(text), 0o644)
+	}
+	if err != nil {
+		return err
+	}
+	if status != done {
+		return verdictStatus(status)
+	}
+	return nil
+}
+
+// verdictStatus is an exit status that is no error: nothing is said about it.
+type verdictStatus int
+
+func (s verdictStatus) Error() string { return "exit status " + strconv.Itoa(int(s)) }
+
+// answer writes the verdict in the competition's format.
+func answer(v *certify.Verdict, p *vnnlib.Property, double bool) (text string, status int, err error) {
+	switch {
+	case v.Status == certify.Verified:
+		return "unsat\n", done, nil
+	case v.Status == certify.Unknown && v.TimedOut:
+		return "timeout\n", undecided, nil
+	case v.Status == certify.Unknown:
+		return "unknown\n", undecided, nil
+	}
+	bits := 32
+	if double {
+		bits = 64
+	}
+	var lines []string
+	x, err := inBox(v.Counterexample, p, bits)
+	if err != nil {
+		return "", failed, err
+	}
+	for i, s := range x {
+		lines = append(lines, fmt.Sprintf("(X_%d %s)", i, s))
+	}
+	for k, y := range v.Outputs {
+		lines = append(lines, fmt.Sprintf("(Y_%d %s)", k, strconv.FormatFloat(y, 'f', -1, bits)))
+	}
+	return "sat\n(" + strings.Join(lines, "\n") + ")\n", counterexample, nil
+}
+
+// inBox writes an input so that the numbers written are in a box of the property, exactly, and rounded to the network's
+// precision, by way of float64 or not, are the input.
+func inBox(x []float64, p *vnnlib.Property, bits int) ([]string, error) {
+	var problem error
+	// A box from 1/3 to 1/3 has no decimal in it: the one next to it must do.
+	for _, slack := range []*big.Rat{new(big.Rat), lastDigit} {
+		for _, c := range p.Cases {
+			written := make([]string, len(x))
+			ok := true
+			for i, v := range x {
+				if written[i], ok = writtenBetween(v, new(big.Rat).Sub(c.Lower[i], slack), new(big.Rat).Add(c.Upper[i], slack), bits); !ok {
+					problem = fmt.Errorf("X_%d = %v of the counterexample cannot be written as a decimal between %s and %s", i, v, vnnlib.Decimal(c.Lower[i]), vnnlib.Decimal(c.Upper[i]))
+					break
+				}
+			}
+			if ok {
+				return written, nil
+			}
+		}
+	}
+	return nil, problem
+}
+
+// digits of a bound that is no decimal, and 1 in the last of them.
+const digits = 40
+
+var lastDigit = new(big.Rat).SetFrac(big.NewInt(1), new(big.Int).Exp(big.NewInt(10), big.NewInt(digits), nil))
+
+func writtenBetween(v float64, lower, upper *big.Rat, bits int) (string, bool) {
+	candidates := []string{strconv.FormatFloat(v, 'f', -1, bits), strconv.FormatFloat(v, 'f', -1, 64)}
+	for _, bound := range []*big.Rat{lower, upper} {
+		if s := vnnlib.Decimal(bound); !strings.Contains(s, "/") {
+			candidates = append(candidates, s)
+			continue
+		}
+		// Rounded up or down in the last digit: one is inside.
+		for _, shifted := range []*big.Rat{bound, new(big.Rat).Add(bound, lastDigit), new(big.Rat).Sub(bound, lastDigit)} {
+			candidates = append(candidates, shifted.FloatString(digits))
+		}
+	}
+	for _, s := range candidates {
+		exact, ok := new(big.Rat).SetString(s)
+		if !ok || exact.Cmp(lower) < 0 || exact.Cmp(upper) > 0 {
+			continue
+		}
+		wide, err := strconv.ParseFloat(s, 64)
+		direct, err2 := strconv.ParseFloat(s, bits)
+		if err == nil && err2 == nil && direct == v && (bits == 64 && wide == v || bits == 32 && float64(float32(wide)) == v) {
+			return s, true
+		}
+	}
+	return "", false
+}
