@@ -39,8 +39,8 @@ func mlp(scale float64) *advlib.Classifier {
 	}
 	return advlib.MustClassifier(advlib.Spec{Name: "mlp", Input: []int{6}, Box: advlib.UnitBox, Logits: func(_ *model.Scope, x *Node) *Node {
 		g := x.Graph()
-		h := Max(DotProduct(x, ConstTensor(g, wave(6, 20))), ScalarZero(g, x.DType()))
-		return MulScalar(DotProduct(h, ConstTensor(g, wave(20, 4))), scale)
+		h := Max(DotProduct(x, ConvertDType(ConstTensor(g, wave(6, 20)), x.DType())), ScalarZero(g, x.DType()))
+		return MulScalar(DotProduct(h, ConvertDType(ConstTensor(g, wave(20, 4)), x.DType())), scale)
 	}})
 }
 
