@@ -42,9 +42,13 @@ func TestOverhead(t *testing.T) {
 		name, code string
 		pairs      int
 	}{
-		{"command", "%noautoget", 500}, // nothing is compiled: GoNB answers in 1 ms, so what is seen is the relay's
-		{"program", "%%\nfmt.Println(1)", 60},
+		{"command", "%env ADVLAB_TRIVIAL=1", 500}, // nothing is compiled: GoNB answers in 1 ms, so what is seen is the relay's
+		{"program, GoNB as it comes", "%%\nfmt.Println(1)", 60},
+		{"program, neither calls go get", "%%\nfmt.Println(1)", 60}, // what the pump adds
 	} {
+		if cell.name == "program, neither calls go get" {
+			bare.run("%noautoget")
+		}
 		const warm = 10
 		var with, without, more []float64
 		for i := range warm + cell.pairs {
