@@ -58,7 +58,7 @@ func studyOf(t *testing.T) study {
 						attack.SquareAttack{Ball: ball, Queries: 2000}, attack.AutoAttack{Ball: ball},
 					}
 				},
-				few: 32, slowAt: []float64{0.1, 0.2},
+				few: 100, slowAt: []float64{0.1, 0.2},
 			}
 		}
 		t.Logf("digits instead of MNIST: %v", err)
