@@ -16,6 +16,8 @@ type backward struct {
 	w *walk
 	a arithmetic
 	r region
+	// ball tells that the region may be an L1 or L2 ball.
+	ball bool
 	// lines and rounding of units are those of each row's example; nil where there are none.
 	lines    map[*unit][]*Node
 	rounding map[*unit]*Node
@@ -26,6 +28,8 @@ type backward struct {
 	// cut, if it is not nil, says that Λ, lines, rounding and the region are patches. The model is then built on the examples, not
 	// on rows.
 	cut *cut
+	// given holds Λ of nodes where it is known already; see [table].
+	given map[NodeId]*Node
 }
 
 // bound is a lower bound for each of N rows.
@@ -67,6 +71,9 @@ func (b *backward) from(start, Λ *Node) bound {
 		for k, part := range parts {
 			id := u.inputs[k].Id()
 			Λs[id] = plus(Λs[id], part) // an input that occurs twice has two parts
+			if b.given[id] != nil {
+				Λs[id] = b.given[id]
+			}
 		}
 	}
 	for _, dims := range slices.Sorted(maps.Keys(constants)) {
@@ -76,7 +83,7 @@ func (b *backward) from(start, Λ *Node) bound {
 	if slope == nil {
 		slope = ZerosLike(b.r.lower)
 	} else {
-		total = Add(total, b.r.minimum(slope, b.a))
+		total = Add(total, b.r.minimum(slope, b.ball, b.a))
 	}
 	return bound{lower: Sub(total, slack), slack: slack, slope: slope}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
@@ -49,8 +50,10 @@ type (
 	rowsKey struct {
 		start    int // a node's place in walk.nodes; -1 for the outputs
 		ibp      bool
+		ball     bool
 		rounding Rounding
 	}
+	tableKey struct{ start int }
 )
 
 // Bound bounds all rows over all regions.
@@ -609,11 +612,11 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 	}
 	slots := n.needed(start, m.kind == ibp, r.layout)
 	places := n.places[start]
-	p := n.program(rowsKey{start, m.kind == ibp, m.rounding}, func(_ *program, in []*Node) []*Node {
+	p := n.program(rowsKey{start, m.kind == ibp, r.regions.Norm != nil, m.rounding}, func(_ *program, in []*Node) []*Node {
 		all, in := regionOf(in)
 		g := groups{examples: in[0], rows: in[1].Shape().Dimensions[0], all: all.lower.Shape().Dimensions[0]}
 		function, in := in[1], in[2:]
-		b := &backward{a: a, r: all, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
+		b := &backward{a: a, r: all, ball: r.regions.Norm != nil, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
 		of := func(_, v *Node) *Node { return g.of(v) }
 		var from, Λ *Node
 		switch {
@@ -626,6 +629,12 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 			b.w = n.walk(b.r.lower)
 			from = b.w.nodes[start]
 			Λ = Reshape(unitRows(function, in[0], from.Shape().Size()/g.rows), from.Shape().Dimensions...)
+			if n.tabled[start] {
+				way := b.w.affineWay(from)
+				end := way[len(way)-1].the()
+				b.given = map[NodeId]*Node{end.Id(): Reshape(picked(in[1], function, in[0]), end.Shape().Dimensions...)}
+				in = in[1:]
+			}
 			in = in[1:]
 		default:
 			b.w = n.walk(all.lower)
@@ -636,6 +645,10 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 			b.r = region{lower: x(all.lower), upper: x(all.upper), centre: x(all.centre), radius: g.of(all.radius), norm: all.norm}
 			p := b.cut.of[from.Id()]
 			Λ = Reshape(unitRows(function, in[0], p.numbers()), p.dims(g.rows)...)
+			if end, table := b.cut.table(b.w, from); end != from {
+				Λ := Reshape(picked(table, function, in[0]), b.cut.of[end.Id()].dims(g.rows)...)
+				b.given = map[NodeId]*Node{end.Id(): b.cut.inside(end, Λ)}
+			}
 			in = in[2:]
 		}
 		if m.kind == ibp {
@@ -665,6 +678,13 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 		}
 		return []*Node{v.lower, v.slack, v.slope}
 	})
+	var table *tensors.Tensor
+	if !dense && n.tabled[start] {
+		if table, err = n.table(start); err != nil {
+			return nil, err
+		}
+		defer advlib.Free(table)
+	}
 	perGroup := 16
 	if dense {
 		perGroup = min(perGroup, len(items)/r.regions.Len())
@@ -706,6 +726,9 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 			}
 		}
 		args := slices.Concat(r.region, in)
+		if table != nil {
+			args = append(args, table)
+		}
 		for _, s := range slots {
 			switch s.what {
 			case "lines":
@@ -743,6 +766,29 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 		advlib.Free(out...)
 	}
 	return results, nil
+}
+
+// table computes the table of a boundary.
+func (n *Network) table(start int) (*tensors.Tensor, error) {
+	p := n.program(tableKey{start}, func(_ *program, in []*Node) []*Node {
+		size := in[0].Shape().Dimensions[0]
+		w := n.walk(Zeros(in[0].Graph(), shapes.Make(dtypes.Float64, append([]int{size}, n.input...)...)))
+		_, table := w.table(w.nodes[start])
+		return []*Node{Reshape(table, size, -1)}
+	})
+	size := 1
+	for _, b := range n.boundaries {
+		if b.node == start {
+			size = sizeOf(b.dims)
+		}
+	}
+	rows := tensors.FromShape(shapes.Make(dtypes.Float64, size)) // for its size
+	defer advlib.Free(rows)
+	out, err := n.call(p, []*tensors.Tensor{rows})
+	if err != nil {
+		return nil, fmt.Errorf("tabling %d neurons: %w", size, err)
+	}
+	return out[0], nil
 }
 
 // unitRows returns rows with the given sign at the given coordinate, 0 elsewhere.
