@@ -370,8 +370,8 @@ func at(c draw.Canvas, x0, y0, x1, y1 vg.Length) draw.Canvas {
 	return draw.Canvas{Canvas: c.Canvas, Rectangle: vg.Rectangle{Min: vg.Point{X: x0, Y: y0}, Max: vg.Point{X: x1, Y: y1}}}
 }
 
-// plot returns the panel's chart and its legend, which is drawn below it so that it hides no line.
-func (p panel) plot(box advlib.Box) (*plot.Plot, plot.Legend) {
+// frame returns the panel's chart without lines, and an empty legend, which is drawn below it so that it hides no line.
+func (p panel) frame(box advlib.Box) (*plot.Plot, plot.Legend) {
 	chart, legend := plot.New(), plot.NewLegend()
 	legend.TextStyle = sans(8.5, black)
 	legend.Left, legend.Top = true, true
@@ -398,6 +398,12 @@ func (p panel) plot(box advlib.Box) (*plot.Plot, plot.Legend) {
 	grid.Vertical.Color, grid.Horizontal.Color = lightGray, lightGray
 	grid.Vertical.Width, grid.Horizontal.Width = 0.5, 0.5
 	chart.Add(grid)
+	return chart, legend
+}
+
+// plot returns the panel's chart and its legend.
+func (p panel) plot(box advlib.Box) (*plot.Plot, plot.Legend) {
+	chart, legend := p.frame(box)
 	for _, s := range p.series {
 		if s.band {
 			chart.Add(s.wilson())
