@@ -19,7 +19,7 @@
 //	answer.Lower[i][s]  // ≤ ⟨rows[i][s], f(x)⟩ for all x in box i
 //	answer.Slopes[i][s] // the linear bound's coefficients at the input: where to split
 //
-// Methods are [IBP], [CROWNIBP] and [CROWN], with options: [Method.WithLine] names the line below ReLUs,
+// Methods are [IBP], [CROWNIBP] and [CROWN], which [Index] tabulates, with options: [Method.WithLine] names the line below ReLUs,
 // [Method.WithBestLine] takes the best of all and IBP, [Method.WithIBP] intersects CROWN's intermediate intervals with IBP's,
 // [Method.In] names another arithmetic of the deployed model. All numbers are float64.
 //
