@@ -95,6 +95,15 @@ func (univariate) jet(p *pass, u *unit, s *pieces) jet {
 		root.err = MulScalar(OnesLike(mid), 2*tiny)
 	}
 	dims := u.n.Shape().Dimensions
+	if len(u.nodes()) > 1 {
+		if r, ok := p.runs[u.the().Id()]; ok {
+			root.size = s.repeat(p.spreadOut(r.size(), dims), dims)
+		}
+		if v := p.sums[u.the().Id()]; v.counted {
+			v.magnitude = s.repeat(v.magnitude, dims)
+			root.sum = &v
+		}
+	}
 	known := map[NodeId]jet{u.the().Id(): root}
 	var last jet
 	for _, n := range u.nodes() {
