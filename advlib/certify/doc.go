@@ -19,7 +19,7 @@
 //	answer.Lower[i][s]  // ≤ ⟨rows[i][s], f(x)⟩ for all x in box i
 //	answer.Slopes[i][s] // the linear bound's coefficients at the input: where to split
 //
-// Methods are [IBP], [CROWNIBP] and [CROWN], with options: [Method.WithLine] names the line below ReLUs,
+// Methods are [IBP], [CROWNIBP], [CROWN] and [AlphaCROWN], with options: [Method.WithAlpha] says how much the last one tunes, [Method.WithLine] names the line below ReLUs,
 // [Method.WithBestLine] takes the best of all and IBP, [Method.WithIBP] intersects CROWN's intermediate intervals with IBP's,
 // [Method.In] names another arithmetic of the deployed model. All numbers are float64.
 //
@@ -62,6 +62,15 @@
 // plain ball for L1 and L2, as auto_LiRPA does: for comparisons.
 //
 // [CROWN] finds the intervals before each ReLU by such backward passes too, one row for each end of each neuron.
+//
+// [AlphaCROWN] (Xu et al. 2021, arXiv:2011.13824) takes for each row, of the specification and of neurons, the lower slopes a_L
+// of its own that make its bound largest: any between 0 and 1 are sound. It begins with CROWN's and keeps the best bound, so it is
+// never below CROWN. The derivatives need no second pass of derivatives: a bound is the value that the lines which the backward
+// pass chose have at the x' where ⟨Λ, x'⟩ is least. Forward from there the input of a ReLU is t, and by Danskin's theorem
+//
+//	∂bound/∂a_L = Λ⁺·t
+//
+// Slopes are those of ReLUs and of other maxima of two; lines of other operations stay as they are.
 //
 // # Other operations
 //
