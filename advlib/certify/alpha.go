@@ -118,18 +118,8 @@ func (r *run) tune(known map[int][2]held, items []item, results []result) error 
 	if err := s.forward(intervals); err != nil {
 		return err
 	}
-	for _, b := range r.n.boundaries {
-		if b.exact && r.regions.Norm != advlib.L1 {
-			continue
-		}
-		if changed, err := s.tuneIntervals(b.node, intervals, alpha.Intervals); err != nil {
-			return err
-		} else if !changed {
-			continue
-		}
-		if err := s.forward(intervals); err != nil {
-			return err
-		}
+	if err := s.tuneIntervals(intervals, alpha.Intervals); err != nil {
+		return err
 	}
 	again, better := make([]item, len(left)), make([]result, len(left))
 	for j, i := range left {
@@ -150,8 +140,26 @@ func (r *run) isEnough(it item, res result) bool {
 	return r.enough != nil && it.row != nil && res.lower > r.enough[it.place]
 }
 
-// tuneIntervals raises the bounds of a boundary's open coordinates, and tells whether there were any.
-func (r *run) tuneIntervals(node int, known map[int][2]held, iterations int) (changed bool, err error) {
+// tuneIntervals raises the bounds of all boundaries' open coordinates, one boundary after the other.
+func (r *run) tuneIntervals(known map[int][2]held, iterations int) error {
+	for _, b := range r.n.boundaries {
+		if b.exact && r.regions.Norm != advlib.L1 {
+			continue
+		}
+		if changed, err := r.tuneBoundary(b.node, known, iterations); err != nil {
+			return err
+		} else if !changed {
+			continue
+		}
+		if err := r.forward(known); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tuneBoundary raises the bounds of a boundary's open coordinates, and tells whether there were any.
+func (r *run) tuneBoundary(node int, known map[int][2]held, iterations int) (changed bool, err error) {
 	open, k := r.open[node], known[node]
 	var items []item
 	var results []result
@@ -313,9 +321,9 @@ func (n *Network) ascent(a arithmetic, start int, dense bool, slots []slot, in [
 	b, from, Λ, state := n.rows(a, start, dense, slots, in)
 	w := b.w
 	first := Equal(step, ScalarZero(step.Graph(), step.DType()))
-	// adam holds slopes and averages of a unit, open where the slope may be chosen.
-	type adam struct{ α, m, v, open *Node }
-	slopes := map[*unit]adam{}
+	// slopes of a unit, with Adam's averages, open where the slope may be chosen.
+	type tuned struct{ α, m, v, open *Node }
+	slopes := map[*unit]tuned{}
 	for _, s := range slots {
 		if s.what != "lines" || s.part != 0 || !n.units[s.place].bent {
 			continue
@@ -327,7 +335,7 @@ func (n *Network) ascent(a arithmetic, start int, dense bool, slots []slot, in [
 		α := Where(LogicalAnd(open, LogicalNot(begin)), state[0], lines[0])
 		lines[0] = α
 		b.lines[u] = lines
-		slopes[u] = adam{α, state[1], state[2], open}
+		slopes[u] = tuned{α, state[1], state[2], open}
 		state = state[3:]
 	}
 	bound := b.from(from, Λ)
@@ -347,11 +355,7 @@ func (n *Network) ascent(a arithmetic, start int, dense bool, slots []slot, in [
 		}
 		Λσ, t := u.rule.(bent).bend(u, Λ, b.inputs(u, h))
 		g := Where(o.open, Mul(positive(Λσ), t), ZerosLike(t))
-		m := Add(MulScalar(o.m, beta1), MulScalar(g, 1-beta1))
-		v := Add(MulScalar(o.v, beta2), MulScalar(Square(g), 1-beta2))
-		count := OnePlus(step)
-		power := func(β float64) *Node { return OneMinus(Exp(MulScalar(count, math.Log(β)))) }
-		d := Div(Div(m, power(beta1)), AddScalar(Sqrt(Div(v, power(beta2))), 1e-12))
+		d, m, v := adam(step, g, o.m, o.v)
 		α := clipped(Add(o.α, Mul(d, rate)))
 		out = append(out, Where(o.open, α, o.α), m, v)
 	}
@@ -389,6 +393,15 @@ func (n *Network) rows(a arithmetic, start int, dense bool, slots []slot, in []*
 		}
 	}
 	return b, from, Λ, in[len(slots):]
+}
+
+// adam returns the direction of a step, and the averages after it; step counts from 0 (Kingma and Ba 2015, algorithm 1).
+func adam(step, g, m, v *Node) (d, m1, v1 *Node) {
+	m = Add(MulScalar(m, beta1), MulScalar(g, 1-beta1))
+	v = Add(MulScalar(v, beta2), MulScalar(Square(g), 1-beta2))
+	count := OnePlus(step)
+	power := func(β float64) *Node { return OneMinus(Exp(MulScalar(count, math.Log(β)))) }
+	return Div(Div(m, power(beta1)), AddScalar(Sqrt(Div(v, power(beta2))), 1e-12)), m, v
 }
 
 // mutateSlopes, if it is not nil, changes slopes. Tests of the tests plant mistakes with it.

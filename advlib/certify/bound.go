@@ -311,23 +311,8 @@ func (r *run) do(rows [][][]float64, answer *Answer) error {
 		r.free()
 	}()
 	known := map[int][2]held{}
-	if err := r.forward(known); err != nil {
+	if err := r.intervals(known); err != nil {
 		return err
-	}
-	if r.m.kind == crown {
-		for _, b := range r.n.boundaries {
-			if b.exact && r.regions.Norm != advlib.L1 {
-				continue
-			}
-			if changed, err := r.tighten(b.node, known); err != nil {
-				return err
-			} else if !changed {
-				continue
-			}
-			if err := r.forward(known); err != nil {
-				return err
-			}
-		}
 	}
 	var items []item
 	for i := range rows {
@@ -354,6 +339,27 @@ func (r *run) do(rows [][][]float64, answer *Answer) error {
 		answer.Lower, answer.Slack = append(answer.Lower, lower), append(answer.Slack, slack)
 		if r.slopes {
 			answer.Slopes = append(answer.Slopes, slopes)
+		}
+	}
+	return nil
+}
+
+// intervals computes intervals and lines of all units, as the method has them, and notes those of boundaries.
+func (r *run) intervals(known map[int][2]held) error {
+	if err := r.forward(known); err != nil || r.m.kind != crown {
+		return err
+	}
+	for _, b := range r.n.boundaries {
+		if b.exact && r.regions.Norm != advlib.L1 {
+			continue
+		}
+		if changed, err := r.tighten(b.node, known); err != nil {
+			return err
+		} else if !changed {
+			continue
+		}
+		if err := r.forward(known); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -115,9 +115,10 @@
 // counterexamples in the deployed precision comes first, for it is quick. Then a box that bounds leave open is split in
 // halves, again and again (branch and bound): along the input across which the linear bounds move most, where there are at most
 // 16 inputs. With ⟨Λ, x⟩ + b ≤ ⟨c, f(x)⟩ and a condition ⟨c, f(x)⟩ ≤ t, inputs with ⟨Λ, x⟩ + b > t are cut off as far as a box
-// allows. With more inputs, a network that is a chain of affine maps and ReLUs is split by the sign of what goes into a ReLU,
-// with the slopes α below ReLUs and the multipliers β of the given signs tuned for each bound (Wang et al. 2021,
-// arXiv:2103.06624). A network with more than 16 inputs that is no such chain has its inputs split too, which proves little.
+// allows. With more inputs, it is split by the sign of what goes into a ReLU, with the slopes α below ReLUs and the multipliers β
+// of the given signs tuned for each bound (Wang et al. 2021, arXiv:2103.06624). A chain of affine maps and ReLUs, which small
+// networks are, has its intervals bounded anew for each branch; any other network is bounded as [AlphaCROWN] does first, and
+// branches keep the intervals that this found. One without ReLUs is left at its bounds.
 //
 // A proof holds for the deployed model as above: the halves meet in float32 numbers, the signs are those of computed values.
 package certify

@@ -134,10 +134,14 @@ func reluLines(l, u, line *Node) []*Node {
 	return []*Node{Where(unstable, a, stable), aU, bU, Where(unstable, one, zero)}
 }
 
-// reluBackward returns slopes s and intercepts b with ⟨Λ, σ(t)⟩ ≥ ⟨s, t⟩ + ⟨1, b⟩.
+// reluBackward returns slopes s and intercepts b with ⟨Λ, σ(t)⟩ ≥ ⟨s, t⟩ + ⟨1, b⟩. A fourth line, if there is one, is ±β with β ≥ 0
+// where it is given that ±t ≥ 0, 0 elsewhere: so −⟨±β, t⟩ ≤ 0 may be added (Wang et al. 2021, arXiv:2103.06624, section 3.2).
 func reluBackward(Λ *Node, lines []*Node) (s, b *Node) {
 	aL, aU, bU := lines[0], lines[1], lines[2]
 	s = Add(Mul(positive(Λ), aL), Mul(negative(Λ), aU))
+	if len(lines) > 3 {
+		s = Sub(s, lines[3])
+	}
 	return s, Mul(negative(Λ), bU)
 }
 
