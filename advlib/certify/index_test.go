@@ -60,7 +60,7 @@ func TestIndex(t *testing.T) {
 			}
 		}
 	}
-	if _, err := certify.Named("crwon"); err == nil || !strings.Contains(err.Error(), `no method "crwon": there are ibp, crown-ibp, crown`) {
+	if _, err := certify.Named("crwon"); err == nil || !strings.Contains(err.Error(), `no method "crwon": there are ibp, crown-ibp, crown, alpha-crown`) {
 		t.Errorf("the error is %v", err)
 	}
 }

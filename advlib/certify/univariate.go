@@ -95,6 +95,15 @@ func (univariate) jet(p *pass, u *unit, s *pieces) jet {
 		root.err = MulScalar(OnesLike(mid), 2*tiny)
 	}
 	dims := u.n.Shape().Dimensions
+	if len(u.nodes()) > 1 {
+		if r, ok := p.runs[u.the().Id()]; ok {
+			root.size = s.repeat(p.spreadOut(r.size(), dims), dims)
+		}
+		if v := p.sums[u.the().Id()]; v.counted {
+			v.magnitude = s.repeat(v.magnitude, dims)
+			root.sum = &v
+		}
+	}
 	known := map[NodeId]jet{u.the().Id(): root}
 	var last jet
 	for _, n := range u.nodes() {
@@ -200,6 +209,15 @@ func (univariate) backward(_ *walk, u *unit, Λ *Node, lines []*Node) (map[int]*
 func linesBackward(at int, Λ *Node, lines []*Node) (map[int]*Node, *Node) {
 	up, down := positive(Λ), negative(Λ)
 	return map[int]*Node{at: Add(Mul(up, lines[0]), Mul(down, lines[2]))}, Add(Mul(up, lines[1]), Mul(down, lines[3]))
+}
+
+func (univariate) follow(u *unit, Λ *Node, h, lines []*Node) *Node {
+	return linesFollow(Λ, h[u.perturbed[0]], lines)
+}
+
+// linesFollow returns the value of the line that linesBackward takes.
+func linesFollow(Λ, z *Node, lines []*Node) *Node {
+	return above0(Λ, Add(Mul(lines[0], z), lines[1]), Add(Mul(lines[2], z), lines[3]))
 }
 
 // longest is the largest group of operations that is taken as one function.
