@@ -74,7 +74,7 @@ func (s Settings) Evaluate(ctx context.Context, c *Classifier, e *Examples, atta
 		return report, err
 	}
 	s.tell()
-	return report, report.contradiction()
+	return report, report.Contradiction()
 }
 
 // fill runs what a report is made of.
@@ -328,23 +328,6 @@ func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, report
 	}
 	Free(x, y)
 	return sanity, nil
-}
-
-// contradiction returns ErrContradiction with the first example that is both certified and broken.
-func (r *Report) contradiction() error {
-	for _, cert := range r.Certificates {
-		for _, a := range r.Attacks {
-			if a.Norm != cert.Norm {
-				continue
-			}
-			for i := range r.Label {
-				if cert.Certified[i] && a.Success[i] && float64(a.Distance[i]) <= cert.Radius && r.Predicted[i] == r.Label[i] && !a.Targeted {
-					return fmt.Errorf("%w: %s certifies example %d for %s ≤ %g, %s changed its class at distance %g", ErrContradiction, cert.Method, i, cert.Norm, cert.Radius, a.Name, float64(a.Distance[i]))
-				}
-			}
-		}
-	}
-	return nil
 }
 
 // Distance is a perturbation's norm that survives JSON: +Inf, where an attack failed, is written as null.

@@ -19,6 +19,8 @@ type backward struct {
 	// the interval is taken, and the walk ends. That is IBP with the last layer merged with the specification (Gowal et al.
 	// 2018, section 3).
 	stop map[*unit]interval
+	// Λs is what from has found: the linear function of each node that the start needs.
+	Λs map[NodeId]*Node
 }
 
 // bound is a lower bound for each of N rows.
@@ -36,6 +38,7 @@ func (b *backward) from(start, Λ *Node) bound {
 	zero := ZerosLike(sumRows(Λ))
 	total, slack := zero, zero
 	Λs := map[NodeId]*Node{start.Id(): Λ}
+	b.Λs = Λs
 	for i := len(w.units) - 1; i >= 0; i-- {
 		u := w.units[i]
 		Λ := Λs[u.n.Id()]

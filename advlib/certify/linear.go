@@ -225,6 +225,13 @@ func (product) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *
 	return adjoint(u, Λ), nil
 }
 
+func (product) follow(u *unit, _ *Node, h, _ []*Node) *Node {
+	if unfolded(u.n) {
+		return convolve(u.n, h[0], h[1])
+	}
+	return at(u, h)
+}
+
 // reduction is ReduceSum and the ReduceWindow that adds up; with a Mul or Div by a constant behind it, the mean.
 type reduction struct{ linear }
 

@@ -16,6 +16,9 @@ func (m Mutant) Plant() (restore func()) {
 		if m := m.plant(u); m != nil {
 			m.rule = u.rule
 			u.rule = m
+			if _, ok := m.rule.(bent); ok {
+				u.rule = &mutatedBent{m}
+			}
 		}
 	}
 	return func() { mutate = nil }
@@ -28,6 +31,27 @@ type mutated struct {
 	error    func(E *Node) *Node
 	lines    func(lines []*Node, in []interval) []*Node
 	back     func(parts map[int]*Node, b, Λ *Node) (map[int]*Node, *Node)
+	value    func(v *Node) *Node // of follow
+	t        func(Λσ, t *Node) (*Node, *Node)
+}
+
+// mutatedBent is one with slopes that can be tuned.
+type mutatedBent struct{ *mutated }
+
+func (m *mutatedBent) bend(u *unit, Λ *Node, h []*Node) (Λσ, t *Node) {
+	Λσ, t = m.rule.(bent).bend(u, Λ, h)
+	if m.t != nil {
+		return m.t(Λσ, t)
+	}
+	return Λσ, t
+}
+
+func (m *mutated) follow(u *unit, Λ *Node, h, lines []*Node) *Node {
+	v := m.rule.follow(u, Λ, h, lines)
+	if m.value != nil {
+		v = m.value(v)
+	}
+	return v
 }
 
 func (m *mutated) forward(p *pass, u *unit, in []interval) interval {

@@ -58,7 +58,10 @@ type Network struct {
 }
 
 // unitShape is what is known of a unit without a graph.
-type unitShape struct{ affine bool }
+type unitShape struct {
+	affine bool
+	bent   bool // see [bent]
+}
 
 // boundary is a node that a unit which is not affine takes its input from: the tighter its interval, the tighter the lines.
 type boundary struct {
@@ -282,7 +285,8 @@ func (n *Network) describe(w *walk) {
 	sums := map[graph.NodeId]int{w.x.Id(): 0}
 	isBoundary := map[int]bool{}
 	for _, u := range w.units {
-		n.units = append(n.units, unitShape{affine: affine(u)})
+		_, isBent := u.rule.(bent)
+		n.units = append(n.units, unitShape{affine: affine(u), bent: isBent})
 		count := 2
 		if affine(u) && len(u.perturbed) == 1 {
 			count = sums[u.the().Id()]

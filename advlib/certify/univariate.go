@@ -225,6 +225,15 @@ func linesBackward(at int, Λ *Node, lines []*Node) (map[int]*Node, *Node) {
 	return map[int]*Node{at: Add(Mul(up, lines[0]), Mul(down, lines[2]))}, Add(Mul(up, lines[1]), Mul(down, lines[3]))
 }
 
+func (univariate) follow(u *unit, Λ *Node, h, lines []*Node) *Node {
+	return linesFollow(Λ, h[u.perturbed[0]], lines)
+}
+
+// linesFollow returns the value of the line that linesBackward takes.
+func linesFollow(Λ, z *Node, lines []*Node) *Node {
+	return above0(Λ, Add(Mul(lines[0], z), lines[1]), Add(Mul(lines[2], z), lines[3]))
+}
+
 // longest is the largest group of operations that is taken as one function.
 const longest = 40
 

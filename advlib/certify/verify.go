@@ -257,9 +257,9 @@ func (o Options) decide(ctx context.Context, n *Network, c *chain, d *deployed, 
 		switch {
 		case d.size <= maxSensitive || len(p.rows) == 0:
 		case c != nil && !p.round && len(c.layers) > 1:
-			run = (&splitting{search: s, chain: c}).run
+			run = (&splitting{search: s, splitter: newChainSplitter(c, p), least: math.Inf(-1)}).run
 		default:
-			run = func(ctx context.Context) (outcome, error) { return o.once(ctx, n, p, s) }
+			run = func(ctx context.Context) (outcome, error) { return o.settle(ctx, n, s) }
 		}
 		out, err := run(ctx)
 		if err != nil {
@@ -293,7 +293,7 @@ func (n *Network) chain(m Method) (*chain, error) {
 	if err := n.checkArithmetic(m.rounding); err != nil {
 		return nil, err
 	}
-	if m.kind != crown || m.line != Adaptive {
+	if m.kind != crown || m.line != Adaptive || m.tuned && n.Size() <= maxSensitive {
 		return nil, nil
 	}
 	return chainOf(n, m.rounding)
@@ -308,7 +308,7 @@ func (o Options) bounds(n *Network, c *chain, p *problem) func(context.Context, 
 		if c != nil && !p.round {
 			return c.bound(ctx, cells, p.rows)
 		}
-		a, err := n.Bound(ctx, Query{Regions: p.regions(cells), Rows: [][][]float64{p.rows}, Slopes: true}, o.Method)
+		a, err := n.Bound(ctx, Query{Regions: p.regions(cells), Rows: [][][]float64{p.rows}, Slopes: true, Enough: p.limits}, o.Method)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -328,29 +328,6 @@ func (o Options) bounds(n *Network, c *chain, p *problem) func(context.Context, 
 
 // maxSensitive is the largest input that is split: halving one of many coordinates gains little.
 const maxSensitive = 16
-
-// once bounds a problem without splitting it: by the method, and by the best of all lower lines.
-func (o Options) once(ctx context.Context, n *Network, p *problem, s *search) (outcome, error) {
-	best := math.Inf(-1)
-	for _, m := range []Method{o.Method, o.Method.WithBestLine()} {
-		a, err := n.Bound(ctx, Query{Regions: p.regions([]cell{p.cell}), Rows: [][][]float64{p.rows}}, m)
-		if err != nil {
-			if ctx.Err() != nil {
-				return s.stopped(ctx), nil
-			}
-			return outcome{}, err
-		}
-		s.bounded++
-		planes := make([]plane, len(p.rows))
-		for r := range planes {
-			planes[r].lower = a.Lower[0][r]
-		}
-		if best = max(best, p.margin(planes)); best > 0 {
-			return outcome{bound: best}, nil
-		}
-	}
-	return outcome{bound: best, reason: fmt.Sprintf("the bounds leave it open, and what has %d inputs is split only if it is a chain of affine maps and ReLUs, in an Linf ball or a box", len(p.cell.lower))}, nil
-}
 
 // sensitivity returns the search's sensitivities: how much IBP's bounds of all rows gain when a coordinate is fixed at its
 // middle.

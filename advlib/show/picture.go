@@ -221,3 +221,15 @@ func fit(s text.Style, txt string, width vg.Length) string {
 	}
 	return string(r) + "…"
 }
+
+// wrapped breaks text between words into lines that are at most so wide.
+func wrapped(s text.Style, txt string, width vg.Length) (lines []string) {
+	for _, word := range strings.Fields(txt) {
+		if n := len(lines); n > 0 && s.Width(lines[n-1]+" "+word) <= width {
+			lines[n-1] += " " + word
+			continue
+		}
+		lines = append(lines, word)
+	}
+	return lines
+}
