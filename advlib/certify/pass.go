@@ -22,6 +22,8 @@ type pass struct {
 	// sums and runs are what nodes are the results of, for errors of other orders of operations.
 	sums map[NodeId]summed
 	runs map[NodeId]productRun
+	// evaluated are functions of one tensor.
+	evaluated map[*unit]evaluated
 	// rounding is E of each unit's result, in the order of w.units; nil for 0.
 	rounding []*Node
 }
@@ -30,6 +32,7 @@ type pass struct {
 func (p *pass) run(r region, ball bool) {
 	p.all = map[NodeId]interval{p.w.x.Id(): r.interval(ball)}
 	p.errors, p.sums, p.runs = map[NodeId]*Node{}, map[NodeId]summed{}, map[NodeId]productRun{}
+	p.evaluated = map[*unit]evaluated{}
 	for _, u := range p.w.units {
 		in := p.inputs(u)
 		v := u.rule.forward(p, u, in).widened()
