@@ -436,7 +436,7 @@ func (o Options) settle(ctx context.Context, n *Network, s *search) (outcome, er
 	}
 	known := map[int][2]held{}
 	var results []result
-	best := math.Inf(-1)
+	planes, best := make([]plane, len(p.rows)), math.Inf(-1)
 	for _, closer := range []func() error{
 		func() error {
 			err := r.intervals(known)
@@ -477,7 +477,6 @@ func (o Options) settle(ctx context.Context, n *Network, s *search) (outcome, er
 			return out, nil
 		}
 		s.bounded = 1
-		planes := make([]plane, len(p.rows))
 		for i := range planes {
 			planes[i].lower = results[i].lower
 		}
@@ -489,6 +488,9 @@ func (o Options) settle(ctx context.Context, n *Network, s *search) (outcome, er
 	if len(splitter.relus) == 0 {
 		return outcome{bound: best, reason: fmt.Sprintf("the bounds leave it open, and with %d inputs it is split by the signs of ReLUs, of which it has none", len(p.cell.lower))}, nil
 	}
-	out, err := (&splitting{search: s, splitter: splitter, least: best}).run(ctx)
-	return out, err
+	var margins []float64
+	for _, conjunction := range p.unsafe {
+		margins = append(margins, p.distance(planes, conjunction))
+	}
+	return (&splitting{search: s, splitter: splitter, margins: margins}).run(ctx)
 }
