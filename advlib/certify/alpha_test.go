@@ -268,3 +268,52 @@ func TestAlphaInEvaluate(t *testing.T) {
 		t.Errorf("CROWN proves %d, %s %d", proven[0], report.Certificates[1].Method, proven[1])
 	}
 }
+
+// TestAscent and sampled points notice mistakes in the steps of α-CROWN.
+func TestAlphaMutants(t *testing.T) {
+	models := map[string]testModel{}
+	for _, m := range slices.Concat(testModels, operationModels, mutationModels) {
+		models[m.name] = m
+	}
+	for _, mutant := range certify.AscentMutants {
+		restore := mutant.Plant()
+		noticed := false
+		for _, a := range takeApart(t, models[mutant.Model], 40) {
+			value, derivatives := wrong(a)
+			noticed = noticed || value || derivatives
+		}
+		restore()
+		if !noticed {
+			t.Errorf("nothing shows that %s, on the model %q", mutant.Name, mutant.Model)
+		}
+	}
+
+	m := models["mlp"]
+	c := m.classifier(t, backends(t)["Go Backend"])
+	e := m.examples(t, c, 4)
+	ball := advlib.BallOf(advlib.Linf, 0.15)
+	z := sample(t, c, e, ball, 300, rand.New(rand.NewPCG(61, 62)))
+	for _, free := range []bool{false, true} {
+		if free {
+			defer certify.FreeSlopes()()
+			c = m.classifier(t, backends(t)["Go Backend"])
+		}
+		lower, upper, err := certify.Bounds(ctx, c, e, ball, certify.AlphaCROWN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		outside := 0
+		for _, point := range z {
+			for i, row := range point {
+				for k, v := range row {
+					if !(lower[i][k] <= float64(v) && float64(v) <= upper[i][k]) {
+						outside++
+					}
+				}
+			}
+		}
+		if (outside > 0) != free {
+			t.Errorf("slopes free %v: %d outputs are outside of their bounds", free, outside)
+		}
+	}
+}
