@@ -233,7 +233,7 @@ func (r *run) ascend(start int, items []item, dense bool, results []result, iter
 }
 
 func (n *Network) ascentBatch(rows int) int {
-	size := n.rowBatch(rows)
+	size := n.rowBatch(rows, nil)
 	for size > 16 && 8*12*n.numbers*size > memory {
 		size /= 8
 	}
@@ -370,9 +370,8 @@ func (n *Network) ascent(a arithmetic, start int, dense bool, slots []slot, in [
 func (n *Network) rows(a arithmetic, start int, dense bool, slots []slot, in []*Node) (b *backward, from, Λ *Node, rest []*Node) {
 	all, in := regionOf(in)
 	examples, in := in[0], in[1:]
-	batch := all.lower.Shape().Dimensions[0]
-	of := func(v *Node) *Node { return pick(v, examples, batch) }
-	region := region{lower: of(all.lower), upper: of(all.upper), centre: of(all.centre), radius: of(all.radius), norm: all.norm}
+	of := groups{examples: examples, rows: examples.Shape().Dimensions[0], all: all.lower.Shape().Dimensions[0]}.of
+	region := all.map_(of)
 	w := n.walk(region.lower)
 	b = &backward{w: w, a: a, r: region, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
 	if dense {

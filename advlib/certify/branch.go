@@ -396,7 +396,7 @@ func (n *Network) branchStep(a arithmetic, slots []slot, tuned bool, in []*Node)
 	var bentUnits []*unit
 	for i, s := range slots {
 		u := w.units[s.place]
-		v := pick(in[i], first, 1)
+		v := groups{examples: first, rows: rows, all: 1}.of(in[i])
 		if s.what == "error" {
 			b.rounding[u] = v
 			continue

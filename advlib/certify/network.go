@@ -50,6 +50,7 @@ type Network struct {
 	boundaries []boundary       // in order
 	reach      map[int][]bool   // for a boundary, or -1 for the outputs: which units it needs
 	reachIBP   []bool           // which units the outputs need up to the first that are not affine
+	places     map[int]*places  // for a boundary whose rows have patches
 	operations []string         // types of all nodes that depend on x
 	functions  []graph.NodeType // functions of the backend's library that the model uses
 
@@ -334,8 +335,11 @@ func (n *Network) describe(w *walk) {
 		return s
 	}
 	none := func(*unit) bool { return false }
-	n.reach = map[int][]bool{-1: set(w.ancestors(w.out, none))}
+	n.reach, n.places = map[int][]bool{-1: set(w.ancestors(w.out, none))}, map[int]*places{}
 	for _, b := range n.boundaries {
+		if r := w.receptive(w.nodes[b.node]); r != nil && 2*r.numbers <= r.whole { // fewer elements do not save time
+			n.places[b.node] = &r.places
+		}
 		n.reach[b.node] = set(w.ancestors(w.nodes[b.node], none))
 	}
 	n.reachIBP = set(w.ancestors(w.out, func(u *unit) bool { return !affine(u) }))
