@@ -25,6 +25,8 @@ type backward struct {
 	// the interval is taken, and the walk ends. That is IBP with the last layer merged with the specification (Gowal et al.
 	// 2018, section 3).
 	stop map[*unit]interval
+	// Λs is what from has found: the linear function of each node that the start needs.
+	Λs map[NodeId]*Node
 	// cut, if it is not nil, says that Λ, lines, rounding and the region are patches. The model is then built on the examples, not
 	// on rows.
 	cut *cut
@@ -47,6 +49,7 @@ func (b *backward) from(start, Λ *Node) bound {
 	zero := ZerosLike(sumRows(Λ))
 	total, slack := zero, zero
 	Λs := map[NodeId]*Node{start.Id(): Λ}
+	b.Λs = Λs
 	constants := map[string]*Node{}
 	for i := len(w.units) - 1; i >= 0; i-- {
 		u := w.units[i]

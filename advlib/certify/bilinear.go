@@ -54,6 +54,13 @@ func (bilinear) backward(_ *walk, u *unit, Λ *Node, lines []*Node) (map[int]*No
 	return map[int]*Node{0: Add(first[0], second[0]), 1: Add(first[1], second[1])}, Neg(Add(Mul(up, below), Mul(down, above)))
 }
 
+func (bilinear) follow(u *unit, Λ *Node, h, lines []*Node) *Node {
+	apply := func(a, b *Node) *Node { return with(u.n, map[int]*Node{0: a, 1: b}) }
+	aL := lines[0]
+	plane := func(b *Node) *Node { return Add(apply(Sub(h[0], aL), b), apply(aL, h[1])) }
+	return above0(Λ, plane(lines[1]), plane(lines[2]))
+}
+
 // quotient is Div of a tensor by another that depends on x too, and has one sign: a·(1/b) with McCormick's planes for the
 // product and lines for 1/b.
 type quotient struct{}
@@ -116,6 +123,12 @@ func (quotient) backward(_ *walk, u *unit, Λ *Node, lines []*Node) (map[int]*No
 	return map[int]*Node{0: sumTo(Λa, u.inputs[0]), 1: sumTo(parts[1], u.inputs[1])}, Add(b, constant)
 }
 
+func (quotient) follow(_ *unit, Λ *Node, h, lines []*Node) *Node {
+	aL, r := lines[0], above0(Λ, lines[1], lines[2])
+	inverse := linesFollow(Mul(Λ, aL), h[1], lines[3:])
+	return Add(Mul(Sub(h[0], aL), r), Mul(aL, inverse))
+}
+
 // sumTo adds up the axes along which a tensor of the shape of like was broadcast to that of v.
 func sumTo(v, like *Node) *Node {
 	var axes []int
@@ -161,6 +174,21 @@ func (larger2) backward(_ *walk, u *unit, Λ *Node, lines []*Node) (map[int]*Nod
 	}
 	s, b := reluBackward(Λ, lines)
 	return map[int]*Node{0: s, 1: Sub(Λ, s)}, b
+}
+
+func (r larger2) follow(u *unit, Λ *Node, h, lines []*Node) *Node {
+	Λσ, t := r.bend(u, Λ, h)
+	if u.n.Type() == NodeTypeMin {
+		return Sub(h[0], reluFollow(Λσ, t, lines))
+	}
+	return Add(h[1], reluFollow(Λσ, t, lines))
+}
+
+func (larger2) bend(u *unit, Λ *Node, h []*Node) (Λσ, t *Node) {
+	if u.n.Type() == NodeTypeMin {
+		Λ = Neg(Λ)
+	}
+	return Λ, Sub(h[0], h[1])
 }
 
 // ruleOf returns the rule for a node by itself, and the inputs that matter to it.

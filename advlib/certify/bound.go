@@ -24,6 +24,9 @@ type Query struct {
 	Rows [][][]float64
 	// Slopes asks for Answer.Slopes.
 	Slopes bool
+	// Enough, if it is not nil, has for each of the S rows what its bound needs to exceed: [AlphaCROWN] leaves a bound alone once
+	// it does.
+	Enough []float64
 }
 
 // Answer holds lower bounds for the regions and rows of a [Query].
@@ -91,7 +94,7 @@ func (n *Network) bound(ctx context.Context, q Query, m Method) (*Answer, error)
 				rows[i] = q.Rows[which[i]]
 			}
 		}
-		r := &run{ctx: ctx, n: n, m: m, regions: part, size: size, slopes: q.Slopes}
+		r := &run{ctx: ctx, n: n, m: m, regions: part, size: size, slopes: q.Slopes, enough: q.Enough}
 		if err := r.do(rows, answer); err != nil {
 			return nil, err
 		}
@@ -155,6 +158,12 @@ func (n *Network) check(q Query, m Method) error {
 				}
 			}
 		}
+	}
+	if q.Enough != nil && len(q.Enough) != len(q.Rows[0]) {
+		return fmt.Errorf("Enough has %d numbers, there are %d rows: give one for each", len(q.Enough), len(q.Rows[0]))
+	}
+	if err := m.alpha.check(); err != nil {
+		return err
 	}
 	return n.checkArithmetic(m.rounding)
 }
@@ -234,6 +243,7 @@ type run struct {
 	regions Regions
 	size    int // padded
 	slopes  bool
+	enough  []float64         // as Query.Enough
 	region  []*tensors.Tensor // the regions, padded, on the device
 
 	layout *layout
@@ -313,33 +323,23 @@ func (r *run) do(rows [][][]float64, answer *Answer) error {
 		r.free()
 	}()
 	known := map[int][2]held{}
-	if err := r.forward(known); err != nil {
+	if err := r.intervals(known); err != nil {
 		return err
-	}
-	if r.m.kind == crown {
-		for _, b := range r.n.boundaries {
-			if b.exact && r.regions.Norm != advlib.L1 {
-				continue
-			}
-			if changed, err := r.tighten(b.node, known); err != nil {
-				return err
-			} else if !changed {
-				continue
-			}
-			if err := r.forward(known); err != nil {
-				return err
-			}
-		}
 	}
 	var items []item
 	for i := range rows {
-		for _, row := range rows[i] {
-			items = append(items, item{example: i, row: row})
+		for s, row := range rows[i] {
+			items = append(items, item{example: i, row: row, place: s})
 		}
 	}
 	results, err := r.backward(-1, items, true)
 	if err != nil {
 		return err
+	}
+	if r.m.tuned {
+		if err := r.tune(known, items, results); err != nil {
+			return err
+		}
 	}
 	S := len(rows[0])
 	for i := range rows {
@@ -351,6 +351,27 @@ func (r *run) do(rows [][][]float64, answer *Answer) error {
 		answer.Lower, answer.Slack = append(answer.Lower, lower), append(answer.Slack, slack)
 		if r.slopes {
 			answer.Slopes = append(answer.Slopes, slopes)
+		}
+	}
+	return nil
+}
+
+// intervals computes intervals and lines of all units, as the method has them, and notes those of boundaries.
+func (r *run) intervals(known map[int][2]held) error {
+	if err := r.forward(known); err != nil || r.m.kind != crown {
+		return err
+	}
+	for _, b := range r.n.boundaries {
+		if b.exact && r.regions.Norm != advlib.L1 {
+			continue
+		}
+		if changed, err := r.tighten(b.node, known); err != nil {
+			return err
+		} else if !changed {
+			continue
+		}
+		if err := r.forward(known); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -564,6 +585,7 @@ func (p *pass) results(ibp bool, l *layout) (out []*Node) {
 type item struct {
 	example int
 	row     []float64
+	place   int // of the row among those of its example
 	at      int
 	sign    float64
 }

@@ -63,6 +63,8 @@ func (hull) backward(_ *walk, _ *unit, Λ *Node, lines []*Node) (map[int]*Node, 
 	return nil, Add(Mul(positive(Λ), lines[0]), Mul(negative(Λ), lines[1]))
 }
 
+func (hull) follow(_ *unit, Λ *Node, _, lines []*Node) *Node { return above0(Λ, lines[0], lines[1]) }
+
 // lookup is Gather with indices that do not depend on x, within each example.
 type lookup struct{ linear }
 

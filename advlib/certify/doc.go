@@ -19,7 +19,8 @@
 //	answer.Lower[i][s]  // ≤ ⟨rows[i][s], f(x)⟩ for all x in box i
 //	answer.Slopes[i][s] // the linear bound's coefficients at the input: where to split
 //
-// Methods are [IBP], [CROWNIBP] and [CROWN], with options: [Method.WithLine] names the line below ReLUs,
+// Methods are [IBP], [CROWNIBP], [CROWN] and [AlphaCROWN], which [Index] tabulates, with options: [Method.WithAlpha] says how much the
+// last one tunes, [Method.WithLine] names the line below ReLUs,
 // [Method.WithBestLine] takes the best of all and IBP, [Method.WithIBP] intersects CROWN's intermediate intervals with IBP's,
 // [Method.In] names another arithmetic of the deployed model. All numbers are float64.
 //
@@ -63,6 +64,15 @@
 //
 // [CROWN] finds the intervals before each ReLU by such backward passes too, one row for each end of each neuron.
 //
+// [AlphaCROWN] (Xu et al. 2021, arXiv:2011.13824) takes for each row, of the specification and of neurons, the lower slopes a_L
+// of its own that make its bound largest: any between 0 and 1 are sound. It begins with CROWN's and keeps the best bound, so it is
+// never below CROWN. The derivatives need no second pass of derivatives: a bound is the value that the lines which the backward
+// pass chose have at the x' where ⟨Λ, x'⟩ is least. Forward from there the input of a ReLU is t, and by Danskin's theorem
+//
+//	∂bound/∂a_L = Λ⁺·t
+//
+// Slopes are those of ReLUs and of other maxima of two; lines of other operations stay as they are.
+//
 // # Other operations
 //
 // Any function of one tensor, element by element, is bounded as one, whether it is an operation such as tanh or is
@@ -81,7 +91,9 @@
 //
 //	E = γ_K·|W|·max(|l|, |u|), γ_K = Ku/(1−Ku)
 //
-// IBP adds E to the radius, CROWN subtracts ⟨|Λ|, E⟩. What XLA does is part of it: denormals flushed on either side of an operation,
+// IBP adds E to the radius, CROWN subtracts ⟨|Λ|, E⟩. What XLA does is part of it: sums and products in other orders
+// across operations, such as a product of a matrix and a vector that starts from the bias, or two numbers that are multiplied with each other
+// before the input is; denormals flushed on either side of an operation,
 // division as multiplication by the reciprocal, the errors of its functions, which are measured on the backend by a sweep
 // of four million arguments and doubled, and the errors of weights that are computed, such as the scale of batch
 // normalisation. Regions are rounded outward to float32. The rounding of the bounds themselves, in float64, is 2⁻²⁹ times as
@@ -106,9 +118,10 @@
 // counterexamples in the deployed precision comes first, for it is quick. Then a box that bounds leave open is split in
 // halves, again and again (branch and bound): along the input across which the linear bounds move most, where there are at most
 // 16 inputs. With ⟨Λ, x⟩ + b ≤ ⟨c, f(x)⟩ and a condition ⟨c, f(x)⟩ ≤ t, inputs with ⟨Λ, x⟩ + b > t are cut off as far as a box
-// allows. With more inputs, a network that is a chain of affine maps and ReLUs is split by the sign of what goes into a ReLU,
-// with the slopes α below ReLUs and the multipliers β of the given signs tuned for each bound (Wang et al. 2021,
-// arXiv:2103.06624). A network with more than 16 inputs that is no such chain has its inputs split too, which proves little.
+// allows. With more inputs, it is split by the sign of what goes into a ReLU, with the slopes α below ReLUs and the multipliers β
+// of the given signs tuned for each bound (Wang et al. 2021, arXiv:2103.06624). A chain of affine maps and ReLUs, which small
+// networks are, has its intervals bounded anew for each branch; any other network is bounded as [AlphaCROWN] does first, and
+// branches keep the intervals that this found. One without ReLUs is left at its bounds.
 //
 // A proof holds for the deployed model as above: the halves meet in float32 numbers, the signs are those of computed values.
 package certify

@@ -25,6 +25,9 @@ type Method struct {
 	intersect  bool
 	rounding   Rounding
 	withoutBox bool
+	// tuned tells that slopes below ReLUs are chosen for each bound, as alpha says.
+	tuned bool
+	alpha Alpha
 }
 
 // The methods, from fast and loose to slow and tight. Bounds by the slower ones are not tighter in each case: all hold, so
@@ -38,6 +41,9 @@ var (
 	// CROWN takes intermediate intervals from backward passes too (Zhang et al. 2018, arXiv:1811.00866), with adaptive lower
 	// slopes.
 	CROWN = Method{kind: crown}
+	// AlphaCROWN is CROWN with the slopes below ReLUs tuned for each bound (α-CROWN, Xu et al. 2021, arXiv:2011.13824), as
+	// [Alpha] says by default. It is never below CROWN.
+	AlphaCROWN = CROWN.WithAlpha(Alpha{})
 )
 
 // WithLine returns the method with another line below ReLUs. IBP has none, and is returned as it is.
@@ -64,6 +70,15 @@ func (m Method) WithIBP() Method {
 	return m
 }
 
+// WithAlpha returns CROWN with slopes below ReLUs that are tuned for each bound, beginning with those of the method's line. Other
+// methods are returned as they are.
+func (m Method) WithAlpha(a Alpha) Method {
+	if m.kind == crown {
+		m.tuned, m.alpha = true, a
+	}
+	return m
+}
+
 // In returns the method for another arithmetic of the deployed model than float32.
 func (m Method) In(r Rounding) Method {
 	m.rounding = r
@@ -83,10 +98,16 @@ func (m Method) WithoutBox() Method {
 // String returns for example "CROWN-IBP", or "CROWN ∩ IBP (zero line, real arithmetic)".
 func (m Method) String() string {
 	name := [...]string{"IBP", "CROWN-IBP", "CROWN"}[m.kind]
+	if m.tuned {
+		name = "α-" + name
+	}
 	if m.intersect {
 		name += " ∩ IBP"
 	}
 	var about []string
+	if m.alpha != (Alpha{}) {
+		about = append(about, m.alpha.String())
+	}
 	switch {
 	case m.best:
 		about = append(about, "best line")
@@ -128,9 +149,10 @@ func (m Method) Certify(ctx context.Context, c *advlib.Classifier, e *advlib.Exa
 	return proof.Certified, nil
 }
 
-// Prove returns what Certify does, with margins, the arithmetic of which they speak, and what rounding took.
+// Prove returns what Certify does, with margins, the arithmetic of which they speak, and what rounding took. [AlphaCROWN] leaves a
+// margin alone once it is above 0; [Margins] has what it can reach.
 func (m Method) Prove(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball) (*advlib.Proof, error) {
-	a, err := m.margins(ctx, c, e, ball)
+	a, err := m.margins(ctx, c, e, ball, true)
 	if err != nil {
 		return nil, m.wrap("margins", err)
 	}
@@ -151,17 +173,21 @@ func (m Method) Prove(ctx context.Context, c *advlib.Classifier, e *advlib.Examp
 // Margins returns for each example the K−1 lower bounds of logit_y − logit_j over the ball, j ≠ y in increasing order; y
 // is the label. -Inf means that nothing could be shown.
 func Margins(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, m Method) ([][]float64, error) {
-	a, err := m.margins(ctx, c, e, ball)
+	a, err := m.margins(ctx, c, e, ball, false)
 	if err != nil {
 		return nil, m.wrap("margins", err)
 	}
 	return a.Lower, nil
 }
 
-func (m Method) margins(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball) (*Answer, error) {
+// margins bounds them; with positive, more than 0 is enough.
+func (m Method) margins(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, positive bool) (*Answer, error) {
 	n, q, err := m.query(c, e, ball)
 	if err != nil {
 		return nil, err
+	}
+	if positive {
+		q.Enough = make([]float64, c.Classes()-1)
 	}
 	for _, y := range e.Y {
 		q.Rows = append(q.Rows, MarginRows(int(y), c.Classes()))

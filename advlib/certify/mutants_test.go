@@ -16,6 +16,9 @@ func (m Mutant) Plant() (restore func()) {
 		if m := m.plant(u); m != nil {
 			m.rule = u.rule
 			u.rule = m
+			if _, ok := m.rule.(bent); ok {
+				u.rule = &mutatedBent{m}
+			}
 		}
 	}
 	return func() { mutate = nil }
@@ -28,6 +31,27 @@ type mutated struct {
 	error    func(E *Node) *Node
 	lines    func(lines []*Node, in []interval) []*Node
 	back     func(parts map[int]*Node, b, Λ *Node) (map[int]*Node, *Node)
+	value    func(v *Node) *Node // of follow
+	t        func(Λσ, t *Node) (*Node, *Node)
+}
+
+// mutatedBent is one with slopes that can be tuned.
+type mutatedBent struct{ *mutated }
+
+func (m *mutatedBent) bend(u *unit, Λ *Node, h []*Node) (Λσ, t *Node) {
+	Λσ, t = m.rule.(bent).bend(u, Λ, h)
+	if m.t != nil {
+		return m.t(Λσ, t)
+	}
+	return Λσ, t
+}
+
+func (m *mutated) follow(u *unit, Λ *Node, h, lines []*Node) *Node {
+	v := m.rule.follow(u, Λ, h, lines)
+	if m.value != nil {
+		v = m.value(v)
+	}
+	return v
 }
 
 func (m *mutated) forward(p *pass, u *unit, in []interval) interval {
@@ -200,4 +224,28 @@ var Mutants = []Mutant{
 		return &mutated{interval: func(_ interval, _ *unit, in []interval) interval { return in[0] }}
 	})},
 	{"a gather loses its constant factor", "gather", in[lookup](func() *mutated { return &mutated{back: scaled(0.8)} })},
+}
+
+// AscentMutants are mistakes in what slopes are raised by. They make no bound wrong, but worse.
+var AscentMutants = []Mutant{
+	{"a ReLU's input has the wrong sign", "mlp", in[threshold](func() *mutated {
+		return &mutated{t: func(Λσ, t *Node) (*Node, *Node) { return Λσ, Neg(t) }}
+	})},
+	{"a minimum's slope counts where the line above it does", "preprocessing", on(NodeTypeMin, func() *mutated {
+		return &mutated{t: func(Λσ, t *Node) (*Node, *Node) { return Neg(Λσ), t }}
+	})},
+	{"the maximum of two is taken apart the wrong way around", "maximum and minimum of two", in[larger2](func() *mutated {
+		return &mutated{t: func(Λσ, t *Node) (*Node, *Node) { return Λσ, MulScalar(t, 2) }}
+	})},
+	{"a ReLU goes forward without its line above", "strided-cnn", in[threshold](func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 0.9) }} })},
+	{"a convolution goes forward doubled", "residual", on(NodeTypeConvGeneral, func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 2) }} })},
+	{"a max pool goes forward too high", "max pool, padded", in[maxPool](func() *mutated { return &mutated{value: func(v *Node) *Node { return AddScalar(v, 0.01) }} })},
+	{"softmax goes forward too low", "attention", in[softmax](func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 0.99) }} })},
+	{"McCormick's planes go forward scaled", "product of two", in[bilinear](func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 1.01) }} })},
+}
+
+// FreeSlopes lets slopes below ReLUs be anything, which makes bounds wrong, until the returned function is called.
+func FreeSlopes() (restore func()) {
+	mutateSlopes = func(α *Node) *Node { return α }
+	return func() { mutateSlopes = nil }
 }

@@ -60,7 +60,10 @@ type Network struct {
 }
 
 // unitShape is what is known of a unit without a graph.
-type unitShape struct{ affine bool }
+type unitShape struct {
+	affine bool
+	bent   bool // see [bent]
+}
 
 // boundary is a node that a unit which is not affine takes its input from: the tighter its interval, the tighter the lines.
 type boundary struct {
@@ -224,6 +227,13 @@ func (n *Network) explain() (ops []Operation, err error) {
 			panic(fmt.Errorf("its outputs are %v for inputs of shape %v: they must be [%d, K] and of the type of the inputs", out, x.Shape().Dimensions, probe))
 		}
 		n.outputs = out.Dimensions[1]
+		// Not to be built a second time: GoMLX keeps constants of the first closures, which the second ones may not use.
+		for _, v := range once.nodes {
+			switch v.Type() {
+			case graph.NodeTypeWhile, graph.NodeTypeIf, graph.NodeTypeCall:
+				panic(fmt.Errorf("%v", operation(v, probe, "there is no rule for it: unroll loops, and write branches by Where")))
+			}
+		}
 		again := n.walk(n.parameterOf(g, "again", probe*repeats))
 		if len(once.nodes) != len(again.nodes) || len(once.units) != len(again.units) {
 			panic(fmt.Errorf("the model has %d operations on x for %d examples and %d for %d: it must not depend on the batch size", len(once.nodes), probe, len(again.nodes), probe*repeats))
@@ -284,7 +294,8 @@ func (n *Network) describe(w *walk) {
 	sums := map[graph.NodeId]int{w.x.Id(): 0}
 	isBoundary := map[int]bool{}
 	for _, u := range w.units {
-		n.units = append(n.units, unitShape{affine: affine(u)})
+		_, isBent := u.rule.(bent)
+		n.units = append(n.units, unitShape{affine: affine(u), bent: isBent})
 		count := 2
 		if affine(u) && len(u.perturbed) == 1 {
 			count = sums[u.the().Id()]

@@ -258,6 +258,24 @@ func (maxPool) backwardPatch(_ *cut, u *unit, Λ *Node, lines []*Node) (map[int]
 	return map[int]*Node{0: sum}, b
 }
 
+func (maxPool) follow(u *unit, Λ *Node, h, lines []*Node) *Node {
+	z, least := h[0], windowKind(u.n) == minWindow
+	if least {
+		Λ, z = Neg(Λ), Neg(z)
+	}
+	all := windows(u.n)
+	var below, above *Node
+	for i, w := range all {
+		v := w.of(z, ScalarZero(z.Graph(), z.DType()))
+		below, above = plus(below, Mul(lines[i], v)), plus(above, Mul(lines[len(all)+i], v))
+	}
+	v := above0(Λ, below, Add(above, lines[2*len(all)]))
+	if least {
+		v = Neg(v)
+	}
+	return v
+}
+
 // maximum is ReduceMax and ReduceMin, bounded as [maxPool].
 type maximum struct{}
 
@@ -322,4 +340,17 @@ func (r maximum) backward(_ *walk, u *unit, Λ *Node, lines []*Node) (map[int]*N
 		part = Neg(part)
 	}
 	return map[int]*Node{0: part}, Mul(down, lines[2])
+}
+
+func (r maximum) follow(u *unit, Λ *Node, h, lines []*Node) *Node {
+	z, least := h[0], u.n.Type() == NodeTypeReduceMin
+	if least {
+		Λ, z = Neg(Λ), Neg(z)
+	}
+	axes := reducedAxes(u.n)
+	v := above0(Λ, ReduceSum(Mul(lines[0], z), axes...), Add(ReduceSum(Mul(lines[1], z), axes...), lines[2]))
+	if least {
+		v = Neg(v)
+	}
+	return v
 }

@@ -237,3 +237,27 @@ func (r region) minimumInBall(Λ, inBox *Node) *Node {
 	inBall := Sub(sumRows(Mul(Λ, r.centre)), Min(reach, Mul(r.radius, dual)))
 	return Where(is(nil), inBox, inBall)
 }
+
+// lowest returns where minimum finds ⟨Λ, x'⟩ least, in the shape of x.
+func (r region) lowest(Λ *Node) *Node {
+	rows := r.lower.Shape().Dimensions[0]
+	zero := ZerosLike(Λ)
+	corner := Where(LessThan(Λ, zero), r.upper, r.lower)
+	fall, rise := r.room()
+	free := Add(Where(fall, positive(Λ), zero), Where(rise, negative(Λ), zero))
+	each := func(v *Node) *Node { return r.row(ReduceSum(Reshape(v, rows, -1), 1)) }
+	is := func(norm advlib.ConvexNorm) *Node {
+		return BroadcastToDims(Equal(r.norm, Scalar(r.norm.Graph(), r.norm.DType(), int(normCode(norm)))), Λ.Shape().Dimensions...)
+	}
+	over := func(v *Node) *Node { // the direction of v, 0 for 0
+		return Where(GreaterThan(v, zero), Inverse(Where(GreaterThan(v, zero), v, OnesLike(v))), zero)
+	}
+	// The steps δ with ‖δ‖ ≤ 1 along which ⟨free, δ⟩ is the dual norm: free/‖free‖₂, and for L1 the largest coordinate alone.
+	l2 := Mul(free, over(Sqrt(each(Square(free)))))
+	largest := Where(Equal(Abs(free), r.row(ReduceMax(Reshape(Abs(free), rows, -1), 1))), Sign(free), zero)
+	l1 := Mul(largest, over(each(Abs(largest))))
+	radius := r.row(r.radius)
+	inBall := Sub(r.centre, Mul(radius, Where(is(advlib.L1), l1, l2)))
+	cut := GreaterThan(each(Mul(Λ, corner)), each(Mul(Λ, inBall)))
+	return Where(LogicalOr(is(nil), cut), corner, inBall)
+}

@@ -68,6 +68,22 @@ func (r threshold) backward(_ *walk, u *unit, Λ *Node, lines []*Node) (map[int]
 	return map[int]*Node{p: s}, Add(b, Mul(Sub(Λ, s), k))
 }
 
+func (r threshold) follow(u *unit, Λ *Node, h, lines []*Node) *Node {
+	Λσ, t := r.bend(u, Λ, h)
+	if u.n.Type() == NodeTypeMin {
+		return Sub(r.constant(u), reluFollow(Λσ, t, lines))
+	}
+	return Add(r.constant(u), reluFollow(Λσ, t, lines))
+}
+
+func (r threshold) bend(u *unit, Λ *Node, h []*Node) (Λσ, t *Node) {
+	z, k := h[u.perturbed[0]], r.constant(u)
+	if u.n.Type() == NodeTypeMin {
+		return Neg(Λ), Sub(k, z)
+	}
+	return Λ, Sub(z, k)
+}
+
 // LowerLine is the line below a ReLU whose input l ≤ t ≤ u may have either sign: a·t with a slope a in [0, 1]. Each is
 // sound; which one is best depends on the model.
 type LowerLine int
@@ -118,9 +134,18 @@ func reluLines(l, u, line *Node) []*Node {
 	return []*Node{Where(unstable, a, stable), aU, bU, Where(unstable, one, zero)}
 }
 
-// reluBackward returns slopes s and intercepts b with ⟨Λ, σ(t)⟩ ≥ ⟨s, t⟩ + ⟨1, b⟩.
+// reluBackward returns slopes s and intercepts b with ⟨Λ, σ(t)⟩ ≥ ⟨s, t⟩ + ⟨1, b⟩. A fourth line, if there is one, is ±β with β ≥ 0
+// where it is given that ±t ≥ 0, 0 elsewhere: so −⟨±β, t⟩ ≤ 0 may be added (Wang et al. 2021, arXiv:2103.06624, section 3.2).
 func reluBackward(Λ *Node, lines []*Node) (s, b *Node) {
 	aL, aU, bU := lines[0], lines[1], lines[2]
 	s = Add(Mul(positive(Λ), aL), Mul(negative(Λ), aU))
+	if len(lines) > 3 {
+		s = Sub(s, lines[3])
+	}
 	return s, Mul(negative(Λ), bU)
+}
+
+// reluFollow returns the value of the line that reluBackward takes.
+func reluFollow(Λ, t *Node, lines []*Node) *Node {
+	return above0(Λ, Mul(lines[0], t), Add(Mul(lines[1], t), lines[2]))
 }

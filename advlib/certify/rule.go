@@ -29,6 +29,10 @@ type rule interface {
 	//
 	// for all h in the intervals of which relax made lines.
 	backward(w *walk, u *unit, Λ *Node, lines []*Node) (Λs map[int]*Node, b *Node)
+	// follow returns what backward puts in the place of u at inputs h, all of them: the value v there of the lines that it
+	// chooses by the sign of Λ, in the shape of u, with ⟨Λ, v⟩ = Σ ⟨Λ', h⟩ + ⟨1, b⟩. It is the derivative of the right side with
+	// respect to Λ, where that exists.
+	follow(u *unit, Λ *Node, h, lines []*Node) *Node
 }
 
 // rules are the operations that can be bounded. Whatever is missing is an error that names it.
@@ -73,6 +77,22 @@ type linear struct{}
 func (linear) affine() bool                                    { return true }
 func (linear) relax(*pass, *unit, []interval) ([]*Node, *Node) { return nil, nil }
 func (linear) check(*walk, *unit) error                        { return nil }
+func (linear) follow(u *unit, _ *Node, h, _ []*Node) *Node     { return at(u, h) }
+
+// at returns the operation of u on other perturbed inputs.
+func at(u *unit, h []*Node) *Node {
+	replace := map[int]*Node{}
+	for _, k := range u.perturbed {
+		replace[k] = h[k]
+	}
+	return with(u.n, replace)
+}
+
+// above0 chooses, element by element, by the sign of Λ.
+func above0(Λ, up, down *Node) *Node {
+	dims := Λ.Shape().Dimensions
+	return Where(GreaterThan(Λ, ZerosLike(Λ)), BroadcastToDims(up, dims...), BroadcastToDims(down, dims...))
+}
 
 // ends returns the operation of u applied to the lower and to the upper ends of its perturbed inputs: its interval, if
 // it is monotone and increases with each of them.

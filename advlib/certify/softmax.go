@@ -145,3 +145,17 @@ func (r softmax) backward(_ *walk, u *unit, Λ *Node, lines []*Node) (map[int]*N
 	parts, constant = linesBackward(0, Λe, exp)
 	return parts, Add(b, constant)
 }
+
+func (r softmax) follow(_ *unit, Λ *Node, h, lines []*Node) *Node {
+	exp, inv := lines[:4], lines[4:8]
+	eL, rL, rU, outL, outU, useL, useU := lines[8], lines[9], lines[10], lines[11], lines[12], lines[13], lines[14]
+	up, down := Mul(positive(Λ), useL), Mul(negative(Λ), useU)
+	Λr := ReduceAndKeep(Mul(Add(up, down), eL), ReduceSum, -1)
+	parts, _ := linesBackward(0, Λr, inv)
+	Λe := Add(Add(Mul(up, rL), Mul(down, rU)), BroadcastToDims(parts[0], Λ.Shape().Dimensions...))
+	e := linesFollow(Λe, h[0], exp)
+	inverse := linesFollow(Λr, ReduceAndKeep(e, ReduceSum, -1), inv)
+	plane := Add(Mul(Sub(e, eL), above0(Λ, rL, rU)), Mul(eL, inverse))
+	use := above0(Λ, useL, useU)
+	return Add(Mul(use, plane), Mul(OneMinus(use), above0(Λ, outL, outU)))
+}

@@ -12,13 +12,23 @@ import (
 	"time"
 )
 
-// splitting is branch and bound over the signs of a chain's ReLUs, for networks with too many inputs to split those: with
+// splitting is branch and bound over the signs of ReLUs, for networks with too many inputs to split those: with
 // z ≥ 0 or z ≤ 0 given, a ReLU is linear. Bounds are CROWN's, with slopes and multipliers tuned (β-CROWN, Wang et al. 2021,
 // arXiv:2103.06624, sections 3.2 and 3.3). When no ReLU is left, the box of inputs is split.
 type splitting struct {
 	*search
-	chain *chain
-	open  branches
+	splitter splitter
+	open     branches
+	// margins are lower bounds of the margin of each conjunction, nil if nothing is known.
+	margins []float64
+}
+
+// splitter bounds branches, and splits those that are left.
+type splitter interface {
+	judge(ctx context.Context, batch []*branch) ([]judged, error)
+	// most is how many branches are judged at once, and size about how many numbers a branch holds.
+	most() int
+	size() int
 }
 
 // branch is a part of the problem: inputs of a cell for which ReLUs have given signs and one conjunction may be met.
@@ -65,12 +75,16 @@ func (s *splitting) run(ctx context.Context) (outcome, error) {
 	s.rootBest = math.Inf(1)
 	p := s.problem
 	for i := range p.unsafe {
-		s.open = append(s.open, &branch{cell: p.cell, conjunction: i, margin: math.Inf(-1), share: 1 / float64(len(p.unsafe))})
-	}
-	workers := runtime.GOMAXPROCS(0)
-	passes := make([]*chainPass, workers)
-	for i := range passes {
-		passes[i] = s.chain.newPass()
+		b := &branch{cell: p.cell, conjunction: i, margin: math.Inf(-1), share: 1 / float64(len(p.unsafe))}
+		if s.margins != nil {
+			b.margin = s.margins[i]
+		}
+		if b.margin > 0 {
+			s.done += b.share
+			s.rootBest = min(s.rootBest, b.margin)
+			continue
+		}
+		heap.Push(&s.open, b)
 	}
 	for len(s.open) > 0 {
 		if ctx.Err() != nil {
@@ -79,28 +93,23 @@ func (s *splitting) run(ctx context.Context) (outcome, error) {
 		if s.cells > 0 && s.bounded >= s.cells {
 			return outcome{reason: fmt.Sprintf("%d branches were bounded, as many as allowed, and %d are left", s.bounded, len(s.open)), bound: s.leastOpen()}, nil
 		}
-		if len(s.open)*s.chain.size() > maxOpenNumbers {
+		if len(s.open)*s.splitter.size() > maxOpenNumbers {
 			return outcome{reason: fmt.Sprintf("%d branches are waiting, as many as the memory may hold", len(s.open)), bound: s.leastOpen()}, nil
 		}
 		var batch []*branch
-		for len(batch) < 4*workers && len(s.open) > 0 {
+		for len(batch) < s.splitter.most() && len(s.open) > 0 {
 			batch = append(batch, heap.Pop(&s.open).(*branch))
 		}
-		results := make([]judged, len(batch))
-		next := make(chan int)
-		var wait sync.WaitGroup
-		for _, pass := range passes {
-			wait.Go(func() {
-				for i := range next {
-					results[i] = s.judge(pass, batch[i])
-				}
-			})
+		results, err := s.splitter.judge(ctx, batch)
+		if err != nil {
+			if ctx.Err() == nil {
+				return outcome{}, err
+			}
+			for _, b := range batch {
+				heap.Push(&s.open, b)
+			}
+			return s.interrupted(ctx), nil
 		}
-		for i := range batch {
-			next <- i
-		}
-		close(next)
-		wait.Wait()
 		s.bounded += len(batch)
 		var points [][]float64
 		for i, r := range results {
@@ -166,29 +175,64 @@ func (s *splitting) report() {
 	s.progress(Progress{Cells: s.bounded, Open: len(s.open), Done: s.done, Bound: s.leastOpen(), Elapsed: time.Since(s.start)})
 }
 
-// size is about how many numbers a branch holds.
-func (c *chain) size() int {
-	n := 2 * c.inputs
-	for _, l := range c.layers {
+// chainSplitter bounds branches of a chain, one after the other on each CPU.
+type chainSplitter struct {
+	chain   *chain
+	problem *problem
+	passes  []*chainPass
+}
+
+func newChainSplitter(c *chain, p *problem) *chainSplitter {
+	s := &chainSplitter{chain: c, problem: p}
+	for range runtime.GOMAXPROCS(0) {
+		s.passes = append(s.passes, c.newPass())
+	}
+	return s
+}
+
+func (s *chainSplitter) most() int { return 4 * len(s.passes) }
+
+func (s *chainSplitter) size() int {
+	n := 2 * s.chain.inputs
+	for _, l := range s.chain.layers {
 		n += 3 * len(l.W)
 	}
 	return n
 }
 
-// judge bounds a branch, and splits it if that does not close it.
-func (s *splitting) judge(p *chainPass, b *branch) judged {
-	p.cell, p.empty = b.cell, false
-	p.signs = b.signs
-	if p.signs == nil {
-		p.signs = s.chain.noSigns()
+func (s *chainSplitter) judge(_ context.Context, batch []*branch) ([]judged, error) {
+	results := make([]judged, len(batch))
+	next := make(chan int)
+	var wait sync.WaitGroup
+	for _, pass := range s.passes {
+		wait.Go(func() {
+			for i := range next {
+				results[i] = s.one(pass, batch[i])
+			}
+		})
 	}
+	for i := range batch {
+		next <- i
+	}
+	close(next)
+	wait.Wait()
+	return results, nil
+}
+
+// one bounds a branch, and splits it if that does not close it.
+func (s *chainSplitter) one(p *chainPass, b *branch) judged {
+	p.cell, p.empty = b.cell, false
+	if b.signs == nil {
+		b.signs = s.chain.noSigns()
+	}
+	p.signs = b.signs
 	for k := range p.layers {
 		if !p.interval(k) {
 			if p.empty {
 				return judged{closed: true, margin: math.Inf(1)}
 			}
 			// Beyond float32: smaller boxes may be not.
-			return s.halve(b, math.Inf(-1), make([]float64, p.inputs), b.cell.centre())
+			return judged{margin: math.Inf(-1), x: b.cell.centre(), children: halves(b, math.Inf(-1), make([]float64, p.inputs))}
 		}
 	}
 	// The condition that is farthest from being met is tuned.
@@ -205,7 +249,7 @@ func (s *splitting) judge(p *chainPass, b *branch) judged {
 		return judged{closed: true, margin: margin}
 	}
 	if row < 0 {
-		return s.halve(b, margin, make([]float64, p.inputs), b.cell.centre())
+		return judged{margin: margin, x: b.cell.centre(), children: halves(b, margin, make([]float64, p.inputs))}
 	}
 	limit := s.problem.limits[row]
 	steps := branchSteps
@@ -222,22 +266,29 @@ func (s *splitting) judge(p *chainPass, b *branch) judged {
 	}
 	k, i := s.choose(p, s.problem.rows[row], t)
 	if k < 0 {
-		return s.halve(b, margin, slope, x)
+		return judged{margin: margin, x: x, children: halves(b, margin, slope)}
 	}
-	out := judged{margin: margin, x: x}
-	for _, sign := range []int8{1, -1} {
-		signs := make([][]int8, len(p.signs))
-		copy(signs, p.signs)
-		signs[k] = slices.Clone(signs[k])
-		signs[k][i] = sign
-		out.children = append(out.children, &branch{cell: b.cell, signs: signs, conjunction: b.conjunction, margin: margin, share: b.share / 2, tuned: t, depth: b.depth + 1})
-	}
-	return out
+	return judged{margin: margin, x: x, children: signed(b, margin, t, k, i)}
 }
 
-// halve splits the cell of a branch along the coordinate across which the bound moves most.
-func (s *splitting) halve(b *branch, margin float64, slope, x []float64) judged {
-	out := judged{margin: margin, x: x}
+// signed splits a branch by the sign of what goes into a ReLU.
+func signed(b *branch, margin float64, t *tuning, k, i int) (children []*branch) {
+	for _, sign := range []int8{1, -1} {
+		children = append(children, &branch{cell: b.cell, signs: withSign(b.signs, k, i, sign), conjunction: b.conjunction, margin: margin, share: b.share / 2, tuned: t, depth: b.depth + 1})
+	}
+	return children
+}
+
+// withSign returns the signs with one more.
+func withSign(signs [][]int8, k, i int, sign int8) [][]int8 {
+	more := slices.Clone(signs)
+	more[k] = slices.Clone(signs[k])
+	more[k][i] = sign
+	return more
+}
+
+// halves splits the cell of a branch along the coordinate across which the bound moves most; nil if it is a point.
+func halves(b *branch, margin float64, slope []float64) (children []*branch) {
 	best, score := -1, math.Inf(-1)
 	for i, v := range slope {
 		if _, ok := middle(b.cell.lower[i], b.cell.upper[i]); !ok {
@@ -248,13 +299,13 @@ func (s *splitting) halve(b *branch, margin float64, slope, x []float64) judged 
 		}
 	}
 	if best < 0 {
-		return out
+		return nil
 	}
 	low, high, _ := b.cell.split(best)
 	for _, half := range []cell{low, high} {
-		out.children = append(out.children, &branch{cell: half, signs: b.signs, conjunction: b.conjunction, margin: margin, share: b.share / 2, tuned: b.tuned, depth: b.depth + 1})
+		children = append(children, &branch{cell: half, signs: b.signs, conjunction: b.conjunction, margin: margin, share: b.share / 2, tuned: b.tuned, depth: b.depth + 1})
 	}
-	return out
+	return children
 }
 
 // noSigns are signs none of which is given.
@@ -272,7 +323,7 @@ const candidates = 4
 // choose returns the ReLU to split, −1 if all are linear. Of those with the largest intercept of the upper line that counts in
 // the bound (Bunel et al. 2020, "Branch and bound for piecewise linear neural network verification", section 5), and those
 // with the largest gap on either side, it takes the one whose worse half has the best bound, with lines as they are.
-func (s *splitting) choose(p *chainPass, row []float64, t *tuning) (layer, index int) {
+func (s *chainSplitter) choose(p *chainPass, row []float64, t *tuning) (layer, index int) {
 	type candidate struct {
 		k, i           int
 		intercept, gap float64

@@ -1,0 +1,535 @@
+package certify
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"advlab/advlib"
+)
+
+// graphSplitter bounds branches of any network, many at once, by the same steps as α-CROWN with multipliers β for the signs that are
+// given (β-CROWN). Intervals are those of the whole problem, so that a sign changes the lines of its own ReLU alone.
+type graphSplitter struct {
+	n       *Network
+	problem *problem
+	run     *run // with lines of the problem's only region
+	slots   []slot
+	relus   []relus
+}
+
+// relus are the ReLUs of one unit that is bent.
+type relus struct {
+	unit int   // its place in walk.units
+	dims []int // as held.dims
+	// slope are the lower slopes to begin with, and lower and upper the interval of t where it may have either sign; 0 elsewhere.
+	slope, lower, upper []float64
+}
+
+// open tells whether a ReLU is neither linear nor has a sign.
+func (u *relus) open(i int, signs []int8) bool { return u.upper[i] > 0 && signs[i] == 0 }
+
+// newGraphSplitter takes the lines of a run that has one region, its slots those of the outputs.
+func newGraphSplitter(r *run, p *problem) *graphSplitter {
+	s := &graphSplitter{n: r.n, problem: p, run: r, slots: r.n.needed(-1, false, r.layout)}
+	for _, slot := range s.slots {
+		if slot.what != "lines" || slot.part != 0 || !r.n.units[slot.place].bent {
+			continue
+		}
+		var lines [3][]float64
+		for part, h := range r.lines[slot.place][:3] {
+			lines[part] = tensors.MustCopyFlatData[float64](h.device)
+		}
+		u := relus{unit: slot.place, dims: r.lines[slot.place][0].dims, slope: lines[0]}
+		u.lower, u.upper = make([]float64, len(u.slope)), make([]float64, len(u.slope))
+		for i, b := range lines[2] {
+			// a = u/(u−l) and b = −l·a: scores need no more than that.
+			if a := lines[1][i]; b > 0 && a > 0 && a < 1 {
+				u.lower[i], u.upper[i] = -b/a, b/(1-a)
+			}
+		}
+		s.relus = append(s.relus, u)
+	}
+	return s
+}
+
+// most is how many branches are judged at once.
+func (s *graphSplitter) most() int { return s.batch(largestBatch) }
+
+// largestBatch is the most rows that go through one call: with more, branches are chosen less well.
+const largestBatch = 64
+
+// batch returns how many rows, padded, go through one call: few sizes, because each compiles again.
+func (s *graphSplitter) batch(rows int) int {
+	for _, size := range []int{largestBatch, 8} {
+		if (rows > 8 || size == 8) && 8*12*s.n.numbers*size <= memory {
+			return size
+		}
+	}
+	return 1
+}
+
+// size is about how many numbers a branch holds.
+func (s *graphSplitter) size() int {
+	n := 2 * s.n.Size()
+	for _, u := range s.relus {
+		n += 3 * len(u.slope)
+	}
+	return n
+}
+
+func (s *graphSplitter) noSigns() (signs [][]int8) {
+	for _, u := range s.relus {
+		signs = append(signs, make([]int8, len(u.slope)))
+	}
+	return signs
+}
+
+// newTuning starts with the lower slopes of the method's line and β = 0.
+func (s *graphSplitter) newTuning() *tuning {
+	t := &tuning{}
+	for _, u := range s.relus {
+		t.α, t.β = append(t.α, u.slope), append(t.β, make([]float64, len(u.slope)))
+	}
+	return t
+}
+
+// bounded is a row of a branch that is to be bounded, and what came out.
+type bounded struct {
+	cell   cell
+	row    []float64
+	limit  float64
+	signs  [][]int8
+	begin  *tuning
+	lower  float64
+	slope  []float64 // Λ at the input
+	x      []float64 // where the bound is least
+	tuning *tuning   // at the end
+}
+
+// judge bounds branches, and splits those that are left.
+func (s *graphSplitter) judge(ctx context.Context, batch []*branch) ([]judged, error) {
+	// The condition that is farthest from being met is tuned.
+	var rows []*bounded
+	var choices [][]*bounded
+	for _, b := range batch {
+		if b.signs == nil {
+			b.signs, b.tuned = s.noSigns(), s.newTuning()
+		}
+		var own []*bounded
+		for _, r := range s.problem.unsafe[b.conjunction] {
+			own = append(own, &bounded{cell: b.cell, row: s.problem.rows[r], limit: s.problem.limits[r], signs: b.signs, begin: b.tuned})
+		}
+		choices = append(choices, own)
+		if len(own) > 1 {
+			rows = append(rows, own...)
+		}
+	}
+	if err := s.bound(ctx, rows, 0); err != nil {
+		return nil, err
+	}
+	rows = rows[:0]
+	steps := branchSteps
+	for i, own := range choices {
+		if len(own) == 0 { // every output meets no condition
+			own = []*bounded{{cell: batch[i].cell, row: make([]float64, s.n.outputs), limit: math.Inf(1), signs: batch[i].signs, begin: batch[i].tuned}}
+		}
+		rows = append(rows, slices.MaxFunc(own, func(a, b *bounded) int { return cmp.Compare(a.lower-a.limit, b.lower-b.limit) }))
+		if batch[i].depth == 0 {
+			steps = firstSteps
+		}
+	}
+	if err := s.bound(ctx, rows, steps); err != nil {
+		return nil, err
+	}
+	out := make([]judged, len(batch))
+	var tried []candidate
+	for i, r := range rows {
+		out[i] = judged{margin: max(r.lower-r.limit, batch[i].margin), x: r.x}
+		if out[i].margin > 0 {
+			out[i].closed = true
+			continue
+		}
+		tried = append(tried, s.candidates(i, r)...)
+	}
+	if err := s.try(ctx, rows, tried); err != nil {
+		return nil, err
+	}
+	best := make([]*candidate, len(batch))
+	for k := range tried {
+		c := &tried[k]
+		if best[c.of] == nil || c.value > best[c.of].value {
+			best[c.of] = c
+		}
+	}
+	for i, b := range batch {
+		switch c := best[i]; {
+		case out[i].closed:
+		case c == nil:
+			out[i].children = halves(b, out[i].margin, rows[i].slope)
+		default:
+			out[i].children = signed(b, out[i].margin, rows[i].tuning, c.unit, c.at)
+		}
+		for _, child := range out[i].children {
+			child.tuned = rows[i].tuning
+		}
+	}
+	return out, nil
+}
+
+// candidate is a ReLU that may be split.
+type candidate struct {
+	of, unit, at   int
+	intercept, gap float64
+	value          float64
+}
+
+// candidates returns those of the open ReLUs of branch number i with the best scores, as [chainSplitter.choose] has them.
+func (s *graphSplitter) candidates(i int, r *bounded) (tried []candidate) {
+	var all []candidate
+	for k := range s.relus {
+		u := &s.relus[k]
+		for at, Λ := range r.tuning.Λ[k] {
+			if !u.open(at, r.signs[k]) {
+				continue
+			}
+			l, h := u.lower[at], u.upper[at]
+			c := candidate{of: i, unit: k, at: at, gap: math.Abs(Λ) * min(-l, h)}
+			if Λ < 0 {
+				c.intercept = -Λ * -l * h / (h - l)
+			}
+			all = append(all, c)
+		}
+	}
+	for _, by := range []func(a, b candidate) int{
+		func(a, b candidate) int { return cmp.Compare(b.intercept, a.intercept) },
+		func(a, b candidate) int { return cmp.Compare(b.gap, a.gap) },
+	} {
+		slices.SortFunc(all, by)
+		for _, c := range all[:min(candidates, len(all))] {
+			if !slices.ContainsFunc(tried, func(o candidate) bool { return o.unit == c.unit && o.at == c.at }) {
+				tried = append(tried, c)
+			}
+		}
+	}
+	return tried
+}
+
+// try gives each candidate the bound of its worse half, with slopes as they are.
+func (s *graphSplitter) try(ctx context.Context, rows []*bounded, tried []candidate) error {
+	var halves []*bounded
+	for _, c := range tried {
+		r := rows[c.of]
+		for _, sign := range []int8{1, -1} {
+			halves = append(halves, &bounded{cell: r.cell, row: r.row, signs: withSign(r.signs, c.unit, c.at, sign), begin: r.tuning})
+		}
+	}
+	if err := s.bound(ctx, halves, 0); err != nil {
+		return err
+	}
+	for k := range tried {
+		a, b := halves[2*k].lower, halves[2*k+1].lower
+		tried[k].value = min(a, b) + 1e-3*(a+b)
+	}
+	return nil
+}
+
+// bound bounds rows, and tunes them in so many steps.
+func (s *graphSplitter) bound(ctx context.Context, rows []*bounded, steps int) error {
+	for first := 0; first < len(rows); {
+		size := s.batch(len(rows) - first)
+		if steps == 0 {
+			size = s.most()
+		}
+		part := rows[first:min(first+size, len(rows))]
+		first += len(part)
+		if err := s.boundPart(ctx, part, size, steps); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// branchKey is what the graph depends on besides shapes: with tuned, it has the steps too.
+type branchKey struct {
+	rounding Rounding
+	tuned    bool
+}
+
+// perUnit is how many tensors of a unit go from step to step: slopes, multipliers, and Adam's averages of both, which a graph
+// without steps does not have. The signs follow.
+const perUnit = 6
+
+func (s *graphSplitter) boundPart(ctx context.Context, part []*bounded, size, steps int) error {
+	n, m := s.n, s.run.m
+	a, err := n.arithmetic(m.rounding)
+	if err != nil {
+		return err
+	}
+	tuned := steps > 0
+	p := n.program(branchKey{m.rounding, tuned}, func(_ *program, in []*Node) []*Node { return n.branchStep(a, s.slots, tuned, in) })
+	cells, functions := make([]cell, size), make([][]float64, size)
+	at := func(i int) *bounded { return part[min(i, len(part)-1)] }
+	for i := range size {
+		cells[i], functions[i] = at(i).cell, at(i).row
+	}
+	regions := s.problem.regions(cells)
+	if m.rounding != RealArithmetic {
+		regions = regions.outward()
+	}
+	fixed := (&run{n: n, regions: regions, size: size}).regionTensors()
+	fixed = append(fixed, stack(functions, size, []int{n.outputs}))
+	defer func() { advlib.Free(fixed...) }()
+	var lines, state, signs []*tensors.Tensor
+	for _, slot := range s.slots {
+		if slot.what == "lines" {
+			lines = append(lines, s.run.lines[slot.place][slot.part].device)
+		} else {
+			lines = append(lines, s.run.errors[slot.place].device)
+		}
+	}
+	for k, u := range s.relus {
+		tensor := func(of func(*bounded) []float64) *tensors.Tensor {
+			flat := make([]float64, size*len(u.slope))
+			for i := range size {
+				copy(flat[i*len(u.slope):], of(at(i)))
+			}
+			return tensors.FromFlatDataAndDimensions(flat, leading(u.dims, size)...)
+		}
+		zeros := func(*bounded) []float64 { return nil }
+		state = append(state, tensor(func(r *bounded) []float64 { return r.begin.α[k] }), tensor(func(r *bounded) []float64 { return r.begin.β[k] }))
+		if tuned {
+			state = append(state, tensor(zeros), tensor(zeros), tensor(zeros), tensor(zeros))
+		}
+		signs = append(signs, tensor(func(r *bounded) []float64 {
+			wide := make([]float64, len(u.slope))
+			for i, v := range r.signs[k] {
+				wide[i] = float64(v)
+			}
+			return wide
+		}))
+	}
+	defer func() {
+		advlib.Free(signs...)
+		advlib.Free(state...)
+	}()
+	for _, r := range part {
+		r.lower = math.Inf(-1)
+	}
+	d := n.Size()
+	for step := range steps + 1 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		scale := math.Pow(decay, float64(step))
+		scalars := []*tensors.Tensor{tensors.FromScalar(float64(step)), tensors.FromScalar(rateα * scale), tensors.FromScalar(rateβ * scale)}
+		out, err := n.call(p, slices.Concat(scalars, fixed, lines, state, signs))
+		advlib.Free(scalars...)
+		if err != nil {
+			return fmt.Errorf("bounding %d branches: %w", len(part), err)
+		}
+		lower := tensors.MustCopyFlatData[float64](out[0])
+		if !tuned {
+			for i, r := range part {
+				if lower[i] > r.lower && !math.IsInf(lower[i], 1) { // false for NaN
+					r.lower = lower[i]
+				}
+			}
+			advlib.Free(out...)
+			return nil
+		}
+		slope, x := tensors.MustCopyFlatData[float64](out[1]), tensors.MustCopyFlatData[float64](out[2])
+		left := false
+		for i, r := range part {
+			if lower[i] > r.lower && !math.IsInf(lower[i], 1) || r.x == nil { // false for NaN
+				if lower[i] > r.lower && !math.IsInf(lower[i], 1) {
+					r.lower = lower[i]
+				}
+				r.slope, r.x = slices.Clone(slope[i*d:(i+1)*d]), slices.Clone(x[i*d:(i+1)*d])
+			}
+			left = left || !(r.lower > r.limit)
+		}
+		last := step == steps || !left
+		if last {
+			for _, r := range part {
+				r.tuning = &tuning{}
+			}
+			for k, u := range s.relus {
+				for which, t := range []*tensors.Tensor{state[k*perUnit], state[k*perUnit+1], out[3+len(state)+k]} {
+					flat := tensors.MustCopyFlatData[float64](t)
+					for i, r := range part {
+						into := []*[][]float64{&r.tuning.α, &r.tuning.β, &r.tuning.Λ}[which]
+						*into = append(*into, slices.Clone(flat[i*len(u.slope):(i+1)*len(u.slope)]))
+					}
+				}
+			}
+		}
+		advlib.Free(out[:3]...)
+		advlib.Free(out[3+len(state):]...)
+		advlib.Free(state...)
+		state = out[3 : 3+len(state)]
+		if last {
+			break
+		}
+	}
+	return nil
+}
+
+// branchStep is [Network.ascent] for rows that have regions and signs of their own, and the lines of one example. It returns bounds
+// alone, or with tuned also Λ at the input and the input where they are least, then what goes from step to step, and then Λσ of
+// each unit that is bent.
+func (n *Network) branchStep(a arithmetic, slots []slot, tuned bool, in []*Node) []*Node {
+	step, rateα, rateβ, in := in[0], in[1], in[2], in[3:]
+	region, in := regionOf(in)
+	Λ, in := in[0], in[1:]
+	rows := Λ.Shape().Dimensions[0]
+	w := n.walk(region.lower)
+	b := &backward{w: w, a: a, r: region, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
+	first := Zeros(Λ.Graph(), shapes.Make(dtypes.Int32, rows))
+	var bentUnits []*unit
+	for i, s := range slots {
+		u := w.units[s.place]
+		v := groups{examples: first, rows: rows, all: 1}.of(in[i])
+		if s.what == "error" {
+			b.rounding[u] = v
+			continue
+		}
+		b.lines[u] = append(b.lines[u], v)
+		if s.part == 0 && n.units[s.place].bent {
+			bentUnits = append(bentUnits, u)
+		}
+	}
+	state, perUnit := in[len(slots):], perUnit
+	if !tuned {
+		perUnit = 2
+	}
+	signs := state[perUnit*len(bentUnits):]
+	open := make([]*Node, len(bentUnits))
+	for k, u := range bentUnits {
+		lines, sign := b.lines[u], signs[k]
+		zero := ZerosLike(sign)
+		given := NotEqual(sign, zero)
+		linear := ConvertDType(GreaterThan(sign, zero), sign.DType())
+		open[k] = LogicalAnd(GreaterThan(lines[2], zero), LogicalNot(given))
+		b.lines[u] = []*Node{
+			Where(given, linear, Where(open[k], state[k*perUnit], lines[0])), Where(given, linear, lines[1]), Where(given, zero, lines[2]),
+			Mul(sign, state[k*perUnit+1]),
+		}
+	}
+	bound := b.from(w.out, Λ)
+	if !tuned {
+		return []*Node{ConvertDType(bound.lower, dtypes.Float64)}
+	}
+	x := b.r.lowest(bound.slope)
+	h := b.follow(x, w.out)
+	out := []*Node{bound.lower, bound.slope, x}
+	var functions []*Node
+	for k, u := range bentUnits {
+		s := state[k*perUnit : (k+1)*perUnit]
+		Λu := b.Λs[u.n.Id()]
+		if Λu == nil { // an interval on the way cuts it off
+			out = append(out, s...)
+			functions = append(functions, ZerosLike(s[0]))
+			continue
+		}
+		Λσ, t := u.rule.(bent).bend(u, Λu, b.inputs(u, h))
+		functions = append(functions, Λσ)
+		up, mα, vα := adam(step, Where(open[k], Mul(positive(Λσ), t), ZerosLike(t)), s[2], s[3])
+		α := Where(open[k], clipped(Add(s[0], Mul(up, rateα))), s[0])
+		up, mβ, vβ := adam(step, Neg(Mul(signs[k], t)), s[4], s[5])
+		β := Add(s[1], Mul(up, rateβ))
+		β = Where(LessThan(β, ZerosLike(β)), ZerosLike(β), β) // NaN stays
+		out = append(out, α, β, mα, vα, mβ, vβ)
+	}
+	out = append(out, functions...)
+	for i, v := range out {
+		out[i] = ConvertDType(v, dtypes.Float64)
+	}
+	return out
+}
+
+// settle bounds a problem as a whole, ever more closely, and then searches.
+func (o Options) settle(ctx context.Context, n *Network, s *search) (outcome, error) {
+	p := s.problem
+	alpha := o.Method.alpha.filled()
+	regions := p.regions([]cell{p.cell})
+	if o.Method.rounding != RealArithmetic {
+		regions = regions.outward()
+	}
+	r := &run{ctx: ctx, n: n, m: o.Method, regions: regions, size: 1, enough: p.limits}
+	r.region = r.regionTensors()
+	defer func() {
+		advlib.Free(r.region...)
+		r.free()
+	}()
+	var items []item
+	for i, row := range p.rows {
+		items = append(items, item{row: row, place: i})
+	}
+	known := map[int][2]held{}
+	var results []result
+	planes, best := make([]plane, len(p.rows)), math.Inf(-1)
+	for _, closer := range []func() error{
+		func() error {
+			err := r.intervals(known)
+			if err == nil {
+				results, err = r.backward(-1, items, true)
+			}
+			return err
+		},
+		func() error { // intervals alone may be better, for example without any ReLU
+			a, err := n.bound(ctx, Query{Regions: p.regions([]cell{p.cell}), Rows: [][][]float64{p.rows}}, IBP.In(o.Method.rounding))
+			if err != nil {
+				return err
+			}
+			for i, v := range a.Lower[0] {
+				results[i].lower = max(results[i].lower, v)
+			}
+			return nil
+		},
+		func() error { return r.ascend(-1, items, true, results, alpha.Iterations) },
+		func() error {
+			if o.Method.kind != crown || alpha.Intervals < 0 {
+				return nil
+			}
+			err := r.tuneIntervals(known, alpha.Intervals)
+			if err == nil {
+				err = r.ascend(-1, items, true, results, alpha.Iterations)
+			}
+			return err
+		},
+	} {
+		err := closer()
+		if err != nil && ctx.Err() == nil {
+			return outcome{}, err
+		}
+		if err != nil {
+			out := s.stopped(ctx)
+			out.bound = best
+			return out, nil
+		}
+		s.bounded = 1
+		for i := range planes {
+			planes[i].lower = results[i].lower
+		}
+		if best = max(best, p.margin(planes)); best > 0 {
+			return outcome{bound: best}, nil
+		}
+	}
+	splitter := newGraphSplitter(r, p)
+	if len(splitter.relus) == 0 {
+		return outcome{bound: best, reason: fmt.Sprintf("the bounds leave it open, and with %d inputs it is split by the signs of ReLUs, of which it has none", len(p.cell.lower))}, nil
+	}
+	var margins []float64
+	for _, conjunction := range p.unsafe {
+		margins = append(margins, p.distance(planes, conjunction))
+	}
+	return (&splitting{search: s, splitter: splitter, margins: margins}).run(ctx)
+}

@@ -1,0 +1,79 @@
+package certify
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"advlab/advlib"
+)
+
+// A network that is a chain is decided the same way, whether it is taken as one or as any graph; and where the search may not look
+// at counterexamples, nothing is closed that has one.
+func TestSplittingOfGraphs(t *testing.T) {
+	r := rand.New(rand.NewPCG(21, 22))
+	s := random32(r, 1, 20, 15, 15, 3).source(goBackend(t), false)
+	c, err := advlib.NewClassifier(advlib.Spec{Name: "wide", Logits: s.Graph, Store: s.Store, Input: s.Input, Box: advlib.Box{Lo: -4, Hi: 4}, Backend: s.Backend})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const examples = 12
+	x, y := make([]float32, 20*examples), make([]int32, examples)
+	for i := range x {
+		x[i] = float32(r.NormFloat64())
+	}
+	e, err := advlib.NewExamples("random", x, []int{20}, y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logits, err := c.Logits(e.X)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, z := range logits {
+		e.Y[i] = int32(slices.Index(z, slices.Max(z)))
+	}
+	ball := advlib.BallOf(advlib.Linf, 0.12)
+	chain, err := Verify(t.Context(), c, e, ball, Options{Cells: 2000, Starts: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := Of(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &deployed{input: c.Input(), size: 20, dtype: float32Type, run: onTarget{advlib.NewTarget(c)}}
+	counts := map[Status]int{}
+	for i, v := range chain.Verdicts {
+		around, err := Around(c, e, ball, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := aroundExample(c, x[20*i:20*i+20], e.Y[i], ball, around.Select([]int{i}))
+		out, err := Options{Method: CROWN}.settle(t.Context(), n, &search{problem: p, outputs: d.outputs, cells: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		status := Verified
+		if out.x != nil {
+			status = Falsified
+		} else if out.reason != "" {
+			status = Unknown
+		}
+		counts[status]++
+		if status != v.Status {
+			t.Errorf("example %d: %v, as a chain %v", i, status, v)
+		}
+		if status != Falsified || counts[Falsified] > 2 {
+			continue
+		}
+		p.is = func([]float64) bool { return false }
+		blind, err := Options{Method: CROWN}.settle(t.Context(), n, &search{problem: p, outputs: d.outputs, cells: 100})
+		if err != nil || blind.reason == "" {
+			t.Errorf("example %d has a counterexample, and was closed: %+v, %v", i, blind, err)
+		}
+	}
+	if counts[Verified] < 2 || counts[Falsified] < 2 {
+		t.Errorf("%v: too few to tell", counts)
+	}
+}
