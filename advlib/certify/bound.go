@@ -651,13 +651,20 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 			b.w = n.walk(b.r.lower)
 			from = b.w.nodes[start]
 			Λ = Reshape(unitRows(function, in[0], from.Shape().Size()/g.rows), from.Shape().Dimensions...)
-			if n.tabled[start] {
-				way := b.w.affineWay(from)
-				end := way[len(way)-1].the()
-				b.given = map[NodeId]*Node{end.Id(): Reshape(picked(in[1], function, in[0]), end.Shape().Dimensions...)}
-				in = in[1:]
+			sign, in_ := in[0], in[1:]
+			way, size := b.w.affineWay(from), from.Shape().Size()/g.rows
+			var table *Node
+			switch {
+			case n.tabled[start]:
+				table, in_ = in_[0], in_[1:]
+			case len(way) > 0 && 8*size <= g.rows:
+				table = n.tableOn(all.lower.Graph(), start, size)
 			}
-			in = in[1:]
+			if table != nil {
+				end := way[len(way)-1].the()
+				b.given = map[NodeId]*Node{end.Id(): Reshape(picked(table, function, sign), end.Shape().Dimensions...)}
+			}
+			in = in_
 		default:
 			b.w = n.walk(all.lower)
 			from = b.w.nodes[start]
@@ -707,7 +714,7 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 		}
 		defer advlib.Free(table)
 	}
-	perGroup := 16
+	perGroup := 8
 	if dense {
 		perGroup = min(perGroup, len(items)/r.regions.Len())
 	}
@@ -793,10 +800,7 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 // table computes the table of a boundary.
 func (n *Network) table(start int) (*tensors.Tensor, error) {
 	p := n.program(tableKey{start}, func(_ *program, in []*Node) []*Node {
-		size := in[0].Shape().Dimensions[0]
-		w := n.walk(Zeros(in[0].Graph(), shapes.Make(dtypes.Float64, append([]int{size}, n.input...)...)))
-		_, table := w.table(w.nodes[start])
-		return []*Node{Reshape(table, size, -1)}
+		return []*Node{n.tableOn(in[0].Graph(), start, in[0].Shape().Dimensions[0])}
 	})
 	size := 1
 	for _, b := range n.boundaries {
@@ -811,6 +815,13 @@ func (n *Network) table(start int) (*tensors.Tensor, error) {
 		return nil, fmt.Errorf("tabling %d neurons: %w", size, err)
 	}
 	return out[0], nil
+}
+
+// tableOn builds the table of a boundary, [size, ...].
+func (n *Network) tableOn(g *Graph, start, size int) *Node {
+	w := n.walk(Zeros(g, shapes.Make(dtypes.Float64, append([]int{size}, n.input...)...)))
+	_, table := w.table(w.nodes[start])
+	return Reshape(table, size, -1)
 }
 
 // unitRows returns rows with the given sign at the given coordinate, 0 elsewhere.
