@@ -337,20 +337,20 @@ var BatchNormMutants = []Mutant{
 
 // AscentMutants are mistakes in what slopes are raised by. They make no bound wrong, but worse.
 var AscentMutants = []Mutant{
-	{"a ReLU's input has the wrong sign", "mlp", in[threshold](func() *mutated {
+	{Name: "a ReLU's input has the wrong sign", Model: "mlp", plant: in[threshold](func() *mutated {
 		return &mutated{t: func(Λσ, t *Node) (*Node, *Node) { return Λσ, Neg(t) }}
 	})},
-	{"a minimum's slope counts where the line above it does", "preprocessing", on(NodeTypeMin, func() *mutated {
+	{Name: "a minimum's slope counts where the line above it does", Model: "preprocessing", plant: on(NodeTypeMin, func() *mutated {
 		return &mutated{t: func(Λσ, t *Node) (*Node, *Node) { return Neg(Λσ), t }}
 	})},
-	{"the maximum of two is taken apart the wrong way around", "maximum and minimum of two", in[larger2](func() *mutated {
+	{Name: "the maximum of two is taken apart the wrong way around", Model: "maximum and minimum of two", plant: in[larger2](func() *mutated {
 		return &mutated{t: func(Λσ, t *Node) (*Node, *Node) { return Λσ, MulScalar(t, 2) }}
 	})},
-	{"a ReLU goes forward without its line above", "strided-cnn", in[threshold](func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 0.9) }} })},
-	{"a convolution goes forward doubled", "residual", on(NodeTypeConvGeneral, func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 2) }} })},
-	{"a max pool goes forward too high", "max pool, padded", in[maxPool](func() *mutated { return &mutated{value: func(v *Node) *Node { return AddScalar(v, 0.01) }} })},
-	{"softmax goes forward too low", "attention", in[softmax](func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 0.99) }} })},
-	{"McCormick's planes go forward scaled", "product of two", in[bilinear](func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 1.01) }} })},
+	{Name: "a ReLU goes forward without its line above", Model: "strided-cnn", plant: in[threshold](func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 0.9) }} })},
+	{Name: "a convolution goes forward doubled", Model: "residual", plant: on(NodeTypeConvGeneral, func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 2) }} })},
+	{Name: "a max pool goes forward too high", Model: "max pool, padded", plant: in[maxPool](func() *mutated { return &mutated{value: func(v *Node) *Node { return AddScalar(v, 0.01) }} })},
+	{Name: "softmax goes forward too low", Model: "attention", plant: in[softmax](func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 0.99) }} })},
+	{Name: "McCormick's planes go forward scaled", Model: "product of two", plant: in[bilinear](func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 1.01) }} })},
 }
 
 // FreeSlopes lets slopes below ReLUs be anything, which makes bounds wrong, until the returned function is called.
