@@ -22,8 +22,8 @@ type Certifier interface {
 	Certify(ctx context.Context, c *Classifier, e *Examples, ball Ball) ([]bool, error)
 }
 
-// ErrContradiction is returned, together with the report, when an attack broke an example that was certified: one of
-// the two is wrong, and neither number can be trusted.
+// ErrContradiction is returned, together with the report, when an attack broke an example that was certified, or one was
+// certified that is misclassified as it is: one of the two is wrong, and neither number can be trusted. See [Report.Contradiction].
 var ErrContradiction = errors.New("advlib: an attack succeeded inside a certified ball")
 
 // Evaluate measures attacks and certificates on the same examples under default settings; see [Settings.Evaluate].

@@ -317,3 +317,46 @@ func TestAlphaMutants(t *testing.T) {
 		}
 	}
 }
+
+// On patches, slopes are tuned to the same bounds as on whole tensors.
+func TestAlphaOnPatches(t *testing.T) {
+	b := backends(t)["Go Backend"]
+	for _, m := range convolutional {
+		c := m.classifier(t, b)
+		e := m.examples(t, c, 1)
+		n, err := certify.Of(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, norm := range norms {
+			if !full && norm != advlib.Linf && m.name != "residual" {
+				continue
+			}
+			regions, err := certify.Around(c, e, advlib.BallOf(norm, radii(norm)[1]*m.box.Width()), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			q := certify.Query{Regions: regions, Rows: [][][]float64{certify.MarginRows(int(e.Y[0]), c.Classes())}}
+			var lower [2][]float64
+			for k := range lower {
+				layers, err := n.Patches(k == 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if k == 0 && layers == 0 {
+					t.Errorf("%s has no patches", m.name)
+				}
+				a, err := n.Bound(ctx, q, certify.CROWN.WithAlpha(certify.Alpha{Iterations: 3, Intervals: 3}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				lower[k] = a.Lower[0]
+			}
+			for s, v := range lower[0] {
+				if !certify.Close(v, lower[1][s], 1e-9) {
+					t.Errorf("%s, %v: margin %d is at least %.12g on patches, %.12g without", m.name, norm, s, v, lower[1][s])
+				}
+			}
+		}
+	}
+}

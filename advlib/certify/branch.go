@@ -392,11 +392,11 @@ func (n *Network) branchStep(a arithmetic, slots []slot, tuned bool, in []*Node)
 	rows := Λ.Shape().Dimensions[0]
 	w := n.walk(region.lower)
 	b := &backward{w: w, a: a, r: region, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
-	first := Zeros(Λ.Graph(), shapes.Make(dtypes.Int32, rows))
+	g := groups{examples: Zeros(Λ.Graph(), shapes.Make(dtypes.Int32, rows)), rows: rows, all: 1}
 	var bentUnits []*unit
 	for i, s := range slots {
 		u := w.units[s.place]
-		v := groups{examples: first, rows: rows, all: 1}.of(in[i])
+		v := g.of(in[i])
 		if s.what == "error" {
 			b.rounding[u] = v
 			continue
@@ -433,13 +433,12 @@ func (n *Network) branchStep(a arithmetic, slots []slot, tuned bool, in []*Node)
 	var functions []*Node
 	for k, u := range bentUnits {
 		s := state[k*perUnit : (k+1)*perUnit]
-		Λu := b.Λs[u.n.Id()]
-		if Λu == nil { // an interval on the way cuts it off
+		if b.Λs[u.n.Id()] == nil { // an interval on the way cuts it off
 			out = append(out, s...)
 			functions = append(functions, ZerosLike(s[0]))
 			continue
 		}
-		Λσ, t := u.rule.(bent).bend(u, Λu, b.inputs(u, h))
+		Λσ, t := b.bend(u, h)
 		functions = append(functions, Λσ)
 		up, mα, vα := adam(step, Where(open[k], Mul(positive(Λσ), t), ZerosLike(t)), s[2], s[3])
 		α := Where(open[k], clipped(Add(s[0], Mul(up, rateα))), s[0])

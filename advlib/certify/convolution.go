@@ -146,7 +146,12 @@ func convolve(n, h, kernel *Node) *Node {
 		pads = append(pads, PadAxis{Start: p[0], End: p[1]})
 	}
 	padded := Pad(h, ScalarZero(h.Graph(), h.DType()), append(pads, PadAxis{})...)
-	channels, outs := h.Shape().Dimensions[h.Rank()-1]/f.groups, kernel.Shape().Dimensions[kernel.Rank()-1]/f.groups
+	return f.convolve(padded, kernel, n.Shape().Dimensions)
+}
+
+// convolve is the convolution of what is padded and in order, as is the kernel, with a result of the given dimensions.
+func (f filter) convolve(padded, kernel *Node, dims []int) *Node {
+	channels, outs := padded.Shape().Dimensions[padded.Rank()-1]/f.groups, kernel.Shape().Dimensions[kernel.Rank()-1]/f.groups
 	var results []*Node
 	for g := range f.groups {
 		part := lastAxis(padded, g*channels, (g+1)*channels)
@@ -154,14 +159,14 @@ func convolve(n, h, kernel *Node) *Node {
 		for _, place := range grid(f.size) {
 			ranges := []SliceAxisSpec{AxisRange()}
 			for i, k := range place {
-				out := n.Shape().Dimensions[f.output[i+1]]
+				out := dims[f.output[i+1]]
 				from := k * f.dilation[i]
 				ranges = append(ranges, AxisRange(from, from+(out-1)*f.stride[i]+1).Stride(f.stride[i]))
 			}
 			columns = append(columns, Slice(part, append(ranges, AxisRange())...))
 		}
 		matrix := Reshape(lastAxis(kernel, g*outs, (g+1)*outs), -1, outs)
-		results = append(results, DotGeneral(Concatenate(columns, -1), []int{h.Rank() - 1}, nil, matrix, []int{0}, nil))
+		results = append(results, DotGeneral(Concatenate(columns, -1), []int{padded.Rank() - 1}, nil, matrix, []int{0}, nil))
 	}
 	all := results[0]
 	if f.groups > 1 {

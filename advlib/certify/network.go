@@ -45,15 +45,16 @@ type Network struct {
 	exact   bool                            // variables are those of the deployed model
 
 	outputs    int
-	numbers    int              // how many numbers all perturbed nodes hold for one example
-	units      []unitShape      // as walk.units
-	boundaries []boundary       // in order
-	reach      map[int][]bool   // for a boundary, or -1 for the outputs: which units it needs
-	reachIBP   []bool           // which units the outputs need up to the first that are not affine
-	places     map[int]*places  // for a boundary whose rows have patches
-	tabled     map[int]bool     // for a boundary whose rows are picked from a table
-	operations []string         // types of all nodes that depend on x
-	functions  []graph.NodeType // functions of the backend's library that the model uses
+	numbers    int                   // how many numbers all perturbed nodes hold for one example
+	units      []unitShape           // as walk.units
+	boundaries []boundary            // in order
+	reach      map[int][]bool        // for a boundary, or -1 for the outputs: which units it needs
+	reachIBP   []bool                // which units the outputs need up to the first that are not affine
+	places     map[int]*places       // for a boundary whose rows have patches
+	patches    map[int]map[int]patch // of a boundary, if it has any: those of units, by their places in walk.units
+	tabled     map[int]bool          // for a boundary whose rows are picked from a table
+	operations []string              // types of all nodes that depend on x
+	functions  []graph.NodeType      // functions of the backend's library that the model uses
 
 	mu       sync.Mutex
 	programs map[any]*program
@@ -63,6 +64,8 @@ type Network struct {
 type unitShape struct {
 	affine bool
 	bent   bool // see [bent]
+	// forward tells that the unit goes forward on patches: see [followsPatches].
+	forward bool
 }
 
 // boundary is a node that a unit which is not affine takes its input from: the tighter its interval, the tighter the lines.
@@ -295,7 +298,8 @@ func (n *Network) describe(w *walk) {
 	isBoundary := map[int]bool{}
 	for _, u := range w.units {
 		_, isBent := u.rule.(bent)
-		n.units = append(n.units, unitShape{affine: affine(u), bent: isBent})
+		_, forward := u.rule.(followsPatches)
+		n.units = append(n.units, unitShape{affine: affine(u), bent: isBent, forward: forward})
 		count := 2
 		if affine(u) && len(u.perturbed) == 1 {
 			count = sums[u.the().Id()]
@@ -337,10 +341,18 @@ func (n *Network) describe(w *walk) {
 	}
 	none := func(*unit) bool { return false }
 	n.reach, n.places = map[int][]bool{-1: set(w.ancestors(w.out, none))}, map[int]*places{}
-	n.tabled = map[int]bool{}
+	n.tabled, n.patches = map[int]bool{}, map[int]map[int]patch{}
 	for _, b := range n.boundaries {
-		if r := w.receptive(w.nodes[b.node]); r != nil && 2*r.numbers <= r.whole { // fewer elements do not save time
-			n.places[b.node] = &r.places
+		if r := w.receptive(w.nodes[b.node]); r != nil {
+			if 2*r.numbers <= r.whole { // fewer elements do not save time
+				n.places[b.node] = &r.places
+			}
+			n.patches[b.node] = map[int]patch{}
+			for i, u := range w.units {
+				if p, ok := r.of[u.n.Id()]; ok {
+					n.patches[b.node][i] = p
+				}
+			}
 		}
 		n.tabled[b.node] = n.places[b.node] == nil && w.tabled(w.nodes[b.node])
 		n.reach[b.node] = set(w.ancestors(w.nodes[b.node], none))

@@ -412,23 +412,26 @@ func drawSandwich(unions []*advlib.Report, layers []layer) (Picture, error) {
 	const loose = 0.86 // of the width: readers' fonts may be wider than ours
 	notes := wrapped(sans(8, darkGray), note, loose*(width-2*margin))
 	calm := len(notes)
+	headline := wrapped(bold(sans(10, black)), fmt.Sprintf("Robust accuracy on %s, %d examples", oneLine(unions[0].Data), len(unions[0].Label)), loose*(width-2*margin))
 	for _, w := range warnings(unions) {
 		notes = append(notes, wrapped(sans(8, vermillion), "warning: "+w, loose*(width-2*margin))...)
 	}
-	head := vg.Length(len(notes)+1)*lineHeight + 6
+	head := vg.Length(len(headline)+len(notes))*lineHeight + 6
 	rowHeight := plotHeight + legend + 8 + 2*lineHeight + 6
 	height := 2*margin + head + vg.Length(rows)*rowHeight
 	return newPicture(title, caption, width, height, func(c draw.Canvas, _ int) {
 		s := bold(sans(10, black))
 		s.YAlign = draw.YTop
-		c.FillText(s, vg.Point{X: margin, Y: height - margin}, fit(s, fmt.Sprintf("Robust accuracy on %s, %d examples", oneLine(unions[0].Data), len(unions[0].Label)), width-2*margin))
+		for k, line := range headline {
+			c.FillText(s, vg.Point{X: margin, Y: height - margin - vg.Length(k)*lineHeight}, fit(s, line, width-2*margin))
+		}
 		s = sans(8, darkGray)
 		s.YAlign = draw.YTop
 		for k, line := range notes {
 			if k == calm {
 				s.Color = vermillion
 			}
-			c.FillText(s, vg.Point{X: margin, Y: height - margin - vg.Length(k+1)*lineHeight - 3}, line)
+			c.FillText(s, vg.Point{X: margin, Y: height - margin - vg.Length(len(headline)+k)*lineHeight - 3}, line)
 		}
 		for i, l := range layers {
 			left := margin + vg.Length(i%columns)*each
