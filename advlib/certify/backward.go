@@ -16,8 +16,8 @@ type backward struct {
 	w *walk
 	a arithmetic
 	r region
-	// ball tells that the region may be an L1 or L2 ball.
-	ball bool
+	// box tells that regions are boxes, so that nothing for L1 and L2 balls is computed.
+	box bool
 	// lines and rounding of units are those of each row's example; nil where there are none.
 	lines    map[*unit][]*Node
 	rounding map[*unit]*Node
@@ -82,7 +82,7 @@ func (b *backward) from(start, Λ *Node) bound {
 	if slope == nil {
 		slope = ZerosLike(b.r.lower)
 	} else {
-		total = Add(total, b.r.minimum(slope, b.ball, b.a))
+		total = Add(total, b.r.minimum(slope, b.box, b.a))
 	}
 	return bound{lower: Sub(total, slack), slack: slack, slope: slope}
 }

@@ -642,7 +642,7 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 		all, in := regionOf(in)
 		g := groups{examples: in[0], rows: in[1].Shape().Dimensions[0], all: all.lower.Shape().Dimensions[0]}
 		function, in := in[1], in[2:]
-		b := &backward{a: a, r: all, ball: r.regions.Norm != nil, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
+		b := &backward{a: a, r: all, box: r.regions.Norm == nil, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
 		of := func(_, v *Node) *Node { return g.of(v) }
 		var from, Λ *Node
 		switch {

@@ -209,13 +209,13 @@ func (r region) room() (fall, rise *Node) {
 // minimum returns for each row a lower bound of min ⟨Λ, x'⟩ over x' in the region, [n]. It is the minimum for boxes, and for
 // L1 and L2 balls whose box is no constraint, or one that holds some coordinates still and leaves the others be.
 //
-// Without ball, the region is a box. The rounding of the bound itself is subtracted, unless in real arithmetic.
-func (r region) minimum(Λ *Node, ball bool, a arithmetic) *Node {
+// With box, it is known to be a box. The rounding of the bound itself is subtracted, unless in real arithmetic.
+func (r region) minimum(Λ *Node, box bool, a arithmetic) *Node {
 	rows := r.lower.Shape().Dimensions[0]
 	sumRows := func(v *Node) *Node { return ReduceSum(Reshape(v, rows, -1), 1) }
 	up, down := positive(Λ), negative(Λ)
 	least := sumRows(Add(Mul(up, r.lower), Mul(down, r.upper)))
-	if ball {
+	if !box {
 		least = r.minimumInBall(Λ, least)
 	}
 	if !a.real {
