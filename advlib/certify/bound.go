@@ -655,20 +655,20 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 			b.w = n.walk(b.r.lower)
 			from = b.w.nodes[start]
 			Λ = Reshape(unitRows(function, in[0], from.Shape().Size()/g.rows), from.Shape().Dimensions...)
-			sign, in_ := in[0], in[1:]
+			sign := in[0]
+			in = in[1:]
 			way, size := b.w.affineWay(from), from.Shape().Size()/g.rows
 			var table *Node
 			switch {
 			case n.tabled[start]:
-				table, in_ = in_[0], in_[1:]
-			case len(way) > 0 && 8*size <= g.rows:
+				table, in = in[0], in[1:]
+			case len(way) > 0 && 8*size <= g.rows: // small beside the rows
 				table = n.tableOn(all.lower.Graph(), start, size)
 			}
 			if table != nil {
 				end := way[len(way)-1].the()
 				b.given = map[NodeId]*Node{end.Id(): Reshape(picked(table, function, sign), end.Shape().Dimensions...)}
 			}
-			in = in_
 		default:
 			b.w = n.walk(all.lower)
 			from = b.w.nodes[start]
