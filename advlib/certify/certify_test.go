@@ -20,10 +20,11 @@ import (
 
 func TestNames(t *testing.T) {
 	var names []string
-	for _, m := range append(slices.Clone(methods), certify.CROWN.WithIBP().WithBestLine().In(certify.RealArithmetic), certify.CROWN.WithLine(certify.Zero).In(certify.TF32AnyOrder)) {
+	for _, m := range append(slices.Clone(methods), certify.CROWN.WithIBP().WithBestLine().In(certify.RealArithmetic), certify.CROWN.WithLine(certify.Zero).In(certify.TF32AnyOrder),
+		certify.AlphaCROWN, certify.CROWN.WithAlpha(certify.Alpha{Iterations: 40, Intervals: -1, Rate: 0.1}).WithIBP(), certify.IBP.WithAlpha(certify.Alpha{})) {
 		names = append(names, m.String())
 	}
-	if got, want := strings.Join(names, ", "), "IBP, CROWN-IBP, CROWN, IBP (without box), CROWN-IBP (without box), CROWN ∩ IBP (best line, real arithmetic), CROWN (zero line, tf32-any-order)"; got != want {
+	if got, want := strings.Join(names, ", "), "IBP, CROWN-IBP, CROWN, IBP (without box), CROWN-IBP (without box), CROWN ∩ IBP (best line, real arithmetic), CROWN (zero line, tf32-any-order), α-CROWN, α-CROWN ∩ IBP (40 iterations, 0 for intervals, rate 0.1), IBP"; got != want {
 		t.Errorf("names %s, want %s", got, want)
 	}
 }

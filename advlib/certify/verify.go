@@ -86,7 +86,8 @@ type Options struct {
 	// runs, or is being compiled, is not interrupted.
 	Timeout time.Duration
 	// Method bounds boxes; the zero Method, IBP, means CROWN in float32. Use Method.In for other arithmetics. A method with the
-	// best line or without the box is refused.
+	// best line or without the box is refused. [AlphaCROWN] tunes each box where inputs are split; where the signs of ReLUs are,
+	// slopes are tuned with any method, at the root as its [Alpha] says.
 	Method Method
 	// Starts and Steps are those of the search for counterexamples; 0 means 64 and 50, below 0 that there is none.
 	Starts, Steps int
