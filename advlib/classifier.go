@@ -165,6 +165,14 @@ func (c *Classifier) Reach(norm Norm) []float64 {
 	return reach
 }
 
+// Round moves a flat input that is inside of the ranges to an admissible one: with a [Domain], steps to the nearest, and of a category's
+// coordinates the largest to 1 and the others to 0.
+func (c *Classifier) Round(x []float32) {
+	if c.layout != nil {
+		c.layout.round(x)
+	}
+}
+
 // Input returns the shape of one input, without the batch axis.
 func (c *Classifier) Input() []int { return c.spec.Input }
 

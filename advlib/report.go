@@ -31,7 +31,7 @@ type Report struct {
 	Interrupted bool `json:"interrupted"`
 	// Asked are balls to report besides those of the attacks with a budget.
 	Asked []AskedBall `json:"asked"`
-	// Index, Label and Predicted are the examples' numbers, labels and clean predictions.
+	// Index, Label and Predicted are the examples' numbers, labels and clean predictions; -1 where a smoothed classifier abstains.
 	Index     []int64 `json:"index"`
 	Label     []int32 `json:"label"`
 	Predicted []int32 `json:"predicted"`
@@ -537,6 +537,9 @@ const worstCase = "worst case over attacks"
 func (r *Report) Lines() []Line {
 	clean := r.Clean()
 	lines := []Line{{What: "clean", Value: clean.String(), Interval: clean.Interval()}}
+	if abstained := r.Abstained(); abstained.Count > 0 {
+		lines = append(lines, Line{What: "abstained, counted as wrong", Value: abstained.String(), Interval: abstained.Interval()})
+	}
 	for _, ball := range r.Balls() {
 		lines = append(lines, r.linesOf(ball)...)
 	}
@@ -615,7 +618,17 @@ func (r *Report) linesOf(ball Ball) []Line {
 	other("attacks at other ε")
 	lines = append(lines, line(worstCase, r.Robust(ball)))
 	if certified, asked := r.Certified(ball); asked {
-		lines = append(lines, line("certified ("+r.methods(ball)+")", certified))
+		names, about := r.methods(ball)
+		if len(names) > 1 {
+			for _, name := range names {
+				alone, _ := r.CertifiedBy(name, ball)
+				lines = append(lines, line("certified by "+name, alone))
+			}
+			about = append([]string{"by any"}, about...)
+		} else {
+			about = append(names, about...)
+		}
+		lines = append(lines, line("certified ("+strings.Join(about, "; ")+")", certified))
 	}
 	return lines
 }
@@ -657,8 +670,8 @@ func median(d float64) string {
 	return fmt.Sprintf("%.4g", d)
 }
 
-func (r *Report) methods(ball Ball) string {
-	var names, roundings []string
+// methods returns the certifiers that were asked for a ball, and the arithmetics for which their verdicts hold.
+func (r *Report) methods(ball Ball) (names, roundings []string) {
 	for _, c := range r.Certificates {
 		if c.Norm != ball.Norm.String() || c.Radius < ball.Radius {
 			continue
@@ -670,7 +683,7 @@ func (r *Report) methods(ball Ball) string {
 			roundings = append(roundings, c.Rounding)
 		}
 	}
-	return strings.Join(append([]string{strings.Join(names, ", ")}, roundings...), "; ")
+	return names, roundings
 }
 
 // asFraction adds " (8/255)" where a pixel budget is a whole number of 255ths, and no short decimal such as 0.2.

@@ -15,6 +15,16 @@ type plainReport Report
 type reportJSON struct {
 	Schema string `json:"schema"`
 	plainReport
+	Verdicts []verdictsJSON `json:"verdicts"`
+}
+
+// verdictsJSON are the [Verdict]s of a ball, in columns.
+type verdictsJSON struct {
+	AskedBall
+	Status []Status `json:"status"`
+	Margin []Bound  `json:"margin"`
+	Method []string `json:"method"`
+	Attack []string `json:"attack"`
 }
 
 // MarshalJSON writes the report in the form "advlab.report/2", an object of
@@ -36,6 +46,8 @@ type reportJSON struct {
 //	              programs is an array of {batch, compiled, loaded}
 //	certificates  array of {method, norm, radius, certified, seconds}; certified is an array of n; where the method tells
 //	              them, also margin, an array of n with null for "nothing shown", rounding, a string, and slack
+//	verdicts      array of {norm, radius, status, margin, method, attack}, one for each ball that was asked a certificate for; the
+//	              last four are arrays of n, and follow from the rest: see [Verdict]. Reading ignores them
 //	sanity        {zero_gradient: {count, of}, unbounded: {count, of}}
 //	warnings      array of strings
 //	seconds       number
@@ -57,7 +69,21 @@ func (r Report) MarshalJSON() ([]byte, error) {
 	for i := range p.Certificates {
 		p.Certificates[i].Certified = orEmpty(p.Certificates[i].Certified)
 	}
-	return json.Marshal(reportJSON{reportSchema, p})
+	verdicts := []verdictsJSON{}
+	whole := Report(p)
+	var balls []Ball
+	if whole.check() == nil { // what does not fit together has no verdicts, and is written as it is
+		balls = whole.certifiedBalls()
+	}
+	for _, ball := range balls {
+		v := verdictsJSON{AskedBall: AskedBall{ball.Norm.String(), ball.Radius}}
+		for _, one := range whole.Verdicts(ball) {
+			v.Status, v.Margin = append(v.Status, one.Status), append(v.Margin, one.Margin)
+			v.Method, v.Attack = append(v.Method, one.Method), append(v.Attack, one.Attack)
+		}
+		verdicts = append(verdicts, v)
+	}
+	return json.Marshal(reportJSON{reportSchema, p, verdicts})
 }
 
 // UnmarshalJSON reads what MarshalJSON writes. It refuses another schema, arrays whose lengths disagree, and norms

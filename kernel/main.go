@@ -13,13 +13,8 @@ import (
 	"os"
 
 	"advlab/kernel/internal/cli"
-	"advlab/kernel/internal/relay"
 )
 
 func main() {
-	// GoNB starts this program under a cell's name, each time that a cell runs.
-	if command := relay.PumpArguments(os.Args); command != nil {
-		os.Exit(relay.Pump(command))
-	}
 	os.Exit(cli.Main(os.Args[1:]))
 }

@@ -537,7 +537,7 @@ func (product) followPatch(c *cut, u *unit, Λ *Node, h, lines []*Node) *Node {
 		return pointwise{}.followPatch(c, u, Λ, h, lines)
 	}
 	f := filterOf(u.n)
-	return f.convolve(ordered(h[0], f.input), ordered(h[1], f.kernel), c.of[u.n.Id()].dims(c.groups.rows))
+	return f.convolve(channelsLast(h[0], f.input), channelsLast(h[1], f.kernel), c.of[u.n.Id()].dims(c.groups.rows))
 }
 
 func (batchNorm) followPatch(_ *cut, u *unit, _ *Node, h, _ []*Node) *Node {

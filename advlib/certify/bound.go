@@ -418,7 +418,11 @@ func (r *run) free() {
 
 // regionOf takes the region's nodes off the front of a graph's inputs.
 func regionOf(in []*Node) (r region, rest []*Node) {
-	return region{lower: in[0], upper: in[1], centre: in[2], radius: in[3], norm: in[4]}, in[5:]
+	r = region{lower: in[0], upper: in[1], centre: in[2], radius: in[3], norm: in[4]}
+	if mutateRegion != nil {
+		r = mutateRegion(r)
+	}
+	return r, in[5:]
 }
 
 // forward computes intervals and lines of all units, with what is known of boundaries, and brings them to the host.

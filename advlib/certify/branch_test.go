@@ -45,7 +45,11 @@ func TestSplittingOfGraphs(t *testing.T) {
 	d := &deployed{input: c.Input(), size: 20, dtype: float32Type, run: onTarget{advlib.NewTarget(c)}}
 	counts := map[Status]int{}
 	for i, v := range chain.Verdicts {
-		p := aroundExample(x[20*i:20*i+20], e.Y[i], 3, ball, c.Box())
+		around, err := Around(c, e, ball, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := aroundExample(c, x[20*i:20*i+20], e.Y[i], ball, around.Select([]int{i}))
 		out, err := Options{Method: CROWN}.settle(t.Context(), n, &search{problem: p, outputs: d.outputs, cells: 1000})
 		if err != nil {
 			t.Fatal(err)

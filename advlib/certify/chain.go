@@ -369,11 +369,17 @@ func (p *chainPass) interval(k int) bool {
 		if k > 0 && !p.a.real {
 			e = tiny
 		}
+		sum := max(math.Abs(lo), math.Abs(hi)) + e
 		for _, c := range l.before {
 			lo, hi = lo+c[j], hi+c[j]
-			if !p.a.real {
-				e += gamma(1)*(max(math.Abs(lo), math.Abs(hi))+e) + 4*tiny
-			}
+			sum += math.Abs(c[j])
+		}
+		switch m := len(l.before); {
+		case p.a.real || m == 0:
+		case m == 1:
+			e += gamma(1)*(max(math.Abs(lo), math.Abs(hi))+e) + 4*tiny
+		default: // in any order
+			e += gamma(m)*sum + float64(4*m)*tiny
 		}
 		p.magnitude[j], p.err[j] = max(math.Abs(lo), math.Abs(hi))+e, e
 		if !(p.magnitude[j] <= largest) {
@@ -390,7 +396,7 @@ func (p *chainPass) interval(k int) bool {
 	const raised = tiny / unitRoundoff
 	for i, row := range l.W {
 		lo, hi := l.b[i], l.b[i]
-		size, e, w1 := math.Abs(l.b[i]), 0., 0.
+		size, e, w1, sum := math.Abs(l.b[i]), 0., 0., 0.
 		for j, w := range row {
 			a, b := relu(lower[j]), relu(upper[j])
 			if w >= 0 {
@@ -412,7 +418,8 @@ func (p *chainPass) interval(k int) bool {
 				for j := range row {
 					product += raised * (p.magnitude[j] + raised)
 				}
-				e += γ*(size+raised*w1+product) + 3*float64(n)*tiny
+				sum = size + raised*w1 + product
+				e += γ*sum + 3*float64(n)*tiny
 			}
 			if l.wrong != nil {
 				for j, w := range l.wrong[i] {
@@ -427,10 +434,12 @@ func (p *chainPass) interval(k int) bool {
 			}
 			e += size * roundoff(n+len(l.before)+len(l.after))
 		}
-		for _, c := range l.after {
+		for t, c := range l.after {
 			size += math.Abs(c[i])
-			if !p.a.real {
-				e += gamma(1)*(max(math.Abs(lo), math.Abs(hi))+e+math.Abs(c[i])) + 4*tiny
+			if !p.a.real { // in any order with the products: see [pass.sumRounding]
+				R := n + t + 1
+				e += (gamma(R)-gamma(R-1))*sum + gamma(R)*math.Abs(c[i]) + float64(4+2*R)*tiny
+				sum += math.Abs(c[i])
 			}
 		}
 		if !(size+e <= largest) {

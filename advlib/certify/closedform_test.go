@@ -160,7 +160,7 @@ func TestPermutedHiddenUnits(t *testing.T) {
 			}
 			for i := range a {
 				for k := range a[i] {
-					if math.Abs(a[i][k]-b[i][k]) > 1e-5 {
+					if !(math.Abs(a[i][k]-b[i][k]) <= 1e-9) {
 						t.Errorf("%v, %v: margin %d of example %d changes from %g to %g", method, norm, k, i, a[i][k], b[i][k])
 					}
 				}

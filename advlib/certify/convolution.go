@@ -82,8 +82,8 @@ func (f filter) patch(n *Node, p patch) patch {
 	return from
 }
 
-// ordered returns v with its axes in the given order; reordered is its inverse.
-func ordered(v *Node, axes []int) *Node {
+// channelsLast returns v with its axes in the given order, that of channels last; channelsBack is its inverse.
+func channelsLast(v *Node, axes []int) *Node {
 	for i, a := range axes {
 		if i != a {
 			return TransposeAllAxes(v, axes...)
@@ -92,12 +92,12 @@ func ordered(v *Node, axes []int) *Node {
 	return v
 }
 
-func reordered(v *Node, axes []int) *Node {
+func channelsBack(v *Node, axes []int) *Node {
 	back := make([]int, len(axes))
 	for i, a := range axes {
 		back[a] = i
 	}
-	return ordered(v, back)
+	return channelsLast(v, back)
 }
 
 // grid lists the places of a grid of the given size, the last axis fastest.
@@ -140,7 +140,7 @@ func lastAxis(v *Node, from, to int) *Node {
 // convolve is the convolution n of other inputs.
 func convolve(n, h, kernel *Node) *Node {
 	f := filterOf(n)
-	h, kernel = ordered(h, f.input), ordered(kernel, f.kernel)
+	h, kernel = channelsLast(h, f.input), channelsLast(kernel, f.kernel)
 	pads := []PadAxis{{}}
 	for _, p := range f.padding {
 		pads = append(pads, PadAxis{Start: p[0], End: p[1]})
@@ -172,7 +172,7 @@ func (f filter) convolve(padded, kernel *Node, dims []int) *Node {
 	if f.groups > 1 {
 		all = Concatenate(results, -1)
 	}
-	return reordered(all, f.output)
+	return channelsBack(all, f.output)
 }
 
 // convolveBack is the transpose of n with respect to its first input, padded: Λ is one for some of its outputs that follow each
@@ -183,8 +183,8 @@ func (f filter) convolve(padded, kernel *Node, dims []int) *Node {
 // holes.
 func convolveBack(n, Λ *Node) *Node {
 	f := filterOf(n)
-	Λ = ordered(Λ, f.output)
-	kernel := ordered(n.Inputs()[1], f.kernel)
+	Λ = channelsLast(Λ, f.output)
+	kernel := channelsLast(n.Inputs()[1], f.kernel)
 	rank, spatial := n.Rank(), n.Rank()-2
 	ins, outs := n.Inputs()[0].Shape().Dimensions[f.input[rank-1]]/f.groups, kernel.Shape().Dimensions[rank-1]/f.groups
 	var holes []PadAxis
@@ -230,7 +230,7 @@ func convolveBack(n, Λ *Node) *Node {
 	for i := range spatial {
 		ranges = append(ranges, AxisRange(0, f.reach(i, rows[i+1])))
 	}
-	return reordered(Slice(all, append(ranges, AxisRange())...), f.input)
+	return channelsBack(Slice(all, append(ranges, AxisRange())...), f.input)
 }
 
 // interleaved takes [n, d, d', ..., s·s'·...·c] to [n, d·s, d'·s', ..., c].

@@ -19,7 +19,8 @@
 //	answer.Lower[i][s]  // ≤ ⟨rows[i][s], f(x)⟩ for all x in box i
 //	answer.Slopes[i][s] // the linear bound's coefficients at the input: where to split
 //
-// Methods are [IBP], [CROWNIBP], [CROWN] and [AlphaCROWN], with options: [Method.WithAlpha] says how much the last one tunes, [Method.WithLine] names the line below ReLUs,
+// Methods are [IBP], [CROWNIBP], [CROWN] and [AlphaCROWN], which [Index] tabulates, with options: [Method.WithAlpha] says how much the
+// last one tunes, [Method.WithLine] names the line below ReLUs,
 // [Method.WithBestLine] takes the best of all and IBP, [Method.WithIBP] intersects CROWN's intermediate intervals with IBP's,
 // [Method.In] names another arithmetic of the deployed model. All numbers are float64.
 //
@@ -90,7 +91,9 @@
 //
 //	E = γ_K·|W|·max(|l|, |u|), γ_K = Ku/(1−Ku)
 //
-// IBP adds E to the radius, CROWN subtracts ⟨|Λ|, E⟩. What XLA does is part of it: denormals flushed on either side of an operation,
+// IBP adds E to the radius, CROWN subtracts ⟨|Λ|, E⟩. What XLA does is part of it: sums and products in other orders
+// across operations, such as a product of a matrix and a vector that starts from the bias, or two numbers that are multiplied with each other
+// before the input is; denormals flushed on either side of an operation,
 // division as multiplication by the reciprocal, the errors of its functions, which are measured on the backend by a sweep
 // of four million arguments and doubled, and the errors of weights that are computed, such as the scale of batch
 // normalisation. Regions are rounded outward to float32. The rounding of the bounds themselves, in float64, is 2⁻²⁹ times as

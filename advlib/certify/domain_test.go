@@ -151,3 +151,57 @@ func TestLinearBoundInDomainIsExact(t *testing.T) {
 		t.Errorf("bounds [%g, %g], want [%g, %g]", lower[0][0], upper[0][0], wantLower, wantUpper)
 	}
 }
+
+// Verify asks about what the domain makes of a ball: farther than the ball where a scale is above 1, nowhere where a feature is fixed.
+func TestVerifyInDomain(t *testing.T) {
+	scales := advlib.Domain{
+		{Name: "far", Lo: 0, Hi: 100, Scale: 20},
+		{Name: "fixed", Lo: 0, Hi: 100, Change: advlib.Fixed},
+		{Name: "whole", Lo: 0, Hi: 10, Step: 1, Scale: 4},
+	}
+	at := []float32{50, 50, 5}
+	for _, test := range []struct {
+		name string
+		w    []float64 // the margin is w·x + b
+		b    float64
+		want certify.Status
+	}{
+		{"beyond the plain ball", []float64{1, 0, 0}, -45, certify.Falsified},
+		{"beyond the scaled ball", []float64{1, 0, 0}, -38, certify.Verified},
+		{"by what is fixed", []float64{0, 1, 0}, -49.9, certify.Verified},
+		{"by a whole step", []float64{0, 0, 1}, -3.5, certify.Falsified},
+		{"between whole steps", []float64{0, 0, 1}, -2.9, certify.Verified},
+	} {
+		rows := make([][]float32, 3)
+		for j := range rows {
+			rows[j] = []float32{float32(test.w[j]), 0}
+		}
+		c := advlib.MustClassifier(advlib.Spec{Name: test.name, Input: []int{3}, Domain: scales, Logits: func(_ *model.Scope, x *Node) *Node {
+			return Add(Dot(x, ConstAsDType(x.Graph(), x.DType(), rows)).Product(), ConstAsDType(x.Graph(), x.DType(), [][]float32{{float32(test.b), 0}}))
+		}})
+		e, err := advlib.NewExamples("one", at, []int{3}, []int32{0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, norm := range norms {
+			ball := advlib.BallOf(norm, 0.5) // ±10, nothing, ±2
+			v, err := certify.Verify(ctx, c, e, ball, certify.Options{Cells: 300})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := v.Verdicts[0]
+			if got.Status != test.want {
+				t.Errorf("%s, %v: %v, want %v", test.name, ball, got, test.want)
+			}
+			if got.Status == certify.Falsified {
+				y := make([]float32, 3)
+				for j, v := range got.Counterexample {
+					y[j] = float32(v)
+				}
+				if d := c.Distance(norm, y, at); d > 0.5 || y[1] != 50 || y[2] != float32(math.Round(float64(y[2]))) {
+					t.Errorf("%s, %v: the counterexample %v is at %g", test.name, ball, y, d)
+				}
+			}
+		}
+	}
+}

@@ -16,6 +16,10 @@ type jet struct {
 	least, most *Node
 	// err is how far the deployed function may be from this one; nil for 0.
 	err *Node
+	// size is above what products may come to in other orders, see [productRun]; nil for what is no product.
+	size *Node
+	// sum describes a sum; nil for what is none.
+	sum *summed
 	// yes and no tell of a condition where it surely holds, and surely does not; the rest is unset.
 	yes, no *Node
 	// root marks t itself.
@@ -130,7 +134,7 @@ func (s *pieces) rounded(j jet, roundings, flushed int) jet {
 }
 
 func negated(j jet) jet {
-	n := jet{mid: Neg(j.mid), lower: Neg(j.upper), upper: Neg(j.lower), err: j.err}
+	n := jet{mid: Neg(j.mid), lower: Neg(j.upper), upper: Neg(j.lower), err: j.err, size: j.size, sum: j.sum}
 	if j.least != nil {
 		n.least, n.most = Neg(j.most), Neg(j.least)
 	}
@@ -141,7 +145,26 @@ func addJet(s *pieces, _ *Node, in []jet) jet {
 	x, y := in[0], in[1]
 	j := jet{mid: Add(x.mid, y.mid), lower: Add(x.lower, y.lower), upper: Add(x.upper, y.upper), err: plus(x.err, y.err)}
 	j.least, j.most = plus(x.least, y.least), plus(x.most, y.most)
+	if !s.p.a.real {
+		a, b := x.summed(), y.summed()
+		j.sum = &summed{magnitude: Add(a.magnitude, b.magnitude), roundings: a.roundings + b.roundings + 1}
+		if R := j.sum.roundings; R > 1 {
+			j.err = plus(j.err, Add(a.share(R), b.share(R)))
+			j.sum.counted = true
+		}
+		if x.size != nil && y.size != nil {
+			j = reordered(j, Add(x.size, y.size), x, y)
+		}
+	}
 	return s.rounded(s.sharpened(j), 1, 4)
+}
+
+// summed returns the jet as a sum.
+func (j jet) summed() summed {
+	if j.sum != nil {
+		return *j.sum
+	}
+	return summed{magnitude: j.magnitude()}
 }
 
 // times is the interval product of [a, b] and [c, d]; NaN from 0·∞ is left to who uses it.
@@ -169,6 +192,16 @@ func mulJet(s *pieces, n *Node, in []jet) jet {
 		return j
 	}
 	a, b := x.magnitude(), y.magnitude()
+	for _, v := range []struct {
+		j jet
+		k *Node
+	}{{x, b}, {y, a}} {
+		if v.j.sum != nil && v.j.sum.counted { // a factor may move to each summand
+			j.err = plus(j.err, MulScalar(Mul(v.j.sum.magnitude, v.k), gamma(1)))
+		}
+	}
+	j.err = plus(j.err, exponentRounding(n, Mul(a, b), x.lower, x.upper, y.lower, y.upper))
+	j = reordered(j, Mul(x.largest(), y.largest()), x, y)
 	if x.err != nil {
 		j.err = plus(j.err, Mul(x.err, b))
 	}
@@ -177,6 +210,23 @@ func mulJet(s *pieces, n *Node, in []jet) jet {
 	}
 	j.err = plus(j.err, MulScalar(Add(a, b), 2*tiny))
 	return s.rounded(j, 1, 2)
+}
+
+// largest is size, or at least 1 and the magnitude of what is no product.
+func (j jet) largest() *Node {
+	if j.size != nil {
+		return j.size
+	}
+	return MaxScalar(j.magnitude(), 1)
+}
+
+// reordered notes the size of j, the product or quotient of x and y, and adds what other orders may flush if one of them is a product itself.
+func reordered(j jet, size *Node, x, y jet) jet {
+	j.size = size
+	if x.size != nil || y.size != nil {
+		j.err = plus(j.err, finite(MulScalar(size, 64*tiny), size))
+	}
+	return j
 }
 
 // reciprocal is 1/v for v > 0 and +∞ for v ≤ 0, as a bound of a slope.
@@ -192,6 +242,9 @@ func divJet(s *pieces, n *Node, in []jet) jet {
 	low, high := y.lower, y.upper
 	if y.err != nil {
 		low, high = Sub(low, y.err), Add(high, y.err)
+	}
+	if !s.p.a.real { // a divisor that is a denormal number may count as 0
+		low, high = AddScalar(low, -2*tiny), AddScalar(high, 2*tiny)
 	}
 	signed := LogicalOr(GreaterThan(low, zero), LessThan(high, zero))
 	safe := func(v *Node) *Node { return Where(signed, v, OnesLike(v)) }
@@ -218,6 +271,8 @@ func divJet(s *pieces, n *Node, in []jet) jet {
 	if y.err != nil {
 		j.err = plus(j.err, Mul(quotient, Div(y.err, least)))
 	}
+	j.err = plus(j.err, exponentRounding(n, quotient, x.lower, x.upper, y.lower, y.upper))
+	j = reordered(j, Mul(Mul(x.largest(), y.largest()), MaxScalar(Inverse(least), 1)), x, y)
 	j.err = plus(j.err, MulScalar(Add(OnePlus(a), Inverse(least)), 2*tiny))
 	j.err = Where(signed, j.err, inf(1))
 	return s.rounded(j, 3, 4)
@@ -233,6 +288,10 @@ func powJet(s *pieces, n *Node, in []jet) jet {
 	if k%2 == 0 {
 		j.lower = Max(j.lower, ZerosLike(j.lower))
 	}
+	if !s.p.a.real && exponential(n.Inputs()[0]) { // exp(t)ᵏ may be exp(kt)
+		j.err = plus(j.err, Mul(j.magnitude(), MulScalar(Add(Abs(Log(in[0].lower)), Abs(Log(in[0].upper))), 4*float64(k)*unitRoundoff)))
+	}
+	j.size = nil
 	return s.fromLibrary(NodeTypePow, j)
 }
 
@@ -396,9 +455,8 @@ func monotone(f func(*Node) *Node, slopes func(l, u jetEnds) (least, most *Node)
 		if s.p.a.real {
 			return j
 		}
-		if x.err != nil {
-			j.err = propagate(x, x.err)
-		}
+		// The argument may be flushed.
+		j.err = propagate(x, plus(x.err, MulScalar(OnesLike(x.mid), 2*tiny)))
 		return s.fromLibrary(n.Type(), j)
 	}
 }

@@ -37,10 +37,14 @@ func (r sum) forward(_ *pass, u *unit, in []interval) interval {
 	return v
 }
 
-// rounding is u·|a ± b|, and what flushing takes from both operands and the result.
-func (sum) rounding(_ *pass, u *unit, in []interval, out interval) (E *Node) {
-	if u.n.Type() != NodeTypeNeg {
-		E = relative(out.magnitude(), 1, 4)
+// rounding is u·|a ± b|, and what flushing takes from both operands and the result; more if a or b is a sum itself.
+func (sum) rounding(p *pass, u *unit, in []interval, out interval) (E *Node) {
+	if u.n.Type() == NodeTypeNeg {
+		if s, ok := p.sums[u.inputs[0].Id()]; ok {
+			p.sums[u.n.Id()] = s
+		}
+	} else {
+		E = p.sumRounding(u, in, out)
 	}
 	for _, v := range in {
 		if v.err != nil {
@@ -147,11 +151,16 @@ func (r product) rounding(p *pass, u *unit, in []interval, out interval) *Node {
 	}
 	switch {
 	case n.Type() == NodeTypeDiv:
-		low := leastMagnitude(in[1]) // a divisor that may be 0 gives no bound
-		quotient := Div(BroadcastToDims(a, n.Shape().Dimensions...), BroadcastToDims(low, n.Shape().Dimensions...))
+		low := BroadcastToDims(leastMagnitude(in[1]), n.Shape().Dimensions...) // a divisor that may be 0 gives no bound
+		if s := p.sums[u.inputs[0].Id()]; s.counted {
+			a = BroadcastToDims(s.magnitude, n.Shape().Dimensions...)
+			p.sums[n.Id()] = summed{Div(a, low), s.roundings + 3, true}
+		}
+		quotient := Div(BroadcastToDims(a, n.Shape().Dimensions...), low)
 		E := relative(quotient, 3, 4)
 		E = Add(E, MulScalar(Add(OnesLike(a), a), 2*tiny)) // the flushed operand, the flushed reciprocal
-		E = Add(E, MulScalar(Inverse(BroadcastToDims(low, n.Shape().Dimensions...)), 2*tiny))
+		E = Add(E, MulScalar(Inverse(low), 2*tiny))
+		E = plus(E, exponentRounding(n, quotient, in[0].lower, in[0].upper, in[1].lower, in[1].upper))
 		if e := in[0].err; e != nil {
 			E = Add(E, Div(e, low))
 		}
@@ -160,8 +169,19 @@ func (r product) rounding(p *pass, u *unit, in []interval, out interval) *Node {
 		}
 		return finite(E, quotient)
 	case !r.sums(n):
+		if len(u.perturbed) == 1 { // the factor may move to each summand
+			if s := p.sums[u.the().Id()]; s.counted {
+				if u.perturbed[0] == 0 {
+					a = s.magnitude
+				} else {
+					b = s.magnitude
+				}
+				p.sums[n.Id()] = summed{apply(a, b), s.roundings + 1, true}
+			}
+		}
 		product := apply(a, b)
 		E := Add(relative(product, 1, 2), MulScalar(Add(a, b), 2*tiny))
+		E = plus(E, exponentRounding(n, product, in[0].lower, in[0].upper, in[1].lower, in[1].upper))
 		return finite(r.operandErrors(E, in, a, b, apply), product)
 	}
 	K := r.terms(n)
@@ -171,21 +191,23 @@ func (r product) rounding(p *pass, u *unit, in []interval, out interval) *Node {
 	if o := p.a.operand; o > 0 {
 		γ += (2*o + o*o) * (1 + γ) * own
 	}
+	p.sums[n.Id()] = summed{product, K, true}
 	E := AddScalar(MulScalar(product, γ), 3*float64(K)*tiny)
 	return finite(r.operandErrors(E, in, a, b, apply), product)
 }
 
-// leastMagnitude returns the smallest absolute value in the interval, of the deployed value for a constant.
+// leastMagnitude returns the smallest absolute value in the interval, of the deployed value for a constant, less what is flushed: a
+// divisor that is a denormal number may count as 0.
 func leastMagnitude(v interval) *Node {
 	zero := ZerosLike(v.lower)
 	low := Max(Max(v.lower, Neg(v.upper)), zero)
 	if v.constant {
 		low = Abs(v.lower)
 		if v.err != nil {
-			low = Max(Sub(low, v.err), zero)
+			low = Sub(low, v.err)
 		}
 	}
-	return low
+	return Max(AddScalar(low, -2*tiny), zero)
 }
 
 // operandErrors adds what errors of constant operands cause.
@@ -272,10 +294,13 @@ func (reduction) forward(_ *pass, u *unit, in []interval) interval {
 	return v
 }
 
-func (r reduction) rounding(_ *pass, u *unit, in []interval, _ interval) *Node {
+func (r reduction) rounding(p *pass, u *unit, in []interval, _ interval) *Node {
 	K := r.terms(u.n)
-	magnitude := with(u.n, map[int]*Node{0: in[0].magnitude()})
-	E := finite(relative(magnitude, max(1, K-1), 2*K), magnitude)
+	s := p.summed(u.inputs[0], in[0]) // sums of sums may be one
+	s.magnitude = with(u.n, map[int]*Node{0: s.magnitude})
+	R := s.roundings + max(1, K-1)
+	E := finite(AddScalar(s.share(R), float64(2*(K+R))*tiny), s.magnitude)
+	p.sums[u.n.Id()] = summed{s.magnitude, R, true}
 	if e := in[0].err; e != nil {
 		E = Add(E, with(u.n, map[int]*Node{0: e}))
 	}

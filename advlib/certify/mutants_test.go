@@ -1,19 +1,53 @@
 package certify
 
 import (
+	"fmt"
+	"slices"
+
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// Mutant is a mistake in a rule, and the model on which it must be noticed.
+// Mutant is a mistake in a rule, or in what regions are made of, and the model on which it must be noticed.
 type Mutant struct {
 	Name, Model string
 	plant       func(u *unit) *mutated // nil for units that it leaves alone
+	// Regions tells that the mistake is in regions: in Linf boxes whose ends float32 does not hold, and in L1 and L2 balls.
+	Regions bool
+	region  func(region) region
+	end     func(float64) float64
+}
+
+// touched are the operations and rules in which a mistake was made so far.
+var touched = map[string]bool{}
+
+// Untouched lists operations and rules in which no mistake was made.
+func Untouched() (all []string) {
+	for t := range rules {
+		if name := t.String(); !touched[name] {
+			all = append(all, name)
+		}
+	}
+	for _, r := range []rule{bilinear{}, quotient{}, larger2{}, maxPool{}, hull{}, univariate{}, softmax{}, lookup{}, selection{}, windowSum{}} {
+		if name := fmt.Sprintf("%T", r); !touched[name] {
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // Plant makes the mistake in every network that is built until the returned function is called.
 func (m Mutant) Plant() (restore func()) {
+	if m.Regions {
+		mutateRegion = m.region
+		if m.end != nil {
+			endDown = m.end
+		}
+		return func() { mutateRegion, endDown = nil, roundDown }
+	}
 	mutate = func(u *unit) {
 		if m := m.plant(u); m != nil {
+			touched[u.n.Type().String()], touched[fmt.Sprintf("%T", u.rule)] = true, true
 			m.rule = u.rule
 			u.rule = m
 			if _, ok := m.rule.(bent); ok {
@@ -141,78 +175,78 @@ func nothing(E *Node) *Node { return MulScalar(E, 1e-9) }
 
 // Mutants are mistakes in every family of rules.
 var Mutants = []Mutant{
-	{"the ends of a subtrahend are not swapped", "subtracts", on(NodeTypeSub, func() *mutated {
+	{Name: "the ends of a subtrahend are not swapped", Model: "subtracts", plant: on(NodeTypeSub, func() *mutated {
 		return &mutated{interval: func(v interval, u *unit, in []interval) interval { return ends(u, in) }}
 	})},
-	{"the constant of a sum is forgotten on the way back", "mlp", on(NodeTypeAdd, func() *mutated { return &mutated{back: withoutConstant} })},
-	{"a sum rounds nothing", "adds", on(NodeTypeAdd, func() *mutated { return &mutated{error: nothing} })},
-	{"a product's radius is Wr, not |W|r", "mlp", on(NodeTypeDotGeneral, func() *mutated {
+	{Name: "the constant of a sum is forgotten on the way back", Model: "mlp", plant: on(NodeTypeAdd, func() *mutated { return &mutated{back: withoutConstant} })},
+	{Name: "a sum rounds nothing", Model: "adds", plant: on(NodeTypeAdd, func() *mutated { return &mutated{error: nothing} })},
+	{Name: "a product's radius is Wr, not |W|r", Model: "mlp", plant: on(NodeTypeDotGeneral, func() *mutated {
 		return &mutated{interval: func(v interval, u *unit, in []interval) interval { return ends(u, in) }}
 	})},
-	{"a dot product rounds nothing", "multiplies", on(NodeTypeDotGeneral, func() *mutated { return &mutated{error: nothing} })},
-	{"a dot product's transpose has the wrong sign", "mlp", on(NodeTypeDotGeneral, func() *mutated { return &mutated{back: scaled(-1)} })},
-	{"a convolution's radius is half", "convolves", on(NodeTypeConvGeneral, func() *mutated { return &mutated{interval: narrowed} })},
-	{"a convolution's transpose is scaled", "strided-cnn", on(NodeTypeConvGeneral, func() *mutated { return &mutated{back: scaled(0.7)} })},
-	{"an elementwise product's transpose is scaled", "preprocessing", on(NodeTypeMul, func() *mutated { return &mutated{back: scaled(0.9)} })},
-	{"a ReLU's upper slope is too small", "mlp", in[threshold](func() *mutated {
+	{Name: "a dot product rounds nothing", Model: "multiplies", plant: on(NodeTypeDotGeneral, func() *mutated { return &mutated{error: nothing} })},
+	{Name: "a dot product's transpose has the wrong sign", Model: "mlp", plant: on(NodeTypeDotGeneral, func() *mutated { return &mutated{back: scaled(-1)} })},
+	{Name: "a convolution's radius is half", Model: "convolves", plant: on(NodeTypeConvGeneral, func() *mutated { return &mutated{interval: narrowed} })},
+	{Name: "a convolution's transpose is scaled", Model: "strided-cnn", plant: on(NodeTypeConvGeneral, func() *mutated { return &mutated{back: scaled(0.7)} })},
+	{Name: "an elementwise product's transpose is scaled", Model: "preprocessing", plant: on(NodeTypeMul, func() *mutated { return &mutated{back: scaled(0.9)} })},
+	{Name: "a ReLU's upper slope is too small", Model: "mlp", plant: in[threshold](func() *mutated {
 		return &mutated{lines: line(1, func(v *Node) *Node { return MulScalar(v, 0.8) })}
 	})},
-	{"a ReLU's upper intercept is dropped", "mlp", in[threshold](func() *mutated { return &mutated{lines: line(2, ZerosLike)} })},
-	{"a ReLU's lower slope is above 1", "mlp", in[threshold](func() *mutated {
+	{Name: "a ReLU's upper intercept is dropped", Model: "mlp", plant: in[threshold](func() *mutated { return &mutated{lines: line(2, ZerosLike)} })},
+	{Name: "a ReLU's lower slope is above 1", Model: "mlp", plant: in[threshold](func() *mutated {
 		return &mutated{lines: line(0, func(v *Node) *Node { return MulScalar(v, 1.3) })}
 	})},
-	{"a ReLU's lines change places", "bends", in[threshold](func() *mutated {
+	{Name: "a ReLU's lines change places", Model: "bends", plant: in[threshold](func() *mutated {
 		return &mutated{lines: func(l []*Node, _ []interval) []*Node { return []*Node{l[1], l[0], l[2]} }}
 	})},
-	{"a moved tensor keeps its lower end only", "preprocessing", in[placement](func() *mutated { return &mutated{interval: lowerOnly} })},
-	{"the constant part of a concatenation is forgotten", "preprocessing", in[assembly](func() *mutated { return &mutated{back: withoutConstant} })},
-	{"a sum over an axis loses a tenth on the way back", "residual", in[reduction](func() *mutated { return &mutated{back: scaled(0.9)} })},
-	{"a mean pool loses a tenth on the way back", "mean pool, padded and overlapping", in[windowSum](func() *mutated { return &mutated{back: scaled(0.9)} })},
-	{"a max pool's upper intercept is too low", "max pool, padded", in[maxPool](func() *mutated {
+	{Name: "a moved tensor keeps its lower end only", Model: "preprocessing", plant: in[placement](func() *mutated { return &mutated{interval: lowerOnly} })},
+	{Name: "the constant part of a concatenation is forgotten", Model: "preprocessing", plant: in[assembly](func() *mutated { return &mutated{back: withoutConstant} })},
+	{Name: "a sum over an axis loses a tenth on the way back", Model: "residual", plant: in[reduction](func() *mutated { return &mutated{back: scaled(0.9)} })},
+	{Name: "a mean pool loses a tenth on the way back", Model: "mean pool, padded and overlapping", plant: in[windowSum](func() *mutated { return &mutated{back: scaled(0.9)} })},
+	{Name: "a max pool's upper intercept is too low", Model: "max pool, padded", plant: in[maxPool](func() *mutated {
 		return &mutated{lines: func(l []*Node, _ []interval) []*Node {
 			l[len(l)-1] = AddScalar(l[len(l)-1], -0.05)
 			return l
 		}}
 	})},
-	{"a max pool's lower line is too steep", "max pool", in[maxPool](func() *mutated {
+	{Name: "a max pool's lower line is too steep", Model: "max pool", plant: in[maxPool](func() *mutated {
 		return &mutated{lines: line(0, func(v *Node) *Node { return MulScalar(v, 1.5) })}
 	})},
-	{"a maximum's upper intercept is too low", "largest and least", in[maximum](func() *mutated {
+	{Name: "a maximum's upper intercept is too low", Model: "largest and least", plant: in[maximum](func() *mutated {
 		return &mutated{lines: line(2, func(v *Node) *Node { return AddScalar(v, -0.1) })}
 	})},
-	{"tanh's lower line is too high", "tanh", in[univariate](func() *mutated {
+	{Name: "tanh's lower line is too high", Model: "tanh", plant: in[univariate](func() *mutated {
 		return &mutated{lines: line(1, func(v *Node) *Node { return AddScalar(v, 0.03) })}
 	})},
-	{"GELU's upper line is too low", "GELU", in[univariate](func() *mutated {
+	{Name: "GELU's upper line is too low", Model: "GELU", plant: in[univariate](func() *mutated {
 		return &mutated{lines: line(3, func(v *Node) *Node { return AddScalar(v, -0.03) })}
 	})},
-	{"|z| is bounded by its values at the ends", "abs", in[univariate](func() *mutated {
+	{Name: "|z| is bounded by its values at the ends", Model: "abs", plant: in[univariate](func() *mutated {
 		return &mutated{interval: func(v interval, u *unit, in []interval) interval {
 			a, b := Abs(in[0].lower), Abs(in[0].upper)
 			return interval{lower: Min(a, b), upper: Max(a, b)}
 		}}
 	})},
-	{"exp rounds nothing", "exponentiates", in[univariate](func() *mutated { return &mutated{error: nothing} })},
-	{"McCormick's planes lose their constant", "product of two", in[bilinear](func() *mutated { return &mutated{back: withoutConstant} })},
-	{"McCormick's planes take the wrong end", "attention", in[bilinear](func() *mutated {
+	{Name: "exp rounds nothing", Model: "exponentiates", plant: in[univariate](func() *mutated { return &mutated{error: nothing} })},
+	{Name: "McCormick's planes lose their constant", Model: "product of two", plant: in[bilinear](func() *mutated { return &mutated{back: withoutConstant} })},
+	{Name: "McCormick's planes take the wrong end", Model: "attention", plant: in[bilinear](func() *mutated {
 		return &mutated{lines: func(l []*Node, _ []interval) []*Node { return []*Node{l[0], l[2], l[1]} }}
 	})},
-	{"the lines of a reciprocal change places", "divides", in[quotient](func() *mutated {
+	{Name: "the lines of a reciprocal change places", Model: "divides", plant: in[quotient](func() *mutated {
 		return &mutated{lines: func(l []*Node, _ []interval) []*Node {
 			return []*Node{l[0], l[1], l[2], l[5], l[6], l[3], l[4]}
 		}}
 	})},
-	{"softmax's interval is half as wide", "softens", in[softmax](func() *mutated { return &mutated{interval: narrowed} })},
-	{"softmax's exponential has its lines the wrong way around", "softens", in[softmax](func() *mutated {
+	{Name: "softmax's interval is half as wide", Model: "softens", plant: in[softmax](func() *mutated { return &mutated{interval: narrowed} })},
+	{Name: "softmax's exponential has its lines the wrong way around", Model: "softens", plant: in[softmax](func() *mutated {
 		return &mutated{lines: func(l []*Node, _ []interval) []*Node {
 			l[0], l[1], l[2], l[3] = l[2], l[3], l[0], l[1]
 			return l
 		}}
 	})},
-	{"the maximum of two has too small a slope above", "maximum and minimum of two", in[larger2](func() *mutated {
+	{Name: "the maximum of two has too small a slope above", Model: "maximum and minimum of two", plant: in[larger2](func() *mutated {
 		return &mutated{lines: line(2, func(v *Node) *Node { return MulScalar(v, 0.3) })}
 	})},
-	{"a mask lets everything through on the way back", "masks", in[selection](func() *mutated {
+	{Name: "a mask lets everything through on the way back", Model: "masks", plant: in[selection](func() *mutated {
 		return &mutated{back: func(parts map[int]*Node, b, Λ *Node) (map[int]*Node, *Node) {
 			for k := range parts {
 				parts[k] = Λ
@@ -220,28 +254,103 @@ var Mutants = []Mutant{
 			return parts, b
 		}}
 	})},
-	{"a choice is bounded by its first branch", "choice by another", in[hull](func() *mutated {
+	{Name: "a choice is bounded by its first branch", Model: "choice by another", plant: in[hull](func() *mutated {
 		return &mutated{interval: func(_ interval, _ *unit, in []interval) interval { return in[0] }}
 	})},
-	{"a gather loses its constant factor", "gather", in[lookup](func() *mutated { return &mutated{back: scaled(0.8)} })},
+	{Name: "a gather loses its constant factor", Model: "gather", plant: in[lookup](func() *mutated { return &mutated{back: scaled(0.8)} })},
+	{Name: "a transposition is not undone on the way back", Model: "shapes-first", plant: on(NodeTypeTranspose, func() *mutated {
+		return &mutated{back: func(parts map[int]*Node, b, Λ *Node) (map[int]*Node, *Node) {
+			return map[int]*Node{0: Reshape(Λ, parts[0].Shape().Dimensions...)}, b
+		}}
+	})},
+	{Name: "a reversal is not undone on the way back", Model: "shapes-first", plant: on(NodeTypeReverse, func() *mutated {
+		return &mutated{back: func(_ map[int]*Node, b, Λ *Node) (map[int]*Node, *Node) { return map[int]*Node{0: Λ}, b }}
+	})},
+	{Name: "a slice counts half on the way back", Model: "shapes-first", plant: on(NodeTypeSlice, func() *mutated { return &mutated{back: scaled(0.5)} })},
+	{Name: "a reshape counts half on the way back", Model: "shapes-first", plant: on(NodeTypeReshape, func() *mutated { return &mutated{back: scaled(0.5)} })},
+	{Name: "what is repeated counts half on the way back", Model: "shapes-first", plant: on(NodeTypeBroadcastInDim, func() *mutated { return &mutated{back: scaled(0.5)} })},
+	{Name: "an identity counts half on the way back", Model: "preprocessing", plant: on(NodeTypeIdentity, func() *mutated { return &mutated{back: scaled(0.5)} })},
+	{Name: "padding forgets its number on the way back", Model: "preprocessing", plant: on(NodeTypePad, func() *mutated { return &mutated{back: withoutConstant} })},
+	{Name: "padding keeps the lower end only", Model: "shapes-first", plant: on(NodeTypePad, func() *mutated { return &mutated{interval: lowerOnly} })},
+	{Name: "a negation keeps the sign on the way back", Model: "shapes-first", plant: on(NodeTypeNeg, func() *mutated { return &mutated{back: scaled(-1)} })},
+	{Name: "the ends of a negation are not swapped", Model: "negates", plant: on(NodeTypeNeg, func() *mutated {
+		return &mutated{interval: func(v interval, u *unit, in []interval) interval { return ends(u, in) }}
+	})},
+	{Name: "a quotient by a number is off on the way back", Model: "shapes-first", plant: on(NodeTypeDiv, func() *mutated { return &mutated{back: scaled(0.9)} })},
+	{Name: "a quotient by a negative number keeps its ends", Model: "divides by numbers", plant: on(NodeTypeDiv, func() *mutated {
+		return &mutated{interval: func(v interval, u *unit, in []interval) interval { return ends(u, in) }}
+	})},
+	{Name: "a quotient rounds nothing", Model: "divides by numbers", plant: on(NodeTypeDiv, func() *mutated { return &mutated{error: nothing} })},
+	{Name: "an elementwise product rounds nothing", Model: "multiplies by numbers", plant: on(NodeTypeMul, func() *mutated { return &mutated{error: nothing} })},
+	{Name: "a sum over an axis rounds nothing", Model: "adds up", plant: on(NodeTypeReduceSum, func() *mutated { return &mutated{error: nothing} })},
+	{Name: "a minimum's upper intercept is dropped", Model: "preprocessing", plant: on(NodeTypeMin, func() *mutated { return &mutated{lines: line(2, ZerosLike)} })},
+	{Name: "the least is bounded as the largest", Model: "largest and least", plant: on(NodeTypeReduceMin, func() *mutated { return &mutated{back: scaled(-1)} })},
+	{Name: "a max pool's interval is half as wide", Model: "pools", plant: in[maxPool](func() *mutated { return &mutated{interval: narrowed} })},
+	{Name: "a max pool's upper slope is another element's", Model: "max pool", plant: in[maxPool](func() *mutated {
+		return &mutated{lines: func(l []*Node, _ []interval) []*Node {
+			n := len(l) / 2
+			return slices.Concat(l[:n], l[n+1:2*n], []*Node{l[n], l[2*n]})
+		}}
+	})},
+	{Name: "softmax rounds nothing", Model: "weighs", plant: in[softmax](func() *mutated { return &mutated{error: nothing} })},
+	{Name: "softmax's inverse has its lines the wrong way around", Model: "softens", plant: in[softmax](func() *mutated {
+		return &mutated{lines: func(l []*Node, _ []interval) []*Node {
+			l[4], l[5], l[6], l[7] = l[6], l[7], l[4], l[5]
+			return l
+		}}
+	})},
+	{Name: "a quotient of two takes the wrong end of the inverse", Model: "divides", plant: in[quotient](func() *mutated {
+		return &mutated{lines: func(l []*Node, _ []interval) []*Node {
+			l[1], l[2] = l[2], l[1]
+			return l
+		}}
+	})},
+	{Name: "a mean pool's interval is half as wide", Model: "averages", plant: in[windowSum](func() *mutated { return &mutated{interval: narrowed} })},
+	{Name: "the ends of a box are rounded to the nearest", Model: "copies", Regions: true, end: func(v float64) float64 { return v }},
+	{Name: "a ball's radius is half", Model: "mlp", Regions: true, region: func(r region) region {
+		r.radius = MulScalar(r.radius, 0.5)
+		return r
+	}},
+	{Name: "the dual norm of L2 is that of L1", Model: "mlp", Regions: true, region: func(r region) region {
+		r.norm = Min(r.norm, Scalar(r.norm.Graph(), r.norm.DType(), 1))
+		return r
+	}},
+	{Name: "the box cuts a ball where it does not", Model: "mlp", Regions: true, region: func(r region) region {
+		r.upper = Min(r.upper, AddScalar(r.centre, 1e-3))
+		return r
+	}},
+	{Name: "a ball's centre is that of its box", Model: "mlp", Regions: true, region: func(r region) region {
+		r.centre = MulScalar(Add(r.lower, r.upper), 0.5)
+		return r
+	}},
+}
+
+// BatchNormMutants are mistakes in the rule of the operation that only some backends have.
+var BatchNormMutants = []Mutant{
+	{Name: "batch norm is off on the way back", plant: on(NodeTypeBatchNormForInference, func() *mutated { return &mutated{back: scaled(0.9)} })},
+	{Name: "batch norm forgets its constants on the way back", plant: on(NodeTypeBatchNormForInference, func() *mutated { return &mutated{back: withoutConstant} })},
+	{Name: "batch norm keeps its ends where the scale is negative", plant: on(NodeTypeBatchNormForInference, func() *mutated {
+		return &mutated{interval: func(_ interval, u *unit, in []interval) interval { return ends(u, in) }}
+	})},
+	{Name: "batch norm rounds nothing", Model: "alone", plant: on(NodeTypeBatchNormForInference, func() *mutated { return &mutated{error: nothing} })},
 }
 
 // AscentMutants are mistakes in what slopes are raised by. They make no bound wrong, but worse.
 var AscentMutants = []Mutant{
-	{"a ReLU's input has the wrong sign", "mlp", in[threshold](func() *mutated {
+	{Name: "a ReLU's input has the wrong sign", Model: "mlp", plant: in[threshold](func() *mutated {
 		return &mutated{t: func(Λσ, t *Node) (*Node, *Node) { return Λσ, Neg(t) }}
 	})},
-	{"a minimum's slope counts where the line above it does", "preprocessing", on(NodeTypeMin, func() *mutated {
+	{Name: "a minimum's slope counts where the line above it does", Model: "preprocessing", plant: on(NodeTypeMin, func() *mutated {
 		return &mutated{t: func(Λσ, t *Node) (*Node, *Node) { return Neg(Λσ), t }}
 	})},
-	{"the maximum of two is taken apart the wrong way around", "maximum and minimum of two", in[larger2](func() *mutated {
+	{Name: "the maximum of two is taken apart the wrong way around", Model: "maximum and minimum of two", plant: in[larger2](func() *mutated {
 		return &mutated{t: func(Λσ, t *Node) (*Node, *Node) { return Λσ, MulScalar(t, 2) }}
 	})},
-	{"a ReLU goes forward without its line above", "strided-cnn", in[threshold](func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 0.9) }} })},
-	{"a convolution goes forward doubled", "residual", on(NodeTypeConvGeneral, func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 2) }} })},
-	{"a max pool goes forward too high", "max pool, padded", in[maxPool](func() *mutated { return &mutated{value: func(v *Node) *Node { return AddScalar(v, 0.01) }} })},
-	{"softmax goes forward too low", "attention", in[softmax](func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 0.99) }} })},
-	{"McCormick's planes go forward scaled", "product of two", in[bilinear](func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 1.01) }} })},
+	{Name: "a ReLU goes forward without its line above", Model: "strided-cnn", plant: in[threshold](func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 0.9) }} })},
+	{Name: "a convolution goes forward doubled", Model: "residual", plant: on(NodeTypeConvGeneral, func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 2) }} })},
+	{Name: "a max pool goes forward too high", Model: "max pool, padded", plant: in[maxPool](func() *mutated { return &mutated{value: func(v *Node) *Node { return AddScalar(v, 0.01) }} })},
+	{Name: "softmax goes forward too low", Model: "attention", plant: in[softmax](func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 0.99) }} })},
+	{Name: "McCormick's planes go forward scaled", Model: "product of two", plant: in[bilinear](func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 1.01) }} })},
 }
 
 // FreeSlopes lets slopes below ReLUs be anything, which makes bounds wrong, until the returned function is called.

@@ -229,6 +229,13 @@ func (n *Network) explain() (ops []Operation, err error) {
 			panic(fmt.Errorf("its outputs are %v for inputs of shape %v: they must be [%d, K] and of the type of the inputs", out, x.Shape().Dimensions, probe))
 		}
 		n.outputs = out.Dimensions[1]
+		// Not to be built a second time: GoMLX keeps constants of the first closures, which the second ones may not use.
+		for _, v := range once.nodes {
+			switch v.Type() {
+			case graph.NodeTypeWhile, graph.NodeTypeIf, graph.NodeTypeCall:
+				panic(fmt.Errorf("%v", operation(v, probe, "there is no rule for it: unroll loops, and write branches by Where")))
+			}
+		}
 		again := n.walk(n.parameterOf(g, "again", probe*repeats))
 		if len(once.nodes) != len(again.nodes) || len(once.units) != len(again.units) {
 			panic(fmt.Errorf("the model has %d operations on x for %d examples and %d for %d: it must not depend on the batch size", len(once.nodes), probe, len(again.nodes), probe*repeats))

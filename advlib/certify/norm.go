@@ -55,6 +55,9 @@ func (r batchNorm) rounding(p *pass, u *unit, in []interval, _ interval) *Node {
 	scale := Div(f, inverse)
 	m := Add(Mul(f, in[0].magnitude()), Add(Mul(scale, mean), offset))
 	E := Add(relative(m, 10, 16), MulScalar(m, 2*p.a.library[NodeTypeSqrt].relative))
+	// A flushed variance changes 1/√(variance + ε) by half as much of itself as variance + ε, as long as that is far above.
+	off := MulScalar(Square(inverse), 2*tiny)
+	E = Add(E, Mul(m, Where(LessThan(off, MulScalar(OnesLike(off), 0.25)), off, Infinity(off.Graph(), off.DType(), 1))))
 	flushed := Add(Add(OnePlus(f), Add(inverse, scale)), Add(in[0].magnitude(), mean))
 	return finite(Add(E, MulScalar(flushed, 16*tiny)), m)
 }

@@ -173,7 +173,7 @@ func TestOperations(t *testing.T) {
 	}
 }
 
-// The backend's own batch normalisation at inference, where there is one.
+// The backend's own batch normalisation at inference, where there is one, with scales of either sign. And mistakes in its rule are noticed.
 func TestBackendBatchNorm(t *testing.T) {
 	for name, b := range backends(t) {
 		if !b.Capabilities().Operations[compute.OpTypeBatchNormForInference] {
@@ -182,7 +182,8 @@ func TestBackendBatchNorm(t *testing.T) {
 		}
 		store := model.NewStore()
 		logits := func(scope *model.Scope, x *Node) *Node {
-			return dense(activation.Relu(norm.BatchNorm(scope, dense(x, 1, 4), -1).UseBackendInference(true).Done()), 2, 3)
+			h := norm.BatchNorm(scope, dense(x, 1, 4), -1).UseBackendInference(true).Done()
+			return dense(activation.Relu(h), 2, 3)
 		}
 		model.MustNewExec(b, store, logits).MustCall([][]float32{{1, 2, 3, 4}})
 		r := rand.New(rand.NewPCG(3, 4))
@@ -190,21 +191,61 @@ func TestBackendBatchNorm(t *testing.T) {
 			flat := make([]float32, v.Shape().Size())
 			for i := range flat {
 				flat[i] = 0.2 + r.Float32()
+				if v.Name() == "scale" && i%2 == 1 {
+					flat[i] = -flat[i]
+				}
 			}
 			if v.DType().IsFloat() {
 				v.MustSetValue(tensors.FromFlatDataAndDimensions(flat, v.Shape().Dimensions...))
 			}
 		}
-		c, err := advlib.NewClassifier(advlib.Spec{Name: "batch norm", Input: []int{4}, Box: advlib.UnitBox, Store: store, Backend: b, Logits: logits})
-		if err != nil {
-			t.Fatal(err)
-		}
 		m := testModel{name: "batch norm", input: []int{4}, box: advlib.UnitBox}
-		e := m.examples(t, c, 4)
-		for _, ball := range []advlib.Ball{advlib.BallOf(advlib.Linf, 0), advlib.BallOf(advlib.Linf, 0.05), advlib.BallOf(advlib.L2, 0.2)} {
-			z := sample(t, c, e, ball, 300, r)
-			for _, method := range []certify.Method{certify.IBP, certify.CROWN} {
-				checkWithin(t, c, e, ball, method, z)
+		spec := advlib.Spec{Name: "batch norm", Input: []int{4}, Box: advlib.UnitBox, Store: store, Backend: b, Logits: logits}
+		violations := func(spec advlib.Spec) (count int) {
+			c, err := advlib.NewClassifier(spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := m.examples(t, c, 4)
+			for _, ball := range []advlib.Ball{advlib.BallOf(advlib.Linf, 0), advlib.BallOf(advlib.Linf, 0.05), advlib.BallOf(advlib.L2, 0.2)} {
+				z := sample(t, c, e, ball, 300, r)
+				for _, method := range []certify.Method{certify.IBP, certify.CROWN} {
+					lower, upper, err := certify.Bounds(ctx, c, e, ball, method)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, point := range z {
+						for i, row := range point {
+							for k, v := range row {
+								if !(lower[i][k] <= float64(v) && float64(v) <= upper[i][k]) {
+									count++
+								}
+							}
+						}
+					}
+				}
+			}
+			return count
+		}
+		if n := violations(spec); n > 0 {
+			t.Errorf("%s: %d outputs are outside of their bounds", name, n)
+		}
+		// Alone, so that no other operation's error hides a missing one.
+		alone := spec
+		alone.Logits = func(scope *model.Scope, x *Node) *Node {
+			return norm.BatchNorm(scope, x, -1).UseBackendInference(true).Done()
+		}
+		for _, mutant := range certify.BatchNormMutants {
+			on := spec
+			if mutant.Model == "alone" {
+				on = alone
+			}
+			restore := mutant.Plant()
+			n := violations(on)
+			restore()
+			t.Logf("%s: %s: %d outputs outside", name, mutant.Name, n)
+			if n == 0 {
+				t.Errorf("%s: nothing shows that %s", name, mutant.Name)
 			}
 		}
 	}

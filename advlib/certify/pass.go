@@ -19,6 +19,11 @@ type pass struct {
 
 	all    map[NodeId]interval
 	errors map[NodeId]*Node // of constants, nil for 0
+	// sums and runs are what nodes are the results of, for errors of other orders of operations.
+	sums map[NodeId]summed
+	runs map[NodeId]productRun
+	// evaluated are functions of one tensor.
+	evaluated map[*unit]evaluated
 	// rounding is E of each unit's result, in the order of w.units; nil for 0.
 	rounding []*Node
 }
@@ -26,13 +31,14 @@ type pass struct {
 // run propagates the region's interval forward to the results of all units.
 func (p *pass) run(r region, ball bool) {
 	p.all = map[NodeId]interval{p.w.x.Id(): r.interval(ball)}
-	p.errors = map[NodeId]*Node{}
+	p.errors, p.sums, p.runs = map[NodeId]*Node{}, map[NodeId]summed{}, map[NodeId]productRun{}
+	p.evaluated = map[*unit]evaluated{}
 	for _, u := range p.w.units {
 		in := p.inputs(u)
 		v := u.rule.forward(p, u, in).widened()
 		var E *Node
 		if !p.a.real {
-			if E = u.rule.rounding(p, u, in, v); E != nil {
+			if E = plus(u.rule.rounding(p, u, in, v), p.productRounding(u, in)); E != nil {
 				E = finite(BroadcastToDims(E, u.n.Shape().Dimensions...), v.magnitude())
 				v = v.by(E).widened()
 			}

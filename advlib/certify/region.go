@@ -128,7 +128,7 @@ func (r Regions) outward() Regions {
 	for i := range r.Lower {
 		lower, upper := make([]float64, len(r.Lower[i])), make([]float64, len(r.Lower[i]))
 		for j, v := range r.Lower[i] {
-			lower[j], upper[j] = roundDown(v), -roundDown(-r.Upper[i][j])
+			lower[j], upper[j] = endDown(v), -endDown(-r.Upper[i][j])
 		}
 		s.Lower, s.Upper = append(s.Lower, lower), append(s.Upper, upper)
 		if r.Norm != nil {
@@ -139,6 +139,12 @@ func (r Regions) outward() Regions {
 	}
 	return s
 }
+
+// endDown rounds the ends of boxes, and mutateRegion, if it is not nil, changes regions. Tests of the tests plant mistakes with them.
+var (
+	endDown      = roundDown
+	mutateRegion func(region) region
+)
 
 // roundDown returns the largest float32 that is not above v, which may have lost a unit in the last place of float64.
 func roundDown(v float64) float64 {

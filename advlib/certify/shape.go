@@ -28,7 +28,8 @@ func (placement) forward(_ *pass, u *unit, in []interval) interval {
 	return v
 }
 
-func (placement) rounding(_ *pass, u *unit, in []interval, _ interval) *Node {
+func (placement) rounding(p *pass, u *unit, in []interval, _ interval) *Node {
+	p.moved(u)
 	if e := in[0].err; e != nil {
 		return with(u.n, map[int]*Node{0: e})
 	}

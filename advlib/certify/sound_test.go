@@ -33,13 +33,20 @@ func radii(norm advlib.Norm) []float64 {
 	return []float64{0.02, 0.15}
 }
 
-// Points of the ball, most of them on its surface and many at its corners, never leave the bounds.
+// sampledPoints counts the inputs whose outputs were compared with bounds.
+var sampledPoints int
+
+// Points of the ball, most of them on its surface and many at its corners, never leave the bounds: 10⁶ on each backend with ADVLAB_FULL.
 func TestSampledPointsStayWithinBounds(t *testing.T) {
 	for backendName, b := range backends(t) {
 		points := 1500 // for each of 8 examples, 3 norms, 2 radii: 72000 for each model
 		if backendName != "xla" {
 			points = 100
 		}
+		if full {
+			points = 3000
+		}
+		sampledPoints = 0
 		for _, m := range testModels {
 			if backendName == "xla" && !full && m.name != "mlp" && m.name != "residual" {
 				continue // each compiles for half a minute on two cores; the Go backend runs all
@@ -59,56 +66,75 @@ func TestSampledPointsStayWithinBounds(t *testing.T) {
 				}
 			})
 		}
+		t.Logf("%s: %d points", backendName, sampledPoints)
+		if full && sampledPoints < 1e6 {
+			t.Errorf("%s: only %d points were sampled", backendName, sampledPoints)
+		}
 	}
 }
 
 // sample returns the logits of points in the ball around each example: z[point][example][class].
 func sample(t testing.TB, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, points int, r *rand.Rand) [][][]float32 {
 	t.Helper()
-	norm := ball.Norm.(advlib.ConvexNorm)
 	x := tensors.MustCopyFlatData[float32](e.X)
 	n := e.Len()
 	size := len(x) / n
-	batch := make([]float32, 0, points*len(x))
-	δ := make([]float32, size)
-	for p := range points {
-		for i := range n {
-			row := x[i*size : (i+1)*size]
-			switch p % 3 {
-			case 0: // anywhere
-				norm.Sample(r, δ)
-			case 1: // a corner of the box, or the surface
-				norm.Sample(r, δ)
-				scale := norm.Distance(δ, make([]float32, size))
-				for j := range δ {
-					δ[j] /= float32(scale)
-					if ball.Norm == advlib.Norm(advlib.Linf) {
-						δ[j] = float32(1 - 2*r.IntN(2))
-					}
-				}
-			case 2: // few coordinates
-				for j := range δ {
-					δ[j] = 0
-				}
-				k := r.IntN(size)
-				δ[k] = float32(1 - 2*r.IntN(2))
-			}
-			for j, v := range row {
-				moved := float64(v) + float64(δ[j])*ball.Radius*(1-1e-6)
-				batch = append(batch, float32(min(max(moved, c.Box().Lo), c.Box().Hi)))
+	sampledPoints += points * n
+	z := make([][][]float32, 0, points)
+	for len(z) < points { // a few thousand at a time
+		part := min(points-len(z), max(1, 1<<21/len(x)))
+		batch := make([]float32, 0, part*len(x))
+		for p := range part {
+			for i := range n {
+				batch = append(batch, pointOf(ball, c.Box(), x[i*size:(i+1)*size], p, r)...)
 			}
 		}
-	}
-	dims := append([]int{points * n}, c.Input()...)
-	flat, err := c.Logits(tensors.FromFlatDataAndDimensions(batch, dims...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	z := make([][][]float32, points)
-	for p := range z {
-		z[p] = flat[p*n : (p+1)*n]
+		flat, err := c.Logits(tensors.FromFlatDataAndDimensions(batch, append([]int{part * n}, c.Input()...)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for p := range part {
+			z = append(z, flat[p*n:(p+1)*n])
+		}
 	}
 	return z
+}
+
+// pointOf draws a point of the ball around x in the box: of each four one from anywhere, one from the surface or a corner, one that moves a
+// single coordinate, and one that moves all by as much. All but the first are as far out as float32 has numbers.
+func pointOf(ball advlib.Ball, box advlib.Box, x []float32, kind int, r *rand.Rand) []float32 {
+	norm := ball.Norm.(advlib.ConvexNorm)
+	δ := make([]float32, len(x))
+	zero := make([]float32, len(x))
+	switch kind % 4 {
+	case 0, 1:
+		norm.Sample(r, δ)
+	case 2:
+		δ[r.IntN(len(δ))] = float32(1 - 2*r.IntN(2))
+	}
+	if kind%4 == 3 || kind%4 == 1 && norm == advlib.Linf {
+		for j := range δ {
+			δ[j] = float32(1 - 2*r.IntN(2))
+		}
+	}
+	scale := ball.Radius
+	if length := norm.Distance(δ, zero); kind%4 != 0 && length > 0 {
+		scale /= length
+	}
+	y := make([]float32, len(x))
+	for shrink := 1e-9; ; shrink *= 2 {
+		for j, v := range x {
+			moved := float32(float64(v) + float64(δ[j])*scale)
+			for norm == advlib.Linf && math.Abs(float64(moved)-float64(v)) > ball.Radius {
+				moved = math.Nextafter32(moved, v)
+			}
+			y[j] = float32(min(max(float64(moved), box.Lo), box.Hi))
+		}
+		if norm.Distance(y, x) <= ball.Radius {
+			return y
+		}
+		scale *= 1 - shrink
+	}
 }
 
 func checkWithin(t testing.TB, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, method certify.Method, z [][][]float32) {

@@ -215,7 +215,11 @@ func TestSplittingAlone(t *testing.T) {
 			continue
 		}
 		// Blind to counterexamples, it must not run out of branches.
-		p := aroundExample(x[20*i:20*i+20], e.Y[i], 3, ball, c.Box())
+		around, err := Around(c, e, ball, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := aroundExample(c, x[20*i:20*i+20], e.Y[i], ball, around.Select([]int{i}))
 		p.is = func([]float64) bool { return false }
 		d := &deployed{input: c.Input(), size: 20, dtype: float32Type, run: onTarget{advlib.NewTarget(c)}}
 		out, err := (&splitting{search: &search{problem: p, outputs: d.outputs, cells: 400}, splitter: newChainSplitter(chain, p)}).run(t.Context())

@@ -87,6 +87,23 @@ func (univariate) pieces(p *pass, z interval) *pieces {
 	return &pieces{p: p, a: a, b: b, half: MulScalar(Sub(b, a), 0.5*(1+ownUnit)), count: 2 * sidePieces}
 }
 
+// evaluated is what a pass has of a unit: its values and slopes on pieces.
+type evaluated struct {
+	s *pieces
+	j jet
+}
+
+// jets returns the pieces of a unit, and what it is on them, which a pass computes once.
+func (r univariate) jets(p *pass, u *unit, in []interval) (*pieces, jet) {
+	e, ok := p.evaluated[u]
+	if !ok {
+		e.s = r.pieces(p, in[u.perturbed[0]])
+		e.j = r.jet(p, u, e.s)
+		p.evaluated[u] = e
+	}
+	return e.s, e.j
+}
+
 // jet evaluates the unit on pieces.
 func (univariate) jet(p *pass, u *unit, s *pieces) jet {
 	mid := MulScalar(Add(s.a, s.b), 0.5)
@@ -95,6 +112,15 @@ func (univariate) jet(p *pass, u *unit, s *pieces) jet {
 		root.err = MulScalar(OnesLike(mid), 2*tiny)
 	}
 	dims := u.n.Shape().Dimensions
+	if len(u.nodes()) > 1 {
+		if r, ok := p.runs[u.the().Id()]; ok {
+			root.size = s.repeat(p.spreadOut(r.size(), dims), dims)
+		}
+		if v := p.sums[u.the().Id()]; v.counted {
+			v.magnitude = s.repeat(v.magnitude, dims)
+			root.sum = &v
+		}
+	}
 	known := map[NodeId]jet{u.the().Id(): root}
 	var last jet
 	for _, n := range u.nodes() {
@@ -118,8 +144,7 @@ func (s *pieces) over(v *Node, dims []int, reduce func(*Node, ...int) *Node) *No
 }
 
 func (r univariate) forward(p *pass, u *unit, in []interval) interval {
-	s := r.pieces(p, in[u.perturbed[0]])
-	j := r.jet(p, u, s)
+	s, j := r.jets(p, u, in)
 	dims := u.n.Shape().Dimensions
 	nan := func(v *Node, sign int) *Node {
 		return Where(IsNaN(v), BroadcastToDims(Infinity(v.Graph(), v.DType(), sign), v.Shape().Dimensions...), v)
@@ -129,8 +154,7 @@ func (r univariate) forward(p *pass, u *unit, in []interval) interval {
 
 // rounding is the largest error of the deployed function on any piece, and that of the lines.
 func (r univariate) rounding(p *pass, u *unit, in []interval, out interval) *Node {
-	s := r.pieces(p, in[u.perturbed[0]])
-	j := r.jet(p, u, s)
+	s, j := r.jets(p, u, in)
 	E := j.err
 	inf := BroadcastToDims(Infinity(E.Graph(), E.DType(), 1), E.Shape().Dimensions...)
 	E = s.over(Where(IsNaN(E), inf, E), u.n.Shape().Dimensions, ReduceMax)
@@ -140,8 +164,7 @@ func (r univariate) rounding(p *pass, u *unit, in []interval, out interval) *Nod
 // relax returns a_L, b_L, a_U, b_U with a_L·t + b_L ≤ f(t) ≤ a_U·t + b_U.
 func (r univariate) relax(p *pass, u *unit, in []interval) (lines []*Node, open *Node) {
 	z := in[u.perturbed[0]]
-	s := r.pieces(p, z)
-	j := r.jet(p, u, s)
+	s, j := r.jets(p, u, in)
 	dims := u.n.Shape().Dimensions
 	m := s.count
 	table := func(v *Node) *Node { return Reshape(v, m, -1) } // [m, elements]

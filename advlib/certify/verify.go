@@ -418,7 +418,8 @@ func (v *Verification) String() string {
 }
 
 // Verify decides for each example whether any input of the ball around it, inside the classifier's box, has another class than
-// its label. An example that is misclassified is its own counterexample. When ctx is done, the verdicts so far are returned
+// its label. With an [advlib.Domain] that is what its features and scales make of the ball: counterexamples are admissible, and proofs hold for
+// all values between those of features with steps, so that more may stay unknown. An example that is misclassified is its own counterexample. When ctx is done, the verdicts so far are returned
 // together with ctx.Err(); the others are unknown.
 func Verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, o Options) (*Verification, error) {
 	v, err := verify(ctx, c, e, ball, o)
@@ -433,7 +434,7 @@ func verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball 
 	if err != nil {
 		return nil, err
 	}
-	n, _, err := o.Method.query(c, e, ball)
+	n, q, err := o.Method.query(c, e, ball)
 	if err != nil {
 		return nil, err
 	}
@@ -453,7 +454,7 @@ func verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball 
 		}
 		start := time.Now()
 		limited, cancel := o.limited(ctx)
-		p := aroundExample(flat[i*d.size:(i+1)*d.size], e.Y[i], c.Classes(), ball, c.Box())
+		p := aroundExample(c, flat[i*d.size:(i+1)*d.size], e.Y[i], ball, q.Regions.Select([]int{i}))
 		verdict, err := o.decide(limited, n, asChain, d, []*problem{p})
 		cancel()
 		if err != nil {
@@ -468,33 +469,36 @@ func verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball 
 	return v, nil
 }
 
-// aroundExample asks whether an input in the ball around x has another class than y: a logit of another class that is
-// larger, or as large for one that comes before y.
-func aroundExample(x []float32, y int32, classes int, ball advlib.Ball, box advlib.Box) *problem {
+// aroundExample asks whether an input in the ball around x, as the classifier's domain measures it if it has one, has another class than y: a
+// logit of another class that is larger, or as large for one that comes before y. around is the region of [Around], of this example alone.
+func aroundExample(c *advlib.Classifier, x []float32, y int32, ball advlib.Ball, around Regions) *problem {
 	wide := make([]float64, len(x))
 	p := &problem{first: wide}
 	allowed := cell{make([]float64, len(x)), make([]float64, len(x))}
 	p.cell = cell{make([]float64, len(x)), make([]float64, len(x))}
+	lowest, highest := c.Limits().EndsOf(x)
+	plain := c.Domain() == nil
 	for i, v := range x {
 		wide[i] = float64(v)
 		// The ends in float64 may be wrong by a rounding; the exact test is below.
-		l, u := max(wide[i]-ball.Radius, box.Lo), min(wide[i]+ball.Radius, box.Hi)
+		l, u := around.Lower[0][i], around.Upper[0][i]
 		p.cell.lower[i], p.cell.upper[i] = outward32(math.Nextafter(l, math.Inf(-1)), math.Nextafter(u, math.Inf(1)))
-		if box.Lo == l {
+		if lowest[i] == l {
 			p.cell.lower[i] = l
 		}
-		if box.Hi == u {
+		if highest[i] == u {
 			p.cell.upper[i] = u
 		}
 		lo, hi := up32(l), down32(u)
-		for wide[i]-float64(lo) > ball.Radius {
+		for plain && wide[i]-float64(lo) > ball.Radius {
 			lo = math.Nextafter32(lo, v)
 		}
-		for float64(hi)-wide[i] > ball.Radius {
+		for plain && float64(hi)-wide[i] > ball.Radius {
 			hi = math.Nextafter32(hi, v)
 		}
 		allowed.lower[i], allowed.upper[i] = float64(lo), float64(hi)
 	}
+	classes := c.Classes()
 	for j := range classes {
 		if j == int(y) {
 			continue
@@ -516,8 +520,8 @@ func aroundExample(x []float32, y int32, classes int, ball advlib.Ball, box advl
 		}
 		return best != int(y)
 	}
-	if ball.Norm != advlib.Norm(advlib.Linf) {
-		p.round, p.norm, p.ballCentre, p.radius = true, ball.Norm.(advlib.ConvexNorm), wide, ball.Radius
+	if around.Norm != nil {
+		p.round, p.norm, p.ballCentre, p.radius = true, around.Norm, around.Centre[0], around.Radius[0]
 	}
 	p.admits = func(v []float64) ([]float64, bool) {
 		in := make([]float32, len(v))
@@ -525,24 +529,27 @@ func aroundExample(x []float32, y int32, classes int, ball advlib.Ball, box advl
 		for shrink := 1.; ; shrink *= 1 - 1e-6 {
 			for i := range v {
 				t := min(max(v[i], allowed.lower[i]), allowed.upper[i])
-				if p.round {
+				if shrink < 1 {
 					t = wide[i] + shrink*(t-wide[i])
 				}
 				in[i] = float32(t)
-				if !box.Contains(in[i]) {
+			}
+			c.Round(in)
+			for i := range in {
+				out[i] = float64(in[i])
+				if out[i] < lowest[i] || out[i] > highest[i] {
 					return nil, false
 				}
-				out[i] = float64(in[i])
 			}
-			distance := ball.Norm.Distance(in, x)
+			distance := c.Distance(ball.Norm, in, x)
 			if distance <= ball.Radius {
 				return out, true
 			}
-			if !p.round || shrink < 1e-3 {
+			if plain && !p.round || shrink < 1e-3 {
 				return nil, false
 			}
 			if distance > ball.Radius*(1+1e-3) {
-				shrink *= ball.Radius / distance
+				shrink *= max(ball.Radius/distance, 0.5)
 			}
 		}
 	}

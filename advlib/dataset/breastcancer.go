@@ -7,7 +7,6 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
-	"strconv"
 	"sync"
 
 	"advlab/advlib"
@@ -25,16 +24,7 @@ const breastCancerFeatures = 30
 // The source is "Breast Cancer Wisconsin (Diagnostic)" by W. Wolberg, O. Mangasarian, N. Street and W. Street (1993), UCI Machine Learning
 // Repository, https://doi.org/10.24432/C5DW2B, licence CC BY 4.0, as scikit-learn ships it.
 func BreastCancer() (train, test *advlib.Examples) {
-	all := breastCancer()
-	var trainRows, testRows []int
-	for i := range all.Len() {
-		if i%7 >= 5 {
-			testRows = append(testRows, i)
-		} else {
-			trainRows = append(trainRows, i)
-		}
-	}
-	train, test = all.Select(trainRows), all.Select(testRows)
+	train, test = split(breastCancer())
 	train.Name, test.Name = "breast cancer/train", "breast cancer/test"
 	return train, test
 }
@@ -79,28 +69,9 @@ func parseBreastCancer(r io.Reader) (*advlib.Examples, error) {
 		return nil, fmt.Errorf("its first line has %d fields, not 4", len(header))
 	}
 	lines.FieldsPerRecord = breastCancerFeatures + 1
-	lines.ReuseRecord = true
-	var x []float32
-	var y []int32
-	for {
-		fields, err := lines.Read()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		for i, field := range fields {
-			v, err := strconv.ParseFloat(field, 32)
-			if err != nil {
-				return nil, err
-			}
-			if i == breastCancerFeatures {
-				y = append(y, int32(v))
-			} else {
-				x = append(x, float32(v))
-			}
-		}
+	x, y, err := labelled(lines)
+	if err != nil {
+		return nil, err
 	}
 	e, err := advlib.NewExamples("breast cancer", x, []int{breastCancerFeatures}, y)
 	if err != nil {

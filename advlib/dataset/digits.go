@@ -7,7 +7,6 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
-	"strconv"
 	"sync"
 
 	"advlab/advlib"
@@ -17,9 +16,8 @@ import (
 var digitsFile []byte
 
 const (
-	digitsLines = 1797
-	digitsSide  = 8
-	digitsMax   = 16
+	digitsSide = 8
+	digitsMax  = 16
 )
 
 // Digits returns the handwritten digits of the UCI repository: 1285 examples to train on and 512 to test on, gray
@@ -35,16 +33,7 @@ const (
 // Machine Learning Repository, https://doi.org/10.24432/C50P49, licence CC BY 4.0, in the order in which scikit-learn
 // ships it.
 func Digits() (train, test *advlib.Examples) {
-	var trainRows, testRows []int
-	for i := range digitsLines {
-		if i%7 >= 5 {
-			testRows = append(testRows, i)
-		} else {
-			trainRows = append(trainRows, i)
-		}
-	}
-	all := digits()
-	train, test = all.Select(trainRows), all.Select(testRows)
+	train, test = split(digits())
 	train.Name, test.Name = "digits/train", "digits/test"
 	return train, test
 }
@@ -62,31 +51,17 @@ func parseDigits(r io.Reader) (*advlib.Examples, error) {
 	if err != nil {
 		return nil, err
 	}
-	const pixels = digitsSide * digitsSide
 	lines := csv.NewReader(z)
-	lines.FieldsPerRecord = pixels + 1
-	lines.ReuseRecord = true
-	x := make([]float32, 0, digitsLines*pixels)
-	y := make([]int32, 0, digitsLines)
-	for {
-		fields, err := lines.Read()
-		if err == io.EOF {
-			break
+	lines.FieldsPerRecord = digitsSide*digitsSide + 1
+	x, y, err := labelled(lines)
+	if err != nil {
+		return nil, err
+	}
+	for i, v := range x {
+		if v != float32(uint8(v)) {
+			return nil, fmt.Errorf("pixel %g is no count", v)
 		}
-		if err != nil {
-			return nil, err
-		}
-		for i, field := range fields {
-			v, err := strconv.ParseUint(field, 10, 8)
-			if err != nil {
-				return nil, err
-			}
-			if i == pixels {
-				y = append(y, int32(v))
-			} else {
-				x = append(x, float32(v)/digitsMax)
-			}
-		}
+		x[i] = v / digitsMax
 	}
 	e, err := advlib.NewExamples("digits", x, []int{digitsSide, digitsSide, 1}, y)
 	if err != nil {

@@ -79,6 +79,7 @@ func unite(reports []*advlib.Report) ([]*advlib.Report, error) {
 		u.Cascade = u.Cascade || r.Cascade
 		u.Attacks = append(u.Attacks, r.Attacks...)
 		u.Certificates = append(u.Certificates, r.Certificates...)
+		u.Warnings = append(slices.Clone(u.Warnings), r.Warnings...)
 	}
 	return unions, nil
 }
@@ -370,24 +371,31 @@ func at(c draw.Canvas, x0, y0, x1, y1 vg.Length) draw.Canvas {
 	return draw.Canvas{Canvas: c.Canvas, Rectangle: vg.Rectangle{Min: vg.Point{X: x0, Y: y0}, Max: vg.Point{X: x1, Y: y1}}}
 }
 
-// plot returns the panel's chart and its legend, which is drawn below it so that it hides no line.
-func (p panel) plot(box advlib.Box) (*plot.Plot, plot.Legend) {
-	chart, legend := plot.New(), plot.NewLegend()
+// newLegend returns an empty legend, which is drawn below a chart.
+func newLegend() plot.Legend {
+	legend := plot.NewLegend()
 	legend.TextStyle = sans(8.5, black)
 	legend.Left, legend.Top = true, true
 	legend.ThumbnailWidth = 34
 	legend.Padding = 2
+	return legend
+}
 
-	axis := func(a *plot.Axis, label string) {
-		a.Label.Text, a.Label.Padding, a.Padding, a.Tick.Length = label, 4, 4, 4
-		a.Color, a.Tick.Color = darkGray, darkGray
-		style := func(to *draw.TextStyle, size vg.Length) {
-			s := sans(size, black)
-			to.Font, to.Handler = s.Font, s.Handler
-		}
-		style(&a.Label.TextStyle, 9)
-		style(&a.Tick.Label, 8.5)
+// axis styles an axis.
+func axis(a *plot.Axis, label string) {
+	a.Label.Text, a.Label.Padding, a.Padding, a.Tick.Length = label, 4, 4, 4
+	a.Color, a.Tick.Color = darkGray, darkGray
+	style := func(to *draw.TextStyle, size vg.Length) {
+		s := sans(size, black)
+		to.Font, to.Handler = s.Font, s.Handler
 	}
+	style(&a.Label.TextStyle, 9)
+	style(&a.Tick.Label, 8.5)
+}
+
+// frame returns the panel's chart without lines, and an empty legend, which is drawn below it so that it hides no line.
+func (p panel) frame(box advlib.Box) (*plot.Plot, plot.Legend) {
+	chart, legend := plot.New(), newLegend()
 	axis(&chart.X, fmt.Sprintf("radius ε of the %v ball, in units of the box %v", p.norm, box))
 	axis(&chart.Y, "accuracy (%)")
 	chart.X.Min, chart.X.Max = 0, p.largest
@@ -398,6 +406,12 @@ func (p panel) plot(box advlib.Box) (*plot.Plot, plot.Legend) {
 	grid.Vertical.Color, grid.Horizontal.Color = lightGray, lightGray
 	grid.Vertical.Width, grid.Horizontal.Width = 0.5, 0.5
 	chart.Add(grid)
+	return chart, legend
+}
+
+// plot returns the panel's chart and its legend.
+func (p panel) plot(box advlib.Box) (*plot.Plot, plot.Legend) {
+	chart, legend := p.frame(box)
 	for _, s := range p.series {
 		if s.band {
 			chart.Add(s.wilson())

@@ -3,11 +3,14 @@
 //	show.Display(report)                                   // the report's table
 //	show.Display(show.Grid(result, 8))                     // originals, perturbations, adversarial examples
 //	show.Display(show.Curve(report))                       // accuracy against ε
+//	show.Display(show.Sandwich(report))                    // certified ≤ robust ≤ clean accuracy, and what lies between
+//	show.Display(show.Verdicts(report, ball))              // each example: verified, falsified or unknown, by what
+//	show.Display(show.DecisionMap(clf, points, marks...))  // a classifier of two numbers, with balls drawn on it
 //	show.Result(show.Provenance(settings))                 // what is needed to get the same numbers again
 //	err := show.Save("curve.svg", picture)                 // .svg .png .html .json .txt
 //	settings := advlib.Settings{OnProgress: show.Progress()}
 //
-// [Grid], [Curve] and [Table] are pure: they make values, and say String, SVG, PNG and HTML of them, without network or
+// [Grid], [Curve], [Sandwich], [Verdicts], [DecisionMap] and [Table] are pure: they make values, and say String, SVG, PNG and HTML of them, without network or
 // script. Only [Display], [Result], [Grade], [Clear] and [Progress] reach a front-end; what they can show is any value with one of the methods
 // String() string, HTML() string, SVG() string, PNG() []byte, so that a type of your own is shown without importing
 // this package.

@@ -9,6 +9,8 @@ import (
 	"unicode"
 
 	"golang.org/x/text/width"
+
+	"advlab/advlib"
 )
 
 // Table is a small table of your own. Rows may be shorter than the header or longer: missing cells are empty.
@@ -19,6 +21,36 @@ type Table struct {
 	Header []string
 	// Rows are the cells as text.
 	Rows [][]string
+}
+
+// Verdicts is what is known of each example in a ball, as a table: verified by which method with which margin, falsified by which attack at
+// which distance, or unknown. The same as data is [advlib.Report.Verdicts].
+func Verdicts(r *advlib.Report, ball advlib.Ball) *Table {
+	t := NewTable("example", "label", "predicted", "verdict", "margin ≥", "method", "broken by", "at distance")
+	count := map[advlib.Status]int{}
+	for _, v := range r.Verdicts(ball) {
+		count[v.Status]++
+		predicted, margin, distance := fmt.Sprint(v.Predicted), "", ""
+		if v.Predicted < 0 {
+			predicted = "abstains"
+		}
+		if v.Method != "" && !math.IsInf(float64(v.Margin), 0) {
+			margin = number(float64(v.Margin))
+		}
+		if v.Status == advlib.Falsified {
+			distance = number(float64(v.Distance))
+		}
+		attack := v.Attack
+		switch {
+		case attack == "none" && v.Predicted < 0:
+			attack = "nothing: it abstains"
+		case attack == "none":
+			attack = "nothing: it is misclassified"
+		}
+		t.Add(v.Example, v.Label, predicted, v.Status, margin, v.Method, attack, distance)
+	}
+	t.Title = fmt.Sprintf("%s on %s, %v: %d examples, %d verified, %d falsified, %d unknown", r.Classifier, r.Data, ball, len(r.Label), count[advlib.Verified], count[advlib.Falsified], count[advlib.Undecided])
+	return t
 }
 
 // NewTable returns a table with the given header and no rows.

@@ -124,8 +124,15 @@ func (r *Report) Radii() []float64 {
 }
 
 // Plain returns the numbers in the form of other reports, to be shown beside them: certified accuracies at the given radii, the clean
-// accuracy being that of the smoothed classifier where it does not abstain.
+// accuracy being that of the smoothed classifier where it does not abstain. Without radii it is at 40 equal steps up to the largest one, for
+// a curve.
 func (r *Report) Plain(radii ...float64) *advlib.Report {
+	if len(radii) == 0 {
+		const steps = 40
+		for k := range steps + 1 {
+			radii = append(radii, r.LargestRadius()*float64(k)/steps)
+		}
+	}
 	p := &advlib.Report{Classifier: r.name(), Data: r.Data, Backend: r.Backend, Box: r.Box, Seed: r.Seed, Index: slices.Clone(r.Index), Label: slices.Clone(r.Label), Seconds: r.Seconds}
 	for _, c := range r.Certificates {
 		p.Predicted = append(p.Predicted, c.Class)

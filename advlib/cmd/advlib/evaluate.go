@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/backend"
+	"advlab/advlib/certify"
 	"advlab/advlib/dataset"
 	"advlab/advlib/lab"
 )
@@ -19,6 +21,7 @@ type evaluation struct {
 	model, store, data     string
 	norm, preset, format   string
 	eps, attacks, box      []string
+	certify                []string
 	layout, logits, output string
 	scale, backend         string
 	classes                []string
@@ -34,7 +37,7 @@ func newEvaluate() *cobra.Command {
 	var e evaluation
 	cmd := &cobra.Command{
 		Use:   "evaluate",
-		Short: "Attack a model on labelled data, and report its robust accuracy",
+		Short: "Attack a model on labelled data, certify it, and report its robust accuracy",
 		Long: `evaluate runs attacks on a model and reports, for each budget ε, the accuracy that is left in the
 worst case over all of them, example by example. It is an upper bound on the true robust accuracy, which a better
 attack lowers. Each attack is run only on the examples that those before it left standing, so its line says what is
@@ -59,8 +62,14 @@ is a number of values that may change:
 Presets (--preset, without --attacks):
 ` + listed(presets) + `
 
-Formats (--format, or by the ending of --output): text, json (schema advlab.report/2), csv (a row for each
-example and attack), html.
+Certificates (--certify, separated by commas) prove for each example that nothing within ε changes its class, for the
+outputs as they are computed in float32. The certified accuracy is a lower bound of the true robust accuracy. In L0 there
+are none:
+` + certifiers() + `
+
+Formats (--format, or by the ending of --output): text, json (schema advlab.report/2), csv (a row for each example and
+attack, and for each example and certificate), html (with --certify also the picture, and a verdict on each example), svg
+(accuracy against ε).
 
 With --min-robust the program fails if the robust accuracy at any ε is lower, so that it can gate a CI. The accuracy is
 that of the examples given; with --lower-bound the lower end of its 95 % confidence interval (Wilson) is compared, which
@@ -70,6 +79,7 @@ holds for the data's distribution but for 1 in 40 tries.
 		Example: `  advlib evaluate --model m.onnx --data test.npz --eps 8/255
   advlib evaluate --model m.onnx --data test.npz --norm l2 --eps 0.5,1 --attacks pgd,cw --limit 200
   advlib evaluate --model m.onnx --data test.npz --scale 1/255 --eps 0.1 --output report.html
+  advlib evaluate --model m.onnx --data test.npz --eps 0.01,0.02,0.05 --certify ibp,crown --output report.html
   advlib evaluate --model m.onnx --data test.npz --eps 0.1 --preset standard --min-robust 0.4   # gate a CI
   advlib evaluate --store 3f9c21 --data digits.npz --eps 0.1 --format csv`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -92,6 +102,7 @@ holds for the data's distribution but for 1 in 40 tries.
 	f.StringSliceVar(&e.eps, "eps", nil, "budgets ε, in units of the box: 0.01,0.02 or 8/255")
 	f.StringSliceVar(&e.attacks, "attacks", nil, "attacks, separated by commas: "+names(attacks))
 	f.StringVar(&e.preset, "preset", "standard", "set of attacks: "+names(presets))
+	f.StringSliceVar(&e.certify, "certify", nil, "certificates, separated by commas: "+strings.Join(certify.Index().Names(), ", "))
 	f.BoolVar(&e.alone, "alone", false, "run each attack on all examples, to compare attacks")
 	f.Uint64Var(&e.seed, "seed", 0, "seed of all randomness; the same seed gives the same numbers")
 	f.IntVar(&e.batch, "batch", 128, "most examples attacked at once")
@@ -100,7 +111,7 @@ holds for the data's distribution but for 1 in 40 tries.
 	f.BoolVar(&e.stripSoftmax, "strip-softmax", false, "leave out the softmax that the model ends with")
 	f.StringSliceVar(&e.classes, "classes", nil, "names of the classes, separated by commas")
 	f.StringVar(&e.backend, "backend", "", "where to compute: auto, xla:cpu, xla:cuda or go (default: ADVLAB_BACKEND, or the best there is)")
-	f.StringVar(&e.format, "format", "", "text, json, csv or html (default: by the ending of --output, or text)")
+	f.StringVar(&e.format, "format", "", "text, json, csv, html or svg (default: by the ending of --output, or text)")
 	f.StringVarP(&e.output, "output", "o", "", "file to write the report to; - or nothing means the standard output")
 	f.Float64Var(&e.minRobust, "min-robust", 0, "fail if the robust accuracy at any ε is below this share, 0..1")
 	f.BoolVar(&e.lowerBound, "lower-bound", false, "compare --min-robust with the lower end of the 95 % interval")
@@ -117,6 +128,7 @@ type plan struct {
 	box     advlib.Box
 	scale   float64
 	choices []choice
+	proofs  []advlib.Certifier
 	format  format
 }
 
@@ -159,6 +171,9 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 		return p, err
 	}
 	if p.choices, err = picked(e.attacks, e.preset, p.norm); err != nil {
+		return p, err
+	}
+	if p.proofs, err = proofs(e.certify, p.norm); err != nil {
 		return p, err
 	}
 	if _, err = layoutOf(e.layout); err != nil {
@@ -207,12 +222,21 @@ func (e evaluation) run(cmd *cobra.Command) error {
 			return statusError{misused, fmt.Errorf("%v: %w", a, err)}
 		}
 	}
+	if len(p.proofs) > 0 { // before attacks that may take hours
+		if err := boundable(c); err != nil {
+			return err
+		}
+	}
 	report, err := p.measure(cmd.Context(), cmd.ErrOrStderr(), c, examples, attacks)
-	if report == nil || err != nil && !report.Interrupted {
+	contradicts := errors.Is(err, advlib.ErrContradiction)
+	if report == nil || err != nil && !report.Interrupted && !contradicts {
 		return err
 	}
 	if writeErr := p.write(cmd.OutOrStdout(), report); writeErr != nil {
 		return writeErr
+	}
+	if contradicts {
+		return err
 	}
 	if err != nil {
 		return statusError{interrupted, fmt.Errorf("interrupted: the report is of what was found until then; give the same command again to go on from there")}
@@ -239,7 +263,7 @@ func (p plan) measure(ctx context.Context, out io.Writer, c *advlib.Classifier, 
 	} else {
 		settings.Journal = journal
 	}
-	report, err := settings.Evaluate(ctx, c, e, attacks)
+	report, err := settings.Evaluate(ctx, c, e, attacks, p.proofs...)
 	progress.clear()
 	if journal != nil {
 		if n := journal.Recalled(); n > 0 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html"
 	"io"
@@ -16,12 +17,13 @@ import (
 	"github.com/google/renameio/v2"
 
 	"advlab/advlib"
+	"advlab/advlib/show"
 )
 
 // format writes a report.
 type format func(w io.Writer, r *advlib.Report) error
 
-var formats = map[string]format{"text": writeText, "json": writeJSON, "csv": writeCSV, "html": writeHTML}
+var formats = map[string]format{"text": writeText, "json": writeJSON, "csv": writeCSV, "html": writeHTML, "svg": writeSVG}
 
 // formatOf returns the format of that name, or, without one, that of the file's ending.
 func formatOf(name, output string) (format, error) {
@@ -34,7 +36,7 @@ func formatOf(name, output string) (format, error) {
 	if f, ok := formats[name]; ok {
 		return f, nil
 	}
-	return nil, misuse("--format: there is no format %q: there are text, json, csv, html", name)
+	return nil, misuse("--format: there is no format %q: there are text, json, csv, html, svg", name)
 }
 
 // writable refuses an output that could not be written after all has been computed.
@@ -80,14 +82,48 @@ func writeJSON(w io.Writer, r *advlib.Report) error {
 	return e.Encode(r)
 }
 
+// writeHTML writes a page that needs no other file: the table, and with certificates the picture and a verdict on each example.
 func writeHTML(w io.Writer, r *advlib.Report) error {
-	_, err := fmt.Fprintf(w, "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>%s</title>\n<body style=\"font-family:sans-serif\">\n%s</body>\n</html>\n", html.EscapeString(r.Title()), r.HTML())
+	body := r.HTML()
+	if len(r.Certificates) > 0 {
+		picture, err := show.Sandwich(r)
+		switch {
+		case errors.Is(err, advlib.ErrContradiction):
+			body += fmt.Sprintf("<p><b>%s</b></p>\n", html.EscapeString(err.Error()))
+		case err != nil:
+			return err
+		}
+		body += picture.HTML()
+		for _, ball := range r.Balls() {
+			if _, asked := r.Certified(ball); asked {
+				body += fmt.Sprintf("<details><summary>each example, %s</summary>\n%s</details>\n", html.EscapeString(ball.String()), show.Verdicts(r, ball).HTML())
+			}
+		}
+	}
+	_, err := fmt.Fprintf(w, "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>%s</title>\n<body style=\"font-family:sans-serif\">\n%s</body>\n</html>\n", html.EscapeString(r.Title()), body)
+	return err
+}
+
+// writeSVG draws the report against ε: the sandwich where there are certificates, else the curves of the attacks.
+func writeSVG(w io.Writer, r *advlib.Report) error {
+	draw := show.Curve
+	if len(r.Certificates) > 0 {
+		draw = show.Sandwich
+	}
+	picture, err := draw(r)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, picture.SVG())
 	return err
 }
 
 // csvColumns are the columns of the format csv. radius is empty for attacks without a budget, distance for failures. Where
 // skipped is true the attack was not run because one before it had broken the example, at this distance.
-var csvColumns = []string{"example", "label", "predicted", "attack", "norm", "radius", "goal", "attempted", "skipped", "success", "distance"}
+//
+// Rows of attacks have nothing in the last three columns, rows of certificates nothing in those of attacks: certificate is
+// the method, margin its lower bound, empty if there is none.
+var csvColumns = []string{"example", "label", "predicted", "attack", "norm", "radius", "goal", "attempted", "skipped", "success", "distance", "certificate", "certified", "margin"}
 
 func writeCSV(w io.Writer, r *advlib.Report) error {
 	c := csv.NewWriter(w)
@@ -100,6 +136,23 @@ func writeCSV(w io.Writer, r *advlib.Report) error {
 				strconv.FormatInt(r.Index[i], 10), fmt.Sprint(r.Label[i]), fmt.Sprint(r.Predicted[i]),
 				a.Name, a.Norm, finite(float64(a.Radius)), a.Goal,
 				strconv.FormatBool(a.Attempted[i]), strconv.FormatBool(a.Skipped[i]), strconv.FormatBool(a.Success[i]), finite(float64(a.Distance[i])),
+				"", "", "",
+			}
+			if err := c.Write(row); err != nil {
+				return err
+			}
+		}
+	}
+	for _, proof := range r.Certificates {
+		for i := range r.Label {
+			margin := ""
+			if i < len(proof.Margin) {
+				margin = finite(float64(proof.Margin[i]))
+			}
+			row := []string{
+				strconv.FormatInt(r.Index[i], 10), fmt.Sprint(r.Label[i]), fmt.Sprint(r.Predicted[i]),
+				"", proof.Norm, finite(proof.Radius), "", "", "", "", "",
+				proof.Method, strconv.FormatBool(proof.Certified[i]), margin,
 			}
 			if err := c.Write(row); err != nil {
 				return err

@@ -8,6 +8,7 @@
 //	<root>/workspace/<key>/         one per checkout:
 //	    module/                     the pinned module that GoNB's -go_work names
 //	    bin/advlab                  the program that the kernelspecs start
+//	    bin/pump                    the program that runs what cells run
 //	    share/jupyter/kernels/      the kernelspecs, found through JUPYTER_PATH
 //	    facts.json                  what a starting kernel has to know
 package place
@@ -139,6 +140,9 @@ func (p Place) ModuleDir() string { return filepath.Join(p.space, "module") }
 
 // Program is the copy of this program that the kernelspecs call.
 func (p Place) Program() string { return filepath.Join(p.space, "bin", "advlab") }
+
+// Pump is the program that runs what cells run.
+func (p Place) Pump() string { return filepath.Join(p.space, "bin", "pump") }
 
 // Jupyter is the folder that JUPYTER_PATH names.
 func (p Place) Jupyter() string { return filepath.Join(p.space, "share", "jupyter") }

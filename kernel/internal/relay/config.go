@@ -27,6 +27,10 @@ type Config struct {
 	// what it has started may outlive a relay that is killed.
 	Guard []string
 
+	// Pump is the program kernel/pump, which runs what cells run; empty: GoNB does so itself, and may cut characters and lose
+	// the displays of a program that ends at once.
+	Pump string
+
 	// Signals brings what Jupyter signals: os.Interrupt interrupts the running cell, anything else ends the kernel.
 	Signals <-chan os.Signal
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"advlab/kernel/internal/jupyter"
+	"advlab/kernel/internal/pump"
 	"advlab/kernel/internal/zmtp"
 )
 
@@ -34,7 +35,7 @@ type engine struct {
 	codec   *jupyter.Codec
 	started time.Time
 	blanks  []string // what is in blankFile; of the goroutine that runs cells
-	pump    *pump
+	pump    *pumpPaths
 
 	shell, control, stdin, iopub, heartbeat *zmtp.Socket
 
@@ -91,8 +92,8 @@ func startEngine(c Config, dir, kernelID string, published, asked func(*jupyter.
 		return nil, e.cmd.Err
 	}
 	e.cmd.Env = append(e.cmd.Environ(), Variable+"="+c.version())
-	if pumps && len(c.Guard) > 0 {
-		env, err := prepareShell(dir, c.Guard[0])
+	if pump.Supported && c.Pump != "" {
+		env, err := prepareShell(dir, c.Pump)
 		if err != nil {
 			e.closeSockets()
 			return nil, err

@@ -72,7 +72,7 @@ func kernelCommand(t *testing.T, p place.Place, args ...string) (argv, env []str
 	if err := os.Symlink(filepath.Join(p.Tools(), "goimports"), filepath.Join(bin, "goimports")); err != nil {
 		t.Fatal(err)
 	}
-	argv = append([]string{self, "-gonb", filepath.Join(p.Tools(), "gonb"), "-gopls", filepath.Join(p.Tools(), "gopls"), "-go_work", p.ModuleDir()}, args...)
+	argv = append([]string{self, "-gonb", filepath.Join(p.Tools(), "gonb"), "-gopls", filepath.Join(p.Tools(), "gopls"), "-pump", p.Pump(), "-go_work", p.ModuleDir()}, args...)
 	env = []string{roleVariable + "=kernel", "PATH=" + bin + string(os.PathListSeparator) + strings.ReplaceAll(os.Getenv("PATH"), p.Tools()+string(os.PathListSeparator), ""),
 		"GOFLAGS=-ldflags=-s", "GOPROXY=off", "GOTOOLCHAIN=local", "GOWORK="}
 	return argv, env

@@ -18,9 +18,6 @@ import (
 const roleVariable = "RELAY_TEST_ROLE"
 
 func TestMain(m *testing.M) {
-	if command := PumpArguments(os.Args); command != nil {
-		os.Exit(Pump(command))
-	}
 	switch os.Getenv(roleVariable) {
 	case "":
 		os.Exit(m.Run())
@@ -44,6 +41,7 @@ func testKernel(args []string) error {
 	connection := flags.String("f", "", "")
 	gonb := flags.String("gonb", "", "")
 	gopls := flags.String("gopls", "", "")
+	pump := flags.String("pump", "", "")
 	goWork := flags.String("go_work", "", "")
 	overflow := flags.String("overflow", "", "")
 	history := flags.String("history", "", "")
@@ -67,7 +65,7 @@ func testKernel(args []string) error {
 	}
 	c := Config{
 		Connection: *connection, Dir: dir, Signals: signals, Version: "test", GoVersion: goVersion(), GoRoot: goRoot(), Gopls: *gopls,
-		History: *history, Overflow: *overflow, CellLimit: *limit, OutputLimit: *output, Log: os.Stderr,
+		Pump: *pump, History: *history, Overflow: *overflow, CellLimit: *limit, OutputLimit: *output, Log: os.Stderr,
 		Commands: map[string]Command{"hello": {Help: "says hello", Run: func(arguments []string) (map[string]any, error) {
 			if len(arguments) != 1 {
 				return nil, fmt.Errorf("takes one name, and got %q", arguments)

@@ -3,52 +3,23 @@ package relay
 import (
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
-	"unicode/utf8"
+
+	"advlab/kernel/internal/pump"
 )
 
-// GoNB (v0.11.5, internal/jpyexec) cuts what a program prints at 32 KiB, also in the middle of a character, reads stdout,
-// stderr and displays in no order, and stops reading displays when the program has ended. So GoNB does not start the
-// cell's program but the pump, this program under another name, which starts it, passes on what it prints in pieces that
-// GoNB cannot cut, its displays in their place between them, and ends when GoNB has taken all of it.
-//
-// GoNB runs the file that it has told `go build` to write. A second -o, in %goflags, has the program written beside it.
+// Cells' programs and commands are run by pumps: see package pump. GoNB runs the file that it has told `go build` to write.
+// That is a link to the pump, and a second -o, in %goflags, has the program written beside it.
 
-const (
-	cellSuffix = ".cell"     // of the cell's program, whose name without it is a link to this program
-	shellPump  = "cell-pump" // the link's name for what shells run
-	shellStart = "cell-bash" // what bash reads first
-)
-
-// gonbName is the name of GoNB's directory, its module, and the program that it builds there.
-var gonbName = regexp.MustCompile(`^gonb_[0-9a-f]{8}$`)
-
-// PumpArguments returns the command that this process is to run as a pump for, by its own arguments; nil: it is none.
-func PumpArguments(args []string) []string {
-	if len(args) == 0 {
-		return nil
-	}
-	switch name := filepath.Base(args[0]); {
-	case name == shellPump:
-		return args[1:]
-	case gonbName.MatchString(name):
-		if _, err := os.Stat(args[0] + cellSuffix); err == nil {
-			return append([]string{args[0] + cellSuffix}, args[1:]...)
-		}
-	}
-	return nil
-}
-
-// pump is what the relay knows of an engine's pumps; nil: GoNB starts programs itself.
-type pump struct {
+// pumpPaths is what the relay knows of an engine's pumps; nil: GoNB starts programs itself.
+type pumpPaths struct {
 	cell  string // where `go build` is to write the program
 	shell string // the link that runs a command
 }
 
-// preparePump prepares what e's programs are run by. program is this one.
-func preparePump(e *engine, program string) (*pump, error) {
+// preparePump prepares what e's programs are run by, the program of package pump.
+func preparePump(e *engine, program string) (*pumpPaths, error) {
 	dir, err := e.module()
 	if err != nil {
 		return nil, err
@@ -57,55 +28,28 @@ func preparePump(e *engine, program string) (*pump, error) {
 	if err := os.Symlink(program, link); err != nil {
 		return nil, err
 	}
-	return &pump{cell: link + cellSuffix, shell: filepath.Join(e.dir, shellPump)}, nil
+	return &pumpPaths{cell: link + pump.CellSuffix, shell: filepath.Join(e.dir, pump.ShellName)}, nil
 }
 
 // prepareShell makes every bash that GoNB starts a pump's: bash reads the file that BASH_ENV names first. It returns
 // what GoNB's environment needs for that.
 func prepareShell(dir, program string) (env []string, err error) {
-	link, start := filepath.Join(dir, shellPump), filepath.Join(dir, shellStart)
+	link, start := filepath.Join(dir, pump.ShellName), filepath.Join(dir, pump.ShellStart)
 	if err := os.Symlink(program, link); err != nil {
 		return nil, err
 	}
-	const text = "[ -x \"$" + pumpVariable + "\" ] && mapfile -d '' BASH_ENV < /proc/$$/cmdline && exec \"$" + pumpVariable + "\" \"${BASH_ENV[@]}\"\n"
+	const text = "[ -x \"$" + pump.Variable + "\" ] && mapfile -d '' BASH_ENV < /proc/$$/cmdline && exec \"$" + pump.Variable + "\" \"${BASH_ENV[@]}\"\n"
 	if err := os.WriteFile(start, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	return []string{pumpVariable + "=" + link, userStart + "=" + os.Getenv("BASH_ENV"), "BASH_ENV=" + start}, nil
-}
-
-const (
-	pumpVariable = "ADVLAB_PUMP"
-	userStart    = "ADVLAB_BASH_ENV" // the user's BASH_ENV
-)
-
-// programEnv is the environment of what a pump runs.
-func programEnv(env []string) []string {
-	list := make([]string, 0, len(env))
-	for _, entry := range env {
-		name, value, _ := strings.Cut(entry, "=")
-		switch name {
-		case "BASH_ENV":
-			if filepath.Base(value) != shellStart { // an %env of the notebook's
-				list = append(list, entry)
-			}
-		case pumpVariable:
-		case userStart:
-			if value != "" {
-				list = append(list, "BASH_ENV="+value)
-			}
-		default:
-			list = append(list, entry)
-		}
-	}
-	return list
+	return []string{pump.Variable + "=" + link, pump.UserStart + "=" + os.Getenv("BASH_ENV"), "BASH_ENV=" + start}, nil
 }
 
 // startCell is what a new GoNB is told first: go get would look for newer versions than the pinned ones.
 const startCell = "%noautoget\n%goflags \"\"\n"
 
 // apply changes a cell's text, where it says how programs are built and run, so that the pump runs them.
-func (p *pump) apply(code string, c cell) string {
+func (p *pumpPaths) apply(code string, c cell) string {
 	if p == nil {
 		return code
 	}
@@ -134,32 +78,10 @@ func (p *pump) apply(code string, c cell) string {
 }
 
 // hide takes what apply has added out of what %goflags prints.
-func (p *pump) hide(text string) string {
+func (p *pumpPaths) hide(text string) string {
 	if p == nil || !strings.HasPrefix(text, "%goflags=[") {
 		return text
 	}
 	added := `"-o" ` + strconv.Quote(p.cell)
 	return strings.ReplaceAll(strings.ReplaceAll(text, added+" ", ""), added, "")
-}
-
-// piece returns how much of what waits to be passed on makes the next piece of at most most bytes: whole lines if there
-// is one, else whole characters. 0: the rest may be the beginning of a character, of which more is to come.
-func piece(waiting []byte, most int) int {
-	n := min(len(waiting), most)
-	if n < len(waiting) {
-		for i := n; i > 0; i-- {
-			if waiting[i-1] == '\n' {
-				return i
-			}
-		}
-	}
-	for back := 1; back < utf8.UTFMax && back <= n; back++ {
-		if c := waiting[n-back]; utf8.RuneStart(c) {
-			if !utf8.FullRune(waiting[n-back : n]) {
-				return n - back
-			}
-			break
-		}
-	}
-	return n
 }

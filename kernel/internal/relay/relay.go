@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"advlab/kernel/internal/jupyter"
+	"advlab/kernel/internal/pump"
 	"advlab/kernel/internal/zmtp"
 )
 
@@ -470,8 +471,8 @@ func (r *relay) startEngine(ctx context.Context) (*engine, error) {
 		e.kill()
 		return nil, err
 	}
-	if pumps && len(r.config.Guard) > 0 {
-		if e.pump, err = preparePump(e, r.config.Guard[0]); err != nil {
+	if pump.Supported && r.config.Pump != "" {
+		if e.pump, err = preparePump(e, r.config.Pump); err != nil {
 			r.log("what cells print goes through GoNB as it is: %v", err)
 		}
 	}

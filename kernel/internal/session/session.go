@@ -91,6 +91,7 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 		Dir:        temp,
 		Signals:    signals,
 		Guard:      []string{o.Program, GuardCommand},
+		Pump:       p.Pump(),
 		Start: func(file, temp string) *exec.Cmd {
 			log := os.Getenv(Log)
 			if log == "" {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"advlab/kernel/internal/place"
+	"advlab/kernel/internal/stamp"
 )
 
 // programStep copies the running program into the workspace: kernelspecs must not depend on `go run`, whose program is
@@ -39,6 +40,35 @@ func (m *machine) programStep() step {
 				return made{[]string{target}, ""}, nil
 			}
 			return made{[]string{target}, place.Short(target)}, copyFile(self, target, 0o700)
+		},
+	}
+}
+
+// pumpStep builds the small program that runs what cells run.
+func (m *machine) pumpStep() step {
+	target, sources := m.place.Pump(), []string{"kernel/pump", "kernel/internal/pump"}
+	return step{
+		name:  "pump",
+		doing: "building the program that runs cells",
+		stamp: "pump-" + m.place.Key(),
+		inputs: func() (string, error) {
+			files := []string{filepath.Join(m.place.Checkout, "go.mod"), filepath.Join(m.place.Checkout, "go.sum")}
+			for _, dir := range sources {
+				found, err := filepath.Glob(filepath.Join(m.place.Checkout, filepath.FromSlash(dir), "*.go"))
+				if err != nil {
+					return "", err
+				}
+				files = append(files, found...)
+			}
+			content, err := stamp.HashFiles(files...)
+			return stamp.Hash(content, target, m.goTool.Version), err
+		},
+		make: func(ctx context.Context, w *work) (made, error) {
+			args := []string{"build", "-trimpath", "-ldflags=-s -w", "-o", target, "./" + sources[0]}
+			if err := w.run(ctx, m.place.Checkout, m.goEnv("CGO_ENABLED=0"), "go", args...); err != nil {
+				return made{}, m.offlineHint(err)
+			}
+			return made{[]string{target}, place.Short(target)}, nil
 		},
 	}
 }

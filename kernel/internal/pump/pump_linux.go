@@ -1,4 +1,4 @@
-package relay
+package pump
 
 import (
 	"bytes"
@@ -29,11 +29,11 @@ const (
 	syncWait   = 10 * time.Second       // until GoNB has shown a display; it may be busy
 )
 
-// pumps says whether programs can be run by pumps.
-const pumps = true
+// Supported says whether programs can be run by pumps.
+const Supported = true
 
-// Pump runs a command as GoNB's child and returns the status with which to exit: the command's.
-func Pump(argv []string) (status int) {
+// Run runs a command as GoNB's child and returns the status with which to exit: the command's.
+func Run(argv []string) (status int) {
 	if len(argv) == 0 {
 		fmt.Fprintln(os.Stderr, "advlab: the pump is started by the kernel, with a command")
 		return 2
@@ -95,8 +95,9 @@ func Pump(argv []string) (status int) {
 	if w, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && w.Signaled() {
 		p.closeDisplays()
 		dieOf(w.Signal())
+		return 128 + int(w.Signal())
 	}
-	return exitStatus(cmd.ProcessState)
+	return cmd.ProcessState.ExitCode()
 }
 
 func pumpFault(err error) int {
@@ -267,7 +268,7 @@ func (p *pumping) openDisplays() error {
 		gob.Register(registered)
 	}
 	for _, variable := range []string{protocol.GONB_PIPE_ENV, protocol.GONB_PIPE_BACK_ENV} {
-		file := os.Getenv(variable) + cellSuffix
+		file := os.Getenv(variable) + CellSuffix
 		if err := unix.Mkfifo(file, 0o600); err != nil {
 			return fmt.Errorf("a pipe for displays: %w", err)
 		}

@@ -1,0 +1,154 @@
+package advlib_test
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"advlab/advlib"
+)
+
+// judged is a report by hand on 6 examples: 0 verified by both methods, 1 by CROWN only, 2 unknown, 3 broken, 4 broken beyond the
+// ball, 5 misclassified.
+func judged() *advlib.Report {
+	inf := advlib.Distance(math.Inf(1))
+	return &advlib.Report{
+		Classifier: "mlp", Data: "digits/test", Backend: "go", Box: advlib.UnitBox, Asked: []advlib.AskedBall{},
+		Index: []int64{10, 11, 12, 13, 14, 15}, Label: []int32{0, 1, 2, 3, 4, 5}, Predicted: []int32{0, 1, 2, 3, 4, 0},
+		Attacks: []advlib.AttackRow{
+			{
+				Name: "PGD Linf ≤ 0.1", Norm: "Linf", Radius: 0.1, Attempted: make([]bool, 6), Skipped: make([]bool, 6),
+				Success: []bool{false, false, false, true, false, true}, Distance: []advlib.Distance{inf, inf, inf, 0.1, inf, 0},
+			},
+			{
+				Name: "FMN Linf", Norm: "Linf", Radius: inf, Attempted: make([]bool, 6), Skipped: make([]bool, 6),
+				Success: []bool{true, true, false, true, true, true}, Distance: []advlib.Distance{0.4, 0.25, inf, 0.07, 0.12, 0},
+			},
+		},
+		Certificates: []advlib.Certificate{
+			{Method: "IBP", Norm: "Linf", Radius: 0.1, Certified: []bool{true, false, false, false, false, false}, Margin: []advlib.Bound{0.5, -0.5, -3, -4, -5, -6}, Rounding: "float32-any-order"},
+			{Method: "CROWN", Norm: "Linf", Radius: 0.1, Certified: []bool{true, true, false, false, false, false}, Margin: []advlib.Bound{0.75, 0.25, -0.125, -2, -1, -6.5}, Rounding: "float32-any-order"},
+			{Method: "half-space", Norm: "Linf", Radius: 0.2, Certified: []bool{true, false, false, false, false, false}},
+		},
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	r := judged()
+	none := math.Inf(-1)
+	want := []struct {
+		status   advlib.Status
+		method   string
+		margin   float64
+		attack   string
+		distance float64
+	}{
+		{advlib.Verified, "CROWN", 0.75, "", math.Inf(1)},
+		{advlib.Verified, "CROWN", 0.25, "", math.Inf(1)},
+		{advlib.Undecided, "CROWN", -0.125, "", math.Inf(1)},
+		{advlib.Falsified, "CROWN", -2, "FMN Linf", 0.07},
+		{advlib.Undecided, "CROWN", -1, "", math.Inf(1)},
+		{advlib.Falsified, "IBP", -6, "none", 0},
+	}
+	ball := advlib.BallOf(advlib.Linf, 0.1)
+	count := map[advlib.Status]int{}
+	for i, v := range r.Verdicts(ball) {
+		w := want[i]
+		count[v.Status]++
+		if v.Example != r.Index[i] || v.Label != r.Label[i] || v.Predicted != r.Predicted[i] || v.Status != w.status || v.Method != w.method || float64(v.Margin) != w.margin || v.Attack != w.attack || float64(v.Distance) != w.distance {
+			t.Errorf("example %d: %+v, want %+v", i, v, w)
+		}
+	}
+	// The shares follow from the verdicts.
+	if certified, _ := r.Certified(ball); certified.Count != count[advlib.Verified] || r.Robust(ball).Count != 6-count[advlib.Falsified] {
+		t.Errorf("%v beside certified %v, robust %v", count, certified, r.Robust(ball))
+	}
+	// Only the proof without margins covers the larger ball, in which more is broken.
+	larger := r.Verdicts(advlib.BallOf(advlib.Linf, 0.2))
+	if v := larger[0]; v.Status != advlib.Verified || v.Method != "half-space" || float64(v.Margin) != none {
+		t.Errorf("at 0.2: %+v", v)
+	}
+	if v := larger[4]; v.Status != advlib.Falsified || v.Attack != "FMN Linf" {
+		t.Errorf("at 0.2: %+v", v)
+	}
+	if v := r.Verdicts(advlib.BallOf(advlib.L2, 0.1))[0]; v.Status != advlib.Undecided || v.Method != "" {
+		t.Errorf("in L2, where nothing was asked: %+v", v)
+	}
+	if alone, asked := r.CertifiedBy("IBP", ball); !asked || alone.Count != 1 {
+		t.Errorf("by IBP alone %v, %v", alone, asked)
+	}
+	if alone, asked := r.CertifiedBy("IBP", advlib.BallOf(advlib.Linf, 0.2)); asked || alone.Count != 0 {
+		t.Errorf("by IBP alone in a ball that it was not asked for: %v, %v", alone, asked)
+	}
+}
+
+// The verdicts are in the JSON, for the balls that certificates were asked for, and are no part of what is read.
+func TestVerdictsJSON(t *testing.T) {
+	text, err := json.Marshal(judged())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var j struct {
+		Verdicts []struct {
+			Norm   string
+			Radius float64
+			Status []string
+			Margin []*float64
+			Method []string
+			Attack []string
+		}
+	}
+	if err := json.Unmarshal(text, &j); err != nil {
+		t.Fatal(err)
+	}
+	if len(j.Verdicts) != 1 || j.Verdicts[0].Norm != "Linf" || j.Verdicts[0].Radius != 0.1 || strings.Join(j.Verdicts[0].Status, " ") != "verified verified unknown falsified unknown falsified" || *j.Verdicts[0].Margin[1] != 0.25 || j.Verdicts[0].Method[2] != "CROWN" || j.Verdicts[0].Attack[3] != "FMN Linf" {
+		t.Errorf("verdicts %+v", j.Verdicts)
+	}
+	var back advlib.Report
+	if err := json.Unmarshal(text, &back); err != nil || len(back.Verdicts(advlib.BallOf(advlib.Linf, 0.1))) != 6 {
+		t.Errorf("read back: %v", err)
+	}
+	broken := judged()
+	broken.Attacks[0].Success = nil
+	if text, err := json.Marshal(broken); err != nil || !strings.Contains(string(text), `"verdicts":[]`) {
+		t.Errorf("a report whose parts do not fit together: %v, %s", err, text)
+	}
+}
+
+func TestContradiction(t *testing.T) {
+	if err := judged().Contradiction(); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name   string
+		change func(r *advlib.Report)
+		want   string // "" if there is none
+	}{
+		{"misclassified", func(r *advlib.Report) { r.Certificates[1].Certified[5] = true }, "CROWN certifies example 15 (label 5) for Linf ≤ 0.1, but without any change it is classified as 0"},
+		{"broken", func(r *advlib.Report) { r.Certificates[0].Certified[3] = true }, "IBP certifies example 13 (label 3) for Linf ≤ 0.1, but PGD Linf ≤ 0.1 changed its class at the Linf distance 0.1"},
+		{"broken by minimal norm", func(r *advlib.Report) { r.Certificates[2].Certified[4] = true }, "half-space certifies example 14 (label 4) for Linf ≤ 0.2, but FMN Linf changed its class at the Linf distance 0.12"},
+		{"broken beyond the ball", func(r *advlib.Report) { r.Certificates[1].Certified[4] = true }, ""},
+		{"targeted", func(r *advlib.Report) {
+			r.Certificates[0].Certified[3], r.Attacks[0].Targeted, r.Attacks[1].Targeted = true, true, true
+		}, ""},
+		{"broken in a norm whose ball lies inside", func(r *advlib.Report) { r.Attacks[1].Norm, r.Attacks[1].Distance[0] = "L2", 0.15 }, "half-space certifies example 10 (label 0) for Linf ≤ 0.2, but FMN Linf changed its class at the L2 distance 0.15"},
+		{"broken in a norm whose ball does not", func(r *advlib.Report) {
+			r.Attacks[1].Distance[0], r.Certificates = 0.05, []advlib.Certificate{{Method: "CROWN", Norm: "L2", Radius: 0.1, Certified: r.Certificates[0].Certified}}
+		}, ""},
+		{"pixels", func(r *advlib.Report) { r.Attacks[1].Norm, r.Attacks[1].Distance[0] = "L0", 0.1 }, ""},
+		{"in a domain, another norm", func(r *advlib.Report) {
+			r.Domain, r.Attacks[1].Norm, r.Attacks[1].Distance[0] = "2 features", "L2", 0.15
+		}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := judged()
+			test.change(r)
+			err := r.Contradiction()
+			if test.want == "" && err != nil || test.want != "" && (!errors.Is(err, advlib.ErrContradiction) || !strings.HasSuffix(err.Error(), test.want)) {
+				t.Errorf("the error is %v, want one with %q", err, test.want)
+			}
+		})
+	}
+}
