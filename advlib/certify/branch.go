@@ -230,10 +230,19 @@ func (s *graphSplitter) candidates(i int, r *bounded) (tried []candidate) {
 	return tried
 }
 
-// try gives each candidate the bound of its worse half, with slopes as they are.
+// try gives each candidate, of branches that have several, the bound of its worse half, with slopes as they are.
 func (s *graphSplitter) try(ctx context.Context, rows []*bounded, tried []candidate) error {
-	var halves []*bounded
+	several := map[int]int{}
 	for _, c := range tried {
+		several[c.of]++
+	}
+	var halves []*bounded
+	var which []int
+	for k, c := range tried {
+		if several[c.of] == 1 { // nothing to choose
+			continue
+		}
+		which = append(which, k)
 		r := rows[c.of]
 		for _, sign := range []int8{1, -1} {
 			halves = append(halves, &bounded{cell: r.cell, row: r.row, signs: withSign(r.signs, c.unit, c.at, sign), begin: r.tuning})
@@ -242,8 +251,8 @@ func (s *graphSplitter) try(ctx context.Context, rows []*bounded, tried []candid
 	if err := s.bound(ctx, halves, 0); err != nil {
 		return err
 	}
-	for k := range tried {
-		a, b := halves[2*k].lower, halves[2*k+1].lower
+	for i, k := range which {
+		a, b := halves[2*i].lower, halves[2*i+1].lower
 		tried[k].value = min(a, b) + 1e-3*(a+b)
 	}
 	return nil
