@@ -84,11 +84,11 @@ func (s *graphSplitter) batch(rows int) int {
 	return 1
 }
 
-// size is about how many numbers a branch holds.
+// size is about how many numbers a branch holds: a cell, signs, which are bytes, and with its sibling α and β.
 func (s *graphSplitter) size() int {
 	n := 2 * s.n.Size()
 	for _, u := range s.relus {
-		n += 3 * len(u.slope)
+		n += len(u.slope)/8 + len(u.slope)
 	}
 	return n
 }
@@ -166,6 +166,7 @@ func (s *graphSplitter) judge(ctx context.Context, batch []*branch) ([]judged, e
 			continue
 		}
 		tried = append(tried, s.candidates(i, r)...)
+		r.tuning.Λ = nil // which nobody needs any more
 	}
 	if err := s.try(ctx, rows, tried); err != nil {
 		return nil, err
