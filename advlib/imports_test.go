@@ -19,6 +19,7 @@ var allowed = map[string][]string{
 	"advlib/backend":           {"advlib/backend/...", "advlib/cachedir", "advlib/internal/notebook"},
 	"advlib/attack":            {"advlib"},
 	"advlib/attack/peers":      {"advlib/..."},
+	"advlib/certify/peers":     {"advlib/..."},
 	"advlib/attack/attacktest": {"advlib", "advlib/backend", "advlib/dataset", "advlib/internal/..."},
 	"advlib/certify":           {"advlib", "advlib/backend", "advlib/vnnlib"},
 	"advlib/dataset":           {"advlib", "advlib/cachedir", "advlib/internal/..."},

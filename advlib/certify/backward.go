@@ -16,6 +16,8 @@ type backward struct {
 	w *walk
 	a arithmetic
 	r region
+	// box tells that regions are boxes, so that nothing for L1 and L2 balls is computed.
+	box bool
 	// lines and rounding of units are those of each row's example; nil where there are none.
 	lines    map[*unit][]*Node
 	rounding map[*unit]*Node
@@ -28,6 +30,8 @@ type backward struct {
 	// cut, if it is not nil, says that Λ, lines, rounding and the region are patches. The model is then built on the examples, not
 	// on rows.
 	cut *cut
+	// given holds Λ of nodes where it is known already; see [table].
+	given map[NodeId]*Node
 }
 
 // bound is a lower bound for each of N rows.
@@ -46,7 +50,7 @@ func (b *backward) from(start, Λ *Node) bound {
 	total, slack := zero, zero
 	Λs := map[NodeId]*Node{start.Id(): Λ}
 	b.Λs = Λs
-	constants := map[string]*Node{}
+	constants, roundings := sums{}, sums{}
 	for i := len(w.units) - 1; i >= 0; i-- {
 		u := w.units[i]
 		Λ := Λs[u.n.Id()]
@@ -59,29 +63,45 @@ func (b *backward) from(start, Λ *Node) bound {
 			continue
 		}
 		if E := b.rounding[u]; E != nil {
-			slack = Add(slack, sumRows(Mul(Abs(Λ), E)))
+			roundings.add(Mul(Abs(Λ), E))
 		}
 		parts, constant := b.step(u, Λ)
 		if constant != nil {
-			// Those of one shape are added up together: each sum computes its operands again.
-			dims := fmt.Sprint(constant.Shape().Dimensions)
-			constants[dims] = plus(constants[dims], constant)
+			constants.add(constant)
 		}
 		for k, part := range parts {
 			id := u.inputs[k].Id()
 			Λs[id] = plus(Λs[id], part) // an input that occurs twice has two parts
+			if b.given[id] != nil {
+				Λs[id] = b.given[id]
+			}
 		}
 	}
-	for _, dims := range slices.Sorted(maps.Keys(constants)) {
-		total = Add(total, sumRows(constants[dims]))
-	}
+	total, slack = plus(constants.of(rows), total), plus(roundings.of(rows), slack)
 	slope := Λs[w.x.Id()]
 	if slope == nil {
 		slope = ZerosLike(b.r.lower)
 	} else {
-		total = Add(total, b.r.minimum(slope, b.a))
+		total = Add(total, b.r.minimum(slope, b.box, b.a))
 	}
 	return bound{lower: Sub(total, slack), slack: slack, slope: slope}
+}
+
+// sums collects tensors by shape whose elements are to be added up. XLA computes the operands of each sum over a tensor again, so it is
+// given one sum for each shape.
+type sums map[string]*Node
+
+func (s sums) add(v *Node) {
+	dims := fmt.Sprint(v.Shape().Dimensions)
+	s[dims] = plus(s[dims], v)
+}
+
+// of returns the sums of rows, [rows]; nil if there are none.
+func (s sums) of(rows int) (total *Node) {
+	for _, dims := range slices.Sorted(maps.Keys(s)) {
+		total = plus(total, ReduceSum(Reshape(s[dims], rows, -1), 1))
+	}
+	return total
 }
 
 // step takes Λ back over one unit.

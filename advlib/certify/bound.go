@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
@@ -52,8 +53,10 @@ type (
 	rowsKey struct {
 		start    int // a node's place in walk.nodes; -1 for the outputs
 		ibp      bool
+		ball     bool
 		rounding Rounding
 	}
+	tableKey struct{ start int }
 )
 
 // Bound bounds all rows over all regions.
@@ -635,11 +638,11 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 	}
 	slots := n.needed(start, m.kind == ibp, r.layout)
 	places := n.places[start]
-	p := n.program(rowsKey{start, m.kind == ibp, m.rounding}, func(_ *program, in []*Node) []*Node {
+	p := n.program(rowsKey{start, m.kind == ibp, r.regions.Norm != nil, m.rounding}, func(_ *program, in []*Node) []*Node {
 		all, in := regionOf(in)
 		g := groups{examples: in[0], rows: in[1].Shape().Dimensions[0], all: all.lower.Shape().Dimensions[0]}
 		function, in := in[1], in[2:]
-		b := &backward{a: a, r: all, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
+		b := &backward{a: a, r: all, box: r.regions.Norm == nil, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
 		of := func(_, v *Node) *Node { return g.of(v) }
 		var from, Λ *Node
 		switch {
@@ -652,7 +655,20 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 			b.w = n.walk(b.r.lower)
 			from = b.w.nodes[start]
 			Λ = Reshape(unitRows(function, in[0], from.Shape().Size()/g.rows), from.Shape().Dimensions...)
-			in = in[1:]
+			sign, in_ := in[0], in[1:]
+			way, size := b.w.affineWay(from), from.Shape().Size()/g.rows
+			var table *Node
+			switch {
+			case n.tabled[start]:
+				table, in_ = in_[0], in_[1:]
+			case len(way) > 0 && 8*size <= g.rows:
+				table = n.tableOn(all.lower.Graph(), start, size)
+			}
+			if table != nil {
+				end := way[len(way)-1].the()
+				b.given = map[NodeId]*Node{end.Id(): Reshape(picked(table, function, sign), end.Shape().Dimensions...)}
+			}
+			in = in_
 		default:
 			b.w = n.walk(all.lower)
 			from = b.w.nodes[start]
@@ -662,6 +678,10 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 			b.r = region{lower: x(all.lower), upper: x(all.upper), centre: x(all.centre), radius: g.of(all.radius), norm: all.norm}
 			p := b.cut.of[from.Id()]
 			Λ = Reshape(unitRows(function, in[0], p.numbers()), p.dims(g.rows)...)
+			if end, table := b.cut.table(b.w, from); end != from {
+				Λ := Reshape(picked(table, function, in[0]), b.cut.of[end.Id()].dims(g.rows)...)
+				b.given = map[NodeId]*Node{end.Id(): b.cut.inside(end, Λ)}
+			}
 			in = in[2:]
 		}
 		if m.kind == ibp {
@@ -691,7 +711,14 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 		}
 		return []*Node{v.lower, v.slack, v.slope}
 	})
-	perGroup := 16
+	var table *tensors.Tensor
+	if !dense && n.tabled[start] {
+		if table, err = n.table(start); err != nil {
+			return nil, err
+		}
+		defer advlib.Free(table)
+	}
+	perGroup := 8
 	if dense {
 		perGroup = min(perGroup, len(items)/r.regions.Len())
 	}
@@ -732,6 +759,9 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 			}
 		}
 		args := slices.Concat(r.region, in)
+		if table != nil {
+			args = append(args, table)
+		}
 		for _, s := range slots {
 			switch s.what {
 			case "lines":
@@ -769,6 +799,33 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 		advlib.Free(out...)
 	}
 	return results, nil
+}
+
+// table computes the table of a boundary.
+func (n *Network) table(start int) (*tensors.Tensor, error) {
+	p := n.program(tableKey{start}, func(_ *program, in []*Node) []*Node {
+		return []*Node{n.tableOn(in[0].Graph(), start, in[0].Shape().Dimensions[0])}
+	})
+	size := 1
+	for _, b := range n.boundaries {
+		if b.node == start {
+			size = sizeOf(b.dims)
+		}
+	}
+	rows := tensors.FromShape(shapes.Make(dtypes.Float64, size)) // for its size
+	defer advlib.Free(rows)
+	out, err := n.call(p, []*tensors.Tensor{rows})
+	if err != nil {
+		return nil, fmt.Errorf("tabling %d neurons: %w", size, err)
+	}
+	return out[0], nil
+}
+
+// tableOn builds the table of a boundary, [size, ...].
+func (n *Network) tableOn(g *Graph, start, size int) *Node {
+	w := n.walk(Zeros(g, shapes.Make(dtypes.Float64, append([]int{size}, n.input...)...)))
+	_, table := w.table(w.nodes[start])
+	return Reshape(table, size, -1)
 }
 
 // unitRows returns rows with the given sign at the given coordinate, 0 elsewhere.

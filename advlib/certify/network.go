@@ -52,6 +52,7 @@ type Network struct {
 	reachIBP   []bool                // which units the outputs need up to the first that are not affine
 	places     map[int]*places       // for a boundary whose rows have patches
 	patches    map[int]map[int]patch // of a boundary, if it has any: those of units, by their places in walk.units
+	tabled     map[int]bool          // for a boundary whose rows are picked from a table
 	operations []string              // types of all nodes that depend on x
 	functions  []graph.NodeType      // functions of the backend's library that the model uses
 
@@ -340,7 +341,7 @@ func (n *Network) describe(w *walk) {
 	}
 	none := func(*unit) bool { return false }
 	n.reach, n.places = map[int][]bool{-1: set(w.ancestors(w.out, none))}, map[int]*places{}
-	n.patches = map[int]map[int]patch{}
+	n.tabled, n.patches = map[int]bool{}, map[int]map[int]patch{}
 	for _, b := range n.boundaries {
 		if r := w.receptive(w.nodes[b.node]); r != nil {
 			if 2*r.numbers <= r.whole { // fewer elements do not save time
@@ -353,6 +354,7 @@ func (n *Network) describe(w *walk) {
 				}
 			}
 		}
+		n.tabled[b.node] = n.places[b.node] == nil && w.tabled(w.nodes[b.node])
 		n.reach[b.node] = set(w.ancestors(w.nodes[b.node], none))
 	}
 	n.reachIBP = set(w.ancestors(w.out, func(u *unit) bool { return !affine(u) }))

@@ -81,7 +81,7 @@ func TestPatchesAreExact(t *testing.T) {
 			}
 			t.Run(name+"/"+m.name, func(t *testing.T) {
 				c := m.classifier(t, b)
-				comparePatches(t, c, m.examples(t, c, 3), m.layers)
+				comparePatches(t, c, m.examples(t, c, 2), m.layers)
 			})
 		}
 	}
@@ -105,8 +105,8 @@ func comparePatches(t *testing.T, c *advlib.Classifier, e *advlib.Examples, laye
 			t.Errorf("%d layers are bounded on patches, want %d", on, layers)
 		}
 		var answers []*certify.Answer
-		for _, ball := range balls {
-			for _, m := range methods {
+		for k, ball := range balls {
+			for _, m := range methods[:len(methods)-k] {
 				r, err := certify.Around(c, e, ball, false)
 				if err != nil {
 					t.Fatal(err)

@@ -209,12 +209,28 @@ func (r region) room() (fall, rise *Node) {
 // minimum returns for each row a lower bound of min ⟨Λ, x'⟩ over x' in the region, [n]. It is the minimum for boxes, and for
 // L1 and L2 balls whose box is no constraint, or one that holds some coordinates still and leaves the others be.
 //
-// The rounding of the bound itself is subtracted, unless in real arithmetic.
-func (r region) minimum(Λ *Node, a arithmetic) *Node {
+// With box, it is known to be a box. The rounding of the bound itself is subtracted, unless in real arithmetic.
+func (r region) minimum(Λ *Node, box bool, a arithmetic) *Node {
 	rows := r.lower.Shape().Dimensions[0]
 	sumRows := func(v *Node) *Node { return ReduceSum(Reshape(v, rows, -1), 1) }
 	up, down := positive(Λ), negative(Λ)
-	inBox := sumRows(Add(Mul(up, r.lower), Mul(down, r.upper)))
+	least := sumRows(Add(Mul(up, r.lower), Mul(down, r.upper)))
+	if !box {
+		least = r.minimumInBall(Λ, least)
+	}
+	if !a.real {
+		size := float64(Λ.Shape().Size()/rows + 8)
+		far := Max(Abs(r.lower), Max(Abs(r.upper), Abs(r.centre)))
+		least = Sub(least, MulScalar(sumRows(Mul(Abs(Λ), far)), size*0x1p-51))
+	}
+	return least
+}
+
+// minimumInBall is minimum for balls, and what it is in the box for rows whose region is one.
+func (r region) minimumInBall(Λ, inBox *Node) *Node {
+	rows := r.lower.Shape().Dimensions[0]
+	sumRows := func(v *Node) *Node { return ReduceSum(Reshape(v, rows, -1), 1) }
+	up, down := positive(Λ), negative(Λ)
 	// How far ⟨Λ, x'⟩ falls inside the box around a ball: a coordinate moves against the sign of Λ.
 	reach := sumRows(Sub(Mul(up, Sub(r.centre, r.lower)), Mul(down, Sub(r.upper, r.centre))))
 	fall, rise := r.room()
@@ -225,13 +241,7 @@ func (r region) minimum(Λ *Node, a arithmetic) *Node {
 	}
 	dual := Where(is(advlib.L1), advlib.L1.Dual().Of(free), advlib.L2.Dual().Of(free))
 	inBall := Sub(sumRows(Mul(Λ, r.centre)), Min(reach, Mul(r.radius, dual)))
-	least := Where(is(nil), inBox, inBall)
-	if !a.real {
-		size := float64(Λ.Shape().Size()/rows + 8)
-		far := Max(Abs(r.lower), Max(Abs(r.upper), Abs(r.centre)))
-		least = Sub(least, MulScalar(sumRows(Mul(Abs(Λ), far)), size*0x1p-51))
-	}
-	return least
+	return Where(is(nil), inBox, inBall)
 }
 
 // lowest returns where minimum finds ⟨Λ, x'⟩ least, in the shape of x.
