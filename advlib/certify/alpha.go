@@ -234,7 +234,7 @@ func (r *run) ascend(start int, items []item, dense bool, results []result, iter
 
 func (n *Network) ascentBatch(rows int) int {
 	size := n.rowBatch(rows)
-	for size > 16 && 8*12*n.numbers*size > memory {
+	for size > 16 && 8*copiesTuned*n.numbers*size > n.allowed() {
 		size /= 8
 	}
 	return size
