@@ -107,7 +107,8 @@ type Options struct {
 // Question is a model with what is unsafe.
 type Question struct {
 	// Model is the deployed model, whose Store is in float32, or in float64 for a model that is deployed in float64. It need
-	// not be a classifier.
+	// not be a classifier. For one in float64 proofs count with the errors of float32, which are larger, and with boxes whose ends are rounded
+	// outward to float32: they hold, and leave open what only float64's own errors would decide.
 	Model Source
 	// Property says which outputs are unsafe. Its inputs are the numbers of the model's input in their order.
 	Property *vnnlib.Property
