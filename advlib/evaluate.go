@@ -22,8 +22,8 @@ type Certifier interface {
 	Certify(ctx context.Context, c *Classifier, e *Examples, ball Ball) ([]bool, error)
 }
 
-// ErrContradiction is returned, together with the report, when an attack broke an example that was certified: one of
-// the two is wrong, and neither number can be trusted.
+// ErrContradiction is returned, together with the report, when an attack broke an example that was certified, or one was
+// certified that is misclassified as it is: one of the two is wrong, and neither number can be trusted. See [Report.Contradiction].
 var ErrContradiction = errors.New("advlib: an attack succeeded inside a certified ball")
 
 // Evaluate measures attacks and certificates on the same examples under default settings; see [Settings.Evaluate].
@@ -59,7 +59,7 @@ func (s Settings) MustEvaluate(ctx context.Context, c *Classifier, e *Examples, 
 // When ctx is done, the report of what was found so far, that of the attack that was running included, is returned
 // together with ctx.Err(); its Interrupted is set.
 func (s Settings) Evaluate(ctx context.Context, c *Classifier, e *Examples, attacks []Attack, certifiers ...Certifier) (*Report, error) {
-	if err := s.checkEvaluate(c, e, attacks); err != nil {
+	if err := s.checkEvaluate(c, e, attacks, certifiers); err != nil {
 		return nil, fmt.Errorf("advlib: evaluate: %w", err)
 	}
 	start := time.Now()
@@ -218,7 +218,7 @@ func prove(ctx context.Context, method Certifier, c *Classifier, e *Examples, ba
 	return &Proof{Certified: certified}, err
 }
 
-func (s Settings) checkEvaluate(c *Classifier, e *Examples, attacks []Attack) error {
+func (s Settings) checkEvaluate(c *Classifier, e *Examples, attacks []Attack, certifiers []Certifier) error {
 	if c == nil {
 		return fmt.Errorf("the classifier is nil")
 	}
@@ -236,6 +236,7 @@ func (s Settings) checkEvaluate(c *Classifier, e *Examples, attacks []Attack) er
 	if s.BatchSize < 0 {
 		return fmt.Errorf("the batch size %d is below 0: leave it at 0 for the default, or give a positive one", s.BatchSize)
 	}
+	balls := len(s.Balls)
 	for _, a := range attacks {
 		if a == nil {
 			return fmt.Errorf("one of the attacks is nil")
@@ -249,6 +250,17 @@ func (s Settings) checkEvaluate(c *Classifier, e *Examples, attacks []Attack) er
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", a, err)
+		}
+		if !threat.Minimal() && !threat.Goal.IsTargeted() {
+			balls++
+		}
+	}
+	for _, m := range certifiers {
+		if m == nil {
+			return fmt.Errorf("one of the certifiers is nil")
+		}
+		if balls == 0 {
+			return fmt.Errorf("there is no ball for which %v could certify: none of the attacks is untargeted with a budget; name balls in Settings.Balls", m)
 		}
 	}
 	return nil

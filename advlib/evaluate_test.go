@@ -323,3 +323,28 @@ func TestRandomClassifiersAreAttackedAlone(t *testing.T) {
 		}
 	}
 }
+
+// provesNothing is a certifier.
+type provesNothing struct{}
+
+func (provesNothing) String() string { return "nothing proven" }
+
+func (provesNothing) Certify(_ context.Context, _ *advlib.Classifier, e *advlib.Examples, _ advlib.Ball) ([]bool, error) {
+	return make([]bool, e.Len()), nil
+}
+
+// A certifier without any ball to certify is refused, and not passed over; one in Settings.Balls is enough.
+func TestEvaluateWithoutABallToCertify(t *testing.T) {
+	minimal := mover{norm: advlib.Linf, radius: math.Inf(1)}
+	if _, err := advlib.Evaluate(t.Context(), line(t), numbers(t), []advlib.Attack{minimal}, provesNothing{}); err == nil || !strings.Contains(err.Error(), "no ball for which nothing proven could certify") || !strings.Contains(err.Error(), "Settings.Balls") {
+		t.Errorf("the error is %v", err)
+	}
+	s := advlib.Settings{Balls: []advlib.Ball{advlib.BallOf(advlib.Linf, 0.1)}}
+	r, err := s.Evaluate(t.Context(), line(t), numbers(t), []advlib.Attack{minimal}, provesNothing{})
+	if err != nil || len(r.Certificates) != 1 {
+		t.Errorf("with a ball: %v", err)
+	}
+	if _, err := s.Evaluate(t.Context(), line(t), numbers(t), []advlib.Attack{minimal}, nil); err == nil || !strings.Contains(err.Error(), "one of the certifiers is nil") {
+		t.Errorf("the error is %v", err)
+	}
+}

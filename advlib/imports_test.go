@@ -34,8 +34,8 @@ var allowed = map[string][]string{
 	"kernel":                   {"kernel/...", "advlib/cachedir", "advlib/backend/plugin"},
 }
 
-// display are the packages that may know how GoNB displays: those that send, and the relay, whose pump passes on.
-var display = []string{"advlib/show", "advlib/internal/notebook", "kernel/internal/relay"}
+// display are the packages that may know how GoNB displays: those that send, and the pump, which passes on.
+var display = []string{"advlib/show", "advlib/internal/notebook", "kernel/internal/pump"}
 
 func TestImportsPointOneWay(t *testing.T) {
 	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "advlab/...")

@@ -70,9 +70,14 @@ func (r Report) MarshalJSON() ([]byte, error) {
 		p.Certificates[i].Certified = orEmpty(p.Certificates[i].Certified)
 	}
 	verdicts := []verdictsJSON{}
-	for _, ball := range r.certifiedBalls() {
+	whole := Report(p)
+	var balls []Ball
+	if whole.check() == nil { // what does not fit together has no verdicts, and is written as it is
+		balls = whole.certifiedBalls()
+	}
+	for _, ball := range balls {
 		v := verdictsJSON{AskedBall: AskedBall{ball.Norm.String(), ball.Radius}}
-		for _, one := range r.Verdicts(ball) {
+		for _, one := range whole.Verdicts(ball) {
 			v.Status, v.Margin = append(v.Status, one.Status), append(v.Margin, one.Margin)
 			v.Method, v.Attack = append(v.Method, one.Method), append(v.Attack, one.Attack)
 		}

@@ -110,6 +110,11 @@ func TestVerdictsJSON(t *testing.T) {
 	if err := json.Unmarshal(text, &back); err != nil || len(back.Verdicts(advlib.BallOf(advlib.Linf, 0.1))) != 6 {
 		t.Errorf("read back: %v", err)
 	}
+	broken := judged()
+	broken.Attacks[0].Success = nil
+	if text, err := json.Marshal(broken); err != nil || !strings.Contains(string(text), `"verdicts":[]`) {
+		t.Errorf("a report whose parts do not fit together: %v, %s", err, text)
+	}
 }
 
 func TestContradiction(t *testing.T) {

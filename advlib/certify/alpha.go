@@ -222,7 +222,7 @@ func (r *run) ascend(start int, items []item, dense bool, results []result, iter
 	})
 	alpha := m.alpha.filled()
 	for first := 0; first < len(which); {
-		size := n.ascentBatch(len(which) - first)
+		size := n.ascentBatch(len(which)-first, n.ascentPlaces(start))
 		part := which[first:min(first+size, len(which))]
 		first += len(part)
 		if err := r.ascendPart(p, slots, start, items, dense, results, part, size, iterations, alpha.Rate); err != nil {
@@ -232,9 +232,14 @@ func (r *run) ascend(start int, items []item, dense bool, results []result, iter
 	return nil
 }
 
-func (n *Network) ascentBatch(rows int) int {
-	size := n.rowBatch(rows)
-	for size > 16 && 8*copiesTuned*n.numbers*size > n.allowed() {
+// ascentBatch returns how many rows, padded, go through a step.
+func (n *Network) ascentBatch(rows int, p *places) int {
+	numbers := n.numbers
+	if p != nil {
+		numbers = p.numbers
+	}
+	size := n.rowBatch(rows, p)
+	for size > 16 && 8*copiesTuned*numbers*size > n.allowed() {
 		size /= 8
 	}
 	return size
@@ -246,6 +251,7 @@ func (r *run) ascendPart(p *program, slots []slot, start int, items []item, dens
 	for i := range examples {
 		examples[i] = int32(at(i).example)
 	}
+	places := r.n.ascentPlaces(start)
 	fixed := []*tensors.Tensor{tensors.FromFlatDataAndDimensions(examples, size)}
 	if dense {
 		var rows [][]float64
@@ -254,11 +260,18 @@ func (r *run) ascendPart(p *program, slots []slot, start int, items []item, dens
 		}
 		fixed = append(fixed, stack(rows, size, []int{r.n.outputs}))
 	} else {
-		places, signs := make([]int32, size), make([]float64, size)
-		for i := range places {
-			places[i], signs[i] = int32(at(i).at), at(i).sign
+		numbers, where, signs := make([]int32, size), make([]int32, size), make([]float64, size)
+		for i := range numbers {
+			numbers[i], signs[i] = int32(at(i).at), at(i).sign
+			if places != nil {
+				place, number := places.split(at(i).at)
+				where[i], numbers[i] = int32(place), int32(number)
+			}
 		}
-		fixed = append(fixed, tensors.FromFlatDataAndDimensions(places, size), tensors.FromFlatDataAndDimensions(signs, size))
+		fixed = append(fixed, tensors.FromFlatDataAndDimensions(numbers, size), tensors.FromFlatDataAndDimensions(signs, size))
+		if places != nil {
+			fixed = append(fixed, tensors.FromFlatDataAndDimensions(where, size))
+		}
 	}
 	defer advlib.Free(fixed...)
 	var lines, state []*tensors.Tensor
@@ -268,9 +281,12 @@ func (r *run) ascendPart(p *program, slots []slot, start int, items []item, dens
 			h := r.lines[s.place][s.part]
 			lines = append(lines, h.device)
 			if s.part == 0 && r.n.units[s.place].bent {
+				dims := leading(h.dims, size)
+				if places != nil {
+					dims = r.n.patches[start][s.place].dims(size)
+				}
 				for range 3 {
-					dims := leading(h.dims, size)
-					state = append(state, tensors.FromFlatDataAndDimensions(make([]float64, h.per*size), dims...))
+					state = append(state, tensors.FromFlatDataAndDimensions(make([]float64, sizeOf(dims)), dims...))
 				}
 			}
 		case "error":
@@ -348,12 +364,11 @@ func (n *Network) ascent(a arithmetic, start int, dense bool, slots []slot, in [
 		if s.what != "lines" || s.part != 0 || !ok {
 			continue
 		}
-		Λ := b.Λs[u.n.Id()]
-		if Λ == nil { // an interval on the way cuts it off
+		if b.Λs[u.n.Id()] == nil { // an interval on the way cuts it off
 			out = append(out, o.α, o.m, o.v)
 			continue
 		}
-		Λσ, t := u.rule.(bent).bend(u, Λ, b.inputs(u, h))
+		Λσ, t := b.bend(u, h)
 		g := Where(o.open, Mul(positive(Λσ), t), ZerosLike(t))
 		d, m, v := adam(step, g, o.m, o.v)
 		α := clipped(Add(o.α, Mul(d, rate)))
@@ -366,33 +381,56 @@ func (n *Network) ascent(a arithmetic, start int, dense bool, slots []slot, in [
 }
 
 // rows takes a graph's inputs for backward passes of rows from a node, and returns the pass, its start with Λ, and the inputs
-// that are left.
+// that are left. Each row is a group by itself; with patches, it is given where its neuron is.
 func (n *Network) rows(a arithmetic, start int, dense bool, slots []slot, in []*Node) (b *backward, from, Λ *Node, rest []*Node) {
 	all, in := regionOf(in)
-	examples, in := in[0], in[1:]
-	batch := all.lower.Shape().Dimensions[0]
-	of := func(v *Node) *Node { return pick(v, examples, batch) }
-	region := region{lower: of(all.lower), upper: of(all.upper), centre: of(all.centre), radius: of(all.radius), norm: all.norm}
-	w := n.walk(region.lower)
-	b = &backward{w: w, a: a, r: region, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
-	if dense {
-		from, Λ, in = w.out, in[0], in[1:]
-	} else {
-		from = w.nodes[start]
-		size := from.Shape().Size() / in[0].Shape().Size()
-		Λ = Mul(OneHot(in[0], size, from.DType()), InsertAxes(in[1], -1))
-		Λ, in = Reshape(Λ, from.Shape().Dimensions...), in[2:]
+	g := groups{examples: in[0], rows: in[0].Shape().Dimensions[0], all: all.lower.Shape().Dimensions[0]}
+	function, in := in[1], in[2:]
+	b = &backward{a: a, r: all.map_(g.of), lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
+	of := func(_, v *Node) *Node { return g.of(v) }
+	switch {
+	case dense:
+		b.w = n.walk(b.r.lower)
+		from, Λ = b.w.out, function
+	case n.ascentPlaces(start) == nil:
+		b.w = n.walk(b.r.lower)
+		from = b.w.nodes[start]
+		Λ, in = Reshape(unitRows(function, in[0], from.Shape().Size()/g.rows), from.Shape().Dimensions...), in[1:]
+	default:
+		b.w = n.walk(all.lower)
+		from = b.w.nodes[start]
+		b.cut = b.w.receptive(from).cut(g, in[1])
+		of = b.cut.take
+		x := func(v *Node) *Node { return of(b.w.x, v) }
+		b.r = region{lower: x(all.lower), upper: x(all.upper), centre: x(all.centre), radius: g.of(all.radius), norm: all.norm}
+		p := b.cut.of[from.Id()]
+		Λ, in = Reshape(unitRows(function, in[0], p.numbers()), p.dims(g.rows)...), in[2:]
 	}
 	for i, s := range slots {
-		u := w.units[s.place]
+		u := b.w.units[s.place]
+		v := of(u.n, in[i])
 		switch s.what {
 		case "lines":
-			b.lines[u] = append(b.lines[u], of(in[i]))
+			b.lines[u] = append(b.lines[u], v)
 		case "error":
-			b.rounding[u] = of(in[i])
+			b.rounding[u] = v
 		}
 	}
 	return b, from, Λ, in[len(slots):]
+}
+
+// ascentPlaces returns the places of a boundary whose rows go back and forward on patches, nil if they do not.
+func (n *Network) ascentPlaces(start int) *places {
+	p := n.places[start]
+	if p == nil {
+		return nil
+	}
+	for i, needed := range n.reach[start] {
+		if needed && !n.units[i].forward {
+			return nil
+		}
+	}
+	return p
 }
 
 // adam returns the direction of a step, and the averages after it; step counts from 0 (Kingma and Ba 2015, algorithm 1).
@@ -420,7 +458,12 @@ func (b *backward) follow(x, start *Node) map[NodeId]*Node {
 	h := map[NodeId]*Node{b.w.x.Id(): x}
 	for _, u := range b.w.units {
 		if Λ := b.Λs[u.n.Id()]; Λ != nil {
-			h[u.n.Id()] = u.rule.follow(u, Λ, b.inputs(u, h), b.lines[u])
+			in := b.inputs(u, h)
+			if b.cut != nil {
+				h[u.n.Id()] = b.cut.inside(u.n, u.rule.(followsPatches).followPatch(b.cut, u, Λ, in, b.lines[u]))
+			} else {
+				h[u.n.Id()] = u.rule.follow(u, Λ, in, b.lines[u])
+			}
 		}
 		if u.n == start {
 			break
@@ -429,11 +472,74 @@ func (b *backward) follow(x, start *Node) map[NodeId]*Node {
 	return h
 }
 
-// inputs returns values of the inputs of u, which are in h if they depend on x.
+// inputs returns values of the inputs of u, which are in h if they depend on x: on patches, of what its patch reaches.
 func (b *backward) inputs(u *unit, h map[NodeId]*Node) []*Node {
 	in := slices.Clone(u.inputs)
 	for _, k := range u.perturbed {
 		in[k] = h[u.inputs[k].Id()]
+		if b.cut != nil {
+			p := u.rule.(local).reach(u, b.cut.of[u.n.Id()])
+			in[k] = p.within(in[k], b.cut.of[u.inputs[k].Id()])
+		}
 	}
 	return in
+}
+
+// bend returns what [bent] has for u.
+func (b *backward) bend(u *unit, h map[NodeId]*Node) (Λσ, t *Node) {
+	in := b.inputs(u, h)
+	if b.cut != nil {
+		u2, in := b.cut.small(u, in)
+		return u.rule.(bent).bend(u2, b.Λs[u.n.Id()], in)
+	}
+	return u.rule.(bent).bend(u, b.Λs[u.n.Id()], in)
+}
+
+// within takes a patch out of a larger one.
+func (p patch) within(v *Node, q patch) *Node {
+	ranges := []SliceAxisSpec{AxisRange()}
+	for i, e := range p {
+		first := e.first - q[i].first
+		ranges = append(ranges, AxisRange(first, first+e.size))
+	}
+	return Slice(v, ranges...)
+}
+
+// small returns a unit element by element on patches of its inputs, with those of constants.
+func (c *cut) small(u *unit, h []*Node) (*unit, []*Node) {
+	small, in := *u, slices.Clone(h)
+	for k := range in {
+		if !slices.Contains(u.perturbed, k) {
+			in[k] = c.constant(u.n, u.inputs[k])
+		}
+	}
+	small.inputs = in
+	if u.inner == nil {
+		small.n = u.n.CloneWithInputs(in...)
+	}
+	return &small, in
+}
+
+// followsPatches is a rule that goes forward on patches.
+type followsPatches interface {
+	local
+	// followPatch is follow on the patch of u that c cuts, with inputs on what it reaches, 0 outside of them.
+	followPatch(c *cut, u *unit, Λ *Node, h, lines []*Node) *Node
+}
+
+func (pointwise) followPatch(c *cut, u *unit, Λ *Node, h, lines []*Node) *Node {
+	small, in := c.small(u, h)
+	return u.rule.follow(small, Λ, in, lines)
+}
+
+func (product) followPatch(c *cut, u *unit, Λ *Node, h, lines []*Node) *Node {
+	if !unfolded(u.n) {
+		return pointwise{}.followPatch(c, u, Λ, h, lines)
+	}
+	f := filterOf(u.n)
+	return f.convolve(channelsLast(h[0], f.input), channelsLast(h[1], f.kernel), c.of[u.n.Id()].dims(c.groups.rows))
+}
+
+func (batchNorm) followPatch(_ *cut, u *unit, _ *Node, h, _ []*Node) *Node {
+	return u.n.CloneWithInputs(h...)
 }

@@ -268,3 +268,95 @@ func TestAlphaInEvaluate(t *testing.T) {
 		t.Errorf("CROWN proves %d, %s %d", proven[0], report.Certificates[1].Method, proven[1])
 	}
 }
+
+// TestAscent and sampled points notice mistakes in the steps of α-CROWN.
+func TestAlphaMutants(t *testing.T) {
+	models := map[string]testModel{}
+	for _, m := range slices.Concat(testModels, operationModels, mutationModels) {
+		models[m.name] = m
+	}
+	for _, mutant := range certify.AscentMutants {
+		restore := mutant.Plant()
+		noticed := false
+		for _, a := range takeApart(t, models[mutant.Model], 40) {
+			value, derivatives := wrong(a)
+			noticed = noticed || value || derivatives
+		}
+		restore()
+		if !noticed {
+			t.Errorf("nothing shows that %s, on the model %q", mutant.Name, mutant.Model)
+		}
+	}
+
+	m := models["mlp"]
+	c := m.classifier(t, backends(t)["Go Backend"])
+	e := m.examples(t, c, 4)
+	ball := advlib.BallOf(advlib.Linf, 0.15)
+	z := sample(t, c, e, ball, 300, rand.New(rand.NewPCG(61, 62)))
+	for _, free := range []bool{false, true} {
+		if free {
+			defer certify.FreeSlopes()()
+			c = m.classifier(t, backends(t)["Go Backend"])
+		}
+		lower, upper, err := certify.Bounds(ctx, c, e, ball, certify.AlphaCROWN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		outside := 0
+		for _, point := range z {
+			for i, row := range point {
+				for k, v := range row {
+					if !(lower[i][k] <= float64(v) && float64(v) <= upper[i][k]) {
+						outside++
+					}
+				}
+			}
+		}
+		if (outside > 0) != free {
+			t.Errorf("slopes free %v: %d outputs are outside of their bounds", free, outside)
+		}
+	}
+}
+
+// On patches, slopes are tuned to the same bounds as on whole tensors.
+func TestAlphaOnPatches(t *testing.T) {
+	b := backends(t)["Go Backend"]
+	for _, m := range convolutional {
+		c := m.classifier(t, b)
+		e := m.examples(t, c, 1)
+		n, err := certify.Of(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, norm := range norms {
+			if !full && norm != advlib.Linf && m.name != "residual" {
+				continue
+			}
+			regions, err := certify.Around(c, e, advlib.BallOf(norm, radii(norm)[1]*m.box.Width()), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			q := certify.Query{Regions: regions, Rows: [][][]float64{certify.MarginRows(int(e.Y[0]), c.Classes())}}
+			var lower [2][]float64
+			for k := range lower {
+				layers, err := n.Patches(k == 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if k == 0 && layers == 0 {
+					t.Errorf("%s has no patches", m.name)
+				}
+				a, err := n.Bound(ctx, q, certify.CROWN.WithAlpha(certify.Alpha{Iterations: 3, Intervals: 3}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				lower[k] = a.Lower[0]
+			}
+			for s, v := range lower[0] {
+				if !certify.Close(v, lower[1][s], 1e-9) {
+					t.Errorf("%s, %v: margin %d is at least %.12g on patches, %.12g without", m.name, norm, s, v, lower[1][s])
+				}
+			}
+		}
+	}
+}

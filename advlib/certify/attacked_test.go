@@ -149,7 +149,7 @@ func TestAttacksInsideCertifiedRegions(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %d certified regions, %d attacks on examples", backendName, proven, tried)
-		if proven < 50 {
+		if tried > 0 && proven < 50 { // none: -run left this backend out
 			t.Errorf("%s: only %d regions were certified: the test tests little", backendName, proven)
 		}
 	}

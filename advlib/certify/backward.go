@@ -1,6 +1,10 @@
 package certify
 
 import (
+	"fmt"
+	"maps"
+	"slices"
+
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
@@ -21,6 +25,9 @@ type backward struct {
 	stop map[*unit]interval
 	// Λs is what from has found: the linear function of each node that the start needs.
 	Λs map[NodeId]*Node
+	// cut, if it is not nil, says that Λ, lines, rounding and the region are patches. The model is then built on the examples, not
+	// on rows.
+	cut *cut
 }
 
 // bound is a lower bound for each of N rows.
@@ -33,12 +40,13 @@ type bound struct {
 // from returns lower bounds of ⟨Λ, start⟩ over the region.
 func (b *backward) from(start, Λ *Node) bound {
 	w := b.w
-	rows := w.x.Shape().Dimensions[0]
+	rows := b.r.lower.Shape().Dimensions[0]
 	sumRows := func(v *Node) *Node { return ReduceSum(Reshape(v, rows, -1), 1) }
 	zero := ZerosLike(sumRows(Λ))
 	total, slack := zero, zero
 	Λs := map[NodeId]*Node{start.Id(): Λ}
 	b.Λs = Λs
+	constants := map[string]*Node{}
 	for i := len(w.units) - 1; i >= 0; i-- {
 		u := w.units[i]
 		Λ := Λs[u.n.Id()]
@@ -53,22 +61,45 @@ func (b *backward) from(start, Λ *Node) bound {
 		if E := b.rounding[u]; E != nil {
 			slack = Add(slack, sumRows(Mul(Abs(Λ), E)))
 		}
-		parts, constant := u.rule.backward(w, u, Λ, b.lines[u])
+		parts, constant := b.step(u, Λ)
 		if constant != nil {
-			total = Add(total, sumRows(constant))
+			// Those of one shape are added up together: each sum computes its operands again.
+			dims := fmt.Sprint(constant.Shape().Dimensions)
+			constants[dims] = plus(constants[dims], constant)
 		}
 		for k, part := range parts {
 			id := u.inputs[k].Id()
 			Λs[id] = plus(Λs[id], part) // an input that occurs twice has two parts
 		}
 	}
+	for _, dims := range slices.Sorted(maps.Keys(constants)) {
+		total = Add(total, sumRows(constants[dims]))
+	}
 	slope := Λs[w.x.Id()]
 	if slope == nil {
-		slope = ZerosLike(w.x)
+		slope = ZerosLike(b.r.lower)
 	} else {
 		total = Add(total, b.r.minimum(slope, b.a))
 	}
 	return bound{lower: Sub(total, slack), slack: slack, slope: slope}
+}
+
+// step takes Λ back over one unit.
+func (b *backward) step(u *unit, Λ *Node) (parts map[int]*Node, constant *Node) {
+	if b.cut == nil {
+		return u.rule.backward(b.w, u, Λ, b.lines[u])
+	}
+	l := u.rule.(local)
+	parts, constant = l.backwardPatch(b.cut, u, Λ, b.lines[u])
+	reach := l.reach(u, b.cut.of[u.n.Id()])
+	for k, part := range parts {
+		in := u.inputs[k]
+		parts[k] = reach.place(part, b.cut.of[in.Id()])
+		if len(l.windows(u)) > 0 {
+			parts[k] = b.cut.inside(in, parts[k])
+		}
+	}
+	return parts, constant
 }
 
 // ancestors returns the units that are needed for a node, in order, without those behind others at which the walk stops.

@@ -144,7 +144,7 @@ func sumTo(v, like *Node) *Node {
 }
 
 // larger2 is Max and Min of two tensors that both depend on x: max(a, b) = b + σ(a − b) and min(a, b) = a − σ(a − b).
-type larger2 struct{}
+type larger2 struct{ pointwise }
 
 func (larger2) affine() bool { return false }
 

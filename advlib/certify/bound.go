@@ -196,19 +196,24 @@ func (n *Network) batch(examples int, m Method) int {
 	return size
 }
 
-// rowBatch returns how many rows, padded, go through a backward pass.
-func (n *Network) rowBatch(rows int) int {
+// rowBatch returns how many rows, padded, go through a backward pass, on patches if places are not nil.
+func (n *Network) rowBatch(rows int, p *places) int {
+	numbers := n.numbers
+	if p != nil {
+		numbers = p.numbers
+	}
 	size := 128 // fewer do not pay for another compilation, unless the model is large
-	if n.numbers > 2000 {
+	if numbers > 2000 {
 		size = 16
 	}
 	for size < rows && size < 1<<13 {
 		size *= 8
 	}
-	for size > 16 && 8*copiesBack*n.numbers*size > n.allowed() {
+	limit := min(n.allowed(), rowMemory)
+	for size > 16 && 8*copiesBack*numbers*size > limit {
 		size /= 8
 	}
-	if 8*copiesBack*n.numbers*size > n.allowed() {
+	if 8*copiesBack*numbers*size > n.allowed() {
 		size = 1
 	}
 	return size
@@ -404,14 +409,6 @@ func (r *run) free() {
 	for _, h := range r.errors {
 		advlib.Free(h.device)
 	}
-}
-
-// pick returns, for examples [N], their rows of v, whose flat order has n examples as its slowest index.
-func pick(v, examples *Node, n int) *Node {
-	N := examples.Shape().Dimensions[0]
-	dims := slices.Clone(v.Shape().Dimensions)
-	dims[0] = dims[0] / n * N
-	return Reshape(Gather(Reshape(v, n, -1), InsertAxes(examples, -1), true), dims...)
 }
 
 // regionOf takes the region's nodes off the front of a graph's inputs.
@@ -632,67 +629,102 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 		return nil, err
 	}
 	slots := n.needed(start, m.kind == ibp, r.layout)
+	places := n.places[start]
 	p := n.program(rowsKey{start, m.kind == ibp, m.rounding}, func(_ *program, in []*Node) []*Node {
 		all, in := regionOf(in)
-		examples, in := in[0], in[1:]
-		batch := all.lower.Shape().Dimensions[0]
-		of := func(v *Node) *Node { return pick(v, examples, batch) }
-		region := region{lower: of(all.lower), upper: of(all.upper), centre: of(all.centre), radius: of(all.radius), norm: all.norm}
-		w := n.walk(region.lower)
-		b := &backward{w: w, a: a, r: region, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
-		var Λ, from *Node
-		if dense {
-			from, Λ, in = w.out, in[0], in[1:]
-		} else {
-			from = w.nodes[start]
-			size := from.Shape().Size() / in[0].Shape().Size()
-			Λ = Mul(OneHot(in[0], size, from.DType()), InsertAxes(in[1], -1))
-			Λ, in = Reshape(Λ, from.Shape().Dimensions...), in[2:]
+		g := groups{examples: in[0], rows: in[1].Shape().Dimensions[0], all: all.lower.Shape().Dimensions[0]}
+		function, in := in[1], in[2:]
+		b := &backward{a: a, r: all, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
+		of := func(_, v *Node) *Node { return g.of(v) }
+		var from, Λ *Node
+		switch {
+		case dense:
+			b.r = all.map_(g.of)
+			b.w = n.walk(b.r.lower)
+			from, Λ = b.w.out, function
+		case places == nil:
+			b.r = all.map_(g.of)
+			b.w = n.walk(b.r.lower)
+			from = b.w.nodes[start]
+			Λ = Reshape(unitRows(function, in[0], from.Shape().Size()/g.rows), from.Shape().Dimensions...)
+			in = in[1:]
+		default:
+			b.w = n.walk(all.lower)
+			from = b.w.nodes[start]
+			b.cut = b.w.receptive(from).cut(g, in[1])
+			of = b.cut.take
+			x := func(v *Node) *Node { return of(b.w.x, v) }
+			b.r = region{lower: x(all.lower), upper: x(all.upper), centre: x(all.centre), radius: g.of(all.radius), norm: all.norm}
+			p := b.cut.of[from.Id()]
+			Λ = Reshape(unitRows(function, in[0], p.numbers()), p.dims(g.rows)...)
+			in = in[2:]
 		}
 		if m.kind == ibp {
 			b.stop = map[*unit]interval{}
 		}
 		for i, s := range slots {
-			u := w.units[s.place]
+			u := b.w.units[s.place]
+			v := of(u.n, in[i])
 			switch s.what {
 			case "lines":
-				b.lines[u] = append(b.lines[u], of(in[i]))
+				b.lines[u] = append(b.lines[u], v)
 			case "error":
-				b.rounding[u] = of(in[i])
+				b.rounding[u] = v
 			case "stop":
-				v := b.stop[u]
+				pair := b.stop[u]
 				if s.part == 0 {
-					v.lower = of(in[i])
+					pair.lower = v
 				} else {
-					v.upper = of(in[i])
+					pair.upper = v
 				}
-				b.stop[u] = v
+				b.stop[u] = pair
 			}
 		}
 		v := b.from(from, Λ)
+		if !dense {
+			return []*Node{v.lower, v.slack}
+		}
 		return []*Node{v.lower, v.slack, v.slope}
 	})
-	results := make([]result, 0, len(items))
-	for first := 0; first < len(items); {
+	perGroup := 16
+	if dense {
+		perGroup = min(perGroup, len(items)/r.regions.Len())
+	}
+	all := grouped(items, perGroup, places)
+	results := make([]result, len(items))
+	for len(all) > 0 {
 		if err := r.ctx.Err(); err != nil {
 			return nil, err
 		}
-		size := n.rowBatch(len(items) - first)
-		part := items[first:min(first+size, len(items))]
-		examples := make([]int32, size)
-		for i := range examples {
-			examples[i] = int32(part[min(i, len(part)-1)].example)
-		}
-		in := []*tensors.Tensor{tensors.FromFlatDataAndDimensions(examples, size)}
-		if dense {
-			in = append(in, stack(rowsOf(part), size, []int{n.outputs}))
-		} else {
-			at, sign := make([]int32, size), make([]float64, size)
-			for i := range at {
-				it := part[min(i, len(part)-1)]
-				at[i], sign[i] = int32(it.at), it.sign
+		size := n.rowBatch(len(all)*perGroup, places)
+		count := max(1, size/perGroup)
+		part := all[:min(count, len(all))]
+		all = all[len(part):]
+		rows := make([]int, 0, count*perGroup) // items, those that fill up repeated
+		examples, at := make([]int32, count), make([]int32, count)
+		for i := range count {
+			g := part[min(i, len(part)-1)]
+			examples[i], at[i] = int32(items[g.items[0]].example), int32(g.place)
+			for k := range perGroup {
+				rows = append(rows, g.items[min(k, len(g.items)-1)])
 			}
-			in = append(in, tensors.FromFlatDataAndDimensions(at, size), tensors.FromFlatDataAndDimensions(sign, size))
+		}
+		in := []*tensors.Tensor{tensors.FromFlatDataAndDimensions(examples, count)}
+		if dense {
+			in = append(in, stack(rowsOf(items, rows), len(rows), []int{n.outputs}))
+		} else {
+			number, sign := make([]int32, len(rows)), make([]float64, len(rows))
+			for i, k := range rows {
+				number[i], sign[i] = int32(items[k].at), items[k].sign
+				if places != nil {
+					_, rest := places.split(items[k].at)
+					number[i] = int32(rest)
+				}
+			}
+			in = append(in, tensors.FromFlatDataAndDimensions(number, len(rows)), tensors.FromFlatDataAndDimensions(sign, len(rows)))
+			if places != nil {
+				in = append(in, tensors.FromFlatDataAndDimensions(at, count))
+			}
 		}
 		args := slices.Concat(r.region, in)
 		for _, s := range slots {
@@ -715,27 +747,59 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 		if dense && r.slopes {
 			slopes = tensors.MustCopyFlatData[float64](out[2])
 		}
-		for i := range part {
-			res := result{lower: lower[i], slack: slack[i]}
-			if math.IsNaN(res.lower) || math.IsInf(res.lower, 1) {
-				res.lower = math.Inf(-1)
+		for i, g := range part {
+			for k, j := range g.items {
+				row := i*perGroup + k
+				res := result{lower: lower[row], slack: slack[row]}
+				if math.IsNaN(res.lower) || math.IsInf(res.lower, 1) {
+					res.lower = math.Inf(-1)
+				}
+				if slopes != nil {
+					d := n.Size()
+					res.slope = slopes[row*d : (row+1)*d : (row+1)*d]
+				}
+				results[j] = res
 			}
-			if slopes != nil {
-				d := n.Size()
-				res.slope = slopes[i*d : (i+1)*d : (i+1)*d]
-			}
-			results = append(results, res)
 		}
 		advlib.Free(out...)
-		first += len(part)
 	}
 	return results, nil
 }
 
-func rowsOf(items []item) [][]float64 {
-	rows := make([][]float64, len(items))
-	for i, it := range items {
-		rows[i] = it.row
+// unitRows returns rows with the given sign at the given coordinate, 0 elsewhere.
+func unitRows(at, sign *Node, size int) *Node {
+	return Mul(OneHot(at, size, sign.DType()), InsertAxes(sign, -1))
+}
+
+// group is items of one example and, with patches, one place.
+type group struct {
+	place int
+	items []int
+}
+
+// grouped puts items into groups of at most perGroup.
+func grouped(items []item, perGroup int, p *places) (groups []group) {
+	last := map[[2]int]int{} // the group that is being filled
+	for j, it := range items {
+		key := [2]int{it.example}
+		if p != nil {
+			key[1], _ = p.split(it.at)
+		}
+		i, ok := last[key]
+		if !ok || len(groups[i].items) == perGroup {
+			i = len(groups)
+			last[key] = i
+			groups = append(groups, group{place: key[1]})
+		}
+		groups[i].items = append(groups[i].items, j)
+	}
+	return groups
+}
+
+func rowsOf(items []item, which []int) [][]float64 {
+	rows := make([][]float64, len(which))
+	for i, j := range which {
+		rows[i] = items[j].row
 	}
 	return rows
 }

@@ -61,7 +61,20 @@ func newGraphSplitter(r *run, p *problem) *graphSplitter {
 }
 
 // most is how many branches are judged at once.
-func (s *graphSplitter) most() int { return min(64, s.n.ascentBatch(64)) }
+func (s *graphSplitter) most() int { return s.batch(largestBatch) }
+
+// largestBatch is the most rows that go through one call: with more, branches are chosen less well.
+const largestBatch = 64
+
+// batch returns how many rows, padded, go through one call: few sizes, because each compiles again.
+func (s *graphSplitter) batch(rows int) int {
+	for _, size := range []int{largestBatch, 8} {
+		if (rows > 8 || size == 8) && 8*12*s.n.numbers*size <= memory {
+			return size
+		}
+	}
+	return 1
+}
 
 // size is about how many numbers a branch holds.
 func (s *graphSplitter) size() int {
@@ -231,7 +244,10 @@ func (s *graphSplitter) try(ctx context.Context, rows []*bounded, tried []candid
 // bound bounds rows, and tunes them in so many steps.
 func (s *graphSplitter) bound(ctx context.Context, rows []*bounded, steps int) error {
 	for first := 0; first < len(rows); {
-		size := s.n.ascentBatch(len(rows) - first)
+		size := s.batch(len(rows) - first)
+		if steps == 0 {
+			size = s.most()
+		}
 		part := rows[first:min(first+size, len(rows))]
 		first += len(part)
 		if err := s.boundPart(ctx, part, size, steps); err != nil {
@@ -241,9 +257,14 @@ func (s *graphSplitter) bound(ctx context.Context, rows []*bounded, steps int) e
 	return nil
 }
 
-type branchKey struct{ rounding Rounding }
+// branchKey is what the graph depends on besides shapes: with tuned, it has the steps too.
+type branchKey struct {
+	rounding Rounding
+	tuned    bool
+}
 
-// perUnit is how many tensors of a unit go from step to step: slopes, multipliers, and Adam's averages of both. The signs follow.
+// perUnit is how many tensors of a unit go from step to step: slopes, multipliers, and Adam's averages of both, which a graph
+// without steps does not have. The signs follow.
 const perUnit = 6
 
 func (s *graphSplitter) boundPart(ctx context.Context, part []*bounded, size, steps int) error {
@@ -252,7 +273,8 @@ func (s *graphSplitter) boundPart(ctx context.Context, part []*bounded, size, st
 	if err != nil {
 		return err
 	}
-	p := n.program(branchKey{m.rounding}, func(_ *program, in []*Node) []*Node { return n.branchStep(a, s.slots, in) })
+	tuned := steps > 0
+	p := n.program(branchKey{m.rounding, tuned}, func(_ *program, in []*Node) []*Node { return n.branchStep(a, s.slots, tuned, in) })
 	cells, functions := make([]cell, size), make([][]float64, size)
 	at := func(i int) *bounded { return part[min(i, len(part)-1)] }
 	for i := range size {
@@ -282,9 +304,10 @@ func (s *graphSplitter) boundPart(ctx context.Context, part []*bounded, size, st
 			return tensors.FromFlatDataAndDimensions(flat, leading(u.dims, size)...)
 		}
 		zeros := func(*bounded) []float64 { return nil }
-		state = append(state,
-			tensor(func(r *bounded) []float64 { return r.begin.α[k] }), tensor(func(r *bounded) []float64 { return r.begin.β[k] }),
-			tensor(zeros), tensor(zeros), tensor(zeros), tensor(zeros))
+		state = append(state, tensor(func(r *bounded) []float64 { return r.begin.α[k] }), tensor(func(r *bounded) []float64 { return r.begin.β[k] }))
+		if tuned {
+			state = append(state, tensor(zeros), tensor(zeros), tensor(zeros), tensor(zeros))
+		}
 		signs = append(signs, tensor(func(r *bounded) []float64 {
 			wide := make([]float64, len(u.slope))
 			for i, v := range r.signs[k] {
@@ -313,6 +336,15 @@ func (s *graphSplitter) boundPart(ctx context.Context, part []*bounded, size, st
 			return fmt.Errorf("bounding %d branches: %w", len(part), err)
 		}
 		lower := tensors.MustCopyFlatData[float64](out[0])
+		if !tuned {
+			for i, r := range part {
+				if lower[i] > r.lower && !math.IsInf(lower[i], 1) { // false for NaN
+					r.lower = lower[i]
+				}
+			}
+			advlib.Free(out...)
+			return nil
+		}
 		slope, x := tensors.MustCopyFlatData[float64](out[1]), tensors.MustCopyFlatData[float64](out[2])
 		left := false
 		for i, r := range part {
@@ -350,20 +382,21 @@ func (s *graphSplitter) boundPart(ctx context.Context, part []*bounded, size, st
 	return nil
 }
 
-// branchStep is [Network.ascent] for rows that have regions and signs of their own, and the lines of one example. It returns bounds,
-// Λ at the input and the input where they are least, then what goes from step to step, and then Λσ of each unit that is bent.
-func (n *Network) branchStep(a arithmetic, slots []slot, in []*Node) []*Node {
+// branchStep is [Network.ascent] for rows that have regions and signs of their own, and the lines of one example. It returns bounds
+// alone, or with tuned also Λ at the input and the input where they are least, then what goes from step to step, and then Λσ of
+// each unit that is bent.
+func (n *Network) branchStep(a arithmetic, slots []slot, tuned bool, in []*Node) []*Node {
 	step, rateα, rateβ, in := in[0], in[1], in[2], in[3:]
 	region, in := regionOf(in)
 	Λ, in := in[0], in[1:]
 	rows := Λ.Shape().Dimensions[0]
 	w := n.walk(region.lower)
 	b := &backward{w: w, a: a, r: region, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
-	first := Zeros(Λ.Graph(), shapes.Make(dtypes.Int32, rows))
+	g := groups{examples: Zeros(Λ.Graph(), shapes.Make(dtypes.Int32, rows)), rows: rows, all: 1}
 	var bentUnits []*unit
 	for i, s := range slots {
 		u := w.units[s.place]
-		v := pick(in[i], first, 1)
+		v := g.of(in[i])
 		if s.what == "error" {
 			b.rounding[u] = v
 			continue
@@ -373,7 +406,10 @@ func (n *Network) branchStep(a arithmetic, slots []slot, in []*Node) []*Node {
 			bentUnits = append(bentUnits, u)
 		}
 	}
-	state := in[len(slots):]
+	state, perUnit := in[len(slots):], perUnit
+	if !tuned {
+		perUnit = 2
+	}
 	signs := state[perUnit*len(bentUnits):]
 	open := make([]*Node, len(bentUnits))
 	for k, u := range bentUnits {
@@ -388,19 +424,21 @@ func (n *Network) branchStep(a arithmetic, slots []slot, in []*Node) []*Node {
 		}
 	}
 	bound := b.from(w.out, Λ)
+	if !tuned {
+		return []*Node{ConvertDType(bound.lower, dtypes.Float64)}
+	}
 	x := b.r.lowest(bound.slope)
 	h := b.follow(x, w.out)
 	out := []*Node{bound.lower, bound.slope, x}
 	var functions []*Node
 	for k, u := range bentUnits {
 		s := state[k*perUnit : (k+1)*perUnit]
-		Λu := b.Λs[u.n.Id()]
-		if Λu == nil { // an interval on the way cuts it off
+		if b.Λs[u.n.Id()] == nil { // an interval on the way cuts it off
 			out = append(out, s...)
 			functions = append(functions, ZerosLike(s[0]))
 			continue
 		}
-		Λσ, t := u.rule.(bent).bend(u, Λu, b.inputs(u, h))
+		Λσ, t := b.bend(u, h)
 		functions = append(functions, Λσ)
 		up, mα, vα := adam(step, Where(open[k], Mul(positive(Λσ), t), ZerosLike(t)), s[2], s[3])
 		α := Where(open[k], clipped(Add(s[0], Mul(up, rateα))), s[0])
@@ -436,7 +474,7 @@ func (o Options) settle(ctx context.Context, n *Network, s *search) (outcome, er
 	}
 	known := map[int][2]held{}
 	var results []result
-	best := math.Inf(-1)
+	planes, best := make([]plane, len(p.rows)), math.Inf(-1)
 	for _, closer := range []func() error{
 		func() error {
 			err := r.intervals(known)
@@ -477,7 +515,6 @@ func (o Options) settle(ctx context.Context, n *Network, s *search) (outcome, er
 			return out, nil
 		}
 		s.bounded = 1
-		planes := make([]plane, len(p.rows))
 		for i := range planes {
 			planes[i].lower = results[i].lower
 		}
@@ -489,6 +526,9 @@ func (o Options) settle(ctx context.Context, n *Network, s *search) (outcome, er
 	if len(splitter.relus) == 0 {
 		return outcome{bound: best, reason: fmt.Sprintf("the bounds leave it open, and with %d inputs it is split by the signs of ReLUs, of which it has none", len(p.cell.lower))}, nil
 	}
-	out, err := (&splitting{search: s, splitter: splitter, least: best}).run(ctx)
-	return out, err
+	var margins []float64
+	for _, conjunction := range p.unsafe {
+		margins = append(margins, p.distance(planes, conjunction))
+	}
+	return (&splitting{search: s, splitter: splitter, margins: margins}).run(ctx)
 }

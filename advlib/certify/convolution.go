@@ -7,95 +7,128 @@ import (
 )
 
 // XLA computes convolutions of float64 on the CPU with plain loops, ten times slower than its matrix products. So they
-// are written as products here, if axes are in GoMLX's order for channels last: of the elements that stand under each
-// position of the kernel, side by side, with the kernel as a matrix. The transpose is a product too, whose parts are
-// moved back to where they came from; it exists for every padding, where GoMLX's does not.
+// are written as products here: of the elements that stand under each position of the kernel, side by side, with the
+// kernel as a matrix. The transpose is a product too, whose parts are moved back to where they came from; it exists for
+// every padding, where GoMLX's does not.
 
 // unfolded tells whether n is a convolution that is written so.
 func unfolded(n *Node) bool {
 	if n.Type() != NodeTypeConvGeneral {
 		return false
 	}
-	rank := n.Rank()
-	middle := make([]int, rank-2)
-	front := make([]int, rank-2)
-	for i := range middle {
-		middle[i], front[i] = i+1, i
-	}
-	is := func(name string, want int) bool { return int(parameter(n, "axes."+name).Int()) == want }
 	ones := true
 	for _, d := range integers(n, "inputDilations") {
 		ones = ones && d == 1
 	}
-	return ones && parameter(n, "batchGroupCount").Int() <= 1 &&
-		is("InputBatch", 0) && is("InputChannels", rank-1) && is("OutputBatch", 0) && is("OutputChannels", rank-1) &&
-		is("KernelInputChannels", rank-2) && is("KernelOutputChannels", rank-1) &&
-		slices.Equal(integers(n, "axes.InputSpatial"), middle) && slices.Equal(integers(n, "axes.OutputSpatial"), middle) &&
-		slices.Equal(integers(n, "axes.KernelSpatial"), front)
+	is := func(name string) bool { return parameter(n, "axes."+name).Int() == 0 }
+	return ones && parameter(n, "batchGroupCount").Int() <= 1 && is("InputBatch") && is("OutputBatch")
 }
 
-// position is a place in a convolution's kernel.
-type position struct {
-	n      *Node
-	offset []int // of the element under it, from the window's first one
+// filter is a convolution's geometry, its spatial axes counted from 0.
+type filter struct {
+	size, stride, dilation []int
+	padding                [][2]int // of the spatial axes
+	groups                 int
+	// input, output and kernel are the axes of these tensors in the order of channels last: batch, spatial axes, channels;
+	// of the kernel: spatial axes, channels in, channels out.
+	input, output, kernel []int
 }
 
-func positions(n *Node) (all []position) {
-	offsets := [][]int{{}}
-	dilations := integers(n, "kernelDilations")
-	for axis, d := range n.Inputs()[1].Shape().Dimensions[:n.Rank()-2] {
-		dilation := 1
-		if len(dilations) > 0 {
-			dilation = dilations[axis]
+func filterOf(n *Node) filter {
+	axis := func(name string) int { return int(parameter(n, "axes."+name).Int()) }
+	order := func(first int, spatial string, last ...int) []int {
+		return append(append([]int{first}, integers(n, "axes."+spatial)...), last...)
+	}
+	f := filter{
+		groups: max(1, int(parameter(n, "channelGroupCount").Int())),
+		input:  order(0, "InputSpatial", axis("InputChannels")),
+		output: order(0, "OutputSpatial", axis("OutputChannels")),
+		kernel: append(integers(n, "axes.KernelSpatial"), axis("KernelInputChannels"), axis("KernelOutputChannels")),
+	}
+	at := func(name string, i int) int {
+		if all := integers(n, name); len(all) > 0 {
+			return all[i]
 		}
+		return 1
+	}
+	for i, a := range integers(n, "axes.KernelSpatial") {
+		f.size = append(f.size, n.Inputs()[1].Shape().Dimensions[a])
+		f.stride, f.dilation = append(f.stride, at("strides", i)), append(f.dilation, at("kernelDilations", i))
+		f.padding = append(f.padding, padding(n, i))
+	}
+	return f
+}
+
+// reach returns how many elements of a padded axis next to each other, positions of the kernel that follow each other cover.
+func (f filter) reach(axis, positions int) int {
+	return (positions-1)*f.stride[axis] + (f.size[axis]-1)*f.dilation[axis] + 1
+}
+
+// patch returns what a patch of the result n is computed from.
+func (f filter) patch(n *Node, p patch) patch {
+	if !slices.Equal(f.input, f.output) {
+		return nil
+	}
+	from := make(patch, len(p))
+	for i, axis := range f.input[1 : len(f.input)-1] {
+		e := p[axis-1]
+		from[axis-1] = extent{e.stride * f.stride[i], e.first*f.stride[i] - f.padding[i][0], f.reach(i, e.size)}
+	}
+	channels := f.input[len(f.input)-1]
+	if p[channels-1] != (extent{0, 0, n.Shape().Dimensions[channels]}) {
+		return nil
+	}
+	from[channels-1] = extent{0, 0, n.Inputs()[0].Shape().Dimensions[channels]}
+	return from
+}
+
+// channelsLast returns v with its axes in the given order, that of channels last; channelsBack is its inverse.
+func channelsLast(v *Node, axes []int) *Node {
+	for i, a := range axes {
+		if i != a {
+			return TransposeAllAxes(v, axes...)
+		}
+	}
+	return v
+}
+
+func channelsBack(v *Node, axes []int) *Node {
+	back := make([]int, len(axes))
+	for i, a := range axes {
+		back[a] = i
+	}
+	return channelsLast(v, back)
+}
+
+// grid lists the places of a grid of the given size, the last axis fastest.
+func grid(size []int) [][]int {
+	places := [][]int{{}}
+	for _, d := range size {
 		var longer [][]int
-		for _, o := range offsets {
+		for _, p := range places {
 			for i := range d {
-				longer = append(longer, append(append([]int{}, o...), i*dilation))
+				longer = append(longer, append(append([]int{}, p...), i))
 			}
 		}
-		offsets = longer
+		places = longer
 	}
-	for _, o := range offsets {
-		all = append(all, position{n, o})
-	}
-	return all
+	return places
 }
 
-// axis returns stride, padding and lengths of a spatial axis, counted from 0.
-func (p position) axis(i int) (stride, before, after, in, out int) {
-	stride = 1
-	if s := integers(p.n, "strides"); len(s) > 0 {
-		stride = s[i]
+// sizeOf returns how many elements a tensor of these dimensions has.
+func sizeOf(dims []int) int {
+	size := 1
+	for _, d := range dims {
+		size *= d
 	}
-	pad := padding(p.n, i)
-	return stride, pad[0], pad[1], p.n.Inputs()[0].Shape().Dimensions[i+1], p.n.Shape().Dimensions[i+1]
+	return size
 }
 
-// of returns the elements of padded inputs that stand under the position, [n, out..., channels].
-func (p position) of(padded *Node) *Node {
-	ranges := []SliceAxisSpec{AxisRange()}
-	for i, o := range p.offset {
-		stride, _, _, _, out := p.axis(i)
-		ranges = append(ranges, AxisRange(o, o+(out-1)*stride+1).Stride(stride))
-	}
-	return Slice(padded, append(ranges, AxisRange())...)
-}
-
-// back is the transpose of of.
-func (p position) back(v *Node) *Node {
-	pads := []PadAxis{{}}
-	for i, o := range p.offset {
-		stride, before, after, in, out := p.axis(i)
-		pads = append(pads, PadAxis{Start: o, End: before + in + after - (o + (out-1)*stride + 1), Interior: stride - 1})
-	}
-	return Pad(v, ScalarZero(v.Graph(), v.DType()), append(pads, PadAxis{})...)
-}
-
-// groupsOf returns the number of groups of channels.
-func groupsOf(n *Node) int { return max(1, int(parameter(n, "channelGroupCount").Int())) }
-
+// lastAxis returns a range of the last axis.
 func lastAxis(v *Node, from, to int) *Node {
+	if from == 0 && to == v.Shape().Dimensions[v.Rank()-1] {
+		return v
+	}
 	ranges := make([]SliceAxisSpec, v.Rank())
 	for i := range ranges {
 		ranges[i] = AxisRange()
@@ -106,55 +139,130 @@ func lastAxis(v *Node, from, to int) *Node {
 
 // convolve is the convolution n of other inputs.
 func convolve(n, h, kernel *Node) *Node {
+	f := filterOf(n)
+	h, kernel = channelsLast(h, f.input), channelsLast(kernel, f.kernel)
 	pads := []PadAxis{{}}
-	places := positions(n)
-	for i := range n.Rank() - 2 {
-		_, before, after, _, _ := places[0].axis(i)
-		pads = append(pads, PadAxis{Start: before, End: after})
+	for _, p := range f.padding {
+		pads = append(pads, PadAxis{Start: p[0], End: p[1]})
 	}
 	padded := Pad(h, ScalarZero(h.Graph(), h.DType()), append(pads, PadAxis{})...)
-	groups := groupsOf(n)
-	channels, outs := h.Shape().Dimensions[h.Rank()-1]/groups, kernel.Shape().Dimensions[kernel.Rank()-1]/groups
-	var results []*Node
-	for g := range groups {
-		part := lastAxis(padded, g*channels, (g+1)*channels)
-		var columns []*Node
-		for _, p := range places {
-			columns = append(columns, p.of(part))
-		}
-		matrix := Reshape(lastAxis(kernel, g*outs, (g+1)*outs), len(places)*channels, outs)
-		results = append(results, DotGeneral(Concatenate(columns, -1), []int{h.Rank() - 1}, nil, matrix, []int{0}, nil))
-	}
-	if groups == 1 {
-		return results[0]
-	}
-	return Concatenate(results, -1)
+	return f.convolve(padded, kernel, n.Shape().Dimensions)
 }
 
-// convolveBack is the transpose of n with respect to its first input.
-func convolveBack(n, Λ *Node) *Node {
-	kernel := n.Inputs()[1]
-	places := positions(n)
-	groups := groupsOf(n)
-	channels, outs := n.Inputs()[0].Shape().Dimensions[n.Rank()-1]/groups, kernel.Shape().Dimensions[kernel.Rank()-1]/groups
+// convolve is the convolution of what is padded and in order, as is the kernel, with a result of the given dimensions.
+func (f filter) convolve(padded, kernel *Node, dims []int) *Node {
+	channels, outs := padded.Shape().Dimensions[padded.Rank()-1]/f.groups, kernel.Shape().Dimensions[kernel.Rank()-1]/f.groups
 	var results []*Node
-	for g := range groups {
-		matrix := Reshape(lastAxis(kernel, g*outs, (g+1)*outs), len(places)*channels, outs)
-		columns := DotGeneral(lastAxis(Λ, g*outs, (g+1)*outs), []int{n.Rank() - 1}, nil, matrix, []int{1}, nil)
-		var sum *Node
-		for i, p := range places {
-			sum = plus(sum, p.back(lastAxis(columns, i*channels, (i+1)*channels)))
+	for g := range f.groups {
+		part := lastAxis(padded, g*channels, (g+1)*channels)
+		var columns []*Node
+		for _, place := range grid(f.size) {
+			ranges := []SliceAxisSpec{AxisRange()}
+			for i, k := range place {
+				out := dims[f.output[i+1]]
+				from := k * f.dilation[i]
+				ranges = append(ranges, AxisRange(from, from+(out-1)*f.stride[i]+1).Stride(f.stride[i]))
+			}
+			columns = append(columns, Slice(part, append(ranges, AxisRange())...))
 		}
-		results = append(results, sum)
+		matrix := Reshape(lastAxis(kernel, g*outs, (g+1)*outs), -1, outs)
+		results = append(results, DotGeneral(Concatenate(columns, -1), []int{padded.Rank() - 1}, nil, matrix, []int{0}, nil))
 	}
-	sum := results[0]
-	if groups > 1 {
-		sum = Concatenate(results, -1)
+	all := results[0]
+	if f.groups > 1 {
+		all = Concatenate(results, -1)
+	}
+	return channelsBack(all, f.output)
+}
+
+// convolveBack is the transpose of n with respect to its first input, padded: Λ is one for some of its outputs that follow each
+// other on the spatial axes, and the result for those elements that they cover.
+//
+// A kernel of size k on an axis with stride s is taken as A = ⌈k/s⌉ blocks of s. What an output gives to each block is a
+// matrix product, and blocks are moved by whole strides, so that A shifted tensors are added instead of k, none of them with
+// holes.
+func convolveBack(n, Λ *Node) *Node {
+	f := filterOf(n)
+	Λ = channelsLast(Λ, f.output)
+	kernel := channelsLast(n.Inputs()[1], f.kernel)
+	rank, spatial := n.Rank(), n.Rank()-2
+	ins, outs := n.Inputs()[0].Shape().Dimensions[f.input[rank-1]]/f.groups, kernel.Shape().Dimensions[rank-1]/f.groups
+	var holes []PadAxis
+	var split, blocks, order []int // of the kernel: [A, s, A', s', ..., in, out]
+	for i := range spatial {
+		long := f.reach(i, 1)
+		A := (long + f.stride[i] - 1) / f.stride[i]
+		holes = append(holes, PadAxis{Interior: f.dilation[i] - 1, End: A*f.stride[i] - long})
+		split, blocks = append(split, A, f.stride[i]), append(blocks, A)
+	}
+	for _, first := range []int{0, 1} { // all blocks, then the places in them
+		for i := range spatial {
+			order = append(order, 2*i+first)
+		}
+	}
+	order = append([]int{2*spatial + 1}, append(order, 2*spatial)...)
+	kernel = Pad(kernel, ScalarZero(n.Graph(), n.DType()), append(holes, PadAxis{}, PadAxis{})...)
+	rows, per := Λ.Shape().Dimensions[:spatial+1], sizeOf(f.stride)*ins
+	var results []*Node
+	for g := range f.groups {
+		part := lastAxis(kernel, g*outs, (g+1)*outs)
+		matrix := Reshape(TransposeAllAxes(Reshape(part, append(slices.Clone(split), ins, outs)...), order...), outs, -1)
+		columns := DotGeneral(lastAxis(Λ, g*outs, (g+1)*outs), []int{rank - 1}, nil, matrix, []int{0}, nil)
+		var sum *Node
+		for b, block := range grid(blocks) {
+			pads := []PadAxis{{}}
+			for i, a := range block {
+				pads = append(pads, PadAxis{Start: a, End: blocks[i] - 1 - a})
+			}
+			moved := lastAxis(columns, b*per, (b+1)*per)
+			if sizeOf(blocks) > 1 {
+				moved = Pad(moved, ScalarZero(n.Graph(), n.DType()), append(pads, PadAxis{})...)
+			}
+			sum = plus(sum, moved)
+		}
+		results = append(results, interleaved(sum, f.stride))
+	}
+	all := results[0]
+	if f.groups > 1 {
+		all = Concatenate(results, -1)
 	}
 	ranges := []SliceAxisSpec{AxisRange()}
-	for i := range n.Rank() - 2 {
-		_, before, _, in, _ := places[0].axis(i)
-		ranges = append(ranges, AxisRange(before, before+in))
+	for i := range spatial {
+		ranges = append(ranges, AxisRange(0, f.reach(i, rows[i+1])))
 	}
-	return Slice(sum, append(ranges, AxisRange())...)
+	return channelsBack(Slice(all, append(ranges, AxisRange())...), f.input)
+}
+
+// interleaved takes [n, d, d', ..., s·s'·...·c] to [n, d·s, d'·s', ..., c].
+func interleaved(v *Node, strides []int) *Node {
+	if sizeOf(strides) == 1 {
+		return v
+	}
+	dims := v.Shape().Dimensions
+	spatial := len(strides)
+	channels := dims[spatial+1] / sizeOf(strides)
+	apart := append(append(slices.Clone(dims[:spatial+1]), strides...), channels)
+	order, joined := []int{0}, []int{dims[0]}
+	for i, s := range strides {
+		order = append(order, 1+i, 1+spatial+i)
+		joined = append(joined, dims[1+i]*s)
+	}
+	order = append(order, 1+2*spatial)
+	return Reshape(TransposeAllAxes(Reshape(v, apart...), order...), append(joined, channels)...)
+}
+
+// unpadded takes padded elements, from the first one on, to those of a tensor with the given dimensions: padding is cut off, and
+// what is missing at the end is 0.
+func unpadded(v *Node, dims []int, padding [][2]int) *Node {
+	ranges, pads := make([]SliceAxisSpec, v.Rank()), make([]PadAxis, v.Rank())
+	for axis, p := range padding {
+		have := v.Shape().Dimensions[axis]
+		if axis == 0 {
+			ranges[0] = AxisRange()
+			continue
+		}
+		end := min(have, p[0]+dims[axis])
+		ranges[axis], pads[axis] = AxisRange(p[0], end), PadAxis{End: p[0] + dims[axis] - end}
+	}
+	return Pad(Slice(v, ranges...), ScalarZero(v.Graph(), v.DType()), pads...)
 }

@@ -35,3 +35,18 @@ func LimitMemory(bytes int) (restore func()) {
 	memory = bytes
 	return func() { memory = old }
 }
+
+// Patches makes the network bound the neurons of a layer on patches wherever it can, or nowhere, and returns how many layers
+// that are.
+func (n *Network) Patches(wherever bool) (layers int, err error) {
+	n.places, n.programs = map[int]*places{}, map[any]*program{}
+	err = n.trace(func(g *Graph) {
+		w := n.walk(n.parameterOf(g, "x", probe))
+		for _, b := range n.boundaries {
+			if r := w.receptive(w.nodes[b.node]); r != nil && wherever {
+				n.places[b.node] = &r.places
+			}
+		}
+	})
+	return len(n.places), err
+}

@@ -3,6 +3,9 @@ package certify_test
 import (
 	"flag"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"slices"
 	"strings"
@@ -62,6 +65,34 @@ func TestIndex(t *testing.T) {
 	}
 	if _, err := certify.Named("crwon"); err == nil || !strings.Contains(err.Error(), `no method "crwon": there are ibp, crown-ibp, crown, alpha-crown`) {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// Every method that the package exports is in the index.
+func TestIndexIsComplete(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "method.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var exported, indexed []string
+	for _, d := range file.Decls {
+		block, ok := d.(*ast.GenDecl)
+		if !ok || block.Tok != token.VAR {
+			continue
+		}
+		for _, spec := range block.Specs {
+			for _, name := range spec.(*ast.ValueSpec).Names {
+				if name.IsExported() {
+					exported = append(exported, name.Name)
+				}
+			}
+		}
+	}
+	for _, e := range certify.Index() {
+		indexed = append(indexed, e.Go)
+	}
+	if !slices.Equal(exported, indexed) {
+		t.Errorf("method.go exports %v, the index has %v: give index.go a line for each, in the same order", exported, indexed)
 	}
 }
 

@@ -5,7 +5,10 @@ import (
 )
 
 // sum is Add, Sub and Neg, of perturbed tensors and constants in any combination.
-type sum struct{ linear }
+type sum struct {
+	linear
+	pointwise
+}
 
 func (sum) sign(n *Node, k int) (s int) {
 	if n.Type() == NodeTypeNeg || n.Type() == NodeTypeSub && k == 1 {
@@ -220,7 +223,11 @@ func (product) operandErrors(E *Node, in []interval, a, b *Node, apply func(a, b
 
 func (product) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
 	if unfolded(u.n) {
-		return map[int]*Node{0: convolveBack(u.n, Λ)}, nil
+		f, cut := filterOf(u.n), make([][2]int, u.n.Rank())
+		for i, p := range f.padding {
+			cut[f.input[i+1]] = p
+		}
+		return map[int]*Node{0: unpadded(convolveBack(u.n, Λ), u.inputs[0].Shape().Dimensions, cut)}, nil
 	}
 	return adjoint(u, Λ), nil
 }
@@ -230,6 +237,32 @@ func (product) follow(u *unit, _ *Node, h, _ []*Node) *Node {
 		return convolve(u.n, h[0], h[1])
 	}
 	return at(u, h)
+}
+
+// windows: a convolution has some, other products on patches are those element by element.
+func (product) windows(u *unit) []int {
+	if !unfolded(u.n) {
+		return nil
+	}
+	f := filterOf(u.n)
+	return f.output[1 : len(f.output)-1]
+}
+
+func (product) reach(u *unit, p patch) patch {
+	switch {
+	case unfolded(u.n):
+		return filterOf(u.n).patch(u.n, p)
+	case u.n.Type() == NodeTypeMul || u.n.Type() == NodeTypeDiv:
+		return pointwise{}.reach(u, p)
+	}
+	return nil
+}
+
+func (product) backwardPatch(c *cut, u *unit, Λ *Node, lines []*Node) (map[int]*Node, *Node) {
+	if unfolded(u.n) {
+		return map[int]*Node{0: convolveBack(u.n, Λ)}, nil
+	}
+	return pointwise{}.backwardPatch(c, u, Λ, lines)
 }
 
 // reduction is ReduceSum and the ReduceWindow that adds up; with a Mul or Div by a constant behind it, the mean.

@@ -46,7 +46,7 @@ func TestBatches(t *testing.T) {
 		{1 << 20, 1000, 1, 1000, 1},
 	} {
 		n := &Network{numbers: test.numbers}
-		if b, r := n.batch(test.examples, IBP), n.rowBatch(test.rows); b != test.batch || r != test.rowBatch {
+		if b, r := n.batch(test.examples, IBP), n.rowBatch(test.rows, nil); b != test.batch || r != test.rowBatch {
 			t.Errorf("%d numbers for an example: %d examples in batches of %d, want %d; %d rows of %d, want %d", test.numbers, test.examples, b, test.batch, test.rows, r, test.rowBatch)
 		}
 	}

@@ -334,3 +334,27 @@ var BatchNormMutants = []Mutant{
 	})},
 	{Name: "batch norm rounds nothing", Model: "alone", plant: on(NodeTypeBatchNormForInference, func() *mutated { return &mutated{error: nothing} })},
 }
+
+// AscentMutants are mistakes in what slopes are raised by. They make no bound wrong, but worse.
+var AscentMutants = []Mutant{
+	{Name: "a ReLU's input has the wrong sign", Model: "mlp", plant: in[threshold](func() *mutated {
+		return &mutated{t: func(Λσ, t *Node) (*Node, *Node) { return Λσ, Neg(t) }}
+	})},
+	{Name: "a minimum's slope counts where the line above it does", Model: "preprocessing", plant: on(NodeTypeMin, func() *mutated {
+		return &mutated{t: func(Λσ, t *Node) (*Node, *Node) { return Neg(Λσ), t }}
+	})},
+	{Name: "the maximum of two is taken apart the wrong way around", Model: "maximum and minimum of two", plant: in[larger2](func() *mutated {
+		return &mutated{t: func(Λσ, t *Node) (*Node, *Node) { return Λσ, MulScalar(t, 2) }}
+	})},
+	{Name: "a ReLU goes forward without its line above", Model: "strided-cnn", plant: in[threshold](func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 0.9) }} })},
+	{Name: "a convolution goes forward doubled", Model: "residual", plant: on(NodeTypeConvGeneral, func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 2) }} })},
+	{Name: "a max pool goes forward too high", Model: "max pool, padded", plant: in[maxPool](func() *mutated { return &mutated{value: func(v *Node) *Node { return AddScalar(v, 0.01) }} })},
+	{Name: "softmax goes forward too low", Model: "attention", plant: in[softmax](func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 0.99) }} })},
+	{Name: "McCormick's planes go forward scaled", Model: "product of two", plant: in[bilinear](func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 1.01) }} })},
+}
+
+// FreeSlopes lets slopes below ReLUs be anything, which makes bounds wrong, until the returned function is called.
+func FreeSlopes() (restore func()) {
+	mutateSlopes = func(α *Node) *Node { return α }
+	return func() { mutateSlopes = nil }
+}

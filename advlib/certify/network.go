@@ -46,13 +46,15 @@ type Network struct {
 	exact   bool                            // variables are those of the deployed model
 
 	outputs    int
-	numbers    int              // how many numbers all perturbed nodes hold for one example
-	units      []unitShape      // as walk.units
-	boundaries []boundary       // in order
-	reach      map[int][]bool   // for a boundary, or -1 for the outputs: which units it needs
-	reachIBP   []bool           // which units the outputs need up to the first that are not affine
-	operations []string         // types of all nodes that depend on x
-	functions  []graph.NodeType // functions of the backend's library that the model uses
+	numbers    int                   // how many numbers all perturbed nodes hold for one example
+	units      []unitShape           // as walk.units
+	boundaries []boundary            // in order
+	reach      map[int][]bool        // for a boundary, or -1 for the outputs: which units it needs
+	reachIBP   []bool                // which units the outputs need up to the first that are not affine
+	places     map[int]*places       // for a boundary whose rows have patches
+	patches    map[int]map[int]patch // of a boundary, if it has any: those of units, by their places in walk.units
+	operations []string              // types of all nodes that depend on x
+	functions  []graph.NodeType      // functions of the backend's library that the model uses
 
 	limit    atomic.Int64 // of memory, 0 for the default
 	mu       sync.Mutex
@@ -63,6 +65,8 @@ type Network struct {
 type unitShape struct {
 	affine bool
 	bent   bool // see [bent]
+	// forward tells that the unit goes forward on patches: see [followsPatches].
+	forward bool
 }
 
 // boundary is a node that a unit which is not affine takes its input from: the tighter its interval, the tighter the lines.
@@ -227,6 +231,13 @@ func (n *Network) explain() (ops []Operation, err error) {
 			panic(fmt.Errorf("its outputs are %v for inputs of shape %v: they must be [%d, K] and of the type of the inputs", out, x.Shape().Dimensions, probe))
 		}
 		n.outputs = out.Dimensions[1]
+		// Not to be built a second time: GoMLX keeps constants of the first closures, which the second ones may not use.
+		for _, v := range once.nodes {
+			switch v.Type() {
+			case graph.NodeTypeWhile, graph.NodeTypeIf, graph.NodeTypeCall:
+				panic(fmt.Errorf("%v", operation(v, probe, "there is no rule for it: unroll loops, and write branches by Where")))
+			}
+		}
 		again := n.walk(n.parameterOf(g, "again", probe*repeats))
 		if len(once.nodes) != len(again.nodes) || len(once.units) != len(again.units) {
 			panic(fmt.Errorf("the model has %d operations on x for %d examples and %d for %d: it must not depend on the batch size", len(once.nodes), probe, len(again.nodes), probe*repeats))
@@ -288,7 +299,8 @@ func (n *Network) describe(w *walk) {
 	isBoundary := map[int]bool{}
 	for _, u := range w.units {
 		_, isBent := u.rule.(bent)
-		n.units = append(n.units, unitShape{affine: affine(u), bent: isBent})
+		_, forward := u.rule.(followsPatches)
+		n.units = append(n.units, unitShape{affine: affine(u), bent: isBent, forward: forward})
 		count := 2
 		if affine(u) && len(u.perturbed) == 1 {
 			count = sums[u.the().Id()]
@@ -329,8 +341,20 @@ func (n *Network) describe(w *walk) {
 		return s
 	}
 	none := func(*unit) bool { return false }
-	n.reach = map[int][]bool{-1: set(w.ancestors(w.out, none))}
+	n.reach, n.places = map[int][]bool{-1: set(w.ancestors(w.out, none))}, map[int]*places{}
+	n.patches = map[int]map[int]patch{}
 	for _, b := range n.boundaries {
+		if r := w.receptive(w.nodes[b.node]); r != nil {
+			if 2*r.numbers <= r.whole { // fewer elements do not save time
+				n.places[b.node] = &r.places
+			}
+			n.patches[b.node] = map[int]patch{}
+			for i, u := range w.units {
+				if p, ok := r.of[u.n.Id()]; ok {
+					n.patches[b.node][i] = p
+				}
+			}
+		}
 		n.reach[b.node] = set(w.ancestors(w.nodes[b.node], none))
 	}
 	n.reachIBP = set(w.ancestors(w.out, func(u *unit) bool { return !affine(u) }))

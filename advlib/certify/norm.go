@@ -2,6 +2,7 @@ package certify
 
 import (
 	"fmt"
+	"slices"
 
 	. "github.com/gomlx/gomlx/core/graph"
 )
@@ -64,4 +65,22 @@ func (r batchNorm) rounding(p *pass, u *unit, in []interval, _ interval) *Node {
 func (r batchNorm) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
 	f := r.at(u, OnesLike(u.inputs[0]), false, false)
 	return map[int]*Node{0: Mul(Λ, f)}, Mul(Λ, r.at(u, ZerosLike(u.inputs[0]), true, true))
+}
+
+func (batchNorm) windows(*unit) []int { return nil }
+
+func (batchNorm) reach(u *unit, p patch) patch {
+	axis := int(parameter(u.n, "axis").Int())
+	if p[axis-1] != (extent{0, 0, u.n.Shape().Dimensions[axis]}) {
+		return nil
+	}
+	return p
+}
+
+func (r batchNorm) backwardPatch(_ *cut, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
+	small := *u
+	small.inputs = slices.Clone(u.inputs)
+	small.inputs[0] = ZerosLike(Λ)
+	small.n = u.n.CloneWithInputs(small.inputs...)
+	return r.backward(nil, &small, Λ, nil)
 }

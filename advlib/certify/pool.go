@@ -96,27 +96,61 @@ func (w window) of(v *Node, fill *Node) *Node {
 	return Slice(v, ranges...)
 }
 
-// back is the transpose of of, with zeros for padding.
+// back is the transpose of of, for outputs that follow each other, to the padded elements that all windows of these cover.
 func (w window) back(v *Node) *Node {
-	in := w.n.Inputs()[0].Shape().Dimensions
-	var pads []PadAxis
-	var ranges []SliceAxisSpec
-	for axis, out := range w.n.Shape().Dimensions {
-		p, s := padding(w.n, axis), w.stride(axis)
-		size := p[0] + in[axis] + p[1]
-		end := w.offset[axis] + (out-1)*s + 1
-		pads = append(pads, PadAxis{Start: w.offset[axis], End: size - end, Interior: s - 1})
-		ranges = append(ranges, AxisRange(p[0], p[0]+in[axis]))
+	pads := make([]PadAxis, v.Rank())
+	for axis, size := range integers(w.n, "windowDimensions") {
+		pads[axis] = PadAxis{Start: w.offset[axis], End: size - 1 - w.offset[axis], Interior: w.stride(axis) - 1}
 	}
-	return Slice(Pad(v, ScalarZero(v.Graph(), v.DType()), pads...), ranges...)
+	return Pad(v, ScalarZero(v.Graph(), v.DType()), pads...)
+}
+
+// pooling is embedded by rules for ReduceWindow.
+type pooling struct{}
+
+func (pooling) windows(u *unit) (axes []int) {
+	first := window{n: u.n}
+	for axis, size := range integers(u.n, "windowDimensions") {
+		if size > 1 || first.stride(axis) > 1 || padding(u.n, axis) != [2]int{} {
+			axes = append(axes, axis)
+		}
+	}
+	return axes
+}
+
+func (pooling) reach(u *unit, p patch) patch {
+	from := make(patch, len(p))
+	size := integers(u.n, "windowDimensions")
+	for i, e := range p {
+		s := window{n: u.n}.stride(i + 1)
+		from[i] = extent{e.stride * s, e.first*s - padding(u.n, i+1)[0], (e.size-1)*s + size[i+1]}
+	}
+	return from
+}
+
+// unpadded takes what stands for padded elements of the input to its shape.
+func (pooling) unpadded(u *unit, parts map[int]*Node) map[int]*Node {
+	cut := make([][2]int, u.n.Rank())
+	for axis := range cut {
+		cut[axis] = padding(u.n, axis)
+	}
+	return map[int]*Node{0: unpadded(parts[0], u.inputs[0].Shape().Dimensions, cut)}
 }
 
 // windowSum is ReduceWindow that adds up; with a Mul or Div by a constant behind it, mean pooling.
-type windowSum struct{ reduction }
+type windowSum struct {
+	reduction
+	pooling
+}
 
 func (windowSum) check(_ *walk, u *unit) error { return checkWindow(u.n) }
 
-func (windowSum) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
+func (r windowSum) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
+	parts, _ := r.backwardPatch(nil, u, Λ, nil)
+	return r.unpadded(u, parts), nil
+}
+
+func (windowSum) backwardPatch(_ *cut, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
 	var sum *Node
 	for _, w := range windows(u.n) {
 		sum = plus(sum, w.back(Λ))
@@ -132,7 +166,7 @@ func (windowSum) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node,
 //	s' + (u − s')/(u − l)·(z − l),  s' = max(s, l)
 //
 // by convexity: z itself where no other element can be larger, and the constant u where two have that end.
-type maxPool struct{}
+type maxPool struct{ pooling }
 
 func (maxPool) affine() bool { return false }
 
@@ -201,7 +235,12 @@ func maximumAbove(l, u, s, count *Node) (slope, intercept *Node) {
 	return slope, Where(wide, Sub(s, Mul(slope, l)), u)
 }
 
-func (maxPool) backward(_ *walk, u *unit, Λ *Node, lines []*Node) (map[int]*Node, *Node) {
+func (r maxPool) backward(_ *walk, u *unit, Λ *Node, lines []*Node) (map[int]*Node, *Node) {
+	parts, b := r.backwardPatch(nil, u, Λ, lines)
+	return r.unpadded(u, parts), b
+}
+
+func (maxPool) backwardPatch(_ *cut, u *unit, Λ *Node, lines []*Node) (map[int]*Node, *Node) {
 	least := windowKind(u.n) == minWindow
 	if least {
 		Λ = Neg(Λ)

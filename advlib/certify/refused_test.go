@@ -40,6 +40,17 @@ func TestModelsThatAreRefused(t *testing.T) {
 			}), x, Const(g, int32(0)))
 			return Slice(out[0], AxisRange(), AxisRange(0, 3))
 		}, []string{"While", "no rule", "refused_test.go:"}},
+		{"a loop with constants that GoMLX keeps", func(_ *model.Scope, x *Node) *Node {
+			g := x.Graph()
+			out := While(NewClosure(g, func(g *Graph) []*Node {
+				_, i := Parameter(g, "h", x.Shape()), Parameter(g, "i", shapes.Make(dtypes.Int32))
+				return []*Node{LessThan(i, Const(g, int32(3)))}
+			}), NewClosure(g, func(g *Graph) []*Node {
+				h, i := Parameter(g, "h", x.Shape()), Parameter(g, "i", shapes.Make(dtypes.Int32))
+				return []*Node{Tanh(h), AddScalar(i, 1)}
+			}), x, Const(g, int32(0)))
+			return Slice(out[0], AxisRange(), AxisRange(0, 3))
+		}, []string{"While", "no rule", "unroll", "refused_test.go:"}},
 		{"a gather that depends on data", func(_ *model.Scope, x *Node) *Node {
 			n := x.Shape().Dimensions[0]
 			at := ConvertDType(MulScalar(x, 2), dtypes.Int32)

@@ -177,6 +177,11 @@ func normCode(norm advlib.ConvexNorm) int32 {
 	panic(fmt.Errorf("certify: there are no bounds over %v balls", norm)) // Regions.check has refused it
 }
 
+// map_ returns the region with f applied to its tensors.
+func (r region) map_(f func(v *Node) *Node) region {
+	return region{lower: f(r.lower), upper: f(r.upper), centre: f(r.centre), radius: f(r.radius), norm: r.norm}
+}
+
 // row returns v [n] in the shape of x [n, d...].
 func (r region) row(v *Node) *Node {
 	for v.Rank() < r.lower.Rank() {

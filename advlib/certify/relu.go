@@ -7,7 +7,7 @@ import (
 )
 
 // threshold is max(z, k) and min(z, k) with a constant k. A ReLU is max(z, 0); clipping is one after the other.
-type threshold struct{}
+type threshold struct{ pointwise }
 
 func (threshold) affine() bool { return false }
 

@@ -19,8 +19,8 @@ type splitting struct {
 	*search
 	splitter splitter
 	open     branches
-	// least is a lower bound of the margin of the whole problem.
-	least float64
+	// margins are lower bounds of the margin of each conjunction, nil if nothing is known.
+	margins []float64
 }
 
 // splitter bounds branches, and splits those that are left.
@@ -75,7 +75,16 @@ func (s *splitting) run(ctx context.Context) (outcome, error) {
 	s.rootBest = math.Inf(1)
 	p := s.problem
 	for i := range p.unsafe {
-		s.open = append(s.open, &branch{cell: p.cell, conjunction: i, margin: s.least, share: 1 / float64(len(p.unsafe))})
+		b := &branch{cell: p.cell, conjunction: i, margin: math.Inf(-1), share: 1 / float64(len(p.unsafe))}
+		if s.margins != nil {
+			b.margin = s.margins[i]
+		}
+		if b.margin > 0 {
+			s.done += b.share
+			s.rootBest = min(s.rootBest, b.margin)
+			continue
+		}
+		heap.Push(&s.open, b)
 	}
 	for len(s.open) > 0 {
 		if ctx.Err() != nil {

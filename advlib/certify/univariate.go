@@ -14,7 +14,7 @@ import (
 // The interval of z is cut into pieces. On each, bounds of the function and of its slope are computed (see [jet]); by
 // the mean value theorem these give bounds of f(t) − a·t for any slope a, and so a line below and one above with the
 // best of some slopes: the one that is nearest to the function in the middle of the interval, and so on average.
-type univariate struct{}
+type univariate struct{ pointwise }
 
 // sidePieces is the number of pieces on either side of 0, where activations have their kinks.
 const sidePieces = 8

@@ -265,7 +265,7 @@ func (o Options) decide(ctx context.Context, n *Network, c *chain, d *deployed, 
 		switch {
 		case d.size <= maxSensitive || len(p.rows) == 0:
 		case c != nil && !p.round && len(c.layers) > 1:
-			run = (&splitting{search: s, splitter: newChainSplitter(c, p), least: math.Inf(-1)}).run
+			run = (&splitting{search: s, splitter: newChainSplitter(c, p)}).run
 		default:
 			run = func(ctx context.Context) (outcome, error) { return o.settle(ctx, n, s) }
 		}

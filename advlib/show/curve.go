@@ -79,6 +79,7 @@ func unite(reports []*advlib.Report) ([]*advlib.Report, error) {
 		u.Cascade = u.Cascade || r.Cascade
 		u.Attacks = append(u.Attacks, r.Attacks...)
 		u.Certificates = append(u.Certificates, r.Certificates...)
+		u.Warnings = append(slices.Clone(u.Warnings), r.Warnings...)
 	}
 	return unions, nil
 }

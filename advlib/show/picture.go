@@ -146,8 +146,9 @@ func reduced(img image.Image) image.Image {
 }
 
 // finishSVG replaces the head that vgsvg writes by one that says what the picture shows to those who do not see it,
-// and mends three things: text without Liberation's fonts falls back to a serif face (Arial and Helvetica have the
-// same widths), embedded PNG data is called a JPEG, and browsers blur enlarged pixels. All three patterns hold a
+// and mends four things: text without Liberation's fonts falls back to a serif face (Arial and Helvetica have the
+// same widths), embedded PNG data is called a JPEG, and browsers blur enlarged pixels, and shrink an image that is to fill a
+// rectangle of other proportions. All patterns hold a
 // quotation mark or a tag, which vgsvg escapes in text: no label can be mistaken for them.
 func (p Picture) finishSVG(svg string, w, h vg.Length) (string, error) {
 	_, body, found := strings.Cut(svg, "<svg ")
@@ -160,7 +161,7 @@ func (p Picture) finishSVG(svg string, w, h vg.Length) (string, error) {
 	body = strings.NewReplacer(
 		`style="font-family:Liberation Sans;font-variant:normal;font-weight:normal;font-style:normal;`, `style="font-family:Liberation Sans,Arial,Helvetica,sans-serif;`,
 		`style="font-family:Liberation Sans;font-variant:normal;`, `style="font-family:Liberation Sans,Arial,Helvetica,sans-serif;`,
-		`xlink:href="data:image/jpg;base64,`, `style="image-rendering:pixelated" xlink:href="data:image/png;base64,`,
+		`xlink:href="data:image/jpg;base64,`, `preserveAspectRatio="none" style="image-rendering:pixelated" xlink:href="data:image/png;base64,`,
 		"\n\tstyle=", " style=",
 	).Replace(body)
 	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="%.6g" height="%.6g" viewBox="0 0 %.6g %.6g" style="max-width:100%%;height:auto" role="img" aria-label="%s">

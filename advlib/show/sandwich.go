@@ -317,12 +317,12 @@ func passed(line plotter.XYs, x float64) (lo, hi float64) {
 }
 
 // heading says above a panel what it is of.
-func (l layer) heading() string {
-	s := fmt.Sprintf("%s, %v", oneLine(l.report.Classifier), l.norm)
+func (l layer) heading() []string {
+	lines := []string{oneLine(l.report.Classifier), fmt.Sprintf("in %v", l.norm)}
 	if a := l.report.Abstained(); a.Count > 0 {
-		s += fmt.Sprintf("; abstains on %d of %d", a.Count, a.Of)
+		lines[1] += fmt.Sprintf("; abstains on %d of %d", a.Count, a.Of)
 	}
-	return s
+	return lines
 }
 
 // sandwichTable has the numbers.
@@ -345,7 +345,10 @@ func sandwichTable(layers []layer) *Table {
 		radii := append([]float64{}, l.radii...)
 		step := (len(radii) + mostMarkers - 1) / mostMarkers
 		for k, radius := range radii {
-			if (len(radii)-1-k)%step != 0 {
+			budget := slices.ContainsFunc(l.report.Attacks, func(a advlib.AttackRow) bool {
+				return a.Norm == l.norm.String() && !a.Targeted && float64(a.Radius) == radius
+			})
+			if (len(radii)-1-k)%step != 0 && !budget {
 				continue // a line of many points needs no row for each: the last one is there
 			}
 			ball := advlib.BallOf(l.norm, radius)
@@ -389,6 +392,10 @@ func drawSandwich(unions []*advlib.Report, layers []layer) (Picture, error) {
 		}
 	}
 
+	for _, w := range warnings(unions) {
+		caption = strings.TrimRight(caption, "\n") + "\nwarning: " + w
+	}
+
 	const plotHeight = 220
 	const most = 3 // panels in a row
 	columns := min(len(layers), most)
@@ -402,28 +409,54 @@ func drawSandwich(unions []*advlib.Report, layers []layer) (Picture, error) {
 	}
 	const note = "steps: what is certified holds in smaller balls, what is broken in larger ones; the true robust accuracy lies in the part “unknown”"
 	width := vg.Length(columns)*each + 2*margin
-	notes := wrapped(sans(8, darkGray), note, width-2*margin)
-	head := vg.Length(len(notes)+1)*lineHeight + 6
-	rowHeight := plotHeight + legend + 8 + lineHeight
+	const loose = 0.86 // of the width: readers' fonts may be wider than ours
+	notes := wrapped(sans(8, darkGray), note, loose*(width-2*margin))
+	calm := len(notes)
+	headline := wrapped(bold(sans(10, black)), fmt.Sprintf("Robust accuracy on %s, %d examples", oneLine(unions[0].Data), len(unions[0].Label)), loose*(width-2*margin))
+	for _, w := range warnings(unions) {
+		notes = append(notes, wrapped(sans(8, vermillion), "warning: "+w, loose*(width-2*margin))...)
+	}
+	head := vg.Length(len(headline)+len(notes))*lineHeight + 6
+	rowHeight := plotHeight + legend + 8 + 2*lineHeight + 6
 	height := 2*margin + head + vg.Length(rows)*rowHeight
 	return newPicture(title, caption, width, height, func(c draw.Canvas, _ int) {
 		s := bold(sans(10, black))
 		s.YAlign = draw.YTop
-		c.FillText(s, vg.Point{X: margin, Y: height - margin}, fit(s, fmt.Sprintf("Robust accuracy on %s, %d examples", oneLine(unions[0].Data), len(unions[0].Label)), width-2*margin))
+		for k, line := range headline {
+			c.FillText(s, vg.Point{X: margin, Y: height - margin - vg.Length(k)*lineHeight}, fit(s, line, width-2*margin))
+		}
 		s = sans(8, darkGray)
 		s.YAlign = draw.YTop
 		for k, line := range notes {
-			c.FillText(s, vg.Point{X: margin, Y: height - margin - vg.Length(k+1)*lineHeight - 3}, line)
+			if k == calm {
+				s.Color = vermillion
+			}
+			c.FillText(s, vg.Point{X: margin, Y: height - margin - vg.Length(len(headline)+k)*lineHeight - 3}, line)
 		}
 		for i, l := range layers {
 			left := margin + vg.Length(i%columns)*each
 			bottom := margin + vg.Length(rows-1-i/columns)*rowHeight
 			chart, keys := l.chart(unions[0].Box)
 			h := bold(sans(9, black))
-			h.YAlign = draw.YTop
-			c.FillText(h, vg.Point{X: left + 34, Y: bottom + rowHeight}, fit(h, l.heading(), each-50))
+			for k, line := range l.heading() {
+				h.YAlign = draw.YTop
+				c.FillText(h, vg.Point{X: left + 34, Y: bottom + rowHeight - vg.Length(k)*lineHeight}, fit(h, line, loose*(each-44)))
+				h = sans(8.5, black)
+			}
 			chart.Draw(at(c, left, bottom+legend+8, left+each-10, bottom+legend+8+plotHeight))
 			keys.Draw(at(c, left+34, bottom, left+each-10, bottom+legend))
 		}
 	})
+}
+
+// warnings are what the reports say about their set-up, such as an ε that was meant in other units.
+func warnings(unions []*advlib.Report) (all []string) {
+	for _, r := range unions {
+		for _, w := range r.Warnings {
+			if w = oneLine(w); !slices.Contains(all, w) {
+				all = append(all, w)
+			}
+		}
+	}
+	return all
 }

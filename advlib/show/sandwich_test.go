@@ -60,12 +60,15 @@ func smoothed(n int) *advlib.Report {
 func TestSandwich(t *testing.T) {
 	radii := []float64{0.01, 0.02, 0.03, 0.05, 0.1}
 	base := proving(madeReport("mlp <100>", 100, 0.05, radii...), "IBP", 3.5, radii...)
+	warned := madeReport("mlp", 20, 0.1, 8)
+	warned.Warnings = []string{"the ball Linf ≤ 8 holds the whole box [0, 1] (diameter 1): any input may become any other: if ε was meant in steps of 0..255, write 8./255"}
 	for _, test := range []struct {
 		name    string
 		reports []*advlib.Report
 	}{
 		{"sandwich", []*advlib.Report{base}},
 		{"sandwich-smoothed", []*advlib.Report{base, smoothed(100)}},
+		{"sandwich-warning", []*advlib.Report{warned}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := must[Picture](t)(Sandwich(test.reports...))

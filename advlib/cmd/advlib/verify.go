@@ -49,9 +49,8 @@ unsat holds for every input that the file's numbers may be rounded to, and for t
 whatever order its sums are formed, with fused multiply-add or without. The values of a counterexample lie in the
 box, exactly; rounded to the network's precision they are what it was run on.
 
-A search for counterexamples comes first, then bounds (CROWN). What they leave open is split until each part is
-decided: the box where there are up to 16 inputs, else the signs of ReLUs, in networks that consist of nothing but
-affine maps and ReLUs.
+A search for counterexamples comes first, then bounds (CROWN, then α-CROWN). What they leave open is split until each
+part is decided: the box where there are up to 16 inputs, else the signs of ReLUs.
 
 Exit status:
   0    unsat

@@ -1,0 +1,314 @@
+package certify
+
+import (
+	"slices"
+
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+)
+
+// CROWN bounds each neuron of an intermediate layer by rows of their own. Behind convolutions the row of a neuron depends on
+// the few elements around it that it sees, its receptive field, and Λ of everything else is 0. So such rows carry the part
+// of Λ that may be otherwise, a patch: of one size for all rows, and in each where its neuron is. (auto_LiRPA has such
+// a mode for convolutions; Xu et al. 2021, arXiv:2011.13824.) Lines, roundings and the region are cut to the patch; elements
+// of it that lie outside of the image are padding, and their Λ is set to 0.
+
+// extent is the part of an axis that patches have. That of a row whose neuron is at place p starts at stride·p + first.
+type extent struct{ stride, first, size int }
+
+// patch has an extent for each axis but the first.
+type patch []extent
+
+// numbers returns how many elements a patch has.
+func (p patch) numbers() int {
+	size := 1
+	for _, e := range p {
+		size *= e.size
+	}
+	return size
+}
+
+// dims is the shape of patches.
+func (p patch) dims(rows int) []int {
+	dims := []int{rows}
+	for _, e := range p {
+		dims = append(dims, e.size)
+	}
+	return dims
+}
+
+// union returns the smallest patch that holds both, nil if they do not move together.
+func (p patch) union(q patch) patch {
+	if q == nil {
+		return p
+	}
+	both := make(patch, len(p))
+	for i, e := range p {
+		if e.stride != q[i].stride {
+			return nil
+		}
+		first := min(e.first, q[i].first)
+		both[i] = extent{e.stride, first, max(e.first+e.size, q[i].first+q[i].size) - first}
+	}
+	return both
+}
+
+// place puts values of a patch into a larger one, among zeros.
+func (p patch) place(v *Node, q patch) *Node {
+	pads, same := make([]PadAxis, len(p)+1), true
+	for i, e := range p {
+		start := e.first - q[i].first
+		pads[i+1] = PadAxis{Start: start, End: q[i].size - start - e.size}
+		same = same && q[i].size == e.size
+	}
+	if same {
+		return v
+	}
+	return Pad(v, ScalarZero(v.Graph(), v.DType()), pads...)
+}
+
+// local is a rule for operations that may be taken back on patches.
+type local interface {
+	rule
+	// reach returns what part of each perturbed input a patch of u depends on; nil if that is no patch.
+	reach(u *unit, p patch) patch
+	// windows returns the axes on which coordinates of u depend on a part of an input; none for a rule element by element.
+	windows(u *unit) []int
+	// backwardPatch is backward with Λ and lines on the patch of u that c cuts, and results on what it reaches. Elements of these
+	// outside of the input may have any value.
+	backwardPatch(c *cut, u *unit, Λ *Node, lines []*Node) (map[int]*Node, *Node)
+}
+
+// places are where the neurons of a node stand: on those of its axes that move.
+type places struct {
+	dims   []int // of the node, without the first
+	moving []bool
+	// numbers is how many elements the patches of a row have, of all nodes; whole is how many whole nodes would have.
+	numbers, whole int
+}
+
+// split takes a coordinate apart: into its place and its number among those of that place.
+func (p places) split(at int) (place, number int) {
+	placeStep, step := 1, 1
+	for i := len(p.dims) - 1; i >= 0; i-- {
+		k := at % p.dims[i]
+		at /= p.dims[i]
+		if p.moving[i] {
+			place, placeStep = place+k*placeStep, placeStep*p.dims[i]
+		} else {
+			number, step = number+k*step, step*p.dims[i]
+		}
+	}
+	return place, number
+}
+
+// receptive are the patches on the way back from a node.
+type receptive struct {
+	places
+	of map[NodeId]patch
+}
+
+// receptive returns the patches on the way back from a node; nil if there are none.
+func (w *walk) receptive(start *Node) *receptive {
+	units := w.ancestors(start, func(*unit) bool { return false }) // from the last
+	examples := w.x.Shape().Dimensions[0]
+	if start.Rank() != w.x.Rank() || start.Shape().Dimensions[0] != examples {
+		return nil
+	}
+	r := &receptive{places{dims: start.Shape().Dimensions[1:], moving: make([]bool, start.Rank()-1)}, map[NodeId]patch{}}
+	moves := false
+	for _, u := range units {
+		l, ok := u.rule.(local)
+		if !ok || u.n.Rank() != start.Rank() || u.n.Shape().Dimensions[0] != examples {
+			return nil
+		}
+		if !moves {
+			for _, axis := range l.windows(u) {
+				r.moving[axis-1], moves = true, true
+			}
+		}
+	}
+	if !moves {
+		return nil
+	}
+	p := make(patch, start.Rank()-1)
+	for i, d := range r.dims {
+		p[i] = extent{0, 0, d}
+		if r.moving[i] {
+			p[i] = extent{1, 0, 1}
+		}
+	}
+	r.of[start.Id()] = p
+	for _, u := range units {
+		p := u.rule.(local).reach(u, r.of[u.n.Id()])
+		if p == nil {
+			return nil
+		}
+		r.numbers += p.numbers()
+		r.whole += u.n.Shape().Size() / examples
+		for _, k := range u.perturbed {
+			id := u.inputs[k].Id()
+			if r.of[id] = p.union(r.of[id]); r.of[id] == nil {
+				return nil
+			}
+		}
+	}
+	return r
+}
+
+// groups are the rows of a backward pass: each group has as many, of one example and, with patches, one place.
+type groups struct {
+	examples *Node // [groups]
+	rows     int   // of all groups
+	all      int   // how many examples there are to choose from
+}
+
+func (g groups) count() int { return g.examples.Shape().Dimensions[0] }
+
+// each repeats v [groups, m] for the rows of each group, [rows, m].
+func (g groups) each(v *Node) *Node {
+	m := v.Shape().Dimensions[1]
+	return Reshape(BroadcastToDims(InsertAxes(v, 1), g.count(), g.rows/g.count(), m), g.rows, m)
+}
+
+// of returns the examples of the rows of v, whose flat order has the examples as its slowest index.
+func (g groups) of(v *Node) *Node {
+	dims := slices.Clone(v.Shape().Dimensions)
+	dims[0] = dims[0] / g.all * g.rows
+	return Reshape(g.each(Gather(Reshape(v, g.all, -1), InsertAxes(g.examples, -1), true)), dims...)
+}
+
+// cut takes the patches of rows out of whole tensors.
+type cut struct {
+	*receptive
+	groups groups
+	index  []*Node // for each axis but the first, [groups]: the group's place on it, 0 if the axis does not move
+}
+
+func (r *receptive) cut(g groups, place *Node) *cut {
+	c := &cut{receptive: r, groups: g, index: make([]*Node, len(r.dims))}
+	for i := len(r.dims) - 1; i >= 0; i-- {
+		c.index[i] = ZerosLike(place)
+		if r.moving[i] {
+			d := Scalar(place.Graph(), place.DType(), r.dims[i])
+			c.index[i] = Mod(place, d)
+			place = Div(place, d)
+		}
+	}
+	return c
+}
+
+// from returns the first element of the patch on an axis, [groups].
+func (c *cut) from(i int, e extent) *Node {
+	return AddScalar(MulScalar(c.index[i], float64(e.stride)), float64(e.first))
+}
+
+// outside returns how far some patch extends over the ends of an axis of n.
+func (c *cut) outside(n *Node, i int, e extent) (before, after int) {
+	last := 0
+	if c.moving[i] {
+		last = e.stride * (c.dims[i] - 1)
+	}
+	return max(0, -e.first), max(0, last+e.first+e.size-n.Shape().Dimensions[i+1])
+}
+
+// take returns the patches of v, which stands for the node n and has its shape, with zeros outside: [rows, patch...].
+func (c *cut) take(n, v *Node) *Node {
+	p := c.of[n.Id()]
+	axes, sizes, starts := []int{0}, []int{1}, []*Node{c.groups.examples}
+	pads := make([]PadAxis, v.Rank())
+	for i, e := range p {
+		if e == (extent{0, 0, n.Shape().Dimensions[i+1]}) {
+			continue
+		}
+		before, after := c.outside(n, i, e)
+		pads[i+1] = PadAxis{Start: before, End: after}
+		axes, sizes = append(axes, i+1), append(sizes, e.size)
+		starts = append(starts, AddScalar(c.from(i, e), float64(before)))
+	}
+	v = GatherSlices(Pad(v, ScalarZero(v.Graph(), v.DType()), pads...), axes, Stack(starts, -1), sizes, false)
+	return Reshape(c.groups.each(Reshape(v, c.groups.count(), -1)), p.dims(c.groups.rows)...)
+}
+
+// inside sets Λ to zero where the patch of n is outside of it.
+func (c *cut) inside(n, Λ *Node) *Node {
+	p := c.of[n.Id()]
+	var in *Node // [groups, patch...]
+	for i, e := range p {
+		if before, after := c.outside(n, i, e); before+after == 0 {
+			continue
+		}
+		at := Add(InsertAxes(c.from(i, e), -1), Iota(Λ.Graph(), shapes.Make(c.index[i].DType(), 1, e.size), 1))
+		ok := LogicalAnd(GreaterOrEqual(at, ZerosLike(at)), LessThan(at, BroadcastLike(Scalar(at.Graph(), at.DType(), n.Shape().Dimensions[i+1]), at)))
+		for j := range p {
+			if j != i {
+				ok = InsertAxes(ok, j+1)
+			}
+		}
+		ok = BroadcastToDims(ok, p.dims(c.groups.count())...)
+		if in == nil {
+			in = ok
+		} else {
+			in = LogicalAnd(in, ok)
+		}
+	}
+	if in == nil {
+		return Λ
+	}
+	in = Reshape(c.groups.each(Reshape(in, c.groups.count(), -1)), Λ.Shape().Dimensions...)
+	return Where(in, Λ, ZerosLike(Λ))
+}
+
+// pointwise is embedded by rules for operations element by element on tensors of one shape.
+type pointwise struct{}
+
+func (pointwise) windows(*unit) []int { return nil }
+
+func (pointwise) reach(u *unit, p patch) patch {
+	for _, k := range u.perturbed {
+		if !u.inputs[k].Shape().Equal(u.n.Shape()) {
+			return nil
+		}
+	}
+	for _, in := range u.inputs {
+		if r := in.Rank(); r != 0 && r != u.n.Rank() {
+			return nil
+		}
+	}
+	return p
+}
+
+// backwardPatch applies the rule to the operation on patches.
+func (pointwise) backwardPatch(c *cut, u *unit, Λ *Node, lines []*Node) (map[int]*Node, *Node) {
+	small := *u
+	small.inputs = make([]*Node, len(u.inputs))
+	perturbed := map[int]bool{}
+	for _, k := range u.perturbed {
+		perturbed[k] = true
+		small.inputs[k] = ZerosLike(Λ) // for its shape
+	}
+	for k, in := range u.inputs {
+		if !perturbed[k] {
+			small.inputs[k] = c.constant(u.n, in)
+		}
+	}
+	if u.inner == nil {
+		small.n = u.n.CloneWithInputs(small.inputs...)
+	}
+	return u.rule.backward(nil, &small, Λ, lines)
+}
+
+// constant returns the patches of n of a constant that broadcasts to n, as it is if all patches of it are equal.
+func (c *cut) constant(n, v *Node) *Node {
+	for v.Type() == NodeTypeBroadcastInDim && v.Inputs()[0].Shape().Size() == 1 {
+		v = Reshape(v.Inputs()[0])
+	}
+	same := v.Rank() == 0 || v.Shape().Dimensions[0] == 1
+	for i, e := range c.of[n.Id()] {
+		same = same && (v.Rank() == 0 || v.Shape().Dimensions[i+1] == 1 || e == extent{0, 0, n.Shape().Dimensions[i+1]})
+	}
+	if same {
+		return v
+	}
+	return c.take(n, BroadcastToDims(v, n.Shape().Dimensions...))
+}
