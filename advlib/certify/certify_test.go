@@ -167,7 +167,11 @@ func TestPieces(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		restore = certify.LimitMemory(1) // nothing fits: one example at a time
+		net, err := certify.Of(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		restore = certify.LimitMemory(int(net.Footprint().Region)) // one example at a time
 		single, err := certify.Margins(ctx, c, e.First(3), ball, method)
 		restore()
 		if err != nil {
