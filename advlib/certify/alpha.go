@@ -239,7 +239,7 @@ func (n *Network) ascentBatch(rows int, p *places) int {
 		numbers = p.numbers
 	}
 	size := n.rowBatch(rows, p)
-	for size > 16 && 8*12*numbers*size > memory {
+	for size > 16 && 8*copiesTuned*numbers*size > n.allowed() {
 		size /= 8
 	}
 	return size

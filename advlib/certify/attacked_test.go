@@ -34,6 +34,8 @@ func attackedModels(t *testing.T, b compute.Backend) (all []attacked) {
 		}, everything}
 		if name == "cnn-mnist-adv" {
 			a.balls[1].Radius = 0.1
+		} else if full {
+			a.methods = append(slices.Clone(everything), certify.AlphaCROWN)
 		}
 		if !full {
 			if name == "mlp-digits" {
@@ -61,6 +63,7 @@ func attackedModels(t *testing.T, b compute.Backend) (all []attacked) {
 			b = backends(t)["Go Backend"]
 		}
 		c := m.classifier(t, b)
+		everything := append(everything, certify.AlphaCROWN)
 		balls := []advlib.Ball{advlib.BallOf(advlib.Linf, radius*m.box.Width()), advlib.BallOf(advlib.L2, 3*radius*m.box.Width())}
 		all = append(all, attacked{m.name, c, m.examples(t, c, 16), balls, everything})
 	}
@@ -146,7 +149,7 @@ func TestAttacksInsideCertifiedRegions(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %d certified regions, %d attacks on examples", backendName, proven, tried)
-		if proven < 50 {
+		if tried > 0 && proven < 50 { // none: -run left this backend out
 			t.Errorf("%s: only %d regions were certified: the test tests little", backendName, proven)
 		}
 	}

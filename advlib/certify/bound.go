@@ -165,6 +165,9 @@ func (n *Network) check(q Query, m Method) error {
 	if err := m.alpha.check(); err != nil {
 		return err
 	}
+	if err := n.fits(); err != nil {
+		return err
+	}
 	return n.checkArithmetic(m.rounding)
 }
 
@@ -184,21 +187,13 @@ func (n *Network) checkArithmetic(r Rounding) error {
 	return nil
 }
 
-// memory is what the tensors of one call may take, in bytes. It is estimated: as if a few copies of every node of the
-// model were alive at once, in float64.
-var memory = 1 << 30
-
-// rowMemory is the same for a backward pass. It is less, because many small ones are faster than a few large ones: their tensors
-// stay in the processor's caches, and the system need not find memory for each anew.
-const rowMemory = 128 << 20
-
 // batch returns how many examples, padded, go through a forward pass.
 func (n *Network) batch(examples int, m Method) int {
 	size := advlib.Bucket(examples)
-	for size > 8 && 8*8*n.numbers*size > memory {
+	for size > 8 && 8*copiesForward*n.numbers*size > n.allowed() {
 		size /= 4 // the next smaller bucket
 	}
-	if 8*8*n.numbers*size > memory {
+	if 8*copiesForward*n.numbers*size > n.allowed() {
 		size = 1
 	}
 	return size
@@ -217,11 +212,11 @@ func (n *Network) rowBatch(rows int, p *places) int {
 	for size < rows && size < 1<<13 {
 		size *= 8
 	}
-	limit := min(memory, rowMemory)
-	for size > 16 && 8*6*numbers*size > limit {
+	limit := min(n.allowed(), rowMemory)
+	for size > 16 && 8*copiesBack*numbers*size > limit {
 		size /= 8
 	}
-	if 8*6*numbers*size > memory {
+	if 8*copiesBack*numbers*size > n.allowed() {
 		size = 1
 	}
 	return size

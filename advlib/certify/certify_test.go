@@ -20,10 +20,11 @@ import (
 
 func TestNames(t *testing.T) {
 	var names []string
-	for _, m := range append(slices.Clone(methods), certify.CROWN.WithIBP().WithBestLine().In(certify.RealArithmetic), certify.CROWN.WithLine(certify.Zero).In(certify.TF32AnyOrder)) {
+	for _, m := range append(slices.Clone(methods), certify.CROWN.WithIBP().WithBestLine().In(certify.RealArithmetic), certify.CROWN.WithLine(certify.Zero).In(certify.TF32AnyOrder),
+		certify.AlphaCROWN, certify.CROWN.WithAlpha(certify.Alpha{Iterations: 40, Intervals: -1, Rate: 0.1}).WithIBP(), certify.IBP.WithAlpha(certify.Alpha{})) {
 		names = append(names, m.String())
 	}
-	if got, want := strings.Join(names, ", "), "IBP, CROWN-IBP, CROWN, IBP (without box), CROWN-IBP (without box), CROWN ∩ IBP (best line, real arithmetic), CROWN (zero line, tf32-any-order)"; got != want {
+	if got, want := strings.Join(names, ", "), "IBP, CROWN-IBP, CROWN, IBP (without box), CROWN-IBP (without box), CROWN ∩ IBP (best line, real arithmetic), CROWN (zero line, tf32-any-order), α-CROWN, α-CROWN ∩ IBP (40 iterations, 0 for intervals, rate 0.1), IBP"; got != want {
 		t.Errorf("names %s, want %s", got, want)
 	}
 }
@@ -166,7 +167,11 @@ func TestPieces(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		restore = certify.LimitMemory(1) // nothing fits: one example at a time
+		net, err := certify.Of(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		restore = certify.LimitMemory(int(net.Footprint().Region)) // one example at a time
 		single, err := certify.Margins(ctx, c, e.First(3), ball, method)
 		restore()
 		if err != nil {

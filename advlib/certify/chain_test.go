@@ -497,3 +497,85 @@ func TestChainShifted(t *testing.T) {
 		t.Errorf("%d violations with rounding, %d without", violations[Float32AnyOrder], violations[RealArithmetic])
 	}
 }
+
+// TestChainFromBias: a sum may start from the bias that is added to it, as XLA's product of a matrix and one vector does: of a hundred 3s added
+// to 1e8 nothing is left.
+func TestChainFromBias(t *testing.T) {
+	ones, threes := make([]float64, 100), make([]float64, 100)
+	for i := range ones {
+		ones[i], threes[i] = 1, 3
+	}
+	net := network64{W: [][][]float64{{ones, ones}}, b: [][]float64{{1e8, -1e8}}}
+	_, c := mustChain(t, net.source(goBackend(t), false), Float32AnyOrder)
+	planes, _, err := c.bound(t.Context(), []cell{{threes, threes}}, [][]float64{{1, 0}, {-1, 0}, {0, 1}, {0, -1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, b := range net.b[0] {
+		y := float32(b)
+		for range threes {
+			y += 3
+		}
+		if l, u := planes[0][2*k].lower, -planes[0][2*k+1].lower; !(l <= float64(y) && float64(y) <= u && u-l < 4000) {
+			t.Errorf("output %d is %g, its bounds are [%g, %g]", k, y, l, u)
+		}
+	}
+}
+
+// TestFloat64Model: bounds of a model that is deployed in float64 hold for it, at inputs and with weights that float32 does not hold, by the
+// chain and by the general bounds: the errors that they count with are those of float32, and larger.
+func TestFloat64Model(t *testing.T) {
+	r := rand.New(rand.NewPCG(31, 32))
+	net := random32(r, 1, 6, 20, 20, 3)
+	for k := range net.W {
+		for i, row := range net.W[k] {
+			for j := range row {
+				row[j] *= 1 + 1e-9*r.NormFloat64()
+			}
+			net.b[k][i] *= 1 + 1e-9*r.NormFloat64()
+		}
+	}
+	for _, name := range []string{backend.Go, backend.XLACPU} {
+		b, err := backend.OpenNamed(name)
+		if err != nil {
+			t.Logf("no backend %s: %v", name, err)
+			continue
+		}
+		s := net.source(b, true)
+		n, c := mustChain(t, s, Float32AnyOrder)
+		d := &deployed{input: s.Input, size: 6, dtype: dtypeOf(s.Store), run: onSource{graph: s.Graph, store: s.Store, backend: b, mu: new(sync.Mutex), programs: map[any]*model.Exec{}}}
+		var points [][]float64
+		var cells []cell
+		for range 200 {
+			x, box := make([]float64, 6), cell{}
+			for j := range x {
+				x[j] = r.NormFloat64()
+				l, u := outward32(x[j], x[j])
+				box.lower, box.upper = append(box.lower, l), append(box.upper, u)
+			}
+			points, cells = append(points, x), append(cells, box)
+		}
+		y, err := d.outputs(t.Context(), points)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := EachOutput(3)
+		planes, _, err := c.bound(t.Context(), cells, rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := n.Bound(t.Context(), Query{Regions: Boxes(points, points), Rows: [][][]float64{rows}}, CROWN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range points {
+			for k := range 3 {
+				for by, bound := range map[string][2]float64{"chain": {planes[i][k].lower, -planes[i][3+k].lower}, "graph": {a.Lower[i][k], -a.Lower[i][3+k]}} {
+					if v := y[i][k]; !(bound[0] <= v && v <= bound[1] && bound[1]-bound[0] < 1e-3) {
+						t.Fatalf("%s, %s: output %d is %.17g, its bounds are %.17g", name, by, k, v, bound)
+					}
+				}
+			}
+		}
+	}
+}

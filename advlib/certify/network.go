@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
@@ -56,6 +57,7 @@ type Network struct {
 	operations []string              // types of all nodes that depend on x
 	functions  []graph.NodeType      // functions of the backend's library that the model uses
 
+	limit    atomic.Int64 // of memory, 0 for the default
 	mu       sync.Mutex
 	programs map[any]*program
 }

@@ -93,16 +93,23 @@ func TestBadQueries(t *testing.T) {
 		q    certify.Query
 		want string
 	}{
-		"no regions":    {certify.Query{Rows: rows}, "at least one"},
-		"empty region":  {certify.Query{Regions: box(1, 0), Rows: rows}, "is empty"},
-		"NaN":           {certify.Query{Regions: box(math.NaN(), 0), Rows: rows}, "must be finite"},
-		"wrong size":    {certify.Query{Regions: certify.Boxes([][]float64{{1}}, [][]float64{{1}}), Rows: rows}, "an input has 2"},
-		"no rows":       {certify.Query{Regions: box(0, 1)}, "give rows"},
-		"infinite row":  {certify.Query{Regions: box(0, 1), Rows: [][][]float64{{{1, math.Inf(1), 0}}}}, "must be finite"},
-		"row too short": {certify.Query{Regions: box(0, 1), Rows: [][][]float64{{{1, 0}}}}, "3 outputs"},
+		"no regions":     {certify.Query{Rows: rows}, "at least one"},
+		"empty region":   {certify.Query{Regions: box(1, 0), Rows: rows}, "is empty"},
+		"NaN":            {certify.Query{Regions: box(math.NaN(), 0), Rows: rows}, "must be finite"},
+		"wrong size":     {certify.Query{Regions: certify.Boxes([][]float64{{1}}, [][]float64{{1}}), Rows: rows}, "an input has 2"},
+		"no rows":        {certify.Query{Regions: box(0, 1)}, "give rows"},
+		"infinite row":   {certify.Query{Regions: box(0, 1), Rows: [][][]float64{{{1, math.Inf(1), 0}}}}, "must be finite"},
+		"row too short":  {certify.Query{Regions: box(0, 1), Rows: [][][]float64{{{1, 0}}}}, "3 outputs"},
+		"too few limits": {certify.Query{Regions: box(0, 1), Rows: rows, Enough: []float64{0}}, "Enough has 1 numbers, there are 6 rows"},
 	} {
 		if _, err := net.Bound(ctx, test.q, certify.CROWN); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, test.want)
+		}
+	}
+	for _, rate := range []float64{-1, 2, math.NaN()} {
+		m := certify.CROWN.WithAlpha(certify.Alpha{Rate: rate})
+		if _, err := net.Bound(ctx, certify.Query{Regions: box(0, 1), Rows: rows}, m); err == nil || !strings.Contains(err.Error(), "must be between 0 and 1") {
+			t.Errorf("a rate of %g: error %v", rate, err)
 		}
 	}
 }

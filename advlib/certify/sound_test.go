@@ -67,7 +67,7 @@ func TestSampledPointsStayWithinBounds(t *testing.T) {
 			})
 		}
 		t.Logf("%s: %d points", backendName, sampledPoints)
-		if full && sampledPoints < 1e6 {
+		if full && sampledPoints > 0 && sampledPoints < 1e6 { // none: -run left this backend out
 			t.Errorf("%s: only %d points were sampled", backendName, sampledPoints)
 		}
 	}

@@ -86,7 +86,8 @@ type Options struct {
 	// runs, or is being compiled, is not interrupted.
 	Timeout time.Duration
 	// Method bounds boxes; the zero Method, IBP, means CROWN in float32. Use Method.In for other arithmetics. A method with the
-	// best line or without the box is refused.
+	// best line or without the box is refused. [AlphaCROWN] tunes each box where inputs are split; where the signs of ReLUs are,
+	// slopes are tuned with any method, at the root as its [Alpha] says.
 	Method Method
 	// Starts and Steps are those of the search for counterexamples; 0 means 64 and 50, below 0 that there is none.
 	Starts, Steps int
@@ -94,6 +95,10 @@ type Options struct {
 	Batch int
 	// Cells is the most boxes bounded for each example or property; 0 means no limit.
 	Cells int
+	// Memory is how many bytes the tensors of one computation may take, as estimated before anything is compiled: see [Footprint]. More boxes
+	// and rows are bounded in pieces; it is an error if not even one fits. 0 leaves the network's limit, which is 1 GiB unless
+	// [Network.LimitMemory] has set another. A limit stays with a classifier's network.
+	Memory int64
 	// Seed keys the search for counterexamples.
 	Seed uint64
 	// OnProgress, if set, is called about once a second while boxes are bounded.
@@ -103,7 +108,8 @@ type Options struct {
 // Question is a model with what is unsafe.
 type Question struct {
 	// Model is the deployed model, whose Store is in float32, or in float64 for a model that is deployed in float64. It need
-	// not be a classifier.
+	// not be a classifier. For one in float64 proofs count with the errors of float32, which are larger, and with boxes whose ends are rounded
+	// outward to float32: they hold, and leave open what only float64's own errors would decide.
 	Model Source
 	// Property says which outputs are unsafe. Its inputs are the numbers of the model's input in their order.
 	Property *vnnlib.Property
@@ -145,6 +151,9 @@ func verifyProperty(ctx context.Context, q Question, o Options) (*Verdict, error
 	}
 	if i, k := network.Size(), network.Outputs(); i != q.Property.Inputs || k != q.Property.Outputs {
 		return nil, fmt.Errorf("the property is of %d inputs and %d outputs, the model has %d and %d: they do not belong together", q.Property.Inputs, q.Property.Outputs, i, k)
+	}
+	if err := network.within(o.Memory); err != nil {
+		return nil, err
 	}
 	d := &deployed{input: q.Model.Input, size: network.Size(), dtype: dtypeOf(q.Model.Store), run: onSource{graph: q.Model.Graph, store: q.Model.Store, backend: q.Model.Backend, mu: new(sync.Mutex), programs: map[any]*model.Exec{}}}
 	if err := d.check(network.outputs); err != nil {
@@ -201,8 +210,8 @@ func (o Options) checked() (Options, error) {
 		return o, fmt.Errorf("the method %v takes for each row the best of several bounds, which cannot be split: use CROWN", o.Method)
 	case o.Method.withoutBox:
 		return o, fmt.Errorf("the method %v looks outside of the box: use CROWN", o.Method)
-	case o.Batch < 0 || o.Cells < 0:
-		return o, fmt.Errorf("Batch %d and Cells %d must be 0 or above", o.Batch, o.Cells)
+	case o.Batch < 0 || o.Cells < 0 || o.Memory < 0:
+		return o, fmt.Errorf("Batch %d, Cells %d and Memory %d must be 0 or above", o.Batch, o.Cells, o.Memory)
 	}
 	if o.Method.kind == ibp {
 		o.Method = CROWN.In(o.Method.rounding)
@@ -435,6 +444,9 @@ func verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball 
 	}
 	n, q, err := o.Method.query(c, e, ball)
 	if err != nil {
+		return nil, err
+	}
+	if err := n.within(o.Memory); err != nil {
 		return nil, err
 	}
 	asChain, err := n.chain(o.Method)

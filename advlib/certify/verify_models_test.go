@@ -4,8 +4,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"advlab/advlib"
+	"advlab/advlib/backend"
 	"advlab/advlib/certify"
 )
 
@@ -40,5 +42,28 @@ func TestVerifyModels(t *testing.T) {
 	}
 	if counts[certify.Verified] == 0 || counts[certify.Unknown] == 0 {
 		t.Errorf("%v", counts)
+	}
+}
+
+// TestVerifyCNN: examples of the reference CNN that bounds leave open are decided by splitting signs.
+func TestVerifyCNN(t *testing.T) {
+	if !full {
+		t.Skip("it takes minutes: set ADVLAB_FULL=1")
+	}
+	b, err := backend.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := load(t, "cnn-mnist-adv", b)
+	open := []int{0, 3, 4} // at Linf 0.1, by CROWN and by α-CROWN; example 2 is not decided within minutes
+	v, err := certify.Verify(t.Context(), r.Classifier, r.Examples.Select(open), advlib.BallOf(advlib.Linf, 0.1), certify.Options{Timeout: 10 * time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, verdict := range v.Verdicts {
+		t.Logf("example %d: %v", open[i], verdict)
+		if verdict.Status != certify.Verified || verdict.Method != "branch and bound" {
+			t.Errorf("example %d: %v", open[i], verdict)
+		}
 	}
 }

@@ -1,0 +1,94 @@
+package certify
+
+import "fmt"
+
+// memory is what the tensors of one computation may take, in bytes, unless [Network.LimitMemory] says otherwise.
+var memory = 1 << 30
+
+// rowMemory is the same for a backward pass. It is less, because many small ones are faster than a few large ones: their tensors
+// stay in the processor's caches, and the system need not find memory for each anew.
+const rowMemory = 128 << 20
+
+// Copies of every node of the model that are taken to be alive at once, in float64, for one region of a pass forward, for one row of
+// a pass back, and for one of a pass that tunes slopes.
+const (
+	copiesForward = 8
+	copiesBack    = 6
+	copiesTuned   = 12
+)
+
+// Footprint is what bounds are estimated to take in memory, in bytes, from the number of neurons: before anything is compiled.
+type Footprint struct {
+	// Region is for one region, Row for one row, of which CROWN has two for each neuron whose sign is open.
+	Region, Row int64
+	// Limit is what the tensors of one computation may take. Regions and rows are bounded in as many pieces as that needs.
+	Limit int64
+}
+
+// String returns for example "region 1.5 MiB, row 1.1 MiB, limit 1.0 GiB".
+func (f Footprint) String() string {
+	return fmt.Sprintf("region %s, row %s, limit %s", bytesOf(f.Region), bytesOf(f.Row), bytesOf(f.Limit))
+}
+
+// Footprint returns the estimate for the network.
+func (n *Network) Footprint() Footprint {
+	return Footprint{Region: int64(8 * copiesForward * n.numbers), Row: int64(8 * copiesBack * n.numbers), Limit: int64(n.allowed())}
+}
+
+// LimitMemory sets how many bytes the tensors of one computation may take from now on, as far as that can be estimated; 0 means 1 GiB. It is
+// an error, and changes nothing, if not even one region, or one row, fits.
+func (n *Network) LimitMemory(bytes int64) error {
+	if bytes < 0 {
+		return fmt.Errorf("certify: model %q: a limit of %d bytes: give a number above 0, or 0 for %s", n.name, bytes, bytesOf(int64(memory)))
+	}
+	if bytes == 0 {
+		n.limit.Store(0)
+	}
+	if err := n.within(bytes); err != nil {
+		return fmt.Errorf("certify: model %q: %w", n.name, err)
+	}
+	return nil
+}
+
+// within sets a limit, unless it is 0, and refuses what does not fit.
+func (n *Network) within(bytes int64) error {
+	if bytes == 0 {
+		return n.fits()
+	}
+	old := n.limit.Swap(bytes)
+	if err := n.fits(); err != nil {
+		n.limit.Store(old)
+		return err
+	}
+	return nil
+}
+
+func (n *Network) allowed() int {
+	if l := n.limit.Load(); l > 0 {
+		return int(l)
+	}
+	return memory
+}
+
+// fits refuses what does not fit even in pieces.
+func (n *Network) fits() error {
+	f := n.Footprint()
+	if most := max(f.Region, f.Row); most > f.Limit {
+		return fmt.Errorf("one region alone would take about %s (%d neurons), and %s are allowed for one computation: allow more, with Network.LimitMemory or Options.Memory of Verify, or bound a smaller model", bytesOf(most), n.numbers, bytesOf(f.Limit))
+	}
+	return nil
+}
+
+func bytesOf(n int64) string {
+	v, unit := float64(n), "bytes"
+	for _, next := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if v < 1024 {
+			break
+		}
+		v, unit = v/1024, next
+	}
+	if unit == "bytes" {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	return fmt.Sprintf("%.1f %s", v, unit)
+}
