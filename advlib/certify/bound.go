@@ -173,7 +173,7 @@ func (n *Network) check(q Query, m Method) error {
 
 // checkArithmetic refuses to speak of an arithmetic that the backend does not have.
 func (n *Network) checkArithmetic(r Rounding) error {
-	if backend.InfoOf(n.backend).Name != "XLACUDA" || r == RealArithmetic {
+	if backend.InfoOf(n.deployed).Name != backend.XLACUDA || r == RealArithmetic {
 		return nil
 	}
 	for _, o := range n.operations {
@@ -302,7 +302,7 @@ func (n *Network) arithmetic(r Rounding) (arithmetic, error) {
 	a := r.arithmetic()
 	a.exactVariables = n.exact
 	if !a.real {
-		l, err := libraryOf(n.backend, n.functions)
+		l, err := libraryOf(n.deployed, n.functions)
 		if err != nil {
 			return a, err
 		}

@@ -27,7 +27,8 @@
 // A network compiles a graph once for each of a few sizes of batches, and keeps it. Weights are inputs of these graphs,
 // not constants, so that networks of one structure share the programs that package backend keeps on disk; after
 // variables change, [Network.Refresh] is all that is needed. Regions are cut into batches and rows into pieces that fit
-// into memory. For CROWN, rows are spent only on neurons whose intervals, as they are known so far, leave their sign open.
+// into memory. A model on XLA with activations such as GELU, which XLA compiles for too long in this form, is bounded by the Go backend, for the
+// outputs that XLA computes. For CROWN, rows are spent only on neurons whose intervals, as they are known so far, leave their sign open.
 //
 // # How bounds are found
 //

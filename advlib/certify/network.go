@@ -38,12 +38,14 @@ type Source struct {
 // Network is a model ready to be bounded. Its compiled graphs are kept as long as it lives. Its methods may be called
 // concurrently, as long as nobody changes the variables.
 type Network struct {
-	name    string
-	input   []int
-	backend compute.Backend
-	wide    *advlib.Wide
-	build   func(x *graph.Node) *graph.Node // in float64, with wide locked
-	exact   bool                            // variables are those of the deployed model
+	name  string
+	input []int
+	// deployed is the backend of the model whose outputs are bounded, and backend the one that computes the bounds: see compiles.
+	deployed, backend compute.Backend
+
+	wide  *advlib.Wide
+	build func(x *graph.Node) *graph.Node // in float64, with wide locked
+	exact bool                            // variables are those of the deployed model
 
 	outputs    int
 	numbers    int                   // how many numbers all perturbed nodes hold for one example
@@ -56,6 +58,8 @@ type Network struct {
 	tabled     map[int]bool          // for a boundary whose rows are picked from a table
 	operations []string              // types of all nodes that depend on x
 	functions  []graph.NodeType      // functions of the backend's library that the model uses
+
+	winding bool // a function of one tensor has products of what several operations make of it: see prepare
 
 	limit    atomic.Int64 // of memory, 0 for the default
 	mu       sync.Mutex
@@ -110,9 +114,9 @@ func newNetwork(s Source) (*Network, error) {
 	for v := range s.Store.IterVariables() {
 		exact = exact && v.DType() != dtypes.Float64
 	}
-	n := &Network{name: s.Name, input: s.Input, backend: s.Backend, wide: wide, exact: exact, programs: map[any]*program{}}
+	n := &Network{name: s.Name, input: s.Input, deployed: s.Backend, backend: s.Backend, wide: wide, exact: exact, programs: map[any]*program{}}
 	n.build = func(x *graph.Node) *graph.Node { return s.Graph(wide.Store().RootScope(), x) }
-	return n, n.read()
+	return n, n.prepare()
 }
 
 type networkKey struct{}
@@ -138,8 +142,8 @@ func of(c *advlib.Classifier) (*Network, error) {
 		return nil, err
 	}
 	v, err := c.Memo(networkKey{}, func() (any, error) {
-		n := &Network{name: c.Name(), input: c.Input(), backend: c.Backend(), wide: wide, exact: true, build: c.LogitsGraph, programs: map[any]*program{}}
-		return n, n.read()
+		n := &Network{name: c.Name(), input: c.Input(), deployed: c.Backend(), backend: c.Backend(), wide: wide, exact: true, build: c.LogitsGraph, programs: map[any]*program{}}
+		return n, n.prepare()
 	})
 	if err != nil {
 		return nil, err
@@ -168,6 +172,25 @@ const (
 	probe   = 3
 	repeats = 5
 )
+
+// prepare reads the model, and chooses what computes its bounds: the backend where it is deployed, or the Go backend where XLA would
+// compile for a quarter of an hour. That is so of the lines of functions such as x·Φ(x), products of what several operations make of
+// one tensor. The bounds are those of the deployed model all the same.
+func (n *Network) prepare() error {
+	if err := n.read(); err != nil || !n.winding || backend.InfoOf(n.deployed).Name == backend.Go {
+		return err
+	}
+	b, err := backend.OpenNamed(backend.Go)
+	if err != nil {
+		return nil // it is slow, and right
+	}
+	n.backend = b
+	if n.read() == nil {
+		return nil
+	}
+	n.backend = n.deployed // it may have operations that the Go backend lacks
+	return n.read()
+}
 
 // read builds the model, and refuses what cannot be bounded.
 func (n *Network) read() error {
@@ -263,7 +286,7 @@ func (n *Network) explain() (ops []Operation, err error) {
 
 // describe notes what is needed of a walk without its graph.
 func (n *Network) describe(w *walk) {
-	n.numbers, n.units, n.boundaries, n.operations, n.functions = 0, nil, nil, nil, nil
+	n.numbers, n.units, n.boundaries, n.operations, n.functions, n.winding = 0, nil, nil, nil, nil, false
 	types := map[graph.NodeType]bool{}
 	for _, v := range w.nodes {
 		n.numbers += v.Shape().Size() / probe
@@ -302,6 +325,7 @@ func (n *Network) describe(w *walk) {
 		_, isBent := u.rule.(bent)
 		_, forward := u.rule.(followsPatches)
 		n.units = append(n.units, unitShape{affine: affine(u), bent: isBent, forward: forward})
+		n.winding = n.winding || w.winds(u)
 		count := 2
 		if affine(u) && len(u.perturbed) == 1 {
 			count = sums[u.the().Id()]

@@ -130,7 +130,7 @@ var operationModels = []testModel{
 // narrower.
 func TestOperations(t *testing.T) {
 	narrow := map[string]bool{"max pool": true, "max pool, padded": true, "max pool, overlapping": true, "two max pools in a row": true, "attention": true, "residual CNN with batch norm": true}
-	onXLA := map[string]bool{"softplus": true, "residual CNN with batch norm": true} // all with ADVLAB_FULL=1: XLA compiles each for long
+	onXLA := map[string]bool{"softplus": true, "GELU": true, "GELU by tanh": true, "residual CNN with batch norm": true} // all with ADVLAB_FULL=1: XLA compiles each for long
 	for backendName, b := range backends(t) {
 		for _, m := range operationModels {
 			if backendName == "xla" && !full && !onXLA[m.name] {

@@ -282,6 +282,19 @@ func (w *walk) composites() map[NodeId]*unit {
 	return groups
 }
 
+// winds tells whether u is a function of one tensor with a product of two tensors in it, of more operations than that and another.
+func (w *walk) winds(u *unit) bool {
+	if _, ok := u.rule.(univariate); !ok || len(u.nodes()) <= 2 {
+		return false
+	}
+	for _, v := range u.nodes() {
+		if v.Type() == NodeTypeMul && len(w.perturbedInputs(v)) == 2 {
+			return true
+		}
+	}
+	return false
+}
+
 // worthGrouping tells whether the operations on the way bend: sums of what is affine, or of one ReLU, are better left alone.
 func worthGrouping(inner []*Node) bool {
 	bends := 0
