@@ -54,7 +54,7 @@ var attacks = []choice{
 	{"fab", "FAB: projections on the linearised boundary, back and forth", convex, true, one(func(b advlib.Ball) advlib.Attack { return attack.FAB{Norm: b.Norm} })},
 	{"fab-t", "FAB towards each of the nine most likely classes", convex, true, one(func(b advlib.Ball) advlib.Attack { return attack.FABT(b.Norm) })},
 	{"ead", "EAD: Carlini & Wagner with an elastic net", []advlib.Norm{advlib.L1}, true, one(func(advlib.Ball) advlib.Attack { return attack.EAD{} })},
-	{"jsma", "JSMA: pairs of values by their saliency, up or down", []advlib.Norm{advlib.L0}, true, one(func(advlib.Ball) advlib.Attack { return attack.JSMA{BothDirections: true} })},
+	{"jsma", "JSMA: pairs of values by their saliency, up or down", []advlib.Norm{advlib.L0}, true, one(func(advlib.Ball) advlib.Attack { return attack.JSMA{BothDirections: true, Gamma: 1} })},
 	{"sigma-zero", "σ-zero: gradient steps on a smooth stand-in for L0", []advlib.Norm{advlib.L0}, true, one(func(advlib.Ball) advlib.Attack { return attack.SigmaZero{} })},
 	{"fmn", "FMN: gradient steps in a ball that shrinks and grows", every, true, one(func(b advlib.Ball) advlib.Attack { return attack.FMN{Norm: b.Norm} })},
 }
