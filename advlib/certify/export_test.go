@@ -2,6 +2,8 @@ package certify
 
 import (
 	. "github.com/gomlx/gomlx/core/graph"
+
+	"advlab/advlib/backend"
 )
 
 // UsePeerConvolution makes the first convolution on an L2 ball as loose as auto_LiRPA's until the returned function is
@@ -49,4 +51,14 @@ func (n *Network) Patches(wherever bool) (layers int, err error) {
 		}
 	})
 	return len(n.places), err
+}
+
+// BoundOnGo makes the network compute its bounds on the Go backend, which compiles fast, for the outputs of the backend it is deployed on.
+func (n *Network) BoundOnGo() error {
+	b, err := backend.OpenNamed(backend.Go)
+	if err != nil {
+		return err
+	}
+	n.backend = b
+	return n.read()
 }

@@ -76,6 +76,7 @@ var otherOrders = []struct {
 	{"a·x·b·y", []float32{1e20, 1e-30}, false, func(x *Node) *Node { return Mul(MulScalar(x, 1e20), MulScalar(Reverse(x, 1), 1e-20)) }},
 	{"a·x·y", []float32{1e-30, 1e20}, false, func(x *Node) *Node { return Mul(MulScalar(x, 1e30), Reverse(x, 1)) }},
 	{"a·x, reshaped, ·b", []float32{1e35, 1}, true, func(x *Node) *Node { return flat(MulScalar(Reshape(MulScalar(x, 1e-30), -1, 1, 2), 1e-30)) }},
+	{"x·[a]·x", []float32{5.7e-21}, true, func(x *Node) *Node { return Mul(Dot(x, values(x, []int{1, 1}, 1e25)).Product(), x) }},
 	{"convolution·a", []float32{1e35, 1}, true, func(x *Node) *Node {
 		return flat(MulScalar(Convolve(Reshape(x, -1, 2, 1), values(x, []int{1, 1, 1}, 1e-30)).NoPadding().Done(), 1e-30))
 	}},
@@ -88,6 +89,73 @@ var otherOrders = []struct {
 	{"exp/exp", []float32{80.1, 1.2345e-4}, true, func(x *Node) *Node { return Div(Exp(Reverse(x, 1)), Exp(x)) }},
 	{"exp·exp of one", []float32{60.12345}, true, func(x *Node) *Node { return Mul(Exp(x), Exp(MulScalar(x, 1e-6))) }},
 	{"exp²", []float32{40.12345}, true, func(x *Node) *Node { return PowScalar(Exp(x), 2) }},
+	// What changes nothing is left out, and what stands on either side of it is one sum.
+	{"x + a, part of a concatenation, + b", []float32{-1e8}, true, func(x *Node) *Node {
+		h := Concatenate([]*Node{AddScalar(x, 1e8), MulScalar(x, 2)}, 1)
+		return AddScalar(Slice(h, AxisRange(), AxisRange(0, 1)), 0.3)
+	}},
+	{"(x + a)·1 + b", []float32{-1e8}, true, func(x *Node) *Node {
+		return AddScalar(Mul(AddScalar(x, 1e8), values(x, []int{1, 1}, 1)), 0.3)
+	}},
+	{"(x + a)/1 + b", []float32{-1e8}, true, func(x *Node) *Node {
+		return AddScalar(Div(AddScalar(x, 1e8), values(x, []int{1, 1}, 1)), 0.3)
+	}},
+	{"(x + a)·[1] + b", []float32{-1e8}, true, func(x *Node) *Node {
+		return AddScalar(Dot(AddScalar(x, 1e8), values(x, []int{1, 1}, 1)).Product(), 0.3)
+	}},
+	{"convolution of 1", repeated(-1e8, 4), true, func(x *Node) *Node {
+		return AddScalar(flat(Convolve(Reshape(AddScalar(x, 1e8), -1, 4, 1), values(x, []int{1, 1, 1}, 1)).NoPadding().Done()), 0.3)
+	}},
+	{"mean of one", repeated(-1e8, 4), true, func(x *Node) *Node {
+		return AddScalar(flat(MeanPool(Reshape(AddScalar(x, 1e8), -1, 4, 1)).Window(1).Done()), 0.3)
+	}},
+	{"maximum of one", repeated(-1e8, 2), true, func(x *Node) *Node {
+		return AddScalar(ReduceMax(Reshape(AddScalar(x, 1e8), -1, 2, 1), 2), 0.3)
+	}},
+	{"maximum pooling of one", repeated(-1e8, 2), true, func(x *Node) *Node {
+		return AddScalar(flat(MaxPool(Reshape(AddScalar(x, 1e8), -1, 2, 1)).Window(1).Done()), 0.3)
+	}},
+	{"maximum of two that are one", []float32{-1e8}, true, func(x *Node) *Node {
+		h := AddScalar(x, 1e8)
+		return AddScalar(Max(h, h), 0.3)
+	}},
+	{"choice between two that are one", []float32{-1e8}, true, func(x *Node) *Node {
+		h := AddScalar(x, 1e8)
+		return AddScalar(Where(GreaterThan(x, ZerosLike(x)), h, h), 0.3)
+	}},
+	{"choice that is sure", []float32{-1e8}, true, func(x *Node) *Node {
+		return AddScalar(Where(GreaterThan(OnesLike(x), ZerosLike(x)), AddScalar(x, 1e8), x), 0.3)
+	}},
+	{"logarithm of an exponential", []float32{-1e8}, true, func(x *Node) *Node { return AddScalar(Log(Exp(AddScalar(x, 1e8))), 0.3) }},
+	{"a function of such", []float32{-1e8}, true, func(x *Node) *Node {
+		h := MulScalar(AddScalar(x, 1e8), 1)
+		return Mul(Tanh(AddScalar(h, 0.3)), AddScalar(h, 0.3))
+	}},
+	{"tanh of such", []float32{-1e8}, true, func(x *Node) *Node {
+		return Tanh(AddScalar(Mul(AddScalar(x, 1e8), values(x, []int{1, 1}, 1)), 0.3))
+	}},
+	{"function + x + a + b", []float32{-1e8}, true, func(x *Node) *Node {
+		return AddScalar(Add(AddScalar(Tanh(x), -1e8), AddScalar(x, 2e8)), 0.3)
+	}},
+	// So are powers of a product, and products on either side.
+	{"(x·a)², overflow", []float32{1e35}, false, func(x *Node) *Node { return Square(MulScalar(x, 1e-30)) }},
+	{"(x·a)², underflow", []float32{1e-25}, false, func(x *Node) *Node { return Square(MulScalar(x, 1e25)) }},
+	{"(x·a) to the second", []float32{1e35}, false, func(x *Node) *Node { return PowScalar(MulScalar(x, 1e-30), 2) }},
+	{"(x·a) to the third", []float32{1e-25}, false, func(x *Node) *Node { return PowScalar(MulScalar(x, 1e25), 3) }},
+	{"(x/a)²", []float32{1e25}, false, func(x *Node) *Node { return Square(DivScalar(x, 1e25)) }},
+	{"x·a, part of a concatenation, ·b", []float32{1e35}, true, func(x *Node) *Node {
+		return MulScalar(Slice(Concatenate([]*Node{MulScalar(x, 1e-30), x}, 1), AxisRange(), AxisRange(0, 1)), 1e-30)
+	}},
+	{"x·a·tanh(x)·b", []float32{1e35}, true, func(x *Node) *Node { return MulScalar(Mul(MulScalar(x, 1e-30), Tanh(x)), 1e-30) }},
+	// And exponentials, whatever else is a factor.
+	{"2·exp·exp", []float32{40.1, 1.2345e-4}, true, func(x *Node) *Node { return Mul(MulScalar(Exp(x), 2), Exp(Reverse(x, 1))) }},
+	{"exp·y·exp", []float32{40.1, 1.2345e-4}, true, func(x *Node) *Node { return Mul(Mul(Exp(x), Reverse(x, 1)), Exp(Reverse(x, 1))) }},
+	{"exp(a)·exp", []float32{1.2345e-4}, true, func(x *Node) *Node { return Mul(Exp(x), Exp(MulScalar(OnesLike(x), 40.1))) }},
+	{"exp, part of a concatenation, ·exp", []float32{40.1, 1.2345e-4}, true, func(x *Node) *Node {
+		return Mul(Slice(Concatenate([]*Node{Exp(x), x}, 1), AxisRange(), AxisRange(0, 2)), Exp(Reverse(x, 1)))
+	}},
+	// What is above the largest number by no more than a rounding.
+	{"largest", []float32{1.7014117e38, 1.7014117e38}, false, func(x *Node) *Node { return Dot(x, values(x, []int{2, 1}, 1, 1)).Product() }},
 	// A denormal number counts as 0.
 	{"a/x", []float32{1e-39, 3e-39}, false, func(x *Node) *Node { return Div(MulScalar(OnesLike(x), 1e-38), x) }},
 	{"x/a", []float32{1e-38, 3e-38}, false, func(x *Node) *Node { return DivScalar(x, 1e-39) }},
