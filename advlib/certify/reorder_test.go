@@ -3,6 +3,7 @@ package certify_test
 import (
 	"fmt"
 	"math"
+	"math/big"
 	"testing"
 
 	. "github.com/gomlx/gomlx/core/graph"
@@ -202,6 +203,58 @@ func TestOtherOrders(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// Rows over outputs that are copies of inputs, or next to it: the model rounds nothing, and the row's own sum, in float64, does. Without
+// what is subtracted for that, 0.1·x + 0.2·x − 0.3·x is at least 5.55e-17·x, and is 2.78e-17·x.
+func TestRowsOfCopies(t *testing.T) {
+	models := []struct {
+		name string
+		f    func(x *Node) *Node
+	}{
+		{"copies", func(x *Node) *Node { return Concatenate([]*Node{x, x, x}, 1) }},
+		{"broadcast", func(x *Node) *Node { return BroadcastToDims(x, x.Shape().Dimensions[0], 3) }},
+		{"sums that cancel", func(x *Node) *Node { return BroadcastToDims(AddScalar(x, -1e8), x.Shape().Dimensions[0], 3) }},
+		{"ReLUs", func(x *Node) *Node { h := Max(x, ZerosLike(x)); return Concatenate([]*Node{h, h, h}, 1) }},
+		{"gathered", func(x *Node) *Node {
+			at := Const(x.Graph(), [][]int32{{0}, {0}, {0}})
+			return Reshape(BackendGather(x, at, 1, []int{0}, []int{1}, []int{1}, []int{x.Shape().Dimensions[0], 1}, false), -1, 3)
+		}},
+	}
+	rows := [][]float64{{0.1, 0.2, -0.3}, {-0.1, -0.2, 0.3}, {0.7, -0.6, -0.1}, {-0.7, 0.6, 0.1}, {1e16, 1, -1e16}, {1e16, -1, -1e16}}
+	for name, b := range backends(t) {
+		for _, m := range models {
+			net, err := certify.New(certify.Source{Name: m.name, Graph: func(_ *model.Scope, x *Node) *Node { return m.f(x) }, Input: []int{1}, Backend: b})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, method := range []certify.Method{certify.IBP, certify.CROWNIBP, certify.CROWN} {
+				for _, x := range []float64{1e8, float64(float32(1e8 / 3.)), 16777217. / 16} {
+					x := float64(float32(x))
+					a, err := net.Bound(ctx, certify.Query{Regions: certify.Boxes([][]float64{{x}}, [][]float64{{x}}), Rows: [][][]float64{rows}}, method)
+					if err != nil {
+						t.Fatal(err)
+					}
+					y := float32(x)
+					if m.name == "sums that cancel" {
+						y -= 1e8
+					}
+					for s, row := range rows {
+						want := exactly(row, []float32{y, y, y})
+						low := a.Lower[0][s]
+						if want.Cmp(big.NewFloat(low)) < 0 {
+							t.Errorf("%s/%s, %v, x = %g: row %g is at least %.17g, and is %.17g", name, m.name, method, x, row, low, want)
+						}
+						// What is subtracted is a few units in the last place of the terms.
+						size := math.Max(math.Abs(row[0]), math.Abs(row[2])) * math.Max(x, 1e8)
+						if v, _ := want.Float64(); !(v-low <= 1e-12*size) && m.name != "sums that cancel" && m.name != "ReLUs" {
+							t.Errorf("%s/%s, %v, x = %g: row %g is at least %.17g, far below %.17g", name, m.name, method, x, row, low, v)
+						}
+					}
+				}
+			}
 		}
 	}
 }
