@@ -120,9 +120,12 @@ func chainOf(n *Network, r Rounding) (_ *chain, err error) {
 		switch types[i] {
 		case NodeTypeReshape, NodeTypeIdentity, NodeTypeConvertDType:
 		case NodeTypeAdd, NodeTypeSub:
-			if l.W == nil {
+			switch {
+			case l.W == nil:
 				l.before = append(l.before, offset)
-			} else {
+			case len(l.W[0]) == 1 && len(l.before) > 0:
+				return nil, nil // one sum on either side of a product with one number: see [pass.scaled]
+			default:
 				l.after = append(l.after, offset)
 			}
 		case NodeTypeDotGeneral:

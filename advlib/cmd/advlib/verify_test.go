@@ -180,6 +180,8 @@ func TestVerify(t *testing.T) {
 		{"a point", point + "(assert (>= Y_1 0.434))", "unsat"},
 		{"at a point", point + "(assert (>= Y_1 0.4333))", "sat"},
 		{"two boxes", "(assert (or (and (<= X_0 0) (>= X_0 -0.5) (= X_1 0)) (and (<= X_0 0.25) (>= X_0 0.1) (= X_1 3))))(assert (>= Y_1 3.1))", "sat"},
+		// 0.1 in float32 is above 0.1, and in the second box, but 0.1 is its shortest decimal, and in the first.
+		{"boxes that are one in float32", "(assert (= X_1 0))(assert (or (and (>= X_0 0) (<= X_0 0.1) (<= Y_0 -1)) (and (>= X_0 0.10000000001) (<= X_0 0.2) (>= Y_0 0) (<= Y_0 0.1000001))))", "sat"},
 		{"contradiction", box + "(assert (<= X_0 -1))", "unsat"},
 		{"by a hair", box + "(assert (> Y_0 0.70000005))", "unknown"},
 	} {
