@@ -192,6 +192,9 @@ func (r product) rounding(p *pass, u *unit, in []interval, out interval) *Node {
 		p.sums[n.Id()] = summed{product, K, true}
 	}
 	E := AddScalar(MulScalar(product, γ), 3*float64(K)*tiny)
+	if K == 1 {
+		E = plus(E, p.exponentRounding(u, product))
+	}
 	return finite(r.operandErrors(E, in, a, b, apply), product)
 }
 
@@ -321,6 +324,9 @@ func (r reduction) rounding(p *pass, u *unit, in []interval, _ interval) *Node {
 	R := s.roundings + max(1, K-1)
 	E := finite(AddScalar(s.share(R), float64(2*(K+R))*tiny), s.magnitude)
 	p.sums[u.n.Id()] = summed{s.magnitude, R, true}
+	if x := p.exponentOf(u.inputs[0]); x != nil && K == 1 {
+		p.exponents[u.n.Id()] = x
+	}
 	if e := in[0].err; e != nil {
 		E = Add(E, with(u.n, map[int]*Node{0: e}))
 	}

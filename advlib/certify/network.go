@@ -262,6 +262,9 @@ func (n *Network) explain() (ops []Operation, err error) {
 				panic(fmt.Errorf("%v", operation(v, probe, "there is no rule for it: unroll loops, and write branches by Where")))
 			}
 		}
+		if err := checkFusion(n.deployed, n.build, n.parameterOf(g, "fused", probe)); err != nil {
+			panic(err)
+		}
 		again := n.walk(n.parameterOf(g, "again", probe*repeats))
 		if len(once.nodes) != len(again.nodes) || len(once.units) != len(again.units) {
 			panic(fmt.Errorf("the model has %d operations on x for %d examples and %d for %d: it must not depend on the batch size", len(once.nodes), probe, len(again.nodes), probe*repeats))

@@ -14,8 +14,11 @@ import (
 	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/layers/activation"
 	"github.com/gomlx/gomlx/ml/model"
+	"github.com/gomlx/gomlx/ml/nn"
 
+	"advlab/advlib"
 	"advlab/advlib/certify"
 )
 
@@ -324,6 +327,79 @@ var randomSteps = []struct {
 		scores := DotGeneral(h, []int{2}, []int{0}, h, []int{2}, []int{0})
 		return DotGeneral(Softmax(scores, -1), []int{2}, []int{0}, h, []int{1}, []int{0})
 	}},
+	{"rewritten", 6, func(h *Node, earlier []*Node, r *rand.Rand) *Node { // what XLA has another form for
+		c := func() *Node { return values(h, slices.Repeat([]int{1}, h.Rank()), constant(r)) }
+		e := before(earlier, r.IntN(5))
+		safe := func(v *Node) *Node { return AddScalar(Abs(v), math.Abs(float64(constant(r)))) }
+		switch r.IntN(20) {
+		case 0:
+			return Div(c(), Div(safe(h), safe(e)))
+		case 1:
+			return Mul(Div(h, safe(e)), safe(e))
+		case 2:
+			return Div(Div(h, safe(e)), c())
+		case 3:
+			return PowScalar(PowScalar(h, float64(2+r.IntN(2))), 2)
+		case 4:
+			v := Sqrt(safe(h))
+			return Mul(v, v)
+		case 5:
+			return Mul(Sqrt(safe(h)), Sqrt(safe(e)))
+		case 6:
+			return Div(h, Sqrt(safe(e)))
+		case 7:
+			return Log(PowScalar(safe(h), 2))
+		case 8:
+			k := c()
+			return Add(Mul(h, k), Mul(e, k))
+		case 9:
+			return Add(Mul(h, c()), Mul(h, c()))
+		case 10:
+			k := c()
+			return Sub(Add(h, k), k)
+		case 11:
+			d := h.Shape().Dimensions[h.Rank()-1]
+			return DotGeneral(h, []int{h.Rank() - 1}, nil, values(h, []int{d, 2}, repeated(constant(r), 2*d)...), []int{0}, nil)
+		case 12:
+			return Mul(Mul(h, c()), Mul(e, c()))
+		case 13:
+			return Div(Mul(h, c()), Mul(safe(e), c()))
+		case 14:
+			v := MulScalar(Tanh(h), 20)
+			return Div(Exp(v), Mul(Exp(MulScalar(Tanh(e), 20)), c()))
+		case 15:
+			return PowScalar(Exp(MulScalar(Tanh(h), 10)), 2)
+		case 16:
+			return Exp(Log(safe(h)))
+		case 17:
+			return Add(Mul(Sub(h, e), c()), e)
+		case 18:
+			return ReduceAndKeep(Mul(h, c()), ReduceSum, h.Rank()-1)
+		}
+		return Inverse(Inverse(safe(h)))
+	}},
+	{"layer", 5, func(h *Node, _ []*Node, r *rand.Rand) *Node { // of which the Go backend fuses some
+		last := h.Rank() - 1
+		d := h.Shape().Dimensions[last]
+		per := func() *Node { return numbersLike(h, r, d) }
+		switch r.IntN(7) {
+		case 0:
+			return activation.Gelu(h)
+		case 1:
+			return activation.GeluApproximate(h)
+		case 2:
+			return nn.LayerNorm(h, []int{last}, 1e-3, per(), per(), nil)
+		case 3:
+			return nn.LayerNorm(h, []int{last}, 1e-5, nil, nil, nil)
+		case 4:
+			return LogSoftmax(h, last)
+		}
+		k := 1 + r.IntN(3)
+		types := []activation.Type{activation.TypeNone, activation.TypeRelu, activation.TypeSigmoid, activation.TypeLeakyRelu, activation.TypeSelu,
+			activation.TypeSwish, activation.TypeHardSwish, activation.TypeTanh, activation.TypeGelu, activation.TypeGeluApprox}
+		h = flat(h)
+		return nn.Dense(h, numbersLike(h, r, h.Shape().Dimensions[1], k), numbersLike(h, r, k), compute.DenseLayoutInputOutputs, types[r.IntN(len(types))])
+	}},
 	{"nothing", 4, func(h *Node, _ []*Node, r *rand.Rand) *Node {
 		switch r.IntN(6) {
 		case 0:
@@ -435,6 +511,52 @@ func newRandomBox(r *rand.Rand, size, points int) randomBox {
 	return b
 }
 
+// inBall puts a ball into the box, and moves the points into it.
+func (b *randomBox) inBall(norm advlib.ConvexNorm, r *rand.Rand) (centre []float64, radius float64) {
+	k := r.IntN(len(b.points))
+	for j, v := range b.points[k] {
+		centre = append(centre, float64(v))
+		radius = max(radius, b.upper[j]-b.lower[j])
+	}
+	radius *= 0.2 + r.Float64()
+	for p, x := range b.points {
+		far := func() bool {
+			sum := new(big.Float).SetPrec(400)
+			for j, v := range x {
+				d := new(big.Float).SetPrec(400).Sub(big.NewFloat(float64(v)), big.NewFloat(centre[j]))
+				if norm == advlib.L2 {
+					d.Mul(d, d)
+				}
+				sum.Add(sum, d.Abs(d))
+			}
+			limit := new(big.Float).SetPrec(400).SetFloat64(radius)
+			if norm == advlib.L2 {
+				limit.Mul(limit, limit)
+			}
+			return sum.Cmp(limit) > 0
+		}
+		δ := make([]float32, len(x))
+		for j, v := range x {
+			δ[j] = float32(float64(v) - centre[j])
+		}
+		t := 1.
+		if length := norm.Distance(δ, make([]float32, len(x))); length > radius {
+			t = radius / length // to the sphere, and then inside
+		}
+		for less := 0.; far(); less = max(4*less, 1e-7) {
+			t = max(0, t*(1-less))
+			for j := range x {
+				x[j] = min(max(float32(centre[j]+t*float64(δ[j])), float32(b.lower[j])), float32(b.upper[j]))
+			}
+			if less > 1e3 {
+				t = 0
+			}
+		}
+		b.points[p] = x
+	}
+	return centre, radius
+}
+
 // exactly returns ⟨row, y⟩, as close as its sign and order matter.
 func exactly(row []float64, y []float32) *big.Float {
 	sum := new(big.Float).SetPrec(600)
@@ -462,6 +584,7 @@ type randomTrial struct {
 	gradient bool // outputs are computed in a program with their gradient too
 	boxes    int
 	points   int
+	norm     advlib.ConvexNorm // of balls in the boxes, nil for boxes
 }
 
 func (c randomTrial) try(t *testing.T, m randomModel) (f fuzzed) {
@@ -523,9 +646,17 @@ func (c randomTrial) try(t *testing.T, m randomModel) (f fuzzed) {
 		b := newRandomBox(r, size, c.points)
 		boxes, lower, upper = append(boxes, b), append(lower, b.lower), append(upper, b.upper)
 	}
+	regions := certify.Boxes(lower, upper)
+	if c.norm != nil {
+		regions.Norm = c.norm
+		for i := range boxes {
+			centre, radius := boxes[i].inBall(c.norm, r)
+			regions.Centre, regions.Radius = append(regions.Centre, centre), append(regions.Radius, radius)
+		}
+	}
 	answers := make([]*certify.Answer, len(c.methods))
 	for i, method := range c.methods {
-		if answers[i], err = net.Bound(ctx, certify.Query{Regions: certify.Boxes(lower, upper), Rows: [][][]float64{rows}}, method); err != nil {
+		if answers[i], err = net.Bound(ctx, certify.Query{Regions: regions, Rows: [][][]float64{rows}}, method); err != nil {
 			f.wrong = fmt.Sprintf("%v: %v", method, err)
 			return f
 		}
@@ -638,6 +769,7 @@ func TestRandomModels(t *testing.T) {
 			for seed := first; seed < first+uint64(models); seed++ {
 				m := newRandomModel(seed)
 				trial := trial
+				trial.norm = []advlib.ConvexNorm{nil, nil, nil, advlib.L2, advlib.L1}[seed%5]
 				if seed%8 == 0 {
 					trial.methods = append(slices.Clone(all), certify.AlphaCROWN)
 				}

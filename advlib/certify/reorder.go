@@ -59,28 +59,38 @@ func (p *pass) sumRounding(u *unit, in []interval, out interval) *Node {
 // moved notes that each coordinate of u is one of the coordinates of some of its inputs, or 0: what they are the sums and products of, it
 // is too.
 func (p *pass) moved(u *unit, in []interval, of ...int) {
-	parts, all, known, same := map[int]*Node{}, summed{counted: true}, false, true
-	for i, k := range of {
-		h := u.inputs[k].Id()
-		_, ok := p.sums[h]
-		known = known || ok
-		s := p.summed(u.inputs[k], in[k])
-		parts[k] = s.magnitude
-		same = same && (i == 0 || s.roundings == all.roundings)
-		all.roundings, all.counted = max(all.roundings, s.roundings), all.counted && s.counted
-	}
-	if known {
-		all.counted = all.counted && same
+	build := func(parts map[int]*Node) *Node {
 		if r, ok := u.rule.(assembly); ok {
-			all.magnitude = r.among(u, parts)
-		} else {
-			all.magnitude = with(u.n, parts)
+			return r.among(u, parts)
 		}
-		p.sums[u.n.Id()] = all
+		return with(u.n, parts)
+	}
+	for i, sums := range []map[NodeId]summed{p.sums, p.logarithms} {
+		parts, all := map[int]*Node{}, summed{counted: true}
+		known, first := false, true
+		for _, k := range of {
+			s, ok := sums[u.inputs[k].Id()]
+			switch {
+			case ok:
+			case i == 0:
+				s = p.summed(u.inputs[k], in[k])
+			default: // there is no logarithm to be left out
+				parts[k] = ZerosLike(u.inputs[k])
+				continue
+			}
+			parts[k] = s.magnitude
+			all.counted = all.counted && s.counted && (first || s.roundings == all.roundings)
+			all.roundings = max(all.roundings, s.roundings)
+			known, first = known || ok, false
+		}
+		if known {
+			all.magnitude = build(parts)
+			sums[u.n.Id()] = all
+		}
 	}
 	var runs []productRun
 	var exponents []func() *Node
-	known = false
+	known := false
 	for _, k := range of {
 		r, ok := p.productOf(u.inputs[k], in[k])
 		known = known || ok
