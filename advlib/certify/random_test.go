@@ -34,6 +34,8 @@ type randomModel struct {
 	input []int
 	steps []randomStep
 	last  randomStep
+	// about is where all coordinates of its boxes are near, if it is not 0: there a first sum cancels.
+	about float64
 }
 
 func (m randomModel) graph(_ *model.Scope, x *Node) *Node {
@@ -56,14 +58,20 @@ func (m randomModel) String() string {
 func constant(r *rand.Rand) float32 {
 	sign := float32(1 - 2*r.IntN(2))
 	switch r.IntN(12) {
-	case 0:
-		return sign * []float32{1, 2, 0.5, 1. / 255, 1e8, 1e8, 3e7, 0.3}[r.IntN(8)]
-	case 1:
+	case 0, 1:
+		return sign * []float32{1, 1, 2, 1. / 255, 0.3, 0.25e8, 0.5e8, 0.75e8, 1e8, 1e8, 1e8}[r.IntN(11)]
+	case 3:
 		return sign * float32(math.Pow(10, 16*r.Float64()-8))
 	case 2:
 		return sign * []float32{1e30, 1e-30, 1e15, 1e-15, 1e-38, 1e-40, 1e20, 1e-20, 1}[r.IntN(9)]
 	}
 	return sign * float32(0.1+2*r.Float64())
+}
+
+// addends draws what is added on one side of something and on the other, so that the second sum may be small after large ones.
+func addends(r *rand.Rand) (first, second float64) {
+	a := []float64{1e8, 0.5e8, 0.25e8, 2e8}[r.IntN(4)] * float64(1-2*r.IntN(2))
+	return a, []float64{0.3, -0.7, -a, -a / 2}[r.IntN(4)]
 }
 
 // mild draws a constant that is about 1.
@@ -400,8 +408,20 @@ var randomSteps = []struct {
 		h = flat(h)
 		return nn.Dense(h, numbersLike(h, r, h.Shape().Dimensions[1], k), numbersLike(h, r, k), compute.DenseLayoutInputOutputs, types[r.IntN(len(types))])
 	}},
-	{"nothing", 4, func(h *Node, _ []*Node, r *rand.Rand) *Node {
-		switch r.IntN(6) {
+	{"nothing", 8, func(h *Node, _ []*Node, r *rand.Rand) (out *Node) { // between two sums, or not
+		first, second := 0., 0.
+		if r.IntN(2) == 0 {
+			first, second = addends(r)
+		}
+		if first != 0 {
+			h = AddScalar(h, first)
+			defer func() { out = AddScalar(out, second) }()
+		}
+		switch r.IntN(8) {
+		case 5:
+			return Log(Exp(h))
+		case 6:
+			return DotGeneral(InsertAxes(h, -1), []int{h.Rank()}, nil, values(h, []int{1}, 1), []int{0}, nil)
 		case 0:
 			return Mul(h, values(h, slices.Repeat([]int{1}, h.Rank()), 1))
 		case 1:
@@ -437,13 +457,48 @@ func newRandomModel(seed uint64) randomModel {
 			return s.f(earlier[len(earlier)-1], earlier, rand.New(rand.NewPCG(key, 0x73746570)))
 		}}
 	}
-	for range 2 + r.IntN(9) {
-		at, k := r.IntN(total), 0
-		for at >= randomSteps[k].weight {
-			at -= randomSteps[k].weight
-			k++
+	random := func(most int) {
+		for range most {
+			at, k := r.IntN(total), 0
+			for at >= randomSteps[k].weight {
+				at -= randomSteps[k].weight
+				k++
+			}
+			m.steps = append(m.steps, step(k, r.Uint64()))
 		}
-		m.steps = append(m.steps, step(k, r.Uint64()))
+	}
+	if seed%4 != 1 {
+		random(2 + r.IntN(9))
+	} else { // sums with little between them, the first of which cancels; and what may be left out before
+		exact := []string{"nothing", "slice", "pad", "reverse", "gather", "transpose", "flatten", "concatenate", "mask", "pool", "reduce"}
+		between := func(most int) {
+			for range r.IntN(most + 1) {
+				name := exact[r.IntN(len(exact))]
+				for k, s := range randomSteps {
+					if s.name == name {
+						m.steps = append(m.steps, step(k, r.Uint64()))
+					}
+				}
+			}
+		}
+		plus := func(v float64) {
+			vector := r.IntN(2) == 0
+			m.steps = append(m.steps, randomStep{fmt.Sprintf("+ %g", v), func(earlier []*Node) *Node {
+				h := earlier[len(earlier)-1]
+				if !vector {
+					return AddScalar(h, v)
+				}
+				dims := onLast(h)
+				return Add(h, values(h, dims, repeated(float32(v), sizeOfDims(dims))...))
+			}})
+		}
+		a, b := addends(r)
+		m.about = -a
+		between(1)
+		plus(a)
+		between(3)
+		plus(b)
+		random(r.IntN(4))
 	}
 	key := r.Uint64()
 	outputs := 1 + r.IntN(3)
@@ -469,17 +524,23 @@ type randomBox struct {
 
 // newRandomBox draws a box: of about 1, huge, tiny or denormal numbers, as thin as a point or wide, and points: corners, the centre,
 // neighbours of these, and others.
-func newRandomBox(r *rand.Rand, size, points int) randomBox {
+func newRandomBox(r *rand.Rand, size, points int, about float64) randomBox {
 	b := randomBox{lower: make([]float64, size), upper: make([]float64, size)}
-	scale := []float64{1, 1, 1, 1, 1e3, 1e8, 1e20, 1e35, 1e-5, 1e-20, 1e-37, 1e-40}[r.IntN(12)]
+	scale := []float64{1, 1, 1, 1e3, 1e8, 1e8, 1e8, 1e20, 1e35, 1e-5, 1e-20, 1e-37, 1e-40}[r.IntN(13)]
 	width := []float64{0, 1e-7, 1e-4, 0.03, 0.5, 2}[r.IntN(6)]
+	if about != 0 {
+		scale, width = about, []float64{0, 1e-9, 1e-8}[r.IntN(3)]
+	}
 	ends := [2][]float32{make([]float32, size), make([]float32, size)}
 	for j := range size {
 		c := scale * (2*r.Float64() - 1)
-		if r.IntN(6) == 0 {
+		if r.IntN(6) == 0 || scale == 1e8 && r.IntN(4) > 0 { // which constants may cancel
 			c = scale * math.Round(4*(2*r.Float64()-1)) / 4
 		}
-		w := width * scale * r.Float64()
+		if about != 0 {
+			c = about
+		}
+		w := width * math.Abs(scale) * r.Float64()
 		lo, hi := float32(c-w), float32(c+w)
 		if width == 1e-7 {
 			lo, hi = float32(c), math.Nextafter32(float32(c), float32(math.Inf(1)))
@@ -643,7 +704,7 @@ func (c randomTrial) try(t *testing.T, m randomModel) (f fuzzed) {
 	var boxes []randomBox
 	var lower, upper [][]float64
 	for range c.boxes {
-		b := newRandomBox(r, size, c.points)
+		b := newRandomBox(r, size, c.points, m.about)
 		boxes, lower, upper = append(boxes, b), append(lower, b.lower), append(upper, b.upper)
 	}
 	regions := certify.Boxes(lower, upper)
