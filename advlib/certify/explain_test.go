@@ -161,6 +161,15 @@ func TestIdentityModel(t *testing.T) {
 			t.Errorf("%v: margins %v, want %v", method, margins[0], want)
 		}
 	}
+	for ε, want := range map[float64]certify.Status{0.125: certify.Verified, 0.375: certify.Falsified} {
+		v, err := certify.Verify(ctx, c, e, advlib.BallOf(advlib.Linf, ε), certify.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.Verdicts[0].Status != want {
+			t.Errorf("ε %g: %v, want %v", ε, v.Verdicts[0], want)
+		}
+	}
 }
 
 // GoMLX's fused dense layer leaves out activations that it does not have: opened by package backend, the Go backend has none, and where they

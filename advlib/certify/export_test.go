@@ -31,6 +31,12 @@ func (r peerConvolution) forward(p *pass, u *unit, in []interval) interval {
 	return interval{lower: Sub(μ, radius), upper: Add(μ, radius)}
 }
 
+// ByGraphs returns the method that bounds small chains of dense layers and ReLUs by graphs too.
+func (m Method) ByGraphs() Method {
+	m.graphs = true
+	return m
+}
+
 // LimitMemory sets the memory of one call, in bytes, until the returned function is called.
 func LimitMemory(bytes int) (restore func()) {
 	old := memory
