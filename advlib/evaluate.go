@@ -24,7 +24,7 @@ type Certifier interface {
 
 // ErrContradiction is returned, together with the report, when an attack broke an example that was certified, or one was
 // certified that is misclassified as it is: one of the two is wrong, and neither number can be trusted. See [Report.Contradiction].
-var ErrContradiction = errors.New("advlib: an attack succeeded inside a certified ball")
+var ErrContradiction = errors.New("advlib: a certificate is refuted")
 
 // Evaluate measures attacks and certificates on the same examples under default settings; see [Settings.Evaluate].
 func Evaluate(ctx context.Context, c *Classifier, e *Examples, attacks []Attack, certifiers ...Certifier) (*Report, error) {

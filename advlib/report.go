@@ -462,7 +462,7 @@ func (r *Report) RobustTo(a AttackRow, ball Ball) (rate Rate, known bool) {
 // Certified returns the share of examples that are classified correctly and proven so for the whole ball by at least
 // one method, and whether any method was asked.
 func (r *Report) Certified(ball Ball) (rate Rate, asked bool) {
-	covers := func(c Certificate) bool { return c.Norm == ball.Norm.String() && c.Radius >= ball.Radius }
+	covers := func(c Certificate) bool { return c.Norm == ball.norm() && c.Radius >= ball.Radius }
 	rate = r.rate(func(i int) bool {
 		return r.correct(i) && slices.ContainsFunc(r.Certificates, func(c Certificate) bool { return covers(c) && c.Certified[i] })
 	})
@@ -504,7 +504,7 @@ func (r *Report) rate(holds func(i int) bool) Rate {
 }
 
 func (a AttackRow) breaks(i int, ball Ball) bool {
-	return !a.Targeted && a.Norm == ball.Norm.String() && a.Success[i] && float64(a.Distance[i]) <= ball.Radius
+	return !a.Targeted && a.Norm == ball.norm() && a.Success[i] && float64(a.Distance[i]) <= ball.Radius
 }
 
 func normNamed(name string) Norm {
@@ -572,7 +572,7 @@ func (r *Report) Lines() []Line {
 // linesOf returns the lines of a ball. In a cascade each line stands for the attacks up to it, which the sign + says, and
 // attacks with other budgets have a line together.
 func (r *Report) linesOf(ball Ball) []Line {
-	of := func(a AttackRow) bool { return !a.Targeted && a.Norm == ball.Norm.String() }
+	of := func(a AttackRow) bool { return !a.Targeted && a.Norm == ball.norm() }
 	line := func(what string, rate Rate) Line {
 		return Line{What: what, Value: rate.String(), Interval: rate.Interval()}
 	}
@@ -673,7 +673,7 @@ func median(d float64) string {
 // methods returns the certifiers that were asked for a ball, and the arithmetics for which their verdicts hold.
 func (r *Report) methods(ball Ball) (names, roundings []string) {
 	for _, c := range r.Certificates {
-		if c.Norm != ball.Norm.String() || c.Radius < ball.Radius {
+		if c.Norm != ball.norm() || c.Radius < ball.Radius {
 			continue
 		}
 		if !slices.Contains(names, c.Method) {

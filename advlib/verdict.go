@@ -41,7 +41,7 @@ type Verdict struct {
 // Verdicts returns what is known about each example in the ball. Certificates for larger balls count, as do adversarial examples at
 // smaller distances, whatever the budget they were found with.
 func (r *Report) Verdicts(ball Ball) []Verdict {
-	norm := ball.Norm.String()
+	norm := ball.norm()
 	all := make([]Verdict, len(r.Label))
 	for i := range all {
 		v := Verdict{Example: r.Index[i], Label: r.Label[i], Predicted: r.Predicted[i], Status: Undecided, Margin: Bound(math.Inf(-1)), Distance: Distance(math.Inf(1))}

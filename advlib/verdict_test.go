@@ -85,6 +85,23 @@ func TestVerdicts(t *testing.T) {
 }
 
 // The verdicts are in the JSON, for the balls that certificates were asked for, and are no part of what is read.
+// A ball that was left out is an error that says so.
+func TestUnsetBall(t *testing.T) {
+	r := judged()
+	for name, ask := range map[string]func(){
+		"Robust": func() { r.Robust(advlib.Ball{}) }, "Certified": func() { r.Certified(advlib.Ball{}) }, "Verdicts": func() { r.Verdicts(advlib.Ball{}) },
+	} {
+		func() {
+			defer func() {
+				if err, ok := recover().(error); !ok || !strings.Contains(err.Error(), "the ball is unset") {
+					t.Errorf("%s: the panic is %v", name, err)
+				}
+			}()
+			ask()
+		}()
+	}
+}
+
 func TestVerdictsJSON(t *testing.T) {
 	text, err := json.Marshal(judged())
 	if err != nil {
