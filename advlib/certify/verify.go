@@ -223,7 +223,7 @@ func (o Options) checked() (Options, error) {
 		o.Method = CROWN.In(o.Method.rounding)
 	}
 	if o.Timeout == 0 {
-		o.Timeout = time.Minute
+		o.Timeout = defaultTimeout
 	}
 	if o.Starts == 0 {
 		o.Starts = 64
@@ -236,6 +236,9 @@ func (o Options) checked() (Options, error) {
 	}
 	return o, nil
 }
+
+// defaultTimeout is that of the zero Options.
+const defaultTimeout = time.Minute
 
 func (o Options) limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	if o.Timeout < 0 {
