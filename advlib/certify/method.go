@@ -144,6 +144,18 @@ func (m Method) String() string {
 
 var _ advlib.Prover = Method{}
 
+// Check refuses a model with operations that cannot be bounded, and a ball that is none or of a norm without bounds.
+func (m Method) Check(c *advlib.Classifier, ball advlib.Ball) error {
+	if err := ball.Check(); err != nil {
+		return err
+	}
+	if _, ok := ball.Norm.(advlib.ConvexNorm); !ok {
+		return errNoBounds(ball)
+	}
+	_, err := of(c)
+	return err
+}
+
 // Certify tells for each example whether its label is proven for the whole ball around it: whether the lower bounds of
 // all margins are above 0. Its arguments and the model's operations are checked before anything is computed.
 func (m Method) Certify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball) ([]bool, error) {
