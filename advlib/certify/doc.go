@@ -74,6 +74,9 @@
 //
 // Slopes are those of ReLUs and of other maxima of two; lines of other operations stay as they are.
 //
+// Bounds of large models are compiled graphs. Those of a small chain of dense layers and ReLUs over boxes, as a controller is one, are
+// computed in plain Go, which needs no compilation and no calls: CROWN's the same up to rounding, one box after the other on each CPU.
+//
 // # Other operations
 //
 // Any function of one tensor, element by element, is bounded as one, whether it is an operation such as tanh or is

@@ -2,6 +2,8 @@ package certify
 
 import (
 	. "github.com/gomlx/gomlx/core/graph"
+
+	"advlab/advlib/backend"
 )
 
 // UsePeerConvolution makes the first convolution on an L2 ball as loose as auto_LiRPA's until the returned function is
@@ -29,6 +31,12 @@ func (r peerConvolution) forward(p *pass, u *unit, in []interval) interval {
 	return interval{lower: Sub(μ, radius), upper: Add(μ, radius)}
 }
 
+// ByGraphs returns the method that bounds small chains of dense layers and ReLUs by graphs too.
+func (m Method) ByGraphs() Method {
+	m.graphs = true
+	return m
+}
+
 // LimitMemory sets the memory of one call, in bytes, until the returned function is called.
 func LimitMemory(bytes int) (restore func()) {
 	old := memory
@@ -49,4 +57,14 @@ func (n *Network) Patches(wherever bool) (layers int, err error) {
 		}
 	})
 	return len(n.places), err
+}
+
+// BoundOnGo makes the network compute its bounds on the Go backend, which compiles fast, for the outputs of the backend it is deployed on.
+func (n *Network) BoundOnGo() error {
+	b, err := backend.OpenNamed(backend.Go)
+	if err != nil {
+		return err
+	}
+	n.backend = b
+	return n.read()
 }

@@ -28,6 +28,8 @@ type Method struct {
 	// tuned tells that slopes below ReLUs are chosen for each bound, as alpha says.
 	tuned bool
 	alpha Alpha
+	// graphs tells that small networks are bounded by graphs too, as others: for tests of these.
+	graphs bool
 }
 
 // The methods, from fast and loose to slow and tight. Bounds by the slower ones are not tighter in each case: all hold, so
@@ -116,6 +118,9 @@ func (m Method) String() string {
 	}
 	if m.withoutBox {
 		about = append(about, "without box")
+	}
+	if m.graphs {
+		about = append(about, "by graphs")
 	}
 	switch m.rounding {
 	case Float32AnyOrder:
