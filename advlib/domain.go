@@ -16,17 +16,18 @@ import (
 // grades, the bytes of an image. All others take any value from Lo to Hi.
 type Feature struct {
 	// Name is shown in error messages, such as "age".
-	Name string
+	Name string `json:"name"`
 	// Lo and Hi are the ends of the range, rounded to float32, in which the inputs are. If both are 0 they are those of the classifier's Box.
-	Lo, Hi float64
+	Lo float64 `json:"lo"`
+	Hi float64 `json:"hi"`
 	// Step, if above 0, is the distance of two values that the feature may have; 1 for whole numbers. Hi must be Lo plus whole steps.
-	Step float64
+	Step float64 `json:"step"`
 	// OneHot, if above 0, makes the feature a category, in that many coordinates of which one is 1 and the others are 0.
-	OneHot int
+	OneHot int `json:"one_hot"`
 	// Change says in which direction an attacker may change the feature; a category may be Fixed or EitherWay.
-	Change Change
+	Change Change `json:"change"`
 	// Scale is the change that costs 1: norms measure |x′ − x|/Scale. 0 means 1. A change of category costs 1/Scale, whichever it is.
-	Scale float64
+	Scale float64 `json:"scale"`
 }
 
 // Domain describes the features of a classifier's inputs in their order, each of one coordinate, categories of several: see [Spec]. Attacks

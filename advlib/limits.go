@@ -34,6 +34,20 @@ func (c Change) String() string {
 	return fmt.Sprintf("change %d", int(c))
 }
 
+// MarshalText writes what String returns.
+func (c Change) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText reads what String returns.
+func (c *Change) UnmarshalText(text []byte) error {
+	for k := EitherWay; k <= FallOnly; k++ {
+		if k.String() == string(text) {
+			*c = k
+			return nil
+		}
+	}
+	return fmt.Errorf("there is no change %q: there are \"either way\", \"fixed\", \"rise only\" and \"fall only\"", text)
+}
+
 // Limits are how far an attack may take each coordinate of an input: what [Classifier.Limits] gives an attack in place of the box. Where
 // nothing but a box is given they are that box, and build the same graphs. In general each coordinate has its own range, and may be
 // forbidden to rise, to fall, or both: then its limits depend on the original x₀, which all methods take. An attack that keeps

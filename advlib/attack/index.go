@@ -2,13 +2,13 @@ package attack
 
 import (
 	"fmt"
-	"html/template"
 	"reflect"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"advlab/advlib"
+	"advlab/advlib/internal/table"
 )
 
 // Entry is what the index says about one attack.
@@ -195,29 +195,16 @@ func (e Entry) row() []string {
 
 // String returns the table as aligned text, without the defaults, which follow below it.
 func (t Table) String() string {
-	rows := [][]string{tableHeader[:]}
-	for _, e := range t {
-		rows = append(rows, e.row())
-	}
-	const columns = len(tableHeader) - 1
-	var width [columns]int
-	for _, r := range rows {
-		for j, cell := range r[:columns] {
-			width[j] = max(width[j], utf8.RuneCountInString(cell))
-		}
-	}
 	var b strings.Builder
-	for _, r := range rows {
-		var line strings.Builder
-		for j, cell := range r[:columns] {
-			fmt.Fprintf(&line, "%-*s", width[j]+2, cell)
-		}
-		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	b.WriteString(table.Text(tableHeader[:len(tableHeader)-1], t.rows()))
+	width := utf8.RuneCountInString(tableHeader[0])
+	for _, e := range t {
+		width = max(width, utf8.RuneCountInString(e.Attack))
 	}
 	b.WriteString("\nDefaults, where fields are left at zero:\n\n")
 	for _, e := range t {
 		if e.Defaults != "" {
-			fmt.Fprintf(&b, "%-*s%s\n", width[0]+2, e.Attack, e.Defaults)
+			fmt.Fprintf(&b, "%-*s%s\n", width+2, e.Attack, e.Defaults)
 		}
 	}
 	return b.String()
@@ -234,11 +221,7 @@ func (t Table) Markdown() string {
 			continue
 		}
 		r := e.row()
-		paper := r[5]
-		if text, number, ok := strings.Cut(paper, ", arXiv:"); ok {
-			paper = fmt.Sprintf("[%s](https://arxiv.org/abs/%s)", text, number)
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", r[0], r[1], r[2], r[3], paper)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", r[0], r[1], r[2], r[3], table.Paper(r[5]))
 	}
 	if n := len(wrappers); n > 0 {
 		b.WriteString("\nWrappers change how another attack is run: " + strings.Join(slices.Concat(wrappers[:n-1], []string{"and " + wrappers[n-1]}), ", ") + ".\n")
@@ -247,31 +230,11 @@ func (t Table) Markdown() string {
 }
 
 // HTML returns the table as a fragment of HTML that reads on light and dark pages.
-func (t Table) HTML() string {
-	data := struct {
-		Header []string
-		Rows   [][]string
-	}{Header: tableHeader[:]}
-	for _, e := range t {
-		data.Rows = append(data.Rows, e.row())
-	}
-	var b strings.Builder
-	if err := indexHTML.Execute(&b, data); err != nil {
-		panic(err) // the template is fixed and its methods do not fail: only a mistake in this file gets here
-	}
-	return b.String()
-}
+func (t Table) HTML() string { return table.HTML(tableHeader[:], t.rows()) }
 
-var indexHTML = template.Must(template.New("index").Parse(`<div style="overflow-x:auto"><table style="border-collapse:collapse;border:none;margin:0.4em 0;font-size:0.95em">
-<thead><tr style="border-bottom:2px solid rgba(128,128,128,0.7)">
-{{- range .Header}}<th scope="col" style="padding:2px 10px;text-align:left;font-weight:bold">{{.}}</th>{{end -}}
-</tr></thead>
-<tbody>
-{{- range .Rows}}
-<tr style="background:none">
-{{- range $i, $c := .}}
-{{- if $i}}<td style="padding:2px 10px;text-align:left">{{$c}}</td>
-{{- else}}<th scope="row" style="padding:2px 10px;text-align:left;font-weight:normal">{{$c}}</th>{{end}}
-{{- end}}</tr>
-{{- end}}
-</tbody></table></div>`))
+func (t Table) rows() (rows [][]string) {
+	for _, e := range t {
+		rows = append(rows, e.row())
+	}
+	return rows
+}

@@ -142,50 +142,9 @@ func (r *run) isEnough(it item, res result) bool {
 
 // tuneIntervals raises the bounds of all boundaries' open coordinates, one boundary after the other.
 func (r *run) tuneIntervals(known map[int][2]held, iterations int) error {
-	for _, b := range r.n.boundaries {
-		if b.exact && r.regions.Norm != advlib.L1 {
-			continue
-		}
-		if changed, err := r.tuneBoundary(b.node, known, iterations); err != nil {
-			return err
-		} else if !changed {
-			continue
-		}
-		if err := r.forward(known); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// tuneBoundary raises the bounds of a boundary's open coordinates, and tells whether there were any.
-func (r *run) tuneBoundary(node int, known map[int][2]held, iterations int) (changed bool, err error) {
-	open, k := r.open[node], known[node]
-	var items []item
-	var results []result
-	for i := range r.regions.Len() {
-		for at, v := range open.flat[i*open.per : (i+1)*open.per] {
-			if v > 0 {
-				items = append(items, item{example: i, at: at, sign: 1}, item{example: i, at: at, sign: -1})
-				results = append(results, result{lower: k[0].flat[i*open.per+at]}, result{lower: -k[1].flat[i*open.per+at]})
-			}
-		}
-	}
-	if len(items) == 0 {
-		return false, nil
-	}
-	if err := r.ascend(node, items, false, results, iterations); err != nil {
-		return false, err
-	}
-	for j, it := range items {
-		at := it.example*open.per + it.at
-		if it.sign > 0 {
-			k[0].flat[at] = results[j].lower
-		} else {
-			k[1].flat[at] = -results[j].lower
-		}
-	}
-	return true, nil
+	return r.improve(known, func(node int, items []item, results []result) ([]result, error) {
+		return results, r.ascend(node, items, false, results, iterations)
+	})
 }
 
 // Decay of the step, and Adam's averages (Kingma and Ba 2015, arXiv:1412.6980).

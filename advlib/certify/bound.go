@@ -406,14 +406,41 @@ func (r *run) intervals(known map[int][2]held) error {
 	if err := r.forward(known); err != nil || r.m.kind != crown {
 		return err
 	}
+	return r.improve(known, func(node int, items []item, _ []result) ([]result, error) { return r.backward(node, items, false) })
+}
+
+// improve replaces the bounds of each boundary's open coordinates, from the input on, by what better makes of them, and computes what lies
+// behind anew. better is given the boundary's node, both ends of its open coordinates, and their bounds in known.
+func (r *run) improve(known map[int][2]held, better func(node int, items []item, results []result) ([]result, error)) error {
 	for _, b := range r.n.boundaries {
 		if b.exact && r.regions.Norm != advlib.L1 {
 			continue
 		}
-		if changed, err := r.tighten(b.node, known); err != nil {
-			return err
-		} else if !changed {
+		open, k := r.open[b.node], known[b.node]
+		var items []item
+		var results []result
+		for i := range r.regions.Len() {
+			for at, v := range open.flat[i*open.per : (i+1)*open.per] {
+				if v > 0 {
+					items = append(items, item{example: i, at: at, sign: 1}, item{example: i, at: at, sign: -1})
+					results = append(results, result{lower: k[0].flat[i*open.per+at]}, result{lower: -k[1].flat[i*open.per+at]})
+				}
+			}
+		}
+		if len(items) == 0 {
 			continue
+		}
+		results, err := better(b.node, items, results)
+		if err != nil {
+			return err
+		}
+		for j, it := range items {
+			at := it.example*open.per + it.at
+			if it.sign > 0 {
+				k[0].flat[at] = results[j].lower
+			} else {
+				k[1].flat[at] = -results[j].lower
+			}
 		}
 		if err := r.forward(known); err != nil {
 			return err
@@ -642,36 +669,6 @@ type item struct {
 type result struct {
 	lower, slack float64
 	slope        []float64
-}
-
-// tighten bounds the open coordinates of a boundary from both sides by backward passes, and tells whether there were any.
-func (r *run) tighten(node int, known map[int][2]held) (changed bool, err error) {
-	open := r.open[node]
-	var items []item
-	for i := range r.regions.Len() {
-		for at, v := range open.flat[i*open.per : (i+1)*open.per] {
-			if v > 0 {
-				items = append(items, item{example: i, at: at, sign: 1}, item{example: i, at: at, sign: -1})
-			}
-		}
-	}
-	if len(items) == 0 {
-		return false, nil
-	}
-	results, err := r.backward(node, items, false)
-	if err != nil {
-		return false, err
-	}
-	k := known[node]
-	for j, it := range items {
-		at := it.example*open.per + it.at
-		if it.sign > 0 {
-			k[0].flat[at] = results[j].lower
-		} else {
-			k[1].flat[at] = -results[j].lower
-		}
-	}
-	return true, nil
 }
 
 // backward bounds the items' linear functions of a node, -1 for the outputs, from below.

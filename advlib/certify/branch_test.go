@@ -1,8 +1,6 @@
 package certify
 
 import (
-	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"advlab/advlib"
@@ -11,28 +9,7 @@ import (
 // A network that is a chain is decided the same way, whether it is taken as one or as any graph; and where the search may not look
 // at counterexamples, nothing is closed that has one.
 func TestSplittingOfGraphs(t *testing.T) {
-	r := rand.New(rand.NewPCG(21, 22))
-	s := random32(r, 1, 20, 15, 15, 3).source(goBackend(t), false)
-	c, err := advlib.NewClassifier(advlib.Spec{Name: "wide", Logits: s.Graph, Store: s.Store, Input: s.Input, Box: advlib.Box{Lo: -4, Hi: 4}, Backend: s.Backend})
-	if err != nil {
-		t.Fatal(err)
-	}
-	const examples = 12
-	x, y := make([]float32, 20*examples), make([]int32, examples)
-	for i := range x {
-		x[i] = float32(r.NormFloat64())
-	}
-	e, err := advlib.NewExamples("random", x, []int{20}, y)
-	if err != nil {
-		t.Fatal(err)
-	}
-	logits, err := c.Logits(e.X)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, z := range logits {
-		e.Y[i] = int32(slices.Index(z, slices.Max(z)))
-	}
+	c, e, x := wide(t, 12)
 	ball := advlib.BallOf(advlib.Linf, 0.12)
 	chain, err := Verify(t.Context(), c, e, ball, Options{Cells: 2000, Starts: -1})
 	if err != nil {

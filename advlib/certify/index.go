@@ -2,12 +2,11 @@ package certify
 
 import (
 	"fmt"
-	"html/template"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"advlab/advlib"
+	"advlab/advlib/internal/table"
 )
 
 // Entry is what the index says about one method.
@@ -66,27 +65,7 @@ func (e Entry) row() []string {
 }
 
 // String returns the table as aligned text.
-func (t Table) String() string {
-	rows := [][]string{tableHeader}
-	for _, e := range t {
-		rows = append(rows, e.row())
-	}
-	width := make([]int, len(tableHeader))
-	for _, r := range rows {
-		for j, cell := range r {
-			width[j] = max(width[j], utf8.RuneCountInString(cell))
-		}
-	}
-	var b strings.Builder
-	for _, r := range rows {
-		var line strings.Builder
-		for j, cell := range r {
-			fmt.Fprintf(&line, "%-*s", width[j]+2, cell)
-		}
-		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
-	}
-	return b.String()
-}
+func (t Table) String() string { return table.Text(tableHeader, t.rows()) }
 
 // Markdown returns the table for a README.
 func (t Table) Markdown() string {
@@ -94,37 +73,18 @@ func (t Table) Markdown() string {
 	b.WriteString("| method | on the command line | how it bounds | passes | norms | paper |\n|---|---|---|---|---|---|\n")
 	for _, e := range t {
 		r := e.row()
-		if text, number, ok := strings.Cut(r[5], ", arXiv:"); ok {
-			r[5] = fmt.Sprintf("[%s](https://arxiv.org/abs/%s)", text, number)
-		}
+		r[5] = table.Paper(r[5])
 		fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", r[0], r[1], strings.Join(r[2:], " | "))
 	}
 	return b.String()
 }
 
 // HTML returns the table as a fragment of HTML that reads on light and dark pages.
-func (t Table) HTML() string {
-	data := struct {
-		Header []string
-		Rows   [][]string
-	}{Header: tableHeader}
-	for _, e := range t {
-		data.Rows = append(data.Rows, e.row())
-	}
-	var b strings.Builder
-	if err := indexHTML.Execute(&b, data); err != nil {
-		panic(err) // the template is fixed and its methods do not fail: only a mistake in this file gets here
-	}
-	return b.String()
-}
+func (t Table) HTML() string { return table.HTML(tableHeader, t.rows()) }
 
-var indexHTML = template.Must(template.New("index").Parse(`<div style="overflow-x:auto"><table style="border-collapse:collapse;border:none;margin:0.4em 0;font-size:0.95em">
-<thead><tr style="border-bottom:2px solid rgba(128,128,128,0.7)">
-{{- range .Header}}<th scope="col" style="padding:2px 10px;text-align:left;font-weight:bold">{{.}}</th>{{end -}}
-</tr></thead>
-<tbody>
-{{- range .Rows}}
-<tr style="background:none">
-{{- range .}}<td style="padding:2px 10px;text-align:left">{{.}}</td>{{end}}</tr>
-{{- end}}
-</tbody></table></div>`))
+func (t Table) rows() (rows [][]string) {
+	for _, e := range t {
+		rows = append(rows, e.row())
+	}
+	return rows
+}

@@ -164,21 +164,20 @@ func TestVerifyMLPs(t *testing.T) {
 	}
 }
 
-// TestSplittingAlone decides examples without the search for counterexamples: branch and bound comes to the same, finds the
-// counterexamples by itself, and where it may not look at them does not prove that there are none.
-func TestSplittingAlone(t *testing.T) {
+// wide is a random classifier of 20 numbers, on examples that it classifies right; x are their values.
+func wide(t *testing.T, examples int) (c *advlib.Classifier, e *advlib.Examples, x []float32) {
+	t.Helper()
 	r := rand.New(rand.NewPCG(21, 22))
 	s := random32(r, 1, 20, 15, 15, 3).source(goBackend(t), false)
 	c, err := advlib.NewClassifier(advlib.Spec{Name: "wide", Logits: s.Graph, Store: s.Store, Input: s.Input, Box: advlib.Box{Lo: -4, Hi: 4}, Backend: s.Backend})
 	if err != nil {
 		t.Fatal(err)
 	}
-	const examples = 30
-	x, y := make([]float32, 20*examples), make([]int32, examples)
+	x = make([]float32, 20*examples)
 	for i := range x {
 		x[i] = float32(r.NormFloat64())
 	}
-	e, err := advlib.NewExamples("random", x, []int{20}, y)
+	e, err = advlib.NewExamples("random", x, []int{20}, make([]int32, examples))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,6 +188,13 @@ func TestSplittingAlone(t *testing.T) {
 	for i, z := range logits {
 		e.Y[i] = int32(slices.Index(z, slices.Max(z)))
 	}
+	return c, e, x
+}
+
+// TestSplittingAlone decides examples without the search for counterexamples: branch and bound comes to the same, finds the
+// counterexamples by itself, and where it may not look at them does not prove that there are none.
+func TestSplittingAlone(t *testing.T) {
+	c, e, x := wide(t, 30)
 	ball := advlib.BallOf(advlib.Linf, 0.12)
 	with, err := Verify(t.Context(), c, e, ball, Options{Cells: 2000})
 	if err != nil {

@@ -148,7 +148,7 @@ func (n *Network) classifier(where string, o Options) (*advlib.Classifier, error
 	if final := n.lowering.final; final != "" {
 		return nil, fmt.Errorf("onnx: %s: %s is the last, so that the model returns probabilities; attacks and bounds want the logits that go into it: export the model without it, or leave it out with Options.StripSoftmax, which changes no prediction", where, final)
 	}
-	c, err := advlib.NewClassifier(advlib.Spec{Name: n.name, Logits: n.Graph, Store: n.Store(), Input: n.Input(), Box: o.Box, Classes: o.Classes, Backend: o.Backend})
+	c, err := advlib.NewClassifier(advlib.Spec{Name: n.name, Logits: n.Graph, Store: n.Store(), Input: n.Input(), Box: o.Box, Domain: o.Domain, Classes: o.Classes, Backend: o.Backend})
 	if err != nil {
 		return nil, fmt.Errorf("onnx: %s: %w", where, err)
 	}

@@ -13,6 +13,8 @@ import (
 type Options struct {
 	// Box is the domain of the inputs. It must be given: a file does not say it.
 	Box advlib.Box
+	// Domain describes each feature of the inputs, if there is more to say than the Box: see [advlib.Domain].
+	Domain advlib.Domain
 	// Name is shown in reports; empty means the file's name, or the graph's.
 	Name string
 	// Classes are the names of the classes; nil names them by their numbers.

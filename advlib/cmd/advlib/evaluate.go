@@ -25,6 +25,7 @@ type evaluation struct {
 	eps, attacks, box      []string
 	certify                []string
 	layout, logits, output string
+	domain                 string
 	scale, backend         string
 	classes                []string
 	stripSoftmax, quiet    bool
@@ -54,6 +55,16 @@ what they are weights of. Evaluate such a model in its notebook, or export it.
 
 The data is a file of NumPy's, numpy.savez("test.npz", x=x, y=y): x are the inputs [n, ...], y the n labels,
 counted from 0. Preprocessing belongs inside of the model: x and ε are in the units of --box.
+
+With --domain, a file such as
+
+  [{"name": "age", "lo": 18, "hi": 100, "step": 1, "change": "rise only", "scale": 10},
+   {"name": "job", "one_hot": 4, "change": "fixed"},
+   {"name": "income", "lo": 0, "hi": 1e6, "scale": 1e5}]
+
+attacks and certificates keep to what an attacker could really make of the inputs: an object for each feature in their
+order, of one value, with "one_hot" of several; ranges from lo to hi, else those of --box; only every "step" from lo on;
+"change" either way, fixed, rise only or fall only; ε counts in each feature's "scale", else 1.
 
 An evaluation that is interrupted, or killed, goes on from what it had found when the same command is given again;
 --fresh begins anew. What is kept for that lies in the user's cache directory, or in ADVLAB_CACHE, until it is done.
@@ -105,6 +116,7 @@ but for 1 in 40 tries. It also fails, and says which example, if one is both cer
 	f.StringVar(&e.scale, "scale", "1", "factor for x: 1/255 brings bytes to 0..1")
 	f.IntVar(&e.limit, "limit", 0, "use the first N examples only; 0 means all")
 	f.StringSliceVar(&e.box, "box", []string{"0", "1"}, "lowest and highest value of an input: LO,HI")
+	f.StringVar(&e.domain, "domain", "", "file in JSON that says what an attacker may change of each feature")
 	f.StringVar(&e.norm, "norm", "linf", "norm of the perturbation: linf, l2, l1 or l0")
 	f.StringSliceVar(&e.eps, "eps", nil, "budgets ε, in units of the box: 0.01,0.02 or 8/255")
 	f.StringSliceVar(&e.attacks, "attacks", nil, "attacks, separated by commas: "+names(attacks))
@@ -132,13 +144,15 @@ but for 1 in 40 tries. It also fails, and says which example, if one is both cer
 // plan is what the flags ask for, checked.
 type plan struct {
 	evaluation
-	norm    advlib.Norm
-	balls   []advlib.Ball
-	box     advlib.Box
-	scale   float64
-	choices []choice
-	proofs  []advlib.Certifier
-	format  format
+	norm  advlib.Norm
+	balls []advlib.Ball
+	box   advlib.Box
+	// features is the domain, nil if there is nothing but the box.
+	features advlib.Domain
+	scale    float64
+	choices  []choice
+	proofs   []advlib.Certifier
+	format   format
 }
 
 // check refuses flags before anything is read or computed.
@@ -182,6 +196,9 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 		p.balls = append(p.balls, advlib.BallOf(p.norm, ε))
 	}
 	if p.box, err = boxOf(e.box); err != nil {
+		return p, err
+	}
+	if p.features, err = domainOf(e.domain); err != nil {
 		return p, err
 	}
 	if p.scale, err = number("scale", e.scale); err != nil {
@@ -235,7 +252,7 @@ func (p plan) run(ctx context.Context, out, progress io.Writer) error {
 		return err
 	}
 	examples.Classes = p.classes
-	if err := examples.Check(advlib.Spec{Name: c.Name(), Input: c.Input(), Box: c.Box()}, c.Classes()); err != nil {
+	if err := examples.Check(advlib.Spec{Name: c.Name(), Input: c.Input(), Box: c.Box(), Domain: c.Domain()}, c.Classes()); err != nil {
 		return statusError{misused, fmt.Errorf("--data: %s: %w", p.data, err)}
 	}
 	attacks := attacksOn(p.balls, p.choices, c.Classes())

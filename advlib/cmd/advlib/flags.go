@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"math"
+	"os"
 	"strconv"
 	"strings"
 
@@ -65,6 +68,27 @@ func boxOf(list []string) (advlib.Box, error) {
 		err = misuse("--box: %g is not below %g", lo, hi)
 	}
 	return advlib.Box{Lo: lo, Hi: hi}, err
+}
+
+// domainOf reads the features of a file, none without a name.
+func domainOf(file string) (advlib.Domain, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, misuse("--domain: %v", err)
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	var domain advlib.Domain
+	if err := d.Decode(&domain); err != nil {
+		return nil, misuse("--domain: %s: %v: it must be a list of objects with name, lo, hi, step, one_hot, change and scale", file, err)
+	}
+	if len(domain) == 0 || d.More() {
+		return nil, misuse("--domain: %s: it must hold one list, of at least one feature", file)
+	}
+	return domain, nil
 }
 
 var layouts = map[string]onnx.Layout{"file": onnx.AsFile, "channels-last": onnx.ChannelsLast, "channels-first": onnx.ChannelsFirst}

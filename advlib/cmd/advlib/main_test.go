@@ -293,6 +293,62 @@ func TestContradiction(t *testing.T) {
 	}
 }
 
+// TestDomain: attacks and certificates keep to what a file says of the features, and a file that says nothing of the kind is refused.
+func TestDomain(t *testing.T) {
+	t.Setenv(cachedir.Variable, t.TempDir())
+	data := filepath.Join(models(t), "pytorch.npz")
+	examples, err := dataset.NPZScaled(data, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := 1
+	for _, d := range examples.Shape() {
+		size *= d
+	}
+	const one, fixed = `{"name": "one", "change": "rise only", "scale": 0.5}`, `{"name": "pixel", "lo": 0, "hi": 1, "change": "fixed"}`
+	file := filepath.Join(t.TempDir(), "domain.json")
+	evaluate := func(text string) (status int, r advlib.Report, said string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out, progress bytes.Buffer
+		status = run(t.Context(), []string{
+			"evaluate", "-q", "--model", filepath.Join(models(t), "pytorch-script.onnx"), "--data", data, "--limit", "16", "--backend", "go",
+			"--eps", "0.3", "--attacks", "fgm", "--certify", "ibp", "--format", "json", "--domain", file,
+		}, &out, &progress)
+		if status == done {
+			if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return status, r, progress.String()
+	}
+	ball := advlib.BallOf(advlib.Linf, 0.3)
+	whole := "[" + strings.Repeat(`{}, `, size-1) + "{}]"
+	status, free, said := evaluate(whole)
+	if status != done || free.Robust(ball).Count >= free.Clean().Count/2 {
+		t.Errorf("status %d, robust %v of clean %v where all may change: %s", status, free.Robust(ball), free.Clean(), said)
+	}
+	status, bound, said := evaluate("[" + one + strings.Repeat(", "+fixed, size-1) + "]")
+	certified, _ := bound.Certified(ball)
+	if status != done || bound.Robust(ball) != bound.Clean() || certified.Count < bound.Clean().Count/2 || !strings.Contains(bound.Domain, "fixed") {
+		t.Errorf("status %d, certified %v, robust %v, clean %v where one pixel may change; domain %q: %s", status, certified, bound.Robust(ball), bound.Clean(), bound.Domain, said)
+	}
+	for text, want := range map[string]string{
+		"[":                        "must be a list of objects",
+		"[]":                       "at least one feature",
+		whole + whole:              "one list",
+		`[{"change": "sideways"}]`: `there is no change "sideways": there are "either way", "fixed"`,
+		`[{"onehot": 3}]`:          `unknown field "onehot"`,
+		"[" + one + "]":            "feature",
+	} {
+		if status, _, said := evaluate(text); status != misused || !strings.Contains(said, want) {
+			t.Errorf("%.40s: status %d, said %q, want %q", text, status, said, want)
+		}
+	}
+}
+
 // TestEveryChoice runs what can be asked for, on a small linear model.
 func TestEveryChoice(t *testing.T) {
 	b, err := backend.OpenNamed(backend.Go)
