@@ -1,7 +1,11 @@
 package certify
 
 import (
+	"context"
+
 	. "github.com/gomlx/gomlx/core/graph"
+
+	"advlab/advlib"
 )
 
 // UsePeerConvolution makes the first convolution on an L2 ball as loose as auto_LiRPA's until the returned function is
@@ -49,4 +53,26 @@ func (n *Network) Patches(wherever bool) (layers int, err error) {
 		}
 	})
 	return len(n.places), err
+}
+
+// LastInterval returns, for each region, the interval of the last tensor that a nonlinear operation is applied to.
+func (n *Network) LastInterval(ctx context.Context, regions Regions, m Method) (lower, upper [][]float64, err error) {
+	if m.rounding != RealArithmetic {
+		regions = regions.outward()
+	}
+	r := &run{ctx: ctx, n: n, m: m, regions: regions, size: n.batch(regions.Len(), m)}
+	r.region = r.regionTensors()
+	defer func() {
+		advlib.Free(r.region...)
+		r.free()
+	}()
+	if err := r.intervals(map[int][2]held{}); err != nil {
+		return nil, nil, err
+	}
+	ends := r.ends[n.boundaries[len(n.boundaries)-1].node]
+	for i := range regions.Len() {
+		from, to := i*ends[0].per, (i+1)*ends[0].per
+		lower, upper = append(lower, ends[0].flat[from:to]), append(upper, ends[1].flat[from:to])
+	}
+	return lower, upper, nil
 }
