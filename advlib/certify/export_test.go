@@ -2,6 +2,7 @@ package certify
 
 import (
 	"context"
+	"fmt"
 
 	. "github.com/gomlx/gomlx/core/graph"
 
@@ -75,4 +76,34 @@ func (n *Network) LastInterval(ctx context.Context, regions Regions, m Method) (
 		lower, upper = append(lower, ends[0].flat[from:to]), append(upper, ends[1].flat[from:to])
 	}
 	return lower, upper, nil
+}
+
+// OnPatches returns the rules, and the operations, that some layer's rows go back over on patches.
+func (n *Network) OnPatches() (names map[string]bool, err error) {
+	names = map[string]bool{}
+	err = n.trace(func(g *Graph) {
+		w := n.walk(n.parameterOf(g, "x", probe))
+		for _, b := range n.boundaries {
+			r := w.receptive(w.nodes[b.node])
+			if r == nil {
+				continue
+			}
+			for _, u := range w.units {
+				if r.of[u.n.Id()] != nil && u.n != r.end {
+					names[fmt.Sprintf("%T", u.rule)], names[u.n.Type().String()] = true, true
+				}
+			}
+		}
+	})
+	return names, err
+}
+
+// LocalOperations are those whose rule goes back on patches.
+func LocalOperations() (names []string) {
+	for t, r := range rules {
+		if _, ok := r.(local); ok {
+			names = append(names, t.String())
+		}
+	}
+	return names
 }

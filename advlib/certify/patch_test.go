@@ -1,7 +1,12 @@
 package certify_test
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"math"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/gomlx/compute"
@@ -91,7 +96,7 @@ var convolutional = []struct {
 	{testModel{"slices", []int{7, 7, 2}, advlib.UnitBox, func(x *Node) *Node {
 		all := AxisRange()
 		h := activation.Relu(biased(conv(Reverse(x, 3), 1, 2, 3).PadSame().Done(), 11))
-		long := activation.Relu(biased(conv(h, 2, 4, 3).Strides(2).PadSame().Done(), 12))
+		long := activation.Relu(biased(conv(Reverse(h, 3), 2, 4, 3).Strides(2).PadSame().Done(), 12))
 		// The short way of a residual block whose size changes, without weights.
 		short := Pad(Slice(h, all, all.Stride(2), all.Stride(2)), ScalarZero(x.Graph(), x.DType()), PadAxis{}, PadAxis{}, PadAxis{}, PadAxis{Start: 1, End: 1})
 		h = Identity(activation.Relu(biased(Add(biased(conv(long, 3, 4, 3).PadSame().Done(), 15), short), 13)))
@@ -104,6 +109,12 @@ var convolutional = []struct {
 		h = activation.Relu(biased(conv(h, 1, 3, 3).Strides(2).PadSame().Done(), 11))
 		return dense(flat(activation.Relu(biased(conv(h, 2, 3, 2).PadSame().Done(), 12))), 6, 3)
 	}}, 2},
+	{testModel{"gates", []int{5, 5, 1}, advlib.UnitBox, func(x *Node) *Node {
+		h := Mul(biased(conv(x, 1, 2, 3).PadSame().Done(), 11), activation.Relu(biased(conv(x, 2, 2, 3).PadSame().Done(), 12)))
+		h = Min(biased(conv(h, 3, 2, 2).NoPadding().Done(), 13), Neg(biased(conv(h, 4, 2, 2).NoPadding().Done(), 14)))
+		h = MinPool(h).Window(2).Strides(1).PadSame().Done()
+		return dense(flat(activation.Relu(biased(MulScalar(conv(h, 5, 2, 2).Done(), 4), 15))), 6, 3)
+	}}, 7},
 	{testModel{"batch normalisation of a backend", []int{5, 5, 1}, advlib.UnitBox, func(x *Node) *Node {
 		h := normalised(activation.Relu(normalised(conv(x, 1, 2, 3).PadSame().Done(), 11)), 21)
 		return dense(flat(activation.Relu(normalised(conv(h, 2, 2, 3).Strides(2).PadSame().Done(), 31))), 6, 3)
@@ -209,5 +220,117 @@ func comparePatches(t *testing.T, c *advlib.Classifier, e *advlib.Examples, laye
 			}
 		}
 		t.Logf("largest difference %.2g", worst)
+	}
+}
+
+// Every rule that goes back on patches does so in some model that is compared with whole tensors. The rules are those of the package's
+// source: types that have backwardPatch and affine, themselves or of a type that they embed.
+func TestPatchesReachAllRules(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	methods, embedded := map[string]map[string]bool{}, map[string][]string{}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.FuncDecl:
+				if n.Recv == nil {
+					break
+				}
+				of := n.Recv.List[0].Type
+				if star, ok := of.(*ast.StarExpr); ok {
+					of = star.X
+				}
+				if name, ok := of.(*ast.Ident); ok {
+					if methods[name.Name] == nil {
+						methods[name.Name] = map[string]bool{}
+					}
+					methods[name.Name][n.Name.Name] = true
+				}
+			case *ast.TypeSpec:
+				s, ok := n.Type.(*ast.StructType)
+				if !ok {
+					break
+				}
+				for _, field := range s.Fields.List {
+					if name, ok := field.Type.(*ast.Ident); ok && len(field.Names) == 0 {
+						embedded[n.Name.Name] = append(embedded[n.Name.Name], name.Name)
+					}
+				}
+			}
+			return true
+		})
+	}
+	var has func(name, method string) bool
+	has = func(name, method string) bool {
+		if methods[name][method] {
+			return true
+		}
+		for _, e := range embedded[name] {
+			if has(e, method) {
+				return true
+			}
+		}
+		return false
+	}
+	want := certify.LocalOperations()
+	rules := 0
+	for name := range methods {
+		if has(name, "backwardPatch") && has(name, "affine") {
+			want = append(want, "certify."+name)
+			rules++
+		}
+	}
+	if rules < 11 {
+		t.Errorf("the source has %d rules for patches: the test does not find them", rules)
+	}
+	seen := map[string]bool{}
+	for _, m := range convolutional {
+		for _, b := range backends(t) {
+			if !m.runs(b) {
+				continue
+			}
+			n, err := certify.Of(m.classifier(t, b))
+			if err != nil {
+				t.Fatal(err)
+			}
+			on, err := n.OnPatches()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name := range on {
+				seen[name] = true
+			}
+			break
+		}
+	}
+	why := map[string]string{
+		"Reshape":            "patches end there",
+		"Transpose":          "patches end there",
+		"BroadcastInDim":     "rows that meet it are whole",
+		"DotGeneral":         "rows that meet it are whole",
+		"ConvertDType":       "bounds are built in float64 throughout",
+		"certify.conversion": "bounds are built in float64 throughout",
+	}
+	if !seen["BatchNormForInference"] {
+		why["BatchNormForInference"], why["certify.batchNorm"] = "no backend here has it", "no backend here has it"
+	}
+	for _, name := range want {
+		switch {
+		case seen[name] && why[name] != "":
+			t.Errorf("%s goes back on patches, though %s", name, why[name])
+		case !seen[name] && why[name] == "":
+			t.Errorf("%s goes back on patches in no model that is compared with whole tensors: add one", name)
+		case !seen[name]:
+			t.Logf("not %s: %s", name, why[name])
+		}
 	}
 }
