@@ -700,6 +700,9 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 				b.stop[u] = pair
 			}
 		}
+		if mutateBackward != nil && b.cut != nil {
+			mutateBackward(b)
+		}
 		v := b.from(from, Λ)
 		if !dense {
 			return []*Node{v.lower, v.slack}
