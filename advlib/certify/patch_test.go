@@ -223,6 +223,77 @@ func comparePatches(t *testing.T, c *advlib.Classifier, e *advlib.Examples, laye
 	}
 }
 
+// ways are models of the kinds that users have, one for each way in which patches go.
+var ways = []testModel{
+	{"channel concatenation", []int{12, 12, 1}, advlib.UnitBox, func(x *Node) *Node {
+		h := activation.Relu(conv(x, 1, 4, 3).PadSame().Done())
+		for k := range uint64(2) {
+			h = Concatenate([]*Node{h, activation.Relu(conv(h, 2+k, 4, 3).PadSame().Done())}, 3)
+		}
+		return dense(flat(activation.Relu(conv(h, 5, 4, 3).Strides(2).PadSame().Done())), 6, 3)
+	}},
+	{"explicit pad", []int{12, 12, 1}, advlib.UnitBox, func(x *Node) *Node {
+		h := x
+		for k := range uint64(3) {
+			h = Pad(h, ScalarZero(x.Graph(), x.DType()), PadAxis{}, PadAxis{Start: 1, End: 1}, PadAxis{Start: 1, End: 1}, PadAxis{})
+			h = activation.Relu(conv(h, 2+k, 6, 3).NoPadding().Done())
+		}
+		return dense(flat(h), 6, 3)
+	}},
+	{"projection stride 2", []int{12, 12, 1}, advlib.UnitBox, func(x *Node) *Node {
+		h := activation.Relu(conv(x, 1, 4, 3).PadSame().Done())
+		l := activation.Relu(conv(h, 2, 8, 3).Strides(2).PadSame().Done())
+		h = activation.Relu(Add(conv(h, 3, 8, 1).Strides(2).NoPadding().Done(), conv(l, 4, 8, 3).PadSame().Done()))
+		return dense(flat(h), 6, 3)
+	}},
+	{"slice shortcut, no weights", []int{12, 12, 1}, advlib.UnitBox, func(x *Node) *Node {
+		h := activation.Relu(conv(x, 1, 4, 3).PadSame().Done())
+		l := activation.Relu(conv(h, 2, 8, 3).Strides(2).PadSame().Done())
+		s := Pad(Slice(h, AxisRange(), AxisRange().Stride(2), AxisRange().Stride(2)), ScalarZero(x.Graph(), x.DType()), PadAxis{}, PadAxis{}, PadAxis{}, PadAxis{Start: 2, End: 2})
+		return dense(flat(activation.Relu(Add(s, conv(l, 4, 8, 3).PadSame().Done()))), 6, 3)
+	}},
+	{"flat input", []int{144}, advlib.UnitBox, func(x *Node) *Node {
+		h := TransposeAllAxes(Reshape(x, -1, 1, 12, 12), 0, 2, 3, 1)
+		for k := range uint64(3) {
+			h = activation.Relu(conv(h, 2+k, 6, 3).PadSame().Done())
+		}
+		return dense(flat(h), 6, 3)
+	}},
+}
+
+// BenchmarkPatches bounds each on patches and on whole tensors, two examples in Linf 0.2.
+func BenchmarkPatches(b *testing.B) {
+	for _, m := range ways {
+		for _, on := range []string{"patches", "whole tensors"} {
+			b.Run(m.name+"/"+on, func(b *testing.B) {
+				c := m.classifier(b, nil)
+				e := m.examples(b, c, 2)
+				n, err := certify.Of(c)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := n.Patches(on == "patches"); err != nil {
+					b.Fatal(err)
+				}
+				regions, err := certify.Around(c, e, advlib.BallOf(advlib.Linf, 0.2), false)
+				if err != nil {
+					b.Fatal(err)
+				}
+				q := certify.Query{Regions: regions, Rows: [][][]float64{certify.EachOutput(c.Classes())}}
+				bound := func() {
+					if _, err := n.Bound(b.Context(), q, certify.CROWN); err != nil {
+						b.Fatal(err)
+					}
+				}
+				bound() // compiles
+				for b.Loop() {
+					bound()
+				}
+			})
+		}
+	}
+}
+
 // Every rule that goes back on patches does so in some model that is compared with whole tensors. The rules are those of the package's
 // source: types that have backwardPatch and affine, themselves or of a type that they embed.
 func TestPatchesReachAllRules(t *testing.T) {
