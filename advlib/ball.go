@@ -73,6 +73,14 @@ func (b Ball) Check() error {
 	return nil
 }
 
+// norm returns the name of the norm. An unset ball is a mistake in the caller's program: the panic says so.
+func (b Ball) norm() string {
+	if b.Norm == nil {
+		panic(fmt.Errorf("advlib: %w", b.Check()))
+	}
+	return b.Norm.String()
+}
+
 // Warning says in a sentence what looks wrong with the ball for inputs of d coordinates in the box, or returns "".
 func (b Ball) Warning(d int, box Box) string {
 	if b.Norm == nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,7 +14,11 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
-// Certifier proves that no perturbation in a ball changes a prediction. Package certify has some.
+// Certifier proves that no perturbation in a ball changes a prediction. Package certify has some. One that has a method
+//
+//	Check(c *Classifier, ball Ball) error
+//
+// is asked by it, for each ball, before anything is computed: attacks that take hours should not run first when it cannot answer at all.
 type Certifier interface {
 	// String names the method.
 	String() string
@@ -24,7 +29,7 @@ type Certifier interface {
 
 // ErrContradiction is returned, together with the report, when an attack broke an example that was certified, or one was
 // certified that is misclassified as it is: one of the two is wrong, and neither number can be trusted. See [Report.Contradiction].
-var ErrContradiction = errors.New("advlib: an attack succeeded inside a certified ball")
+var ErrContradiction = errors.New("advlib: a certificate is refuted")
 
 // Evaluate measures attacks and certificates on the same examples under default settings; see [Settings.Evaluate].
 func Evaluate(ctx context.Context, c *Classifier, e *Examples, attacks []Attack, certifiers ...Certifier) (*Report, error) {
@@ -185,9 +190,12 @@ func (s Settings) certify(ctx context.Context, c *Classifier, e *Examples, metho
 		switch {
 		case p == nil || len(p.Certified) != e.Len() || len(p.Margin) != 0 && len(p.Margin) != e.Len():
 			return fmt.Errorf("%v did not return a verdict for each of %d examples: this is a mistake in the certifier", method, e.Len())
+		case len(p.Distance) != 0 && len(p.Distance) != e.Len():
+			return fmt.Errorf("%v told %d distances of counterexamples for %d examples: this is a mistake in the certifier", method, len(p.Distance), e.Len())
 		case tells && p.Rounding == "":
 			return fmt.Errorf("%v did not say for which arithmetic its verdicts hold", method)
 		}
+		cert.Distance = p.Distance
 		cert.Certified, cert.Margin, cert.Rounding, cert.Slack, cert.Seconds = p.Certified, p.Margin, p.Rounding, p.Slack, o.Stats.Elapsed.Seconds()
 		return nil
 	}
@@ -236,7 +244,7 @@ func (s Settings) checkEvaluate(c *Classifier, e *Examples, attacks []Attack, ce
 	if s.BatchSize < 0 {
 		return fmt.Errorf("the batch size %d is below 0: leave it at 0 for the default, or give a positive one", s.BatchSize)
 	}
-	balls := len(s.Balls)
+	balls := slices.Clone(s.Balls)
 	for _, a := range attacks {
 		if a == nil {
 			return fmt.Errorf("one of the attacks is nil")
@@ -252,15 +260,24 @@ func (s Settings) checkEvaluate(c *Classifier, e *Examples, attacks []Attack, ce
 			return fmt.Errorf("%s: %w", a, err)
 		}
 		if !threat.Minimal() && !threat.Goal.IsTargeted() {
-			balls++
+			balls = append(balls, threat.Ball())
 		}
 	}
 	for _, m := range certifiers {
 		if m == nil {
 			return fmt.Errorf("one of the certifiers is nil")
 		}
-		if balls == 0 {
+		if len(balls) == 0 {
 			return fmt.Errorf("there is no ball for which %v could certify: none of the attacks is untargeted with a budget; name balls in Settings.Balls", m)
+		}
+		checker, ok := m.(interface{ Check(*Classifier, Ball) error })
+		if !ok {
+			continue
+		}
+		for _, ball := range balls {
+			if err := checker.Check(c, ball); err != nil {
+				return fmt.Errorf("%v: %w", m, err)
+			}
 		}
 	}
 	return nil

@@ -147,6 +147,9 @@ type Certificate struct {
 	// Margin, if the method tells it, is for each example the smallest lower bound of logit_y − logit_j over classes j other
 	// than the label y.
 	Margin []Bound `json:"margin,omitempty"`
+	// Distance, if the method looks for counterexamples, is for each example that of the nearest that it found in the ball; +Inf if there is
+	// none. They count for the robust accuracy as what attacks find does.
+	Distance []Distance `json:"distance,omitempty"`
 	// Rounding names the arithmetic of the deployed model for which the verdicts hold; it is empty if the method does not tell.
 	Rounding string `json:"rounding,omitempty"`
 	// Slack is the most that rounding errors took from one of the bounds.
@@ -412,7 +415,7 @@ func (r *Report) Merge(other *Report) (*Report, error) {
 	m.Certificates = slices.Clone(r.Certificates)
 	for i, o := range other.Certificates {
 		c := &m.Certificates[i]
-		c.Certified, c.Margin = slices.Concat(c.Certified, o.Certified), slices.Concat(c.Margin, o.Margin)
+		c.Certified, c.Margin, c.Distance = slices.Concat(c.Certified, o.Certified), slices.Concat(c.Margin, o.Margin), slices.Concat(c.Distance, o.Distance)
 		c.Slack = max(c.Slack, o.Slack)
 		c.Seconds += o.Seconds
 	}
@@ -433,15 +436,17 @@ func (r *Report) Clean() Rate {
 
 // Robust returns the accuracy in the worst case over all untargeted attacks, example by example: an example counts
 // when it is classified correctly and no attack in the ball's norm found an adversarial example within its radius,
-// whatever budget that attack was given. It is an upper bound on the true robust accuracy.
+// whatever budget that attack was given. Counterexamples of certifiers that look for them count as well. It is an upper bound on the
+// true robust accuracy.
 func (r *Report) Robust(ball Ball) Rate {
 	return r.rate(func(i int) bool {
-		return r.correct(i) && !slices.ContainsFunc(r.Attacks, func(a AttackRow) bool { return a.breaks(i, ball) })
+		return r.correct(i) && !slices.ContainsFunc(r.Attacks, func(a AttackRow) bool { return a.breaks(i, ball) }) &&
+			!slices.ContainsFunc(r.Certificates, func(c Certificate) bool { return c.breaks(i, ball) })
 	})
 }
 
 // RobustAfter returns the accuracy in the ball in the worst case over Attacks[k] and those that ran before it: the last
-// of [Report.Order] has the number of [Report.Robust].
+// of [Report.Order] has the number of [Report.Robust], unless a certifier found a counterexample that all attacks missed.
 func (r *Report) RobustAfter(k int, ball Ball) Rate {
 	order := r.Order()
 	ran := order[:slices.Index(order, k)+1]
@@ -462,7 +467,7 @@ func (r *Report) RobustTo(a AttackRow, ball Ball) (rate Rate, known bool) {
 // Certified returns the share of examples that are classified correctly and proven so for the whole ball by at least
 // one method, and whether any method was asked.
 func (r *Report) Certified(ball Ball) (rate Rate, asked bool) {
-	covers := func(c Certificate) bool { return c.Norm == ball.Norm.String() && c.Radius >= ball.Radius }
+	covers := func(c Certificate) bool { return c.Norm == ball.norm() && c.Radius >= ball.Radius }
 	rate = r.rate(func(i int) bool {
 		return r.correct(i) && slices.ContainsFunc(r.Certificates, func(c Certificate) bool { return covers(c) && c.Certified[i] })
 	})
@@ -504,7 +509,12 @@ func (r *Report) rate(holds func(i int) bool) Rate {
 }
 
 func (a AttackRow) breaks(i int, ball Ball) bool {
-	return !a.Targeted && a.Norm == ball.Norm.String() && a.Success[i] && float64(a.Distance[i]) <= ball.Radius
+	return !a.Targeted && a.Norm == ball.norm() && a.Success[i] && float64(a.Distance[i]) <= ball.Radius
+}
+
+// breaks tells whether the method found a counterexample for example i in the ball.
+func (c Certificate) breaks(i int, ball Ball) bool {
+	return i < len(c.Distance) && c.Norm == ball.norm() && float64(c.Distance[i]) <= ball.Radius
 }
 
 func normNamed(name string) Norm {
@@ -530,7 +540,7 @@ type Line struct {
 	Cost, Programs string
 }
 
-// worstCase is what the line of [Report.Robust] is called.
+// worstCase is what the line of [Report.Robust] is called, by attacks alone.
 const worstCase = "worst case over attacks"
 
 // Lines returns the table.
@@ -572,7 +582,7 @@ func (r *Report) Lines() []Line {
 // linesOf returns the lines of a ball. In a cascade each line stands for the attacks up to it, which the sign + says, and
 // attacks with other budgets have a line together.
 func (r *Report) linesOf(ball Ball) []Line {
-	of := func(a AttackRow) bool { return !a.Targeted && a.Norm == ball.Norm.String() }
+	of := func(a AttackRow) bool { return !a.Targeted && a.Norm == ball.norm() }
 	line := func(what string, rate Rate) Line {
 		return Line{What: what, Value: rate.String(), Interval: rate.Interval()}
 	}
@@ -581,6 +591,9 @@ func (r *Report) linesOf(ball Ball) []Line {
 		heading = "after each attack, run on what stood before it"
 	}
 	lines := []Line{{Heading: fmt.Sprintf("%v%s: robust accuracy %s", ball, asFraction(ball, r.Box), heading)}}
+	attacked := *r
+	attacked.Certificates = nil
+	worst := attacked.Robust(ball)
 	sign, last := "", -1 // of the attacks with other budgets
 	if r.Cascade {
 		sign = "+ "
@@ -599,7 +612,7 @@ func (r *Report) linesOf(ball Ball) []Line {
 		switch {
 		case !of(a):
 		case !a.Minimal() && float64(a.Radius) != ball.Radius:
-			if r.Cascade && (float64(a.Radius) < ball.Radius || r.RobustAfter(k, ball) != r.Robust(ball)) {
+			if r.Cascade && (float64(a.Radius) < ball.Radius || r.RobustAfter(k, ball) != worst) {
 				last = k
 			}
 		default:
@@ -616,7 +629,10 @@ func (r *Report) linesOf(ball Ball) []Line {
 		}
 	}
 	other("attacks at other ε")
-	lines = append(lines, line(worstCase, r.Robust(ball)))
+	lines = append(lines, line(worstCase, worst))
+	if with := r.Robust(ball); with != worst {
+		lines = append(lines, line("and counterexamples of certifiers", with))
+	}
 	if certified, asked := r.Certified(ball); asked {
 		names, about := r.methods(ball)
 		if len(names) > 1 {
@@ -673,7 +689,7 @@ func median(d float64) string {
 // methods returns the certifiers that were asked for a ball, and the arithmetics for which their verdicts hold.
 func (r *Report) methods(ball Ball) (names, roundings []string) {
 	for _, c := range r.Certificates {
-		if c.Norm != ball.Norm.String() || c.Radius < ball.Radius {
+		if c.Norm != ball.norm() || c.Radius < ball.Radius {
 			continue
 		}
 		if !slices.Contains(names, c.Method) {

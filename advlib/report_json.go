@@ -45,7 +45,8 @@ type verdictsJSON struct {
 //	              distance is the nearest found before. forward and backward are passes of single examples in total;
 //	              programs is an array of {batch, compiled, loaded}
 //	certificates  array of {method, norm, radius, certified, seconds}; certified is an array of n; where the method tells
-//	              them, also margin, an array of n with null for "nothing shown", rounding, a string, and slack
+//	              them, also margin, an array of n with null for "nothing shown", distance, an array of n with that of a counterexample or null, rounding, a
+//	              string, and slack
 //	verdicts      array of {norm, radius, status, margin, method, attack}, one for each ball that was asked a certificate for; the
 //	              last four are arrays of n, and follow from the rest: see [Verdict]. Reading ignores them
 //	sanity        {zero_gradient: {count, of}, unbounded: {count, of}}
@@ -141,8 +142,10 @@ func (r *Report) check() error {
 		if err := length("certified of "+c.Method, len(c.Certified)); err != nil {
 			return err
 		}
-		if err := length("margin of "+c.Method, len(c.Margin)); len(c.Margin) > 0 && err != nil {
-			return err
+		for what, got := range map[string]int{"margin": len(c.Margin), "distance": len(c.Distance)} {
+			if err := length(what+" of "+c.Method, got); got > 0 && err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -13,7 +13,7 @@ type Status string
 const (
 	// Verified: a certificate proves the label for the whole ball.
 	Verified Status = "verified"
-	// Falsified: the example is misclassified, or an attack found an adversarial example within the ball.
+	// Falsified: the example is misclassified, or an attack, or a certifier that looks for them, found an adversarial example within the ball.
 	Falsified Status = "falsified"
 	// Undecided: neither was shown. The attacks may be too weak, or the proofs too loose.
 	Undecided Status = "unknown"
@@ -32,7 +32,7 @@ type Verdict struct {
 	Method string `json:"method"`
 	// Margin is the method's lower bound of logit_y − logit_j over the ball, the smallest over j; -Inf if it tells none.
 	Margin Bound `json:"margin"`
-	// Attack is the one that found the nearest adversarial example within the ball, at Distance: "" and +Inf if none did, "none" and 0
+	// Attack is the one, or the certifier, that found the nearest adversarial example within the ball, at Distance: "" and +Inf if none did, "none" and 0
 	// for an example that is misclassified as it is.
 	Attack   string   `json:"attack"`
 	Distance Distance `json:"distance"`
@@ -41,7 +41,7 @@ type Verdict struct {
 // Verdicts returns what is known about each example in the ball. Certificates for larger balls count, as do adversarial examples at
 // smaller distances, whatever the budget they were found with.
 func (r *Report) Verdicts(ball Ball) []Verdict {
-	norm := ball.Norm.String()
+	norm := ball.norm()
 	all := make([]Verdict, len(r.Label))
 	for i := range all {
 		v := Verdict{Example: r.Index[i], Label: r.Label[i], Predicted: r.Predicted[i], Status: Undecided, Margin: Bound(math.Inf(-1)), Distance: Distance(math.Inf(1))}
@@ -66,6 +66,11 @@ func (r *Report) Verdicts(ball Ball) []Verdict {
 				v.Status, v.Attack, v.Distance = Falsified, a.Name, a.Distance[i]
 			}
 		}
+		for _, c := range r.Certificates {
+			if c.breaks(i, ball) && c.Distance[i] < v.Distance {
+				v.Status, v.Attack, v.Distance = Falsified, c.Method, c.Distance[i]
+			}
+		}
 		if !r.correct(i) {
 			v.Status, v.Attack, v.Distance = Falsified, "none", 0
 		}
@@ -78,7 +83,7 @@ func (r *Report) Verdicts(ball Ball) []Verdict {
 // every single example, and an error wrapping [ErrContradiction], which names the first example with the ball, the method and the attack, if
 //
 //   - an example is certified that the classifier gets wrong as it is, or
-//   - an attack found an adversarial example inside of a ball for which the example is certified.
+//   - an attack, or another certifier, found an adversarial example inside of a ball for which the example is certified.
 //
 // Balls of different norms are compared too, where one lies in the other: ‖δ‖∞ ≤ ‖δ‖₂ ≤ ‖δ‖₁, so what was found at an L2 distance d also
 // lies in the Linf ball of radius d.
@@ -91,9 +96,24 @@ func (r *Report) Contradiction() error {
 			case !r.correct(i):
 				return fmt.Errorf("%w: %s certifies example %d (label %d) for %s ≤ %g, but without any change it is classified as %d", ErrContradiction, c.Method, r.Index[i], r.Label[i], c.Norm, c.Radius, r.Predicted[i])
 			}
+			broken := func(by, norm string, d Distance) error {
+				if float64(d) > c.Radius || !r.inside(norm, c.Norm) {
+					return nil
+				}
+				return fmt.Errorf("%w: %s certifies example %d (label %d) for %s ≤ %g, but %s changed its class at the %s distance %.9g", ErrContradiction, c.Method, r.Index[i], r.Label[i], c.Norm, c.Radius, by, norm, float64(d))
+			}
 			for _, a := range r.Attacks {
-				if !a.Targeted && a.Success[i] && float64(a.Distance[i]) <= c.Radius && r.inside(a.Norm, c.Norm) {
-					return fmt.Errorf("%w: %s certifies example %d (label %d) for %s ≤ %g, but %s changed its class at the %s distance %.9g", ErrContradiction, c.Method, r.Index[i], r.Label[i], c.Norm, c.Radius, a.Name, a.Norm, float64(a.Distance[i]))
+				if !a.Targeted && a.Success[i] {
+					if err := broken(a.Name, a.Norm, a.Distance[i]); err != nil {
+						return err
+					}
+				}
+			}
+			for _, o := range r.Certificates {
+				if i < len(o.Distance) {
+					if err := broken(o.Method, o.Norm, o.Distance[i]); err != nil {
+						return err
+					}
 				}
 			}
 		}

@@ -85,6 +85,59 @@ func TestVerdicts(t *testing.T) {
 }
 
 // The verdicts are in the JSON, for the balls that certificates were asked for, and are no part of what is read.
+// What a certifier finds beside its proofs breaks an example as an attack does, in every ball that holds it.
+func TestCounterexamples(t *testing.T) {
+	r := judged()
+	inf := advlib.Distance(math.Inf(1))
+	r.Certificates[2].Distance = []advlib.Distance{inf, inf, 0.08, 0.06, 0.15, 0}
+	for radius, want := range map[float64]int{0.05: 5, 0.07: 4, 0.08: 3, 0.1: 3, 0.12: 2} {
+		if got := r.Robust(advlib.BallOf(advlib.Linf, radius)); got.Count != want {
+			t.Errorf("robust at %g: %v, want %d", radius, got.Count, want)
+		}
+	}
+	ball := advlib.BallOf(advlib.Linf, 0.1)
+	for i, want := range map[int]struct {
+		by string
+		at advlib.Distance
+	}{1: {"", inf}, 2: {"half-space", 0.08}, 3: {"half-space", 0.06}, 4: {"", inf}, 5: {"none", 0}} {
+		if v := r.Verdicts(ball)[i]; v.Attack != want.by || v.Distance != want.at || (v.Status == advlib.Falsified) != (want.by != "") {
+			t.Errorf("example %d: %+v, want broken by %q at %g", i, v, want.by, want.at)
+		}
+	}
+	twice, err := r.Merge(r)
+	if err != nil || len(twice.Certificates[2].Distance) != 12 || twice.Robust(ball).Count != 6 {
+		t.Errorf("merged: %+v, %v", twice, err)
+	}
+	if s := r.String(); !strings.Contains(s, "and counterexamples of certifiers") || strings.Contains(judged().String(), "counterexamples") {
+		t.Errorf("the table is\n%s", s)
+	}
+	r.Certificates[2].Distance = r.Certificates[2].Distance[1:]
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, new(advlib.Report)); err == nil || !strings.Contains(err.Error(), "distance of half-space has 5 entries for 6 labels") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// A ball that was left out is an error that says so.
+func TestUnsetBall(t *testing.T) {
+	r := judged()
+	for name, ask := range map[string]func(){
+		"Robust": func() { r.Robust(advlib.Ball{}) }, "Certified": func() { r.Certified(advlib.Ball{}) }, "Verdicts": func() { r.Verdicts(advlib.Ball{}) },
+	} {
+		func() {
+			defer func() {
+				if err, ok := recover().(error); !ok || !strings.Contains(err.Error(), "the ball is unset") {
+					t.Errorf("%s: the panic is %v", name, err)
+				}
+			}()
+			ask()
+		}()
+	}
+}
+
 func TestVerdictsJSON(t *testing.T) {
 	text, err := json.Marshal(judged())
 	if err != nil {
@@ -137,6 +190,9 @@ func TestContradiction(t *testing.T) {
 		{"broken in a norm whose ball does not", func(r *advlib.Report) {
 			r.Attacks[1].Distance[0], r.Certificates = 0.05, []advlib.Certificate{{Method: "CROWN", Norm: "L2", Radius: 0.1, Certified: r.Certificates[0].Certified}}
 		}, ""},
+		{"broken by another certifier", func(r *advlib.Report) {
+			r.Certificates[2].Distance = []advlib.Distance{0.3, 0.09, 0.3, 0.3, 0.3, 0.3}
+		}, "CROWN certifies example 11 (label 1) for Linf ≤ 0.1, but half-space changed its class at the Linf distance 0.09"},
 		{"pixels", func(r *advlib.Report) { r.Attacks[1].Norm, r.Attacks[1].Distance[0] = "L0", 0.1 }, ""},
 		{"in a domain, another norm", func(r *advlib.Report) {
 			r.Domain, r.Attacks[1].Norm, r.Attacks[1].Distance[0] = "2 features", "L2", 0.15

@@ -17,6 +17,7 @@ import (
 type Wide struct {
 	sync.Mutex
 	source, store *model.Store
+	version       int
 }
 
 // NewWide returns a store's variables in float64. All of them must have values.
@@ -27,6 +28,13 @@ func NewWide(source *model.Store) (*Wide, error) {
 
 // Store returns the store of float64 variables, under the same names.
 func (w *Wide) Store() *model.Store { return w.store }
+
+// Version returns a number that is another one after each change of a variable here.
+func (w *Wide) Version() int {
+	w.Lock()
+	defer w.Unlock()
+	return w.version
+}
 
 // Refresh copies the variables that have changed.
 func (w *Wide) Refresh() error {
@@ -43,8 +51,10 @@ func (w *Wide) Refresh() error {
 		}
 		old := w.store.GetVariable(v.Path())
 		if old == nil {
+			w.version++
 			_, err = w.store.CreateVariable(v.Path(), wide)
 		} else if !same(old, wide) {
+			w.version++
 			err = old.SetValue(wide)
 		}
 		if err != nil {

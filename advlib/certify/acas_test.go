@@ -117,7 +117,7 @@ func TestDegenerateBoxes(t *testing.T) {
 				}
 				return count, slack
 			}
-			for _, m := range []certify.Method{certify.IBP, certify.CROWNIBP, certify.CROWN} {
+			for _, m := range []certify.Method{certify.IBP, certify.CROWNIBP, certify.CROWN, certify.CROWN.ByGraphs()} {
 				count, slack := violations(m)
 				if count > 0 {
 					t.Errorf("%s: ε %g: %v: %d of 64000 outputs are outside of their bounds", name, ε, m, count)

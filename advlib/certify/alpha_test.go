@@ -322,7 +322,9 @@ func TestAlphaMutants(t *testing.T) {
 	}
 }
 
-// On patches, slopes are tuned to the same bounds as on whole tensors.
+// On patches, slopes are tuned to the same bounds as on whole tensors. In L1, where the first layer is bounded by rows too, to nearly the
+// same: what the rounding of those bounds takes grows with the coordinates of a row, so that intervals differ by 1e-14, and lines of functions,
+// which are chosen by intervals, may jump.
 func TestAlphaOnPatches(t *testing.T) {
 	b := backends(t)["Go Backend"]
 	for _, m := range convolutional {
@@ -359,9 +361,17 @@ func TestAlphaOnPatches(t *testing.T) {
 				}
 				lower[k] = a.Lower[0]
 			}
+			plain, err := n.Bound(ctx, q, certify.CROWN)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tolerance := 1e-9
+			if norm == advlib.L1 {
+				tolerance = 1e-3
+			}
 			for s, v := range lower[0] {
-				if !certify.Close(v, lower[1][s], 1e-9) {
-					t.Errorf("%s, %v: margin %d is at least %.12g on patches, %.12g without", m.name, norm, s, v, lower[1][s])
+				if !certify.Close(v, lower[1][s], tolerance) || lower[1][s] < plain.Lower[0][s] {
+					t.Errorf("%s, %v: margin %d is at least %.12g on patches, %.12g without, %.12g by CROWN", m.name, norm, s, v, lower[1][s], plain.Lower[0][s])
 				}
 			}
 		}

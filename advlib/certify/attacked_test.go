@@ -34,7 +34,8 @@ func attackedModels(t *testing.T, b compute.Backend) (all []attacked) {
 		}, everything}
 		if name == "cnn-mnist-adv" {
 			a.balls[1].Radius = 0.1
-		} else if full {
+		}
+		if full {
 			a.methods = append(slices.Clone(everything), certify.AlphaCROWN)
 		}
 		if !full {

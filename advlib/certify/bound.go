@@ -79,7 +79,64 @@ func (n *Network) bound(ctx context.Context, q Query, m Method) (*Answer, error)
 	if m.rounding != RealArithmetic {
 		regions = regions.outward()
 	}
-	answer := &Answer{Method: m}
+	q.Regions = regions
+	c, err := n.small(q, m)
+	if err != nil {
+		return nil, err
+	}
+	if c == nil {
+		return n.general(ctx, q, m)
+	}
+	a, err := c.answer(ctx, q, m)
+	if err != nil || !m.tuned {
+		return a, err
+	}
+	// What is not enough yet is tuned, and may be better than what both begin with, or worse by rounding.
+	var left []int
+	for i, row := range a.Lower {
+		for s, v := range row {
+			if q.Enough == nil || !(v > q.Enough[s]) {
+				left = append(left, i)
+				break
+			}
+		}
+	}
+	if len(left) == 0 {
+		return a, nil
+	}
+	some := q
+	some.Regions = regions.Select(left)
+	if len(q.Rows) > 1 {
+		some.Rows = nil
+		for _, i := range left {
+			some.Rows = append(some.Rows, q.Rows[i])
+		}
+	}
+	tuned, err := n.general(ctx, some, m)
+	if err != nil {
+		return nil, err
+	}
+	for k, i := range left {
+		a.better(i, tuned, k)
+	}
+	return a, nil
+}
+
+// better takes over bounds of region k of another answer for region i where they are larger: both hold.
+func (a *Answer) better(i int, other *Answer, k int) {
+	for s, v := range other.Lower[k] {
+		if v > a.Lower[i][s] {
+			a.Lower[i][s], a.Slack[i][s] = v, other.Slack[k][s]
+			if a.Slopes != nil {
+				a.Slopes[i][s] = other.Slopes[k][s]
+			}
+		}
+	}
+}
+
+// general bounds by graphs, whatever the model.
+func (n *Network) general(ctx context.Context, q Query, m Method) (*Answer, error) {
+	answer, regions := &Answer{Method: m}, q.Regions
 	for first := 0; first < regions.Len(); {
 		size := n.batch(regions.Len()-first, m)
 		which := make([]int, min(size, regions.Len()-first))
@@ -120,15 +177,8 @@ func (n *Network) bestOf(ctx context.Context, q Query, m Method) (*Answer, error
 			best = a
 			continue
 		}
-		for i, row := range a.Lower {
-			for s, v := range row {
-				if v > best.Lower[i][s] {
-					best.Lower[i][s], best.Slack[i][s] = v, a.Slack[i][s]
-					if q.Slopes {
-						best.Slopes[i][s] = a.Slopes[i][s]
-					}
-				}
-			}
+		for i := range a.Lower {
+			best.better(i, a, i)
 		}
 	}
 	m.best = true

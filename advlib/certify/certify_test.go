@@ -24,7 +24,7 @@ func TestNames(t *testing.T) {
 		certify.AlphaCROWN, certify.CROWN.WithAlpha(certify.Alpha{Iterations: 40, Intervals: -1, Rate: 0.1}).WithIBP(), certify.IBP.WithAlpha(certify.Alpha{})) {
 		names = append(names, m.String())
 	}
-	if got, want := strings.Join(names, ", "), "IBP, CROWN-IBP, CROWN, IBP (without box), CROWN-IBP (without box), CROWN ∩ IBP (best line, real arithmetic), CROWN (zero line, tf32-any-order), α-CROWN, α-CROWN ∩ IBP (40 iterations, 0 for intervals, rate 0.1), IBP"; got != want {
+	if got, want := strings.Join(names, ", "), "IBP, CROWN-IBP, CROWN, CROWN (by graphs), IBP (without box), CROWN-IBP (without box), CROWN ∩ IBP (best line, real arithmetic), CROWN (zero line, tf32-any-order), α-CROWN, α-CROWN ∩ IBP (40 iterations, 0 for intervals, rate 0.1), IBP"; got != want {
 		t.Errorf("names %s, want %s", got, want)
 	}
 }

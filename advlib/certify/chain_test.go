@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"sync"
 	"testing"
 
@@ -236,51 +238,165 @@ func TestChainOf(t *testing.T) {
 	}
 }
 
-// TestChainIsCROWN compares a chain with the general bounds, which walk the graph: CROWN ∩ IBP, in real arithmetic and with
-// rounding.
+// TestChainIsCROWN compares a chain with the general bounds, which walk the graph: CROWN and CROWN ∩ IBP, in real arithmetic and with
+// rounding, with rows for all boxes and for each. Nothing is compiled for the chain's.
 func TestChainIsCROWN(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	b := goBackend(t)
-	net := random32(r, 1, 4, 20, 15, 10, 3)
+	net := random32(r, 1, 4, 20, 33, 10, 10, 3) // 33 neurons: more than go back abreast
 	rows := [][]float64{{1, 0, 0}, {-1, 0, 0}, {1, -1, 0}, {0.5, 0.25, -2}}
-	var cells []cell
-	for _, width := range []float64{0, 1e-3, 0.05, 0.3, 1} {
+	regions := Regions{}
+	var each [][][]float64
+	for _, width := range []float64{0, 1e-3, 0.05, 0.3, 1, 5} {
 		for range 3 {
-			c := cell{}
+			var lower, upper []float64
 			for range 4 {
 				l, u := outward32(r.NormFloat64(), math.Inf(1))
 				_, u = outward32(0, l+width)
-				c.lower, c.upper = append(c.lower, l), append(c.upper, u)
+				lower, upper = append(lower, l), append(upper, u)
 			}
-			cells = append(cells, c)
+			regions.Lower, regions.Upper = append(regions.Lower, lower), append(regions.Upper, upper)
+			k := len(each) % 3
+			each = append(each, slices.Concat(rows[k:], rows[:k]))
 		}
 	}
-	regions := Regions{}
-	for _, c := range cells {
-		regions.Lower, regions.Upper = append(regions.Lower, c.lower), append(regions.Upper, c.upper)
+	n, err := New(net.source(b, false))
+	if err != nil {
+		t.Fatal(err)
 	}
-	bound := func(rounding Rounding) (general [][]float64, planes [][]plane) {
-		n, c := mustChain(t, net.source(b, false), rounding)
-		a, err := n.Bound(t.Context(), Query{Regions: regions, Rows: [][][]float64{rows}, Slopes: true}, CROWN.WithIBP().In(rounding))
+	differ := false
+	for _, method := range []Method{CROWN, CROWN.WithIBP()} {
+		for _, q := range []Query{{Regions: regions, Rows: [][][]float64{rows}, Slopes: true}, {Regions: regions, Rows: each, Slopes: true}} {
+			bound := func(m Method) *Answer {
+				a, err := n.Bound(t.Context(), q, m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return a
+			}
+			clear(n.programs)
+			real, rounded := bound(method.In(RealArithmetic)), bound(method)
+			if len(n.programs) > 0 {
+				t.Errorf("%v: %d graphs for a chain", method, len(n.programs))
+			}
+			general, generalRounded := bound(method.ByGraphs().In(RealArithmetic)), bound(method.ByGraphs())
+			if len(n.programs) == 0 {
+				t.Errorf("%v: no graphs, though they were asked for", method)
+			}
+			differ = differ || !reflect.DeepEqual(bound(CROWN.In(RealArithmetic)).Lower, real.Lower)
+			for i := range regions.Lower {
+				for k := range rows {
+					if d := math.Abs(general.Lower[i][k] - real.Lower[i][k]); d > 1e-9 {
+						t.Errorf("%v: region %d, row %d: %g by the graph, %g by the chain", method, i, k, general.Lower[i][k], real.Lower[i][k])
+					}
+					for j, v := range general.Slopes[i][k] {
+						if d := math.Abs(v - real.Slopes[i][k][j]); d > 1e-9 {
+							t.Errorf("%v: region %d, row %d: slope %d is %g by the graph, %g by the chain", method, i, k, j, v, real.Slopes[i][k][j])
+						}
+					}
+					if real.Slack[i][k] != 0 {
+						t.Errorf("%v: slack %g in real arithmetic", method, real.Slack[i][k])
+					}
+					g, c := general.Lower[i][k]-generalRounded.Lower[i][k], real.Lower[i][k]-rounded.Lower[i][k]
+					if !(c > 0 && g > 0 && c < 1.2*g && g < 1.2*c) {
+						t.Errorf("%v: region %d, row %d: rounding takes %g by the graph, %g by the chain", method, i, k, g, c)
+					}
+					if g, c := generalRounded.Slack[i][k], rounded.Slack[i][k]; !(c > 0 && g > 0 && c < 1.2*g && g < 1.2*c) {
+						t.Errorf("%v: region %d, row %d: slack %g by the graph, %g by the chain", method, i, k, g, c)
+					}
+				}
+			}
+		}
+	}
+	if !differ {
+		t.Error("CROWN and CROWN ∩ IBP are the same on these boxes: the test does not tell them apart")
+	}
+}
+
+// TestChainKeepsUp: a network's chain is read again when variables have changed, and only then.
+func TestChainKeepsUp(t *testing.T) {
+	net := random32(rand.New(rand.NewPCG(21, 22)), 1, 2, 6, 5, 2)
+	s := net.source(goBackend(t), false)
+	n, err := New(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := Query{Regions: Boxes([][]float64{{0, 0}}, [][]float64{{0.5, 0.5}}), Rows: [][][]float64{EachOutput(2)}}
+	bound := func() (float64, *chain) {
+		a, err := n.Bound(t.Context(), q, CROWN)
 		if err != nil {
 			t.Fatal(err)
 		}
-		planes, _, err = c.bound(t.Context(), cells, rows)
+		return a.Lower[0][0], n.chains[Float32AnyOrder].chain
+	}
+	before, c := bound()
+	if again, same := bound(); again != before || same != c {
+		t.Errorf("%g, then %g; the same chain: %v", before, again, c == same)
+	}
+	if err := s.Store.GetVariable("b2").SetValue(tensors.FromFlatDataAndDimensions([]float32{float32(net.b[2][0] + 7), 0}, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Refresh(); err != nil {
+		t.Fatal(err)
+	}
+	if after, _ := bound(); math.Abs(after-before-7) > 1e-4 {
+		t.Errorf("%g, and after 7 were added %g", before, after)
+	}
+}
+
+// TestTunedChain: α-CROWN of a small chain is nowhere below CROWN, which computes in another way, and leaves alone what is enough.
+func TestTunedChain(t *testing.T) {
+	r := rand.New(rand.NewPCG(23, 24))
+	net := random32(r, 1, 4, 12, 12, 3)
+	n, err := New(net.source(goBackend(t), false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var regions Regions
+	for range 6 {
+		var lower, upper []float64
+		for range 4 {
+			v := r.NormFloat64()
+			lower, upper = append(lower, v-0.1), append(upper, v+0.1)
+		}
+		regions.Lower, regions.Upper = append(regions.Lower, lower), append(regions.Upper, upper)
+	}
+	q := Query{Regions: regions, Rows: [][][]float64{MarginRows(0, 3)}, Slopes: true}
+	bound := func(m Method) *Answer {
+		a, err := n.Bound(t.Context(), q, m)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return a.Lower, planes
+		return a
 	}
-	real, realPlanes := bound(RealArithmetic)
-	rounded, planes := bound(Float32AnyOrder)
-	for i := range cells {
-		for k := range rows {
-			if d := math.Abs(real[i][k] - realPlanes[i][k].lower); d > 1e-9 {
-				t.Errorf("cell %d, row %d: %g by the graph, %g by the chain", i, k, real[i][k], realPlanes[i][k].lower)
+	plain, tuned := bound(CROWN), bound(AlphaCROWN)
+	gain := 0.
+	for i, row := range plain.Lower {
+		for s, v := range row {
+			if gain += tuned.Lower[i][s] - v; tuned.Lower[i][s] < v {
+				t.Errorf("region %d, row %d: %g by α-CROWN, %g by CROWN", i, s, tuned.Lower[i][s], v)
 			}
-			g, c := real[i][k]-rounded[i][k], realPlanes[i][k].lower-planes[i][k].lower
-			if !(c > 0 && g > 0 && c < 1.2*g && g < 1.2*c) {
-				t.Errorf("cell %d, row %d: rounding takes %g by the graph, %g by the chain", i, k, g, c)
+		}
+	}
+	if gain < 1e-3 {
+		t.Errorf("α-CROWN gains %g", gain)
+	}
+	low := []float64{math.Inf(1), math.Inf(1)}
+	for _, row := range plain.Lower {
+		for s, v := range row {
+			low[s] = min(low[s], v-1)
+		}
+	}
+	q.Enough = low
+	if enough := bound(AlphaCROWN); !reflect.DeepEqual(enough.Lower, plain.Lower) {
+		t.Errorf("enough was %v: %v by α-CROWN, %v by CROWN", low, enough.Lower, plain.Lower)
+	}
+	// Some rows of some regions are enough.
+	q.Enough = []float64{plain.Lower[0][0], plain.Lower[0][1] - 1}
+	for i, row := range bound(AlphaCROWN).Lower {
+		for s, v := range row {
+			if v < plain.Lower[i][s] {
+				t.Errorf("region %d, row %d: %g by α-CROWN, %g by CROWN", i, s, v, plain.Lower[i][s])
 			}
 		}
 	}
@@ -564,7 +680,7 @@ func TestFloat64Model(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, err := n.Bound(t.Context(), Query{Regions: Boxes(points, points), Rows: [][][]float64{rows}}, CROWN)
+		a, err := n.Bound(t.Context(), Query{Regions: Boxes(points, points), Rows: [][][]float64{rows}}, CROWN.ByGraphs())
 		if err != nil {
 			t.Fatal(err)
 		}

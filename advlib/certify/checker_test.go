@@ -493,7 +493,7 @@ func TestAgainstEnumeration(t *testing.T) {
 				}
 			}
 			bounds := map[string][]float64{}
-			for _, method := range []certify.Method{certify.IBP, certify.CROWNIBP, certify.CROWN, certify.CROWN.WithIBP(), certify.CROWN.WithLine(certify.Zero),
+			for _, method := range []certify.Method{certify.IBP, certify.CROWNIBP, certify.CROWN, certify.CROWN.ByGraphs(), certify.CROWN.WithIBP(), certify.CROWN.WithLine(certify.Zero),
 				certify.CROWN.WithLine(certify.One), certify.CROWN.WithLine(certify.SameSlope), certify.CROWN.WithIBP().WithBestLine(), certify.AlphaCROWN, certify.AlphaCROWN.WithIBP().WithBestLine()} {
 				q := certify.Query{Regions: certify.Boxes([][]float64{lower}, [][]float64{upper}), Rows: [][][]float64{rows}}
 				realBound, err := net.Bound(ctx, q, method.In(certify.RealArithmetic))

@@ -14,7 +14,8 @@ type selection struct{ linear }
 
 func (selection) forward(_ *pass, u *unit, in []interval) interval { return ends(u, in) }
 
-func (selection) rounding(_ *pass, u *unit, in []interval, _ interval) *Node {
+func (selection) rounding(p *pass, u *unit, in []interval, _ interval) *Node {
+	p.moved(u, in, 1, 2)
 	if in[1].err == nil && in[2].err == nil {
 		return nil
 	}
@@ -86,7 +87,10 @@ func (lookup) check(_ *walk, u *unit) error {
 
 func (lookup) forward(_ *pass, u *unit, in []interval) interval { return ends(u, in) }
 
-func (lookup) rounding(*pass, *unit, []interval, interval) *Node { return nil }
+func (lookup) rounding(p *pass, u *unit, in []interval, _ interval) *Node {
+	p.moved(u, in, 0)
+	return nil
+}
 
 // backward multiplies with the matrix of zeros and ones that the operation is on one example: GoMLX has no transpose of a
 // general Gather.

@@ -74,6 +74,9 @@
 //
 // Slopes are those of ReLUs and of other maxima of two; lines of other operations stay as they are.
 //
+// Bounds of large models are compiled graphs. Those of a small chain of dense layers and ReLUs over boxes, as a controller is one, are
+// computed in plain Go, which needs no compilation and no calls: CROWN's the same up to rounding, one box after the other on each CPU.
+//
 // # Other operations
 //
 // Any function of one tensor, element by element, is bounded as one, whether it is an operation such as tanh or is
@@ -94,11 +97,11 @@
 //
 // IBP adds E to the radius, CROWN subtracts ⟨|Λ|, E⟩. What XLA does is part of it: sums and products in other orders
 // across operations, such as a product of a matrix and a vector that starts from the bias, or two numbers that are multiplied with each other
-// before the input is; denormals flushed on either side of an operation,
+// before the input is, also past what changes nothing and is left out, such as a factor of 1; denormals flushed on either side of an operation,
 // division as multiplication by the reciprocal, the errors of its functions, which are measured on the backend by a sweep
 // of four million arguments and doubled, and the errors of weights that are computed, such as the scale of batch
 // normalisation. Regions are rounded outward to float32. The rounding of the bounds themselves, in float64, is 2⁻²⁹ times as
-// large, and covered by raising E. [Rounding] names the arithmetic, which every report tells; by default it is
+// large, and covered by raising E; where the model rounds less than the bounds do, as for copies of inputs, E has a part for it. [Rounding] names the arithmetic, which every report tells; by default it is
 // float32-any-order.
 //
 // A number that is not finite certifies nothing. On CUDA convolutions are refused, because cuDNN may choose algorithms that

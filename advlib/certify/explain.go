@@ -80,6 +80,9 @@ func nameOf(n *graph.Node) string {
 	return n.Type().String()
 }
 
+// instead says what to do about them.
+const instead = "replace it in the model, or certify the model under noise, which needs outputs only: package smooth"
+
 // refuse returns an error that names every operation that cannot be bounded.
 func refuse(ops []Operation) error {
 	var bad []string
@@ -92,7 +95,7 @@ func refuse(ops []Operation) error {
 	case 0:
 		return nil
 	case 1:
-		return fmt.Errorf("the model has an operation that cannot be bounded: %s", bad[0])
+		return fmt.Errorf("the model has an operation that cannot be bounded: %s; %s", bad[0], instead)
 	}
-	return fmt.Errorf("the model has %d operations that cannot be bounded:\n\t%s", len(bad), strings.Join(bad, "\n\t"))
+	return fmt.Errorf("the model has %d operations that cannot be bounded:\n\t%s\n%s", len(bad), strings.Join(bad, "\n\t"), instead)
 }

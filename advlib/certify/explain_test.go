@@ -161,32 +161,58 @@ func TestIdentityModel(t *testing.T) {
 			t.Errorf("%v: margins %v, want %v", method, margins[0], want)
 		}
 	}
+	for ε, want := range map[float64]certify.Status{0.125: certify.Verified, 0.375: certify.Falsified} {
+		v, err := certify.Verify(ctx, c, e, advlib.BallOf(advlib.Linf, ε), certify.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.Verdicts[0].Status != want {
+			t.Errorf("ε %g: %v, want %v", ε, v.Verdicts[0], want)
+		}
+	}
 }
 
-// The switch that keeps fused operations out of the graph is set back.
-func TestFusionIsSwitchedBack(t *testing.T) {
+// GoMLX's fused dense layer leaves out activations that it does not have: opened by package backend, the Go backend has none, and where they
+// are turned on again a model with one is refused. The switch that keeps them out of the graph that is read is set back.
+func TestFusedLayers(t *testing.T) {
 	b := backends(t)["Go Backend"]
 	if !b.Capabilities().Operations[compute.OpTypeFusedDense] {
 		t.Fatal("the Go backend has no FusedDense any more: this test, and the switch, have lost their purpose")
 	}
-	c := testModel{"fused", []int{4}, advlib.UnitBox, func(x *Node) *Node {
-		return nn.Dense(x, weights(x, 1, 1, 4, 2), nil, compute.DenseLayoutInputOutputs)
-	}}.classifier(t, b)
-	for _, set := range []string{"", "1"} {
+	if got := os.Getenv(FusionEnv); got != "0" {
+		t.Errorf("%s is %q after the Go backend was opened, want 0", FusionEnv, got)
+	}
+	f := func(_ *model.Scope, x *Node) *Node {
+		return nn.Dense(x, weights(x, 1, 1, 4, 2), nil, compute.DenseLayoutInputOutputs, activation.TypeSelu)
+	}
+	for _, set := range []string{"0", "", "1"} {
+		t.Setenv(FusionEnv, set)
 		if set == "" {
 			os.Unsetenv(FusionEnv)
-		} else {
-			t.Setenv(FusionEnv, set)
 		}
-		ops, err := certify.Explain(c)
+		net, err := certify.New(certify.Source{Name: "fused", Graph: f, Input: []int{4}, Backend: b})
+		if got := os.Getenv(FusionEnv); got != set {
+			t.Errorf("%s is %q afterwards, was %q", FusionEnv, got, set)
+		}
+		if set != "0" {
+			if err == nil || !strings.Contains(err.Error(), "set GOMLX_FUSION=0") {
+				t.Errorf("%s=%q: error %v, want one that says what to do", FusionEnv, set, err)
+			}
+			continue
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(ops) != 1 || ops[0].Name != "DotGeneral" {
-			t.Errorf("a dense layer is %v, want one DotGeneral", ops)
+		x := []float64{1, -2, 0.5, 3}
+		a, err := net.Bound(ctx, certify.Query{Regions: certify.Boxes([][]float64{x}, [][]float64{x}), Rows: [][][]float64{certify.EachOutput(2)}}, certify.CROWN)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if got := os.Getenv(FusionEnv); got != set {
-			t.Errorf("%s is %q afterwards, was %q", FusionEnv, got, set)
+		y := model.MustNewExec(b, model.NewStore(), f).MustCall([][]float32{{1, -2, 0.5, 3}})[0].Value().([][]float32)[0]
+		for k, v := range y {
+			if l, u := a.Lower[0][k], -a.Lower[0][2+k]; !(l <= float64(v) && float64(v) <= u && u-l < 1e-4) {
+				t.Errorf("output %d is %g, its bounds are [%g, %g]", k, v, l, u)
+			}
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"advlab/advlib"
+	"advlab/advlib/backend"
 )
 
 // UsePeerConvolution makes the first convolution on an L2 ball as loose as auto_LiRPA's until the returned function is
@@ -32,6 +33,12 @@ func (r peerConvolution) forward(p *pass, u *unit, in []interval) interval {
 	μ := with(n, map[int]*Node{0: s.centre})
 	radius = BroadcastToDims(Reshape(radius, 1, 1, 1, -1), μ.Shape().Dimensions...)
 	return interval{lower: Sub(μ, radius), upper: Add(μ, radius)}
+}
+
+// ByGraphs returns the method that bounds small chains of dense layers and ReLUs by graphs too.
+func (m Method) ByGraphs() Method {
+	m.graphs = true
+	return m
 }
 
 // LimitMemory sets the memory of one call, in bytes, until the returned function is called.
@@ -106,4 +113,14 @@ func LocalOperations() (names []string) {
 		}
 	}
 	return names
+}
+
+// BoundOnGo makes the network compute its bounds on the Go backend, which compiles fast, for the outputs of the backend it is deployed on.
+func (n *Network) BoundOnGo() error {
+	b, err := backend.OpenNamed(backend.Go)
+	if err != nil {
+		return err
+	}
+	n.backend = b
+	return n.read()
 }

@@ -6,14 +6,16 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"advlab/advlib"
 )
 
 // Entry is what the index says about one method.
 type Entry struct {
 	// Name is what command lines and files call it: lower case, no spaces.
 	Name string
-	// Method is the method with its default options; Go is the expression for it.
-	Method Method
+	// Method is the method with its default options, a [Method] or [Complete]; Go is the expression for it.
+	Method advlib.Prover
 	Go     string
 	// About says how it bounds.
 	About string
@@ -35,16 +37,17 @@ var index = Table{
 	{"crown-ibp", CROWNIBP, "CROWNIBP", "linear bounds backward, over intervals by IBP", "IBP's, and 1 backward for each other class", "Zhang et al. 2020, arXiv:1906.06316"},
 	{"crown", CROWN, "CROWN", "linear bounds backward, for the intervals of each layer too", "IBP's, and 1 backward for each other class and each end of each neuron of open sign", "Zhang et al. 2018, arXiv:1811.00866"},
 	{"alpha-crown", AlphaCROWN, "AlphaCROWN", "CROWN with the slopes below ReLUs tuned for each bound", "CROWN's, and 1 backward and 1 forward for each step of each row that CROWN leaves open", "Xu et al. 2021, arXiv:2011.13824"},
+	{"complete", Complete{}, "Complete{}", "search for counterexamples, CROWN, and branch and bound, until decided or a minute is up", "as many as it needs", "Wang et al. 2021, arXiv:2103.06624"},
 }
 
 // Named returns the method that has the given name in the index.
-func Named(name string) (Method, error) {
+func Named(name string) (advlib.Prover, error) {
 	for _, e := range index {
 		if e.Name == name {
 			return e.Method, nil
 		}
 	}
-	return Method{}, fmt.Errorf("certify: there is no method %q: there are %s", name, strings.Join(index.Names(), ", "))
+	return nil, fmt.Errorf("certify: there is no method %q: there are %s", name, strings.Join(index.Names(), ", "))
 }
 
 // Names returns the names of the methods.

@@ -18,10 +18,14 @@ type jet struct {
 	err *Node
 	// size is above what products may come to in other orders, see [productRun]; nil for what is no product.
 	size *Node
-	// sum describes a sum; nil for what is none.
-	sum *summed
+	// sum describes a sum; nil for what is none. logarithm is that of the logarithm of an exponential.
+	sum, logarithm *summed
+	// exponent is the sum of absolute exponents of which it is a product of exponentials; nil where there is none.
+	exponent *Node
 	// yes and no tell of a condition where it surely holds, and surely does not; the rest is unset.
 	yes, no *Node
+	// sure tells that a condition does not depend on t.
+	sure bool
 	// root marks t itself.
 	root bool
 }
@@ -44,7 +48,7 @@ func (s *pieces) constant(v interval, dims []int) jet {
 		}
 		return j
 	}
-	return jet{yes: c, no: LogicalNot(c)}
+	return jet{yes: c, no: LogicalNot(c), sure: true}
 }
 
 // repeat returns v, broadcast to dims, for every piece.
@@ -86,13 +90,11 @@ func init() {
 		NodeTypeConvertDType: func(_ *pieces, _ *Node, in []jet) jet { return in[0] },
 		NodeTypeLogicalNot:   func(_ *pieces, _ *Node, in []jet) jet { return jet{yes: in[0].no, no: in[0].yes} },
 		NodeTypeGreaterThan:  compareJet, NodeTypeGreaterOrEqual: compareJet, NodeTypeLessThan: compareJet, NodeTypeLessOrEqual: compareJet,
-		NodeTypeExp: monotone(Exp, func(l, u jetEnds) (least, most *Node) { return l.f, u.f }, func(j jet, e *Node) *Node {
-			return MulScalar(Mul(Exp(j.upper), Sub(Exp(e), OnesLike(e))), 1.001)
-		}),
+		NodeTypeExp: expJet,
 		NodeTypeExpm1: monotone(Expm1, func(l, u jetEnds) (least, most *Node) { return OnePlus(l.f), OnePlus(u.f) }, func(j jet, e *Node) *Node {
 			return MulScalar(Mul(Exp(j.upper), Sub(Exp(e), OnesLike(e))), 1.001)
 		}),
-		NodeTypeLog:   monotone(Log, func(l, u jetEnds) (least, most *Node) { return reciprocal(u.t), reciprocal(l.t) }, logError(0)),
+		NodeTypeLog:   logJet,
 		NodeTypeLog1p: monotone(Log1p, func(l, u jetEnds) (least, most *Node) { return reciprocal(OnePlus(u.t)), reciprocal(OnePlus(l.t)) }, logError(1)),
 		NodeTypeSqrt: monotone(Sqrt, func(l, u jetEnds) (least, most *Node) {
 			return MulScalar(reciprocal(u.f), 0.5), MulScalar(reciprocal(l.f), 0.5)
@@ -106,6 +108,32 @@ func init() {
 			return MulScalar(Exp(Neg(Square(v.t))), 2/math.SqrtPi)
 		}, 2/math.SqrtPi), scaledError(2/math.SqrtPi)),
 	}
+}
+
+// expJet also notes what is lost if products of exponentials become exponentials of sums, or the logarithm takes it back.
+func expJet(s *pieces, n *Node, in []jet) jet {
+	j := monotone(Exp, func(l, u jetEnds) (least, most *Node) { return l.f, u.f }, func(j jet, e *Node) *Node {
+		return MulScalar(Mul(Exp(j.upper), Sub(Exp(e), OnesLike(e))), 1.001)
+	})(s, n, in)
+	if !s.p.a.real {
+		j.exponent, j.logarithm = in[0].magnitude(), in[0].sum
+	}
+	return j
+}
+
+func logJet(s *pieces, n *Node, in []jet) jet {
+	j := monotone(Log, func(l, u jetEnds) (least, most *Node) { return reciprocal(u.t), reciprocal(l.t) }, logError(0))(s, n, in)
+	j.sum = in[0].logarithm
+	return j
+}
+
+// same tells whether an operation chooses between two inputs that are one.
+func same(n *Node, j, k int) bool { return n.Inputs()[j] == n.Inputs()[k] }
+
+// is notes that a jet is another one as far as sums and products go.
+func (j jet) is(x jet) jet {
+	j.size, j.sum, j.exponent, j.logarithm = x.size, x.sum, x.exponent, x.logarithm
+	return j
 }
 
 func (s *pieces) one(like *Node) jet {
@@ -134,7 +162,7 @@ func (s *pieces) rounded(j jet, roundings, flushed int) jet {
 }
 
 func negated(j jet) jet {
-	n := jet{mid: Neg(j.mid), lower: Neg(j.upper), upper: Neg(j.lower), err: j.err, size: j.size, sum: j.sum}
+	n := jet{mid: Neg(j.mid), lower: Neg(j.upper), upper: Neg(j.lower), err: j.err, size: j.size, sum: j.sum, exponent: j.exponent}
 	if j.least != nil {
 		n.least, n.most = Neg(j.most), Neg(j.least)
 	}
@@ -193,14 +221,21 @@ func mulJet(s *pieces, n *Node, in []jet) jet {
 	}
 	a, b := x.magnitude(), y.magnitude()
 	for _, v := range []struct {
-		j jet
-		k *Node
-	}{{x, b}, {y, a}} {
-		if v.j.sum != nil && v.j.sum.counted { // a factor may move to each summand
-			j.err = plus(j.err, MulScalar(Mul(v.j.sum.magnitude, v.k), gamma(1)))
+		j, other jet
+		k        *Node
+	}{{x, y, b}, {y, x, a}} {
+		if v.j.sum == nil {
+			continue
+		}
+		S := Mul(v.j.sum.magnitude, v.k)
+		if v.j.sum.counted { // a factor may move to each summand
+			j.err = plus(j.err, MulScalar(S, gamma(1)))
+		}
+		if v.other.least == nil { // a constant
+			j.sum = &summed{S, v.j.sum.roundings + 1, v.j.sum.counted}
 		}
 	}
-	j.err = plus(j.err, exponentRounding(n, Mul(a, b), x.lower, x.upper, y.lower, y.upper))
+	j = multiplied(j, Mul(a, b), x, y)
 	j = reordered(j, Mul(x.largest(), y.largest()), x, y)
 	if x.err != nil {
 		j.err = plus(j.err, Mul(x.err, b))
@@ -218,6 +253,16 @@ func (j jet) largest() *Node {
 		return j.size
 	}
 	return MaxScalar(j.magnitude(), 1)
+}
+
+// multiplied notes the exponents of j, the product or quotient of x and y, and adds what it may lose if they are added up instead. m is its
+// magnitude.
+func multiplied(j jet, m *Node, x, y jet) jet {
+	j.exponent = plus(x.exponent, y.exponent)
+	if x.exponent != nil && y.exponent != nil {
+		j.err = plus(j.err, Mul(m, MulScalar(j.exponent, exponentError)))
+	}
+	return j
 }
 
 // reordered notes the size of j, the product or quotient of x and y, and adds what other orders may flush if one of them is a product itself.
@@ -271,7 +316,16 @@ func divJet(s *pieces, n *Node, in []jet) jet {
 	if y.err != nil {
 		j.err = plus(j.err, Mul(quotient, Div(y.err, least)))
 	}
-	j.err = plus(j.err, exponentRounding(n, quotient, x.lower, x.upper, y.lower, y.upper))
+	j = multiplied(j, quotient, x, y)
+	if x.sum != nil {
+		S := Div(x.sum.magnitude, least)
+		if x.sum.counted {
+			j.err = plus(j.err, MulScalar(S, gamma(3)))
+		}
+		if y.least == nil {
+			j.sum = &summed{S, x.sum.roundings + 3, x.sum.counted}
+		}
+	}
 	j = reordered(j, Mul(Mul(x.largest(), y.largest()), MaxScalar(Inverse(least), 1)), x, y)
 	j.err = plus(j.err, MulScalar(Add(OnePlus(a), Inverse(least)), 2*tiny))
 	j.err = Where(signed, j.err, inf(1))
@@ -288,10 +342,6 @@ func powJet(s *pieces, n *Node, in []jet) jet {
 	if k%2 == 0 {
 		j.lower = Max(j.lower, ZerosLike(j.lower))
 	}
-	if !s.p.a.real && exponential(n.Inputs()[0]) { // exp(t)ᵏ may be exp(kt)
-		j.err = plus(j.err, Mul(j.magnitude(), MulScalar(Add(Abs(Log(in[0].lower)), Abs(Log(in[0].upper))), 4*float64(k)*unitRoundoff)))
-	}
-	j.size = nil
 	return s.fromLibrary(NodeTypePow, j)
 }
 
@@ -325,7 +375,7 @@ func absJet(s *pieces, _ *Node, in []jet) jet {
 	return s.sharpened(j)
 }
 
-func maxJet(s *pieces, _ *Node, in []jet) jet {
+func maxJet(s *pieces, n *Node, in []jet) jet {
 	x, y := in[0], in[1]
 	j := jet{mid: Max(x.mid, y.mid), lower: Max(x.lower, y.lower), upper: Max(x.upper, y.upper)}
 	if x.least != nil || y.least != nil {
@@ -337,6 +387,9 @@ func maxJet(s *pieces, _ *Node, in []jet) jet {
 	}
 	if !s.p.a.real {
 		j.err = AddScalar(largerError(x, y), 2*tiny)
+	}
+	if len(n.Inputs()) == 2 && same(n, 0, 1) {
+		j = j.is(x)
 	}
 	return s.sharpened(j)
 }
@@ -397,7 +450,7 @@ func compareJet(s *pieces, n *Node, in []jet) jet {
 
 // whereJet takes one branch where the condition is known, and what holds both elsewhere: there the function may jump, so
 // that nothing is known of its slope.
-func whereJet(s *pieces, _ *Node, in []jet) jet {
+func whereJet(s *pieces, n *Node, in []jet) jet {
 	c, x, y := in[0], in[1], in[2]
 	inf := func(sign int) *Node {
 		return BroadcastToDims(Infinity(x.mid.Graph(), x.mid.DType(), sign), x.mid.Shape().Dimensions...)
@@ -412,6 +465,20 @@ func whereJet(s *pieces, _ *Node, in []jet) jet {
 	}
 	if x.err != nil || y.err != nil {
 		j.err = largerError(x, y)
+	}
+	switch {
+	case s.p.a.real:
+	case same(n, 1, 2):
+		j = j.is(x)
+	case c.sure:
+		if x.sum != nil || y.sum != nil {
+			a, b := x.summed(), y.summed()
+			j.sum = &summed{pick(a.magnitude, b.magnitude, a.magnitude), max(a.roundings, b.roundings), a.counted && b.counted && a.roundings == b.roundings}
+		}
+		if x.size != nil || y.size != nil {
+			j.size = Max(x.largest(), y.largest())
+		}
+		j.exponent = plus(x.exponent, y.exponent)
 	}
 	return j
 }

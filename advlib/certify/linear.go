@@ -152,15 +152,18 @@ func (r product) rounding(p *pass, u *unit, in []interval, out interval) *Node {
 	switch {
 	case n.Type() == NodeTypeDiv:
 		low := BroadcastToDims(leastMagnitude(in[1]), n.Shape().Dimensions...) // a divisor that may be 0 gives no bound
-		if s := p.sums[u.inputs[0].Id()]; s.counted {
-			a = BroadcastToDims(s.magnitude, n.Shape().Dimensions...)
-			p.sums[n.Id()] = summed{Div(a, low), s.roundings + 3, true}
+		if s, ok := p.sums[u.inputs[0].Id()]; ok {
+			S := BroadcastToDims(s.magnitude, n.Shape().Dimensions...)
+			if s.counted {
+				a = S
+			}
+			p.sums[n.Id()] = summed{Div(S, low), s.roundings + 3, s.counted}
 		}
 		quotient := Div(BroadcastToDims(a, n.Shape().Dimensions...), low)
 		E := relative(quotient, 3, 4)
 		E = Add(E, MulScalar(Add(OnesLike(a), a), 2*tiny)) // the flushed operand, the flushed reciprocal
 		E = Add(E, MulScalar(Inverse(low), 2*tiny))
-		E = plus(E, exponentRounding(n, quotient, in[0].lower, in[0].upper, in[1].lower, in[1].upper))
+		E = plus(E, p.exponentRounding(u, quotient))
 		if e := in[0].err; e != nil {
 			E = Add(E, Div(e, low))
 		}
@@ -169,31 +172,51 @@ func (r product) rounding(p *pass, u *unit, in []interval, out interval) *Node {
 		}
 		return finite(E, quotient)
 	case !r.sums(n):
-		if len(u.perturbed) == 1 { // the factor may move to each summand
-			if s := p.sums[u.the().Id()]; s.counted {
-				if u.perturbed[0] == 0 {
-					a = s.magnitude
-				} else {
-					b = s.magnitude
-				}
-				p.sums[n.Id()] = summed{apply(a, b), s.roundings + 1, true}
-			}
-		}
+		a, b = p.scaled(u, a, b, apply)
 		product := apply(a, b)
 		E := Add(relative(product, 1, 2), MulScalar(Add(a, b), 2*tiny))
-		E = plus(E, exponentRounding(n, product, in[0].lower, in[0].upper, in[1].lower, in[1].upper))
+		E = plus(E, p.exponentRounding(u, product))
 		return finite(r.operandErrors(E, in, a, b, apply), product)
 	}
 	K := r.terms(n)
 	const raised = tiny / unitRoundoff
+	if K == 1 {
+		a, b = p.scaled(u, a, b, apply)
+	}
 	product := apply(AddScalar(a, raised), AddScalar(b, raised))
 	γ := gamma(K)
 	if o := p.a.operand; o > 0 {
 		γ += (2*o + o*o) * (1 + γ) * own
 	}
-	p.sums[n.Id()] = summed{product, K, true}
+	if _, ok := p.sums[n.Id()]; !ok {
+		p.sums[n.Id()] = summed{product, K, true}
+	}
 	E := AddScalar(MulScalar(product, γ), 3*float64(K)*tiny)
+	if K == 1 {
+		E = plus(E, p.exponentRounding(u, product))
+	}
 	return finite(r.operandErrors(E, in, a, b, apply), product)
+}
+
+// scaled returns the magnitudes a and b of the factors of u, one product for each coordinate, and notes what u is the sum of if one factor is
+// a constant and the other a sum: the constant may move to each summand.
+func (p *pass) scaled(u *unit, a, b *Node, apply func(a, b *Node) *Node) (*Node, *Node) {
+	if len(u.perturbed) != 1 {
+		return a, b
+	}
+	s, ok := p.sums[u.the().Id()]
+	if !ok {
+		return a, b
+	}
+	A, B := s.magnitude, b
+	if u.perturbed[0] == 1 {
+		A, B = a, s.magnitude
+	}
+	p.sums[u.n.Id()] = summed{apply(A, B), s.roundings + 1, s.counted}
+	if s.counted {
+		return A, B
+	}
+	return a, b
 }
 
 // leastMagnitude returns the smallest absolute value in the interval, of the deployed value for a constant, less what is flushed: a
@@ -309,6 +332,9 @@ func (r reduction) rounding(p *pass, u *unit, in []interval, _ interval) *Node {
 	R := s.roundings + max(1, K-1)
 	E := finite(AddScalar(s.share(R), float64(2*(K+R))*tiny), s.magnitude)
 	p.sums[u.n.Id()] = summed{s.magnitude, R, true}
+	if x := p.exponentOf(u.inputs[0]); x != nil && K == 1 {
+		p.exponents[u.n.Id()] = x
+	}
 	if e := in[0].err; e != nil {
 		E = Add(E, with(u.n, map[int]*Node{0: e}))
 	}

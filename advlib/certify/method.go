@@ -28,6 +28,8 @@ type Method struct {
 	// tuned tells that slopes below ReLUs are chosen for each bound, as alpha says.
 	tuned bool
 	alpha Alpha
+	// graphs tells that small networks are bounded by graphs too, as others: for tests of these.
+	graphs bool
 }
 
 // The methods, from fast and loose to slow and tight. Bounds by the slower ones are not tighter in each case: all hold, so
@@ -117,6 +119,9 @@ func (m Method) String() string {
 	if m.withoutBox {
 		about = append(about, "without box")
 	}
+	if m.graphs {
+		about = append(about, "by graphs")
+	}
 	switch m.rounding {
 	case Float32AnyOrder:
 	case RealArithmetic:
@@ -138,6 +143,18 @@ func (m Method) String() string {
 }
 
 var _ advlib.Prover = Method{}
+
+// Check refuses a model with operations that cannot be bounded, and a ball that is none or of a norm without bounds.
+func (m Method) Check(c *advlib.Classifier, ball advlib.Ball) error {
+	if err := ball.Check(); err != nil {
+		return err
+	}
+	if _, ok := ball.Norm.(advlib.ConvexNorm); !ok {
+		return errNoBounds(ball)
+	}
+	_, err := of(c)
+	return err
+}
 
 // Certify tells for each example whether its label is proven for the whole ball around it: whether the lower bounds of
 // all margins are above 0. Its arguments and the model's operations are checked before anything is computed.

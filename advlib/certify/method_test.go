@@ -72,7 +72,7 @@ func TestMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	ball := advlib.BallOf(advlib.Linf, 0.05)
-	want, err := Margins(t.Context(), c, e, ball, CROWN)
+	want, err := Margins(t.Context(), c, e, ball, CROWN.ByGraphs())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestMemory(t *testing.T) {
 	if err := n.LimitMemory(8 * f.Region); err != nil {
 		t.Fatal(err)
 	}
-	got, err := Margins(t.Context(), c, e, ball, CROWN)
+	got, err := Margins(t.Context(), c, e, ball, CROWN.ByGraphs())
 	if err != nil {
 		t.Fatal(err)
 	}

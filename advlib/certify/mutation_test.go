@@ -73,7 +73,7 @@ func TestMutants(t *testing.T) {
 		}
 		for _, ball := range balls {
 			z := sample(t, c, e, ball, 300, r)
-			for _, method := range []certify.Method{certify.IBP, certify.CROWNIBP, certify.CROWN} {
+			for _, method := range []certify.Method{certify.IBP, certify.CROWNIBP, certify.CROWN.ByGraphs()} {
 				lower, upper, err := certify.Bounds(ctx, c, e, ball, method)
 				if err != nil {
 					t.Fatal(err)

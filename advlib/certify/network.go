@@ -64,6 +64,9 @@ type Network struct {
 	limit    atomic.Int64 // of memory, 0 for the default
 	mu       sync.Mutex
 	programs map[any]*program
+
+	chainMu sync.Mutex
+	chains  map[Rounding]cachedChain
 }
 
 // unitShape is what is known of a unit without a graph.
@@ -112,7 +115,7 @@ func newNetwork(s Source) (*Network, error) {
 	for v := range s.Store.IterVariables() {
 		exact = exact && v.DType() != dtypes.Float64
 	}
-	n := &Network{name: s.Name, input: s.Input, deployed: s.Backend, backend: s.Backend, wide: wide, exact: exact, programs: map[any]*program{}}
+	n := &Network{name: s.Name, input: s.Input, deployed: s.Backend, backend: s.Backend, wide: wide, exact: exact, programs: map[any]*program{}, chains: map[Rounding]cachedChain{}}
 	n.build = func(x *graph.Node) *graph.Node { return s.Graph(wide.Store().RootScope(), x) }
 	return n, n.prepare()
 }
@@ -140,7 +143,7 @@ func of(c *advlib.Classifier) (*Network, error) {
 		return nil, err
 	}
 	v, err := c.Memo(networkKey{}, func() (any, error) {
-		n := &Network{name: c.Name(), input: c.Input(), deployed: c.Backend(), backend: c.Backend(), wide: wide, exact: true, build: c.LogitsGraph, programs: map[any]*program{}}
+		n := &Network{name: c.Name(), input: c.Input(), deployed: c.Backend(), backend: c.Backend(), wide: wide, exact: true, build: c.LogitsGraph, programs: map[any]*program{}, chains: map[Rounding]cachedChain{}}
 		return n, n.prepare()
 	})
 	if err != nil {
@@ -259,6 +262,9 @@ func (n *Network) explain() (ops []Operation, err error) {
 			case graph.NodeTypeWhile, graph.NodeTypeIf, graph.NodeTypeCall:
 				panic(fmt.Errorf("%v", operation(v, probe, "there is no rule for it: unroll loops, and write branches by Where")))
 			}
+		}
+		if err := checkFusion(n.deployed, n.build, n.parameterOf(g, "fused", probe)); err != nil {
+			panic(err)
 		}
 		again := n.walk(n.parameterOf(g, "again", probe*repeats))
 		if len(once.nodes) != len(again.nodes) || len(once.units) != len(again.units) {

@@ -55,6 +55,7 @@ func (r batchNorm) rounding(p *pass, u *unit, in []interval, _ interval) *Node {
 	offset := Abs(with(u.n, map[int]*Node{0: zero, 3: ZerosLike(u.inputs[3])}))
 	scale := Div(f, inverse)
 	m := Add(Mul(f, in[0].magnitude()), Add(Mul(scale, mean), offset))
+	p.sums[u.n.Id()] = summed{m, 10, true}
 	E := Add(relative(m, 10, 16), MulScalar(m, 2*p.a.library[NodeTypeSqrt].relative))
 	// A flushed variance changes 1/√(variance + ε) by half as much of itself as variance + ε, as long as that is far above.
 	off := MulScalar(Square(inverse), 2*tiny)

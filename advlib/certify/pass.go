@@ -20,8 +20,13 @@ type pass struct {
 	all    map[NodeId]interval
 	errors map[NodeId]*Node // of constants, nil for 0
 	// sums and runs are what nodes are the results of, for errors of other orders of operations.
-	sums map[NodeId]summed
-	runs map[NodeId]productRun
+	// logarithms are what logarithms of exponentials are the sums of.
+	sums, logarithms map[NodeId]summed
+	runs             map[NodeId]productRun
+	// exponents are those of exponentials of which nodes are products.
+	exponents map[NodeId]func() *Node
+	// uses is how many inputs of units a node is.
+	uses map[NodeId]int
 	// evaluated are functions of one tensor.
 	evaluated map[*unit]evaluated
 	// rounding is E of each unit's result, in the order of w.units; nil for 0.
@@ -31,14 +36,21 @@ type pass struct {
 // run propagates the region's interval forward to the results of all units.
 func (p *pass) run(r region, ball bool) {
 	p.all = map[NodeId]interval{p.w.x.Id(): r.interval(ball)}
-	p.errors, p.sums, p.runs = map[NodeId]*Node{}, map[NodeId]summed{}, map[NodeId]productRun{}
+	p.errors, p.sums, p.runs, p.exponents = map[NodeId]*Node{}, map[NodeId]summed{}, map[NodeId]productRun{}, map[NodeId]func() *Node{}
 	p.evaluated = map[*unit]evaluated{}
+	p.uses, p.logarithms = map[NodeId]int{}, map[NodeId]summed{}
+	for _, u := range p.w.units {
+		for _, k := range u.perturbed {
+			p.uses[u.inputs[k].Id()]++
+		}
+	}
 	for _, u := range p.w.units {
 		in := p.inputs(u)
 		v := u.rule.forward(p, u, in).widened()
 		var E *Node
 		if !p.a.real {
-			if E = plus(u.rule.rounding(p, u, in, v), p.productRounding(u, in)); E != nil {
+			E = plus(u.rule.rounding(p, u, in, v), p.productRounding(u, in))
+			if E = plus(E, p.ownRounding(u, in, v)); E != nil {
 				E = finite(BroadcastToDims(E, u.n.Shape().Dimensions...), v.magnitude())
 				v = v.by(E).widened()
 			}

@@ -64,7 +64,7 @@ func TestPlanted(t *testing.T) {
 	}
 	const radius = 0.25
 	tried, found := 0, 0
-	methods := []Method{IBP, CROWNIBP, CROWN, CROWN.WithIBP(), CROWN.WithIBP().WithBestLine(), AlphaCROWN}
+	methods := []Method{IBP, CROWNIBP, CROWN, CROWN.ByGraphs(), CROWN.WithIBP(), CROWN.WithIBP().WithBestLine(), AlphaCROWN}
 	for seed := range seeds {
 		for _, d := range []int{3, 20} {
 			for _, where := range []string{"inside", "at a corner"} {

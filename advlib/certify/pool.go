@@ -190,7 +190,10 @@ func (maxPool) check(_ *walk, u *unit) error {
 
 func (maxPool) forward(_ *pass, u *unit, in []interval) interval { return ends(u, in) }
 
-func (maxPool) rounding(_ *pass, _ *unit, _ []interval, out interval) *Node {
+func (maxPool) rounding(p *pass, u *unit, in []interval, out interval) *Node {
+	if sizeOf(integers(u.n, "windowDimensions")) == 1 {
+		p.moved(u, in, 0)
+	}
 	return AddScalar(MulScalar(out.magnitude(), ownUnit), 2*tiny)
 }
 
@@ -308,7 +311,10 @@ func (maximum) check(*walk, *unit) error { return nil }
 
 func (maximum) forward(_ *pass, u *unit, in []interval) interval { return ends(u, in) }
 
-func (maximum) rounding(_ *pass, u *unit, in []interval, out interval) *Node {
+func (maximum) rounding(p *pass, u *unit, in []interval, out interval) *Node {
+	if u.n.Shape().Size() == u.inputs[0].Shape().Size() { // of one element each
+		p.moved(u, in, 0)
+	}
 	if len(u.perturbed) == 0 {
 		return with(u.n, map[int]*Node{0: in[0].err}) // unreachable for exact constants; see findConstantError
 	}

@@ -152,7 +152,7 @@ func TestTinyAndHugeNumbers(t *testing.T) {
 				}
 				rows = append(rows, row)
 			}
-			for _, m := range []certify.Method{certify.IBP, certify.CROWN} {
+			for _, m := range []certify.Method{certify.IBP, certify.CROWN, certify.CROWN.ByGraphs()} {
 				a, err := net.Bound(ctx, certify.Query{Regions: certify.Boxes(rows, rows), Rows: [][][]float64{certify.EachOutput(3)}}, m)
 				if err != nil {
 					t.Fatal(err)

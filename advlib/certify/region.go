@@ -35,7 +35,7 @@ func Around(c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, withoutB
 	}
 	norm, ok := ball.Norm.(advlib.ConvexNorm)
 	if !ok {
-		return Regions{}, fmt.Errorf("there are no bounds over %v balls: use L1, L2 or Linf", ball.Norm)
+		return Regions{}, errNoBounds(ball)
 	}
 	var r Regions
 	if norm != advlib.Linf {
@@ -66,6 +66,10 @@ func Around(c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, withoutB
 		}
 	}
 	return r, nil
+}
+
+func errNoBounds(ball advlib.Ball) error {
+	return fmt.Errorf("there are no bounds over %v balls: use L1, L2 or Linf", ball.Norm)
 }
 
 // Len returns n.

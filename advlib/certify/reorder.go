@@ -10,9 +10,13 @@ import (
 //     (x + a) + b becomes x + (a + b);
 //   - multiplies in other orders: (x·a)·b becomes x·(a·b), (x/a)/b becomes x/(a·b), and a convolution times a number becomes one with
 //     another kernel, so that products under- or overflow that are none of the model's; x·a + y·a becomes (x + y)·a for powers of 2;
-//   - makes exp(a + b) of exp(a)·exp(b).
+//   - makes exp(a + b) of exp(a)·exp(b), and a power of x·a one of x;
+//   - leaves out what changes nothing: a factor of 1, a concatenation of which only one part is taken, the maximum of one element or
+//     of two that are the same, the choice between two of which one is sure, the logarithm of an exponential. What stands on either side
+//     is then one sum, or one product.
 //
-// So an operation that goes on with a sum, or with a product, adds to E what any order of the whole sum or product may do.
+// So an operation that goes on with a sum, or with a product, adds to E what any order of the whole sum or product may do. What a node is
+// the sum or the product of is noted past every operation that may be left out.
 
 // summed describes a node as a sum, of everything that operations without a nonlinear one between them add up.
 type summed struct {
@@ -52,31 +56,101 @@ func (p *pass) sumRounding(u *unit, in []interval, out interval) *Node {
 	return finite(AddScalar(E, float64(4+2*R)*tiny), S)
 }
 
-// moved notes that a unit only moves what its input is the sum of.
-func (p *pass) moved(u *unit) {
-	if s, ok := p.sums[u.inputs[0].Id()]; ok {
-		s.magnitude = with(u.n, map[int]*Node{0: s.magnitude})
-		p.sums[u.n.Id()] = s
+// moved notes that each coordinate of u is one of the coordinates of some of its inputs, or 0: what they are the sums and products of, it
+// is too.
+func (p *pass) moved(u *unit, in []interval, of ...int) {
+	build := func(parts map[int]*Node) *Node {
+		if r, ok := u.rule.(assembly); ok {
+			return r.among(u, parts)
+		}
+		return with(u.n, parts)
 	}
-	if s, ok := p.runs[u.inputs[0].Id()]; ok {
-		p.runs[u.n.Id()] = s
+	for i, sums := range []map[NodeId]summed{p.sums, p.logarithms} {
+		parts, all := map[int]*Node{}, summed{counted: true}
+		known, first := false, true
+		for _, k := range of {
+			s, ok := sums[u.inputs[k].Id()]
+			switch {
+			case ok:
+			case i == 0:
+				s = p.summed(u.inputs[k], in[k])
+			default: // there is no logarithm to be left out
+				parts[k] = ZerosLike(u.inputs[k])
+				continue
+			}
+			parts[k] = s.magnitude
+			all.counted = all.counted && s.counted && (first || s.roundings == all.roundings)
+			all.roundings = max(all.roundings, s.roundings)
+			known, first = known || ok, false
+		}
+		if known {
+			all.magnitude = build(parts)
+			sums[u.n.Id()] = all
+		}
+	}
+	var runs []productRun
+	var exponents []func() *Node
+	known := false
+	for _, k := range of {
+		r, ok := p.productOf(u.inputs[k], in[k])
+		known = known || ok
+		runs = append(runs, r)
+		if e := p.exponentOf(u.inputs[k]); e != nil {
+			exponents = append(exponents, e)
+		}
+	}
+	if known {
+		p.runs[u.n.Id()] = productRun{largestSegment(runs, productRun.wholeOf), largestSegment(runs, productRun.ownOf)}
+	}
+	if len(exponents) > 0 {
+		p.exponents[u.n.Id()] = largestOf(exponents)
 	}
 }
 
-// productRun describes a node as the result of products and sums.
-type productRun struct {
-	// size is above the absolute value that the run has in any order of its operations, with any of its factors left out that is
-	// below 1: one number for each example, [n].
+// largestOf returns the largest of several numbers.
+func largestOf(of []func() *Node) func() *Node {
+	return once(func() *Node {
+		m := of[0]()
+		for _, f := range of[1:] {
+			m = Max(m, f())
+		}
+		return m
+	})
+}
+
+func largestSegment(runs []productRun, of func(productRun) segment) segment {
+	s := segment{}
+	var sizes []func() *Node
+	for _, r := range runs {
+		sizes, s.terms = append(sizes, of(r).size), max(s.terms, of(r).terms)
+	}
+	s.size = largestOf(sizes)
+	return s
+}
+
+// segment is a part of the products and sums of which a node is the result.
+type segment struct {
+	// size is above the absolute value that the segment has in any order of its operations, with any of its factors left out that is
+	// below 1: one number for each example, [n], or a scalar for constants.
 	size  func() *Node
 	terms int // how many products it is the sum of
 }
+
+// productRun describes a node as the result of products and sums. A number that a tensor is multiplied with may join the weights of a dot
+// product or convolution before it or behind it, but goes no farther. So own is what there is since the last of these, whose result counts
+// by its magnitude (one of a single product is one of the factors), and whole is what there is since the one before, with the weights of the last.
+type productRun struct{ whole, own segment }
+
+func (r productRun) wholeOf() segment { return r.whole }
+func (r productRun) ownOf() segment   { return r.own }
 
 // productOf returns the node h, whose interval is v, as such, and whether it is the result of one.
 func (p *pass) productOf(h *Node, v interval) (productRun, bool) {
 	if r, ok := p.runs[h.Id()]; ok {
 		return r, true
 	}
-	return productRun{func() *Node { return MaxScalar(p.most(v.magnitude(), v.constant), 1) }, 1}, false
+	s := segment{once(func() *Node { return MaxScalar(p.most(v.magnitude(), v.constant), 1) }), 1}
+	return productRun{s, s}, false
 }
 
 // most returns the largest number of each example, [n]; of constants, of all.
@@ -103,102 +177,153 @@ func (p *pass) productRounding(u *unit, in []interval) *Node {
 	if u.inner != nil || len(u.inputs) != len(u.n.Inputs()) { // a group has jets instead
 		return nil
 	}
+	if _, ok := p.runs[u.n.Id()]; ok { // see moved
+		return nil
+	}
 	runs := make([]productRun, len(in))
-	linked, all, terms := false, true, 1
+	linked, all := false, true
 	for k, v := range in {
 		var ok bool
 		runs[k], ok = p.productOf(u.inputs[k], v)
 		linked, all = linked || ok, all && ok
-		terms *= runs[k].terms
 	}
-	factors := func() *Node {
-		size := runs[0].size()
-		for _, r := range runs[1:] {
-			size = Mul(size, r.size())
-		}
-		return size
-	}
-	var size func() *Node
-	switch u.n.Type() {
+	n, dot := u.n, false
+	switch n.Type() {
 	case NodeTypeAdd, NodeTypeSub:
 		linked = all
-		size = func() *Node { return Add(runs[0].size(), runs[1].size()) }
-		terms = runs[0].terms + runs[1].terms
-	case NodeTypeNeg:
-		linked, size = false, runs[0].size
-	case NodeTypeMul:
-		size = factors
-	case NodeTypeDiv:
-		size = func() *Node {
-			return Mul(factors(), MaxScalar(p.most(Inverse(leastMagnitude(in[1])), in[1].constant), 1))
-		}
+	case NodeTypeMul, NodeTypeDiv:
 	case NodeTypeDotGeneral, NodeTypeConvGeneral:
-		K := (product{}).terms(u.n)
-		terms *= K
-		size = func() *Node { return MulScalar(factors(), float64(K)) }
-	case NodeTypeReduceSum, NodeTypeReduceWindow:
-		if u.n.Type() == NodeTypeReduceWindow && windowKind(u.n) != sumWindow {
+		dot = product{}.terms(n) > 1
+	case NodeTypeNeg, NodeTypeReduceSum:
+		linked = false
+	case NodeTypeReduceWindow:
+		if windowKind(n) != sumWindow {
 			return nil
 		}
-		K := reduction{}.terms(u.n)
-		terms *= K
 		linked = false
-		size = func() *Node { return MulScalar(runs[0].size(), float64(K)) }
 	case NodeTypeBatchNormForInference:
-		size = func() *Node {
-			zero, one := ZerosLike(u.inputs[0]), OnesLike(u.inputs[0])
-			inverse := with(u.n, map[int]*Node{0: one, 1: OnesLike(u.inputs[1]), 2: ZerosLike(u.inputs[2]), 3: ZerosLike(u.inputs[3])})
-			mean := with(u.n, map[int]*Node{0: zero, 1: OnesLike(u.inputs[1]), 2: ZerosLike(u.inputs[2])})
-			h := Add(runs[0].size(), MaxScalar(p.most(Abs(mean), true), 1))
-			return Add(Mul(Mul(h, runs[1].size()), MaxScalar(p.most(inverse, true), 1)), runs[2].size())
-		}
-		linked, terms = false, 2
 		_, linked = p.productOf(u.inputs[0], in[0])
 	default:
 		return nil
 	}
-	var known *Node
-	once := func() *Node {
-		if known == nil {
-			known = size()
-		}
-		return known
+	whole := p.segmentOf(u, in, runs, productRun.wholeOf)
+	own := p.segmentOf(u, in, runs, productRun.ownOf)
+	if dot {
+		S := p.sums[n.Id()].magnitude
+		reset := segment{once(func() *Node { return MaxScalar(p.most(S, false), 1) }), product{}.terms(n)}
+		p.runs[n.Id()] = productRun{own, reset}
+	} else {
+		p.runs[n.Id()] = productRun{whole, own}
 	}
-	p.runs[u.n.Id()] = productRun{once, terms}
 	if !linked {
 		return nil
 	}
-	U := once()
+	U := whole.size()
 	if U.Rank() == 0 {
 		U = BroadcastToDims(U, p.w.x.Shape().Dimensions[0])
 	}
 	// Whatever is flushed on the way is below 2⁻¹²⁶, times what is left to multiply.
-	E := MulScalar(U, 8*float64(terms)*tiny)
-	return p.spreadOut(finite(E, U), u.n.Shape().Dimensions)
+	E := MulScalar(U, 8*float64(whole.terms)*tiny)
+	return p.spreadOut(finite(E, U), n.Shape().Dimensions)
 }
 
-// exponential tells whether n is an exponential, or a product or quotient of such.
-func exponential(n *Node) bool {
+// segmentOf returns what u makes of segments of its inputs.
+func (p *pass) segmentOf(u *unit, in []interval, runs []productRun, of func(productRun) segment) segment {
+	n := u.n
+	size := func(k int) *Node { return of(runs[k]).size() }
+	terms := 1
+	for _, r := range runs {
+		terms *= of(r).terms
+	}
+	factors := func() *Node {
+		all := size(0)
+		for k := range runs[1:] {
+			all = Mul(all, size(k+1))
+		}
+		return all
+	}
+	switch n.Type() {
+	case NodeTypeAdd, NodeTypeSub:
+		return segment{once(func() *Node { return Add(size(0), size(1)) }), of(runs[0]).terms + of(runs[1]).terms}
+	case NodeTypeDiv:
+		return segment{once(func() *Node {
+			return Mul(factors(), MaxScalar(p.most(Inverse(leastMagnitude(in[1])), in[1].constant), 1))
+		}), terms}
+	case NodeTypeDotGeneral, NodeTypeConvGeneral:
+		K := product{}.terms(n)
+		return segment{once(func() *Node { return MulScalar(factors(), float64(K)) }), terms * K}
+	case NodeTypeReduceSum, NodeTypeReduceWindow:
+		K := reduction{}.terms(n)
+		return segment{once(func() *Node { return MulScalar(size(0), float64(K)) }), terms * K}
+	case NodeTypeBatchNormForInference:
+		return segment{once(func() *Node {
+			zero, one := ZerosLike(u.inputs[0]), OnesLike(u.inputs[0])
+			inverse := with(n, map[int]*Node{0: one, 1: OnesLike(u.inputs[1]), 2: ZerosLike(u.inputs[2]), 3: ZerosLike(u.inputs[3])})
+			mean := with(n, map[int]*Node{0: zero, 1: OnesLike(u.inputs[1]), 2: ZerosLike(u.inputs[2])})
+			h := Add(size(0), MaxScalar(p.most(Abs(mean), true), 1))
+			return Add(Mul(Mul(h, size(1)), MaxScalar(p.most(inverse, true), 1)), size(2))
+		}), 2}
+	}
+	return segment{once(factors), terms} // Neg and Mul
+}
+
+// once computes a node when it is first asked for.
+func once(f func() *Node) func() *Node {
+	var known *Node
+	return func() *Node {
+		if known == nil {
+			known = f()
+		}
+		return known
+	}
+}
+
+// exponentOf returns the largest sum of absolute exponents of which h is a product of exponentials, and of anything else: a number for
+// each example, [n], or a scalar for constants. It is nil where there is no exponential.
+func (p *pass) exponentOf(h *Node) func() *Node {
+	if p.w.perturbed(h) {
+		return p.exponents[h.Id()]
+	}
+	if e := constantExponent(h); e != nil {
+		return func() *Node { return e }
+	}
+	return nil
+}
+
+// constantExponent is exponentOf a constant.
+func constantExponent(n *Node) *Node {
 	n = origin(n)
 	switch n.Type() {
 	case NodeTypeExp:
-		return true
+		return ReduceAllMax(Abs(n.Inputs()[0]))
 	case NodeTypeMul, NodeTypeDiv:
-		return exponential(n.Inputs()[0]) && exponential(n.Inputs()[1])
+		return plus(constantExponent(n.Inputs()[0]), constantExponent(n.Inputs()[1]))
 	}
-	return false
+	return nil
 }
 
-// exponentRounding returns what it may add to E of n, the product or quotient of two exponentials of given values, that the sum of the
-// exponents is rounded instead; nil for nothing. out is the magnitude of the result.
-func exponentRounding(n *Node, out *Node, values ...*Node) *Node {
-	if !exponential(n) {
+// exponentRounding returns what it may add to E of u, the product or quotient of two nodes, that the sum of the exponents of their factors
+// is rounded instead; nil for nothing. It notes those of u; out is the magnitude of the result.
+func (p *pass) exponentRounding(u *unit, out *Node) *Node {
+	a, b := p.exponentOf(u.inputs[0]), p.exponentOf(u.inputs[1])
+	switch {
+	case a == nil && b == nil:
+		return nil
+	case a == nil:
+		p.exponents[u.n.Id()] = b
+		return nil
+	case b == nil:
+		p.exponents[u.n.Id()] = a
 		return nil
 	}
-	var sum *Node
-	for _, v := range values {
-		sum = plus(sum, Abs(Log(v)))
+	sum := func() *Node { return Add(a(), b()) }
+	p.exponents[u.n.Id()] = sum
+	s := sum()
+	if s.Rank() == 0 {
+		return Mul(out, MulScalar(s, exponentError))
 	}
-	// e^δ − 1 with |δ| ≤ 2u·(|a| + |b|); as much again for its second order.
-	return Mul(out, MulScalar(sum, 4*unitRoundoff))
+	return Mul(out, p.spreadOut(MulScalar(s, exponentError), u.n.Shape().Dimensions))
 }
+
+// exponentError is above (e^δ − 1)/Σ with |δ| ≤ 2u·Σ: half of it is for the second order.
+const exponentError = 4 * unitRoundoff

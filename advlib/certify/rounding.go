@@ -48,8 +48,8 @@ const (
 	tiny = 0x1p-126
 	// largest is the largest float32: what exceeds it overflows.
 	largest = 0x1.fffffep127
-	// own stands for the rounding of the bounds themselves, in float64: their errors are those of the same sums and
-	// products, with a roundoff 2⁻²⁹ times that of float32.
+	// own stands for the rounding of the bounds themselves, in float64, where the model sums and multiplies: their errors are those of
+	// the same sums and products, with a roundoff 2⁻²⁹ times that of float32. See ownRounding for the rest.
 	own = 1 + 1e-4
 	// ownUnit is a relative error that no single float64 operation of the bounds, or one of XLA's functions in float64,
 	// exceeds.
@@ -93,11 +93,63 @@ func relative(m *Node, roundings, flushed int) *Node {
 	return AddScalar(MulScalar(m, gamma(roundings)), float64(flushed)*tiny*own)
 }
 
-// finite replaces the error by +∞ where a magnitude is not below the largest float32, or is NaN.
+// finite replaces the error by +∞ where a magnitude with it is not below the largest float32, or is NaN.
 func finite(E, magnitude *Node) *Node {
 	magnitude = BroadcastToDims(magnitude, E.Shape().Dimensions...)
-	fits := LessOrEqual(magnitude, Scalar(E.Graph(), E.DType(), largest))
+	fits := LessOrEqual(Add(magnitude, E), Scalar(E.Graph(), E.DType(), largest))
 	return Where(fits, E, BroadcastToDims(Infinity(E.Graph(), E.DType(), 1), E.Shape().Dimensions...))
+}
+
+// ownRounding returns what the bounds themselves may lose by their rounding, in float64, where what the model does rounds less: nil for
+// nothing. A row of the specification is a sum of all coordinates of u, and one of its inputs gets a sum of as many terms of u's as use it,
+// and of the terms of all its other users; what is left of either may be far smaller than its terms. As |Λ|·E is subtracted for the terms,
+// E has, for each of so many additions, 2⁻⁵² of what they multiply.
+func (p *pass) ownRounding(u *unit, in []interval, out interval) *Node {
+	n := u.n
+	rows := p.w.x.Shape().Dimensions[0]
+	fan, uses := 1, 0
+	for _, k := range u.perturbed {
+		uses = max(uses, p.uses[u.inputs[k].Id()])
+	}
+	size := n.Shape().Size() / rows
+	m := out.magnitude()
+	switch u.rule.(type) {
+	case sum:
+		if n.Type() == NodeTypeNeg {
+			if uses == 1 {
+				return nil
+			}
+			break
+		}
+		m = Add(BroadcastToDims(in[0].magnitude(), n.Shape().Dimensions...), BroadcastToDims(in[1].magnitude(), n.Shape().Dimensions...))
+		fan = broadcasts(u)
+	case placement, conversion:
+		if fan = broadcasts(u); fan == 1 && uses == 1 {
+			return nil // every coordinate of Λ moves as it is
+		}
+	case lookup:
+		fan = size
+	case product, bilinear, quotient, reduction, windowSum, batchNorm:
+		// These have γ_K·(1 + 10⁻⁴) of the absolute values of all terms.
+		for _, h := range u.inputs {
+			fan = max(fan, h.Shape().Size())
+		}
+		if s, ok := p.sums[n.Id()]; ok {
+			m = s.magnitude
+		}
+	case maxPool:
+		fan = sizeOf(integers(n, "windowDimensions"))
+	}
+	return MulScalar(m, float64(size+fan+uses+16)*0x1p-52)
+}
+
+// broadcasts returns how often u uses a coordinate of an input, at most.
+func broadcasts(u *unit) int {
+	fan := 1
+	for _, k := range u.perturbed {
+		fan = max(fan, u.n.Shape().Size()/max(1, u.inputs[k].Shape().Size()))
+	}
+	return fan
 }
 
 // exactTypes are operations that do not round their results.

@@ -29,7 +29,7 @@ func (placement) forward(_ *pass, u *unit, in []interval) interval {
 }
 
 func (placement) rounding(p *pass, u *unit, in []interval, _ interval) *Node {
-	p.moved(u)
+	p.moved(u, in, 0)
 	if e := in[0].err; e != nil {
 		return with(u.n, map[int]*Node{0: e})
 	}
@@ -158,7 +158,12 @@ func (assembly) among(u *unit, parts map[int]*Node) *Node {
 	return with(u.n, all)
 }
 
-func (r assembly) rounding(_ *pass, u *unit, in []interval, _ interval) *Node {
+func (r assembly) rounding(p *pass, u *unit, in []interval, _ interval) *Node {
+	all := make([]int, len(in))
+	for k := range in {
+		all[k] = k
+	}
+	p.moved(u, in, all...)
 	errors := map[int]*Node{}
 	for k, v := range in {
 		if v.err != nil {

@@ -15,7 +15,7 @@ import (
 
 var (
 	ctx     = context.Background()
-	methods = []certify.Method{certify.IBP, certify.CROWNIBP, certify.CROWN, certify.IBP.WithoutBox(), certify.CROWNIBP.WithoutBox()}
+	methods = []certify.Method{certify.IBP, certify.CROWNIBP, certify.CROWN, certify.CROWN.ByGraphs(), certify.IBP.WithoutBox(), certify.CROWNIBP.WithoutBox()}
 	norms   = []advlib.ConvexNorm{advlib.Linf, advlib.L2, advlib.L1}
 )
 

@@ -240,9 +240,9 @@ func (s *chainSplitter) one(p *chainPass, b *branch) judged {
 	row, margin := -1, math.Inf(-1)
 	var slope []float64
 	for _, r := range conjunction {
-		lower, Λ := p.back(len(p.layers)-1, s.problem.rows[r], nil)
-		if d := lower - s.problem.limits[r]; d > margin {
-			row, margin, slope = r, d, slices.Clone(Λ)
+		res := p.back(len(p.layers)-1, s.problem.rows[r], nil)
+		if d := res.lower - s.problem.limits[r]; d > margin {
+			row, margin, slope = r, d, slices.Clone(res.slope)
 		}
 	}
 	if margin > 0 {
@@ -331,7 +331,7 @@ func (s *chainSplitter) choose(p *chainPass, row []float64, t *tuning) (layer, i
 	var all []candidate
 	for k := range t.Λ {
 		for i, Λ := range t.Λ[k] {
-			if !p.open(k, i) {
+			if !p.bends(k, i) {
 				continue
 			}
 			l, u := p.lower[k][i], p.upper[k][i]
@@ -366,7 +366,7 @@ func (s *chainSplitter) choose(p *chainPass, row []float64, t *tuning) (layer, i
 		sum := 0.
 		for _, line := range []float64{1, 0} {
 			t.α[k][i], p.aU[k][i], p.bU[k][i] = line, line, 0
-			v, _ := p.back(last, row, t)
+			v := p.back(last, row, t).lower
 			worse = min(worse, v)
 			sum += v
 		}

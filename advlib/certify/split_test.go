@@ -53,7 +53,7 @@ func TestTune(t *testing.T) {
 					t.Fatalf("layer %d: empty %v", k, p.empty)
 				}
 			}
-			plain, _ := p.back(len(p.layers)-1, row, nil)
+			plain := p.back(len(p.layers)-1, row, nil).lower
 			tuned, _, _ := p.tune(row, math.Inf(1), 40, p.newTuning(nil))
 			if tuned < plain {
 				t.Errorf("tuned %g, CROWN %g", tuned, plain)
@@ -65,13 +65,13 @@ func TestTune(t *testing.T) {
 				drawn := p.newTuning(nil)
 				for k := range drawn.α {
 					for i := range drawn.α[k] {
-						if p.open(k, i) {
+						if p.bends(k, i) {
 							drawn.α[k][i] = r.Float64()
 						}
 						drawn.β[k][i] = math.Abs(0.1 * r.NormFloat64())
 					}
 				}
-				v, _ := p.back(len(p.layers)-1, row, drawn)
+				v := p.back(len(p.layers)-1, row, drawn).lower
 				highest = max(highest, v)
 				_, _, x := p.tune(row, math.Inf(-1), 0, drawn) // the input where it is least
 				candidates = append(candidates, x)

@@ -21,7 +21,7 @@ func (p *chainPass) newTuning(from *tuning) *tuning {
 		α, β := slices.Clone(p.aL[k]), make([]float64, len(p.aL[k]))
 		if from != nil {
 			for i := range α {
-				if p.open(k, i) {
+				if p.bends(k, i) {
 					α[i] = from.α[k][i]
 				}
 				if p.signs[k][i] != 0 {
@@ -42,8 +42,8 @@ func (t *tuning) clone() *tuning {
 	return c
 }
 
-// open tells whether the ReLU of z_i of layer k is not linear.
-func (p *chainPass) open(k, i int) bool { return p.lower[k][i] < 0 && p.upper[k][i] > 0 }
+// bends tells whether the ReLU of z_i of layer k is not linear.
+func (p *chainPass) bends(k, i int) bool { return p.lower[k][i] < 0 && p.upper[k][i] > 0 }
 
 // Rates and decay of Adam: those of alpha-beta-CROWN's option files, somewhat larger for α.
 const (
@@ -69,7 +69,8 @@ func (p *chainPass) tune(row []float64, limit float64, steps int, t *tuning) (lo
 	x = make([]float64, p.inputs)
 	at := make([]float64, p.inputs)
 	for step := range steps + 1 {
-		value, Λx := p.back(last, row, t)
+		res := p.back(last, row, t)
+		value, Λx := res.lower, res.slope
 		for i, s := range Λx {
 			at[i] = p.cell.lower[i]
 			if s < 0 {
@@ -111,7 +112,7 @@ func (p *chainPass) tune(row []float64, limit float64, steps int, t *tuning) (lo
 				} else {
 					z[i] = p.aU[k][i]*s + p.bU[k][i]
 				}
-				if p.open(k, i) && Λ > 0 {
+				if p.bends(k, i) && Λ > 0 {
 					t.α[k][i] = min(max(α+rateα*adam(Λ*s, &mα[k][i], &vα[k][i]), 0), 1)
 				}
 				if sign := p.signs[k][i]; sign != 0 {

@@ -112,15 +112,27 @@ func (univariate) jet(p *pass, u *unit, s *pieces) jet {
 		root.err = MulScalar(OnesLike(mid), 2*tiny)
 	}
 	dims := u.n.Shape().Dimensions
-	if len(u.nodes()) > 1 {
-		if r, ok := p.runs[u.the().Id()]; ok {
-			root.size = s.repeat(p.spreadOut(r.size(), dims), dims)
-		}
-		if v := p.sums[u.the().Id()]; v.counted {
-			v.magnitude = s.repeat(v.magnitude, dims)
-			root.sum = &v
-		}
+	if r, ok := p.runs[u.the().Id()]; ok {
+		root.size = s.repeat(p.spreadOut(r.own.size(), dims), dims)
 	}
+	if e, ok := p.exponents[u.the().Id()]; ok {
+		v := e()
+		if v.Rank() == 0 {
+			v = BroadcastToDims(v, p.w.x.Shape().Dimensions[0])
+		}
+		root.exponent = s.repeat(p.spreadOut(v, dims), dims)
+	}
+	repeat := func(v summed, ok bool) *summed {
+		if !ok {
+			return nil
+		}
+		v.magnitude = s.repeat(v.magnitude, dims)
+		return &v
+	}
+	sum, ok := p.sums[u.the().Id()]
+	root.sum = repeat(sum, ok)
+	sum, ok = p.logarithms[u.the().Id()]
+	root.logarithm = repeat(sum, ok)
 	known := map[NodeId]jet{u.the().Id(): root}
 	var last jet
 	for _, n := range u.nodes() {
@@ -130,6 +142,9 @@ func (univariate) jet(p *pass, u *unit, s *pieces) jet {
 				in[k] = j
 			} else {
 				in[k] = s.constant(p.constant(h), dims)
+				if e := constantExponent(h); e != nil && !p.a.real {
+					in[k].exponent = s.repeat(e, dims)
+				}
 			}
 		}
 		last = elementwise[n.Type()](s, n, in)
@@ -156,9 +171,32 @@ func (r univariate) forward(p *pass, u *unit, in []interval) interval {
 func (r univariate) rounding(p *pass, u *unit, in []interval, out interval) *Node {
 	s, j := r.jets(p, u, in)
 	E := j.err
+	r.note(p, u, s, j)
 	inf := BroadcastToDims(Infinity(E.Graph(), E.DType(), 1), E.Shape().Dimensions...)
 	E = s.over(Where(IsNaN(E), inf, E), u.n.Shape().Dimensions, ReduceMax)
 	return Add(E, MulScalar(Add(in[u.perturbed[0]].magnitude(), out.magnitude()), ownUnit))
+}
+
+// note tells what the unit is the sum, and the product, of: what stands behind it may be one with that.
+func (univariate) note(p *pass, u *unit, s *pieces, j jet) {
+	dims, id := u.n.Shape().Dimensions, u.n.Id()
+	each := func(v *Node) func() *Node {
+		return once(func() *Node { return p.most(s.over(v, dims, ReduceMax), false) })
+	}
+	if j.sum != nil {
+		p.sums[id] = summed{s.over(j.sum.magnitude, dims, ReduceMax), j.sum.roundings, j.sum.counted}
+	}
+	if j.logarithm != nil {
+		p.logarithms[id] = summed{s.over(j.logarithm.magnitude, dims, ReduceMax), j.logarithm.roundings, j.logarithm.counted}
+	}
+	if j.size != nil {
+		const terms = 8 // times as many in jets' own share
+		g := segment{each(j.size), terms}
+		p.runs[id] = productRun{g, g}
+	}
+	if j.exponent != nil {
+		p.exponents[id] = each(j.exponent)
+	}
 }
 
 // relax returns a_L, b_L, a_U, b_U with a_L·t + b_L ≤ f(t) ≤ a_U·t + b_U.

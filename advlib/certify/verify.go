@@ -73,7 +73,11 @@ type Verdict struct {
 func (v Verdict) String() string {
 	switch v.Status {
 	case Verified:
-		return fmt.Sprintf("verified by %s, margin ≥ %.4g, %d boxes, %.1f s", v.Method, v.Bound, v.Cells, v.Elapsed.Seconds())
+		margin := ""
+		if v.Bound > 0 {
+			margin = fmt.Sprintf(", margin ≥ %.4g", v.Bound)
+		}
+		return fmt.Sprintf("verified by %s%s, %d boxes, %.1f s", v.Method, margin, v.Cells, v.Elapsed.Seconds())
 	case Falsified:
 		return fmt.Sprintf("falsified by %s at %s, %.1f s", v.Method, shortened(v.Counterexample), v.Elapsed.Seconds())
 	}
@@ -82,7 +86,7 @@ func (v Verdict) String() string {
 
 // Options say how much is tried. The zero Options are good ones.
 type Options struct {
-	// Timeout is for each example or property; 0 means a minute, below 0 no limit. It is looked at between computations: one that
+	// Timeout is for each example or property; 0 means a minute, below 0 no limit; less than a millisecond is refused. It is looked at between computations: one that
 	// runs, or is being compiled, is not interrupted.
 	Timeout time.Duration
 	// Method bounds boxes; the zero Method, IBP, means CROWN in float32. Use Method.In for other arithmetics. A method with the
@@ -210,6 +214,8 @@ func (o Options) checked() (Options, error) {
 		return o, fmt.Errorf("the method %v takes for each row the best of several bounds, which cannot be split: use CROWN", o.Method)
 	case o.Method.withoutBox:
 		return o, fmt.Errorf("the method %v looks outside of the box: use CROWN", o.Method)
+	case o.Timeout > 0 && o.Timeout < time.Millisecond:
+		return o, fmt.Errorf("the Timeout of %v ends before anything is computed: a number alone means nanoseconds, so write %d*time.Second; 0 means a minute, below 0 no limit", o.Timeout, o.Timeout)
 	case o.Batch < 0 || o.Cells < 0 || o.Memory < 0:
 		return o, fmt.Errorf("Batch %d, Cells %d and Memory %d must be 0 or above", o.Batch, o.Cells, o.Memory)
 	}
@@ -217,7 +223,7 @@ func (o Options) checked() (Options, error) {
 		o.Method = CROWN.In(o.Method.rounding)
 	}
 	if o.Timeout == 0 {
-		o.Timeout = time.Minute
+		o.Timeout = defaultTimeout
 	}
 	if o.Starts == 0 {
 		o.Starts = 64
@@ -230,6 +236,9 @@ func (o Options) checked() (Options, error) {
 	}
 	return o, nil
 }
+
+// defaultTimeout is that of the zero Options.
+const defaultTimeout = time.Minute
 
 func (o Options) limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	if o.Timeout < 0 {

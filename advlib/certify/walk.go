@@ -11,6 +11,7 @@ import (
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/shapes"
+	"github.com/gomlx/compute/support/envutil"
 	"github.com/gomlx/gomlx/core/graph"
 )
 
@@ -134,12 +135,35 @@ func transpose(n, Λ *graph.Node) []*graph.Node {
 	return rule(n, []*graph.Node{Λ}, shapes.Make(Λ.DType()))
 }
 
+// checkFusion refuses a model of which the backend, with its fused operations, computes another one than is read: GoMLX v0.28.8's nn.Dense
+// leaves out activations that the fused operation does not have.
+func checkFusion(b compute.Backend, build func(x *graph.Node) *graph.Node, x *graph.Node) error {
+	fusion.Lock() // not in the moment when another graph is built without them
+	defer fusion.Unlock()
+	if enabled, err := envutil.ReadBool(graph.FusionEnv, true); !enabled || err != nil || !b.Capabilities().Operations[compute.OpTypeFusedDense] {
+		return err
+	}
+	seen := map[graph.NodeId]bool{}
+	for stack := []*graph.Node{build(x)}; len(stack) > 0; {
+		n := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if seen[n.Id()] {
+			continue
+		}
+		seen[n.Id()] = true
+		if n.Type() == graph.NodeTypeFusedDense {
+			return fmt.Errorf("GoMLX fuses its dense layers, and may leave out their activations: open the backend by backend.Open, or set %s=0", graph.FusionEnv)
+		}
+		stack = append(stack, n.Inputs()...)
+	}
+	return nil
+}
+
 var fusion sync.Mutex
 
 // withoutFusion builds a part of a graph without the fused operations of the Go backend, such as FusedDense: they have
-// no transpose. The environment is the only switch that GoMLX has for it. It is changed for the moment of building
-// only, and only for backends that have such operations; a graph that another goroutine builds at that moment may
-// come out unfused as well, which changes its speed alone.
+// no transpose. The environment is the only switch that GoMLX has for it, which package backend turns off too. It is changed for the moment
+// of building only, and only for backends that have such operations.
 func withoutFusion(b compute.Backend, build func()) {
 	if !b.Capabilities().Operations[compute.OpTypeFusedDense] {
 		build()

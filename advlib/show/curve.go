@@ -213,6 +213,16 @@ func (p panel) robust(r *advlib.Report) []point {
 			}
 		}
 	}
+	for _, c := range r.Certificates { // counterexamples that were found beside proofs
+		if c.Norm == p.norm.String() && len(c.Distance) > 0 {
+			measured = append(measured, c.Radius)
+			for _, d := range c.Distance {
+				if d > 0 && float64(d) <= p.largest {
+					between = append(between, float64(d))
+				}
+			}
+		}
+	}
 	if minimal {
 		between = append(between, p.largest)
 	}
@@ -290,7 +300,7 @@ func familiesOf(r *advlib.Report, norm advlib.Norm) []family {
 // alone is the report with this family's attacks only.
 func (f family) alone(r *advlib.Report) *advlib.Report {
 	alone := *r
-	alone.Attacks = f.rows
+	alone.Attacks, alone.Certificates = f.rows, nil
 	return &alone
 }
 

@@ -81,6 +81,26 @@ func TestSandwich(t *testing.T) {
 	}
 }
 
+// Counterexamples that a certifier found lower the upper side, and no attack's own line.
+func TestSandwichOfCounterexamples(t *testing.T) {
+	rep := proving(madeReport("mlp", 20, 0.1, 0.01), "complete", 0, 0.01)
+	before := rep.Robust(advlib.BallOf(advlib.Linf, 0.01)).Count
+	for i := range rep.Label {
+		rep.Certificates[0].Certified[i] = false
+		rep.Certificates[0].Distance = append(rep.Certificates[0].Distance, 0.005)
+	}
+	l, ok := newLayer(rep, advlib.Linf)
+	if !ok || before == 0 {
+		t.Fatalf("no layer, or %d withstand the attack", before)
+	}
+	if len(l.robust) != 3 || l.robust[1].radius != 0.005 || l.robust[1].rate.Count != 0 || l.robust[1].measured || !l.robust[2].measured {
+		t.Errorf("the upper side is %+v", l.robust)
+	}
+	if alone := familiesOf(rep, advlib.Linf)[0].alone(rep).Robust(advlib.BallOf(advlib.Linf, 0.01)); alone.Count != before {
+		t.Errorf("the attack alone leaves %v, want %d", alone, before)
+	}
+}
+
 // Each point of the picture is true: at any radius the lower line is at most the share of examples that are truly robust, and the
 // upper one at least that, whatever radii were asked.
 func TestSandwichHoldsEverywhere(t *testing.T) {

@@ -49,7 +49,10 @@ func Verdicts(r *advlib.Report, ball advlib.Ball) *Table {
 		}
 		t.Add(v.Example, v.Label, predicted, v.Status, margin, v.Method, attack, distance)
 	}
-	t.Title = fmt.Sprintf("%s on %s, %v: %d examples, %d verified, %d falsified, %d unknown", r.Classifier, r.Data, ball, len(r.Label), count[advlib.Verified], count[advlib.Falsified], count[advlib.Undecided])
+	if _, asked := r.Certified(ball); !asked {
+		t.Title = "; no certifier was asked for this ball or a larger one"
+	}
+	t.Title = fmt.Sprintf("%s on %s, %v: %d examples, %d verified, %d falsified, %d unknown%s", r.Classifier, r.Data, ball, len(r.Label), count[advlib.Verified], count[advlib.Falsified], count[advlib.Undecided], t.Title)
 	return t
 }
 

@@ -137,11 +137,12 @@ func upperQuantile(q float64) float64 {
 	return math.Max(0, z*(1-0x1p-50)-0x1p-50)
 }
 
-// radius returns σΦ⁻¹(1−q), rounded down; 0 for q ≥ 1/2.
+// radius returns σΦ⁻¹(1−q), rounded down; 0 for q ≥ 1/2. The noise has σ rounded to float32: if that is less, it is what counts.
 func radius(σ, q float64) float64 {
 	if q >= 0.5 {
 		return 0
 	}
+	σ = math.Min(σ, float64(float32(σ)))
 	return math.Max(0, math.Nextafter(σ*upperQuantile(q), 0))
 }
 

@@ -144,6 +144,21 @@ func TestPValue(t *testing.T) {
 	}
 }
 
+// The noise is made with σ in float32, which for 0.7 is less: a radius may not be that of more noise than there was.
+func TestRadiusOfTheNoiseThatWasMade(t *testing.T) {
+	for _, σ := range []float64{0.7, 0.12, 0.25, 0.1, 1e-3} {
+		for _, q := range []float64{1e-9, 0.001, 0.3} {
+			got, σ32 := radius(σ, q), float64(float32(σ))
+			if most := σ32 * radius(1, q) * (1 + 1e-15); got > most {
+				t.Errorf("σ = %g is %.17g in float32, with a bound %g of failures the radius is %.17g: at most %.17g", σ, σ32, q, got, most)
+			}
+			if least := math.Min(σ, σ32) * radius(1, q) * (1 - 1e-15); got < least {
+				t.Errorf("σ = %g: radius %.17g, want at least %.17g", σ, got, least)
+			}
+		}
+	}
+}
+
 func TestSmallestSamples(t *testing.T) {
 	for _, c := range []struct {
 		α                float64

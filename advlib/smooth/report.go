@@ -106,12 +106,15 @@ func (r *Report) LargestRadius() float64 {
 	return radius(r.Sigma, FailureBound(0, r.N, r.Alpha)) - r.Slack
 }
 
-// Radii returns radii for a table or a curve: 0, then steps of a quarter of the largest radius's nearest round number.
-func (r *Report) Radii() []float64 {
+// Radii returns radii for a table: 0, and at most six in steps of a round number below the largest one.
+func (r *Report) Radii() []float64 { return r.steps(6) }
+
+// steps returns 0, and at most the given number of radii below the largest one, in steps of 1, 2.5 or 5 times a power of ten.
+func (r *Report) steps(most float64) []float64 {
 	largest := r.LargestRadius()
-	step := math.Pow(10, math.Floor(math.Log10(largest/2)))
+	step := math.Pow(10, math.Floor(math.Log10(largest/most)))
 	for _, f := range []float64{1, 2.5, 5, 10} {
-		if largest/(step*f) <= 6 {
+		if largest/(step*f) <= most {
 			step *= f
 			break
 		}
@@ -124,14 +127,11 @@ func (r *Report) Radii() []float64 {
 }
 
 // Plain returns the numbers in the form of other reports, to be shown beside them: certified accuracies at the given radii, the clean
-// accuracy being that of the smoothed classifier where it does not abstain. Without radii it is at 40 equal steps up to the largest one, for
-// a curve.
+// accuracy being that of the smoothed classifier where it does not abstain. Without radii it is at up to 40 round
+// ones, and at the last number below the largest, for a curve: from the largest on nothing is certified.
 func (r *Report) Plain(radii ...float64) *advlib.Report {
 	if len(radii) == 0 {
-		const steps = 40
-		for k := range steps + 1 {
-			radii = append(radii, r.LargestRadius()*float64(k)/steps)
-		}
+		radii = append(r.steps(40), math.Nextafter(r.LargestRadius(), 0))
 	}
 	p := &advlib.Report{Classifier: r.name(), Data: r.Data, Backend: r.Backend, Box: r.Box, Seed: r.Seed, Index: slices.Clone(r.Index), Label: slices.Clone(r.Label), Seconds: r.Seconds}
 	for _, c := range r.Certificates {
@@ -161,6 +161,6 @@ func (r *Report) String() string {
 	line("abstained", r.Abstentions())
 	line("another class certified", r.Wrong())
 	_ = w.Flush() // a strings.Builder does not fail
-	fmt.Fprintf(&s, "of the smoothed classifier, not of %s; each certificate is wrong with probability at most %g; N = %d, largest possible radius %.4g\n", r.Base, r.Alpha, r.N, r.LargestRadius())
+	fmt.Fprintf(&s, "of the smoothed classifier, not of %s;\neach certificate is wrong with probability at most %g;\nN = %d, largest possible radius %.4g\n", r.Base, r.Alpha, r.N, r.LargestRadius())
 	return s.String()
 }

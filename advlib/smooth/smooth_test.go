@@ -261,6 +261,17 @@ func TestReport(t *testing.T) {
 	if !reflect.DeepEqual(p.Certificates[1].Certified, []bool{true, false, false, false}) || p.Certificates[1].Radius != 0.3 {
 		t.Errorf("as a plain report: %+v", p.Certificates[1])
 	}
+	all := *r
+	all.Certificates = append([]smooth.Certificate{{3, 1000, 0.993, r.LargestRadius()}}, r.Certificates[1:]...)
+	curve := all.Plain().Certificates
+	for i, c := range curve[:len(curve)-1] {
+		if at := float64(i) * 0.025; math.Abs(c.Radius-at) > 1e-12 {
+			t.Errorf("radius %d of a curve is %g, want %g", i, c.Radius, at)
+		}
+	}
+	if last := curve[len(curve)-1]; !(last.Radius < r.LargestRadius()) || !last.Certified[0] || last.Certified[1] || curve[0].Radius != 0 {
+		t.Errorf("the end of a curve: %+v, want one example certified just below %g", last, r.LargestRadius())
+	}
 	golden := filepath.Join("testdata", "report.txt")
 	if *update {
 		if err := os.WriteFile(golden, []byte(r.String()), 0o644); err != nil {

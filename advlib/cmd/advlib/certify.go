@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"advlab/advlib"
 	"advlab/advlib/certify"
@@ -18,14 +19,17 @@ func certifiers() string {
 	return strings.TrimRight(b.String(), "\n")
 }
 
-// proofs returns the certifiers of the given names.
-func proofs(names []string, norm advlib.Norm) ([]advlib.Certifier, error) {
+// proofs returns the certifiers of the given names; limit is the time that complete verification has for each example.
+func proofs(names []string, norm advlib.Norm, limit time.Duration) ([]advlib.Certifier, error) {
 	var all []advlib.Certifier
 	seen := map[string]bool{}
 	for _, name := range names {
 		m, err := certify.Named(name)
 		if err != nil {
 			return nil, misuse("--certify: there is no certificate %q: there are %s", name, strings.Join(certify.Index().Names(), ", "))
+		}
+		if _, ok := m.(certify.Complete); ok {
+			m = certify.Complete{Timeout: limit}
 		}
 		if !seen[name] {
 			all = append(all, m)
@@ -36,18 +40,4 @@ func proofs(names []string, norm advlib.Norm) ([]advlib.Certifier, error) {
 		return nil, misuse("--certify: there are no certificates in %v: they are for %s", norm, normNames(convex))
 	}
 	return all, nil
-}
-
-// boundable refuses a model with an operation that cannot be bounded.
-func boundable(c *advlib.Classifier) error {
-	ops, err := certify.Explain(c)
-	if err != nil {
-		return fmt.Errorf("--certify: %w", err)
-	}
-	for _, op := range ops {
-		if !op.Supported() {
-			return fmt.Errorf("--certify: %s has an operation that cannot be bounded: %v; evaluate it without --certify", c.Name(), op)
-		}
-	}
-	return nil
 }

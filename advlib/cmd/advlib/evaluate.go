@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,7 +31,9 @@ type evaluation struct {
 	alone, fresh           bool
 	seed                   uint64
 	batch, limit           int
+	certifyTimeout         time.Duration
 	minRobust              float64
+	minCertified           float64
 	lowerBound             bool
 }
 
@@ -64,16 +68,18 @@ Presets (--preset, without --attacks):
 
 Certificates (--certify, separated by commas) prove for each example that nothing within ε changes its class, for the
 outputs as they are computed in float32. The certified accuracy is a lower bound of the true robust accuracy. In L0 there
-are none:
+are none. The last of these looks for counterexamples too, which count for the robust accuracy, and goes on for at most
+--certify-timeout with each example:
 ` + certifiers() + `
 
 Formats (--format, or by the ending of --output): text, json (schema advlab.report/2), csv (a row for each example and
 attack, and for each example and certificate), html (with --certify also the picture, and a verdict on each example), svg
 (accuracy against ε).
 
-With --min-robust the program fails if the robust accuracy at any ε is lower, so that it can gate a CI. The accuracy is
-that of the examples given; with --lower-bound the lower end of its 95 % confidence interval (Wilson) is compared, which
-holds for the data's distribution but for 1 in 40 tries.
+With --min-robust the program fails if the robust accuracy at any ε is lower, so that it can gate a CI, and with
+--min-certified if the accuracy that is certified by any of the methods is. The accuracy is that of the examples given; with
+--lower-bound the lower end of its 95 % confidence interval (Wilson) is compared, which holds for the data's distribution
+but for 1 in 40 tries. It also fails, and says which example, if one is both certified and broken: then a number is wrong.
 
 ` + exitStatuses,
 		Example: `  advlib evaluate --model m.onnx --data test.npz --eps 8/255
@@ -81,6 +87,7 @@ holds for the data's distribution but for 1 in 40 tries.
   advlib evaluate --model m.onnx --data test.npz --scale 1/255 --eps 0.1 --output report.html
   advlib evaluate --model m.onnx --data test.npz --eps 0.01,0.02,0.05 --certify ibp,crown --output report.html
   advlib evaluate --model m.onnx --data test.npz --eps 0.1 --preset standard --min-robust 0.4   # gate a CI
+  advlib evaluate --model m.onnx --data test.npz --eps 0.02 --certify crown,complete --certify-timeout 10s --min-certified 0.8
   advlib evaluate --store 3f9c21 --data digits.npz --eps 0.1 --format csv`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -113,8 +120,10 @@ holds for the data's distribution but for 1 in 40 tries.
 	f.StringVar(&e.backend, "backend", "", "where to compute: auto, xla:cpu, xla:cuda or go (default: ADVLAB_BACKEND, or the best there is)")
 	f.StringVar(&e.format, "format", "", "text, json, csv, html or svg (default: by the ending of --output, or text)")
 	f.StringVarP(&e.output, "output", "o", "", "file to write the report to; - or nothing means the standard output")
+	f.DurationVar(&e.certifyTimeout, "certify-timeout", time.Minute, "time for each example of --certify complete, at each ε")
 	f.Float64Var(&e.minRobust, "min-robust", 0, "fail if the robust accuracy at any ε is below this share, 0..1")
-	f.BoolVar(&e.lowerBound, "lower-bound", false, "compare --min-robust with the lower end of the 95 % interval")
+	f.Float64Var(&e.minCertified, "min-certified", 0, "fail if the certified accuracy at any ε is below this share, 0..1")
+	f.BoolVar(&e.lowerBound, "lower-bound", false, "compare --min-robust and --min-certified with the lower end of the 95 % interval")
 	f.BoolVar(&e.fresh, "fresh", false, "do not go on from what an interrupted evaluation has left")
 	f.BoolVarP(&e.quiet, "quiet", "q", false, "no progress on the standard error")
 	return cmd
@@ -147,8 +156,16 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 		return p, misuse("--attacks and --preset are both given: choose one")
 	case set("min-robust") && !(e.minRobust >= 0 && e.minRobust <= 1):
 		return p, misuse("--min-robust: %g is not a share: give a number from 0 to 1", e.minRobust)
-	case e.lowerBound && !set("min-robust"):
-		return p, misuse("--lower-bound is given without --min-robust: it says what that is compared with")
+	case set("min-certified") && !(e.minCertified >= 0 && e.minCertified <= 1):
+		return p, misuse("--min-certified: %g is not a share: give a number from 0 to 1", e.minCertified)
+	case set("min-certified") && len(e.certify) == 0:
+		return p, misuse("--min-certified is given without --certify: say how to certify, as in --certify crown")
+	case e.lowerBound && !set("min-robust") && !set("min-certified"):
+		return p, misuse("--lower-bound is given without --min-robust or --min-certified: it says what these are compared with")
+	case set("certify-timeout") && !slices.Contains(e.certify, "complete"):
+		return p, misuse("--certify-timeout is given without --certify complete: the other methods take the time they need")
+	case e.certifyTimeout < time.Millisecond:
+		return p, misuse("--certify-timeout: %v is below 1ms: give a time such as 10s", e.certifyTimeout)
 	case e.limit < 0:
 		return p, misuse("--limit: %d is below 0", e.limit)
 	case e.batch < 1:
@@ -173,7 +190,7 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 	if p.choices, err = picked(e.attacks, e.preset, p.norm); err != nil {
 		return p, err
 	}
-	if p.proofs, err = proofs(e.certify, p.norm); err != nil {
+	if p.proofs, err = proofs(e.certify, p.norm, e.certifyTimeout); err != nil {
 		return p, err
 	}
 	if _, err = layoutOf(e.layout); err != nil {
@@ -198,6 +215,11 @@ func (e evaluation) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	return p.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+}
+
+// run does what is planned; what is found goes to out, what is to be said of it to progress.
+func (p plan) run(ctx context.Context, out, progress io.Writer) error {
 	examples, err := dataset.NPZScaled(p.data, p.scale)
 	if err != nil {
 		return statusError{misused, fmt.Errorf("--data: %w", err)}
@@ -222,17 +244,12 @@ func (e evaluation) run(cmd *cobra.Command) error {
 			return statusError{misused, fmt.Errorf("%v: %w", a, err)}
 		}
 	}
-	if len(p.proofs) > 0 { // before attacks that may take hours
-		if err := boundable(c); err != nil {
-			return err
-		}
-	}
-	report, err := p.measure(cmd.Context(), cmd.ErrOrStderr(), c, examples, attacks)
+	report, err := p.measure(ctx, progress, c, examples, attacks)
 	contradicts := errors.Is(err, advlib.ErrContradiction)
 	if report == nil || err != nil && !report.Interrupted && !contradicts {
 		return err
 	}
-	if writeErr := p.write(cmd.OutOrStdout(), report); writeErr != nil {
+	if writeErr := p.write(out, report); writeErr != nil {
 		return writeErr
 	}
 	if contradicts {
@@ -241,7 +258,7 @@ func (e evaluation) run(cmd *cobra.Command) error {
 	if err != nil {
 		return statusError{interrupted, fmt.Errorf("interrupted: the report is of what was found until then; give the same command again to go on from there")}
 	}
-	return p.judge(cmd.ErrOrStderr(), report)
+	return p.judge(progress, report)
 }
 
 // measure evaluates, from what an interrupted evaluation has left on, and keeps what it finds until it is done.
@@ -276,31 +293,43 @@ func (p plan) measure(ctx context.Context, out io.Writer, c *advlib.Classifier, 
 	return report, err
 }
 
-// judge compares the robust accuracies, or their lower bounds, with --min-robust.
+// judge compares the robust and the certified accuracies, or their lower bounds, with what they must be.
 func (p plan) judge(out io.Writer, r *advlib.Report) error {
-	if p.minRobust == 0 {
+	err := p.below("robust accuracy", "--min-robust", p.minRobust, r, r.Robust)
+	if err == nil && p.minRobust > 0 && r.Sanity.Masked() {
+		fmt.Fprintln(out, "advlib: --min-robust is reached, but the gradients cannot be trusted: see the line \"sanity\" of the report")
+	}
+	certified := func(ball advlib.Ball) advlib.Rate {
+		rate, _ := r.Certified(ball)
+		return rate
+	}
+	if err := errors.Join(err, p.below("certified accuracy", "--min-certified", p.minCertified, r, certified)); err != nil {
+		return statusError{tooLow, err}
+	}
+	return nil
+}
+
+// below returns an error if an accuracy is below its least share in any ball.
+func (p plan) below(what, flag string, least float64, r *advlib.Report, accuracy func(advlib.Ball) advlib.Rate) error {
+	if least == 0 {
 		return nil
 	}
 	var low []string
 	for _, ball := range r.Balls() {
-		rate := r.Robust(ball)
+		rate := accuracy(ball)
 		value := rate.Value()
 		if p.lowerBound {
 			value, _ = rate.Wilson()
 		}
-		if !(value >= p.minRobust) {
+		if !(value >= least) {
 			low = append(low, fmt.Sprintf("%v at %v (%d of %d examples, 95 %% interval %s)", rate, ball, rate.Count, rate.Of, rate.Interval()))
 		}
 	}
 	if len(low) == 0 {
-		if r.Sanity.Masked() {
-			fmt.Fprintln(out, "advlib: --min-robust is reached, but the gradients cannot be trusted: see the line \"sanity\" of the report")
-		}
 		return nil
 	}
-	what := "robust accuracy"
 	if p.lowerBound {
-		what = "lower bound of the robust accuracy"
+		what = "lower bound of the " + what
 	}
-	return statusError{tooLow, fmt.Errorf("the %s is below --min-robust %g: %s", what, p.minRobust, strings.Join(low, ", "))}
+	return fmt.Errorf("the %s is below %s %g: %s", what, flag, least, strings.Join(low, ", "))
 }

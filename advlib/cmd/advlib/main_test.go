@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -224,6 +225,70 @@ func TestJudge(t *testing.T) {
 		}
 		if said += out.String(); status != tc.status || !strings.Contains(said, tc.says) || (tc.says == "") != (said == "") {
 			t.Errorf("%+v: status %d, said %q", tc, status, said)
+		}
+	}
+}
+
+// TestJudgeCertified: the gate on what is proven, and both gates together.
+func TestJudgeCertified(t *testing.T) {
+	proven := make([]bool, 10)
+	proven[0], proven[1], proven[2] = true, true, true
+	r := &advlib.Report{
+		Asked: []advlib.AskedBall{{Norm: "L2", Radius: 1}}, Label: make([]int32, 10), Predicted: []int32{0, 0, 0, 0, 1, 1, 1, 1, 1, 1},
+		Certificates: []advlib.Certificate{{Method: "IBP", Norm: "L2", Radius: 1, Certified: proven}},
+	}
+	for _, tc := range []struct {
+		robust, certified float64
+		lower             bool
+		says              []string
+	}{
+		{0, 0.3, false, nil},
+		{0, 0.31, false, []string{"the certified accuracy is below --min-certified 0.31: 30.0 % at L2 ≤ 1 (3 of 10 examples"}},
+		{0, 0.2, true, []string{"the lower bound of the certified accuracy is below --min-certified 0.2"}}, // Wilson's interval is [10.8, 60.3]
+		{0.5, 0.5, false, []string{"below --min-robust 0.5", "below --min-certified 0.5"}},
+	} {
+		err := plan{evaluation: evaluation{minRobust: tc.robust, minCertified: tc.certified, lowerBound: tc.lower}}.judge(io.Discard, r)
+		var coded statusError
+		if (err == nil) != (tc.says == nil) || err != nil && (!errors.As(err, &coded) || coded.status != tooLow) {
+			t.Errorf("%+v: %v", tc, err)
+		}
+		for _, want := range tc.says {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%+v: no %q in %v", tc, want, err)
+			}
+		}
+	}
+}
+
+// liar certifies everything.
+type liar struct{}
+
+func (liar) String() string { return "liar" }
+func (liar) Certify(_ context.Context, _ *advlib.Classifier, e *advlib.Examples, _ advlib.Ball) ([]bool, error) {
+	return slices.Repeat([]bool{true}, e.Len()), nil
+}
+
+// TestContradiction: an example that is certified and broken fails the command, says so and what contradicts it, in a report that is written.
+func TestContradiction(t *testing.T) {
+	t.Setenv(cachedir.Variable, t.TempDir())
+	attacks, err := picked([]string{"fgm"}, "", advlib.Linf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, written := range map[string]string{"text": "worst case over attacks", "json": `"method": "liar"`, "csv": "liar,true", "html": "<b>show: sandwich: advlib: a certificate is refuted: liar"} {
+		p := plan{
+			evaluation: evaluation{model: filepath.Join(models(t), "pytorch-script.onnx"), data: filepath.Join(models(t), "pytorch.npz"), layout: "channels-last", batch: 32, limit: 8, quiet: true, minCertified: 0.5},
+			norm:       advlib.Linf, balls: []advlib.Ball{advlib.BallOf(advlib.Linf, 0.3)}, box: advlib.UnitBox, scale: 1,
+			choices: attacks, proofs: []advlib.Certifier{liar{}}, format: formats[name],
+		}
+		var out, progress bytes.Buffer
+		err := p.run(t.Context(), &out, &progress)
+		var coded statusError
+		if !errors.Is(err, advlib.ErrContradiction) || errors.As(err, &coded) || !strings.Contains(err.Error(), "liar certifies example") {
+			t.Errorf("%s: the error is %v", name, err)
+		}
+		if !strings.Contains(out.String(), written) {
+			t.Errorf("%s: no %q in\n%s", name, written, out.String())
 		}
 	}
 }

@@ -121,8 +121,8 @@ func writeSVG(w io.Writer, r *advlib.Report) error {
 // csvColumns are the columns of the format csv. radius is empty for attacks without a budget, distance for failures. Where
 // skipped is true the attack was not run because one before it had broken the example, at this distance.
 //
-// Rows of attacks have nothing in the last three columns, rows of certificates nothing in those of attacks: certificate is
-// the method, margin its lower bound, empty if there is none.
+// Rows of attacks have nothing in the last three columns, rows of certificates nothing in those of attacks but the distance of a
+// counterexample that the method found: certificate is the method, margin its lower bound, empty if there is none.
 var csvColumns = []string{"example", "label", "predicted", "attack", "norm", "radius", "goal", "attempted", "skipped", "success", "distance", "certificate", "certified", "margin"}
 
 func writeCSV(w io.Writer, r *advlib.Report) error {
@@ -145,13 +145,16 @@ func writeCSV(w io.Writer, r *advlib.Report) error {
 	}
 	for _, proof := range r.Certificates {
 		for i := range r.Label {
-			margin := ""
+			margin, distance := "", ""
+			if i < len(proof.Distance) {
+				distance = finite(float64(proof.Distance[i]))
+			}
 			if i < len(proof.Margin) {
 				margin = finite(float64(proof.Margin[i]))
 			}
 			row := []string{
 				strconv.FormatInt(r.Index[i], 10), fmt.Sprint(r.Label[i]), fmt.Sprint(r.Predicted[i]),
-				"", proof.Norm, finite(proof.Radius), "", "", "", "", "",
+				"", proof.Norm, finite(proof.Radius), "", "", "", "", distance,
 				proof.Method, strconv.FormatBool(proof.Certified[i]), margin,
 			}
 			if err := c.Write(row); err != nil {

@@ -15,7 +15,7 @@ import (
 // Exit statuses.
 const (
 	done        = 0
-	tooLow      = 1 // the robust accuracy, or its lower bound, is below --min-robust
+	tooLow      = 1 // the robust or certified accuracy, or its lower bound, is below --min-robust or --min-certified
 	misused     = 2 // unknown command or flag, or a file that is not what it should be
 	failed      = 3 // nothing, or not all, could be computed
 	undecided   = 4 // verify: neither proof nor counterexample
@@ -25,11 +25,11 @@ const (
 )
 
 const exitStatuses = `Exit status:
-  0    done; with --min-robust, every ε reaches it
-  1    the robust accuracy is below --min-robust
+  0    done; with --min-robust and --min-certified, every ε reaches them
+  1    the robust accuracy is below --min-robust, or the certified one below --min-certified
   2    unknown command or flag, or a file that is missing, damaged or does not fit
-  3    something that is needed is missing, or an attack failed
-  130  interrupted (Ctrl-C, SIGTERM); what was found is printed, and --min-robust is not judged`
+  3    something that is needed is missing, an attack failed, or an example is both certified and broken
+  130  interrupted (Ctrl-C, SIGTERM); what was found is printed, and nothing is judged`
 
 // statusError is an error with an exit status of its own.
 type statusError struct {

@@ -203,7 +203,7 @@ func answer(v *certify.Verdict, p *vnnlib.Property, double bool) (text string, s
 		bits = 64
 	}
 	var lines []string
-	x, err := inBox(v.Counterexample, p, bits)
+	x, err := inBox(v.Counterexample, v.Outputs, p, bits)
 	if err != nil {
 		return "", failed, err
 	}
@@ -216,13 +216,16 @@ func answer(v *certify.Verdict, p *vnnlib.Property, double bool) (text string, s
 	return "sat\n(" + strings.Join(lines, "\n") + ")\n", counterexample, nil
 }
 
-// inBox writes an input so that the numbers written are in a box of the property, exactly, and rounded to the network's
-// precision, by way of float64 or not, are the input.
-func inBox(x []float64, p *vnnlib.Property, bits int) ([]string, error) {
+// inBox writes an input so that the numbers written are in a box of the property for which the outputs are unsafe, exactly, and rounded to
+// the network's precision, by way of float64 or not, are the input.
+func inBox(x, outputs []float64, p *vnnlib.Property, bits int) ([]string, error) {
 	var problem error
 	// A box from 1/3 to 1/3 has no decimal in it: the one next to it must do.
 	for _, slack := range []*big.Rat{new(big.Rat), lastDigit} {
 		for _, c := range p.Cases {
+			if !c.IsUnsafe(outputs) {
+				continue // a box next to it may hold another number that is rounded to the same input
+			}
 			written := make([]string, len(x))
 			ok := true
 			for i, v := range x {

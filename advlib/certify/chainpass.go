@@ -1,0 +1,384 @@
+package certify
+
+import (
+	"context"
+	"math"
+	"runtime"
+	"slices"
+	"sync"
+)
+
+// bound returns for each cell a plane for each row, and for each coordinate a rate at which the gap between bound and
+// network grows with the cell's width there, up to a factor. Intermediate intervals are CROWN's ∩ IBP's.
+func (c *chain) bound(ctx context.Context, cells []cell, rows [][]float64) (planes [][]plane, rates [][]float64, err error) {
+	planes, rates = make([][]plane, len(cells)), make([][]float64, len(cells))
+	err = c.each(ctx, len(cells), true, func(p *chainPass, i int) {
+		results := p.run(cells[i], rows)
+		planes[i], rates[i] = make([]plane, len(rows)), make([]float64, p.inputs)
+		for r, row := range rows {
+			if planes[i][r].lower = results[r].lower; results[r].slope != nil {
+				planes[i][r] = newPlane(cells[i], results[r].lower, results[r].slope)
+				p.addRates(rates[i], row)
+			}
+		}
+	})
+	return planes, rates, err
+}
+
+// answer bounds rows over boxes as [Network.general] does.
+func (c *chain) answer(ctx context.Context, q Query, m Method) (*Answer, error) {
+	n := q.Regions.Len()
+	a := &Answer{Method: m, Lower: make([][]float64, n), Slack: make([][]float64, n)}
+	if q.Slopes {
+		a.Slopes = make([][][]float64, n)
+	}
+	err := c.each(ctx, n, m.intersect, func(p *chainPass, i int) {
+		rows := q.Rows[0]
+		if len(q.Rows) > 1 {
+			rows = q.Rows[i]
+		}
+		for _, res := range p.run(cell{q.Regions.Lower[i], q.Regions.Upper[i]}, rows) {
+			a.Lower[i], a.Slack[i] = append(a.Lower[i], res.lower), append(a.Slack[i], res.slack)
+			if q.Slopes {
+				if res.slope == nil {
+					res.slope = make([]float64, p.inputs)
+				}
+				a.Slopes[i] = append(a.Slopes[i], res.slope)
+			}
+		}
+	})
+	return a, err
+}
+
+// each calls do for 0 ≤ i < n, on all CPUs, with a pass for each of them.
+func (c *chain) each(ctx context.Context, n int, intersect bool, do func(p *chainPass, i int)) error {
+	var wait sync.WaitGroup
+	next := make(chan int)
+	for range min(runtime.GOMAXPROCS(0), n) {
+		wait.Go(func() {
+			p := c.newPass()
+			p.intersect = intersect
+			for i := range next {
+				do(p, i)
+			}
+		})
+	}
+	for i := range n {
+		if ctx.Err() != nil {
+			break
+		}
+		next <- i
+	}
+	close(next)
+	wait.Wait()
+	return ctx.Err()
+}
+
+// chainPass bounds one cell after the other. For each layer it holds intervals and errors of z, and lines of its ReLU:
+// aL·z ≤ relu(z) ≤ aU·z + bU.
+type chainPass struct {
+	*chain
+	cell         cell
+	lower, upper [][]float64
+	E            [][]float64
+	aL, aU, bU   [][]float64
+	living       []living  // by layer
+	v, next      []float64 // Λ, while it goes back
+	ends         []end     // of what goes into a layer
+	open         []int     // neurons to be bounded by going back
+	together     together
+
+	// intersect keeps IBP's ends of intervals where they are tighter than those by going back.
+	intersect bool
+	// signs fix ReLUs: 1 where z ≥ 0 and −1 where z ≤ 0 is given, 0 else; nil for none. They need intersect. empty tells that
+	// nothing meets them.
+	signs [][]int8
+	empty bool
+}
+
+// end is what is known of a coordinate h + before: the middle and half the width of its interval, its largest absolute value, and
+// its error.
+type end struct{ centre, radius, magnitude, err float64 }
+
+func (c *chain) newPass() *chainPass {
+	p := &chainPass{chain: c, intersect: true}
+	width := c.inputs
+	for _, l := range c.layers {
+		m := len(l.W)
+		width = max(width, m)
+		p.lower, p.upper, p.E = append(p.lower, make([]float64, m)), append(p.upper, make([]float64, m)), append(p.E, make([]float64, m))
+		p.aL, p.aU, p.bU = append(p.aL, make([]float64, m)), append(p.aU, make([]float64, m)), append(p.bU, make([]float64, m))
+	}
+	p.living = make([]living, len(c.layers))
+	p.v, p.next, p.ends = make([]float64, width), make([]float64, width), make([]end, width)
+	return p
+}
+
+// run bounds rows over a box. A bound of −∞, without a slope, says nothing.
+func (p *chainPass) run(box cell, rows [][]float64) []result {
+	p.cell = box
+	results := make([]result, len(rows))
+	for r := range results {
+		results[r] = result{lower: math.Inf(-1), slack: math.Inf(1)}
+	}
+	for k := range p.layers {
+		if !p.interval(k) {
+			return results
+		}
+	}
+	for r, row := range rows {
+		if res := p.back(len(p.layers)-1, row, nil); !math.IsNaN(res.lower) && !math.IsInf(res.lower, 0) {
+			res.slope = slices.Clone(res.slope)
+			results[r] = res
+		}
+	}
+	return results
+}
+
+// interval bounds z of layer k: by intervals, and where its ReLU is not linear for them, by going back to the input. It
+// returns false if nothing can be said.
+func (p *chainPass) interval(k int) bool {
+	l := &p.layers[k]
+	lower, upper := p.cell.lower, p.cell.upper // of h
+	if k > 0 {
+		lower, upper = p.lower[k-1], p.upper[k-1]
+	}
+	limit := largest
+	if p.a.real {
+		limit = math.MaxFloat64
+	}
+	n := len(l.W[0])
+	const raised = tiny / unitRoundoff
+	product := 0.
+	ends := p.ends[:n]
+	for j := range ends {
+		lo, hi, e := lower[j], upper[j], 0.
+		if k > 0 {
+			lo, hi = max(lo, 0), max(hi, 0)
+			if !p.a.real {
+				e = tiny
+			}
+		}
+		// The ends of h, for what is added before is in b; magnitude and error of h + before.
+		ends[j] = end{centre: lo/2 + hi/2, radius: hi/2 - lo/2}
+		sum := max(math.Abs(lo), math.Abs(hi)) + e
+		for _, c := range l.before {
+			lo, hi = lo+c[j], hi+c[j]
+			sum += math.Abs(c[j])
+		}
+		size := max(math.Abs(lo), math.Abs(hi))
+		switch m := len(l.before); {
+		case p.a.real || m == 0:
+		case m == 1:
+			e += gamma(1)*(size+e) + 4*tiny
+		default: // in any order
+			e += gamma(m)*sum + float64(4*m)*tiny
+		}
+		ends[j].magnitude, ends[j].err = size+e, e
+		if !(size+e <= limit) {
+			return false
+		}
+		product += raised * (size + e + raised)
+	}
+	γ := 0.
+	if !p.a.real && !l.exact {
+		γ = gamma(n)
+		if o := p.a.operand; o > 0 {
+			γ += (2*o + o*o) * (1 + γ) * own
+		}
+	}
+	for i, row := range l.W {
+		centre, radius := l.b[i], 0.
+		size, e, sum := math.Abs(l.b[i]), 0., 0.
+		row = row[:len(ends)]
+		for j := range ends {
+			h, w := &ends[j], row[j]
+			centre += w * h.centre
+			w = math.Abs(w)
+			radius += w * h.radius
+			size += w * h.magnitude
+			e += w * h.err
+		}
+		if !p.a.real {
+			if !l.exact {
+				// As the general bounds have it: (|W| + raised)(|h| + raised), summed.
+				sum = size + raised*l.norms[i] + product
+				e += γ*sum + 3*float64(n)*tiny
+			}
+			if l.wrong != nil {
+				for j, w := range l.wrong[i] {
+					e += w * ends[j].magnitude
+				}
+			}
+			// The sums of the bounds themselves, in float64: |centre| + radius is the magnitude, up to rounding that there is room for.
+			for _, c := range l.before {
+				for j, w := range row {
+					size += math.Abs(w * c[j])
+				}
+			}
+			e += size * roundoff(n+len(l.before)+len(l.after))
+		}
+		for t, c := range l.after {
+			size += math.Abs(c[i])
+			if !p.a.real { // in any order with the products: see [pass.sumRounding]
+				R := n + t + 1
+				e += (gamma(R)-gamma(R-1))*sum + gamma(R)*math.Abs(c[i]) + float64(4+2*R)*tiny
+				sum += math.Abs(c[i])
+			}
+		}
+		if !(size+e <= limit) {
+			return false
+		}
+		p.E[k][i] = e
+		p.lower[k][i], p.upper[k][i] = centre-radius-e, centre+radius+e
+	}
+	if k == len(p.layers)-1 {
+		return true
+	}
+	p.open = p.open[:0]
+	for i := range l.W {
+		lo, hi := p.given(k, i)
+		p.lower[k][i], p.upper[k][i] = lo, hi
+		if k > 0 && lo < 0 && hi > 0 {
+			p.open = append(p.open, i)
+		}
+	}
+	p.tighten(k, p.open)
+	for i := range l.W {
+		lo, hi := p.lower[k][i], p.upper[k][i]
+		if lo > hi {
+			if p.signs != nil {
+				p.empty = true
+				return false
+			}
+			lo, hi = hi, lo // by rounding of bounds in real arithmetic
+		}
+		p.lower[k][i], p.upper[k][i] = lo, hi
+		switch {
+		case lo >= 0:
+			p.aL[k][i], p.aU[k][i], p.bU[k][i] = 1, 1, 0
+		case hi <= 0:
+			p.aL[k][i], p.aU[k][i], p.bU[k][i] = 0, 0, 0
+		default:
+			aU := hi / (hi - lo)
+			p.aU[k][i] = aU
+			// Raised, so that the line is above the ReLU at both ends as computed.
+			p.bU[k][i] = -lo*aU*(1+0x1p-50) + max(hi, -lo)*0x1p-50
+			p.aL[k][i] = 0
+			if hi > -lo {
+				p.aL[k][i] = 1
+			}
+		}
+	}
+	p.living[k] = p.alive(k)
+	return true
+}
+
+// given returns the interval of z_i of layer k by intervals, and by its sign where that is given.
+func (p *chainPass) given(k, i int) (lower, upper float64) {
+	lower, upper = p.lower[k][i], p.upper[k][i]
+	if p.signs != nil {
+		switch s := p.signs[k][i]; {
+		case s > 0:
+			lower = max(lower, 0)
+		case s < 0:
+			upper = min(upper, 0)
+		}
+	}
+	return lower, upper
+}
+
+// back returns a lower bound of ⟨row, z⟩ for z of layer k, and its slope at the input, which the next call overwrites. With
+// t, it goes by its lower lines and multipliers, and notes Λ.
+func (p *chainPass) back(k int, row []float64, t *tuning) result {
+	v, next := p.v[:len(row)], p.next
+	copy(v, row)
+	sum, size, slack := 0., 0., 0.
+	terms := p.inputs
+	for ; ; k-- {
+		l := &p.layers[k]
+		n := len(l.W[0])
+		h := next[:n]
+		clear(h)
+		for i, x := range v {
+			if x == 0 {
+				continue
+			}
+			slack += math.Abs(x) * p.E[k][i]
+			sum += x * l.b[i]
+			size += math.Abs(x * l.b[i])
+			for j, w := range l.W[i] {
+				h[j] += x * w
+			}
+		}
+		terms += len(v)
+		v, next = h, v[:cap(v)]
+		if k == 0 {
+			break
+		}
+		aL, aU, bU := p.aL[k-1], p.aU[k-1], p.bU[k-1]
+		if t != nil {
+			aL = t.α[k-1]
+			copy(t.Λ[k-1], v)
+		}
+		for j, x := range v {
+			if x >= 0 {
+				v[j] = x * aL[j]
+			} else {
+				v[j] = x * aU[j]
+				sum += x * bU[j]
+				size -= x * bU[j]
+			}
+		}
+		if t != nil { // s·z ≥ 0 is given, so −β·s·z ≤ 0 may be added
+			for j, s := range p.signs[k-1] {
+				if s != 0 {
+					β := t.β[k-1][j]
+					v[j] -= β * float64(s)
+					size += β * max(math.Abs(p.lower[k-1][j]), math.Abs(p.upper[k-1][j]))
+				}
+			}
+		}
+	}
+	least, all := minimumOf(v, p.cell)
+	return p.lowest(sum+least, slack, size+all, terms, v)
+}
+
+// lowest takes from a bound what rounding may have changed: the errors of z, and those of sums of as many terms, of the size given, in
+// float64.
+func (p *chainPass) lowest(bound, slack, size float64, terms int, slope []float64) result {
+	if !p.a.real {
+		slack += slack*0x1p-40 + size*roundoff(terms)
+	}
+	return result{lower: bound - slack, slack: slack, slope: slope}
+}
+
+// addRates adds |row|·|W|·a·|W|·…, with the upper slopes a: how far the interval of ⟨row, y⟩ grows with that of each input.
+func (p *chainPass) addRates(rates, row []float64) {
+	v, next := p.v[:len(row)], p.next
+	for i, x := range row {
+		v[i] = math.Abs(x)
+	}
+	for k := len(p.layers) - 1; k >= 0; k-- {
+		l := &p.layers[k]
+		h := next[:len(l.W[0])]
+		clear(h)
+		for i, x := range v {
+			if x == 0 {
+				continue
+			}
+			for j, w := range l.W[i] {
+				h[j] += x * math.Abs(w)
+			}
+		}
+		if k > 0 {
+			for j := range h {
+				h[j] *= p.aU[k-1][j]
+			}
+		}
+		v, next = h, v[:cap(v)]
+	}
+	for i, x := range v {
+		rates[i] += x
+	}
+}
