@@ -181,7 +181,7 @@ func (r *run) ascend(start int, items []item, dense bool, results []result, iter
 	})
 	alpha := m.alpha.filled()
 	for first := 0; first < len(which); {
-		size := n.ascentBatch(len(which)-first, n.ascentPlaces(start))
+		size := n.ascentBatch(len(which)-first, n.places[start])
 		part := which[first:min(first+size, len(which))]
 		first += len(part)
 		if err := r.ascendPart(p, slots, start, items, dense, results, part, size, iterations, alpha.Rate); err != nil {
@@ -210,7 +210,7 @@ func (r *run) ascendPart(p *program, slots []slot, start int, items []item, dens
 	for i := range examples {
 		examples[i] = int32(at(i).example)
 	}
-	places := r.n.ascentPlaces(start)
+	places := r.n.places[start]
 	fixed := []*tensors.Tensor{tensors.FromFlatDataAndDimensions(examples, size)}
 	if dense {
 		var rows [][]float64
@@ -351,7 +351,7 @@ func (n *Network) rows(a arithmetic, start int, dense bool, slots []slot, in []*
 	case dense:
 		b.w = n.walk(b.r.lower)
 		from, Λ = b.w.out, function
-	case n.ascentPlaces(start) == nil:
+	case n.places[start] == nil:
 		b.w = n.walk(b.r.lower)
 		from = b.w.nodes[start]
 		Λ, in = Reshape(unitRows(function, in[0], from.Shape().Size()/g.rows), from.Shape().Dimensions...), in[1:]
@@ -360,7 +360,7 @@ func (n *Network) rows(a arithmetic, start int, dense bool, slots []slot, in []*
 		from = b.w.nodes[start]
 		b.cut = b.w.receptive(from).cut(g, in[1])
 		of = b.cut.take
-		x := func(v *Node) *Node { return of(b.w.x, v) }
+		x := func(v *Node) *Node { return of(b.cut.end, b.w.rearrange(b.cut.end, v)) }
 		b.r = region{lower: x(all.lower), upper: x(all.upper), centre: x(all.centre), radius: g.of(all.radius), norm: all.norm}
 		p := b.cut.of[from.Id()]
 		Λ, in = Reshape(unitRows(function, in[0], p.numbers()), p.dims(g.rows)...), in[2:]
@@ -376,20 +376,6 @@ func (n *Network) rows(a arithmetic, start int, dense bool, slots []slot, in []*
 		}
 	}
 	return b, from, Λ, in[len(slots):]
-}
-
-// ascentPlaces returns the places of a boundary whose rows go back and forward on patches, nil if they do not.
-func (n *Network) ascentPlaces(start int) *places {
-	p := n.places[start]
-	if p == nil {
-		return nil
-	}
-	for i, needed := range n.reach[start] {
-		if needed && !n.units[i].forward {
-			return nil
-		}
-	}
-	return p
 }
 
 // adam returns the direction of a step, and the averages after it; step counts from 0 (Kingma and Ba 2015, algorithm 1).
@@ -414,12 +400,13 @@ func clipped(α *Node) *Node {
 
 // follow returns the values that the lines, as from chose them, have for an input x: of all nodes that the start needs.
 func (b *backward) follow(x, start *Node) map[NodeId]*Node {
-	h := map[NodeId]*Node{b.w.x.Id(): x}
+	end := b.end()
+	h := map[NodeId]*Node{end.Id(): x}
 	for _, u := range b.w.units {
-		if Λ := b.Λs[u.n.Id()]; Λ != nil {
+		if Λ := b.Λs[u.n.Id()]; Λ != nil && u.n != end {
 			in := b.inputs(u, h)
 			if b.cut != nil {
-				h[u.n.Id()] = b.cut.inside(u.n, u.rule.(followsPatches).followPatch(b.cut, u, Λ, in, b.lines[u]))
+				h[u.n.Id()] = b.cut.inside(u.n, u.rule.(local).followPatch(b.cut, u, Λ, in, b.lines[u]))
 			} else {
 				h[u.n.Id()] = u.rule.follow(u, Λ, in, b.lines[u])
 			}
@@ -437,7 +424,7 @@ func (b *backward) inputs(u *unit, h map[NodeId]*Node) []*Node {
 	for _, k := range u.perturbed {
 		in[k] = h[u.inputs[k].Id()]
 		if b.cut != nil {
-			p := u.rule.(local).reach(u, b.cut.of[u.n.Id()])
+			p := u.rule.(local).reach(u, k, b.cut.of[u.n.Id()])
 			in[k] = p.within(in[k], b.cut.of[u.inputs[k].Id()])
 		}
 	}
@@ -452,53 +439,4 @@ func (b *backward) bend(u *unit, h map[NodeId]*Node) (Λσ, t *Node) {
 		return u.rule.(bent).bend(u2, b.Λs[u.n.Id()], in)
 	}
 	return u.rule.(bent).bend(u, b.Λs[u.n.Id()], in)
-}
-
-// within takes a patch out of a larger one.
-func (p patch) within(v *Node, q patch) *Node {
-	ranges := []SliceAxisSpec{AxisRange()}
-	for i, e := range p {
-		first := e.first - q[i].first
-		ranges = append(ranges, AxisRange(first, first+e.size))
-	}
-	return Slice(v, ranges...)
-}
-
-// small returns a unit element by element on patches of its inputs, with those of constants.
-func (c *cut) small(u *unit, h []*Node) (*unit, []*Node) {
-	small, in := *u, slices.Clone(h)
-	for k := range in {
-		if !slices.Contains(u.perturbed, k) {
-			in[k] = c.constant(u.n, u.inputs[k])
-		}
-	}
-	small.inputs = in
-	if u.inner == nil {
-		small.n = u.n.CloneWithInputs(in...)
-	}
-	return &small, in
-}
-
-// followsPatches is a rule that goes forward on patches.
-type followsPatches interface {
-	local
-	// followPatch is follow on the patch of u that c cuts, with inputs on what it reaches, 0 outside of them.
-	followPatch(c *cut, u *unit, Λ *Node, h, lines []*Node) *Node
-}
-
-func (pointwise) followPatch(c *cut, u *unit, Λ *Node, h, lines []*Node) *Node {
-	small, in := c.small(u, h)
-	return u.rule.follow(small, Λ, in, lines)
-}
-
-func (product) followPatch(c *cut, u *unit, Λ *Node, h, lines []*Node) *Node {
-	if !unfolded(u.n) {
-		return pointwise{}.followPatch(c, u, Λ, h, lines)
-	}
-	f := filterOf(u.n)
-	return f.convolve(channelsLast(h[0], f.input), channelsLast(h[1], f.kernel), c.of[u.n.Id()].dims(c.groups.rows))
-}
-
-func (batchNorm) followPatch(_ *cut, u *unit, _ *Node, h, _ []*Node) *Node {
-	return u.n.CloneWithInputs(h...)
 }

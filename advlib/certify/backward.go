@@ -34,11 +34,19 @@ type backward struct {
 	given map[NodeId]*Node
 }
 
+// end is the node where the pass ends: x, or with patches where they do.
+func (b *backward) end() *Node {
+	if b.cut != nil {
+		return b.cut.end
+	}
+	return b.w.x
+}
+
 // bound is a lower bound for each of N rows.
 type bound struct {
 	lower *Node // [N]
 	slack *Node // [N], what rounding took from it on the way back
-	slope *Node // Λ at x, in its shape
+	slope *Node // Λ at the end, in its shape
 }
 
 // from returns lower bounds of ⟨Λ, start⟩ over the region.
@@ -51,7 +59,8 @@ func (b *backward) from(start, Λ *Node) bound {
 	Λs := map[NodeId]*Node{start.Id(): Λ}
 	b.Λs = Λs
 	constants, roundings := sums{}, sums{}
-	for i := len(w.units) - 1; i >= 0; i-- {
+	end := b.end()
+	for i := len(w.units) - 1; i >= 0 && w.units[i].n != end; i-- {
 		u := w.units[i]
 		Λ := Λs[u.n.Id()]
 		if Λ == nil { // the start does not use it
@@ -78,7 +87,7 @@ func (b *backward) from(start, Λ *Node) bound {
 		}
 	}
 	total, slack = plus(constants.of(rows), total), plus(roundings.of(rows), slack)
-	slope := Λs[w.x.Id()]
+	slope := Λs[end.Id()]
 	if slope == nil {
 		slope = ZerosLike(b.r.lower)
 	} else {
@@ -111,10 +120,9 @@ func (b *backward) step(u *unit, Λ *Node) (parts map[int]*Node, constant *Node)
 	}
 	l := u.rule.(local)
 	parts, constant = l.backwardPatch(b.cut, u, Λ, b.lines[u])
-	reach := l.reach(u, b.cut.of[u.n.Id()])
 	for k, part := range parts {
 		in := u.inputs[k]
-		parts[k] = reach.place(part, b.cut.of[in.Id()])
+		parts[k] = l.reach(u, k, b.cut.of[u.n.Id()]).place(part, b.cut.of[in.Id()])
 		if len(l.windows(u)) > 0 {
 			parts[k] = b.cut.inside(in, parts[k])
 		}

@@ -716,7 +716,7 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 			from = b.w.nodes[start]
 			b.cut = b.w.receptive(from).cut(g, in[1])
 			of = b.cut.take
-			x := func(v *Node) *Node { return of(b.w.x, v) }
+			x := func(v *Node) *Node { return of(b.cut.end, b.w.rearrange(b.cut.end, v)) }
 			b.r = region{lower: x(all.lower), upper: x(all.upper), centre: x(all.centre), radius: g.of(all.radius), norm: all.norm}
 			p := b.cut.of[from.Id()]
 			Λ = Reshape(unitRows(function, in[0], p.numbers()), p.dims(g.rows)...)
@@ -746,6 +746,9 @@ func (r *run) backward(start int, items []item, dense bool) ([]result, error) {
 				}
 				b.stop[u] = pair
 			}
+		}
+		if mutateBackward != nil && b.cut != nil {
+			mutateBackward(b)
 		}
 		v := b.from(from, Λ)
 		if !dense {

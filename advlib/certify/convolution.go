@@ -75,10 +75,10 @@ func (f filter) patch(n *Node, p patch) patch {
 		from[axis-1] = extent{e.stride * f.stride[i], e.first*f.stride[i] - f.padding[i][0], f.reach(i, e.size)}
 	}
 	channels := f.input[len(f.input)-1]
-	if p[channels-1] != (extent{0, 0, n.Shape().Dimensions[channels]}) {
+	if p[channels-1] != whole(n, channels-1) {
 		return nil
 	}
-	from[channels-1] = extent{0, 0, n.Inputs()[0].Shape().Dimensions[channels]}
+	from[channels-1] = whole(n.Inputs()[0], channels-1)
 	return from
 }
 

@@ -1,8 +1,12 @@
 package certify
 
 import (
+	"context"
+	"fmt"
+
 	. "github.com/gomlx/gomlx/core/graph"
 
+	"advlab/advlib"
 	"advlab/advlib/backend"
 )
 
@@ -57,6 +61,58 @@ func (n *Network) Patches(wherever bool) (layers int, err error) {
 		}
 	})
 	return len(n.places), err
+}
+
+// LastInterval returns, for each region, the interval of the last tensor that a nonlinear operation is applied to.
+func (n *Network) LastInterval(ctx context.Context, regions Regions, m Method) (lower, upper [][]float64, err error) {
+	if m.rounding != RealArithmetic {
+		regions = regions.outward()
+	}
+	r := &run{ctx: ctx, n: n, m: m, regions: regions, size: n.batch(regions.Len(), m)}
+	r.region = r.regionTensors()
+	defer func() {
+		advlib.Free(r.region...)
+		r.free()
+	}()
+	if err := r.intervals(map[int][2]held{}); err != nil {
+		return nil, nil, err
+	}
+	ends := r.ends[n.boundaries[len(n.boundaries)-1].node]
+	for i := range regions.Len() {
+		from, to := i*ends[0].per, (i+1)*ends[0].per
+		lower, upper = append(lower, ends[0].flat[from:to]), append(upper, ends[1].flat[from:to])
+	}
+	return lower, upper, nil
+}
+
+// OnPatches returns the rules, and the operations, that some layer's rows go back over on patches.
+func (n *Network) OnPatches() (names map[string]bool, err error) {
+	names = map[string]bool{}
+	err = n.trace(func(g *Graph) {
+		w := n.walk(n.parameterOf(g, "x", probe))
+		for _, b := range n.boundaries {
+			r := w.receptive(w.nodes[b.node])
+			if r == nil {
+				continue
+			}
+			for _, u := range w.units {
+				if r.of[u.n.Id()] != nil && u.n != r.end {
+					names[fmt.Sprintf("%T", u.rule)], names[u.n.Type().String()] = true, true
+				}
+			}
+		}
+	})
+	return names, err
+}
+
+// LocalOperations are those whose rule goes back on patches.
+func LocalOperations() (names []string) {
+	for t, r := range rules {
+		if _, ok := r.(local); ok {
+			names = append(names, t.String())
+		}
+	}
+	return names
 }
 
 // BoundOnGo makes the network compute its bounds on the Go backend, which compiles fast, for the outputs of the backend it is deployed on.

@@ -271,12 +271,12 @@ func (product) windows(u *unit) []int {
 	return f.output[1 : len(f.output)-1]
 }
 
-func (product) reach(u *unit, p patch) patch {
+func (product) reach(u *unit, k int, p patch) patch {
 	switch {
 	case unfolded(u.n):
 		return filterOf(u.n).patch(u.n, p)
 	case u.n.Type() == NodeTypeMul || u.n.Type() == NodeTypeDiv:
-		return pointwise{}.reach(u, p)
+		return pointwise{}.reach(u, k, p)
 	}
 	return nil
 }
@@ -286,6 +286,14 @@ func (product) backwardPatch(c *cut, u *unit, Λ *Node, lines []*Node) (map[int]
 		return map[int]*Node{0: convolveBack(u.n, Λ)}, nil
 	}
 	return pointwise{}.backwardPatch(c, u, Λ, lines)
+}
+
+func (product) followPatch(c *cut, u *unit, Λ *Node, h, lines []*Node) *Node {
+	if !unfolded(u.n) {
+		return pointwise{}.followPatch(c, u, Λ, h, lines)
+	}
+	f := filterOf(u.n)
+	return f.convolve(channelsLast(h[0], f.input), channelsLast(h[1], f.kernel), c.of[u.n.Id()].dims(c.groups.rows))
 }
 
 // reduction is ReduceSum and the ReduceWindow that adds up; with a Mul or Div by a constant behind it, the mean.

@@ -73,8 +73,6 @@ type Network struct {
 type unitShape struct {
 	affine bool
 	bent   bool // see [bent]
-	// forward tells that the unit goes forward on patches: see [followsPatches].
-	forward bool
 }
 
 // boundary is a node that a unit which is not affine takes its input from: the tighter its interval, the tighter the lines.
@@ -329,8 +327,7 @@ func (n *Network) describe(w *walk) {
 	isBoundary := map[int]bool{}
 	for _, u := range w.units {
 		_, isBent := u.rule.(bent)
-		_, forward := u.rule.(followsPatches)
-		n.units = append(n.units, unitShape{affine: affine(u), bent: isBent, forward: forward})
+		n.units = append(n.units, unitShape{affine: affine(u), bent: isBent})
 		n.winding = n.winding || w.winds(u)
 		count := 2
 		if affine(u) && len(u.perturbed) == 1 {

@@ -2,8 +2,8 @@ package certify
 
 import (
 	"fmt"
-	"slices"
 
+	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
@@ -47,7 +47,8 @@ func (r batchNorm) rounding(p *pass, u *unit, in []interval, _ interval) *Node {
 			panic(fmt.Errorf("input %d of batch normalisation is computed with rounding errors: use GoMLX's UseBackendInference(false)", k+1))
 		}
 	}
-	zero, one := ZerosLike(u.inputs[0]), OnesLike(u.inputs[0])
+	one := r.one(u)
+	zero := ZerosLike(one)
 	f := Abs(r.at(u, one, false, false))
 	inverse := with(u.n, map[int]*Node{0: one, 1: OnesLike(u.inputs[1]), 2: ZerosLike(u.inputs[2]), 3: ZerosLike(u.inputs[3])})
 	mean := Abs(with(u.n, map[int]*Node{0: zero, 1: OnesLike(u.inputs[1]), 2: ZerosLike(u.inputs[2])}))
@@ -63,25 +64,39 @@ func (r batchNorm) rounding(p *pass, u *unit, in []interval, _ interval) *Node {
 	return finite(Add(E, MulScalar(flushed, 16*tiny)), m)
 }
 
-func (r batchNorm) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
-	f := r.at(u, OnesLike(u.inputs[0]), false, false)
-	return map[int]*Node{0: Mul(Λ, f)}, Mul(Λ, r.at(u, ZerosLike(u.inputs[0]), true, true))
+// one is 1 for each place of the axis, in a shape that broadcasts to that of u. What the operation makes of constants is computed on it: XLA
+// folds those in the shape of u one by one.
+func (r batchNorm) one(u *unit) *Node {
+	dims := make([]int, u.n.Rank())
+	for i := range dims {
+		dims[i] = 1
+	}
+	axis := r.axis(u)
+	dims[axis] = u.n.Shape().Dimensions[axis]
+	return Ones(u.n.Graph(), shapes.Make(u.n.DType(), dims...))
 }
+
+func (r batchNorm) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
+	one := r.one(u)
+	return map[int]*Node{0: Mul(Λ, r.at(u, one, false, false))}, Mul(Λ, r.at(u, ZerosLike(one), true, true))
+}
+
+func (batchNorm) axis(u *unit) int { return int(parameter(u.n, "featureAxis").Int()) }
 
 func (batchNorm) windows(*unit) []int { return nil }
 
-func (batchNorm) reach(u *unit, p patch) patch {
-	axis := int(parameter(u.n, "axis").Int())
-	if p[axis-1] != (extent{0, 0, u.n.Shape().Dimensions[axis]}) {
+func (r batchNorm) reach(u *unit, _ int, p patch) patch {
+	axis := r.axis(u)
+	if p[axis-1] != whole(u.n, axis-1) {
 		return nil
 	}
 	return p
 }
 
 func (r batchNorm) backwardPatch(_ *cut, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
-	small := *u
-	small.inputs = slices.Clone(u.inputs)
-	small.inputs[0] = ZerosLike(Λ)
-	small.n = u.n.CloneWithInputs(small.inputs...)
-	return r.backward(nil, &small, Λ, nil)
+	return r.backward(nil, u, Λ, nil)
+}
+
+func (batchNorm) followPatch(_ *cut, u *unit, _ *Node, h, _ []*Node) *Node {
+	return u.n.CloneWithInputs(h...)
 }

@@ -16,6 +16,9 @@ import (
 // extent is the part of an axis that patches have. That of a row whose neuron is at place p starts at stride·p + first.
 type extent struct{ stride, first, size int }
 
+// whole is all of an axis of n, counted without the first.
+func whole(n *Node, i int) extent { return extent{0, 0, n.Shape().Dimensions[i+1]} }
+
 // patch has an extent for each axis but the first.
 type patch []extent
 
@@ -67,16 +70,31 @@ func (p patch) place(v *Node, q patch) *Node {
 	return Pad(v, ScalarZero(v.Graph(), v.DType()), pads...)
 }
 
+// within takes a patch out of a larger one.
+func (p patch) within(v *Node, q patch) *Node {
+	ranges := []SliceAxisSpec{AxisRange()}
+	for i, e := range p {
+		first := e.first - q[i].first
+		ranges = append(ranges, AxisRange(first, first+e.size))
+	}
+	return Slice(v, ranges...)
+}
+
+// mutateBackward, if it is not nil, changes a pass on patches. Tests of the tests plant mistakes with it.
+var mutateBackward func(*backward)
+
 // local is a rule for operations that may be taken back on patches.
 type local interface {
 	rule
-	// reach returns what part of each perturbed input a patch of u depends on; nil if that is no patch.
-	reach(u *unit, p patch) patch
+	// reach returns what part of its perturbed input k a patch of u depends on; nil if that is no patch.
+	reach(u *unit, k int, p patch) patch
 	// windows returns the axes on which coordinates of u depend on a part of an input; none for a rule element by element.
 	windows(u *unit) []int
 	// backwardPatch is backward with Λ and lines on the patch of u that c cuts, and results on what it reaches. Elements of these
-	// outside of the input may have any value.
+	// outside of the input may have any value, of a rule without windows 0.
 	backwardPatch(c *cut, u *unit, Λ *Node, lines []*Node) (map[int]*Node, *Node)
+	// followPatch is follow on the patch of u that c cuts, with inputs on what it reaches, 0 outside of them.
+	followPatch(c *cut, u *unit, Λ *Node, h, lines []*Node) *Node
 }
 
 // places are where the neurons of a node stand: on those of its axes that move.
@@ -106,16 +124,57 @@ func (p places) split(at int) (place, number int) {
 type receptive struct {
 	places
 	of map[NodeId]patch
+	// end is where they end: x, or x with its coordinates in other places.
+	end *Node
+}
+
+// rearranged returns the last node on the way of all units, from the last, that is x with its coordinates in other places: images are
+// often made of flat inputs, or of some with their channels on another axis.
+func (w *walk) rearranged(units []*unit) *Node {
+	end := w.x
+	for i := len(units) - 1; i >= 0; i-- {
+		u := units[i]
+		if !slices.Contains(u.inputs, end) || u.n.Shape().Size() != end.Shape().Size() || u.n.Shape().Dimensions[0] != end.Shape().Dimensions[0] {
+			return end
+		}
+		switch u.n.Type() {
+		case NodeTypeReshape, NodeTypeTranspose, NodeTypeReverse, NodeTypeIdentity:
+		default:
+			return end
+		}
+		for _, other := range units[:i] {
+			if slices.Contains(other.inputs, end) {
+				return end
+			}
+		}
+		end = u.n
+	}
+	return end
+}
+
+// rearrange puts the coordinates of v, which is in the shape of x, where they are in end.
+func (w *walk) rearrange(end, v *Node) *Node {
+	if end == w.x {
+		return v
+	}
+	return with(end, map[int]*Node{0: w.rearrange(end.Inputs()[0], v)})
 }
 
 // receptive returns the patches on the way back from a node; nil if there are none.
 func (w *walk) receptive(start *Node) *receptive {
 	units := w.ancestors(start, func(*unit) bool { return false }) // from the last
 	examples := w.x.Shape().Dimensions[0]
-	if start.Rank() != w.x.Rank() || start.Shape().Dimensions[0] != examples {
+	end := w.rearranged(units)
+	if start.Rank() != end.Rank() || start.Shape().Dimensions[0] != examples {
 		return nil
 	}
-	r := &receptive{places{dims: start.Shape().Dimensions[1:], moving: make([]bool, start.Rank()-1)}, map[NodeId]patch{}}
+	for i, u := range units {
+		if u.n == end {
+			units = units[:i]
+			break
+		}
+	}
+	r := &receptive{places{dims: start.Shape().Dimensions[1:], moving: make([]bool, start.Rank()-1)}, map[NodeId]patch{}, end}
 	moves := false
 	for _, u := range units {
 		l, ok := u.rule.(local)
@@ -132,27 +191,31 @@ func (w *walk) receptive(start *Node) *receptive {
 		return nil
 	}
 	p := make(patch, start.Rank()-1)
-	for i, d := range r.dims {
-		p[i] = extent{0, 0, d}
+	for i := range r.dims {
+		p[i] = whole(start, i)
 		if r.moving[i] {
 			p[i] = extent{1, 0, 1}
 		}
 	}
 	r.of[start.Id()] = p
 	for _, u := range units {
-		p := u.rule.(local).reach(u, r.of[u.n.Id()])
-		if p == nil {
-			return nil
-		}
-		r.numbers += p.numbers()
-		r.whole += u.n.Shape().Size() / examples
 		for _, k := range u.perturbed {
-			id := u.inputs[k].Id()
-			if r.of[id] = p.union(r.of[id]); r.of[id] == nil {
+			p, id := u.rule.(local).reach(u, k, r.of[u.n.Id()]), u.inputs[k].Id()
+			if p != nil {
+				p = p.union(r.of[id])
+			}
+			if p == nil {
 				return nil
 			}
+			r.of[id] = p
 		}
 	}
+	for _, u := range units {
+		r.numbers += r.of[u.n.Id()].numbers()
+		r.whole += u.n.Shape().Size() / examples
+	}
+	r.numbers += r.of[end.Id()].numbers()
+	r.whole += end.Shape().Size() / examples
 	return r
 }
 
@@ -213,12 +276,15 @@ func (c *cut) outside(n *Node, i int, e extent) (before, after int) {
 }
 
 // take returns the patches of v, which stands for the node n and has its shape, with zeros outside: [rows, patch...].
-func (c *cut) take(n, v *Node) *Node {
+func (c *cut) take(n, v *Node) *Node { return c.takeWith(n, v, ScalarZero(v.Graph(), v.DType())) }
+
+// takeWith is take with another number outside.
+func (c *cut) takeWith(n, v, outside *Node) *Node {
 	p := c.of[n.Id()]
 	axes, sizes, starts := []int{0}, []int{1}, []*Node{c.groups.examples}
 	pads := make([]PadAxis, v.Rank())
 	for i, e := range p {
-		if e == (extent{0, 0, n.Shape().Dimensions[i+1]}) {
+		if e == whole(n, i) {
 			continue
 		}
 		before, after := c.outside(n, i, e)
@@ -226,7 +292,7 @@ func (c *cut) take(n, v *Node) *Node {
 		axes, sizes = append(axes, i+1), append(sizes, e.size)
 		starts = append(starts, AddScalar(c.from(i, e), float64(before)))
 	}
-	v = GatherSlices(Pad(v, ScalarZero(v.Graph(), v.DType()), pads...), axes, Stack(starts, -1), sizes, false)
+	v = GatherSlices(Pad(v, outside, pads...), axes, Stack(starts, -1), sizes, false)
 	return Reshape(c.groups.each(Reshape(v, c.groups.count(), -1)), p.dims(c.groups.rows)...)
 }
 
@@ -264,7 +330,7 @@ type pointwise struct{}
 
 func (pointwise) windows(*unit) []int { return nil }
 
-func (pointwise) reach(u *unit, p patch) patch {
+func (pointwise) reach(u *unit, _ int, p patch) patch {
 	for _, k := range u.perturbed {
 		if !u.inputs[k].Shape().Equal(u.n.Shape()) {
 			return nil
@@ -280,35 +346,46 @@ func (pointwise) reach(u *unit, p patch) patch {
 
 // backwardPatch applies the rule to the operation on patches.
 func (pointwise) backwardPatch(c *cut, u *unit, Λ *Node, lines []*Node) (map[int]*Node, *Node) {
-	small := *u
-	small.inputs = make([]*Node, len(u.inputs))
-	perturbed := map[int]bool{}
+	h := slices.Clone(u.inputs)
 	for _, k := range u.perturbed {
-		perturbed[k] = true
-		small.inputs[k] = ZerosLike(Λ) // for its shape
+		h[k] = ZerosLike(Λ) // for its shape
 	}
-	for k, in := range u.inputs {
-		if !perturbed[k] {
-			small.inputs[k] = c.constant(u.n, in)
-		}
-	}
-	if u.inner == nil {
-		small.n = u.n.CloneWithInputs(small.inputs...)
-	}
-	return u.rule.backward(nil, &small, Λ, lines)
+	small, _ := c.small(u, h)
+	return u.rule.backward(nil, small, Λ, lines)
 }
 
-// constant returns the patches of n of a constant that broadcasts to n, as it is if all patches of it are equal.
+func (pointwise) followPatch(c *cut, u *unit, Λ *Node, h, lines []*Node) *Node {
+	small, in := c.small(u, h)
+	return u.rule.follow(small, Λ, in, lines)
+}
+
+// small returns a unit element by element on patches of its inputs, with those of constants.
+func (c *cut) small(u *unit, h []*Node) (*unit, []*Node) {
+	small, in := *u, slices.Clone(h)
+	for k := range in {
+		if !slices.Contains(u.perturbed, k) {
+			in[k] = c.constant(u.n, u.inputs[k])
+		}
+	}
+	small.inputs = in
+	if u.inner == nil {
+		small.n = u.n.CloneWithInputs(in...)
+	}
+	return &small, in
+}
+
+// constant returns the patches of n of a constant that broadcasts to n, as it is if all patches of it are equal. Outside it is 1, by which
+// may be divided.
 func (c *cut) constant(n, v *Node) *Node {
 	for v.Type() == NodeTypeBroadcastInDim && v.Inputs()[0].Shape().Size() == 1 {
 		v = Reshape(v.Inputs()[0])
 	}
 	same := v.Rank() == 0 || v.Shape().Dimensions[0] == 1
 	for i, e := range c.of[n.Id()] {
-		same = same && (v.Rank() == 0 || v.Shape().Dimensions[i+1] == 1 || e == extent{0, 0, n.Shape().Dimensions[i+1]})
+		same = same && (v.Rank() == 0 || v.Shape().Dimensions[i+1] == 1 || e == whole(n, i))
 	}
 	if same {
 		return v
 	}
-	return c.take(n, BroadcastToDims(v, n.Shape().Dimensions...))
+	return c.takeWith(n, BroadcastToDims(v, n.Shape().Dimensions...), ScalarOne(v.Graph(), v.DType()))
 }

@@ -87,9 +87,13 @@ func (w window) of(v *Node, fill *Node) *Node {
 		p := padding(w.n, axis)
 		pads = append(pads, PadAxis{Start: p[0], End: p[1]})
 	}
-	v = Pad(v, fill, pads...)
+	return w.among(Pad(v, fill, pads...), w.n.Shape().Dimensions)
+}
+
+// among is of for a result of the given dimensions, and the padded elements that all its windows cover.
+func (w window) among(v *Node, dims []int) *Node {
 	var ranges []SliceAxisSpec
-	for axis, out := range w.n.Shape().Dimensions {
+	for axis, out := range dims {
 		s := w.stride(axis)
 		ranges = append(ranges, AxisRange(w.offset[axis], w.offset[axis]+(out-1)*s+1).Stride(s))
 	}
@@ -118,7 +122,7 @@ func (pooling) windows(u *unit) (axes []int) {
 	return axes
 }
 
-func (pooling) reach(u *unit, p patch) patch {
+func (pooling) reach(u *unit, _ int, p patch) patch {
 	from := make(patch, len(p))
 	size := integers(u.n, "windowDimensions")
 	for i, e := range p {
@@ -156,6 +160,13 @@ func (windowSum) backwardPatch(_ *cut, u *unit, Λ *Node, _ []*Node) (map[int]*N
 		sum = plus(sum, w.back(Λ))
 	}
 	return map[int]*Node{0: sum}, nil
+}
+
+func (windowSum) followPatch(c *cut, u *unit, _ *Node, h, _ []*Node) (sum *Node) {
+	for _, w := range windows(u.n) {
+		sum = plus(sum, w.among(h[0], c.of[u.n.Id()].dims(c.groups.rows)))
+	}
+	return sum
 }
 
 // maxPool is ReduceWindow that takes the maximum, or the minimum as −max(−z).
@@ -261,15 +272,27 @@ func (maxPool) backwardPatch(_ *cut, u *unit, Λ *Node, lines []*Node) (map[int]
 	return map[int]*Node{0: sum}, b
 }
 
-func (maxPool) follow(u *unit, Λ *Node, h, lines []*Node) *Node {
-	z, least := h[0], windowKind(u.n) == minWindow
+func (r maxPool) follow(u *unit, Λ *Node, h, lines []*Node) *Node {
+	return r.along(u, Λ, lines, func(w window) *Node { return w.of(h[0], ScalarZero(Λ.Graph(), Λ.DType())) })
+}
+
+func (r maxPool) followPatch(_ *cut, u *unit, Λ *Node, h, lines []*Node) *Node {
+	return r.along(u, Λ, lines, func(w window) *Node { return w.among(h[0], Λ.Shape().Dimensions) })
+}
+
+// along returns the value of the lines, with the elements of the input that stand at each place of the windows.
+func (maxPool) along(u *unit, Λ *Node, lines []*Node, elements func(window) *Node) *Node {
+	least := windowKind(u.n) == minWindow
 	if least {
-		Λ, z = Neg(Λ), Neg(z)
+		Λ = Neg(Λ)
 	}
 	all := windows(u.n)
 	var below, above *Node
 	for i, w := range all {
-		v := w.of(z, ScalarZero(z.Graph(), z.DType()))
+		v := elements(w)
+		if least {
+			v = Neg(v)
+		}
 		below, above = plus(below, Mul(lines[i], v)), plus(above, Mul(lines[len(all)+i], v))
 	}
 	v := above0(Λ, below, Add(above, lines[2*len(all)]))

@@ -119,6 +119,14 @@ func adjoint(u *unit, Λ *Node) map[int]*Node {
 
 // offset is the constant part ⟨Λ, u(0)⟩ of an affine operation, before it is summed.
 func offset(u *unit, Λ *Node) *Node {
+	if v := atZero(u); v != nil {
+		return Mul(Λ, v)
+	}
+	return nil
+}
+
+// atZero returns u(0), nil if no input is a constant.
+func atZero(u *unit) *Node {
 	zeros := map[int]*Node{}
 	for _, k := range u.perturbed {
 		zeros[k] = ZerosLike(u.inputs[k])
@@ -126,7 +134,7 @@ func offset(u *unit, Λ *Node) *Node {
 	if len(zeros) == len(u.inputs) {
 		return nil
 	}
-	return Mul(Λ, with(u.n, zeros))
+	return with(u.n, zeros)
 }
 
 // onlyInput returns an error unless exactly one input of u depends on x, and it is one of the given positions.

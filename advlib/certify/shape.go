@@ -40,6 +40,80 @@ func (placement) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node,
 	return adjoint(u, Λ), nil
 }
 
+func (placement) windows(*unit) []int { return nil }
+
+// reach: a slice moves patches, and takes an axis that is whole to one that is. Of other operations those that leave alone where a patch is.
+func (placement) reach(u *unit, _ int, p patch) patch {
+	switch u.n.Type() {
+	case NodeTypeIdentity:
+		return p
+	case NodeTypeReverse:
+		for _, axis := range integers(u.n, "axes") {
+			if p[axis-1] != whole(u.n, axis-1) {
+				return nil
+			}
+		}
+		return p
+	case NodeTypeSlice:
+		from := make(patch, len(p))
+		for i, e := range p {
+			start, stride := sliceOf(u.n, i+1)
+			from[i] = extent{e.stride * stride, start + e.first*stride, (e.size-1)*stride + 1}
+			if e == whole(u.n, i) {
+				from[i] = whole(u.the(), i)
+			}
+		}
+		return from
+	}
+	return nil
+}
+
+// sliceOf returns which elements of an axis a Slice takes.
+func sliceOf(n *Node, axis int) (start, stride int) {
+	stride = 1
+	if s := integers(n, "strides"); len(s) > 0 {
+		stride = s[axis]
+	}
+	return integers(n, "starts")[axis], stride
+}
+
+func (placement) backwardPatch(c *cut, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
+	switch u.n.Type() {
+	case NodeTypeReverse:
+		Λ = Reverse(Λ, integers(u.n, "axes")...)
+	case NodeTypeSlice:
+		pads := make([]PadAxis, Λ.Rank())
+		for i, e := range c.of[u.n.Id()] {
+			start, stride := sliceOf(u.n, i+1)
+			pads[i+1] = PadAxis{Interior: stride - 1}
+			if e == whole(u.n, i) {
+				pads[i+1].Start, pads[i+1].End = start, u.the().Shape().Dimensions[i+1]-start-(e.size-1)*stride-1
+			}
+		}
+		Λ = Pad(Λ, ScalarZero(Λ.Graph(), Λ.DType()), pads...)
+	}
+	return map[int]*Node{0: Λ}, nil
+}
+
+func (placement) followPatch(c *cut, u *unit, _ *Node, h, _ []*Node) *Node {
+	v := h[0]
+	switch u.n.Type() {
+	case NodeTypeReverse:
+		v = Reverse(v, integers(u.n, "axes")...)
+	case NodeTypeSlice:
+		ranges := []SliceAxisSpec{AxisRange()}
+		for i, e := range c.of[u.n.Id()] {
+			start, stride := sliceOf(u.n, i+1)
+			if e != whole(u.n, i) {
+				start = 0
+			}
+			ranges = append(ranges, AxisRange(start, start+(e.size-1)*stride+1).Stride(stride))
+		}
+		v = Slice(v, ranges...)
+	}
+	return v
+}
+
 // conversion is ConvertDType to a type that holds every value of the old one.
 type conversion struct{ placement }
 
@@ -104,4 +178,95 @@ func (r assembly) rounding(p *pass, u *unit, in []interval, _ interval) *Node {
 
 func (assembly) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
 	return adjoint(u, Λ), offset(u, Λ)
+}
+
+func (assembly) windows(*unit) []int { return nil }
+
+// reach: padding moves patches, but leaves an axis that is whole so. Axes on which tensors are put together must be.
+func (assembly) reach(u *unit, k int, p patch) patch {
+	from := slices.Clone(p)
+	if u.n.Type() == NodeTypeConcatenate {
+		i := int(parameter(u.n, "axis").Int()) - 1
+		if p[i] != whole(u.n, i) {
+			return nil
+		}
+		from[i] = whole(u.inputs[k], i)
+		return from
+	}
+	for i, pad := range padsOf(u.n) {
+		if pad.Interior != 0 || pad.Start < 0 || pad.End < 0 {
+			return nil
+		}
+		from[i].first -= pad.Start
+		if p[i] == whole(u.n, i) {
+			from[i] = whole(u.inputs[k], i)
+		}
+	}
+	return from
+}
+
+// padsOf returns how a Pad pads all axes but the first.
+func padsOf(n *Node) (pads []PadAxis) {
+	all := parameter(n, "axesConfig")
+	for axis := 1; axis < n.Rank(); axis++ {
+		var p PadAxis
+		if axis < all.Len() {
+			v := all.Index(axis)
+			p = PadAxis{Start: int(v.FieldByName("Start").Int()), End: int(v.FieldByName("End").Int()), Interior: int(v.FieldByName("Interior").Int())}
+		}
+		pads = append(pads, p)
+	}
+	return pads
+}
+
+func (r assembly) backwardPatch(c *cut, u *unit, Λ *Node, _ []*Node) (parts map[int]*Node, constant *Node) {
+	if v := atZero(u); v != nil {
+		constant = Mul(Λ, c.take(u.n, v))
+	}
+	parts = map[int]*Node{}
+	p := c.of[u.n.Id()]
+	if u.n.Type() == NodeTypePad { // what is padding ends here
+		in := r.among(u, map[int]*Node{0: OnesLike(u.inputs[0])})
+		Λ = Mul(Λ, c.take(u.n, in))
+	}
+	for _, k := range u.perturbed {
+		ranges := []SliceAxisSpec{AxisRange()}
+		for i, e := range r.reach(u, k, p) {
+			first := r.start(u, k, i, p)
+			ranges = append(ranges, AxisRange(first, first+e.size))
+		}
+		parts[k] = Slice(Λ, ranges...)
+	}
+	return parts, constant
+}
+
+// start returns where, in the patch p of u, what it reaches of input k begins on an axis.
+func (assembly) start(u *unit, k, i int, p patch) (start int) {
+	switch {
+	case u.n.Type() == NodeTypePad:
+		if p[i] == whole(u.n, i) {
+			start = padsOf(u.n)[i].Start
+		}
+	case i == int(parameter(u.n, "axis").Int())-1:
+		for _, in := range u.inputs[:k] {
+			start += in.Shape().Dimensions[i+1]
+		}
+	}
+	return start
+}
+
+func (r assembly) followPatch(c *cut, u *unit, _ *Node, h, _ []*Node) (v *Node) {
+	p := c.of[u.n.Id()]
+	for _, k := range u.perturbed {
+		pads := []PadAxis{{}}
+		for i, e := range r.reach(u, k, p) {
+			first := r.start(u, k, i, p)
+			pads = append(pads, PadAxis{Start: first, End: p[i].size - first - e.size})
+		}
+		v = plus(v, Pad(h[k], ScalarZero(u.n.Graph(), u.n.DType()), pads...))
+	}
+	if constant := atZero(u); constant != nil {
+		v = Add(v, c.take(u.n, constant))
+	}
+	return v
 }
