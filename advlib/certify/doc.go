@@ -97,11 +97,11 @@
 //
 // IBP adds E to the radius, CROWN subtracts ⟨|Λ|, E⟩. What XLA does is part of it: sums and products in other orders
 // across operations, such as a product of a matrix and a vector that starts from the bias, or two numbers that are multiplied with each other
-// before the input is; denormals flushed on either side of an operation,
+// before the input is, also past what changes nothing and is left out, such as a factor of 1; denormals flushed on either side of an operation,
 // division as multiplication by the reciprocal, the errors of its functions, which are measured on the backend by a sweep
 // of four million arguments and doubled, and the errors of weights that are computed, such as the scale of batch
 // normalisation. Regions are rounded outward to float32. The rounding of the bounds themselves, in float64, is 2⁻²⁹ times as
-// large, and covered by raising E. [Rounding] names the arithmetic, which every report tells; by default it is
+// large, and covered by raising E; where the model rounds less than the bounds do, as for copies of inputs, E has a part for it. [Rounding] names the arithmetic, which every report tells; by default it is
 // float32-any-order.
 //
 // A number that is not finite certifies nothing. On CUDA convolutions are refused, because cuDNN may choose algorithms that
