@@ -7,7 +7,8 @@ var memory = 1 << 30
 
 // rowMemory is the same for a backward pass. It is less, because many small ones are faster than a few large ones: their tensors
 // stay in the processor's caches, and the system need not find memory for each anew. XLA takes what a call needs beside its results in
-// one piece, and the C library gives pieces above 32 MiB back each time: half of the time went into finding their pages.
+// one piece, and the C library gives pieces above 32 MiB back each time: a third of the processors' time went into finding
+// their pages.
 const rowMemory = 64 << 20
 
 // Copies of every node of the model that are taken to be alive at once, in float64, for one region of a pass forward, for one row of
