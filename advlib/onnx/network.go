@@ -39,9 +39,10 @@ type Network struct {
 	parsed map[dtypes.DType]onnx.Model
 }
 
-// Load reads a model as a classifier, from a file as it is or compressed by gzip. Weights may lie in other files beside it.
+// Load reads a model as a classifier, from a file as it is or compressed by gzip. Weights may lie in other files, in the folder
+// in which the model is named or in the one in which it really is, and below; links may lead from one to the other.
 //
-// It is an error, which says what and where, if the file is damaged, of another opset than 8 to 20, or has an operator
+// It is an error, which says what and where, if the file is damaged, of another opset than 8 to 28, or has an operator
 // that is not supported; if it ends with a softmax; and what [advlib.NewClassifier] refuses.
 func Load(path string, o Options) (*advlib.Classifier, error) {
 	n, err := Open(path, o)
@@ -90,22 +91,22 @@ func open(path string, o Options) (*Network, error) {
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("it is no file")
 	}
-	contents, err := os.ReadFile(path)
+	s, err := openStore(path)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.OpenRoot(filepath.Dir(path))
+	defer s.close()
+	contents, err := s.read()
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close()
 	if o.Name == "" {
 		o.Name = strings.TrimSuffix(strings.TrimSuffix(filepath.Base(path), ".gz"), ".onnx")
 	}
-	return read(contents, dir, o)
+	return read(contents, s, o)
 }
 
-func read(contents []byte, dir *os.Root, o Options) (n *Network, err error) {
+func read(contents []byte, s *store, o Options) (n *Network, err error) {
 	defer recovered(&err)
 	if bytes.HasPrefix(contents, []byte{0x1f, 0x8b}) {
 		if contents, err = expanded(contents); err != nil {
@@ -115,7 +116,7 @@ func read(contents []byte, dir *os.Root, o Options) (n *Network, err error) {
 	if len(contents) > maxFile {
 		return nil, fmt.Errorf("it has more than %d bytes", maxFile)
 	}
-	f, err := parseFile(contents, o.Output, dir)
+	f, err := parseFile(contents, o.Output, s)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package onnx
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -32,12 +33,30 @@ type Options struct {
 	// Normalisation, if it is set, is done to the inputs first, inside of the classifier. Its Axis is one of the data's; where the data has its
 	// values in a row and the file has channels, one of the file's in the given layout.
 	Normalisation *advlib.Normalisation
-	// Output names the output with the logits; empty means the only one.
+	// Output names the output with the logits; empty means the only one of real numbers.
 	Output string
 	// StripSoftmax leaves out a final softmax or sigmoid, which is refused otherwise.
 	StripSoftmax bool
+	// MaxValues is the most values that one input may lead to in one place of the model, constants among them; 0 means
+	// 67,108,864. A file of a hundred bytes can ask for more memory than there is: the limit refuses it before anything is
+	// allocated. Raise it for a model that is meant to be so large.
+	MaxValues int
 	// Backend is where the model runs; nil means backend.Open().
 	Backend compute.Backend
+}
+
+// maxValues is the default of Options.MaxValues.
+const maxValues = 1 << 26
+
+// limit returns MaxValues, or its default.
+func (o Options) limit() (int, error) {
+	switch {
+	case o.MaxValues < 0:
+		return 0, fmt.Errorf("Options.MaxValues is %d: it must not be below 0", o.MaxValues)
+	case o.MaxValues == 0:
+		return maxValues, nil
+	}
+	return min(o.MaxValues, math.MaxInt/probeBatch), nil
 }
 
 // Layout says how the axes of the data stand to those of the file. The transpose it needs is part of the model, so that

@@ -34,6 +34,7 @@ type evaluation struct {
 	alone, fresh           bool
 	seed                   uint64
 	batch, limit           int
+	maxValues              int
 	certifyTimeout         time.Duration
 	minRobust              float64
 	minCertified           float64
@@ -50,7 +51,7 @@ worst case over all of them, example by example. It is an upper bound on the tru
 attack lowers. Each attack is run only on the examples that those before it left standing, so its line says what is
 left after it; with --alone each is run on all examples, for a table that compares attacks. The worst case is the same.
 
-The model is a file in ONNX (opset 8 to 20) that returns logits, or, with --store, one that package zoo trained
+The model is a file in ONNX (opset 8 to 28) that returns logits, or, with --store, one that package zoo trained
 and package lab kept. A function written in a notebook cannot be rebuilt from the command line: what is kept of
 a model are its weights, and of the store's only the configurations of the zoo, zoo.MLP and zoo.CNN, say
 what they are weights of. Evaluate such a model in its notebook, or export it.
@@ -140,6 +141,7 @@ but for 1 in 40 tries. It also fails, and says which example, if one is both cer
 	f.StringVar(&e.layout, "layout", "auto", "axes of the data: file (as the model's file), channels-last, channels-first, or auto (the one that fits)")
 	f.StringVar(&e.logits, "logits", "", "name of the model's output with the logits, if it has several")
 	f.BoolVar(&e.stripSoftmax, "strip-softmax", false, "leave out the softmax that the model ends with")
+	f.IntVar(&e.maxValues, "max-values", 0, "most values that one input may lead to in one place of the model (default: 67108864)")
 	f.StringSliceVar(&e.classes, "classes", nil, "names of the classes, separated by commas")
 	f.StringVar(&e.backend, "backend", "", "where to compute: auto, xla:cpu, xla:cuda or go (default: ADVLAB_BACKEND, or the best there is)")
 	f.StringVar(&e.format, "format", "", "text, json, csv, html or svg (default: by the ending of --output, or text)")

@@ -23,7 +23,7 @@ import (
 type verification struct {
 	onnx, vnnlib, output, backend string
 	timeout                       float64
-	batch                         int
+	batch, maxValues              int
 	seed                          uint64
 	quiet                         bool
 	normalisation                 normalisation
@@ -80,6 +80,7 @@ Exit status:
 	v.normalisation.add(f, "in the property's units")
 	f.Float64Var(&v.timeout, "timeout", 300, "seconds until timeout is printed, reading and compiling included")
 	f.IntVar(&v.batch, "batch", 512, "most boxes bounded at once")
+	f.IntVar(&v.maxValues, "max-values", 0, "most values that one input may lead to in one place of the network (default: 67108864)")
 	f.Uint64Var(&v.seed, "seed", 0, "seed of the search for counterexamples")
 	f.StringVar(&v.backend, "backend", "", "where to compute: auto, xla:cpu, xla:cuda or go (default: ADVLAB_BACKEND, or the best there is)")
 	f.StringVarP(&v.output, "output", "o", "", "file to write the answer to; - or nothing means the standard output")
@@ -125,7 +126,7 @@ func (v verification) run(cmd *cobra.Command) error {
 	if err != nil {
 		return statusError{misused, fmt.Errorf("--vnnlib: %w", err)}
 	}
-	network, err := onnx.Open(v.onnx, onnx.Options{Normalisation: normalise})
+	network, err := onnx.Open(v.onnx, onnx.Options{Normalisation: normalise, MaxValues: v.maxValues})
 	if err != nil {
 		return statusError{misused, fmt.Errorf("--onnx: %w", err)}
 	}
