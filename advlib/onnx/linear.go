@@ -2,7 +2,7 @@ package onnx
 
 // matMul: in a model without a batch axis, the vector becomes a row, whatever side of the product it is on.
 func matMul(l *lowering, n *node) {
-	if !l.vector {
+	if !l.vector || l.single {
 		l.keep(n)
 		return
 	}

@@ -47,17 +47,24 @@ var rules = map[NodeType]rule{
 	NodeTypeGather:       gather,
 }
 
+// elementwise are the operations on elements with one or two inputs.
+var elementwise = map[NodeType]bool{
+	NodeTypeAbs: true, NodeTypeBitwiseNot: true, NodeTypeCeil: true, NodeTypeConvertDType: true, NodeTypeCos: true,
+	NodeTypeErf: true, NodeTypeExp: true, NodeTypeExpm1: true, NodeTypeFloor: true, NodeTypeIdentity: true,
+	NodeTypeIsFinite: true, NodeTypeIsNaN: true, NodeTypeLog: true, NodeTypeLog1p: true, NodeTypeLogicalNot: true,
+	NodeTypeLogistic: true, NodeTypeNeg: true, NodeTypeRound: true, NodeTypeRsqrt: true, NodeTypeSign: true, NodeTypeSin: true,
+	NodeTypeSqrt: true, NodeTypeTanh: true, NodeTypeAdd: true, NodeTypeBitwiseAnd: true, NodeTypeBitwiseOr: true,
+	NodeTypeBitwiseXor: true, NodeTypeDiv: true, NodeTypeEqual: true, NodeTypeEqualTotalOrder: true,
+	NodeTypeGreaterOrEqual: true, NodeTypeGreaterOrEqualTotalOrder: true, NodeTypeGreaterThan: true,
+	NodeTypeGreaterThanTotalOrder: true, NodeTypeLessOrEqual: true, NodeTypeLessOrEqualTotalOrder: true,
+	NodeTypeLessThan: true, NodeTypeLessThanTotalOrder: true, NodeTypeLogicalAnd: true, NodeTypeLogicalOr: true,
+	NodeTypeLogicalXor: true, NodeTypeMax: true, NodeTypeMin: true, NodeTypeMul: true, NodeTypeNotEqual: true,
+	NodeTypeNotEqualTotalOrder: true, NodeTypePow: true, NodeTypeRem: true, NodeTypeShiftLeft: true,
+	NodeTypeShiftRightArithmetic: true, NodeTypeShiftRightLogical: true, NodeTypeSub: true,
+}
+
 func init() {
-	for _, t := range []NodeType{
-		NodeTypeAbs, NodeTypeBitwiseNot, NodeTypeCeil, NodeTypeConvertDType, NodeTypeCos, NodeTypeErf, NodeTypeExp, NodeTypeExpm1, NodeTypeFloor,
-		NodeTypeIdentity, NodeTypeIsFinite, NodeTypeIsNaN, NodeTypeLog, NodeTypeLog1p, NodeTypeLogicalNot, NodeTypeLogistic, NodeTypeNeg,
-		NodeTypeRound, NodeTypeRsqrt, NodeTypeSign, NodeTypeSin, NodeTypeSqrt, NodeTypeTanh,
-		NodeTypeAdd, NodeTypeBitwiseAnd, NodeTypeBitwiseOr, NodeTypeBitwiseXor, NodeTypeDiv, NodeTypeEqual, NodeTypeEqualTotalOrder,
-		NodeTypeGreaterOrEqual, NodeTypeGreaterOrEqualTotalOrder, NodeTypeGreaterThan, NodeTypeGreaterThanTotalOrder, NodeTypeLessOrEqual,
-		NodeTypeLessOrEqualTotalOrder, NodeTypeLessThan, NodeTypeLessThanTotalOrder, NodeTypeLogicalAnd, NodeTypeLogicalOr, NodeTypeLogicalXor,
-		NodeTypeMax, NodeTypeMin, NodeTypeMul, NodeTypeNotEqual, NodeTypeNotEqualTotalOrder, NodeTypePow, NodeTypeRem, NodeTypeShiftLeft,
-		NodeTypeShiftRightArithmetic, NodeTypeShiftRightLogical, NodeTypeSub,
-	} {
+	for t := range elementwise {
 		rules[t] = elements
 	}
 }
