@@ -54,7 +54,7 @@ func lower(f *file, o Options) (*lowering, error) {
 	dims := f.dims
 	switch {
 	case !f.known && o.Input == nil:
-		return nil, fmt.Errorf("it does not say the shape of its input %q: give the shape of one input of the data in Options.Input", f.input)
+		return nil, fmt.Errorf("it does not say the shape of its input %q: give the shape of one input of the data in %v", f.input, inputName)
 	case !f.known:
 		dims = make([]int, len(o.Input)+1)
 	case len(dims) == 1:
