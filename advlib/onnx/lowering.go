@@ -197,9 +197,9 @@ func (l *lowering) constant(name string, t *tensor) error {
 	return nil
 }
 
-// number adds a constant number.
+// number adds a constant number. What is built in float64 has it unrounded.
 func (l *lowering) number(v float64) string {
-	return l.add(&tensor{floats: []float32{float32(v)}, dims: []int{}})
+	return l.add(&tensor{wide: []float64{v}, dims: []int{}})
 }
 
 // integers adds a constant list of integers.
