@@ -20,7 +20,7 @@ func Operators() string { return strings.Join(slices.Sorted(maps.Keys(rules)), "
 
 const anyNumber = 1 << 20
 
-// rules are the operators that are read, by opset 8 to 20's names.
+// rules are the operators that are read, by opset 8 to 28's names.
 var rules map[string]rule
 
 func init() { // not at the declaration: the rules refer to the table, to list it in errors
@@ -58,7 +58,7 @@ func init() { // not at the declaration: the rules refer to the table, to list i
 
 		// Linear, and normalisation, linear.go.
 		"MatMul":                {min: 2, max: 2, elementwise: true, lower: matMul},
-		"Gemm":                  {min: 2, max: 3, attributes: "alpha beta transA transB"},
+		"Gemm":                  {min: 2, max: 3, attributes: "alpha beta transA transB", lower: gemm},
 		"Conv":                  {min: 2, max: 3, attributes: "auto_pad dilations group kernel_shape pads strides", lower: conv},
 		"BatchNormalization":    {min: 5, max: 5, attributes: "epsilon momentum spatial training_mode", lower: batchNorm},
 		"InstanceNormalization": {min: 3, max: 3, attributes: "epsilon", lower: instanceNorm},

@@ -13,6 +13,7 @@ import (
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
+	"advlab/advlib"
 	"advlab/advlib/backend"
 	"advlab/advlib/certify"
 	"advlab/advlib/onnx"
@@ -23,9 +24,10 @@ import (
 type verification struct {
 	onnx, vnnlib, output, backend string
 	timeout                       float64
-	batch                         int
+	batch, maxValues              int
 	seed                          uint64
 	quiet                         bool
+	normalisation                 normalisation
 }
 
 // newVerify returns the command of a program that began at start.
@@ -50,6 +52,9 @@ unsat holds for every input that the file's numbers may be rounded to, and for t
 whatever order its sums are formed, with fused multiply-add or without. The values of a counterexample lie in the
 box, exactly; rounded to the network's precision they are what it was run on. It is printed half a second after it was
 found at the latest; whether it was proven to be one in every order of summation by then, the standard error says.
+
+With --mean and --std the network is one of inputs that (x − mean)/std is done to first: the property, and a
+counterexample, are in the units of x, such as pixels in 0..1.
 
 A search for counterexamples comes first, then bounds (CROWN, then α-CROWN). What they leave open is split until each
 part is decided: the box where there are up to 16 inputs, else the signs of ReLUs. With an operation that cannot be
@@ -76,8 +81,10 @@ Exit status:
 	f.SortFlags = false
 	f.StringVar(&v.onnx, "onnx", "", "network, in ONNX")
 	f.StringVar(&v.vnnlib, "vnnlib", "", "property, in VNN-LIB 1.0")
+	v.normalisation.add(f, "in the property's units")
 	f.Float64Var(&v.timeout, "timeout", 300, "seconds from the program's start until timeout is printed, whatever is being read, compiled or computed then")
 	f.IntVar(&v.batch, "batch", 512, "most boxes bounded at once")
+	f.IntVar(&v.maxValues, "max-values", 0, "most values that one input may lead to in one place of the network (default: 67108864)")
 	f.Uint64Var(&v.seed, "seed", 0, "seed of the search for counterexamples")
 	f.StringVar(&v.backend, "backend", "", "where to compute: auto, xla:cpu, xla:cuda or go (default: ADVLAB_BACKEND, or the best there is)")
 	f.StringVarP(&v.output, "output", "o", "", "file to write the answer to; - or nothing means the standard output")
@@ -116,11 +123,11 @@ type question struct {
 }
 
 // read reads the files and opens the backend.
-func (v verification) read() (q question, err error) {
+func (v verification) read(normalise *advlib.Normalisation) (q question, err error) {
 	if q.property, err = vnnlib.Open(v.vnnlib); err != nil {
 		return q, statusError{misused, fmt.Errorf("--vnnlib: %w", err)}
 	}
-	n, err := onnx.Open(v.onnx, onnx.Options{})
+	n, err := onnx.Open(v.onnx, onnx.Options{Normalisation: normalise, MaxValues: v.maxValues})
 	if err != nil {
 		return q, statusError{misused, fmt.Errorf("--onnx: %w", err)}
 	}
@@ -149,6 +156,10 @@ func (v verification) run(cmd *cobra.Command, start time.Time) error {
 	if err := v.check(); err != nil {
 		return err
 	}
+	normalise, err := v.normalisation.of(cmd)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithDeadline(cmd.Context(), start.Add(v.limit()))
 	defer cancel()
 	log := cmd.ErrOrStderr()
@@ -164,7 +175,7 @@ func (v verification) run(cmd *cobra.Command, start time.Time) error {
 	}
 	files := make(chan read, 1)
 	go func() {
-		q, err := v.read()
+		q, err := v.read(normalise)
 		files <- read{q, err}
 	}()
 	var q question
@@ -182,6 +193,9 @@ func (v verification) run(cmd *cobra.Command, start time.Time) error {
 		return v.finish(cmd, "timeout\n", undecided)
 	}
 	line("%s, inputs %v, %d outputs, %d boxes, backend %s", q.source.Name, q.source.Input, q.network.Outputs(), len(q.property.Cases), q.source.Backend.Name())
+	for _, note := range q.network.Notes() {
+		line("%s", note)
+	}
 	if len(q.property.Cases) == 0 {
 		line("the property contradicts itself, so that no input is unsafe")
 	}
