@@ -16,6 +16,7 @@
 //   - The model is the one of inference: dropout does nothing, batch normalisation uses its running moments.
 //   - The first axis of the input is the batch, and any batch will do, even where the file fixes it. A file whose input is
 //     a vector without a batch gets one, if it has nothing but products with constant matrices and operations on elements.
-//   - A final softmax or sigmoid is refused: attacks and bounds want what goes into it. Options.StripSoftmax leaves it out.
+//   - A final softmax or sigmoid is refused: attacks and bounds want what goes into it. Options.StripSoftmax leaves it out, Options.Returns takes
+//     logarithms of other probabilities.
 //   - Constants that stand among the graph's inputs, as in files of before 2019 (IR below 4), are constants.
 package onnx

@@ -290,7 +290,7 @@ func pad(l *lowering, n *node) {
 // logits checks what the model returns, and says how many logits there are.
 func logits(s shape, output string) (int, error) {
 	if !s.dtype.IsFloat() {
-		return 0, fmt.Errorf("its output %q is of type %v, not of logits: choose the output with the logits in Options.Output, or export the model without the operator that picks the class", output, s.dtype)
+		return 0, fmt.Errorf("its output %q is of type %v, not of logits: choose the output with the logits by %v, or export the model without the operator that picks the class", output, s.dtype, outputName)
 	}
 	if len(s.dims) == 0 || s.dims[0] != probeBatch {
 		return 0, fmt.Errorf("its output %q has the shape %v for a batch of n: it must be [n, classes], one row for each input", output, batchless(s.dims))
