@@ -254,7 +254,7 @@ func gather(l *lowering, n *node) {
 	if n.err != nil {
 		return
 	}
-	if dims[i]%probeBatch == 0 {
+	if l.grows(dims[i]) {
 		l.keep(n)
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"advlab/advlib"
+	"advlab/advlib/internal/vmap"
 )
 
 // lowering writes a file's operators in terms of those that onnx-gomlx has right.
@@ -21,6 +22,7 @@ type lowering struct {
 	fit    fit
 	batch  int     // the batch that the file fixes, 0 if it is open
 	vector bool    // the file's input is a vector without a batch
+	single bool    // it is built for one example, as the file has it, and mapped over the rows: see single.go
 	final  *ending // nil for none
 	strip  bool    // it is to be left out
 	limit  int     // values that one input may lead to in one place
@@ -34,18 +36,20 @@ type lowering struct {
 	alias     map[string]string   // what an operator that does nothing writes: the name of what it reads
 	shapeFrom map[string]string   // what a Shape writes: the name of what it reads
 	shapes    map[string]shape    // as traced
+	fate      vmap.Fate           // of the examples of a batch, as traced
 	store     *model.Store
 }
 
-// shape is a tensor's in the model for a batch of probeBatch.
+// shape is a tensor's in the model for a batch of probeBatch, or for a single example.
 type shape struct {
 	dims  []int
 	dtype dtypes.DType
 }
 
-func lower(f *file, o Options) (*lowering, error) {
+// lower lowers a file, for a batch or for a single example.
+func lower(f *file, o Options, single bool) (*lowering, error) {
 	l := &lowering{
-		opset: f.opset, input: f.input, output: f.output,
+		single: single, opset: f.opset, input: f.input, output: f.output,
 		used: map[string]bool{f.output: true}, taken: map[string]bool{f.input: true},
 		weights: map[string]*tensor{}, constants: map[string]*tensor{}, alias: map[string]string{}, shapeFrom: map[string]string{}, shapes: map[string]shape{}, store: model.NewStore(),
 	}
@@ -63,6 +67,9 @@ func lower(f *file, o Options) (*lowering, error) {
 		l.vector = true
 	default:
 		l.batch = dims[0]
+	}
+	if single {
+		l.batch = 0 // no axis is one
 	}
 	if !l.vector {
 		dims = dims[1:]
@@ -109,7 +116,7 @@ func (l *lowering) lower(p *protos.NodeProto) error {
 	if first := definitions[n.OpType][0]; l.opset < first {
 		return fmt.Errorf("ONNX has it since opset %d, the file is of opset %d: export it again", first, l.opset)
 	}
-	if l.vector && !r.elementwise {
+	if l.vector && !l.single && !r.elementwise {
 		return fmt.Errorf("it is not supported in a model whose input is a vector without a batch axis: export the model with a batch")
 	}
 	n.check(r)
@@ -194,9 +201,9 @@ func (l *lowering) constant(name string, t *tensor) error {
 	return nil
 }
 
-// number adds a constant number.
+// number adds a constant number. What is built in float64 has it unrounded.
 func (l *lowering) number(v float64) string {
-	return l.add(&tensor{floats: []float32{float32(v)}, dims: []int{}})
+	return l.add(&tensor{wide: []float64{v}, dims: []int{}})
 }
 
 // integers adds a constant list of integers.

@@ -58,7 +58,7 @@ func init() { // not at the declaration: the rules refer to the table, to list i
 
 		// Linear, and normalisation, linear.go.
 		"MatMul":                {min: 2, max: 2, elementwise: true, lower: matMul},
-		"Gemm":                  {min: 2, max: 3, attributes: "alpha beta transA transB"},
+		"Gemm":                  {min: 2, max: 3, attributes: "alpha beta transA transB", lower: gemm},
 		"Conv":                  {min: 2, max: 3, attributes: "auto_pad dilations group kernel_shape pads strides", lower: conv},
 		"BatchNormalization":    {min: 5, max: 5, attributes: "epsilon momentum spatial training_mode", lower: batchNorm},
 		"InstanceNormalization": {min: 3, max: 3, attributes: "epsilon", lower: instanceNorm},

@@ -1,4 +1,4 @@
-package relay
+package assist
 
 import (
 	"bufio"
@@ -12,12 +12,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"advlab/kernel/internal/guard"
 
 	"github.com/google/renameio/v2"
 )
@@ -27,8 +30,6 @@ import (
 // and the cell that is being written from texts in memory, and works while a cell runs.
 type gopls struct {
 	config Config
-	dir    string // of its module, which is GoNB's but for the program
-	log    func(format string, args ...any)
 
 	busy   chan struct{} // holds one while a question is answered
 	texts  map[string]string
@@ -41,14 +42,13 @@ type gopls struct {
 	closed bool
 }
 
-func newGopls(c Config, log func(string, ...any)) *gopls {
-	return &gopls{config: c, dir: filepath.Join(c.Dir, "gopls"), log: log, busy: make(chan struct{}, 1)}
-}
+func newGopls(c Config) *gopls { return &gopls{config: c, busy: make(chan struct{}, 1)} }
 
 const (
 	goplsStartLimit = 60 * time.Second
 	goplsAskLimit   = 20 * time.Second // it is loading packages
 	goplsFaults     = 3                // then it is not started again
+	goplsEndLimit   = 2 * time.Second
 )
 
 var errNoGopls = errors.New("gopls is not there")
@@ -60,7 +60,7 @@ func (g *gopls) running() (s *server, ready bool) {
 	if g.server != nil && g.server.ended() {
 		g.server, g.ready = nil, false
 		if !g.closed {
-			g.log("gopls has ended: it is started again at the next question")
+			g.config.Log("gopls has ended: it is started again at the next question")
 		}
 	}
 	return g.server, g.ready
@@ -75,7 +75,7 @@ func (g *gopls) ask(o overlay, module, method string) (json.RawMessage, error) {
 	select {
 	case g.busy <- struct{}{}:
 		defer func() { <-g.busy }()
-	case <-time.After(answerLimit):
+	case <-time.After(AnswerLimit):
 		return nil, errors.New("gopls is busy")
 	}
 	s, _ := g.running()
@@ -86,7 +86,7 @@ func (g *gopls) ask(o overlay, module, method string) (json.RawMessage, error) {
 		g.faults++
 		var err error
 		if s, err = g.start(module); err != nil {
-			g.log("gopls: %v", err)
+			g.config.Log("gopls: %v", err)
 			return nil, err
 		}
 	}
@@ -96,7 +96,7 @@ func (g *gopls) ask(o overlay, module, method string) (json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), goplsAskLimit)
 	defer cancel()
 	answer, err := s.call(ctx, method, map[string]any{
-		"textDocument": map[string]any{"uri": fileURI(filepath.Join(g.dir, cellFile))},
+		"textDocument": map[string]any{"uri": fileURI(filepath.Join(g.config.Dir, cellFile))},
 		"position":     map[string]int{"line": o.line, "character": o.column}})
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.kill()
@@ -112,13 +112,13 @@ func (g *gopls) ask(o overlay, module, method string) (json.RawMessage, error) {
 
 // start starts gopls in a module like GoNB's.
 func (g *gopls) start(module string) (*server, error) {
-	temp := filepath.Join(g.dir, "t")
+	temp := filepath.Join(g.config.Dir, "t")
 	if err := os.MkdirAll(temp, 0o700); err != nil {
 		return nil, err
 	}
 	g.texts, g.module = map[string]string{}, ""
 	for _, name := range []string{cellFile, earlierFile} {
-		if err := os.WriteFile(filepath.Join(g.dir, name), []byte("package main\n"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(g.config.Dir, name), []byte("package main\n"), 0o600); err != nil {
 			return nil, err
 		}
 	}
@@ -126,14 +126,14 @@ func (g *gopls) start(module string) (*server, error) {
 		return nil, err
 	}
 	cmd := exec.Command(g.config.Gopls, "serve")
-	cmd.Env = g.config.Start("", temp).Environ()
-	cmd.Dir = g.dir
+	cmd.Env = g.config.Environ(temp)
+	cmd.Dir = g.config.Dir
 	g.mu.Lock()
 	if g.closed {
 		g.mu.Unlock()
 		return nil, errNoGopls
 	}
-	s, err := startServer(g.config, cmd, g.dir, temp)
+	s, err := startServer(g.config, cmd, g.config.Dir, temp)
 	g.server = s
 	g.mu.Unlock()
 	if err != nil {
@@ -142,7 +142,7 @@ func (g *gopls) start(module string) (*server, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), goplsStartLimit)
 	defer cancel()
 	_, err = s.call(ctx, "initialize", map[string]any{
-		"processId": os.Getpid(), "rootUri": fileURI(g.dir),
+		"processId": os.Getpid(), "rootUri": fileURI(g.config.Dir),
 		"capabilities": map[string]any{"textDocument": map[string]any{"hover": map[string]any{"contentFormat": []string{"markdown"}}},
 			"general": map[string]any{"positionEncodings": []string{"utf-16"}}},
 		"initializationOptions": map[string]any{"matcher": "CaseSensitive", "completionBudget": "400ms", "hoverKind": "FullDocumentation",
@@ -184,7 +184,7 @@ func (g *gopls) copyModule(from string) (changed bool, err error) {
 		return false, nil
 	}
 	for name, text := range texts {
-		if err := renameio.WriteFile(filepath.Join(g.dir, name), text, 0o600); err != nil {
+		if err := renameio.WriteFile(filepath.Join(g.config.Dir, name), text, 0o600); err != nil {
 			return false, err
 		}
 	}
@@ -201,14 +201,14 @@ func (g *gopls) update(s *server, o overlay, module string) error {
 	if changed {
 		var events []map[string]any
 		for _, name := range []string{"go.mod", "go.sum", "go.work"} {
-			events = append(events, map[string]any{"uri": fileURI(filepath.Join(g.dir, name)), "type": 2})
+			events = append(events, map[string]any{"uri": fileURI(filepath.Join(g.config.Dir, name)), "type": 2})
 		}
 		if err := s.notify("workspace/didChangeWatchedFiles", map[string]any{"changes": events}); err != nil {
 			return err
 		}
 	}
 	for name, text := range map[string]string{earlierFile: o.earlier, cellFile: o.cell} {
-		uri := fileURI(filepath.Join(g.dir, name))
+		uri := fileURI(filepath.Join(g.config.Dir, name))
 		old, open := g.texts[name]
 		switch {
 		case !open:
@@ -257,7 +257,7 @@ type rpc struct {
 func startServer(c Config, cmd *exec.Cmd, dir, temp string) (*server, error) {
 	s := &server{cmd: cmd, done: make(chan struct{}), version: 1, waiting: map[int]chan rpc{}}
 	if len(c.Guard) > 0 {
-		pipe, err := guard(c, cmd, dir)
+		pipe, err := guard.Under(c.Guard, cmd, dir)
 		if err != nil {
 			return nil, err
 		}
@@ -285,7 +285,7 @@ func startServer(c Config, cmd *exec.Cmd, dir, temp string) (*server, error) {
 		_, _ = cmd.Process.Wait()
 		// The guard has done this, unless it was killed itself.
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		killOrphans("TMPDIR=" + temp)
+		guard.KillOrphans("TMPDIR=" + temp)
 		_ = os.RemoveAll(dir)
 		close(s.done)
 	}()
@@ -309,7 +309,7 @@ func (s *server) kill() {
 	}
 	select {
 	case <-s.done:
-	case <-time.After(engineEndLimit):
+	case <-time.After(goplsEndLimit):
 		_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
 	}
 }
@@ -388,8 +388,8 @@ func (s *server) call(ctx context.Context, method string, params any) (json.RawM
 	}
 }
 
-// suggestion is a completion as front-ends know it.
-type suggestion struct {
+// Suggestion is a completion as front-ends know it. Start and End are in characters of the cell.
+type Suggestion struct {
 	Start     int    `json:"start"`
 	End       int    `json:"end"`
 	Text      string `json:"text"`
@@ -402,7 +402,7 @@ var itemKinds = map[int]string{2: "method", 3: "function", 4: "function", 5: "fi
 	13: "enum", 14: "keyword", 20: "enum", 21: "constant", 22: "class", 25: "type"}
 
 // suggestions reads gopls's answer to a completion: the names that begin with prefix.
-func suggestions(answer json.RawMessage, prefix string) (list []suggestion) {
+func suggestions(answer json.RawMessage, prefix string) (list []Suggestion) {
 	var reply struct {
 		Items []struct {
 			Label  string `json:"label"`
@@ -418,16 +418,18 @@ func suggestions(answer json.RawMessage, prefix string) (list []suggestion) {
 		if !strings.HasPrefix(item.Label, prefix) || !isName.MatchString(item.Label) || item.Label == placeholder {
 			continue
 		}
-		s := suggestion{Text: item.Label, Type: itemKinds[item.Kind]}
+		s := Suggestion{Text: item.Label, Type: itemKinds[item.Kind]}
 		if strings.HasPrefix(item.Detail, "func(") {
 			s.Signature = strings.TrimPrefix(item.Detail, "func")
 		}
-		if !slices.ContainsFunc(list, func(old suggestion) bool { return old.Text == s.Text }) {
+		if !slices.ContainsFunc(list, func(old Suggestion) bool { return old.Text == s.Text }) {
 			list = append(list, s)
 		}
 	}
 	return list
 }
+
+var emptyLines = regexp.MustCompile(`[ \t]+\n|\n{3,}`)
 
 // hover reads gopls's answer to an inspection: Markdown, and the same as text.
 func hover(answer json.RawMessage) (markdown, text string) {
@@ -446,5 +448,5 @@ func hover(answer json.RawMessage) (markdown, text string) {
 			lines = append(lines, line)
 		}
 	}
-	return markdown, strings.TrimSpace(blanks.ReplaceAllString(strings.Join(lines, "\n"), "\n\n"))
+	return markdown, strings.TrimSpace(emptyLines.ReplaceAllString(strings.Join(lines, "\n"), "\n\n"))
 }

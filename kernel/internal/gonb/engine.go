@@ -1,4 +1,4 @@
-package relay
+package gonb
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"advlab/kernel/internal/guard"
 	"advlab/kernel/internal/jupyter"
 	"advlab/kernel/internal/pump"
 	"advlab/kernel/internal/zmtp"
@@ -25,8 +25,26 @@ const (
 	engineEndLimit   = 2 * time.Second
 )
 
-// engine is one running GoNB and the relay's sockets towards it.
-type engine struct {
+// Config says how GoNB is started.
+type Config struct {
+	// Start makes the command, not started, that runs GoNB for a connection file. temp is to be its TMPDIR, which is
+	// removed with it. GoNB needs -raw_error, or compile errors have no text.
+	Start func(connection, temp string) *exec.Cmd
+	// Env is added to the command's environment.
+	Env []string
+	// Guard is the command that calls guard.Run with the arguments that follow; empty: GoNB is started without a guard,
+	// and what it has started may outlive a kernel that is killed.
+	Guard []string
+	// Pump is the program kernel/pump, which runs what cells run; empty: GoNB does so itself, and may cut characters and
+	// lose the displays of a program that ends at once.
+	Pump string
+	// Beat is the time between two questions whether GoNB is alive, and how long each may take; 0: a second.
+	Beat time.Duration
+}
+
+// Engine is one running GoNB and the sockets towards it.
+type Engine struct {
+	config  Config
 	cmd     *exec.Cmd
 	dir     string   // removed with it
 	temp    string   // GoNB's TMPDIR, in dir
@@ -34,13 +52,15 @@ type engine struct {
 	session string
 	codec   *jupyter.Codec
 	started time.Time
-	blanks  []string // what is in blankFile; of the goroutine that runs cells
+	blanks  []string // what is in BlankFile; of the goroutine that runs cells
 	pump    *pumpPaths
 
 	shell, control, stdin, iopub, heartbeat *zmtp.Socket
 
-	published func(*jupyter.Message) // called for what GoNB publishes
-	asked     func(*jupyter.Message) // called for its input requests
+	published func(*Engine, *jupyter.Message) // called for what GoNB publishes
+	asked     func(*jupyter.Message)          // called for its input requests
+	first     sync.Once
+	heard     chan struct{} // closed when something was published
 
 	comms chan *jupyter.Message // on their way to GoNB
 
@@ -55,14 +75,17 @@ type engine struct {
 
 var errEnded = errors.New("GoNB has ended")
 
-// startEngine starts a GoNB in dir, which is created. It returns before GoNB is ready.
-func startEngine(c Config, dir, kernelID string, published, asked func(*jupyter.Message)) (*engine, error) {
+// Start starts a GoNB in dir, which is created. It returns before GoNB is ready.
+func Start(c Config, dir, kernelID string, published func(*Engine, *jupyter.Message), asked func(*jupyter.Message)) (*Engine, error) {
 	temp := filepath.Join(dir, "t")
 	if err := os.MkdirAll(temp, 0o700); err != nil {
 		return nil, err
 	}
-	e := &engine{dir: dir, temp: temp, session: jupyter.NewID(), started: time.Now(), published: published, asked: asked,
-		comms: make(chan *jupyter.Message, 1000), ready: make(chan struct{}), ended: make(chan struct{}), waiting: map[string]chan *jupyter.Message{}}
+	if c.Beat == 0 {
+		c.Beat = time.Second
+	}
+	e := &Engine{config: c, dir: dir, temp: temp, session: jupyter.NewID(), started: time.Now(), published: published, asked: asked, heard: make(chan struct{}),
+		comms: make(chan *jupyter.Message, mostComms), ready: make(chan struct{}), ended: make(chan struct{}), waiting: map[string]chan *jupyter.Message{}}
 	conn := jupyter.Connection{Transport: "ipc", IP: filepath.Join(dir, "s"), Shell: 1, IOPub: 2, Stdin: 3, Control: 4, Heartbeat: 5,
 		Key: jupyter.NewID(), Scheme: jupyter.Scheme, KernelName: "gonb"}
 	e.codec = jupyter.NewCodec(conn.Key)
@@ -91,7 +114,7 @@ func startEngine(c Config, dir, kernelID string, published, asked func(*jupyter.
 		e.closeSockets()
 		return nil, e.cmd.Err
 	}
-	e.cmd.Env = append(e.cmd.Environ(), Variable+"="+c.version())
+	e.cmd.Env = append(e.cmd.Environ(), c.Env...)
 	if pump.Supported && c.Pump != "" {
 		env, err := prepareShell(dir, c.Pump)
 		if err != nil {
@@ -101,7 +124,7 @@ func startEngine(c Config, dir, kernelID string, published, asked func(*jupyter.
 		e.cmd.Env = append(e.cmd.Env, env...)
 	}
 	if len(c.Guard) > 0 {
-		if e.pipe, err = guard(c, e.cmd, dir); err != nil {
+		if e.pipe, err = guard.Under(c.Guard, e.cmd, dir); err != nil {
 			e.closeSockets()
 			return nil, err
 		}
@@ -113,17 +136,20 @@ func startEngine(c Config, dir, kernelID string, published, asked func(*jupyter.
 		return nil, err
 	}
 	if len(c.Guard) == 0 {
-		_ = os.WriteFile(pidFile(dir), []byte(strconv.Itoa(e.cmd.Process.Pid)), 0o600)
+		_ = os.WriteFile(guard.PIDFile(dir), []byte(strconv.Itoa(e.cmd.Process.Pid)), 0o600)
 	}
 	go e.wait()
 	go e.passComms()
 	go e.receive(e.shell, e.reply)
 	go e.receive(e.stdin, func(m *jupyter.Message) { e.asked(m) })
-	go e.receive(e.iopub, func(m *jupyter.Message) { e.published(m) })
+	go e.receive(e.iopub, func(m *jupyter.Message) {
+		e.first.Do(func() { close(e.heard) })
+		e.published(e, m)
+	})
 	return e, nil
 }
 
-func (e *engine) closeSockets() {
+func (e *Engine) closeSockets() {
 	for _, s := range []*zmtp.Socket{e.shell, e.control, e.stdin, e.iopub, e.heartbeat} {
 		if s != nil {
 			_ = s.Close()
@@ -132,7 +158,7 @@ func (e *engine) closeSockets() {
 	_ = os.RemoveAll(e.dir)
 }
 
-func (e *engine) wait() {
+func (e *Engine) wait() {
 	_ = e.cmd.Wait()
 	e.state = e.cmd.ProcessState.String()
 	if n := e.cmd.ProcessState.ExitCode(); e.pipe != nil && n > 128 && n < 160 {
@@ -140,7 +166,7 @@ func (e *engine) wait() {
 	}
 	// The guard has ended what is below it, unless it was killed itself.
 	_ = syscall.Kill(-e.cmd.Process.Pid, syscall.SIGKILL)
-	killOrphans("TMPDIR=" + e.temp)
+	guard.KillOrphans("TMPDIR=" + e.temp)
 	close(e.ended)
 	if e.pipe != nil {
 		_ = e.pipe.Close()
@@ -148,8 +174,8 @@ func (e *engine) wait() {
 	e.closeSockets()
 }
 
-// kill ends GoNB and all that is below it.
-func (e *engine) kill() {
+// Kill ends GoNB and all that is below it.
+func (e *Engine) Kill() {
 	if e.pipe != nil {
 		_ = e.pipe.Close() // the guard's signal
 	} else {
@@ -163,8 +189,8 @@ func (e *engine) kill() {
 	}
 }
 
-// connect waits until GoNB publishes what it does: it answers requests earlier than it knows its subscriber.
-func (e *engine) connect(ctx context.Context, heard <-chan struct{}) error {
+// Connect waits until GoNB publishes what it does: it answers requests earlier than it knows its subscriber.
+func (e *Engine) Connect(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, engineStartLimit)
 	defer cancel()
 	for {
@@ -176,7 +202,7 @@ func (e *engine) connect(ctx context.Context, heard <-chan struct{}) error {
 			return err
 		}
 		select {
-		case <-heard:
+		case <-e.heard:
 			close(e.ready)
 			go e.watch()
 			return nil
@@ -189,7 +215,7 @@ func (e *engine) connect(ctx context.Context, heard <-chan struct{}) error {
 	}
 }
 
-func (e *engine) receive(s *zmtp.Socket, handle func(*jupyter.Message)) {
+func (e *Engine) receive(s *zmtp.Socket, handle func(*jupyter.Message)) {
 	for {
 		parts, err := s.Recv()
 		if err != nil {
@@ -201,7 +227,7 @@ func (e *engine) receive(s *zmtp.Socket, handle func(*jupyter.Message)) {
 	}
 }
 
-func (e *engine) reply(m *jupyter.Message) {
+func (e *Engine) reply(m *jupyter.Message) {
 	e.mu.Lock()
 	c := e.waiting[m.Parent.ID]
 	delete(e.waiting, m.Parent.ID)
@@ -211,8 +237,8 @@ func (e *engine) reply(m *jupyter.Message) {
 	}
 }
 
-// send sends a request and returns its id and the channel of its reply.
-func (e *engine) send(kind string, content any) (id string, reply <-chan *jupyter.Message, err error) {
+// Send sends a request and returns its id and the channel of its reply.
+func (e *Engine) Send(kind string, content any) (id string, reply <-chan *jupyter.Message, err error) {
 	m, err := jupyter.New(e.session, kind, nil, content)
 	if err != nil {
 		return "", nil, err
@@ -224,14 +250,33 @@ func (e *engine) send(kind string, content any) (id string, reply <-chan *jupyte
 	return m.Header.ID, c, e.shell.Send(e.codec.Encode(m))
 }
 
+// Ended is closed when the process has ended.
+func (e *Engine) Ended() <-chan struct{} { return e.ended }
+
+// Answer passes what the user has typed to the cell that asked.
+func (e *Engine) Answer(m *jupyter.Message) error { return e.forward(e.stdin, m) }
+
+// mostComms is the number of comm messages that wait for GoNB at the most.
+const mostComms = 1000
+
+// Comm passes a front-end's comm message on, later. It returns false where too many wait: GoNB does not keep up.
+func (e *Engine) Comm(m *jupyter.Message) bool {
+	select {
+	case e.comms <- m:
+		return true
+	default:
+		return false
+	}
+}
+
 // forward passes a message on, with the front-end's header.
-func (e *engine) forward(s *zmtp.Socket, m *jupyter.Message) error {
+func (e *Engine) forward(s *zmtp.Socket, m *jupyter.Message) error {
 	passed := *m
 	passed.Identities = nil
 	return s.Send(e.codec.Encode(&passed))
 }
 
-func (e *engine) passComms() {
+func (e *Engine) passComms() {
 	for {
 		select {
 		case m := <-e.comms:
@@ -243,8 +288,8 @@ func (e *engine) passComms() {
 }
 
 // pid is GoNB's process; 0 when it is not known yet.
-func (e *engine) pid() int {
-	text, err := os.ReadFile(pidFile(e.dir))
+func (e *Engine) pid() int {
+	text, err := os.ReadFile(guard.PIDFile(e.dir))
 	if err != nil {
 		return 0
 	}
@@ -252,8 +297,8 @@ func (e *engine) pid() int {
 	return pid
 }
 
-// module is the directory of GoNB's module, in which it writes and builds programs.
-func (e *engine) module() (string, error) {
+// Module is the directory of GoNB's module, in which it writes and builds programs.
+func (e *Engine) Module() (string, error) {
 	files, err := filepath.Glob(filepath.Join(e.temp, "gonb_*", "go.mod"))
 	if err != nil || len(files) != 1 {
 		return "", fmt.Errorf("%d folders of GoNB's in %s, want 1", len(files), e.temp)
@@ -261,13 +306,13 @@ func (e *engine) module() (string, error) {
 	return filepath.Dir(files[0]), nil
 }
 
-// program is the text of the program that GoNB has composed last; empty where it cannot be read.
-func (e *engine) program(test bool) string {
+// Program is the text of the program that GoNB has composed last; empty where it cannot be read.
+func (e *Engine) Program(test bool) string {
 	name := "main.go"
 	if test {
 		name = "main_test.go"
 	}
-	dir, err := e.module()
+	dir, err := e.Module()
 	if err != nil {
 		return ""
 	}
@@ -278,65 +323,55 @@ func (e *engine) program(test bool) string {
 	return string(text)
 }
 
-// workers lists what GoNB has started since a time in ticks, without gopls and what is below that: the compiler, the
+// Workers lists what GoNB has started since a time in ticks, without gopls and what is below that: the compiler, the
 // cell, their children. What an earlier cell has put in the background is older.
-func (e *engine) workers(since int64) []process {
+func (e *Engine) Workers(since int64) []guard.Process {
 	gonb := e.pid()
-	notGopls := func(p process) bool { return p.name == "gopls" }
-	list := descendants(e.cmd.Process.Pid, notGopls)
+	notGopls := func(p guard.Process) bool { return p.Name == "gopls" }
+	list := guard.Descendants(e.cmd.Process.Pid, notGopls)
 	kept := list[:0]
 	for _, p := range list {
-		if p.pid != gonb && p.start >= since {
+		if p.PID != gonb && p.Start >= since {
 			kept = append(kept, p)
 		}
 	}
 	return kept
 }
 
-// programRuns reports whether a program that a pump has started still runs; without pumps, that is not known, and true.
-func (e *engine) programRuns(since int64) bool {
+// ProgramRuns reports whether a program that a pump has started still runs; without pumps, that is not known, and true.
+func (e *Engine) ProgramRuns(since int64) bool {
 	if e.pump == nil {
 		return true
 	}
 	gonb := e.pid()
-	return slices.ContainsFunc(e.workers(since), func(p process) bool { return p.parent != gonb })
+	return slices.ContainsFunc(e.Workers(since), func(p guard.Process) bool { return p.Parent != gonb })
 }
 
-// interrupt signals SIGINT to GoNB and its workers, each process once: one that saves its work at the first must not
+// Interrupt signals SIGINT to GoNB and its workers, each process once: one that saves its work at the first must not
 // meet a second. GoNB passes its first one on to the program it runs, but not to Go's tools.
-func (e *engine) interrupt(since int64, signalled map[int]bool) {
+func (e *Engine) Interrupt(since int64, signalled map[int]bool) {
 	gonb := e.pid()
 	first := gonb > 0 && !signalled[gonb]
-	workers := e.workers(since)
+	workers := e.Workers(since)
 	if first {
 		signalled[gonb] = true
 		_ = syscall.Kill(gonb, syscall.SIGINT)
 	}
 	for _, p := range workers {
-		if signalled[p.pid] {
+		if signalled[p.PID] {
 			continue
 		}
-		signalled[p.pid] = true
-		if first && p.parent == gonb && p.name != "go" && p.name != "goimports" {
+		signalled[p.PID] = true
+		if first && p.Parent == gonb && p.Name != "go" && p.Name != "goimports" {
 			continue
 		}
-		_ = syscall.Kill(p.pid, syscall.SIGINT)
+		_ = syscall.Kill(p.PID, syscall.SIGINT)
 	}
 }
 
-// killWorkers ends what did not end by itself.
-func (e *engine) killWorkers(since int64) {
-	for _, p := range e.workers(since) {
-		_ = syscall.Kill(p.pid, syscall.SIGKILL)
+// KillWorkers ends what did not end by itself.
+func (e *Engine) KillWorkers(since int64) {
+	for _, p := range e.Workers(since) {
+		_ = syscall.Kill(p.PID, syscall.SIGKILL)
 	}
-}
-
-var kernelFile = regexp.MustCompile(`^kernel-([0-9a-zA-Z-]{1,64})\.json$`)
-
-// kernelID is the id in a connection file's name, by which Jupyter's server knows the kernel.
-func kernelID(connection string) string {
-	if m := kernelFile.FindStringSubmatch(filepath.Base(connection)); m != nil {
-		return m[1]
-	}
-	return jupyter.NewID()
 }

@@ -1,4 +1,4 @@
-package relay
+package cell
 
 import (
 	"errors"
@@ -8,21 +8,21 @@ import (
 	"strings"
 )
 
-// isComplete says whether a console should run the code or ask for another line: complete, incomplete or invalid.
+// IsComplete says whether a console should run the code or ask for another line: complete, incomplete or invalid.
 // Statements without a line %% count as complete: the error that follows says what to do.
-func isComplete(code string) (status, indent string) {
-	c := parseCell(code)
-	if c.special || c.empty() && c.mainLine < 0 {
+func IsComplete(code string) (status, indent string) {
+	c := Parse(code)
+	if c.Special || c.Empty() && c.MainLine < 0 {
 		return "complete", ""
 	}
-	if c.mainLine >= 0 && strings.TrimSpace(strings.Join(c.lines[c.mainLine+1:], "")) == "" {
+	if c.MainLine >= 0 && strings.TrimSpace(strings.Join(c.Lines[c.MainLine+1:], "")) == "" {
 		return "incomplete", "" // who types %% has something to say
 	}
-	if strings.HasSuffix(code, `\`) && c.command[len(c.lines)-1] {
+	if strings.HasSuffix(code, `\`) && c.Command[len(c.Lines)-1] {
 		return "incomplete", ""
 	}
 	status = "invalid"
-	for _, form := range []func() (string, int){c.goSource, c.statements} {
+	for _, form := range []func() (string, int){c.GoSource, c.Statements} {
 		source, end := form()
 		switch fault, atEnd := syntaxFault(source, end); {
 		case !fault:
@@ -32,7 +32,7 @@ func isComplete(code string) (status, indent string) {
 		}
 	}
 	if status == "incomplete" {
-		indent = indentOf(c.lines)
+		indent = indentOf(c.Lines)
 	}
 	return status, indent
 }

@@ -1,4 +1,4 @@
-package relay
+package assist
 
 import (
 	"bytes"
@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"advlab/kernel/internal/cell"
 )
 
 // library knows the packages of the standard library and of Config.Modules, from their source: it answers in
@@ -151,7 +153,7 @@ var commands = []string{"%%", "%%bash", "%%script", "%%sh", "%%writefile", "%arg
 
 // index completes from what is known here: names of earlier cells and of this one, Go's words, packages and what they
 // export. start is where the matches begin, in characters; selector says that they stand behind a dot.
-func (r *relay) index(code string, cursor int) (matches []string, start int, selector bool) {
+func (a *Assistant) index(code string, cursor int, earlier *cell.Declarations) (matches []string, start int, selector bool) {
 	runes := []rune(code)
 	left := string(runes[:cursor])
 	line := left[strings.LastIndexByte(left, '\n')+1:]
@@ -172,7 +174,7 @@ func (r *relay) index(code string, cursor int) (matches []string, start int, sel
 	}
 	if m[1] != "" {
 		selector = true
-		if p, _ := r.packageNamed(m[1], code); p != nil {
+		if p, _ := a.packageNamed(m[1], code, earlier); p != nil {
 			for name := range symbols(p) {
 				set[name] = true
 			}
@@ -181,11 +183,9 @@ func (r *relay) index(code string, cursor int) (matches []string, start int, sel
 		if m[2] == "" {
 			return matches, start, false
 		}
-		r.mu.Lock()
-		for _, name := range r.declared.names() {
+		for _, name := range earlier.Names() {
 			set[name] = true
 		}
-		r.mu.Unlock()
 		for _, name := range words {
 			set[name] = true
 		}
@@ -193,8 +193,8 @@ func (r *relay) index(code string, cursor int) (matches []string, start int, sel
 			set[name] = true
 		}
 		delete(set, m[2]) // what is being typed
-		r.library.find(r.config.GoRoot, r.config.Modules)
-		for name := range r.library.paths {
+		a.library.find(a.config.GoRoot, a.config.Modules)
+		for name := range a.library.paths {
 			set[name] = true
 		}
 	}
@@ -209,15 +209,13 @@ func (r *relay) index(code string, cursor int) (matches []string, start int, sel
 
 // packageNamed finds the package that a name stands for in a cell: by the cell's imports, earlier ones, or, as
 // goimports would add it, by name.
-func (r *relay) packageNamed(name, code string) (p *doc.Package, fset *token.FileSet) {
-	r.library.find(r.config.GoRoot, r.config.Modules)
-	var d declarations
-	d.add(parseCell(code))
-	r.mu.Lock()
-	imports := append(slices.Clone(d.list), r.declared.list...)
-	r.mu.Unlock()
+func (a *Assistant) packageNamed(name, code string, earlier *cell.Declarations) (p *doc.Package, fset *token.FileSet) {
+	a.library.find(a.config.GoRoot, a.config.Modules)
+	var d cell.Declarations
+	d.Add(cell.Parse(code))
+	imports := append(slices.Clone(d.List), earlier.List...)
 	for _, decl := range imports {
-		for _, n := range decl.names {
+		for _, n := range decl.Names {
 			rest, ok := strings.CutPrefix(n, "import ")
 			if !ok {
 				continue
@@ -225,11 +223,11 @@ func (r *relay) packageNamed(name, code string) (p *doc.Package, fset *token.Fil
 			alias, quoted, _ := strings.Cut(rest, " ")
 			importPath := strings.Trim(quoted, "\"`")
 			if alias == name || alias == "" && path.Base(importPath) == name {
-				return r.library.parse(importPath)
+				return a.library.parse(importPath)
 			}
 		}
 	}
-	return r.library.parse(r.library.paths[name])
+	return a.library.parse(a.library.paths[name])
 }
 
 // nameAt returns the cursor if it touches a name, else the place of the name of the function whose arguments it is in.
@@ -254,7 +252,7 @@ func nameAt(code string, cursor int) (at int, ok bool) {
 }
 
 // document describes the name at the cursor, or the function whose arguments the cursor is in.
-func (r *relay) document(code string, cursor int) string {
+func (a *Assistant) document(code string, cursor int, earlier *cell.Declarations) string {
 	at, ok := nameAt(code, cursor)
 	if !ok {
 		return ""
@@ -262,9 +260,9 @@ func (r *relay) document(code string, cursor int) string {
 	runes := []rune(code)
 	m := before.FindStringSubmatch(string(runes[:at]) + behind.FindString(string(runes[at:])))
 	if m[1] == "" {
-		return r.ownDeclaration(m[2])
+		return declaration(earlier, m[2])
 	}
-	p, fset := r.packageNamed(m[1], code)
+	p, fset := a.packageNamed(m[1], code, earlier)
 	if p == nil {
 		return ""
 	}
@@ -283,15 +281,11 @@ func (r *relay) document(code string, cursor int) string {
 	return strings.TrimSpace(text) + "\n\nimport " + `"` + p.ImportPath + `"`
 }
 
-func (r *relay) ownDeclaration(name string) string {
-	if name == "" {
-		return ""
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, d := range r.declared.list {
-		if slices.Contains(d.names, name) {
-			return d.text
+// declaration returns the text of what an earlier cell has declared by a name.
+func declaration(earlier *cell.Declarations, name string) string {
+	for _, d := range earlier.List {
+		if name != "" && slices.Contains(d.Names, name) {
+			return d.Text
 		}
 	}
 	return ""

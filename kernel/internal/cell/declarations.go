@@ -1,4 +1,4 @@
-package relay
+package cell
 
 import (
 	"go/ast"
@@ -9,38 +9,39 @@ import (
 	"strings"
 )
 
-// declarations is what earlier cells have left in GoNB: declarations by name, of which the latest counts, and
+// Declarations is what earlier cells have left in GoNB: declarations by name, of which the latest counts, and
 // settings. A GoNB that was restarted gets them as one cell. Programs (below %%), commands (!) and what failed to
 // compile are not in it.
-type declarations struct {
-	list     []declaration
+type Declarations struct {
+	List     []Declaration
 	settings []setting
 }
 
-type declaration struct {
-	names []string // what it declares; imports and methods in a notation that no name can have
-	text  string
+// Declaration is one of them, or several constants that count with iota.
+type Declaration struct {
+	Names []string // what it declares; imports and methods in a notation that no name can have
+	Text  string
 }
 
 type setting struct{ key, line string }
 
-// add takes a cell that GoNB has compiled.
-func (d *declarations) add(c cell) {
-	if c.special {
+// Add takes a cell that GoNB has compiled.
+func (d *Declarations) Add(c Cell) {
+	if c.Special {
 		return
 	}
-	for i, line := range c.lines {
-		line = strings.TrimPrefix(line, commentPrefix)
-		if c.command[i] && line != "" && line[0] == '%' {
+	for i, line := range c.Lines {
+		line = strings.TrimPrefix(line, CommentPrefix)
+		if c.Command[i] && line != "" && line[0] == '%' {
 			d.command(strings.Fields(line[1:]), line)
 		}
 	}
-	source, _ := c.goSource()
-	d.addSource(source)
+	source, _ := c.GoSource()
+	d.AddSource(source)
 }
 
-// addSource takes the declarations of a Go file; of one with a syntax error, none.
-func (d *declarations) addSource(source string) {
+// AddSource takes the declarations of a Go file; of one with a syntax error, none.
+func (d *Declarations) AddSource(source string) {
 	fset := token.NewFileSet()
 	file, err := parser.ParseFile(fset, "", source, parser.SkipObjectResolution|parser.ParseComments)
 	if err != nil {
@@ -61,7 +62,7 @@ func (d *declarations) addSource(source string) {
 			if decl.Doc != nil {
 				from = decl.Doc.Pos()
 			}
-			d.put(declaration{[]string{name}, text(from, decl.End())})
+			d.put(Declaration{[]string{name}, text(from, decl.End())})
 		case *ast.GenDecl:
 			d.general(decl, text)
 		}
@@ -69,17 +70,17 @@ func (d *declarations) addSource(source string) {
 }
 
 // general takes an import, const, type or var declaration: one by one, but for constants that count with iota.
-func (d *declarations) general(decl *ast.GenDecl, text func(from, to token.Pos) string) {
+func (d *Declarations) general(decl *ast.GenDecl, text func(from, to token.Pos) string) {
 	if decl.Tok == token.CONST && len(decl.Specs) > 1 {
 		var names []string
 		for _, spec := range decl.Specs {
 			names = append(names, namesOf(spec)...)
 		}
-		d.put(declaration{names, text(decl.Pos(), decl.End())})
+		d.put(Declaration{names, text(decl.Pos(), decl.End())})
 		return
 	}
 	for _, spec := range decl.Specs {
-		d.put(declaration{namesOf(spec), decl.Tok.String() + " " + text(spec.Pos(), spec.End())})
+		d.put(Declaration{namesOf(spec), decl.Tok.String() + " " + text(spec.Pos(), spec.End())})
 	}
 }
 
@@ -116,27 +117,27 @@ func receiver(t ast.Expr) string {
 }
 
 // put adds a declaration in place of those that declared one of its names.
-func (d *declarations) put(n declaration) {
-	d.remove(func(name string) bool { return name != "_" && slices.Contains(n.names, name) })
-	d.list = append(d.list, n)
+func (d *Declarations) put(n Declaration) {
+	d.Remove(func(name string) bool { return name != "_" && slices.Contains(n.Names, name) })
+	d.List = append(d.List, n)
 }
 
-func (d *declarations) remove(gone func(name string) bool) {
-	d.list = slices.DeleteFunc(d.list, func(old declaration) bool { return slices.ContainsFunc(old.names, gone) })
+func (d *Declarations) Remove(gone func(name string) bool) {
+	d.List = slices.DeleteFunc(d.List, func(old Declaration) bool { return slices.ContainsFunc(old.Names, gone) })
 }
 
 // command takes a command line that changes GoNB's state.
-func (d *declarations) command(words []string, line string) {
+func (d *Declarations) command(words []string, line string) {
 	if len(words) == 0 {
 		return
 	}
 	key := words[0]
 	switch key {
 	case "reset":
-		d.list = nil
+		d.List = nil
 		return
 	case "rm", "remove":
-		d.remove(func(name string) bool {
+		d.Remove(func(name string) bool {
 			return slices.Contains(words[1:], name) || strings.HasPrefix(name, blankPrefix) && slices.Contains(words[1:], "_")
 		})
 		return
@@ -164,25 +165,65 @@ func (d *declarations) command(words []string, line string) {
 	d.settings = append(d.settings, setting{key, line})
 }
 
-// cell returns one cell that declares everything again; empty where there is nothing.
-func (d *declarations) cell() string {
+// Replay returns one Replay that declares everything again; empty where there is nothing.
+func (d *Declarations) Replay() string {
 	var b strings.Builder
 	for _, s := range d.settings {
 		b.WriteString(s.line + "\n")
 	}
-	b.WriteString(d.source())
+	b.WriteString(d.Source())
 	return b.String()
 }
 
-// names returns what is declared, sorted: functions, types, variables and constants.
-func (d *declarations) names() []string {
+// Names returns what is declared, sorted: functions, types, variables and constants.
+func (d *Declarations) Names() []string {
 	set := map[string]bool{}
-	for _, n := range d.list {
-		for _, name := range n.names {
+	for _, n := range d.List {
+		for _, name := range n.Names {
 			if token.IsIdentifier(name) && name != "_" {
 				set[name] = true
 			}
 		}
 	}
 	return slices.Sorted(maps.Keys(set))
+}
+
+// Source is the declarations as Go without a package clause, imports first.
+func (d *Declarations) Source() string {
+	var imports, others strings.Builder
+	for _, n := range d.List {
+		if strings.HasPrefix(n.Text, "import ") {
+			imports.WriteString(n.Text + "\n")
+		} else {
+			others.WriteString(n.Text + "\n")
+		}
+	}
+	return imports.String() + others.String()
+}
+
+// blankPrefix is how names of blank imports begin in declarations.
+const blankPrefix = "import _ "
+
+// Blanks returns the paths, quoted, that are imported for their effect alone, each once.
+func (d *Declarations) Blanks() (paths []string) {
+	for _, n := range d.List {
+		for _, name := range n.Names {
+			if path, ok := strings.CutPrefix(name, blankPrefix); ok && !slices.Contains(paths, path) {
+				paths = append(paths, path)
+			}
+		}
+	}
+	return paths
+}
+
+// Clone returns a copy.
+func (d *Declarations) Clone() *Declarations {
+	return &Declarations{List: slices.Clone(d.List), settings: slices.Clone(d.settings)}
+}
+
+// With returns the declarations that there would be after a cell.
+func (d *Declarations) With(c Cell) *Declarations {
+	next := d.Clone()
+	next.Add(c)
+	return next
 }

@@ -1,4 +1,11 @@
-package relay
+// Package guard leaves nothing behind: it finds and ends the processes that a kernel has started, however the kernel
+// itself ends. A guard is a small process between the kernel and a program such as GoNB:
+//
+//	guard.Run(os.Args[2:])                           // in the guard's own main
+//	pipe, err := guard.Under(command, cmd, dir)      // in the kernel, before cmd.Start
+//
+// On Linux only; elsewhere a program's process group is all that is reached.
+package guard
 
 import (
 	"fmt"
@@ -12,17 +19,17 @@ import (
 	"time"
 )
 
-// Guard is the body of the small process between the relay and GoNB that leaves nothing behind. Its arguments are a
+// Run is the body of the small process between the relay and GoNB that leaves nothing behind. Its arguments are a
 // directory and the command that runs GoNB. Orphans below it become its children; when GoNB ends, or the relay, whose end
 // of the pipe on descriptor 3 closes however it dies, all that is below it is killed and the directory is removed. It
 // returns GoNB's exit status.
-func Guard(args []string) (status int) {
+func Run(args []string) (status int) {
 	if len(args) < 2 {
 		fmt.Fprintln(os.Stderr, "advlab: guard is started by the kernel, with a directory and a command")
 		return 2
 	}
 	dir := args[0]
-	becomeSubreaper()
+	BecomeSubreaper()
 	// SIGINT for the group is meant for GoNB and what is below. It must not be ignored either, which is inherited.
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt)
 	end := make(chan os.Signal, 1)
@@ -52,7 +59,7 @@ func Guard(args []string) (status int) {
 		_ = os.RemoveAll(dir)
 		return 127
 	}
-	_ = os.WriteFile(pidFile(dir), []byte(strconv.Itoa(cmd.Process.Pid)), 0o600)
+	_ = os.WriteFile(PIDFile(dir), []byte(strconv.Itoa(cmd.Process.Pid)), 0o600)
 	gonbEnded := make(chan error, 1)
 	go func() { gonbEnded <- cmd.Wait() }()
 	select {
@@ -72,20 +79,22 @@ func Guard(args []string) (status int) {
 	return status
 }
 
-// guard changes a command that has not been started so that it runs under a guard, which ends when pipe is closed, and
-// then removes dir. The command's extra file is to be closed once it has been started.
-func guard(c Config, cmd *exec.Cmd, dir string) (pipe *os.File, err error) {
+// Under changes a command that has not been started so that it runs under a guard, which ends when pipe is closed, and
+// then removes dir. guard is the command that calls Run with the arguments that follow. The command's extra file is to
+// be closed once it has been started.
+func Under(guard []string, cmd *exec.Cmd, dir string) (pipe *os.File, err error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	cmd.Args = append(append(slices.Clone(c.Guard), dir, cmd.Path), cmd.Args[1:]...)
-	cmd.Path = c.Guard[0]
+	cmd.Args = append(append(slices.Clone(guard), dir, cmd.Path), cmd.Args[1:]...)
+	cmd.Path = guard[0]
 	cmd.ExtraFiles = []*os.File{r}
 	return w, nil
 }
 
-func pidFile(dir string) string { return filepath.Join(dir, "gonb.pid") }
+// PIDFile is where a guard of dir writes the process that it guards.
+func PIDFile(dir string) string { return filepath.Join(dir, "gonb.pid") }
 
 func exitStatus(s *os.ProcessState) int {
 	if s == nil {
@@ -100,12 +109,12 @@ func exitStatus(s *os.ProcessState) int {
 // killAll kills what is below pid, again and again: a process may start another one while it is being killed.
 func killAll(pid int) {
 	for range 500 {
-		list := descendants(pid, nil)
+		list := Descendants(pid, nil)
 		if len(list) == 0 {
 			return
 		}
 		for _, p := range list {
-			_ = syscall.Kill(p.pid, syscall.SIGKILL)
+			_ = syscall.Kill(p.PID, syscall.SIGKILL)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

@@ -1,4 +1,4 @@
-package relay
+package assist
 
 import (
 	"errors"
@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf16"
+
+	"advlab/kernel/internal/cell"
 )
 
 // overlay is the notebook as Go, with the place of the cursor: two files of one package, since a cell may begin with
@@ -35,7 +37,7 @@ var isName = regexp.MustCompile(`^[\p{L}_][\p{L}\p{N}_]*$`)
 
 // makeOverlay writes the notebook as Go. cursor counts characters of code. paths are import paths by a package's name, for
 // packages that nobody imports: goimports will.
-func makeOverlay(code string, cursor int, earlier *declarations, paths map[string]string) (o overlay, ok bool) {
+func makeOverlay(code string, cursor int, earlier *cell.Declarations, paths map[string]string) (o overlay, ok bool) {
 	runes := []rune(code)
 	left, right := string(runes[:cursor]), string(runes[cursor:])
 	o.line = strings.Count(left, "\n")
@@ -44,35 +46,35 @@ func makeOverlay(code string, cursor int, earlier *declarations, paths map[strin
 		right = placeholder + right
 	}
 	code = left + right
-	if c := parseCell(code); c.special || c.command[o.line] {
+	if c := cell.Parse(code); c.Special || c.Command[o.line] {
 		return o, false
 	}
 
 	// A cell's declarations, its statements, or both: what is Go for the longest while is meant.
 	var source string
 	best := -1
-	for _, c := range []cell{parseCell(code), parseCell(withMain(code))} {
-		if text, _ := c.goSource(); firstFault(text) > best {
+	for _, c := range []cell.Cell{cell.Parse(code), cell.Parse(cell.WithMain(code))} {
+		if text, _ := c.GoSource(); firstFault(text) > best {
 			best, source = firstFault(text), text
 		}
 	}
-	if text, _ := parseCell(code).statements(); parseCell(code).mainLine < 0 && firstFault(text) > best {
+	if text, _ := cell.Parse(code).Statements(); cell.Parse(code).MainLine < 0 && firstFault(text) > best {
 		source = text
 	}
-	source = strings.TrimPrefix(source, sourceOpen)
+	source = strings.TrimPrefix(source, cell.SourceOpen)
 
-	var own declarations
-	own.addSource(sourceOpen + source)
+	var own cell.Declarations
+	own.AddSource(cell.SourceOpen + source)
 	var names []string
-	for _, d := range own.list {
-		names = append(names, d.names...)
+	for _, d := range own.List {
+		names = append(names, d.Names...)
 	}
-	rest := &declarations{list: slices.Clone(earlier.list)}
-	rest.remove(func(name string) bool {
+	rest := &cell.Declarations{List: slices.Clone(earlier.List)}
+	rest.Remove(func(name string) bool {
 		return slices.Contains(names, name) && name != "_" && !strings.HasPrefix(name, "import ")
 	})
 
-	all := append(slices.Clone(names), rest.names()...)
+	all := append(slices.Clone(names), rest.Names()...)
 	first := "package main; " + importsFor(source, all, paths)
 	lines := strings.Split(first+source, "\n")
 	if o.line >= len(lines) {
@@ -83,7 +85,7 @@ func makeOverlay(code string, cursor int, earlier *declarations, paths map[strin
 	if o.line == 0 {
 		column += len(first)
 	}
-	for _, open := range []string{mainOpen, "func _() { "} {
+	for _, open := range []string{cell.MainOpen, "func _() { "} {
 		if at := strings.Index(line, open); at >= 0 && at <= column && !strings.Contains(left, open) {
 			column += len(open)
 		}
@@ -93,7 +95,7 @@ func makeOverlay(code string, cursor int, earlier *declarations, paths map[strin
 	}
 	o.column = len(utf16.Encode([]rune(line[:column])))
 	o.cell = strings.Join(lines, "\n") + "\n"
-	text := rest.source()
+	text := rest.Source()
 	o.earlier = "package main; " + importsFor(text, all, paths) + "\n" + text
 	return o, true
 }
@@ -108,22 +110,9 @@ func firstFault(source string) int {
 	return math.MaxInt
 }
 
-// source is the declarations as Go without a package clause, imports first.
-func (d *declarations) source() string {
-	var imports, others strings.Builder
-	for _, n := range d.list {
-		if strings.HasPrefix(n.text, "import ") {
-			imports.WriteString(n.text + "\n")
-		} else {
-			others.WriteString(n.text + "\n")
-		}
-	}
-	return imports.String() + others.String()
-}
-
 // importsFor is the imports that goimports would add to a source without package clause, on one line.
 func importsFor(source string, declared []string, paths map[string]string) string {
-	file, _ := parser.ParseFile(token.NewFileSet(), "", sourceOpen+source, parser.SkipObjectResolution)
+	file, _ := parser.ParseFile(token.NewFileSet(), "", cell.SourceOpen+source, parser.SkipObjectResolution)
 	if file == nil {
 		return ""
 	}

@@ -1,4 +1,4 @@
-package relay
+package cell
 
 import (
 	"go/ast"
@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// forGoNB returns the cell's text as GoNB is to get it: what GoNB would misread, and only that, is written in another
+// ForGoNB returns the cell's text as GoNB is to get it: what GoNB would misread, and only that, is written in another
 // way with the same meaning. No line changes its number.
-func forGoNB(code string) string { return withMain(withoutTraps(code)) }
+func ForGoNB(code string) string { return WithMain(withoutTraps(code)) }
 
 // withoutTraps returns the cell's text, with the same number of lines, without what GoNB takes for a command and is none.
 //
@@ -17,7 +17,7 @@ func forGoNB(code string) string { return withMain(withoutTraps(code)) }
 //     the line then begins with a backquote.
 //   - A line of % or ! and blanks alone ends GoNB (specialcmd.go, Parse). It means nothing, and is emptied.
 func withoutTraps(code string) string {
-	if !strings.ContainsAny(code, "%!") || parseCell(code).special {
+	if !strings.ContainsAny(code, "%!") || Parse(code).Special {
 		return code
 	}
 	lines := strings.Split(code, "\n")
@@ -56,7 +56,7 @@ func rawLines(lines []string) []bool {
 	for i, line := range lines {
 		raw[i] = state == rawString
 		if state == code {
-			command := strings.TrimPrefix(line, commentPrefix)
+			command := strings.TrimPrefix(line, CommentPrefix)
 			if continued || len(command) > 1 && (command[0] == '%' || command[0] == '!') {
 				continued = strings.HasSuffix(line, `\`)
 				continue
@@ -95,24 +95,24 @@ func rawLines(lines []string) []bool {
 // sumsOnly reports whether every raw string with a line that begins with % or ! stands where a sum of strings may
 // stand in its place: as a value of its own, not below an operator that binds closer, and not as a tag.
 func sumsOnly(lines []string, raw []bool) bool {
-	c := parseCell(strings.Join(lines, "\n"))
+	c := Parse(strings.Join(lines, "\n"))
 	for i := range lines {
 		if raw[i] {
-			c.command[i] = false
-			if i == c.mainLine {
-				c.mainLine = -1
+			c.Command[i] = false
+			if i == c.MainLine {
+				c.MainLine = -1
 			}
 		}
 	}
-	if c.mainLine < 0 { // the one found was in a string
+	if c.MainLine < 0 { // the one found was in a string
 		for i, line := range lines {
-			if first, _, _ := strings.Cut(strings.TrimPrefix(line, commentPrefix), " "); !raw[i] && (first == "%%" || first == "%main") {
-				c.mainLine, c.command[i] = i, true
+			if first, _, _ := strings.Cut(strings.TrimPrefix(line, CommentPrefix), " "); !raw[i] && (first == "%%" || first == "%main") {
+				c.MainLine, c.Command[i] = i, true
 				break
 			}
 		}
 	}
-	source, _ := c.goSource()
+	source, _ := c.GoSource()
 	file, err := parser.ParseFile(token.NewFileSet(), "", source, parser.SkipObjectResolution)
 	if err != nil {
 		return false

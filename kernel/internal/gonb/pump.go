@@ -1,4 +1,4 @@
-package relay
+package gonb
 
 import (
 	"os"
@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"advlab/kernel/internal/cell"
 	"advlab/kernel/internal/pump"
 )
 
@@ -18,17 +19,22 @@ type pumpPaths struct {
 	shell string // the link that runs a command
 }
 
-// preparePump prepares what e's programs are run by, the program of package pump.
-func preparePump(e *engine, program string) (*pumpPaths, error) {
-	dir, err := e.module()
+// PreparePump prepares what cells' programs are run by, where there is a pump. Where it fails, what cells print goes
+// through GoNB as it is.
+func (e *Engine) PreparePump() error {
+	if !pump.Supported || e.config.Pump == "" {
+		return nil
+	}
+	dir, err := e.Module()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	link := filepath.Join(dir, filepath.Base(dir))
-	if err := os.Symlink(program, link); err != nil {
-		return nil, err
+	if err := os.Symlink(e.config.Pump, link); err != nil {
+		return err
 	}
-	return &pumpPaths{cell: link + pump.CellSuffix, shell: filepath.Join(e.dir, pump.ShellName)}, nil
+	e.pump = &pumpPaths{cell: link + pump.CellSuffix, shell: filepath.Join(e.dir, pump.ShellName)}
+	return nil
 }
 
 // prepareShell makes every bash that GoNB starts a pump's: bash reads the file that BASH_ENV names first. It returns
@@ -45,16 +51,17 @@ func prepareShell(dir, program string) (env []string, err error) {
 	return []string{pump.Variable + "=" + link, pump.UserStart + "=" + os.Getenv("BASH_ENV"), "BASH_ENV=" + start}, nil
 }
 
-// startCell is what a new GoNB is told first: go get would look for newer versions than the pinned ones.
-const startCell = "%noautoget\n%goflags \"\"\n"
+// FirstCell is what a new GoNB is told first: go get would look for newer versions than the pinned ones.
+const FirstCell = "%noautoget\n%goflags \"\"\n"
 
-// apply changes a cell's text, where it says how programs are built and run, so that the pump runs them.
-func (p *pumpPaths) apply(code string, c cell) string {
+// Text changes a cell's text, where it says how programs are built and run, so that the pump runs them.
+func (e *Engine) Text(code string, c cell.Cell) string {
+	p := e.pump
 	if p == nil {
 		return code
 	}
 	lines := strings.Split(code, "\n")
-	if c.special {
+	if c.Special {
 		words := strings.Fields(lines[0])
 		switch {
 		case words[0] == "%%bash" || words[0] == "%%sh":
@@ -67,18 +74,19 @@ func (p *pumpPaths) apply(code string, c cell) string {
 		return strings.Join(lines, "\n")
 	}
 	for i, line := range lines {
-		if !c.command[i] {
+		if !c.Command[i] {
 			continue
 		}
-		if rest, ok := strings.CutPrefix(strings.TrimPrefix(line, commentPrefix), "%goflags "); ok && strings.TrimSpace(rest) != "" {
+		if rest, ok := strings.CutPrefix(strings.TrimPrefix(line, cell.CommentPrefix), "%goflags "); ok && strings.TrimSpace(rest) != "" {
 			lines[i] = "%goflags -o " + strconv.Quote(p.cell) + " " + rest
 		}
 	}
 	return strings.Join(lines, "\n")
 }
 
-// hide takes what apply has added out of what %goflags prints.
-func (p *pumpPaths) hide(text string) string {
+// Printed takes what Text has added out of what %goflags prints.
+func (e *Engine) Printed(text string) string {
+	p := e.pump
 	if p == nil || !strings.HasPrefix(text, "%goflags=[") {
 		return text
 	}

@@ -1,4 +1,4 @@
-package relay
+package assist
 
 import (
 	"go/parser"
@@ -6,19 +6,21 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf16"
+
+	"advlab/kernel/internal/cell"
 )
 
 // The cell is Go wherever it can be, on the same lines, and the cursor is where it was: | in the code.
 func TestMakeOverlay(t *testing.T) {
-	var earlier declarations
-	earlier.add(parseCell("import \"os\"\nvar r = strings.NewReader(\"\")\nfunc f() int { return 1 }"))
+	var earlier cell.Declarations
+	earlier.Add(cell.Parse("import \"os\"\nvar r = strings.NewReader(\"\")\nfunc f() int { return 1 }"))
 	paths := map[string]string{"strings": "strings", "fmt": "fmt"}
 	for _, test := range []struct{ code, has, earlier string }{
 		{"r.|", "r." + placeholder, "import \"strings\"; \nimport \"os\"\nvar r = strings.NewReader"},
 		{"x := 1\nx.|", "x." + placeholder, ""},
 		{"import \"os\"\n%%\nos.Ex|", "func main() {\nos.Ex", ""},
 		{"func g() {\n\tfmt.Pr|\n}", "import \"fmt\"; func g() {", ""},
-		{"var v = 1\nfmt.Println(v|)", mainOpen + "fmt.Println(v)", ""},
+		{"var v = 1\nfmt.Println(v|)", cell.MainOpen + "fmt.Println(v)", ""},
 		{"func f() string { return \"\" }\n%%\nf()|", "func f() string", "var r"},
 		{"é := \"😀\"; é.|", "é." + placeholder, ""},
 		{"!ls\nx := 1; x|", "x := 1; x", ""},
@@ -58,8 +60,8 @@ func FuzzMakeOverlay(f *testing.F) {
 	f.Fuzz(func(t *testing.T, code string, cursor int) {
 		n := len([]rune(code))
 		cursor = min(max(0, cursor), n)
-		var earlier declarations
-		earlier.add(parseCell("var r = strings.NewReader(\"\")"))
+		var earlier cell.Declarations
+		earlier.Add(cell.Parse("var r = strings.NewReader(\"\")"))
 		o, ok := makeOverlay(code, cursor, &earlier, paths)
 		if !ok {
 			return

@@ -1,4 +1,4 @@
-package relay
+package guard
 
 import (
 	"bytes"
@@ -9,27 +9,19 @@ import (
 	"time"
 )
 
-// becomeSubreaper makes this process adopt the orphans below it, so that they can be found and ended.
-func becomeSubreaper() {
+// BecomeSubreaper makes this process adopt the orphans below it, so that they can be found and ended.
+func BecomeSubreaper() {
 	const prSetChildSubreaper = 36 // linux/prctl.h
 	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, prSetChildSubreaper, 1, 0)
 }
 
-// process is one line of the process table.
-type process struct {
-	pid, parent int
-	name        string
-	zombie      bool
-	start       int64 // in the kernel's ticks since boot
-}
-
-// processes reads the process table.
-func processes() []process {
+// Processes reads the process table.
+func Processes() []Process {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
 	}
-	var list []process
+	var list []Process
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
 		if err != nil {
@@ -44,45 +36,45 @@ func processes() []process {
 		if open < 0 || end < open {
 			continue
 		}
-		p := process{pid: pid, name: string(text[open+1 : end])}
+		p := Process{PID: pid, Name: string(text[open+1 : end])}
 		fields := strings.Fields(string(text[end+1:])) // from the third on, proc(5)
 		if len(fields) < 20 {
 			continue
 		}
-		p.zombie = fields[0] == "Z"
-		p.parent, _ = strconv.Atoi(fields[1])
-		p.start, _ = strconv.ParseInt(fields[19], 10, 64)
+		p.Zombie = fields[0] == "Z"
+		p.Parent, _ = strconv.Atoi(fields[1])
+		p.Start, _ = strconv.ParseInt(fields[19], 10, 64)
 		list = append(list, p)
 	}
 	return list
 }
 
-// descendants lists the living processes below pid, parents first. Those below a process that prune names, and that
+// Descendants lists the living processes below pid, parents first. Those below a process that prune names, and that
 // process itself, are left out.
-func descendants(pid int, prune func(process) bool) []process {
-	children := map[int][]process{}
-	for _, p := range processes() {
-		children[p.parent] = append(children[p.parent], p)
+func Descendants(pid int, prune func(Process) bool) []Process {
+	children := map[int][]Process{}
+	for _, p := range Processes() {
+		children[p.Parent] = append(children[p.Parent], p)
 	}
-	var list []process
+	var list []Process
 	var walk func(pid int)
 	walk = func(pid int) {
 		for _, p := range children[pid] {
 			if prune != nil && prune(p) {
 				continue
 			}
-			if !p.zombie {
+			if !p.Zombie {
 				list = append(list, p)
 			}
-			walk(p.pid)
+			walk(p.PID)
 		}
 	}
 	walk(pid)
 	return list
 }
 
-// ticks is the time since boot in the unit of process.start, 1/100 s on Linux.
-func ticks() int64 {
+// Ticks is the time since boot in the unit of Process.Start, 1/100 s on Linux.
+func Ticks() int64 {
 	text, err := os.ReadFile("/proc/uptime")
 	if err != nil {
 		return 0
@@ -92,8 +84,8 @@ func ticks() int64 {
 	return int64(seconds * 100)
 }
 
-// cpuTime is the processor time that a process has used, in ticks, and whether that is known.
-func cpuTime(pid int) (used int64, known bool) {
+// CPUTime is the processor time that a process has used, in ticks, and whether that is known.
+func CPUTime(pid int) (used int64, known bool) {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0, false
@@ -109,18 +101,18 @@ func cpuTime(pid int) (used int64, known bool) {
 	return used, true
 }
 
-// killOrphans kills what is below this process and was started with the variable, NAME=value, in its environment.
-func killOrphans(variable string) {
+// KillOrphans kills what is below this process and was started with the variable, NAME=value, in its environment.
+func KillOrphans(variable string) {
 	for range 100 {
 		none := true
-		for _, p := range descendants(os.Getpid(), nil) {
-			environ, err := os.ReadFile("/proc/" + strconv.Itoa(p.pid) + "/environ")
+		for _, p := range Descendants(os.Getpid(), nil) {
+			environ, err := os.ReadFile("/proc/" + strconv.Itoa(p.PID) + "/environ")
 			if err != nil || !bytes.Contains(append([]byte{0}, environ...), []byte("\x00"+variable+"\x00")) {
 				continue
 			}
 			none = false
-			_ = syscall.Kill(p.pid, syscall.SIGKILL)
-			_, _ = syscall.Wait4(p.pid, nil, syscall.WNOHANG, nil)
+			_ = syscall.Kill(p.PID, syscall.SIGKILL)
+			_, _ = syscall.Wait4(p.PID, nil, syscall.WNOHANG, nil)
 		}
 		if none {
 			return

@@ -1,4 +1,4 @@
-package relay
+package cell
 
 import (
 	"go/ast"

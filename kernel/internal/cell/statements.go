@@ -1,4 +1,4 @@
-package relay
+package cell
 
 import (
 	"errors"
@@ -9,26 +9,26 @@ import (
 	"strings"
 )
 
-// mainOpen begins the program of a cell of statements, on the line of the first: so its lines keep their numbers. Below a
+// MainOpen begins the program of a cell of statements, on the line of the first: so its lines keep their numbers. Below a
 // line %%, GoNB writes the same.
-const mainOpen = "func main() { flag.Parse(); "
+const MainOpen = "func main() { flag.Parse(); "
 
-// withMain returns a cell whose statements stand in a main function: one that has no %%, that is not Go's declarations,
+// WithMain returns a cell whose statements stand in a main function: one that has no %%, that is not Go's declarations,
 // and that becomes Go when what begins with its first statement is put into main. It may have declarations above. Every
 // other cell is returned as it is. One line is added, at the end.
-func withMain(code string) string {
-	c := parseCell(code)
-	last := len(c.lines) - 1
-	if c.special || c.test || c.mainLine >= 0 || c.command[last] && strings.HasSuffix(c.lines[last], `\`) {
+func WithMain(code string) string {
+	c := Parse(code)
+	last := len(c.Lines) - 1
+	if c.Special || c.Test || c.MainLine >= 0 || c.Command[last] && strings.HasSuffix(c.Lines[last], `\`) {
 		return code
 	}
-	for i, line := range c.lines {
-		line = strings.TrimPrefix(line, commentPrefix)
-		if c.command[i] && (strings.HasPrefix(line, "%exec") || strings.HasPrefix(line, "%check")) {
+	for i, line := range c.Lines {
+		line = strings.TrimPrefix(line, CommentPrefix)
+		if c.Command[i] && (strings.HasPrefix(line, "%exec") || strings.HasPrefix(line, "%check")) {
 			return code // it makes a main of its own
 		}
 	}
-	source, _ := c.goSource()
+	source, _ := c.GoSource()
 	_, err := parser.ParseFile(token.NewFileSet(), "", source, parser.SkipObjectResolution)
 	var problems scanner.ErrorList
 	if !errors.As(err, &problems) || len(problems) == 0 || !strings.HasPrefix(problems[0].Msg, "expected declaration, found") {
@@ -37,13 +37,13 @@ func withMain(code string) string {
 	at := problems[0].Pos
 	line, column := at.Line-1, at.Column-1
 	if line == 0 {
-		column -= len(sourceOpen)
+		column -= len(SourceOpen)
 	}
-	lines := append([]string{}, c.lines...)
-	if line > last || c.command[line] || column < 0 || column > len(lines[line]) {
+	lines := append([]string{}, c.Lines...)
+	if line > last || c.Command[line] || column < 0 || column > len(lines[line]) {
 		return code
 	}
-	lines[line] = lines[line][:column] + mainOpen + lines[line][column:]
+	lines[line] = lines[line][:column] + MainOpen + lines[line][column:]
 	changed := strings.Join(append(lines, "}"), "\n")
 	if !endsInMain(changed) {
 		return code
@@ -53,7 +53,7 @@ func withMain(code string) string {
 
 // endsInMain reports whether a cell is Go, with one main function, which ends with the cell.
 func endsInMain(code string) bool {
-	source, end := parseCell(code).goSource()
+	source, end := Parse(code).GoSource()
 	fset := token.NewFileSet()
 	file, err := parser.ParseFile(fset, "", source, parser.SkipObjectResolution)
 	if err != nil || len(file.Decls) == 0 {
