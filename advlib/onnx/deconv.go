@@ -41,7 +41,7 @@ func (l *lowering) spread(x string, dims, by []int) string {
 		return x
 	}
 	first := dims[0]
-	if isOpen(first) {
+	if l.grows(first) {
 		first = 0
 	}
 	apart, joined := []int{first, dims[1]}, []int{first, dims[1]}
@@ -133,7 +133,7 @@ func (l *lowering) windowBack(n *node, kernel, size []int) window {
 		return w
 	}
 	for i, k := range kernel {
-		if k < 1 || isOpen(size[i]) {
+		if k < 1 || l.grows(size[i]) {
 			n.fail("its kernel has the shape %v, its images %v", kernel, batchless(size))
 			return w
 		}

@@ -282,7 +282,7 @@ func (l *lowering) gatherSize(n *node, from string) {
 	if n.err != nil {
 		return
 	}
-	if dims[i]%probeBatch == 0 {
+	if l.grows(dims[i]) {
 		l.keep(n)
 		return
 	}

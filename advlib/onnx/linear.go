@@ -4,7 +4,7 @@ import "strings"
 
 // matMul: in a model without a batch axis, the vector becomes a row, whatever side of the product it is on.
 func matMul(l *lowering, n *node) {
-	if !l.vector {
+	if !l.vector || l.single {
 		l.keep(n)
 		return
 	}
@@ -22,6 +22,16 @@ func matMul(l *lowering, n *node) {
 		return
 	}
 	l.write(n.Output[0], "MatMul", []string{x, l.write("", "Transpose", []string{w}, "perm", []int{1, 0})})
+}
+
+// gemm is of matrices: ONNX has no other, onnx-gomlx would take a vector.
+func gemm(l *lowering, n *node) {
+	for i, name := range []string{"A", "B"} {
+		if dims := l.shapeOf(n, n.in(i)).dims; n.err == nil && len(dims) != 2 {
+			n.fail("its input %s has the shape %v: two axes are needed", name, batchless(dims))
+		}
+	}
+	l.keep(n)
 }
 
 // batchNorm uses the running moments; momentum is for training only.

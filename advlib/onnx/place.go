@@ -8,9 +8,6 @@ import (
 // an axis by constant indices is the one thing that reversal, swaps of channels, padding by what is there, repetition and
 // resizing by the nearest have in common.
 
-// isOpen tells whether the size of an axis depends on the batch.
-func isOpen(d int) bool { return d > 0 && d%probeBatch == 0 }
-
 // mostPieces is into how many slices an axis is cut to be put together anew. What would need more is a product with a matrix
 // of zeros and ones.
 const mostPieces = 64
@@ -21,7 +18,7 @@ func (l *lowering) pick(n *node, x string, dims []int, axis int, at []int) strin
 	case len(at) == 0:
 		n.fail("it leaves nothing of an axis of %v", batchless(dims[axis:axis+1]))
 		return x
-	case isOpen(dims[axis]):
+	case l.grows(dims[axis]):
 		n.fail("it picks some of the batch's rows, or puts them in another order: a classifier treats each row by itself")
 		return x
 	case len(at) > l.limit:
@@ -76,14 +73,14 @@ func (l *lowering) repeated(x string, dims []int, axis, k int) string {
 	x = l.op("Expand", l.write("", "Unsqueeze", []string{x}, "axes", []int{axis + 1}), l.integers(ones))
 	to := slices.Clone(dims)
 	to[axis] *= k
-	return l.op("Reshape", x, l.integers(closed(to)))
+	return l.op("Reshape", x, l.integers(l.closed(to)))
 }
 
 // closed writes −1 for the axis with the batch in a shape to give to Reshape.
-func closed(dims []int) []int {
+func (l *lowering) closed(dims []int) []int {
 	dims = slices.Clone(dims)
 	for i, d := range dims {
-		if isOpen(d) {
+		if l.grows(d) {
 			dims[i] = -1
 		}
 	}
@@ -203,7 +200,7 @@ func gather(l *lowering, n *node) {
 	case len(index.dims) == 1:
 		l.same(n, x)
 	default:
-		l.write(n.Output[0], "Reshape", []string{x, l.integers(closed(slices.Concat(dims[:axis], index.dims, dims[axis+1:])))})
+		l.write(n.Output[0], "Reshape", []string{x, l.integers(l.closed(slices.Concat(dims[:axis], index.dims, dims[axis+1:])))})
 	}
 }
 
@@ -237,7 +234,7 @@ func gatherND(l *lowering, n *node) {
 	if n.err != nil {
 		return
 	}
-	if slices.ContainsFunc(dims[:depth], isOpen) {
+	if slices.ContainsFunc(dims[:depth], l.grows) {
 		n.fail("it picks some of the batch's rows, or puts them in another order: a classifier treats each row by itself")
 		return
 	}
@@ -251,7 +248,7 @@ func gatherND(l *lowering, n *node) {
 		l.same(n, x)
 		return
 	}
-	l.write(n.Output[0], "Reshape", []string{x, l.integers(closed(slices.Concat(index.dims[:q], rest)))})
+	l.write(n.Output[0], "Reshape", []string{x, l.integers(l.closed(slices.Concat(index.dims[:q], rest)))})
 }
 
 // merged writes x with its first axes as one.
@@ -259,7 +256,7 @@ func (l *lowering) merged(x string, dims []int, axes int) string {
 	if axes == 1 {
 		return x
 	}
-	return l.op("Reshape", x, l.integers(closed(slices.Concat([]int{sizeOf(dims[:axes])}, dims[axes:]))))
+	return l.op("Reshape", x, l.integers(l.closed(slices.Concat([]int{sizeOf(dims[:axes])}, dims[axes:]))))
 }
 
 // places counts the elements that tuples of indices name, the last axis fastest.
@@ -283,7 +280,7 @@ func scatterND(l *lowering, n *node) {
 	}
 	dims, updates := l.shapeOf(n, n.in(0)).dims, l.shapeOf(n, n.in(2)).dims
 	depth := index.dims[len(index.dims)-1]
-	if n.err == nil && (depth < 1 || depth > len(dims) || slices.ContainsFunc(dims[:depth], isOpen) || len(updates) != len(index.dims)-1+len(dims)-depth) {
+	if n.err == nil && (depth < 1 || depth > len(dims) || slices.ContainsFunc(dims[:depth], l.grows) || len(updates) != len(index.dims)-1+len(dims)-depth) {
 		n.fail("it writes updates of shape %v at indices of shape %v into %v: the batch must not be among the axes that are indexed", batchless(updates), index.dims, batchless(dims))
 	}
 	if n.err != nil {
@@ -298,7 +295,7 @@ func scatterND(l *lowering, n *node) {
 	}
 	x := l.pick(n, all, slices.Concat([]int{size + len(places)}, dims[depth:]), 0, at)
 	if n.err == nil {
-		l.write(n.Output[0], "Reshape", []string{x, l.integers(closed(dims))})
+		l.write(n.Output[0], "Reshape", []string{x, l.integers(l.closed(dims))})
 	}
 }
 
@@ -317,7 +314,7 @@ func (l *lowering) stepped(n *node, in []string, axes, steps []int) {
 			return
 		}
 		d, step := dims[axis], steps[i]
-		if isOpen(d) {
+		if l.grows(d) {
 			if starts[i] == 0 && ends[i] >= d && step == 1 {
 				continue
 			}
@@ -367,7 +364,7 @@ func tile(l *lowering, n *node) {
 	}
 	all := slices.Clone(dims)
 	for i, k := range times {
-		if isOpen(dims[i]) && k > 1 {
+		if l.grows(dims[i]) && k > 1 {
 			n.fail("it repeats the batch %d times: a classifier returns one row for each input", k)
 			return
 		}
@@ -450,7 +447,7 @@ func (l *lowering) padsOf(n *node, dims []int) (begin, end []int, value string) 
 	}
 	begin, end = slices.Clone(pads[:rank]), slices.Clone(pads[rank:])
 	for i, d := range dims {
-		if isOpen(d) && (begin[i] != 0 || end[i] != 0) {
+		if l.grows(d) && (begin[i] != 0 || end[i] != 0) {
 			n.fail("it pads the batch by %d and %d rows: a classifier returns one row for each input", begin[i], end[i])
 		} else if d+begin[i]+end[i] < 1 || -begin[i] >= d || -end[i] >= d {
 			n.fail("its pads %v leave nothing of an axis of size %d", pads, d)
@@ -504,7 +501,7 @@ func trilu(l *lowering, n *node) {
 	if n.err != nil {
 		return
 	}
-	if len(dims) < 2 || slices.ContainsFunc(dims[len(dims)-2:], isOpen) {
+	if len(dims) < 2 || slices.ContainsFunc(dims[len(dims)-2:], l.grows) {
 		n.fail("its input has the shape %v: matrices are needed, in axes that are not the batch", batchless(dims))
 		return
 	}
@@ -532,7 +529,7 @@ func cumSum(l *lowering, n *node) {
 		return
 	}
 	d := dims[axis]
-	if isOpen(d) || d > 1<<12 {
+	if l.grows(d) || d > 1<<12 {
 		n.fail("it adds up an axis of %v: axes up to %d are supported, and not the batch", batchless(dims[axis:axis+1]), 1<<12)
 		return
 	}

@@ -93,7 +93,7 @@ func reduceProd(l *lowering, n *node) {
 		if n.err != nil {
 			return
 		}
-		if isOpen(dims[axis]) {
+		if l.grows(dims[axis]) {
 			n.fail("it multiplies the batch's rows with each other: a classifier treats each row by itself")
 			return
 		}
@@ -166,7 +166,7 @@ func meanVariance(l *lowering, n *node) {
 func groupNorm(l *lowering, n *node) {
 	dims, groups := l.shapeOf(n, n.in(0)).dims, n.int("num_groups", 0)
 	scale := l.shapeOf(n, n.in(1)).dims
-	if n.err == nil && (len(dims) < 3 || groups < 1 || isOpen(dims[1]) || dims[1]%groups != 0 || len(scale) != 1) {
+	if n.err == nil && (len(dims) < 3 || groups < 1 || l.grows(dims[1]) || dims[1]%groups != 0 || len(scale) != 1) {
 		n.fail("it normalises %d groups of an input of shape %v, with a scale of shape %v", groups, batchless(dims), scale)
 	}
 	if n.err != nil {
@@ -221,7 +221,7 @@ func (l *lowering) place(x, extreme string, dims []int, axis int, last bool) str
 // argument returns the shape of an operator's input and its axis, which must not be the batch.
 func (l *lowering) argument(n *node, otherwise int) (dims []int, axis int, ok bool) {
 	dims = l.shapeOf(n, n.in(0)).dims
-	if axis, ok = n.axisOf(otherwise, len(dims)); ok && isOpen(dims[axis]) {
+	if axis, ok = n.axisOf(otherwise, len(dims)); ok && l.grows(dims[axis]) {
 		n.fail("it compares the batch's rows with each other: a classifier treats each row by itself")
 		return dims, axis, false
 	}

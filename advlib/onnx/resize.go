@@ -28,7 +28,7 @@ func resize(l *lowering, n *node) {
 		if out == in && scale == 1 {
 			continue
 		}
-		if isOpen(in) || out < 1 || out > l.limit {
+		if l.grows(in) || out < 1 || out > l.limit {
 			n.fail("it makes an axis of size %v one of size %d", batchless(dims[axis : axis+1])[0], out)
 			return
 		}
@@ -73,7 +73,7 @@ func (l *lowering) resized(n *node, dims []int) ([]int, []float32) {
 		case !ok:
 			return nil, nil
 		case sizes != nil:
-			if isOpen(dims[axis]) && (sizes[i] == max(l.batch, 1) || sizes[i] == dims[axis]) { // the batch, or what it was for an export
+			if l.grows(dims[axis]) && (sizes[i] == max(l.batch, 1) || sizes[i] == dims[axis]) { // the batch, or what it was for an export
 				continue
 			}
 			outSizes[axis], factors[axis] = sizes[i], float32(sizes[i])/float32(dims[axis])

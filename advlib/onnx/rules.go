@@ -71,7 +71,7 @@ func init() { // not at the declaration: the rules refer to the table, to list i
 
 		// Linear, and normalisation, linear.go.
 		"MatMul":                    {min: 2, max: 2, elementwise: true, lower: matMul},
-		"Gemm":                      {min: 2, max: 3, attributes: "alpha beta transA transB"},
+		"Gemm":                      {min: 2, max: 3, attributes: "alpha beta transA transB", lower: gemm},
 		"Conv":                      {min: 2, max: 3, attributes: "auto_pad dilations group kernel_shape pads strides", lower: conv},
 		"ConvTranspose":             {min: 2, max: 3, attributes: "auto_pad dilations group kernel_shape output_padding output_shape pads strides", lower: convTranspose},
 		"Einsum":                    {min: 1, max: 2, attributes: "equation", lower: einsum},

@@ -102,12 +102,17 @@ func reshape(l *lowering, n *node) {
 	at := len(l.nodes)
 	l.write(n.Output[0], "Reshape", []string{n.in(0), n.in(1)})
 	from, to := l.shapeOf(n, n.in(0)).dims, l.shapeOf(n, n.Output[0]).dims
-	if n.err != nil || len(from) == 0 || len(to) == 0 || from[0] != probeBatch || to[0] != probeBatch {
-		return // left as it is: onnx-gomlx computes the shape while it builds
+	if n.err != nil {
+		return
 	}
 	dims = slices.Clone(to)
-	dims[0] = 0
-	if slices.ContainsFunc(dims[1:], func(d int) bool { return d%probeBatch == 0 }) {
+	if !l.single {
+		if len(from) == 0 || len(to) == 0 || from[0] != probeBatch || to[0] != probeBatch {
+			return // left as it is: onnx-gomlx computes the shape while it builds
+		}
+		dims[0] = 0
+	}
+	if slices.ContainsFunc(dims, func(d int) bool { return d != 0 && l.grows(d) }) {
 		return
 	}
 	l.nodes = l.nodes[:at]
@@ -122,7 +127,7 @@ func squeeze(l *lowering, n *node) {
 	}
 	var axes []int
 	for i, d := range l.shapeOf(n, n.in(0)).dims {
-		if i > 0 && d == 1 {
+		if (i > 0 || l.single) && d == 1 {
 			axes = append(axes, i)
 		}
 	}
@@ -238,9 +243,12 @@ func split(l *lowering, n *node) {
 }
 
 // logits checks what the model returns, and says how many logits there are.
-func logits(s shape, output string) (int, error) {
+func (l *lowering) logits(s shape, output string) (int, error) {
 	if !s.dtype.IsFloat() {
 		return 0, fmt.Errorf("its output %q is of type %v, not of logits: choose the output with the logits in Options.Output, or export the model without the operator that picks the class", output, s.dtype)
+	}
+	if l.single {
+		s.dims = append([]int{probeBatch}, s.dims...)
 	}
 	if len(s.dims) == 0 || s.dims[0] != probeBatch {
 		return 0, fmt.Errorf("its output %q has the shape %v for a batch of n: it must be [n, classes], one row for each input", output, batchless(s.dims))
