@@ -189,8 +189,9 @@ func (l *lowering) fresh(what string) string {
 func (l *lowering) constant(name string, t *tensor) error {
 	l.taken[name] = true
 	if t.isFloat() && len(t.dims) > 0 {
-		if sizeOf(t.dims) == 0 {
-			return fmt.Errorf("the weight %q has the shape %v and so no values", name, t.dims)
+		if sizeOf(t.dims) == 0 { // stands for an input that is not given, such as Resize's scales
+			l.constants[name] = t
+			return nil
 		}
 		l.weights[name] = t
 		return l.storeVariable(name, t)
