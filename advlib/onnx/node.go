@@ -60,7 +60,7 @@ func (n *node) float(name string, otherwise float64) float64 {
 	if a := n.attribute(name, protos.AttributeProto_FLOAT); a != nil {
 		return float64(a.GetF())
 	}
-	return otherwise
+	return float64(float32(otherwise)) // as a file would say it
 }
 
 func (n *node) text(name, otherwise string) string {
@@ -77,6 +77,14 @@ func (n *node) ints(name string) []int {
 		return nil
 	}
 	return collect(len(a.GetInts()), func(i int) int { return int(a.GetInts()[i]) })
+}
+
+// scalesAttribute returns the scales that Upsample had as an attribute, nil if there are none.
+func (n *node) scalesAttribute() []float32 {
+	if a := n.attribute("scales", protos.AttributeProto_FLOATS); a != nil {
+		return a.GetFloats()
+	}
+	return nil
 }
 
 // check refuses a node that the operator's rule does not cover.
