@@ -33,12 +33,17 @@ type pass struct {
 	rounding []*Node
 }
 
+// reset forgets all that is known of nodes.
+func (p *pass) reset() {
+	p.all, p.errors, p.evaluated, p.uses = map[NodeId]interval{}, map[NodeId]*Node{}, map[*unit]evaluated{}, map[NodeId]int{}
+	p.sums, p.logarithms = map[NodeId]summed{}, map[NodeId]summed{}
+	p.runs, p.exponents = map[NodeId]productRun{}, map[NodeId]func() *Node{}
+}
+
 // run propagates the region's interval forward to the results of all units.
 func (p *pass) run(r region, ball bool) {
-	p.all = map[NodeId]interval{p.w.x.Id(): r.interval(ball)}
-	p.errors, p.sums, p.runs, p.exponents = map[NodeId]*Node{}, map[NodeId]summed{}, map[NodeId]productRun{}, map[NodeId]func() *Node{}
-	p.evaluated = map[*unit]evaluated{}
-	p.uses, p.logarithms = map[NodeId]int{}, map[NodeId]summed{}
+	p.reset()
+	p.all[p.w.x.Id()] = r.interval(ball)
 	for _, u := range p.w.units {
 		for _, k := range u.perturbed {
 			p.uses[u.inputs[k].Id()]++
