@@ -27,11 +27,7 @@ var allowed = map[string][]string{
 	"advlib/defense":           {"advlib", "advlib/zoo"},
 	"advlib/show":              {"advlib", "advlib/backend", "advlib/internal/notebook"},
 	"advlib/smooth":            {"advlib", "advlib/backend", "advlib/zoo"},
-<<<<<<< HEAD
-	"advlib/onnx":              {"advlib", "advlib/backend", "advlib/internal/inspect", "advlib/internal/option", "advlib/internal/vmap"},
-=======
 	"advlib/onnx":              {"advlib", "advlib/backend", "advlib/internal/option", "advlib/internal/inspect", "advlib/internal/vmap"},
->>>>>>> main
 	"advlib/internal/vmap":     {"advlib/internal/inspect"},
 	"advlib/onnx/onnxtest":     {},
 	"advlib/vnnlib":            {},
