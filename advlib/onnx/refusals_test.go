@@ -22,8 +22,8 @@ func TestOperatorsThatAreRefusedSayWhy(t *testing.T) {
 	}{
 		{"antialias", 18, []*protos.NodeProto{op("Resize", "z", []string{"x", "", "", "s"}, "antialias", 1, "mode", "linear"), flat}, "antialias"},
 		{"region", 13, []*protos.NodeProto{op("Resize", "z", []string{"x", "", "", "s"}, "coordinate_transformation_mode", "tf_crop_and_resize"), flat}, `coordinate_transformation_mode is "tf_crop_and_resize"`},
-		{"labels", 13, []*protos.NodeProto{op("Flatten", "z", []string{"x"}), op("ArgMax", "y", []string{"z"}, "axis", 1)}, "not of logits"},
-		{"real labels", 13, []*protos.NodeProto{op("Flatten", "z", []string{"x"}), op("ArgMax", "i", []string{"z"}, "axis", 1), op("Cast", "y", []string{"i"}, "to", 1)}, "labels"},
+		{"labels", 13, []*protos.NodeProto{op("Flatten", "z", []string{"x"}), op("ArgMax", "y", []string{"z"}, "axis", 1)}, "labels, not logits"},
+		{"real labels", 13, []*protos.NodeProto{op("Flatten", "z", []string{"x"}), op("ArgMax", "i", []string{"z"}, "axis", 1), op("Cast", "y", []string{"i"}, "to", 1)}, "labels, not logits"},
 		{"flipped batch", 13, []*protos.NodeProto{op("Slice", "z", []string{"x", "last", "first", "axis", "back"}), flat}, "the batch's rows"},
 		{"recurrent", 14, []*protos.NodeProto{op("LSTM", "z", []string{"x", "w", "w"}), flat}, "the operator LSTM"},
 		{"sampled", 16, []*protos.NodeProto{op("GridSample", "z", []string{"x", "x"}), flat}, "the operator GridSample"},
