@@ -213,9 +213,9 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples,
 	}
 	res.Final = append([]Prediction(nil), res.Clean...)
 	flat := tensors.MustCopyFlatData[float32](e.X)
-	view := c.view()
+	view := c.View()
 	all := e.batch(s.Seed)
-	all.X, all.Target = c.encode(e.X), targets
+	all.X, all.Target = c.Encode(e.X), targets
 	var todo []int
 	for i := range n {
 		switch {
@@ -308,7 +308,7 @@ func (r *Result) judge(c *Classifier, b Batch, rows []int, adv *tensors.Tensor, 
 	points, from := tensors.MustCopyFlatData[float32](adv), tensors.MustCopyFlatData[float32](b.X)
 	for i, row := range rows {
 		width := len(points) / len(rows)
-		x, err := c.settle(points[i*width:(i+1)*width], from[i*width:(i+1)*width], flat[row*size:(row+1)*size], r.Threat)
+		x, err := c.Settle(points[i*width:(i+1)*width], from[i*width:(i+1)*width], flat[row*size:(row+1)*size], r.Threat)
 		if err != nil {
 			return fmt.Errorf("example %d: %w", row, err)
 		}

@@ -18,6 +18,7 @@ import (
 	"advlab/advlib/dataset"
 	"advlab/advlib/defense"
 	"advlab/advlib/internal/npz"
+	"advlab/advlib/training"
 	"advlab/advlib/zoo"
 )
 
@@ -47,7 +48,7 @@ func workloads(ctx context.Context, folder string, examples int) ([]workload, er
 	if err != nil {
 		return nil, err
 	}
-	large := zoo.Model{Name: "madry", Epochs: 1, BatchSize: 50, Build: madry}
+	large := training.Model{Name: "madry", Epochs: 1, BatchSize: 50, Build: madry}
 	a, err := keep(folder, large, func() (*advlib.Classifier, error) { return large.Fit(ctx, train) })
 	if err != nil {
 		return nil, err
@@ -94,7 +95,7 @@ func right(c *advlib.Classifier, e *advlib.Examples, n int) (*advlib.Examples, e
 
 // keep returns the classifier whose weights lie in the folder, or trains it and leaves them there, so that both sides, and later runs, have
 // the same ones whatever has changed in the training.
-func keep(folder string, m zoo.Model, fit func() (*advlib.Classifier, error)) (*advlib.Classifier, error) {
+func keep(folder string, m training.Model, fit func() (*advlib.Classifier, error)) (*advlib.Classifier, error) {
 	path := filepath.Join(folder, m.Name+"-weights.npz")
 	arrays, err := npz.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
