@@ -3,7 +3,6 @@ package onnx
 import (
 	"bytes"
 	"compress/gzip"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -61,8 +60,8 @@ func Read(r io.Reader, o Options) (*advlib.Classifier, error) {
 	return n.classifier(n.name, o)
 }
 
-// Open reads a model as a graph function. Of the options it heeds Name, Layout, Input, Normalisation, Output and StripSoftmax; a
-// final softmax that is not to be left out is part of the function.
+// Open reads a model as a graph function. Of the options it heeds Name, Layout, Input, Normalisation, Output, StripSoftmax, Returns and MaxValues; a final
+// softmax that is not to be left out is part of the function.
 func Open(path string, o Options) (*Network, error) {
 	n, err := open(path, o)
 	if err != nil {
@@ -120,46 +119,19 @@ func read(contents []byte, s *store, o Options) (n *Network, err error) {
 	if err != nil {
 		return nil, err
 	}
-	l, out, err := lowered(f, o)
-	if err != nil {
+	n = &Network{name: o.Name, double: f.double, parsed: map[dtypes.DType]onnx.Model{}}
+	if n.lowering, n.outputs, err = lowered(f, o); err != nil {
 		return nil, err
 	}
-	n = &Network{name: o.Name, lowering: l, double: f.double, parsed: map[dtypes.DType]onnx.Model{}}
 	if o.Normalisation != nil {
-		if n.normalisation, err = l.fit.normalisation(*o.Normalisation); err != nil {
+		if n.normalisation, err = n.lowering.fit.normalisation(*o.Normalisation); err != nil {
 			return nil, err
 		}
 	}
 	if n.name == "" {
 		n.name = f.name
 	}
-	n.outputs, err = logits(out, f.output)
-	return n, err
-}
-
-// lowered lowers a file and checks what comes out. Where the shapes leave several layouts, the weights may leave one.
-func lowered(f *file, o Options) (*lowering, shape, error) {
-	l, err := lower(f, o)
-	if several := new(ambiguous); errors.As(err, &several) {
-		var works []Options
-		for _, way := range several.fits {
-			o.Layout = way.layout
-			if l, err := lower(f, o); err == nil {
-				if _, err = l.check(); err == nil {
-					works = append(works, o)
-				}
-			}
-		}
-		if len(works) != 1 {
-			return nil, shape{}, several
-		}
-		l, err = lower(f, works[0])
-	}
-	if err != nil {
-		return nil, shape{}, err
-	}
-	out, err := l.check()
-	return l, out, err
+	return n, nil
 }
 
 // expanded undoes gzip. A file in ONNX cannot begin as a compressed one does.
@@ -175,10 +147,19 @@ func expanded(contents []byte) ([]byte, error) {
 }
 
 func (n *Network) classifier(where string, o Options) (*advlib.Classifier, error) {
-	if final := n.lowering.final; final != "" {
-		return nil, fmt.Errorf("onnx: %s: %s is the last, so that the model returns probabilities; attacks and bounds want the logits that go into it: export the model without it, or leave it out with Options.StripSoftmax, which changes no prediction", where, final)
+	spec := advlib.Spec{
+		Name: n.name, Logits: n.Graph, Store: n.Store(), Input: n.Input(), Box: o.Box, Domain: o.Domain, Classes: o.Classes, Backend: o.Backend,
+		Returns: o.Returns, Notes: n.Notes(), Warnings: n.warnings(o.Box),
 	}
-	c, err := advlib.NewClassifier(advlib.Spec{Name: n.name, Logits: n.Graph, Store: n.Store(), Input: n.Input(), Box: o.Box, Domain: o.Domain, Classes: o.Classes, Backend: o.Backend, Notes: n.Notes(), Warnings: n.warnings(o.Box)})
+	switch final := n.lowering.final; {
+	case final != nil && !n.lowering.strip && final.op != "LogSoftmax":
+		return nil, fmt.Errorf("onnx: %s: %s is the last, so that the model returns probabilities; attacks and bounds want the logits that go into it: leave it out with %v, which changes no prediction, or export the model without it", where, describe(final.node), stripName)
+	case n.lowering.strip && n.outputs == 1 && final.op == "Sigmoid": // what goes into it is the logit of class 1
+		spec.Returns = advlib.OneLogit
+	case n.lowering.strip && o.Returns == advlib.Probabilities:
+		spec.Returns = advlib.Logits
+	}
+	c, err := advlib.NewClassifier(spec)
 	if err != nil {
 		return nil, fmt.Errorf("onnx: %s: %w", where, err)
 	}
@@ -199,6 +180,9 @@ func (n *Network) Notes() []string {
 	}
 	if note := n.lowering.fit.note(); note != "" {
 		notes = append(notes, note)
+	}
+	if n.lowering.strip {
+		notes = append(notes, "left out: "+describe(n.lowering.final.node)+", the last")
 	}
 	return notes
 }
@@ -265,7 +249,7 @@ func (n *Network) Graph(scope *model.Scope, x *graph.Node) *graph.Node {
 	if !slices.IsSorted(perm) {
 		x = graph.TransposeAllAxes(x, perm...)
 	}
-	y := m.CallGraph(scope, x.Graph(), map[string]*graph.Node{l.input: x}, l.output)[0]
+	y := l.build(m, scope, x)
 	if y.Rank() != 2 {
 		y = graph.Reshape(y, batch, n.outputs)
 	}
