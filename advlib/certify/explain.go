@@ -16,7 +16,7 @@ type Operation struct {
 	Name string
 	// Shape is the shape of its result for one example, the batch axis left out.
 	Shape []int
-	// Line is the file and line of the model that built it; empty if that is not known.
+	// Line is the file and line of the model that built it, or the operator of a file in ONNX; empty if that is not known.
 	Line string
 	// Problem tells why it cannot be bounded; it is empty for an operation that can.
 	Problem string

@@ -19,6 +19,7 @@ import (
 	"github.com/gomlx/onnx-gomlx/onnx"
 
 	"advlab/advlib"
+	"advlab/advlib/internal/operator"
 )
 
 // maxFile is the largest file that is read: what a protocol buffer can hold.
@@ -207,11 +208,32 @@ func (n *Network) Graph(scope *model.Scope, x *graph.Node) *graph.Node {
 	if !slices.IsSorted(perm) {
 		x = graph.TransposeAllAxes(x, perm...)
 	}
-	y := m.CallGraph(scope, x.Graph(), map[string]*graph.Node{l.input: x}, l.output)[0]
+	y := l.call(m, scope, x)
 	if y.Rank() != 2 {
 		y = graph.Reshape(y, batch, n.outputs)
 	}
 	return y
+}
+
+// call builds the output for x. In a graph that is traced, where nodes are to be told apart, they are marked by the operators of the file.
+func (l *lowering) call(m onnx.Model, scope *model.Scope, x *graph.Node) *graph.Node {
+	in := map[string]*graph.Node{l.input: x}
+	if x.Trace() == nil {
+		return m.CallGraph(scope, x.Graph(), in, l.output)[0]
+	}
+	var names, of []string
+	for i, n := range l.nodes {
+		for _, out := range n.Output {
+			if out != "" {
+				names, of = append(names, out), append(of, describe(l.origin[i]))
+			}
+		}
+	}
+	all := m.CallGraph(scope, x.Graph(), in, append(names, l.output)...)
+	for i, by := range of {
+		operator.Mark(all[i], by)
+	}
+	return all[len(all)-1]
 }
 
 func (n *Network) model(dtype dtypes.DType) (onnx.Model, error) {
