@@ -46,6 +46,11 @@ type Spec struct {
 	// Random says that Logits draws random numbers from the scope (scope.RandomNormal and the like), so that the same input has other
 	// logits each time. Attack such a classifier through attack.EOT: a success is counted by one draw.
 	Random bool
+	// Normalisation, if it is set, is done to the inputs before Logits sees them.
+	Normalisation *Normalisation
+	// Notes are sentences on what the classifier is made of, such as how the axes of the data were taken, and Warnings are sentences on what
+	// looks wrong with it. Reports show both.
+	Notes, Warnings []string
 
 	limits *Limits     // of encoded inputs
 	base   *Classifier // whose inputs are encoded
@@ -176,6 +181,9 @@ func (c *Classifier) Round(x []float32) {
 // Input returns the shape of one input, without the batch axis.
 func (c *Classifier) Input() []int { return c.spec.Input }
 
+// Notes returns sentences on what the classifier is made of: a normalisation inside of it, and what its [Spec] says.
+func (c *Classifier) Notes() []string { return slices.Clone(c.spec.Notes) }
+
 // Random tells whether the logits are random: see [Spec].
 func (c *Classifier) Random() bool { return c.spec.Random }
 
@@ -230,6 +238,9 @@ func newClassifier(spec Spec) (*Classifier, error) {
 	if err := spec.Box.check(); err != nil {
 		return nil, err
 	}
+	if err := spec.normalise(); err != nil {
+		return nil, err
+	}
 	limits := boxLimits(spec.Box, spec.Input)
 	switch {
 	case spec.limits != nil:
@@ -255,6 +266,26 @@ func newClassifier(spec Spec) (*Classifier, error) {
 		return nil, fmt.Errorf("it has %d class names for %d logits", n, c.classes)
 	}
 	return c, nil
+}
+
+// normalise makes the normalisation part of Logits, so that what is derived from the classifier has it once.
+func (s *Spec) normalise() error {
+	if s.Normalisation == nil {
+		return nil
+	}
+	n, err := s.Normalisation.Fit(s.Input)
+	if err != nil {
+		return err
+	}
+	// Graphs of certificates are in float64, and must have the numbers of the model as it runs.
+	logits, rounded := s.Logits, n.Rounded()
+	s.Logits = func(scope *model.Scope, x *graph.Node) *graph.Node { return logits(scope, rounded.Apply(x)) }
+	s.Notes = append([]string{n.Note()}, s.Notes...)
+	if w := n.Warning(s.Box); w != "" {
+		s.Warnings = append([]string{w}, s.Warnings...)
+	}
+	s.Normalisation = nil
+	return nil
 }
 
 // probe builds the model and runs it on made-up inputs.

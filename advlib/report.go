@@ -22,6 +22,8 @@ type Report struct {
 	Box        Box    `json:"box"`
 	// Domain describes the constraints on single features; empty if there are none. Radii and distances are in the scales of the features.
 	Domain string `json:"domain,omitempty"`
+	// Notes are sentences on what the classifier is made of, such as a normalisation inside of it: see [Spec].
+	Notes []string `json:"notes,omitempty"`
 	// Seed is the seed of the run.
 	Seed uint64 `json:"seed"`
 	// Cascade says that each attack was run only on what those before it left standing: see [Settings.Evaluate]. Then
@@ -239,10 +241,11 @@ func newReport(s Settings, c *Classifier, e *Examples, attacks []Attack) (*Repor
 		return nil, err
 	}
 	where := backend.InfoOf(c.Backend())
-	r := &Report{Classifier: c.Name(), Data: e.Name, Backend: where.Name, Box: c.Box(), Seed: s.Seed, Cascade: !s.Alone && !c.Random(), Label: slices.Clone(e.Y)}
+	r := &Report{Classifier: c.Name(), Data: e.Name, Backend: where.Name, Box: c.Box(), Notes: c.Notes(), Seed: s.Seed, Cascade: !s.Alone && !c.Random(), Label: slices.Clone(e.Y)}
 	if d := c.Domain(); d != nil {
 		r.Domain = d.String()
 	}
+	r.warn(c.spec.Warnings...)
 	if where.Lost != "" {
 		r.warn(where.Lost)
 	}
@@ -384,7 +387,7 @@ func rowOf(res *Result) AttackRow {
 // Merge returns the report of r's examples followed by other's. Both must report the same evaluation: the same
 // classifier, seed, attacks and certificates.
 func (r *Report) Merge(other *Report) (*Report, error) {
-	same := r.Classifier == other.Classifier && r.Data == other.Data && r.Box == other.Box && r.Domain == other.Domain && r.Seed == other.Seed &&
+	same := r.Classifier == other.Classifier && r.Data == other.Data && r.Box == other.Box && r.Domain == other.Domain && slices.Equal(r.Notes, other.Notes) && r.Seed == other.Seed &&
 		r.Cascade == other.Cascade && slices.Equal(r.Asked, other.Asked) && len(r.Attacks) == len(other.Attacks) && len(r.Certificates) == len(other.Certificates)
 	for i := 0; same && i < len(r.Attacks); i++ {
 		same = r.Attacks[i].Name == other.Attacks[i].Name && r.Attacks[i].Goal == other.Attacks[i].Goal
@@ -765,6 +768,9 @@ func (r *Report) String() string {
 	}
 	var b strings.Builder
 	fmt.Fprintln(&b, r.Title())
+	for _, n := range r.Notes {
+		fmt.Fprintln(&b, "  "+n)
+	}
 	for _, row := range rows {
 		var line strings.Builder
 		for i, cell := range row {

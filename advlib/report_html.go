@@ -45,6 +45,9 @@ var reportHTML = template.Must(template.New("report").Funcs(template.FuncMap{
 {{- end}}
 </tbody>
 </table>
+{{- range .Notes}}
+<p style="margin:0.3em 0;padding:2px 10px">{{.}}</p>
+{{- end}}
 <p style="margin:0.3em 0;padding:2px 10px;border-left:4px solid {{if .Masked}}#d55e00;font-weight:bold{{else}}rgba(128,128,128,0.5){{end}}">{{.Last}}</p>
 {{- range .Warnings}}
 <p style="margin:0.3em 0;padding:2px 10px;border-left:4px solid #e69f00"><b>warning:</b> {{.}}</p>

@@ -33,6 +33,8 @@ type verdictsJSON struct {
 //	classifier, data, backend, key   strings; key is empty when nothing was kept
 //	box           {lo, hi}
 //	domain        string: the constraints on single features; absent if there are none
+//	notes         array of strings: what the classifier is made of, such as a normalisation inside of it; absent if there is nothing
+//	              to say
 //	seed          integer, up to 2⁶⁴−1
 //	cascade       true: each attack was run only on what those before it left standing, in the order of [Report.Order]
 //	interrupted   true: not everything that was planned was done

@@ -193,6 +193,7 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples,
 	}
 	n := e.Len()
 	res := &Result{Attack: a.String(), Threat: threat, Examples: e, Box: c.Box(), Attempted: make([]bool, n), Success: make([]bool, n), Distance: make([]float64, n)}
+	res.Warnings = append(res.Warnings, c.spec.Warnings...)
 	if !threat.Minimal() {
 		if w := threat.Ball().warning(c.Limits(), c.Domain()); w != "" {
 			res.Warnings = append(res.Warnings, w)

@@ -48,6 +48,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if text := os.Getenv(stormVariable); text != "" {
+		if err := weather(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	flag.Parse()
 	// Nothing that is tested here may read or fill the user's cache. The plugin has been looked for before.
 	if found, err := plugin.Find(plugin.CPU); err == nil {

@@ -18,5 +18,12 @@
 // the devices; a file that is damaged or not the user's own is compiled again. The directory is bounded in size by
 // ADVLAB_EXECUTABLE_CACHE_BYTES (1 GiB; 0 switches the cache off); CacheStats counts.
 //
+// # Signals and profiles
+//
+// XLA's threads block signals, since one that is handled on them can damage the heap: while oneDNN multiplies, their
+// stack pointer is in it. So CPU profiles (runtime/pprof, go test -cpuprofile) work, and show Go's threads only. That
+// holds for XLA opened by GoMLX itself, too, in a program that imports this package; not for a plugin that is opened
+// by package pjrt.
+//
 // XLA needs Linux and cgo; without them there is the Go backend only.
 package backend

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/gomlx/compute"
 	"github.com/gomlx/go-xla/compute/xla"
 	"github.com/gomlx/go-xla/pjrt"
 
@@ -22,6 +23,17 @@ const (
 	limitVariable = "ADVLAB_EXECUTABLE_CACHE_BYTES"
 	defaultLimit  = 1 << 30
 )
+
+// GoMLX's own ways to XLA, by which a program may open it without or before this package, make its threads with signals
+// blocked, too: see WithSignalsBlocked. They are open to all by name, so each name is replaced.
+func init() {
+	for _, name := range []string{xla.BackendName, "stablehlo", "hlo", "shlo"} {
+		compute.Register(name, func(config string) (b compute.Backend, err error) {
+			intercept.WithSignalsBlocked(func() { b, err = xla.New(config) })
+			return b, err
+		})
+	}
+}
 
 // openXLA opens XLA for a platform. It is called once per platform, unless it fails.
 func openXLA(platform plugin.Platform) (opened, error) {

@@ -2,10 +2,11 @@
 //
 //	clf, err := onnx.Load("model.onnx", onnx.Options{Box: advlib.UnitBox, Layout: onnx.ChannelsLast})
 //
-// A file may be compressed by gzip. It is read in three steps. It is checked: what is damaged, too large, or of another opset than 8 to 20, is an
-// error. It is lowered: operators that github.com/gomlx/onnx-gomlx v0.5.5 does not have, or has with other defaults than
-// ONNX, are written in terms of those it has right, and whatever is not in the table of operators (see [Operators]) is
-// an error that names operator and node. And it is handed to onnx-gomlx, which builds the graph.
+// A file may be compressed by gzip. It is read in three steps. It is checked: what is damaged, too large, quantised, or of
+// another opset than 8 to 28, is an error; its operators may come in any order. It is lowered: scikit-learn's operators for
+// linear models and scalers are written in ONNX's own; those that github.com/gomlx/onnx-gomlx v0.5.5 does not have, or has with
+// other defaults than ONNX, are written in terms of those it has right; and whatever is not in the table of operators (see
+// [Operators]) is an error that names operator and node. And it is handed to onnx-gomlx, which builds the graph.
 //
 // # What is kept, and what is changed
 //

@@ -92,8 +92,9 @@ func TestErrors(t *testing.T) {
 			node(m, "Relu").Attribute = []*protos.AttributeProto{{Name: "leak", Type: protos.AttributeProto_FLOAT}}
 		}, []string{"Relu", "leak"}},
 		{"attribute's type", cnn, onnx.Options{}, func(m *m) { node(m, "Conv").Attribute[0].Type = protos.AttributeProto_STRING }, []string{"Conv", "kernel_shape", "STRING"}},
-		{"opset 7", mlp, onnx.Options{}, func(m *m) { m.OpsetImport[0].Version = 7 }, []string{"opset 7", "8 to 20", "version_converter"}},
-		{"opset 21", mlp, onnx.Options{}, func(m *m) { m.OpsetImport[0].Version = 21 }, []string{"opset 21"}},
+		{"opset 7", mlp, onnx.Options{}, func(m *m) { m.OpsetImport[0].Version = 7 }, []string{"opset 7", "8 to 28", "version_converter"}},
+		{"opset 29", mlp, onnx.Options{}, func(m *m) { m.OpsetImport[0].Version = 29 }, []string{"opset 29", "8 to 28"}},
+		{"before its opset", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").OpType = "Gelu" }, []string{"Gelu", "since opset 20", "of opset 13"}},
 		{"no opset", mlp, onnx.Options{}, func(m *m) { m.OpsetImport = nil }, []string{"version"}},
 		{"no graph", mlp, onnx.Options{}, func(m *m) { m.Graph = nil }, []string{"no graph"}},
 		{"no output", mlp, onnx.Options{}, func(m *m) { m.Graph.Output = nil }, []string{"no output"}},
@@ -101,8 +102,11 @@ func TestErrors(t *testing.T) {
 		{"output's name", mlp, onnx.Options{Output: "q"}, func(*m) {}, []string{`"q"`, "y"}},
 		{"output not written", mlp, onnx.Options{}, func(m *m) { m.Graph.Output[0].Name = "q" }, []string{`"q"`}},
 		{"functions", mlp, onnx.Options{}, func(m *m) { m.Functions = []*protos.FunctionProto{{Name: "f"}} }, []string{`"f"`, "inline"}},
-		{"out of order", mlp, onnx.Options{}, func(m *m) { slices.Reverse(m.Graph.Node) }, []string{"out of order"}},
-		{"circle", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").Input[0] = "y" }, []string{"Relu", `"y"`}},
+		{"read from nowhere", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").Input[0] = "q" }, []string{"Relu", `"q"`, "damaged"}},
+		{"circle", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").Input[0] = "y" }, []string{"circle", "Relu", `"y"`, "and back to the first"}},
+		{"circle of one", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").Input[0] = node(m, "Relu").Output[0] }, []string{"circle: the operator Relu", "and back"}},
+		{"quantised", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").OpType = "DequantizeLinear" }, []string{"the model is quantised", "DequantizeLinear", "evaluate the float model"}},
+		{"quantised by onnxruntime", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").OpType, node(m, "Relu").Domain = "QLinearSigmoid", "com.microsoft" }, []string{"the model is quantised", "com.microsoft.QLinearSigmoid", "float model"}},
 		{"written twice", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").Output[0] = "a" }, []string{"Relu", `"a"`}},
 		{"two inputs", mlp, onnx.Options{}, func(m *m) {
 			m.Graph.Input = append(m.Graph.Input, proto.Clone(m.Graph.Input[0]).(*protos.ValueInfoProto))
@@ -125,7 +129,7 @@ func TestErrors(t *testing.T) {
 		{"short weight", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").RawData = weight(m, "fc1/bias").RawData[:44] }, []string{`"fc1/bias"`, "48", "44"}},
 		{"weight's shape", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").Dims[0] = -12 }, []string{`"fc1/bias"`, "-12"}},
 		{"huge weight", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").Dims = []int64{1 << 62, 1 << 62} }, []string{`"fc1/bias"`, "too large"}},
-		{"weight's type", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").DataType = int32(protos.TensorProto_INT8) }, []string{`"fc1/bias"`, "INT8"}},
+		{"weight's type", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").DataType = int32(protos.TensorProto_INT8) }, []string{`"fc1/bias"`, "INT8", "quantised", "float model"}},
 		{"weights of one name", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").Name = "fc2/bias" }, []string{`"fc2/bias"`}},
 		{"names that meet", mlp, onnx.Options{}, func(m *m) {
 			weight(m, "fc1/bias").Name = "fc2|bias"

@@ -2,7 +2,6 @@ package onnx
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -10,10 +9,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Opsets that are read, and the largest graph.
+// The oldest opset that is read (definitions.go has the newest), and the largest graph.
 const (
 	minOpset = 8
-	maxOpset = 20
 	maxNodes = 100_000
 )
 
@@ -30,8 +28,8 @@ type file struct {
 	output  string
 }
 
-// parseFile checks a file and takes out what the output needs; dir is where external data lies, or nil.
-func parseFile(contents []byte, output string, dir *os.Root) (*file, error) {
+// parseFile checks a file and takes out what the output needs; s is where external data lies, or nil.
+func parseFile(contents []byte, output string, s *store) (*file, error) {
 	var m protos.ModelProto
 	if err := proto.Unmarshal(contents, &m); err != nil {
 		return nil, fmt.Errorf("it is no ONNX file: %w", err)
@@ -73,6 +71,9 @@ func parseFile(contents []byte, output string, dir *os.Root) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := refuseQuantised(f.nodes); err != nil {
+		return nil, err
+	}
 	for name, in := range inputs {
 		if !used[name] {
 			continue
@@ -95,11 +96,11 @@ func parseFile(contents []byte, output string, dir *os.Root) (*file, error) {
 		if !used[name] {
 			continue
 		}
-		if f.tensors[name], err = readTensor(t, dir); err != nil {
+		if f.tensors[name], err = readTensor(t, s); err != nil {
 			return nil, fmt.Errorf("its weight %q: %w", name, err)
 		}
 	}
-	return f, nil
+	return f, f.expandLearn()
 }
 
 func opsetOf(m *protos.ModelProto) (int64, error) {
@@ -111,58 +112,66 @@ func opsetOf(m *protos.ModelProto) (int64, error) {
 			return o.GetVersion(), nil
 		}
 	}
+	if !slices.ContainsFunc(m.GetGraph().GetNode(), func(n *protos.NodeProto) bool { return isONNX(n.GetDomain()) }) {
+		return maxOpset, nil // it uses none of them
+	}
 	return 0, fmt.Errorf("it does not say which version of ONNX's operators it uses")
 }
 
+// outputOf returns the wanted output, or the one that has real numbers: scikit-learn's models return labels beside it.
 func outputOf(g *protos.GraphProto, wanted string) (string, error) {
-	names := make([]string, len(g.GetOutput()))
-	for i, o := range g.GetOutput() {
-		names[i] = o.GetName()
+	var names, real []string
+	for _, o := range g.GetOutput() {
+		names = append(names, o.GetName())
+		if mayBeReal(o.GetType()) {
+			real = append(real, o.GetName())
+		}
 	}
 	switch {
 	case len(names) == 0:
 		return "", fmt.Errorf("it has no output")
-	case wanted == "" && len(names) > 1:
-		return "", fmt.Errorf("it has several outputs, %s: choose the one with the logits in Options.Output", strings.Join(names, ", "))
-	case wanted == "":
-		return names[0], nil
-	case !slices.Contains(names, wanted):
+	case wanted != "" && !slices.Contains(names, wanted):
 		return "", fmt.Errorf("it has no output %q; it has %s", wanted, strings.Join(names, ", "))
+	case wanted != "":
+		return wanted, nil
+	case len(names) == 1:
+		return names[0], nil
+	case len(real) == 1:
+		return real[0], nil
 	}
-	return wanted, nil
+	return "", fmt.Errorf("it has several outputs, %s: choose the one with the logits in Options.Output", strings.Join(names, ", "))
 }
 
-// prune keeps the operators that the output needs, checks that each comes after those it needs (so that there is no
-// circle), and returns the names that are used.
+// mayBeReal tells whether an output of that type can have logits. A sequence of maps is what ZipMap makes of them.
+func mayBeReal(t *protos.TypeProto) bool {
+	if t.GetTensorType() == nil {
+		return true
+	}
+	switch kind := protos.TensorProto_DataType(t.GetTensorType().GetElemType()); kind {
+	case protos.TensorProto_UNDEFINED, protos.TensorProto_FLOAT, protos.TensorProto_DOUBLE, protos.TensorProto_FLOAT16, protos.TensorProto_BFLOAT16:
+		return true
+	}
+	return false
+}
+
+// prune sorts the operators, keeps those that the output needs, and returns the names that are used.
 func (f *file) prune(g *protos.GraphProto, initializers map[string]*protos.TensorProto, inputs map[string]*protos.ValueInfoProto) (map[string]bool, error) {
-	defined := map[string]bool{}
+	given := map[string]bool{}
 	for name := range initializers {
-		defined[name] = true
+		given[name] = true
 	}
 	for name := range inputs {
-		defined[name] = true
+		given[name] = true
 	}
-	for _, n := range g.GetNode() {
-		for _, in := range n.GetInput() {
-			if in != "" && !defined[in] {
-				return nil, fmt.Errorf("%s reads %q, which nothing before it writes: the file is damaged, or its operators are out of order", describe(n), in)
-			}
-		}
-		for _, out := range n.GetOutput() {
-			if out == "" {
-				continue
-			}
-			if defined[out] {
-				return nil, fmt.Errorf("%s writes %q, which is there already", describe(n), out)
-			}
-			defined[out] = true
-		}
+	sorted, writer, err := inOrder(g.GetNode(), given)
+	if err != nil {
+		return nil, err
 	}
-	if !defined[f.output] {
+	if _, written := writer[f.output]; !written && !given[f.output] {
 		return nil, fmt.Errorf("nothing writes its output %q", f.output)
 	}
 	used := map[string]bool{f.output: true}
-	for _, n := range slices.Backward(g.GetNode()) {
+	for _, n := range slices.Backward(sorted) {
 		if !slices.ContainsFunc(n.GetOutput(), func(out string) bool { return used[out] }) {
 			continue
 		}
@@ -207,10 +216,13 @@ func inputShape(in *protos.ValueInfoProto) ([]int, bool, error) {
 	return dims, true, nil
 }
 
+// isONNX tells whether a domain is that of ONNX's own operators.
+func isONNX(domain string) bool { return domain == "" || domain == "ai.onnx" }
+
 // describe names a node in errors: by operator, its own name, and what it writes.
 func describe(n *protos.NodeProto) string {
 	op := n.GetOpType()
-	if d := n.GetDomain(); d != "" && d != "ai.onnx" {
+	if d := n.GetDomain(); !isONNX(d) {
 		op = d + "." + op
 	}
 	out := "nothing"

@@ -21,6 +21,7 @@ type lowering struct {
 	vector bool   // the file's input is a vector without a batch
 	strip  bool   // a final softmax is to be left out
 	final  string // the final softmax that is still there, described
+	limit  int    // values that one input may lead to in one place
 
 	used      map[string]bool    // names that the file's operators read, and the output
 	taken     map[string]bool    // names that cannot be given any more
@@ -46,10 +47,14 @@ func lower(f *file, o Options) (*lowering, error) {
 		used: map[string]bool{f.output: true}, taken: map[string]bool{f.input: true},
 		weights: map[string]*tensor{}, constants: map[string]*tensor{}, alias: map[string]string{}, shapeFrom: map[string]string{}, shapes: map[string]shape{}, store: model.NewStore(),
 	}
+	var err error
+	if l.limit, err = o.limit(); err != nil {
+		return nil, err
+	}
 	dims := f.dims
 	switch {
 	case !f.known && o.Input == nil:
-		return nil, fmt.Errorf("it does not say the shape of its input %q: give the shape of one input of the data in Options.Input", f.input)
+		return nil, fmt.Errorf("it does not say the shape of its input %q: give the shape of one input of the data in %v", f.input, inputName)
 	case !f.known:
 		dims = make([]int, len(o.Input)+1)
 	case len(dims) == 1:
@@ -60,7 +65,6 @@ func lower(f *file, o Options) (*lowering, error) {
 	if !l.vector {
 		dims = dims[1:]
 	}
-	var err error
 	if l.fit, err = fitOf(dims, o); err != nil {
 		return nil, err
 	}
@@ -96,8 +100,11 @@ func (l *lowering) lower(p *protos.NodeProto) error {
 		n.Input[i] = l.resolve(name)
 	}
 	r, known := rules[n.OpType]
-	if d := n.GetDomain(); !known || d != "" && d != "ai.onnx" {
+	if !known || !isONNX(n.GetDomain()) {
 		return fmt.Errorf("it is not supported; supported are %s", Operators())
+	}
+	if first := definitions[n.OpType][0]; l.opset < first {
+		return fmt.Errorf("ONNX has it since opset %d, the file is of opset %d: export it again", first, l.opset)
 	}
 	if l.vector && !r.elementwise {
 		return fmt.Errorf("it is not supported in a model whose input is a vector without a batch axis: export the model with a batch")
@@ -125,6 +132,11 @@ func (l *lowering) lower(p *protos.NodeProto) error {
 		l.origin = append(l.origin, p)
 	}
 	return n.err
+}
+
+// tooLarge says why a shape is refused.
+func (l *lowering) tooLarge(dims []any) error {
+	return fmt.Errorf("the shape %v is too large: it has more than %d values for one input, the limit that keeps a small file from asking for all memory; if the model is meant to be so large, raise Options.MaxValues", dims, l.limit)
 }
 
 // keep writes a node as it is.
@@ -177,9 +189,9 @@ func (l *lowering) constant(name string, t *tensor) error {
 	return nil
 }
 
-// number adds a constant number.
+// number adds a constant number. What is built in float64 has it unrounded.
 func (l *lowering) number(v float64) string {
-	return l.add(&tensor{floats: []float32{float32(v)}, dims: []int{}})
+	return l.add(&tensor{wide: []float64{v}, dims: []int{}})
 }
 
 // integers adds a constant list of integers.

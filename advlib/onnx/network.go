@@ -3,6 +3,7 @@ package onnx
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -33,13 +34,16 @@ type Network struct {
 	outputs  int
 	double   bool
 
+	normalisation *advlib.Normalisation // of the axes in the middle; nil for none
+
 	mu     sync.Mutex
 	parsed map[dtypes.DType]onnx.Model
 }
 
-// Load reads a model as a classifier, from a file as it is or compressed by gzip. Weights may lie in other files beside it.
+// Load reads a model as a classifier, from a file as it is or compressed by gzip. Weights may lie in other files, in the folder
+// in which the model is named or in the one in which it really is, and below; links may lead from one to the other.
 //
-// It is an error, which says what and where, if the file is damaged, of another opset than 8 to 20, or has an operator
+// It is an error, which says what and where, if the file is damaged, of another opset than 8 to 28, or has an operator
 // that is not supported; if it ends with a softmax; and what [advlib.NewClassifier] refuses.
 func Load(path string, o Options) (*advlib.Classifier, error) {
 	n, err := Open(path, o)
@@ -58,8 +62,8 @@ func Read(r io.Reader, o Options) (*advlib.Classifier, error) {
 	return n.classifier(n.name, o)
 }
 
-// Open reads a model as a graph function. Of the options it heeds Name, Layout, Input, Output and StripSoftmax; a final
-// softmax that is not to be left out is part of the function.
+// Open reads a model as a graph function. Of the options it heeds Name, Layout, Input, Normalisation, Output and StripSoftmax; a
+// final softmax that is not to be left out is part of the function.
 func Open(path string, o Options) (*Network, error) {
 	n, err := open(path, o)
 	if err != nil {
@@ -88,22 +92,22 @@ func open(path string, o Options) (*Network, error) {
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("it is no file")
 	}
-	contents, err := os.ReadFile(path)
+	s, err := openStore(path)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.OpenRoot(filepath.Dir(path))
+	defer s.close()
+	contents, err := s.read()
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close()
 	if o.Name == "" {
 		o.Name = strings.TrimSuffix(strings.TrimSuffix(filepath.Base(path), ".gz"), ".onnx")
 	}
-	return read(contents, dir, o)
+	return read(contents, s, o)
 }
 
-func read(contents []byte, dir *os.Root, o Options) (n *Network, err error) {
+func read(contents []byte, s *store, o Options) (n *Network, err error) {
 	defer recovered(&err)
 	if bytes.HasPrefix(contents, []byte{0x1f, 0x8b}) {
 		if contents, err = expanded(contents); err != nil {
@@ -113,24 +117,50 @@ func read(contents []byte, dir *os.Root, o Options) (n *Network, err error) {
 	if len(contents) > maxFile {
 		return nil, fmt.Errorf("it has more than %d bytes", maxFile)
 	}
-	f, err := parseFile(contents, o.Output, dir)
+	f, err := parseFile(contents, o.Output, s)
 	if err != nil {
 		return nil, err
 	}
-	l, err := lower(f, o)
-	if err != nil {
-		return nil, err
-	}
-	out, err := l.check()
+	l, out, err := lowered(f, o)
 	if err != nil {
 		return nil, err
 	}
 	n = &Network{name: o.Name, lowering: l, double: f.double, parsed: map[dtypes.DType]onnx.Model{}}
+	if o.Normalisation != nil {
+		if n.normalisation, err = l.fit.normalisation(*o.Normalisation); err != nil {
+			return nil, err
+		}
+	}
 	if n.name == "" {
 		n.name = f.name
 	}
 	n.outputs, err = logits(out, f.output)
 	return n, err
+}
+
+// lowered lowers a file and checks what comes out. Where the shapes leave several layouts, the weights may leave one.
+func lowered(f *file, o Options) (*lowering, shape, error) {
+	l, err := lower(f, o)
+	if several := new(ambiguous); errors.As(err, &several) {
+		var works []Options
+		for _, way := range several.fits {
+			o.Layout = way.layout
+			if l, err := lower(f, o); err == nil {
+				if _, err = l.check(); err == nil {
+					works = append(works, o)
+				}
+			}
+		}
+		if len(works) != 1 {
+			return nil, shape{}, several
+		}
+		l, err = lower(f, works[0])
+	}
+	if err != nil {
+		return nil, shape{}, err
+	}
+	out, err := l.check()
+	return l, out, err
 }
 
 // expanded undoes gzip. A file in ONNX cannot begin as a compressed one does.
@@ -149,7 +179,7 @@ func (n *Network) classifier(where string, o Options) (*advlib.Classifier, error
 	if final := n.lowering.final; final != "" {
 		return nil, fmt.Errorf("onnx: %s: %s is the last, so that the model returns probabilities; attacks and bounds want the logits that go into it: export the model without it, or leave it out with Options.StripSoftmax, which changes no prediction", where, final)
 	}
-	c, err := advlib.NewClassifier(advlib.Spec{Name: n.name, Logits: n.Graph, Store: n.Store(), Input: n.Input(), Box: o.Box, Domain: o.Domain, Classes: o.Classes, Backend: o.Backend})
+	c, err := advlib.NewClassifier(advlib.Spec{Name: n.name, Logits: n.Graph, Store: n.Store(), Input: n.Input(), Box: o.Box, Domain: o.Domain, Classes: o.Classes, Backend: o.Backend, Notes: n.Notes(), Warnings: n.warnings(o.Box)})
 	if err != nil {
 		return nil, fmt.Errorf("onnx: %s: %w", where, err)
 	}
@@ -161,6 +191,29 @@ func (n *Network) Name() string { return n.name }
 
 // Input returns the shape of one input of the data, without the batch axis.
 func (n *Network) Input() []int { return slices.Clone(n.lowering.fit.data) }
+
+// Notes returns sentences on how inputs reach the file's model: a normalisation, and other axes than the file's.
+func (n *Network) Notes() []string {
+	var notes []string
+	if n.normalisation != nil {
+		notes = append(notes, n.normalisation.Note())
+	}
+	if note := n.lowering.fit.note(); note != "" {
+		notes = append(notes, note)
+	}
+	return notes
+}
+
+// warnings are sentences on what looks wrong for inputs in the box.
+func (n *Network) warnings(box advlib.Box) []string {
+	if n.normalisation == nil || box == (advlib.Box{}) {
+		return nil
+	}
+	if w := n.normalisation.Warning(box); w != "" {
+		return []string{w}
+	}
+	return nil
+}
 
 // Outputs returns K, how many numbers the model returns for each input.
 func (n *Network) Outputs() int { return n.outputs }
@@ -200,6 +253,11 @@ func (n *Network) Graph(scope *model.Scope, x *graph.Node) *graph.Node {
 	}
 	if !slices.Equal(l.fit.middle, l.fit.data) {
 		x = graph.Reshape(x, append([]int{batch}, l.fit.middle...)...)
+	}
+	if n.normalisation != nil && n.double {
+		x = n.normalisation.Apply(x)
+	} else if n.normalisation != nil { // in float64 with the numbers that it has in float32
+		x = n.normalisation.Rounded().Apply(x)
 	}
 	perm := []int{0}
 	for _, axis := range l.fit.perm {

@@ -60,7 +60,7 @@ func (n *node) float(name string, otherwise float64) float64 {
 	if a := n.attribute(name, protos.AttributeProto_FLOAT); a != nil {
 		return float64(a.GetF())
 	}
-	return otherwise
+	return float64(float32(otherwise)) // as a file would say it
 }
 
 func (n *node) text(name, otherwise string) string {

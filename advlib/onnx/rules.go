@@ -20,7 +20,7 @@ func Operators() string { return strings.Join(slices.Sorted(maps.Keys(rules)), "
 
 const anyNumber = 1 << 20
 
-// rules are the operators that are read, by opset 8 to 20's names.
+// rules are the operators that are read, by opset 8 to 28's names.
 var rules map[string]rule
 
 func init() { // not at the declaration: the rules refer to the table, to list it in errors

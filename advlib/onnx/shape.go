@@ -56,8 +56,12 @@ func constantOfShape(l *lowering, n *node) {
 	if dims, known := l.integersOf(n.in(0)); known {
 		elements := 1
 		for _, d := range dims {
-			if d < 0 || d > maxElements/max(elements, 1) {
-				n.fail("it makes a constant of shape %v, which is negative or too large", dims)
+			if d < 0 {
+				n.fail("it makes a constant of shape %v, with a size below 0", dims)
+				return
+			}
+			if d > l.limit/max(elements, 1) {
+				n.fail("it makes a constant: %w", l.tooLarge(collect(len(dims), func(i int) any { return dims[i] })))
 				return
 			}
 			elements *= d

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 
@@ -37,10 +36,13 @@ var elementSize = map[protos.TensorProto_DataType]int{
 	protos.TensorProto_INT64: 8, protos.TensorProto_INT32: 4, protos.TensorProto_BOOL: 1,
 }
 
-// readTensor takes a tensor out of a file; dir is where its external data lies, nil if it may not have any.
-func readTensor(p *protos.TensorProto, dir *os.Root) (*tensor, error) {
+// readTensor takes a tensor out of a file; s is where its external data lies, nil if it may not have any.
+func readTensor(p *protos.TensorProto, s *store) (*tensor, error) {
 	kind := protos.TensorProto_DataType(p.GetDataType())
 	width, ok := elementSize[kind]
+	if !ok && quantisedType(kind) {
+		return nil, fmt.Errorf("it has elements of type %v, as in a quantised model: %s", kind, floatAdvice)
+	}
 	if !ok {
 		return nil, fmt.Errorf("it has elements of type %v: only float, double, float16, bfloat16, int64, int32 and bool are read", kind)
 	}
@@ -59,7 +61,7 @@ func readTensor(p *protos.TensorProto, dir *os.Root) (*tensor, error) {
 	raw := p.GetRawData()
 	if len(p.GetExternalData()) > 0 || p.GetDataLocation() == protos.TensorProto_EXTERNAL {
 		var err error
-		if raw, err = external(p, dir, n*width); err != nil {
+		if raw, err = external(p, s, n*width); err != nil {
 			return nil, err
 		}
 	}
@@ -119,14 +121,14 @@ func (t *tensor) fromFields(p *protos.TensorProto, kind protos.TensorProto_DataT
 	return nil
 }
 
-// external reads what the file keeps in another one beside it.
-func external(p *protos.TensorProto, dir *os.Root, size int) ([]byte, error) {
+// external reads what the file keeps in another one.
+func external(p *protos.TensorProto, s *store, size int) ([]byte, error) {
 	entries := map[string]string{}
 	for _, e := range p.GetExternalData() {
 		entries[e.GetKey()] = e.GetValue()
 	}
 	location := entries["location"]
-	if dir == nil {
+	if s == nil {
 		return nil, fmt.Errorf("its values are in another file, %q: use Load, which looks beside the model's file, or save the model as one file", location)
 	}
 	number := func(key string) (int64, error) {
@@ -150,9 +152,9 @@ func external(p *protos.TensorProto, dir *os.Root, size int) ([]byte, error) {
 	if length != 0 && length != int64(size) {
 		return nil, fmt.Errorf("it takes %d bytes, its external data has %d", size, length)
 	}
-	f, err := dir.Open(location) // refuses what leads out of the folder
+	f, err := s.open(location)
 	if err != nil {
-		return nil, fmt.Errorf("its values are in another file: %w", err)
+		return nil, fmt.Errorf("its values are in another file, %q: %w", location, err)
 	}
 	defer f.Close()
 	info, err := f.Stat()

@@ -25,8 +25,8 @@ import (
 // from them.
 const probeBatch = 1009
 
-// maxElements is the most values that one input may lead to in one place of the model.
-const maxElements = 1 << 26
+// writtenOpset is the opset in which operators are handed to onnx-gomlx.
+const writtenOpset = 20
 
 // variableName is the name that onnx-gomlx looks for in the scope [onnx.ModelScope].
 func variableName(name string) string { return strings.ReplaceAll(name, model.ScopeSeparator, "|") }
@@ -68,7 +68,7 @@ func (l *lowering) parse(nodes []*protos.NodeProto, kind protos.TensorProto_Data
 	}
 	g.Input = []*protos.ValueInfoProto{value(l.input, &protos.TensorShapeProto{Dim: dims})}
 	g.Output = []*protos.ValueInfoProto{value(output, nil)}
-	contents, err := proto.Marshal(&protos.ModelProto{IrVersion: 8, Graph: g, OpsetImport: []*protos.OperatorSetIdProto{{Version: maxOpset}}})
+	contents, err := proto.Marshal(&protos.ModelProto{IrVersion: 8, Graph: g, OpsetImport: []*protos.OperatorSetIdProto{{Version: writtenOpset}}})
 	if err != nil {
 		return nil, err
 	}
@@ -108,8 +108,8 @@ func (l *lowering) trace(nodes []*protos.NodeProto) (traced map[string]shape, er
 		s := shape{out.Shape().Dimensions, out.DType()}
 		elements := 1
 		for _, d := range s.dims {
-			if d > maxElements*probeBatch/elements {
-				return nil, fmt.Errorf("what it writes has the shape %v for a batch of %d, too large to compute", s.dims, probeBatch)
+			if d > 0 && elements > probeBatch*l.limit/d {
+				return nil, fmt.Errorf("what it writes: %w", l.tooLarge(batchless(s.dims)))
 			}
 			elements *= max(d, 1)
 		}

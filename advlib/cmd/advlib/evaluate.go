@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/spf13/cobra"
 
 	"advlab/advlib"
@@ -27,11 +28,13 @@ type evaluation struct {
 	layout, logits, output string
 	domain                 string
 	scale, backend         string
+	normalisation          normalisation
 	classes                []string
 	stripSoftmax, quiet    bool
 	alone, fresh           bool
 	seed                   uint64
 	batch, limit           int
+	maxValues              int
 	certifyTimeout         time.Duration
 	minRobust              float64
 	minCertified           float64
@@ -48,13 +51,21 @@ worst case over all of them, example by example. It is an upper bound on the tru
 attack lowers. Each attack is run only on the examples that those before it left standing, so its line says what is
 left after it; with --alone each is run on all examples, for a table that compares attacks. The worst case is the same.
 
-The model is a file in ONNX (opset 8 to 20) that returns logits, or, with --store, one that package zoo trained
+The model is a file in ONNX (opset 8 to 28) that returns logits, or, with --store, one that package zoo trained
 and package lab kept. A function written in a notebook cannot be rebuilt from the command line: what is kept of
 a model are its weights, and of the store's only the configurations of the zoo, zoo.MLP and zoo.CNN, say
 what they are weights of. Evaluate such a model in its notebook, or export it.
 
 The data is a file of NumPy's, numpy.savez("test.npz", x=x, y=y): x are the inputs [n, ...], y the n labels,
-counted from 0. Preprocessing belongs inside of the model: x and ε are in the units of --box.
+counted from 0. What comes before the model is said by flags, in this order:
+
+  --scale    brings the data to the units of --box, in which ε, distances, certificates and --domain are:
+             --scale 1/255 for pixels stored as bytes, with the box 0,1
+  --mean,    make the model one of such inputs: (x − mean)/std is computed inside of it, with one number or with one
+  --std      for each channel, as torchvision.transforms.Normalize does outside of it. They are in the units of
+             the box too: 123.675,116.28,103.53 for bytes is 123.675/255,116.28/255,103.53/255 after --scale 1/255
+  --layout   moves the axes of the data to where the model has them. Without it the shapes say how, where they
+             leave one way
 
 With --domain, a file such as
 
@@ -96,6 +107,7 @@ but for 1 in 40 tries. It also fails, and says which example, if one is both cer
 		Example: `  advlib evaluate --model m.onnx --data test.npz --eps 8/255
   advlib evaluate --model m.onnx --data test.npz --norm l2 --eps 0.5,1 --attacks pgd,cw --limit 200
   advlib evaluate --model m.onnx --data test.npz --scale 1/255 --eps 0.1 --output report.html
+  advlib evaluate --model m.onnx --data test.npz --scale 1/255 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --eps 2/255
   advlib evaluate --model m.onnx --data test.npz --eps 0.01,0.02,0.05 --certify ibp,crown --output report.html
   advlib evaluate --model m.onnx --data test.npz --eps 0.1 --preset standard --min-robust 0.4   # gate a CI
   advlib evaluate --model m.onnx --data test.npz --eps 0.02 --certify crown,complete --certify-timeout 10s --min-certified 0.8
@@ -115,6 +127,7 @@ but for 1 in 40 tries. It also fails, and says which example, if one is both cer
 	f.StringVar(&e.data, "data", "", "labelled examples, .npz with x and y")
 	f.StringVar(&e.scale, "scale", "1", "factor for x: 1/255 brings bytes to 0..1")
 	f.IntVar(&e.limit, "limit", 0, "use the first N examples only; 0 means all")
+	e.normalisation.add(f, "in units of the box, such as 0.485 or 123.675/255")
 	f.StringSliceVar(&e.box, "box", []string{"0", "1"}, "lowest and highest value of an input: LO,HI")
 	f.StringVar(&e.domain, "domain", "", "file in JSON that says what an attacker may change of each feature")
 	f.StringVar(&e.norm, "norm", "linf", "norm of the perturbation: linf, l2, l1 or l0")
@@ -125,9 +138,10 @@ but for 1 in 40 tries. It also fails, and says which example, if one is both cer
 	f.BoolVar(&e.alone, "alone", false, "run each attack on all examples, to compare attacks")
 	f.Uint64Var(&e.seed, "seed", 0, "seed of all randomness; the same seed gives the same numbers")
 	f.IntVar(&e.batch, "batch", 128, "most examples attacked at once")
-	f.StringVar(&e.layout, "layout", "file", "axes of the data: file (as the model's file), channels-last or channels-first")
+	f.StringVar(&e.layout, "layout", "auto", "axes of the data: file (as the model's file), channels-last, channels-first, or auto (the one that fits)")
 	f.StringVar(&e.logits, "logits", "", "name of the model's output with the logits, if it has several")
 	f.BoolVar(&e.stripSoftmax, "strip-softmax", false, "leave out the softmax that the model ends with")
+	f.IntVar(&e.maxValues, "max-values", 0, "most values that one input may lead to in one place of the model (default: 67108864)")
 	f.StringSliceVar(&e.classes, "classes", nil, "names of the classes, separated by commas")
 	f.StringVar(&e.backend, "backend", "", "where to compute: auto, xla:cpu, xla:cuda or go (default: ADVLAB_BACKEND, or the best there is)")
 	f.StringVar(&e.format, "format", "", "text, json, csv, html or svg (default: by the ending of --output, or text)")
@@ -150,9 +164,11 @@ type plan struct {
 	// features is the domain, nil if there is nothing but the box.
 	features advlib.Domain
 	scale    float64
-	choices  []choice
-	proofs   []advlib.Certifier
-	format   format
+	// normalise is done inside of the model, nil if nothing is.
+	normalise *advlib.Normalisation
+	choices   []choice
+	proofs    []advlib.Certifier
+	format    format
 }
 
 // check refuses flags before anything is read or computed.
@@ -204,6 +220,9 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 	if p.scale, err = number("scale", e.scale); err != nil {
 		return p, err
 	}
+	if p.normalise, err = e.normalisation.of(cmd); err != nil {
+		return p, err
+	}
 	if p.choices, err = picked(e.attacks, e.preset, p.norm); err != nil {
 		return p, err
 	}
@@ -251,6 +270,9 @@ func (p plan) run(ctx context.Context, out, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := p.checkUnits(examples); err != nil {
+		return err
+	}
 	examples.Classes = p.classes
 	if err := examples.Check(advlib.Spec{Name: c.Name(), Input: c.Input(), Box: c.Box(), Domain: c.Domain()}, c.Classes()); err != nil {
 		return statusError{misused, fmt.Errorf("--data: %s: %w", p.data, err)}
@@ -278,10 +300,31 @@ func (p plan) run(ctx context.Context, out, progress io.Writer) error {
 	return p.judge(progress, report)
 }
 
+// checkUnits refuses bytes where the box is that of fractions.
+func (p plan) checkUnits(e *advlib.Examples) error {
+	if p.scale != 1 || p.features != nil || p.box.Hi >= 255 {
+		return nil
+	}
+	bytes, largest := true, float32(0)
+	tensors.MustConstFlatData(e.X, func(flat []float32) {
+		for _, v := range flat {
+			bytes = bytes && v >= 0 && v <= 255 && v == float32(uint8(v))
+			largest = max(largest, v)
+		}
+	})
+	if !bytes || p.box.Contains(largest) {
+		return nil
+	}
+	return misuse("--data: %s: x holds bytes, whole numbers up to %g, and the box is %v: give --scale 1/255, so that x is in [0, 1] (--mean and --std are in these units too), or --box 0,255", p.data, largest, p.box)
+}
+
 // measure evaluates, from what an interrupted evaluation has left on, and keeps what it finds until it is done.
 func (p plan) measure(ctx context.Context, out io.Writer, c *advlib.Classifier, e *advlib.Examples, attacks []advlib.Attack) (*advlib.Report, error) {
 	progress := newProgress(out, p.quiet)
 	progress.line("%s on %d examples of %s, %d attacks, backend %s", c.Name(), e.Len(), e.Name, len(attacks), backend.InfoOf(c.Backend()).Name)
+	for _, note := range c.Notes() {
+		progress.line("%s", note)
+	}
 	notify := lab.Notify
 	defer func() { lab.Notify = notify }()
 	lab.Notify = func(sentence string) { progress.say("%s", sentence) }

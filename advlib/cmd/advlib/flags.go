@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"advlab/advlib"
 	"advlab/advlib/onnx"
 )
@@ -70,6 +73,53 @@ func boxOf(list []string) (advlib.Box, error) {
 	return advlib.Box{Lo: lo, Hi: hi}, err
 }
 
+// normalisation is the flags of what a model wants done to its inputs.
+type normalisation struct {
+	mean, std []string
+	axis      int
+}
+
+func (n *normalisation) add(f *pflag.FlagSet, units string) {
+	f.StringSliceVar(&n.mean, "mean", nil, "give the model (x − mean)/std: one number, or one for each channel, "+units)
+	f.StringSliceVar(&n.std, "std", nil, "give the model (x − mean)/std, as --mean; without it 1")
+	f.IntVar(&n.axis, "channel-axis", 0, "axis of the channels of --mean and --std in x, the examples being axis 0; -1 is the last (default: found)")
+}
+
+// of returns the normalisation, nil if there is none.
+func (n normalisation) of(cmd *cobra.Command) (*advlib.Normalisation, error) {
+	set := cmd.Flags().Changed
+	if !set("mean") && !set("std") {
+		if set("channel-axis") {
+			return nil, misuse("--channel-axis is given without --mean or --std: it says for which axis they have numbers")
+		}
+		return nil, nil
+	}
+	if set("channel-axis") && n.axis == 0 {
+		return nil, misuse("--channel-axis: axis 0 are the examples: give 1 for the first behind it, or -1 for the last")
+	}
+	out := advlib.Normalisation{Axis: n.axis}
+	for _, part := range []struct {
+		flag string
+		list []string
+		to   *[]float64
+	}{{"mean", n.mean, &out.Mean}, {"std", n.std, &out.Std}} {
+		for _, text := range part.list {
+			v, err := number(part.flag, text)
+			if err != nil {
+				return nil, err
+			}
+			if part.flag == "std" && v <= 0 {
+				return nil, misuse("--std: %s: a standard deviation is above 0", text)
+			}
+			*part.to = append(*part.to, v)
+		}
+	}
+	if a, b := len(out.Mean), len(out.Std); a > 1 && b > 1 && a != b {
+		return nil, misuse("--mean has %d numbers and --std %d: give one number, or one for each channel", a, b)
+	}
+	return &out, nil
+}
+
 // domainOf reads the features of a file, none without a name.
 func domainOf(file string) (advlib.Domain, error) {
 	if file == "" {
@@ -91,11 +141,12 @@ func domainOf(file string) (advlib.Domain, error) {
 	return domain, nil
 }
 
-var layouts = map[string]onnx.Layout{"file": onnx.AsFile, "channels-last": onnx.ChannelsLast, "channels-first": onnx.ChannelsFirst}
+// layouts are those of --layout.
+var layouts = map[string]onnx.Layout{"auto": onnx.FromShapes, "file": onnx.AsFile, "channels-last": onnx.ChannelsLast, "channels-first": onnx.ChannelsFirst}
 
 func layoutOf(name string) (onnx.Layout, error) {
 	if l, ok := layouts[name]; ok {
 		return l, nil
 	}
-	return 0, misuse("--layout: there is no layout %q: there are file, channels-last (data [n, h, w, c] for a model of PyTorch's), channels-first", name)
+	return 0, misuse("--layout: there is no layout %q: there are auto, file, channels-last (data [n, h, w, c] for a model of PyTorch's), channels-first", name)
 }

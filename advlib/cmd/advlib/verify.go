@@ -23,9 +23,10 @@ import (
 type verification struct {
 	onnx, vnnlib, output, backend string
 	timeout                       float64
-	batch                         int
+	batch, maxValues              int
 	seed                          uint64
 	quiet                         bool
+	normalisation                 normalisation
 }
 
 func newVerify() *cobra.Command {
@@ -48,6 +49,9 @@ precision is run in float64, every other in float32.
 unsat holds for every input that the file's numbers may be rounded to, and for the network as it is computed: in
 whatever order its sums are formed, with fused multiply-add or without. The values of a counterexample lie in the
 box, exactly; rounded to the network's precision they are what it was run on.
+
+With --mean and --std the network is one of inputs that (x − mean)/std is done to first: the property, and a
+counterexample, are in the units of x, such as pixels in 0..1.
 
 A search for counterexamples comes first, then bounds (CROWN, then α-CROWN). What they leave open is split until each
 part is decided: the box where there are up to 16 inputs, else the signs of ReLUs.
@@ -73,8 +77,10 @@ Exit status:
 	f.SortFlags = false
 	f.StringVar(&v.onnx, "onnx", "", "network, in ONNX")
 	f.StringVar(&v.vnnlib, "vnnlib", "", "property, in VNN-LIB 1.0")
+	v.normalisation.add(f, "in the property's units")
 	f.Float64Var(&v.timeout, "timeout", 300, "seconds until timeout is printed, reading and compiling included")
 	f.IntVar(&v.batch, "batch", 512, "most boxes bounded at once")
+	f.IntVar(&v.maxValues, "max-values", 0, "most values that one input may lead to in one place of the network (default: 67108864)")
 	f.Uint64Var(&v.seed, "seed", 0, "seed of the search for counterexamples")
 	f.StringVar(&v.backend, "backend", "", "where to compute: auto, xla:cpu, xla:cuda or go (default: ADVLAB_BACKEND, or the best there is)")
 	f.StringVarP(&v.output, "output", "o", "", "file to write the answer to; - or nothing means the standard output")
@@ -110,13 +116,17 @@ func (v verification) run(cmd *cobra.Command) error {
 	if err := v.check(); err != nil {
 		return err
 	}
+	normalise, err := v.normalisation.of(cmd)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithDeadline(cmd.Context(), start.Add(time.Duration(v.timeout*float64(time.Second))))
 	defer cancel()
 	property, err := vnnlib.Open(v.vnnlib)
 	if err != nil {
 		return statusError{misused, fmt.Errorf("--vnnlib: %w", err)}
 	}
-	network, err := onnx.Open(v.onnx, onnx.Options{})
+	network, err := onnx.Open(v.onnx, onnx.Options{Normalisation: normalise, MaxValues: v.maxValues})
 	if err != nil {
 		return statusError{misused, fmt.Errorf("--onnx: %w", err)}
 	}
@@ -145,6 +155,9 @@ func (v verification) run(cmd *cobra.Command) error {
 		}
 	}
 	line("%s, inputs %v, %d outputs, %d boxes, backend %s", network.Name(), network.Input(), network.Outputs(), len(property.Cases), b.Name())
+	for _, note := range network.Notes() {
+		line("%s", note)
+	}
 	if len(property.Cases) == 0 {
 		line("the property contradicts itself, so that no input is unsafe")
 	}

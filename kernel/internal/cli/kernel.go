@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"advlab/kernel/internal/guard"
 	"advlab/kernel/internal/place"
-	"advlab/kernel/internal/relay"
 	"advlab/kernel/internal/session"
 )
 
@@ -62,7 +62,7 @@ func guardCommand() *cobra.Command {
 		Hidden:             true,
 		DisableFlagParsing: true, // they are GoNB's
 		RunE: func(_ *cobra.Command, args []string) error {
-			if status := relay.Guard(args); status != 0 {
+			if status := guard.Run(args); status != 0 {
 				return statusError{status: status}
 			}
 			return nil

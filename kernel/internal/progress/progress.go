@@ -69,11 +69,15 @@ func (p *Printer) Begin(name, format string, args ...any) *Step {
 
 // Now changes what the step says it is doing.
 func (s *Step) Now(format string, args ...any) {
+	s.Doing(format, args...)
+	s.printer.Line(s.name, "%s …", fmt.Sprintf(format, args...))
+}
+
+// Doing changes what the step will say the next time, without a line of its own.
+func (s *Step) Doing(format string, args ...any) {
 	s.mu.Lock()
 	s.doing = fmt.Sprintf(format, args...)
-	doing := s.doing
 	s.mu.Unlock()
-	s.printer.Line(s.name, "%s …", doing)
 }
 
 // End closes the step with a line and returns its duration.

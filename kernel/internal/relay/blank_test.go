@@ -1,38 +1,12 @@
 package relay
 
 import (
-	"go/parser"
-	"go/token"
-	"reflect"
 	"strings"
 	"syscall"
 	"testing"
-)
 
-func TestBlanks(t *testing.T) {
-	var d declarations
-	d.add(parseCell("import _ \"a\"\nimport (\n\t\"fmt\"\n\t_ \"b\"\n\tm \"math\"\n)\nvar _ = 1"))
-	next := d.with(parseCell("import _ `c`\nimport _ \"a\"\n%%\nx()"))
-	if got, want := d.blanks(), []string{`"a"`, `"b"`}; !reflect.DeepEqual(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	if got, want := next.blanks(), []string{`"b"`, "`c`", `"a"`}; !reflect.DeepEqual(got, want) {
-		t.Errorf("after the next cell %q, want %q", got, want)
-	}
-	for _, code := range []string{"%reset", "%rm _"} {
-		if got := next.with(parseCell(code + "\nimport _ \"d\"")).blanks(); !reflect.DeepEqual(got, []string{`"d"`}) {
-			t.Errorf("after %s: %q", code, got)
-		}
-	}
-	if got := next.with(parseCell("%rm m")).blanks(); len(got) != 3 {
-		t.Errorf("after %%rm of another name: %q", got)
-	}
-	source := blankSource(next.blanks())
-	file, err := parser.ParseFile(token.NewFileSet(), "", source, parser.ImportsOnly)
-	if err != nil || len(file.Imports) != 3 || file.Imports[2].Name.Name != "_" || strings.Split(source, "\n")[blankFirst-1] != "\t_ \"b\"" {
-		t.Errorf("%v:\n%s", err, source)
-	}
-}
+	"advlab/kernel/internal/gonb"
+)
 
 // Every blank import counts, not only the last; also in a GoNB that was started again, and in tests.
 func TestBlankImports(t *testing.T) {
@@ -66,7 +40,7 @@ func TestBlankImports(t *testing.T) {
 	if r.Class != "CompileError" || !strings.Contains(r.Text, "image/nope") {
 		t.Errorf("%s %q\n%s", r.Class, r.Text, strings.Join(r.Traceback, "\n"))
 	}
-	if trace := strings.Join(r.Traceback, "\n"); strings.Contains(trace, blankFile) {
+	if trace := strings.Join(r.Traceback, "\n"); strings.Contains(trace, gonb.BlankFile) {
 		t.Errorf("the file shows:\n%s", trace)
 	}
 	if r := f.run(decode); r.stdout != known(3) {

@@ -8,6 +8,10 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"advlab/kernel/internal/cell"
+	"advlab/kernel/internal/gonb"
+	"advlab/kernel/internal/guard"
 )
 
 // Command is a command of cells, %name, that the relay runs itself: GoNB does not see the line.
@@ -55,7 +59,7 @@ var gonbCommands = map[string]bool{
 func (c Config) unknownCommand(name string) *failure {
 	_, own := c.Commands[strings.TrimPrefix(name, "%")]
 	switch bare := strings.TrimPrefix(name, "%"); {
-	case specialCells["%"+name]:
+	case cell.SpecialCells["%"+name]:
 		return newFailure(commandError, fmt.Sprintf("%%%s takes the whole cell, so it has to be its first line", name))
 	case bare != name && (own || gonbCommands[bare] || bare == "time" || bare == "check"):
 		return newFailure(commandError, fmt.Sprintf("there is no command %%%s, but %%%s", name, bare))
@@ -68,10 +72,10 @@ func (x *execution) checkStatement(arguments []string, i int) (string, error) {
 	if len(arguments) != 1 || !token.IsIdentifier(arguments[0]) {
 		return "", fmt.Errorf("takes the name of a function, and got %q", arguments)
 	}
-	if x.cell.mainLine >= 0 || x.cell.test {
+	if x.cell.MainLine >= 0 || x.cell.Test {
 		return "", errors.New("stands for the main program, so its cell may not have %%, %main or %test")
 	}
-	for _, line := range x.cell.lines[i+1:] {
+	for _, line := range x.cell.Lines[i+1:] {
 		if strings.TrimSpace(line) != "" {
 			return "", fmt.Errorf("is the last line of its cell, and %q follows", line)
 		}
@@ -109,17 +113,17 @@ func (x *execution) classCheck(o outcome) outcome {
 
 // ownCommands takes the relay's commands out of the cell and returns the rest, with the same lines.
 func (x *execution) ownCommands() (code string, f *failure) {
-	lines := slices.Clone(x.cell.lines)
+	lines := slices.Clone(x.cell.Lines)
 	for i, line := range lines {
-		line = strings.TrimPrefix(line, commentPrefix)
-		if x.cell.special || !x.cell.command[i] || !strings.HasPrefix(line, "%") {
+		line = strings.TrimPrefix(line, cell.CommentPrefix)
+		if x.cell.Special || !x.cell.Command[i] || !strings.HasPrefix(line, "%") {
 			continue
 		}
 		words := strings.Fields(line[1:])
 		if len(words) == 0 {
 			continue
 		}
-		if i > 0 && x.cell.command[i-1] && strings.HasSuffix(lines[i-1], `\`) {
+		if i > 0 && x.cell.Command[i-1] && strings.HasSuffix(lines[i-1], `\`) {
 			continue // it belongs to the command above
 		}
 		command, ok := x.relay.config.Commands[words[0]]
@@ -163,8 +167,8 @@ func (x *execution) ownCommands() (code string, f *failure) {
 		lines[i] = ""
 	}
 	code = strings.Join(lines, "\n")
-	x.cell = parseCell(code) // what a later GoNB gets again
-	if x.phases != nil && x.cell.empty() {
+	x.cell = cell.Parse(code) // what a later GoNB gets again
+	if x.phases != nil && x.cell.Empty() {
 		return "", newFailure(commandError, "%time: there is nothing to measure in this cell")
 	}
 	return code, nil
@@ -200,10 +204,10 @@ func (c Config) help() string {
 }
 
 // phaseOf names what GoNB is doing, by the processes that it has started; empty: nothing that is known.
-func phaseOf(workers []process) string {
+func phaseOf(workers []guard.Process) string {
 	phase := ""
 	for _, p := range workers {
-		switch name := p.name; {
+		switch name := p.Name; {
 		case name == "link" || name == "collect2" || name == "ld" || name == "mold" || name == "lld":
 			return "link"
 		case name == "compile" || name == "cgo" || name == "asm" || name == "cc1":
@@ -223,9 +227,9 @@ func phaseOf(workers []process) string {
 const sampleEvery = 20 * time.Millisecond
 
 // sample attributes the time since the last sample.
-func (x *execution) sample(e *engine) {
+func (x *execution) sample(e *gonb.Engine) {
 	now := time.Now()
-	if phase := phaseOf(e.workers(x.ticks)); phase != "" {
+	if phase := phaseOf(e.Workers(x.ticks)); phase != "" {
 		x.phases[phase] += now.Sub(x.sampled)
 	}
 	x.sampled = now

@@ -8,6 +8,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"advlab/kernel/internal/assist"
+	"advlab/kernel/internal/gonb"
 )
 
 // Config says what to relay.
@@ -23,7 +26,7 @@ type Config struct {
 	// it is removed with GoNB. GoNB needs -raw_error, or compile errors have no text.
 	Start func(connection, temp string) *exec.Cmd
 
-	// Guard is the command that calls Guard with the arguments that follow; empty: GoNB is started without a guard, and
+	// Guard is the command that calls guard.Run with the arguments that follow; empty: GoNB is started without a guard, and
 	// what it has started may outlive a relay that is killed.
 	Guard []string
 
@@ -34,17 +37,20 @@ type Config struct {
 	// Signals brings what Jupyter signals: os.Interrupt interrupts the running cell, anything else ends the kernel.
 	Signals <-chan os.Signal
 
-	Version   string        // of advlab, for kernel_info
-	GoVersion string        // that builds the cells, such as go1.26.5
-	GoRoot    string        // its GOROOT, for completions; empty: none from the standard library
-	Modules   []Module      // further packages for completions
-	Gopls     string        // the program, for completions and inspections; empty: they know less
-	History   string        // file of the history; empty: kept in memory only
-	Overflow  string        // folder for output beyond OutputLimit; empty: it is dropped
-	CellLimit time.Duration // how long a cell may take; 0: any time
+	Version   string          // of advlab, for kernel_info
+	GoVersion string          // that builds the cells, such as go1.26.5
+	GoRoot    string          // its GOROOT, for completions; empty: none from the standard library
+	Modules   []assist.Module // further packages for completions
+	Gopls     string          // the program, for completions and inspections; empty: they know less
+	History   string          // file of the history; empty: kept in memory only
+	Overflow  string          // folder for output beyond OutputLimit; empty: it is dropped
+	CellLimit time.Duration   // how long a cell may take; 0: any time
 
 	// Commands are those of cells that the relay runs itself, by name without %.
 	Commands map[string]Command
+
+	// Beat is how often GoNB is asked whether it is alive, and how long it may take to answer; 0: a second.
+	Beat time.Duration
 
 	// OutputLimit is the number of bytes of streams that a cell may show; 0: 4 MiB.
 	OutputLimit int
@@ -52,9 +58,6 @@ type Config struct {
 	// Log gets one line for each thing an operator may want to know; nil: nobody.
 	Log io.Writer
 }
-
-// Module says where the source of packages lies: package Path/x in Dir/x.
-type Module struct{ Path, Dir string }
 
 const defaultOutputLimit = 4 << 20
 
@@ -86,4 +89,9 @@ func (c Config) version() string {
 		return "devel"
 	}
 	return c.Version
+}
+
+// gonb is what starts a GoNB.
+func (c Config) gonb() gonb.Config {
+	return gonb.Config{Start: c.Start, Env: []string{Variable + "=" + c.version()}, Guard: c.Guard, Pump: c.Pump, Beat: c.Beat}
 }

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"advlab/kernel/internal/cell"
+	"advlab/kernel/internal/gonb"
+	"advlab/kernel/internal/guard"
 	"advlab/kernel/internal/jupyter"
 )
 
@@ -46,11 +49,11 @@ type execution struct {
 	relay   *relay
 	request *jupyter.Message // nil: the relay's own cell, whose output nobody sees
 	query   executeRequest
-	cell    cell
+	cell    cell.Cell
 	count   int
 	id      string // of the request to GoNB; relay.mu guards it
 	began   time.Time
-	engine  *engine
+	engine  *gonb.Engine
 	ticks   int64 // when it began, by the system's clock
 
 	published chan *jupyter.Message // what GoNB publishes for it
@@ -75,7 +78,7 @@ type execution struct {
 	checkSaid  string                   // what may be its error, on stderr
 	phases     map[string]time.Duration // for %time; nil: not asked for
 	sampled    time.Time
-	moved      progress
+	moved      gonb.Progress
 }
 
 // outcome is how a cell has ended.
@@ -84,21 +87,32 @@ type outcome struct {
 	compiled bool     // GoNB keeps its declarations
 }
 
+// importBlanks gives Go the blank imports of earlier cells and of this one that GoNB does not keep.
+func (r *relay) importBlanks(e *gonb.Engine, c cell.Cell) error {
+	if c.Special {
+		return nil
+	}
+	r.mu.Lock()
+	paths := r.declared.With(c).Blanks()
+	r.mu.Unlock()
+	return e.ImportBlanks(paths)
+}
+
 // run gives the cell to GoNB and follows it to its end. ctx ends it with the kernel.
-func (x *execution) run(ctx context.Context, e *engine) outcome {
-	x.ticks = ticks()
+func (x *execution) run(ctx context.Context, e *gonb.Engine) outcome {
+	x.ticks = guard.Ticks()
 	x.engine, x.lineStart = e, true
 	limit := x.relay.config.OutputLimit
 	if limit == 0 {
 		limit = defaultOutputLimit
 	}
-	x.out = &output{emit: x.stream, limit: limit, dir: x.relay.config.Overflow, name: x.relay.overflowName(x.count)}
+	x.out = &output{emit: x.stream, limit: limit, dir: x.relay.config.Overflow, name: fmt.Sprintf("%s-cell-%d.txt", time.Now().Format("20060102-150405"), x.count)}
 	defer x.out.finish()
 	code, f := x.ownCommands()
 	if f != nil {
 		return outcome{failure: f}
 	}
-	if x.cell.empty() {
+	if x.cell.Empty() {
 		return outcome{}
 	}
 	if err := x.relay.importBlanks(e, x.cell); err != nil {
@@ -107,7 +121,7 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 
 	// GoNB counts every cell, so that its numbers in error messages are known to be those of records; its counter starts
 	// again with each GoNB. silent: the relay publishes execute_input itself.
-	reply, err := x.relay.sendExecute(e, x, e.pump.apply(code, x.cell))
+	reply, err := x.relay.sendExecute(e, x, e.Text(code, x.cell))
 	if err != nil {
 		return outcome{failure: newFailure(gonbDied, err.Error())}
 	}
@@ -133,7 +147,7 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 	for replied == nil || !idle {
 		select {
 		case m := <-x.published:
-			x.moved.since = time.Now()
+			x.moved.Now()
 			idle = x.take(m) || idle
 			if waited != nil { // a flood may come long after the reply, which takes another way
 				waited = time.After(idleWait)
@@ -150,36 +164,36 @@ func (x *execution) run(ctx context.Context, e *engine) outcome {
 			x.halt(e, timeout)
 		case <-tick.C:
 			x.tick(e)
-			if replied == nil && x.moved.stuck(e, x.ticks) {
-				go e.giveUp(fmt.Sprintf("GoNB did nothing for %s and was ended", stuckLimit()))
+			if replied == nil && x.moved.Stuck(e, x.ticks) {
+				go e.GiveUp(fmt.Sprintf("GoNB did nothing for %s and was ended", e.StuckLimit()))
 			}
 		case <-samples:
 			x.sample(e)
-		case <-e.ended:
+		case <-e.Ended():
 			return x.died(e)
 		case <-ctx.Done():
 			return outcome{failure: newFailure(interrupted, "the kernel was shut down")}
 		}
 	}
 	if x.stopping != "" {
-		e.killWorkers(x.ticks) // what has survived its cell, in the background
+		e.KillWorkers(x.ticks) // what has survived its cell, in the background
 	}
 	// What came before idle is there: one publisher, one order.
 	return x.checked(x.judge(e, replied))
 }
 
 // halt begins to stop the cell.
-func (x *execution) halt(e *engine, class string) {
+func (x *execution) halt(e *gonb.Engine, class string) {
 	if x.stopping != "" {
 		return
 	}
 	x.stopping, x.stopSince, x.signalled = class, time.Now(), map[int]bool{}
-	e.interrupt(x.ticks, x.signalled)
+	e.Interrupt(x.ticks, x.signalled)
 }
 
 // tick does what time asks for.
-func (x *execution) tick(e *engine) {
-	if x.held != "" && time.Since(x.heldSince) > panicHold && e.programRuns(x.ticks) {
+func (x *execution) tick(e *gonb.Engine) {
+	if x.held != "" && time.Since(x.heldSince) > panicHold && e.ProgramRuns(x.ticks) {
 		x.release() // it goes on: it was no panic
 	}
 	if x.out.waiting() && time.Since(x.out.flushed) >= flushEvery {
@@ -191,13 +205,13 @@ func (x *execution) tick(e *engine) {
 	switch since := time.Since(x.stopSince); {
 	case since > interruptLast:
 		x.relay.log("a cell could not be stopped: GoNB is started anew")
-		go e.kill()
+		go e.Kill()
 		x.stopSince = time.Now() // once
 	case since > interruptGrace:
-		e.killWorkers(x.ticks)
+		e.KillWorkers(x.ticks)
 	default:
 		// A signal between two of GoNB's steps reaches none: the next step's program gets it.
-		e.interrupt(x.ticks, x.signalled)
+		e.Interrupt(x.ticks, x.signalled)
 	}
 }
 
@@ -229,11 +243,11 @@ func (x *execution) take(m *jupyter.Message) (idle bool) {
 }
 
 func (x *execution) takeStream(name, text string) {
-	if x.cell.special && strings.HasPrefix(text, "Cell contents ") {
+	if x.cell.Special && strings.HasPrefix(text, "Cell contents ") {
 		name = "stdout" // that %%writefile has written its file is no fault, as which graders take what is on stderr
 	}
 	if name != "stderr" {
-		text = x.engine.pump.hide(text)
+		text = x.engine.Printed(text)
 		x.stdout = tail(x.stdout + text)
 		x.out.add(name, text)
 		return
@@ -269,7 +283,7 @@ func (x *execution) takeStream(name, text string) {
 
 // showExit shows a line of GoNB that is not the last: it belonged to a ! command in the middle.
 func (x *execution) showExit() {
-	if x.exitRaw != "" && len(x.cell.shell) == 0 {
+	if x.exitRaw != "" && len(x.cell.Shell) == 0 {
 		x.out.add("stderr", x.exitRaw)
 		x.exit, x.exitRaw = "", ""
 	}
@@ -379,7 +393,7 @@ func (x *execution) stream(name, text string) {
 }
 
 // ask passes the cell's question to the front-end that sent it, if that can ask.
-func (x *execution) ask(e *engine, m *jupyter.Message) {
+func (x *execution) ask(e *gonb.Engine, m *jupyter.Message) {
 	x.out.flush()
 	if x.request == nil || !x.query.AllowStdin {
 		x.halt(e, inputRefused)
@@ -389,12 +403,12 @@ func (x *execution) ask(e *engine, m *jupyter.Message) {
 }
 
 // died is the outcome of a GoNB that has ended in the cell.
-func (x *execution) died(e *engine) outcome {
+func (x *execution) died(e *gonb.Engine) outcome {
 	if x.stopping != "" {
 		return outcome{failure: x.stopped()}
 	}
 	x.relay.told = true
-	f := newFailure(gonbDied, e.end(),
+	f := newFailure(gonbDied, e.End(),
 		"It is started again, with the declarations and settings of earlier cells; this one is to be run again.")
 	return outcome{failure: f}
 }
@@ -413,7 +427,7 @@ func (x *execution) stopped() *failure {
 }
 
 // judge makes the outcome of GoNB's reply.
-func (x *execution) judge(e *engine, reply *jupyter.Message) outcome {
+func (x *execution) judge(e *gonb.Engine, reply *jupyter.Message) outcome {
 	var r struct {
 		Status string `json:"status"`
 		failure
@@ -433,7 +447,7 @@ func (x *execution) judge(e *engine, reply *jupyter.Message) outcome {
 		}
 		return outcome{failure: x.stopped(), compiled: !failed || ran}
 	}
-	if !failed && (x.exit == "" || len(x.cell.shell) == 0) {
+	if !failed && (x.exit == "" || len(x.cell.Shell) == 0) {
 		if x.held != "" {
 			x.release()
 		}
@@ -443,7 +457,7 @@ func (x *execution) judge(e *engine, reply *jupyter.Message) outcome {
 		return outcome{compiled: true}
 	}
 	f := classify(evidence{cell: x.cell, value: value, traceback: trace, exit: x.exit, panicText: x.held, stderr: x.stderr,
-		stdout: x.stdout, where: x.relay.record, latest: x.relay.latest(), mainGo: e.program(x.cell.test),
-		blanks: e.blanks})
+		stdout: x.stdout, where: x.relay.record, latest: x.relay.latest(), mainGo: e.Program(x.cell.Test),
+		blanks: e.Blanks()})
 	return outcome{failure: f, compiled: !failed || ran}
 }

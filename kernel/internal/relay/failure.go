@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"advlab/kernel/internal/cell"
 )
 
 // The classes of errors: the ename of an error message.
@@ -48,7 +50,7 @@ func (f *failure) hint(text string) {
 
 // evidence is all that is known about a cell that failed.
 type evidence struct {
-	cell      cell
+	cell      cell.Cell
 	value     string   // GoNB's evalue
 	traceback []string // GoNB's, one entry for each line of the compiler's output
 	exit      string   // "exit status 2", "signal: killed"; empty: no program failed
@@ -86,7 +88,7 @@ func classify(e evidence) *failure {
 	switch {
 	case e.panicText != "":
 		f = e.panic()
-	case exit != "" && e.cell.test && exit == "exit status 1":
+	case exit != "" && e.cell.Test && exit == "exit status 1":
 		f = e.tests()
 	case exit != "":
 		f = e.exited(exit)
@@ -119,7 +121,7 @@ func (e evidence) markMissed(text string) string {
 	if e.mainGo == "" {
 		return text
 	}
-	program := strings.Split(strings.Replace(e.mainGo, mainOpen, "", 1), "\n")
+	program := strings.Split(strings.Replace(e.mainGo, cell.MainOpen, "", 1), "\n")
 	return unmarked.ReplaceAllStringFunc(text, func(s string) string {
 		m := unmarked.FindStringSubmatch(s)
 		if m[1] != "" {
@@ -209,9 +211,9 @@ func (e evidence) tests() *failure {
 func (e evidence) exited(exit string) *failure {
 	text := exit
 	last := lastLine(e.stderr)
-	if len(e.cell.shell) > 0 && e.value == "" {
-		if len(e.cell.shell) == 1 {
-			text = e.cell.shell[0] + ": " + exit
+	if len(e.cell.Shell) > 0 && e.value == "" {
+		if len(e.cell.Shell) == 1 {
+			text = e.cell.Shell[0] + ": " + exit
 		} else {
 			text = "a ! command: " + exit
 		}
@@ -283,7 +285,7 @@ func (e evidence) compile() *failure {
 		}
 	}
 	class := compileError
-	if problems == 0 && (strings.HasPrefix(e.value, "executing special commands") || e.cell.special) {
+	if problems == 0 && (strings.HasPrefix(e.value, "executing special commands") || e.cell.Special) {
 		class = commandError
 		first = strings.TrimPrefix(first, "executing special commands in cell: ")
 	}
@@ -326,8 +328,8 @@ func (e evidence) locate(i, column int) (gonbCell, line, col int) {
 			continue
 		}
 		in, out := context[k-1], e.line(gonbCell, line)
-		if before, behind, ok := strings.Cut(in, mainOpen); ok {
-			in, column = before+behind, column-len(mainOpen)
+		if before, behind, ok := strings.Cut(in, cell.MainOpen); ok {
+			in, column = before+behind, column-len(cell.MainOpen)
 		}
 		if strings.TrimSpace(in) == strings.TrimSpace(out) {
 			if col = column - indentation(in) + indentation(out); col < 1 {

@@ -3,13 +3,15 @@ package relay
 import (
 	"strings"
 	"testing"
+
+	"advlab/kernel/internal/cell"
 )
 
 // The texts are what GoNB v0.11.5 sent for these cells.
 func TestClassify(t *testing.T) {
 	const code = "%%\n  x := 1\nundefinedName()"
 	where := func(int) record { return record{count: 3, code: code} }
-	f := classify(evidence{cell: parseCell(code), where: where,
+	f := classify(evidence{cell: cell.Parse(code), where: where,
 		value: "# gonb_1a2b\n./main.go:9:2: declared and not used: x\n./main.go:10:1: undefined: undefinedName\n",
 		traceback: []string{"# gonb_1a2b",
 			"Cell[3]: Line 2\n\nfunc main() {\n\tflag.Parse()\n\tx := 1\n ^\nundefinedName()\n\n\ndeclared and not used: x",
@@ -77,7 +79,7 @@ func FuzzClassify(f *testing.F) {
 	f.Add("main.go:99999999999999999999:1: x", "Cell Line 0", "", "fatal error: \x1b[7m[[ Cell [9] Line 9 ]]\x1b[0m /x/main.go:1", "!ls")
 	f.Add("", "", "signal: killed", "", "")
 	f.Fuzz(func(t *testing.T, value, trace, exit, report, code string) {
-		e := evidence{cell: parseCell(code), value: value, traceback: []string{trace, trace}, exit: exit, panicText: report, stderr: trace,
+		e := evidence{cell: cell.Parse(code), value: value, traceback: []string{trace, trace}, exit: exit, panicText: report, stderr: trace,
 			stdout: value, latest: 2, mainGo: trace, where: func(int) record { return record{1, code} }}
 		if got := classify(e); got.Class == "" || len(got.Traceback) == 0 {
 			t.Fatalf("%+v", got)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"advlab/kernel/internal/guard"
 	"advlab/kernel/internal/jupyter"
 	"advlab/kernel/internal/place"
 	"advlab/kernel/internal/zmtp"
@@ -150,13 +151,13 @@ func (k *kernel) start() *kernel {
 // processes lists what belongs to the kernel: its environment names its TMPDIR or a directory in it.
 func (k *kernel) processes() []string {
 	var list []string
-	for _, p := range processes() {
-		if p.zombie {
+	for _, p := range guard.Processes() {
+		if p.Zombie {
 			continue
 		}
-		environ, err := os.ReadFile(filepath.Join("/proc", itoa(p.pid), "environ"))
+		environ, err := os.ReadFile(filepath.Join("/proc", itoa(p.PID), "environ"))
 		if err == nil && bytes.Contains(environ, []byte("TMPDIR="+k.temp)) {
-			list = append(list, itoa(p.pid)+" "+p.name)
+			list = append(list, itoa(p.PID)+" "+p.Name)
 		}
 	}
 	return list

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"advlab/kernel/internal/guard"
 	"advlab/kernel/internal/jupyter"
 	"advlab/kernel/internal/zmtp"
 )
@@ -356,7 +357,7 @@ func TestIPC(t *testing.T) {
 			switch {
 			case path == root && root == dir: // the front-end's
 			case entry.IsDir() && filepath.Dir(path) == k.temp && open, path == k.temp && open, mode&os.ModeNamedPipe != 0 && open,
-				mode&os.ModeSocket != 0 && open && root == dir, strings.HasSuffix(path, ".json") && open:
+				mode&os.ModeSocket != 0 && open && root == dir, strings.HasPrefix(filepath.Base(path), "kernel-") && open: // connection files; gopls makes others
 				t.Errorf("%s has mode %v", path, mode)
 			default:
 				private++
@@ -755,38 +756,6 @@ func TestGoNBHangs(t *testing.T) {
 	}
 }
 
-// What moves in GoNB, and what does not.
-func TestProgress(t *testing.T) {
-	sleeper := exec.Command("sleep", "60") // a GoNB that waits for nothing
-	if err := sleeper.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = sleeper.Process.Kill(); _ = sleeper.Wait() }()
-	e := &engine{dir: t.TempDir(), cmd: sleeper}
-	if err := os.WriteFile(pidFile(e.dir), []byte(itoa(sleeper.Process.Pid)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, known := cpuTime(sleeper.Process.Pid); !known {
-		t.Skip("this system does not say what a process does")
-	}
-	ago := func(d time.Duration) time.Time { return time.Now().Add(-d) }
-	for _, test := range []struct {
-		name string
-		p    progress
-		want bool
-	}{
-		{"nothing moves", progress{since: ago(stuckLimit()), looked: ago(2 * beatEvery)}, true},
-		{"not yet", progress{since: ago(stuckLimit() / 2), looked: ago(2 * beatEvery)}, false},
-		{"it was looked just now", progress{since: ago(stuckLimit()), looked: ago(beatEvery / 2)}, false},
-		{"this process was stopped, too", progress{since: ago(time.Hour), looked: ago(time.Hour)}, false},
-		{"it computes", progress{since: ago(stuckLimit()), looked: ago(2 * beatEvery), cpu: -1}, false},
-	} {
-		if got := test.p.stuck(e, 0); got != test.want {
-			t.Errorf("%s: %v", test.name, got)
-		}
-	}
-}
-
 // Nothing is left of a kernel, however it ends.
 func TestNothingIsLeft(t *testing.T) {
 	for name, end := range map[string]func(k *kernel, f *frontEnd){
@@ -798,9 +767,9 @@ func TestNothingIsLeft(t *testing.T) {
 		"SIGTERM": func(k *kernel, _ *frontEnd) { _ = k.cmd.Process.Signal(syscall.SIGTERM) },
 		"SIGKILL": func(k *kernel, _ *frontEnd) { _ = k.cmd.Process.Kill() },
 		"SIGKILL of the guard, then of the relay": func(k *kernel, _ *frontEnd) {
-			for _, p := range descendants(k.cmd.Process.Pid, nil) {
-				if p.parent == k.cmd.Process.Pid {
-					_ = syscall.Kill(p.pid, syscall.SIGKILL)
+			for _, p := range guard.Descendants(k.cmd.Process.Pid, nil) {
+				if p.Parent == k.cmd.Process.Pid {
+					_ = syscall.Kill(p.PID, syscall.SIGKILL)
 				}
 			}
 			time.Sleep(300 * time.Millisecond)
@@ -931,7 +900,7 @@ func TestRestarts(t *testing.T) {
 		times = 3
 	}
 	k := startKernel(t)
-	before := len(processes())
+	before := len(guard.Processes())
 	for i := range times {
 		next := *k
 		next.cmd = cloneCommand(k)
@@ -958,7 +927,7 @@ func TestRestarts(t *testing.T) {
 	if left, err := os.ReadDir(k.temp); err != nil || len(left) > 0 {
 		t.Errorf("left in its TMPDIR: %v (%v)", left, err)
 	}
-	t.Logf("%d processes before, %d after", before, len(processes()))
+	t.Logf("%d processes before, %d after", before, len(guard.Processes()))
 }
 
 // Strangers at every port, then a cell.

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"advlab/kernel/internal/guard"
 )
 
 // The test binary is also the kernel that tests start, and its guard, as the program advlab is both.
@@ -23,7 +25,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "kernel":
 		if len(os.Args) > 1 && os.Args[1] == "guard" {
-			os.Exit(Guard(os.Args[2:]))
+			os.Exit(guard.Run(os.Args[2:]))
 		}
 		if err := testKernel(os.Args[1:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -45,7 +47,7 @@ func testKernel(args []string) error {
 	goWork := flags.String("go_work", "", "")
 	overflow := flags.String("overflow", "", "")
 	history := flags.String("history", "", "")
-	flags.DurationVar(&beatEvery, "beat", beatEvery, "")
+	beat := flags.Duration("beat", 0, "")
 	limit := flags.Duration("limit", 0, "")
 	guard := flags.Bool("guard", true, "")
 	output := flags.Int("output", 0, "")
@@ -65,7 +67,7 @@ func testKernel(args []string) error {
 	}
 	c := Config{
 		Connection: *connection, Dir: dir, Signals: signals, Version: "test", GoVersion: goVersion(), GoRoot: goRoot(), Gopls: *gopls,
-		Pump: *pump, History: *history, Overflow: *overflow, CellLimit: *limit, OutputLimit: *output, Log: os.Stderr,
+		Pump: *pump, History: *history, Overflow: *overflow, CellLimit: *limit, OutputLimit: *output, Beat: *beat, Log: os.Stderr,
 		Commands: map[string]Command{"hello": {Help: "says hello", Run: func(arguments []string) (map[string]any, error) {
 			if len(arguments) != 1 {
 				return nil, fmt.Errorf("takes one name, and got %q", arguments)

@@ -3,16 +3,13 @@ package relay
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
-	"time"
 
+	"advlab/kernel/internal/assist"
+	"advlab/kernel/internal/cell"
 	"advlab/kernel/internal/jupyter"
 	"advlab/kernel/internal/zmtp"
 )
-
-// answerLimit is how long a completion or an inspection may take before it is answered with what is known here.
-const answerLimit = 450 * time.Millisecond
 
 // serve handles the requests of one channel until the kernel ends.
 func (r *relay) serve(s *zmtp.Socket) {
@@ -71,7 +68,7 @@ func (r *relay) handle(s *zmtp.Socket, m *jupyter.Message) (end bool) {
 // mostAside is the number of questions that gopls is asked at the same time; further ones are answered without it.
 const mostAside = 32
 
-// aside answers a question that may take until answerLimit, if gopls may be asked, without holding up what is behind it.
+// aside answers a question that may take until assist.AnswerLimit, if gopls may be asked, without holding up what is behind it.
 func (r *relay) aside(s *zmtp.Socket, m *jupyter.Message, answer func(m *jupyter.Message, ask bool) any) {
 	select {
 	case r.asides <- struct{}{}:
@@ -114,7 +111,7 @@ func (r *relay) isComplete(m *jupyter.Message) map[string]any {
 	if err := m.Into(&q); err != nil {
 		return malformed(err)
 	}
-	status, indent := isComplete(q.Code)
+	status, indent := cell.IsComplete(q.Code)
 	content := map[string]any{"status": status}
 	if status == "incomplete" {
 		content["indent"] = indent
@@ -130,24 +127,6 @@ func (r *relay) find(m *jupyter.Message) map[string]any {
 	return map[string]any{"status": "ok", "history": r.history.find(q)}
 }
 
-func (r *relay) commInfo(m *jupyter.Message) map[string]any {
-	var q struct {
-		Target string `json:"target_name"`
-	}
-	if err := m.Into(&q); err != nil {
-		return malformed(err)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	comms := map[string]any{}
-	for id, target := range r.comms {
-		if q.Target == "" || q.Target == target {
-			comms[id] = map[string]string{"target_name": target}
-		}
-	}
-	return map[string]any{"status": "ok", "comms": comms}
-}
-
 func (r *relay) ports() map[string]any {
 	front, err := jupyter.ReadConnection(r.config.Connection)
 	if err != nil {
@@ -155,73 +134,6 @@ func (r *relay) ports() map[string]any {
 	}
 	return map[string]any{"status": "ok", "shell_port": front.Shell, "iopub_port": front.IOPub, "stdin_port": front.Stdin,
 		"control_port": front.Control, "hb_port": front.Heartbeat}
-}
-
-// commTarget is the one target that GoNB has.
-const commTarget = "gonb_comm"
-
-// comm passes a front-end's comm message to GoNB, if it belongs to a comm that is open. One for a target that nobody
-// has is closed again, as the protocol asks.
-func (r *relay) comm(m *jupyter.Message) {
-	var c struct {
-		ID     string `json:"comm_id"`
-		Target string `json:"target_name"`
-	}
-	if m.Into(&c) != nil || c.ID == "" {
-		return
-	}
-	if m.Header.Type == "comm_open" && c.Target != commTarget {
-		r.publish("comm_close", m, map[string]any{"comm_id": c.ID, "data": map[string]any{}})
-		return
-	}
-	r.mu.Lock()
-	_, known := r.comms[c.ID]
-	r.track(m)
-	e := r.engine
-	r.mu.Unlock()
-	if e == nil || !known && m.Header.Type != "comm_open" {
-		return
-	}
-	select {
-	case e.comms <- m:
-	default: // GoNB does not keep up; requests must not wait for that
-		r.log("a %s was dropped: GoNB has %d waiting", m.Header.Type, cap(e.comms))
-	}
-}
-
-// askGopls asks gopls about a place of a cell, within answerLimit; nil: it has no answer yet. Until it has given its
-// first one, nobody waits for it who knows something.
-func (r *relay) askGopls(code string, cursor int, method string, known bool) json.RawMessage {
-	r.mu.Lock()
-	e, earlier := r.engine, &declarations{list: slices.Clone(r.declared.list)}
-	r.mu.Unlock()
-	if e == nil {
-		return nil
-	}
-	module, err := e.module()
-	if err != nil {
-		return nil
-	}
-	r.library.find(r.config.GoRoot, r.config.Modules)
-	o, ok := makeOverlay(code, cursor, earlier, r.library.paths)
-	if !ok {
-		return nil
-	}
-	answer := make(chan json.RawMessage, 1)
-	go func() {
-		text, _ := r.gopls.ask(o, module, method) // whose first answers come too late, and are prepared for later ones
-		answer <- text
-	}()
-	wait := answerLimit
-	if _, ready := r.gopls.running(); known && !ready {
-		wait = 0
-	}
-	select {
-	case text := <-answer:
-		return text
-	case <-time.After(wait):
-		return nil
-	}
 }
 
 // cursorRequest is the content of complete_request and inspect_request.
@@ -243,42 +155,29 @@ func parseCursor(m *jupyter.Message) (q cursorRequest, cursor int, err error) {
 	return q, cursor, nil
 }
 
+// question is what a front-end asks about a place of a cell. ask says that gopls may be asked.
+func (r *relay) ask(code string, cursor int, ask bool) assist.Question {
+	r.mu.Lock()
+	e, earlier := r.engine, r.declared.Clone()
+	r.mu.Unlock()
+	q := assist.Question{Code: code, Cursor: cursor, Earlier: earlier}
+	if e != nil && ask {
+		q.Module, _ = e.Module() // without it, gopls is not asked
+	}
+	return q
+}
+
 func (r *relay) complete(m *jupyter.Message, ask bool) any {
 	q, cursor, err := parseCursor(m)
 	if err != nil {
 		return malformed(err)
 	}
-	matches, start, selector := r.index(q.Code, cursor)
-	runes := []rune(q.Code)
-	if !ask || strings.TrimSpace(string(runes[:cursor])) == "" || strings.HasPrefix(string(runes[start:cursor]), "%") {
-		return completions(matches, nil, start, cursor)
-	}
-	better := suggestions(r.askGopls(q.Code, cursor, "textDocument/completion", len(matches) > 0), string(runes[start:cursor]))
-	var names []string
-	for i := range better {
-		better[i].Start, better[i].End = start, cursor
-		names = append(names, better[i].Text)
-	}
-	if len(names) > 0 && selector {
-		matches = nil // which were found by their package's name alone
-	}
-	for _, name := range matches {
-		if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	return completions(names, better, start, cursor)
-}
-
-func completions(matches []string, typed []suggestion, start, end int) map[string]any {
-	if matches == nil {
-		matches = []string{}
-	}
+	c := r.assistant.Complete(r.ask(q.Code, cursor, ask))
 	metadata := map[string]any{}
-	if len(typed) > 0 {
-		metadata["_jupyter_types_experimental"] = typed
+	if len(c.Typed) > 0 {
+		metadata["_jupyter_types_experimental"] = c.Typed
 	}
-	return map[string]any{"status": "ok", "matches": matches, "cursor_start": start, "cursor_end": end, "metadata": metadata}
+	return map[string]any{"status": "ok", "matches": c.Matches, "cursor_start": c.Start, "cursor_end": cursor, "metadata": metadata}
 }
 
 func (r *relay) inspect(m *jupyter.Message, ask bool) any {
@@ -287,11 +186,9 @@ func (r *relay) inspect(m *jupyter.Message, ask bool) any {
 		return malformed(err)
 	}
 	data := map[string]any{}
-	text := r.document(q.Code, cursor)
-	if at, ok := nameAt(q.Code, cursor); ok && ask {
-		if markdown, plain := hover(r.askGopls(q.Code, at, "textDocument/hover", text != "")); plain != "" {
-			data["text/markdown"], text = markdown, plain
-		}
+	markdown, text := r.assistant.Inspect(r.ask(q.Code, cursor, ask))
+	if markdown != "" {
+		data["text/markdown"] = markdown
 	}
 	if text != "" {
 		data["text/plain"] = text

@@ -18,6 +18,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"advlab/advlib/cachedir"
+	"advlab/kernel/internal/assist"
 	"advlab/kernel/internal/place"
 	"advlab/kernel/internal/relay"
 )
@@ -107,7 +108,7 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 		Version:   o.Version,
 		GoVersion: facts.GoVersion,
 		GoRoot:    facts.GoRoot,
-		Modules:   []relay.Module{{Path: place.Module + "/advlib", Dir: filepath.Join(facts.Checkout, "advlib")}},
+		Modules:   []assist.Module{{Path: place.Module + "/advlib", Dir: filepath.Join(facts.Checkout, "advlib")}},
 		Gopls:     filepath.Join(p.Tools(), "gopls"),
 		History:   historyFile(own),
 		Overflow:  overflow,

@@ -31,6 +31,9 @@ func advlabCompile(slot C.int, args *C.advlab_compile_args) *C.advlab_error {
 }
 
 func (p *Plugin) compile(args *C.advlab_compile_args) *C.advlab_error {
+	if p.store == nil {
+		return C.advlab_compile(p.table, args)
+	}
 	key, keyErr := p.key(args)
 	if keyErr == nil {
 		start := time.Now()

@@ -1,5 +1,6 @@
-// Package intercept loads a PJRT plugin and hands go-xla its table of functions with one replaced: compile first
-// looks for the program on disk, and keeps there what it had to compile.
+// Package intercept loads a PJRT plugin and hands go-xla its table of functions with two replaced. Compile first looks
+// for the program on disk, and keeps there what it had to compile. Compile and the creation of a client, the two that
+// make threads, make them with signals blocked.
 //
 // C holds the plugin's calling convention only (pjrt.h, intercept.c): calls, errors, who frees what. Hashing, files
 // and policy are in Go, where they are tested without a plugin; compile calls back into Go once per program, which

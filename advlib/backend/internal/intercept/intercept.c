@@ -1,6 +1,7 @@
 //go:build linux && cgo
 
 #include "pjrt.h"
+#include "signals.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -62,7 +63,30 @@ int advlab_has(const advlab_table *table, int index) {
   return table->size >= end && table->functions[index] != NULL;
 }
 
-#define SLOT(n) \
+void advlab_block(sigset_t *before) {
+  static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
+  sigset_t set;
+  sigfillset(&set);
+  for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&set, faults[i]);
+  pthread_sigmask(SIG_BLOCK, &set, before); // never those that the C library keeps for itself
+}
+
+void advlab_restore(const sigset_t *before) { pthread_sigmask(SIG_SETMASK, before, NULL); }
+
+// call_blocked calls a function that makes threads.
+static advlab_error *call_blocked(const advlab_table *table, int index, void *args) {
+  sigset_t before;
+  advlab_block(&before);
+  advlab_error *error = CALL(table, index, args);
+  advlab_restore(&before);
+  return error;
+}
+
+// originals are the tables of the plugins, by slot.
+static const advlab_table *originals[ADVLAB_SLOTS];
+
+#define SLOT(n)                                                                                                       \
+  static advlab_error *create_##n(void *args) { return call_blocked(originals[n], ADVLAB_CLIENT_CREATE, args); }      \
   static advlab_error *compile_##n(advlab_compile_args *args) { return advlabCompile(n, args); }
 SLOT(0)
 SLOT(1)
@@ -70,19 +94,22 @@ SLOT(2)
 SLOT(3)
 
 advlab_table *advlab_copy(const advlab_table *table, int slot) {
-  static advlab_error *(*const slots[ADVLAB_SLOTS])(advlab_compile_args *) = {compile_0, compile_1, compile_2, compile_3};
+  static advlab_error *(*const creates[ADVLAB_SLOTS])(void *) = {create_0, create_1, create_2, create_3};
+  static advlab_error *(*const compiles[ADVLAB_SLOTS])(advlab_compile_args *) = {compile_0, compile_1, compile_2, compile_3};
   // go-xla's header may be newer than the plugin. Reading a function that the plugin's table lacks then yields a null
   // pointer, and calling it an orderly fault, instead of whatever follows the table in memory.
   enum { SPARE = 4096 };
   advlab_table *copy = calloc(1, table->size + SPARE);
   if (copy == NULL) return NULL;
   memcpy(copy, table, table->size);
-  if (slot >= 0) copy->functions[ADVLAB_CLIENT_COMPILE] = (advlab_function)slots[slot];
+  originals[slot] = table;
+  if (advlab_has(table, ADVLAB_CLIENT_CREATE)) copy->functions[ADVLAB_CLIENT_CREATE] = (advlab_function)creates[slot];
+  if (advlab_has(table, ADVLAB_CLIENT_COMPILE)) copy->functions[ADVLAB_CLIENT_COMPILE] = (advlab_function)compiles[slot];
   return copy;
 }
 
 advlab_error *advlab_compile(const advlab_table *table, advlab_compile_args *args) {
-  return CALL(table, ADVLAB_CLIENT_COMPILE, args);
+  return call_blocked(table, ADVLAB_CLIENT_COMPILE, args);
 }
 
 const char *advlab_client_text(const advlab_table *table, int function, advlab_client *client, size_t *size, char **why) {
@@ -117,7 +144,7 @@ advlab_loaded *advlab_load(const advlab_table *table, advlab_client *client, con
   args.client = client;
   args.bytes = bytes;
   args.bytes_size = size;
-  if (failed(table, CALL(table, ADVLAB_DESERIALIZE_AND_LOAD, &args), why)) return NULL;
+  if (failed(table, call_blocked(table, ADVLAB_DESERIALIZE_AND_LOAD, &args), why)) return NULL;
   return args.loaded;
 }
 

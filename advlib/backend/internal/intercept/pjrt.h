@@ -34,6 +34,7 @@ typedef struct {
 enum {
   ADVLAB_ERROR_DESTROY = 0,
   ADVLAB_ERROR_MESSAGE = 1,
+  ADVLAB_CLIENT_CREATE = 10,
   ADVLAB_CLIENT_PLATFORM_NAME = 12,
   ADVLAB_CLIENT_PLATFORM_VERSION = 14,
   ADVLAB_CLIENT_ADDRESSABLE_DEVICES = 16,
@@ -152,14 +153,15 @@ const advlab_table *advlab_open(const char *path, char **why);
 // advlab_has reports whether the table reaches to the function at index and has it.
 int advlab_has(const advlab_table *table, int index);
 
-// ADVLAB_SLOTS is how many plugins one process can intercept: a compile call does not say which plugin it is for, so
-// each has a function of its own.
+// ADVLAB_SLOTS is how many plugins one process can intercept: a call of create or compile does not say which plugin it
+// is for, so each has functions of its own.
 enum { ADVLAB_SLOTS = 4 };
 
-// advlab_copy returns a copy of the table that is never freed, with compile replaced by slot's function unless slot
-// is negative. Beyond what the plugin has it is filled with null functions.
+// advlab_copy returns a copy of the table that is never freed, with create and compile replaced by slot's functions.
+// Beyond what the plugin has it is filled with null functions.
 advlab_table *advlab_copy(const advlab_table *table, int slot);
 
+// Compile and load block signals meanwhile, for the threads that they make; see signals.h.
 advlab_error *advlab_compile(const advlab_table *table, advlab_compile_args *args);
 
 // advlab_client_text returns one of the client's two texts, NULL on failure.

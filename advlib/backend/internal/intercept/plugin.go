@@ -23,17 +23,18 @@ import (
 // Plugin is a plugin loaded into this process, for good.
 type Plugin struct {
 	table *C.advlab_table // the plugin's own
-	slot  int             // of the function that intercepts compile, -1 for none
 
 	// Set by Keep:
-	store    *executables.Store
-	hash     string
-	machine  [][]byte // what programs depend on besides themselves, their options and the client
+	store   *executables.Store // nil: programs are not kept
+	hash    string
+	machine [][]byte // what programs depend on besides themselves, their options and the client
+
 	register sync.Once
 	copied   uintptr
+	failed   error
 }
 
-// slots are the plugins whose compile is intercepted, by the number that the C side's functions pass.
+// slots are the plugins whose calls are intercepted, by the number that the C side's functions pass.
 var (
 	slotsMu sync.RWMutex
 	slots   []*Plugin
@@ -52,7 +53,7 @@ func Load(path string) (*Plugin, error) {
 	if major := table.version.major; major != 0 {
 		return nil, fmt.Errorf("cannot load %s: its PJRT API is %d.%d, this program speaks 0.x", path, major, table.version.minor)
 	}
-	return &Plugin{table: table, slot: -1}, nil
+	return &Plugin{table: table}, nil
 }
 
 // Version returns the version of the plugin's API, such as 0.81.
@@ -96,28 +97,30 @@ func (p *Plugin) Keep(store *executables.Store, path string, libraries []byte) e
 	if err != nil {
 		return err
 	}
-	slotsMu.Lock()
-	defer slotsMu.Unlock()
-	if len(slots) == C.ADVLAB_SLOTS {
-		return fmt.Errorf("%d plugins are open already", len(slots))
-	}
 	p.store, p.hash = store, hash
 	p.machine = append([][]byte{[]byte(hash), []byte(p.Version()), libraries}, machine...)
-	p.slot = len(slots)
-	slots = append(slots, p)
 	return nil
 }
 
-// Table returns the address of a table for pjrt.RegisterPreloadedPlugin: a copy of the plugin's, with compile
-// replaced if Keep succeeded.
+// Table returns the address of a table for pjrt.RegisterPreloadedPlugin: a copy of the plugin's, whose create and
+// compile make their threads with signals blocked, and whose compile looks for programs on disk if Keep succeeded.
 func (p *Plugin) Table() (uintptr, error) {
-	p.register.Do(func() {
-		p.copied = uintptr(unsafe.Pointer(C.advlab_copy(p.table, C.int(p.slot))))
-	})
-	if p.copied == 0 {
+	p.register.Do(func() { p.copied, p.failed = p.copyTable() })
+	return p.copied, p.failed
+}
+
+func (p *Plugin) copyTable() (uintptr, error) {
+	slotsMu.Lock()
+	defer slotsMu.Unlock()
+	if len(slots) == C.ADVLAB_SLOTS {
+		return 0, fmt.Errorf("%d plugins are open already", len(slots))
+	}
+	copied := C.advlab_copy(p.table, C.int(len(slots)))
+	if copied == nil {
 		return 0, errors.New("out of memory")
 	}
-	return p.copied, nil
+	slots = append(slots, p)
+	return uintptr(unsafe.Pointer(copied)), nil
 }
 
 // take returns C's text as Go's and frees it.

@@ -57,8 +57,8 @@ func TestPluginsThatLackSomething(t *testing.T) {
 			if (c.keepsNot == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.keepsNot) {
 				t.Errorf("Keep: %v, want %q", err, c.keepsNot)
 			}
-			if (p.slot < 0) != (c.keepsNot != "") || (p.Hash() == "") != (c.keepsNot != "") {
-				t.Errorf("slot %d, hash %q after Keep: %v", p.slot, p.Hash(), err)
+			if (p.store == nil) != (c.keepsNot != "") || (p.Hash() == "") != (c.keepsNot != "") {
+				t.Errorf("store %v, hash %q after Keep: %v", p.store, p.Hash(), err)
 			}
 			first, err := p.Table()
 			if err != nil || first == 0 {

@@ -1,0 +1,95 @@
+package gonb
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"advlab/kernel/internal/cell"
+	"advlab/kernel/internal/pump"
+)
+
+// Cells' programs and commands are run by pumps: see package pump. GoNB runs the file that it has told `go build` to write.
+// That is a link to the pump, and a second -o, in %goflags, has the program written beside it.
+
+// pumpPaths is what the relay knows of an engine's pumps; nil: GoNB starts programs itself.
+type pumpPaths struct {
+	cell  string // where `go build` is to write the program
+	shell string // the link that runs a command
+}
+
+// PreparePump prepares what cells' programs are run by, where there is a pump. Where it fails, what cells print goes
+// through GoNB as it is.
+func (e *Engine) PreparePump() error {
+	if !pump.Supported || e.config.Pump == "" {
+		return nil
+	}
+	dir, err := e.Module()
+	if err != nil {
+		return err
+	}
+	link := filepath.Join(dir, filepath.Base(dir))
+	if err := os.Symlink(e.config.Pump, link); err != nil {
+		return err
+	}
+	e.pump = &pumpPaths{cell: link + pump.CellSuffix, shell: filepath.Join(e.dir, pump.ShellName)}
+	return nil
+}
+
+// prepareShell makes every bash that GoNB starts a pump's: bash reads the file that BASH_ENV names first. It returns
+// what GoNB's environment needs for that.
+func prepareShell(dir, program string) (env []string, err error) {
+	link, start := filepath.Join(dir, pump.ShellName), filepath.Join(dir, pump.ShellStart)
+	if err := os.Symlink(program, link); err != nil {
+		return nil, err
+	}
+	const text = "[ -x \"$" + pump.Variable + "\" ] && mapfile -d '' BASH_ENV < /proc/$$/cmdline && exec \"$" + pump.Variable + "\" \"${BASH_ENV[@]}\"\n"
+	if err := os.WriteFile(start, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	return []string{pump.Variable + "=" + link, pump.UserStart + "=" + os.Getenv("BASH_ENV"), "BASH_ENV=" + start}, nil
+}
+
+// FirstCell is what a new GoNB is told first: go get would look for newer versions than the pinned ones.
+const FirstCell = "%noautoget\n%goflags \"\"\n"
+
+// Text changes a cell's text, where it says how programs are built and run, so that the pump runs them.
+func (e *Engine) Text(code string, c cell.Cell) string {
+	p := e.pump
+	if p == nil {
+		return code
+	}
+	lines := strings.Split(code, "\n")
+	if c.Special {
+		words := strings.Fields(lines[0])
+		switch {
+		case words[0] == "%%bash" || words[0] == "%%sh":
+			if len(words) == 1 {
+				lines[0] = "%%script " + strconv.Quote(p.shell) + " " + words[0][2:]
+			}
+		case words[0] == "%%script" && len(words) > 1:
+			lines[0] = "%%script " + strconv.Quote(p.shell) + strings.TrimPrefix(lines[0], words[0])
+		}
+		return strings.Join(lines, "\n")
+	}
+	for i, line := range lines {
+		if !c.Command[i] {
+			continue
+		}
+		if rest, ok := strings.CutPrefix(strings.TrimPrefix(line, cell.CommentPrefix), "%goflags "); ok && strings.TrimSpace(rest) != "" {
+			lines[i] = "%goflags -o " + strconv.Quote(p.cell) + " " + rest
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Printed takes what Text has added out of what %goflags prints.
+func (e *Engine) Printed(text string) string {
+	p := e.pump
+	if p == nil || !strings.HasPrefix(text, "%goflags=[") {
+		return text
+	}
+	added := `"-o" ` + strconv.Quote(p.cell)
+	return strings.ReplaceAll(strings.ReplaceAll(text, added+" ", ""), added, "")
+}
