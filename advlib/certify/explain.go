@@ -45,7 +45,7 @@ func Explain(c *advlib.Classifier) ([]Operation, error) {
 	}
 	wide, err := c.Wide()
 	if err == nil {
-		n := &Network{name: c.Name(), input: c.Input(), backend: c.Backend(), wide: wide, build: c.LogitsGraph}
+		n := &Network{name: c.Name(), input: c.Input(), deployed: c.Backend(), backend: c.Backend(), wide: wide, build: c.LogitsGraph}
 		var ops []Operation
 		if ops, err = n.explain(); err == nil {
 			return ops, nil

@@ -14,10 +14,11 @@ import (
 	"github.com/gomlx/compute/support/envutil"
 	"github.com/gomlx/gomlx/core/graph"
 
+	"advlab/advlib/internal/inspect"
 	"advlab/advlib/internal/operator"
 )
 
-// This file is the only one that depends on how GoMLX v0.28 lets a graph be inspected and rebuilt.
+// This file and package inspect are all that depends on how GoMLX v0.28 lets a graph be inspected and rebuilt.
 
 // walk is a model's graph between x and its outputs.
 type walk struct {
@@ -95,27 +96,11 @@ func (w *walk) perturbedInputs(n *graph.Node) (positions []int) {
 	return positions
 }
 
-// parameter returns a parameter of an operation that GoMLX v0.28.8 keeps in an unexported field of the node.
-func parameter(n *graph.Node, name string) reflect.Value {
-	v := reflect.ValueOf(n).Elem().FieldByName("inputs").Elem().Elem()
-	for part := range strings.SplitSeq(name, ".") {
-		v = v.FieldByName(part)
-	}
-	if !v.IsValid() {
-		panic(fmt.Errorf("GoMLX's %s has no parameter %q: another version than this package was written for", n.Type(), name))
-	}
-	return v
-}
+// parameter returns a parameter of an operation.
+func parameter(n *graph.Node, name string) reflect.Value { return inspect.Parameter(n, name) }
 
 // integers returns a parameter that is a list of numbers.
-func integers(n *graph.Node, name string) []int {
-	v := parameter(n, name)
-	s := make([]int, v.Len())
-	for i := range s {
-		s[i] = int(v.Index(i).Int())
-	}
-	return s
-}
+func integers(n *graph.Node, name string) []int { return inspect.Integers(n, name) }
 
 // with returns the operation of n on other inputs: replace gives the new ones by position, the others stay.
 func with(n *graph.Node, replace map[int]*graph.Node) *graph.Node {

@@ -15,7 +15,10 @@
 //     precision rounded. (A [Network] can also be built in float64.)
 //   - The model is the one of inference: dropout does nothing, batch normalisation uses its running moments.
 //   - The first axis of the input is the batch, and any batch will do, even where the file fixes it. A file whose input is
-//     a vector without a batch gets one, if it has nothing but products with constant matrices and operations on elements.
+//     a vector without a batch gets one.
+//   - A model fixed at batch 1, or without a batch, may merge it with other axes (view(-1), the mean of everything, heads of
+//     an attention): it is built for one example and mapped over the rows, in ordinary operations. Each row gives what the
+//     file gives for it alone. Where that cannot be, the operator is named; a larger batch that is merged is an error.
 //   - A final softmax or sigmoid is refused: attacks and bounds want what goes into it. Options.StripSoftmax leaves it out.
 //   - Constants that stand among the graph's inputs, as in files of before 2019 (IR below 4), are constants.
 package onnx

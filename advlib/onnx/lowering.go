@@ -9,6 +9,8 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/gomlx/ml/model"
 	"google.golang.org/protobuf/proto"
+
+	"advlab/advlib/internal/vmap"
 )
 
 // lowering writes a file's operators in terms of those that onnx-gomlx has right.
@@ -19,6 +21,7 @@ type lowering struct {
 	fit    fit
 	batch  int    // the batch that the file fixes, 0 if it is open
 	vector bool   // the file's input is a vector without a batch
+	single bool   // it is built for one example, as the file has it, and mapped over the rows: see single.go
 	strip  bool   // a final softmax is to be left out
 	final  string // the final softmax that is still there, described
 	limit  int    // values that one input may lead to in one place
@@ -32,18 +35,20 @@ type lowering struct {
 	alias     map[string]string   // what an operator that does nothing writes: the name of what it reads
 	shapeFrom map[string]string   // what a Shape writes: the name of what it reads
 	shapes    map[string]shape    // as traced
+	fate      vmap.Fate           // of the examples of a batch, as traced
 	store     *model.Store
 }
 
-// shape is a tensor's in the model for a batch of probeBatch.
+// shape is a tensor's in the model for a batch of probeBatch, or for a single example.
 type shape struct {
 	dims  []int
 	dtype dtypes.DType
 }
 
-func lower(f *file, o Options) (*lowering, error) {
+// lower lowers a file, for a batch or for a single example.
+func lower(f *file, o Options, single bool) (*lowering, error) {
 	l := &lowering{
-		opset: f.opset, input: f.input, output: f.output, strip: o.StripSoftmax,
+		single: single, opset: f.opset, input: f.input, output: f.output, strip: o.StripSoftmax,
 		used: map[string]bool{f.output: true}, taken: map[string]bool{f.input: true},
 		weights: map[string]*tensor{}, constants: map[string]*tensor{}, alias: map[string]string{}, shapeFrom: map[string]string{}, shapes: map[string]shape{}, store: model.NewStore(),
 	}
@@ -61,6 +66,9 @@ func lower(f *file, o Options) (*lowering, error) {
 		l.vector = true
 	default:
 		l.batch = dims[0]
+	}
+	if single {
+		l.batch = 0 // no axis is one
 	}
 	if !l.vector {
 		dims = dims[1:]
@@ -106,7 +114,7 @@ func (l *lowering) lower(p *protos.NodeProto) error {
 	if first := definitions[n.OpType][0]; l.opset < first {
 		return fmt.Errorf("ONNX has it since opset %d, the file is of opset %d: export it again", first, l.opset)
 	}
-	if l.vector && !r.elementwise {
+	if l.vector && !l.single && !r.elementwise {
 		return fmt.Errorf("it is not supported in a model whose input is a vector without a batch axis: export the model with a batch")
 	}
 	n.check(r)
@@ -177,8 +185,9 @@ func (l *lowering) fresh(what string) string {
 func (l *lowering) constant(name string, t *tensor) error {
 	l.taken[name] = true
 	if t.isFloat() && len(t.dims) > 0 {
-		if sizeOf(t.dims) == 0 {
-			return fmt.Errorf("the weight %q has the shape %v and so no values", name, t.dims)
+		if sizeOf(t.dims) == 0 { // stands for an input that is not given, such as Resize's scales
+			l.constants[name] = t
+			return nil
 		}
 		l.weights[name] = t
 		return l.storeVariable(name, t)

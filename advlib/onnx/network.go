@@ -3,7 +3,6 @@ package onnx
 import (
 	"bytes"
 	"compress/gzip"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,7 +19,6 @@ import (
 	"github.com/gomlx/onnx-gomlx/onnx"
 
 	"advlab/advlib"
-	"advlab/advlib/internal/operator"
 )
 
 // maxFile is the largest file that is read: what a protocol buffer can hold.
@@ -121,46 +119,19 @@ func read(contents []byte, s *store, o Options) (n *Network, err error) {
 	if err != nil {
 		return nil, err
 	}
-	l, out, err := lowered(f, o)
-	if err != nil {
+	n = &Network{name: o.Name, double: f.double, parsed: map[dtypes.DType]onnx.Model{}}
+	if n.lowering, n.outputs, err = lowered(f, o); err != nil {
 		return nil, err
 	}
-	n = &Network{name: o.Name, lowering: l, double: f.double, parsed: map[dtypes.DType]onnx.Model{}}
 	if o.Normalisation != nil {
-		if n.normalisation, err = l.fit.normalisation(*o.Normalisation); err != nil {
+		if n.normalisation, err = n.lowering.fit.normalisation(*o.Normalisation); err != nil {
 			return nil, err
 		}
 	}
 	if n.name == "" {
 		n.name = f.name
 	}
-	n.outputs, err = logits(out, f.output)
-	return n, err
-}
-
-// lowered lowers a file and checks what comes out. Where the shapes leave several layouts, the weights may leave one.
-func lowered(f *file, o Options) (*lowering, shape, error) {
-	l, err := lower(f, o)
-	if several := new(ambiguous); errors.As(err, &several) {
-		var works []Options
-		for _, way := range several.fits {
-			o.Layout = way.layout
-			if l, err := lower(f, o); err == nil {
-				if _, err = l.check(); err == nil {
-					works = append(works, o)
-				}
-			}
-		}
-		if len(works) != 1 {
-			return nil, shape{}, several
-		}
-		l, err = lower(f, works[0])
-	}
-	if err != nil {
-		return nil, shape{}, err
-	}
-	out, err := l.check()
-	return l, out, err
+	return n, nil
 }
 
 // expanded undoes gzip. A file in ONNX cannot begin as a compressed one does.
@@ -266,32 +237,11 @@ func (n *Network) Graph(scope *model.Scope, x *graph.Node) *graph.Node {
 	if !slices.IsSorted(perm) {
 		x = graph.TransposeAllAxes(x, perm...)
 	}
-	y := l.call(m, scope, x)
+	y := l.build(m, scope, x)
 	if y.Rank() != 2 {
 		y = graph.Reshape(y, batch, n.outputs)
 	}
 	return y
-}
-
-// call builds the output for x. In a graph that is traced, where nodes are to be told apart, they are marked by the operators of the file.
-func (l *lowering) call(m onnx.Model, scope *model.Scope, x *graph.Node) *graph.Node {
-	in := map[string]*graph.Node{l.input: x}
-	if x.Trace() == nil {
-		return m.CallGraph(scope, x.Graph(), in, l.output)[0]
-	}
-	var names, of []string
-	for i, n := range l.nodes {
-		for _, out := range n.Output {
-			if out != "" {
-				names, of = append(names, out), append(of, describe(l.origin[i]))
-			}
-		}
-	}
-	all := m.CallGraph(scope, x.Graph(), in, append(names, l.output)...)
-	for i, by := range of {
-		operator.Mark(all[i], by)
-	}
-	return all[len(all)-1]
 }
 
 func (n *Network) model(dtype dtypes.DType) (onnx.Model, error) {

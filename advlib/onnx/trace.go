@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"advlab/advlib/backend"
+	"advlab/advlib/internal/vmap"
 )
 
 // probeBatch is the batch for which shapes are traced: a prime that no other size is likely to be, so that it can be told
@@ -58,8 +59,11 @@ func (l *lowering) parse(nodes []*protos.NodeProto, kind protos.TensorProto_Data
 	for _, name := range slices.Sorted(maps.Keys(l.weights)) {
 		g.Initializer = append(g.Initializer, &protos.TensorProto{Name: name, DataType: int32(kind), Dims: int64s(l.weights[name].dims)})
 	}
-	dims := []*protos.TensorShapeProto_Dimension{{Value: &protos.TensorShapeProto_Dimension_DimParam{DimParam: "batch"}}}
-	for _, d := range l.fit.file {
+	var dims []*protos.TensorShapeProto_Dimension
+	if !l.single {
+		dims = append(dims, &protos.TensorShapeProto_Dimension{Value: &protos.TensorShapeProto_Dimension_DimParam{DimParam: "batch"}})
+	}
+	for _, d := range l.inputDims()[len(dims):] {
 		dims = append(dims, &protos.TensorShapeProto_Dimension{Value: &protos.TensorShapeProto_Dimension_DimValue{DimValue: int64(d)}})
 	}
 	value := func(name string, shape *protos.TensorShapeProto) *protos.ValueInfoProto {
@@ -78,13 +82,28 @@ func (l *lowering) parse(nodes []*protos.NodeProto, kind protos.TensorProto_Data
 	return m, err
 }
 
-// trace builds the nodes in a graph that is thrown away, and returns the shape of everything they write.
-func (l *lowering) trace(nodes []*protos.NodeProto) (traced map[string]shape, err error) {
+// grows tells whether an axis of that size grows with the batch.
+func (l *lowering) grows(size int) bool { return !l.single && size%probeBatch == 0 }
+
+// inputDims returns the shape of the input for which shapes are traced.
+func (l *lowering) inputDims() []int {
+	switch {
+	case !l.single:
+		return append([]int{probeBatch}, l.fit.file...)
+	case l.vector:
+		return l.fit.file
+	}
+	return append([]int{1}, l.fit.file...)
+}
+
+// trace builds the nodes in a graph that is thrown away, and returns the shape of everything they write. With whole it also
+// looks what becomes of the examples of a batch: those of a single one are mapped, others followed.
+func (l *lowering) trace(nodes []*protos.NodeProto, whole bool) (traced map[string]shape, err error) {
 	b, err := backend.OpenNamed(backend.Go) // builds quickest; nothing but constants is computed
 	if err != nil {
 		return nil, err
 	}
-	traced = map[string]shape{l.input: {append([]int{probeBatch}, l.fit.file...), dtypes.Float32}}
+	traced = map[string]shape{l.input: {l.inputDims(), dtypes.Float32}}
 	var names []string
 	for _, n := range nodes {
 		for _, out := range n.Output {
@@ -103,8 +122,21 @@ func (l *lowering) trace(nodes []*protos.NodeProto) (traced map[string]shape, er
 	g := graph.NewGraph(b, "shapes of an ONNX model")
 	defer g.Finalize()
 	defer recovered(&err)
-	x := graph.Parameter(g, "x", shapes.Make(dtypes.Float32, traced[l.input].dims...))
-	for i, out := range m.CallGraph(l.store.RootScope(), g, map[string]*graph.Node{l.input: x}, names...) {
+	build := func(x *graph.Node) []*graph.Node {
+		return m.CallGraph(l.store.RootScope(), g, map[string]*graph.Node{l.input: x}, names...)
+	}
+	var outs []*graph.Node
+	if l.single && whole {
+		x := graph.Parameter(g, "x", shapes.Make(dtypes.Float32, append([]int{2}, l.inputDims()...)...))
+		vmap.Rows(x, func(row *graph.Node) []*graph.Node { outs = build(row); return outs })
+	} else {
+		x := graph.Parameter(g, "x", shapes.Make(dtypes.Float32, l.inputDims()...))
+		outs = build(x)
+		if i := slices.Index(names, l.output); whole && i >= 0 {
+			l.fate = vmap.Follow(x, outs[i])
+		}
+	}
+	for i, out := range outs {
 		s := shape{out.Shape().Dimensions, out.DType()}
 		elements := 1
 		for _, d := range s.dims {
@@ -128,7 +160,7 @@ func (l *lowering) shapeOf(n *node, name string) shape {
 	if known {
 		return s
 	}
-	traced, err := l.trace(l.nodes)
+	traced, err := l.trace(l.nodes, false)
 	if err != nil {
 		n.fail("what comes before it cannot be built: %w", l.blame(err))
 		return shape{}
@@ -140,9 +172,25 @@ func (l *lowering) shapeOf(n *node, name string) shape {
 	return s
 }
 
+// sizesOf returns sizes that are constant, or computed from other shapes, for a batch of probeBatch; nil if they are neither. A tensor
+// of these sizes is traced to see them.
+func (l *lowering) sizesOf(name string) []int {
+	if sizes, known := l.integersOf(name); known {
+		return sizes
+	}
+	at := len(l.nodes)
+	tensor := l.op("Expand", l.number(0), name)
+	traced, err := l.trace(l.nodes, false)
+	l.nodes = l.nodes[:at]
+	if err != nil {
+		return nil
+	}
+	return traced[tensor].dims
+}
+
 // check builds all nodes, and returns the output's shape.
 func (l *lowering) check() (shape, error) {
-	traced, err := l.trace(l.nodes)
+	traced, err := l.trace(l.nodes, true)
 	if err != nil {
 		return shape{}, l.blame(err)
 	}
@@ -155,7 +203,7 @@ func (l *lowering) blame(cause error) error {
 	low, high := 0, len(l.nodes) // the first low can be built, the first high cannot
 	for high-low > 1 {
 		mid := (low + high) / 2
-		if _, err := l.trace(l.nodes[:mid]); err != nil {
+		if _, err := l.trace(l.nodes[:mid], true); err != nil {
 			high, cause = mid, err
 		} else {
 			low = mid
@@ -166,7 +214,7 @@ func (l *lowering) blame(cause error) error {
 	}
 	n := l.origin[high-1]
 	var about []string
-	if traced, err := l.trace(l.nodes[:high-1]); err == nil {
+	if traced, err := l.trace(l.nodes[:high-1], false); err == nil {
 		for _, in := range n.Input {
 			if s, ok := traced[in]; ok {
 				about = append(about, fmt.Sprint(batchless(s.dims)))
@@ -177,7 +225,7 @@ func (l *lowering) blame(cause error) error {
 	}
 	advice := ""
 	if l.batch > 0 {
-		advice = fmt.Sprintf(" (the file fixes the batch at %d: if that is the reason, export it with an open batch axis)", l.batch)
+		advice = fmt.Sprintf(" (the file fixes the batch at %d: if that is the reason, export it with a batch of 1, or with an open batch axis)", l.batch)
 	}
 	return fmt.Errorf("%s cannot be built for inputs of shape %s%s: %w", describe(n), strings.Join(about, ", "), advice, cause)
 }
