@@ -13,7 +13,10 @@ import (
 
 // Settings are the conditions of a measurement. The zero value is a good one.
 type Settings struct {
-	// Seed keys all randomness; the same seed gives the same numbers.
+	// Seed keys all randomness; the same seed gives the same numbers. An example's random streams depend on it and on the
+	// content of the example's input, so another order of the examples gives each the same bits. Another size of the batches, or
+	// some of the examples alone, gives the same up to rounding, except where a classifier's logits are random: their draws are
+	// for a batch.
 	Seed uint64
 	// BatchSize is the largest number of examples that an attack is given at once; 0 means 512.
 	BatchSize int
@@ -91,6 +94,8 @@ type Result struct {
 	Stats Stats
 	// Warnings are sentences on what looks wrong with the set-up.
 	Warnings []string
+
+	saturation string // a warning about the examples, of which Evaluate has one about all
 }
 
 // SuccessRate is the share of attempted examples on which the attack reached its goal.
@@ -148,6 +153,9 @@ func (s Settings) Run(ctx context.Context, c *Classifier, a Attack, e *Examples)
 	if err != nil {
 		err = fmt.Errorf("advlib: %s: %w", nameOf(a), err)
 	}
+	if res != nil && res.saturation != "" {
+		res.Warnings = append(res.Warnings, res.saturation)
+	}
 	s.tell()
 	return res, err
 }
@@ -201,23 +209,21 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples,
 	}
 
 	start := time.Now()
-	if err := s.seed(c); err != nil {
-		return nil, err
-	}
-	clean, err := NewTarget(c).Logits(e.X)
+	all := e.batch(s.Seed)
+	clean, err := s.clean(c, all)
 	if err != nil {
 		return nil, err
 	}
 	if res.Clean, err = predictions(clean); err != nil {
 		return nil, err
 	}
+	res.saturation = c.saturation(clean)
 	res.Final = append([]Prediction(nil), res.Clean...)
 	flat := tensors.MustCopyFlatData[float32](e.X)
 	view := c.view()
-	all := e.batch(s.Seed)
 	all.X, all.Target = c.encode(e.X), targets
 	var todo []int
-	for i := range n {
+	for _, i := range all.Order() { // so that another order of the examples makes the same batches
 		switch {
 		case targets != nil && targets[i] == e.Y[i]: // nothing to attack
 			res.Distance[i] = math.Inf(1)
@@ -277,12 +283,14 @@ const (
 	streamOfJudge
 )
 
-// seed makes the clean answers of a random classifier the same in each run.
-func (s Settings) seed(c *Classifier) error {
-	if !c.Random() {
-		return nil
+// clean returns the logits of what is attacked; those of a random classifier are the same in each run, whatever the order.
+func (s Settings) clean(c *Classifier, b Batch) ([][]float32, error) {
+	if c.Random() {
+		if err := c.Store().SetRNGStateFromSeed(int64(s.Seed)); err != nil {
+			return nil, err
+		}
 	}
-	return c.Store().SetRNGStateFromSeed(int64(s.Seed))
+	return NewTarget(c).logits(b.X, b.Order())
 }
 
 // reseed makes what a random classifier draws next depend on the seed and the batch alone, not on the batches before,

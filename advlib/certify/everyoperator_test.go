@@ -331,9 +331,6 @@ func (o *operatorsTried) try(t *testing.T, b compute.Backend, kind NodeType, m t
 			continue
 		}
 		proof, err := method.Prove(ctx, c, e, ball)
-		if err != nil && strings.Contains(err.Error(), "gradient") {
-			continue
-		}
 		if err != nil {
 			t.Errorf("%s: %v: %v", m.name, method, err)
 			continue

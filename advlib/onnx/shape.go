@@ -245,7 +245,7 @@ func split(l *lowering, n *node) {
 // logits checks what the model returns, and says how many logits there are.
 func (l *lowering) logits(s shape, output string) (int, error) {
 	if !s.dtype.IsFloat() {
-		return 0, fmt.Errorf("its output %q is of type %v, not of logits: choose the output with the logits in Options.Output, or export the model without the operator that picks the class", output, s.dtype)
+		return 0, fmt.Errorf("its output %q is of type %v, not of logits: choose the output with the logits by %v, or export the model without the operator that picks the class", output, s.dtype, outputName)
 	}
 	if l.single {
 		s.dims = append([]int{probeBatch}, s.dims...)
