@@ -46,7 +46,7 @@ func (s Settings) notFinite(c *Classifier, e *Examples, logits [][]float32) (row
 			continue
 		}
 		rows = append(rows, i)
-		out = append(out, NotFinite{e.index(i), e.Y[i], k, strconv.FormatFloat(float64(z[k]), 'g', -1, 32)})
+		out = append(out, NotFinite{e.Number(i), e.Y[i], k, strconv.FormatFloat(float64(z[k]), 'g', -1, 32)})
 	}
 	switch {
 	case len(out) == len(logits):

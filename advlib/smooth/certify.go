@@ -79,7 +79,7 @@ func (s Gaussian) certify(ctx context.Context, e *advlib.Examples) (*Report, err
 		}
 		lost := counted[s.Base.Classes()]
 		if lost > 0 && s.Strict {
-			return r, fmt.Errorf("the logits of %s are not finite for %d of %d noisy copies of example %d; without Gaussian.Strict these count for no class", s.Base.Name(), lost, s.N, number(e, i))
+			return r, fmt.Errorf("the logits of %s are not finite for %d of %d noisy copies of example %d; without Gaussian.Strict these count for no class", s.Base.Name(), lost, s.N, e.Number(i))
 		}
 		failures := s.N - counted[class]
 		q, known := bounds[failures]
@@ -91,7 +91,7 @@ func (s Gaussian) certify(ctx context.Context, e *advlib.Examples) (*Report, err
 		if !(c.Radius > 0) {
 			c.Class, c.Radius = Abstain, 0
 		}
-		r.Index, r.Label, r.Certificates = append(r.Index, number(e, i)), append(r.Label, e.Y[i]), append(r.Certificates, c)
+		r.Index, r.Label, r.Certificates = append(r.Index, e.Number(i)), append(r.Label, e.Y[i]), append(r.Certificates, c)
 		s.progress("certifying "+s.String(), i+1, e.Len(), start)
 	}
 	return r, nil
