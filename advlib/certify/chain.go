@@ -215,7 +215,7 @@ func (n *Network) readOperations(a arithmetic, N int) (read []readOperation, err
 	exec, err := model.NewExec(b, n.wide.Store(), func(_ *model.Scope, x *Node) []*Node {
 		w := newWalk(b, n.build, x)
 		p := &pass{w: w, a: a}
-		p.reset()
+		p.begin(interval{})
 		var out []*Node
 		read, parts = nil, nil
 		for i, v := range w.nodes[1:] {
