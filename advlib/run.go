@@ -220,8 +220,8 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples,
 	res.saturation = c.saturation(clean)
 	res.Final = append([]Prediction(nil), res.Clean...)
 	flat := tensors.MustCopyFlatData[float32](e.X)
-	view := c.view()
-	all.X, all.Target = c.encode(e.X), targets
+	view := c.View()
+	all.X, all.Target = c.Encode(e.X), targets
 	var todo []int
 	for _, i := range all.Order() { // so that another order of the examples makes the same batches
 		switch {
@@ -316,7 +316,7 @@ func (r *Result) judge(c *Classifier, b Batch, rows []int, adv *tensors.Tensor, 
 	points, from := tensors.MustCopyFlatData[float32](adv), tensors.MustCopyFlatData[float32](b.X)
 	for i, row := range rows {
 		width := len(points) / len(rows)
-		x, err := c.settle(points[i*width:(i+1)*width], from[i*width:(i+1)*width], flat[row*size:(row+1)*size], r.Threat)
+		x, err := c.Settle(points[i*width:(i+1)*width], from[i*width:(i+1)*width], flat[row*size:(row+1)*size], r.Threat)
 		if err != nil {
 			return fmt.Errorf("example %d: %w", row, err)
 		}

@@ -73,7 +73,7 @@ func NewTarget(c *Classifier) *Target { return &Target{classifier: c, passes: ne
 // from [Classifier.Derive].
 func (t *Target) On(c *Classifier) *Target {
 	if t.classifier.spec.base != nil && c.spec.base == nil {
-		c = c.view() // the inputs of t are encoded
+		c = c.View() // the inputs of t are encoded
 	}
 	return &Target{classifier: c, passes: t.passes}
 }
@@ -116,6 +116,9 @@ type Model struct {
 	classifier        *Classifier
 	forward, backward int
 }
+
+// NewModel returns the classifier inside a graph of one's own, for which nobody counts: to look at a graph, not to run it.
+func NewModel(c *Classifier) *Model { return &Model{classifier: c} }
 
 // Logits returns the logits [n, K] of x [n, d...]: one forward pass for each row.
 func (m *Model) Logits(x *graph.Node) *graph.Node {

@@ -18,6 +18,7 @@ import (
 	"advlab/advlib/dataset"
 	"advlab/advlib/defense"
 	"advlab/advlib/internal/npz"
+	"advlab/advlib/training"
 	"advlab/advlib/zoo"
 )
 
@@ -85,7 +86,7 @@ func attackOn(name string) func(ctx context.Context, s sources) (workload, error
 // trained trains one of the two networks, or takes it from the folder, where it is left.
 func trained(ctx context.Context, folder, name string, train *advlib.Examples) (*advlib.Classifier, error) {
 	if name == "madry" {
-		m := zoo.Model{Name: "madry", Epochs: 1, BatchSize: 50, Build: madry}
+		m := training.Model{Name: "madry", Epochs: 1, BatchSize: 50, Build: madry}
 		return keep(folder, m, func() (*advlib.Classifier, error) { return m.Fit(ctx, train) })
 	}
 	m := zoo.CNN()
@@ -112,7 +113,7 @@ func right(c *advlib.Classifier, e *advlib.Examples, n int) (*advlib.Examples, e
 
 // keep returns the classifier whose weights lie in the folder, or trains it and leaves them there, so that both sides, and later runs, have
 // the same ones whatever has changed in the training.
-func keep(folder string, m zoo.Model, fit func() (*advlib.Classifier, error)) (*advlib.Classifier, error) {
+func keep(folder string, m training.Model, fit func() (*advlib.Classifier, error)) (*advlib.Classifier, error) {
 	path := filepath.Join(folder, m.Name+"-weights.npz")
 	arrays, err := npz.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
