@@ -172,12 +172,12 @@ func (e *Examples) Check(spec Spec, classes int) error {
 	if spec.Domain != nil {
 		return checkDomain(e.X, spec)
 	}
-	return checkInside(e.X, spec.Box)
+	return checkInside(e.X, spec.Box.rounded())
 }
 
 // checkDomain refuses NaN and values that the domain does not admit, naming the first feature.
 func checkDomain(x *tensors.Tensor, spec Spec) error {
-	l, err := spec.Domain.layout(spec.Box, spec.Input)
+	l, err := spec.Domain.layout(spec.Box.rounded(), spec.Input)
 	if err != nil {
 		return err
 	}
