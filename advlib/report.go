@@ -254,14 +254,10 @@ func newReport(s Settings, c *Classifier, e *Examples, attacks []Attack) (*Repor
 	}
 	clean := predictions(z)
 	where := backend.InfoOf(c.Backend())
-<<<<<<< HEAD
-	r := &Report{Classifier: c.Name(), Data: e.Name, Backend: where.Name, Box: c.Box(), Notes: append(c.Notes(), e.Notes...), Seed: s.Seed, Cascade: !s.Alone && !c.Random(), Label: slices.Clone(e.Y)}
-=======
-	r := &Report{Classifier: c.Name(), Data: e.Name, Backend: where.Name, Box: c.Box(), Notes: c.Notes(), Seed: s.Seed, Cascade: !s.Alone && !c.Random(), Label: slices.Clone(e.Y), LeftOut: out}
+	r := &Report{Classifier: c.Name(), Data: e.Name, Backend: where.Name, Box: c.Box(), Notes: append(c.Notes(), e.Notes...), Seed: s.Seed, Cascade: !s.Alone && !c.Random(), Label: slices.Clone(e.Y), LeftOut: out}
 	if len(out) > 0 {
 		r.warn(leftOut(out, all))
 	}
->>>>>>> main
 	if d := c.Domain(); d != nil {
 		r.Domain = d.String()
 	}

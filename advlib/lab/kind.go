@@ -206,13 +206,8 @@ func writeResult(dir string, r *advlib.Result) error {
 	e := r.Examples
 	v := resultJSON{
 		Attack: r.Attack, Norm: r.Threat.Norm.String(), Radius: advlib.Distance(r.Threat.Radius), Goal: r.Threat.Goal,
-<<<<<<< HEAD
 		Examples: examplesJSON{e.Name, e.Y, e.Index, e.Classes, e.Notes}, Box: r.Box, Attempted: r.Attempted, Success: r.Success,
-		Clean: r.Clean, Final: r.Final, Stats: r.Stats, Warnings: r.Warnings,
-=======
-		Examples: examplesJSON{e.Name, e.Y, e.Index, e.Classes}, Box: r.Box, Attempted: r.Attempted, Success: r.Success,
 		Clean: r.Clean, Final: r.Final, Stats: r.Stats, LeftOut: r.LeftOut, Warnings: r.Warnings,
->>>>>>> main
 	}
 	distance := tensors.FromFlatDataAndDimensions(slices.Clone(r.Distance), len(r.Distance))
 	if err := writeTensors(dir, map[string]*tensors.Tensor{"x": e.X, "adversarial": r.Adversarial, "distance": distance}); err != nil {
