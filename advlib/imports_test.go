@@ -13,7 +13,7 @@ import (
 // allowed lists, for each package of the module, which others of the module it may import. Arrows go one way: the
 // vocabulary knows nothing of the attacks, the kernel knows nothing of advlib but where things lie.
 var allowed = map[string][]string{
-	"advlib":                   {"advlib/backend", "advlib/internal/notebook"},
+	"advlib":                   {"advlib/backend", "advlib/internal/notebook", "advlib/internal/option"},
 	"advlib/cachedir":          {},
 	"advlib/internal":          {},
 	"advlib/backend":           {"advlib/backend/...", "advlib/cachedir", "advlib/internal/notebook"},
@@ -28,7 +28,7 @@ var allowed = map[string][]string{
 	"advlib/defense":           {"advlib", "advlib/zoo"},
 	"advlib/show":              {"advlib", "advlib/backend", "advlib/internal/notebook"},
 	"advlib/smooth":            {"advlib", "advlib/backend", "advlib/zoo"},
-	"advlib/onnx":              {"advlib", "advlib/backend", "advlib/internal/inspect", "advlib/internal/vmap"},
+	"advlib/onnx":              {"advlib", "advlib/backend", "advlib/internal/inspect", "advlib/internal/option", "advlib/internal/vmap"},
 	"advlib/internal/vmap":     {"advlib/internal/inspect"},
 	"advlib/onnx/onnxtest":     {},
 	"advlib/vnnlib":            {},

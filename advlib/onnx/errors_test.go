@@ -151,7 +151,7 @@ func TestErrors(t *testing.T) {
 			node(m, "MaxPool").Output = append(node(m, "MaxPool").Output, "i")
 			node(m, "Flatten").Input[0] = "i"
 		}, []string{"MaxPool", `"i"`}},
-		{"vector with a Gemm", named(t, "vector/14").file, onnx.Options{}, func(m *m) { node(m, "MatMul").OpType = "Gemm" }, []string{"Gemm", "batch"}},
+		{"vector with a Gemm", named(t, "vector/14").file, onnx.Options{}, func(m *m) { node(m, "MatMul").OpType = "Gemm" }, []string{"Gemm", "two axes"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := onnx.ReadNetwork(bytes.NewReader(changed(t, tc.file, tc.change)), tc.options)
