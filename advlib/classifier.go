@@ -46,6 +46,8 @@ type Spec struct {
 	// Random says that Logits draws random numbers from the scope (scope.RandomNormal and the like), so that the same input has other
 	// logits each time. Attack such a classifier through attack.EOT: a success is counted by one draw.
 	Random bool
+	// Returns says what Logits returns if that is not logits, but probabilities or the one logit of a binary model.
+	Returns Returns
 	// Normalisation, if it is set, is done to the inputs before Logits sees them.
 	Normalisation *Normalisation
 	// Notes are sentences on what the classifier is made of, such as how the axes of the data were taken, and Warnings are sentences on what
@@ -66,7 +68,8 @@ type Classifier struct {
 	layout  *layout // nil without a Domain
 	limits  Limits
 	classes int
-	cost    int // passes through the model that one of the classifier's own stands for; see Derive
+	logP    bool // its logits are those of Probabilities
+	cost    int  // passes through the model that one of the classifier's own stands for; see Derive
 
 	mu       *sync.Mutex // guards programs, derived, and the building of graphs: GoMLX registers variables while it builds
 	programs map[any]*program
@@ -238,7 +241,8 @@ func newClassifier(spec Spec) (*Classifier, error) {
 	if err := spec.Box.check(); err != nil {
 		return nil, err
 	}
-	if err := spec.normalise(); err != nil {
+	logP := spec.Returns == Probabilities
+	if err := spec.unfold(); err != nil {
 		return nil, err
 	}
 	limits := boxLimits(spec.Box, spec.Input)
@@ -258,7 +262,7 @@ func newClassifier(spec Spec) (*Classifier, error) {
 		}
 		spec.Backend = b
 	}
-	c := &Classifier{spec: spec, layout: l, limits: limits, cost: 1, mu: new(sync.Mutex), programs: map[any]*program{}, derived: map[any]*Classifier{}, wide: new(wide), memo: map[any]any{}}
+	c := &Classifier{spec: spec, layout: l, limits: limits, cost: 1, logP: logP, mu: new(sync.Mutex), programs: map[any]*program{}, derived: map[any]*Classifier{}, wide: new(wide), memo: map[any]any{}}
 	if err := c.probe(); err != nil {
 		return nil, err
 	}
@@ -266,26 +270,6 @@ func newClassifier(spec Spec) (*Classifier, error) {
 		return nil, fmt.Errorf("it has %d class names for %d logits", n, c.classes)
 	}
 	return c, nil
-}
-
-// normalise makes the normalisation part of Logits, so that what is derived from the classifier has it once.
-func (s *Spec) normalise() error {
-	if s.Normalisation == nil {
-		return nil
-	}
-	n, err := s.Normalisation.Fit(s.Input)
-	if err != nil {
-		return err
-	}
-	// Graphs of certificates are in float64, and must have the numbers of the model as it runs.
-	logits, rounded := s.Logits, n.Rounded()
-	s.Logits = func(scope *model.Scope, x *graph.Node) *graph.Node { return logits(scope, rounded.Apply(x)) }
-	s.Notes = append([]string{n.Note()}, s.Notes...)
-	if w := n.Warning(s.Box); w != "" {
-		s.Warnings = append([]string{w}, s.Warnings...)
-	}
-	s.Normalisation = nil
-	return nil
 }
 
 // probe builds the model and runs it on made-up inputs.
@@ -327,7 +311,7 @@ func (c *Classifier) probe() error {
 		}
 	}
 	if c.classes = len(zs[0][0]); c.classes < 2 {
-		return fmt.Errorf("its logits have shape [n, %d]: a classifier needs at least 2 classes; for a binary model with one logit z return [0, z]", c.classes)
+		return fmt.Errorf("its logits have shape [n, %d]: a classifier needs at least 2 classes; of a binary model, if it is the logit of class 1, give %v, if it is its probability, %v", c.classes, oneLogitName, probabilitiesName)
 	}
 	probabilities := true
 	for i, row := range zs[0] {
@@ -339,12 +323,17 @@ func (c *Classifier) probe() error {
 			sum, negative = sum+float64(z), negative || z < 0
 		}
 		probabilities = probabilities && !negative && math.Abs(sum-1) < 1e-3
+		if c.logP {
+			if err := impossible(row); err != nil {
+				return err
+			}
+		}
 		if i == 0 && !c.spec.Random && !almostEqual(row, zs[1][0]) {
 			return fmt.Errorf("its logits for an input change with the other inputs of the batch (%v and %v): rows must not mix; batch normalisation must run in inference mode, dropout must be off; if they are meant to be random, set Random", row, zs[1][0])
 		}
 	}
 	if probabilities {
-		return fmt.Errorf("it returns probabilities (rows ≥ 0 that sum to 1), not logits: leave out the final softmax; attacks and bounds computed through it are wrong")
+		return fmt.Errorf("it returns probabilities (rows ≥ 0 that sum to 1), not logits: leave out the final softmax, or give %v, which takes their logarithms; attacks and bounds computed through probabilities themselves are wrong", probabilitiesName)
 	}
 	return nil
 }

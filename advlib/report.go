@@ -246,6 +246,9 @@ func newReport(s Settings, c *Classifier, e *Examples, attacks []Attack) (*Repor
 		r.Domain = d.String()
 	}
 	r.warn(c.spec.Warnings...)
+	if w := c.saturation(z); w != "" {
+		r.warn(w)
+	}
 	if where.Lost != "" {
 		r.warn(where.Lost)
 	}

@@ -91,6 +91,8 @@ type Result struct {
 	Stats Stats
 	// Warnings are sentences on what looks wrong with the set-up.
 	Warnings []string
+
+	saturation string // a warning about the examples, of which Evaluate has one about all
 }
 
 // SuccessRate is the share of attempted examples on which the attack reached its goal.
@@ -147,6 +149,9 @@ func (s Settings) Run(ctx context.Context, c *Classifier, a Attack, e *Examples)
 	res, err := s.run(ctx, c, a, e, newPace(s.OnProgress, part{what: nameOf(a), expected: expected}), 0)
 	if err != nil {
 		err = fmt.Errorf("advlib: %s: %w", nameOf(a), err)
+	}
+	if res != nil && res.saturation != "" {
+		res.Warnings = append(res.Warnings, res.saturation)
 	}
 	s.tell()
 	return res, err
@@ -211,6 +216,7 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples,
 	if res.Clean, err = predictions(clean); err != nil {
 		return nil, err
 	}
+	res.saturation = c.saturation(clean)
 	res.Final = append([]Prediction(nil), res.Clean...)
 	flat := tensors.MustCopyFlatData[float32](e.X)
 	view := c.view()

@@ -83,7 +83,7 @@ func TestNewClassifierRefuses(t *testing.T) {
 		}, []string{"[8]", "[8, K]"}},
 		{"one logit", func(s *advlib.Spec) {
 			s.Logits = func(_ *model.Scope, x *Node) *Node { return ReduceAndKeep(x, ReduceSum, 1) }
-		}, []string{"[n, 1]", "[0, z]"}},
+		}, []string{"[n, 1]", "Returns: advlib.OneLogit"}},
 		{"rows mix", func(s *advlib.Spec) {
 			s.Logits = func(_ *model.Scope, x *Node) *Node { return Sub(x, ReduceAndKeep(x, ReduceMean, 0)) }
 		}, []string{"other inputs of the batch"}},

@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"github.com/gomlx/compute-onnx/support/protos"
+	"github.com/gomlx/compute/dtypes"
 )
 
 // Operators on elements that onnx-gomlx does not have, in terms of those it has. x is the input, out what is written.
@@ -144,4 +145,83 @@ func gelu(l *lowering, n *node) {
 	default:
 		n.fail("its attribute approximate is %q: it must be none or tanh", approximate)
 	}
+}
+
+// swish is x·σ(αx).
+func swish(l *lowering, n *node) {
+	x := n.in(0)
+	l.write(n.Output[0], "Mul", []string{x, l.op("Sigmoid", l.op("Mul", x, l.number(n.float("alpha", 1))))})
+}
+
+// thresholdedRelu is x for x > α, 0 otherwise.
+func thresholdedRelu(l *lowering, n *node) {
+	x := n.in(0)
+	l.write(n.Output[0], "Where", []string{l.op("Greater", x, l.number(n.float("alpha", 1))), x, l.number(0)})
+}
+
+// shrink is x + bias for x < −λ, x − bias for x > λ, 0 otherwise.
+func shrink(l *lowering, n *node) {
+	x, λ, bias := n.in(0), n.float("lambd", 0.5), l.number(n.float("bias", 0))
+	below := l.op("Where", l.op("Less", x, l.number(-λ)), l.op("Add", x, bias), l.number(0))
+	l.write(n.Output[0], "Where", []string{l.op("Greater", x, l.number(λ)), l.op("Sub", x, bias), below})
+}
+
+// round goes to the nearest integer, from the middle to the even one.
+func round(l *lowering, n *node) {
+	x, half := n.in(0), l.number(0.5)
+	floor := l.op("Floor", x)
+	rest := l.op("Sub", x, floor) // exact
+	odd := l.op("Greater", l.op("Sub", floor, l.op("Mul", l.op("Floor", l.op("Mul", floor, half)), l.number(2))), half)
+	up := l.op("Or", l.op("Greater", rest, half), l.op("And", l.op("Equal", rest, half), odd))
+	l.write(n.Output[0], "Where", []string{up, l.op("Add", floor, l.number(1)), floor})
+}
+
+func tan(l *lowering, n *node) {
+	l.write(n.Output[0], "Div", []string{l.op("Sin", n.in(0)), l.op("Cos", n.in(0))})
+}
+
+// coshOf returns (eˣ + e⁻ˣ)/2.
+func (l *lowering) coshOf(x string) string {
+	return l.op("Mul", l.op("Add", l.op("Exp", x), l.op("Exp", l.op("Neg", x))), l.number(0.5))
+}
+
+func cosh(l *lowering, n *node) { l.same(n, l.coshOf(n.in(0))) }
+
+// sinh is tanh·cosh, which is exact near 0 where eˣ − e⁻ˣ is not.
+func sinh(l *lowering, n *node) {
+	l.write(n.Output[0], "Mul", []string{l.op("Tanh", n.in(0)), l.coshOf(n.in(0))})
+}
+
+// asinh is ±ln(|x| + √(x² + 1)).
+func asinh(l *lowering, n *node) {
+	x := n.in(0)
+	size := l.op("Add", l.abs(x), l.op("Sqrt", l.op("Add", l.square(x), l.number(1))))
+	l.write(n.Output[0], "Mul", []string{l.op("Sign", x), l.log(size)})
+}
+
+// acosh is ln(x + √(x² − 1)).
+func acosh(l *lowering, n *node) {
+	x := n.in(0)
+	l.write(n.Output[0], "Log", []string{l.op("Add", x, l.op("Sqrt", l.op("Sub", l.square(x), l.number(1))))})
+}
+
+// atanh is ln((1 + x)/(1 − x))/2.
+func atanh(l *lowering, n *node) {
+	x, one := n.in(0), l.number(1)
+	ratio := l.op("Div", l.op("Add", one, x), l.op("Sub", one, x))
+	l.write(n.Output[0], "Mul", []string{l.log(ratio), l.number(0.5)})
+}
+
+// castLike casts to the type of its second input, all real ones of which are one here.
+func castLike(l *lowering, n *node) {
+	to := protos.TensorProto_FLOAT
+	switch s := l.shapeOf(n, n.in(1)); s.dtype {
+	case dtypes.Int64:
+		to = protos.TensorProto_INT64
+	case dtypes.Int32:
+		to = protos.TensorProto_INT32
+	case dtypes.Bool:
+		to = protos.TensorProto_BOOL
+	}
+	l.write(n.Output[0], "Cast", n.Input[:1], "to", int(to))
 }

@@ -19,6 +19,7 @@
 //   - A model fixed at batch 1, or without a batch, may merge it with other axes (view(-1), the mean of everything, heads of
 //     an attention): it is built for one example and mapped over the rows, in ordinary operations. Each row gives what the
 //     file gives for it alone. Where that cannot be, the operator is named; a larger batch that is merged is an error.
-//   - A final softmax or sigmoid is refused: attacks and bounds want what goes into it. Options.StripSoftmax leaves it out.
+//   - A final softmax or sigmoid is refused: attacks and bounds want what goes into it. Options.StripSoftmax leaves it out,
+//     Options.Returns takes the logarithms of other probabilities.
 //   - Constants that stand among the graph's inputs, as in files of before 2019 (IR below 4), are constants.
 package onnx

@@ -139,7 +139,7 @@ func outputOf(g *protos.GraphProto, wanted string) (string, error) {
 	case len(real) == 1:
 		return real[0], nil
 	}
-	return "", fmt.Errorf("it has several outputs, %s: choose the one with the logits in Options.Output", strings.Join(names, ", "))
+	return "", fmt.Errorf("it has several outputs, %s: choose the one with the logits by %v", strings.Join(names, ", "), outputName)
 }
 
 // mayBeReal tells whether an output of that type can have logits. A sequence of maps is what ZipMap makes of them.

@@ -50,6 +50,8 @@ func (l *lowering) fold(n *node) *tensor {
 		return foldSlice(in)
 	case "Gather":
 		return foldGather(n, in)
+	case "Range":
+		return foldRange(in)
 	case "Add", "Sub", "Mul", "Div", "Mod":
 		return foldArithmetic(n.OpType, in)
 	}
@@ -215,6 +217,33 @@ func foldArithmetic(op string, in []*tensor) *tensor {
 	return out
 }
 
+// foldRange counts from the first number on, below the second, by steps of the third.
+func foldRange(in []*tensor) *tensor {
+	for _, t := range in {
+		if t == nil || len(t.ints) != 1 {
+			return nil
+		}
+	}
+	if len(in) != 3 || in[2].ints[0] == 0 {
+		return nil
+	}
+	out := &tensor{ints: []int64{}, short: in[0].short}
+	from, to, step := in[0].ints[0], in[1].ints[0], in[2].ints[0]
+	for v := from; step > 0 && v < to || step < 0 && v > to; v += step {
+		if len(out.ints) == maxFolded {
+			return nil
+		}
+		out.ints = append(out.ints, v)
+	}
+	out.dims = []int{len(out.ints)}
+	return out
+}
+
+// sequence is for shapes, as mod is.
+func sequence(_ *lowering, n *node) {
+	n.fail("it is supported on constant integers only")
+}
+
 // known takes what an operator writes as a constant.
 func (l *lowering) known(n *node, t *tensor) {
 	t.name = n.Output[0]
@@ -235,11 +264,10 @@ func shapeOfInput(l *lowering, n *node) {
 	l.keep(n)
 }
 
-// gather of a shape is a constant, unless it is the batch.
-func gather(l *lowering, n *node) {
-	from, isShape := l.shapeFrom[n.in(0)]
+// gatherSize takes one size of a shape, which is a constant unless it is the batch.
+func (l *lowering) gatherSize(n *node, from string) {
 	index := l.constants[n.in(1)]
-	if !isShape || index == nil || len(index.ints) != 1 {
+	if index == nil || len(index.ints) != 1 {
 		l.keep(n)
 		return
 	}

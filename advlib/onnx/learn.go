@@ -75,7 +75,7 @@ func (f *file) expandLearn() error {
 		if len(n.Output) == 0 || n.Output[0] == "" && n.OpType != "LinearClassifier" {
 			n.fail("it has no output")
 		} else if n.OpType == "LinearClassifier" && read[n.Output[0]] {
-			n.fail("its output %q is of class labels, not of logits: choose the output with the scores in Options.Output", n.Output[0])
+			n.fail("its output %q is of class labels, not of logits: choose the output with the scores by %v", n.Output[0], outputName)
 		}
 		if n.err == nil {
 			r.expand(e, n)
@@ -241,6 +241,11 @@ func arrayFeatureExtractor(e *expansion, n *node) {
 		return
 	}
 	flat := e.tensor(&tensor{ints: slices.Clone(columns.ints), dims: []int{len(columns.ints)}})
+	if c := columns.ints[0]; len(columns.ints) == 1 && c >= 0 && e.opset >= 10 { // which can be bounded
+		one := func(v int64) string { return e.tensor(&tensor{ints: []int64{v}, dims: []int{1}}) }
+		e.write(n.Output[0], "Slice", []string{n.in(0), flat, one(c + 1), one(-1)})
+		return
+	}
 	e.write(n.Output[0], "Gather", []string{n.in(0), flat}, "axis", -1)
 }
 

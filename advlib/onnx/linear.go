@@ -1,5 +1,7 @@
 package onnx
 
+import "strings"
+
 // matMul: in a model without a batch axis, the vector becomes a row, whatever side of the product it is on.
 func matMul(l *lowering, n *node) {
 	if !l.vector || l.single {
@@ -32,21 +34,6 @@ func gemm(l *lowering, n *node) {
 	l.keep(n)
 }
 
-// conv gets its padding in numbers.
-func conv(l *lowering, n *node) {
-	kernel := n.ints("kernel_shape")
-	if kernel == nil {
-		dims := l.shapeOf(n, n.in(1)).dims
-		if len(dims) < 3 {
-			n.fail("its weights have the shape %v: at least three axes are needed", dims)
-			return
-		}
-		kernel = dims[2:]
-	}
-	w := l.windowOf(n, kernel)
-	l.write(n.Output[0], "Conv", n.Input, "kernel_shape", w.kernel, "pads", w.pads(), "strides", w.strides, "dilations", w.dilations, "group", n.int("group", 1))
-}
-
 // batchNorm uses the running moments; momentum is for training only.
 func batchNorm(l *lowering, n *node) {
 	if n.int("training_mode", 0) != 0 || n.int("spatial", 1) != 1 {
@@ -64,8 +51,7 @@ func instanceNorm(l *lowering, n *node) {
 	}
 	channels[1] = -1
 	x, shape := n.in(0), l.integers(channels)
-	centred := l.op("Sub", x, l.write("", "ReduceMean", []string{x}, "axes", axes, "keepdims", 1))
-	variance := l.write("", "ReduceMean", []string{l.op("Mul", centred, centred)}, "axes", axes, "keepdims", 1)
+	centred, variance := l.centred(x, axes)
 	unit := l.op("Div", centred, l.op("Sqrt", l.op("Add", variance, l.number(n.float("epsilon", 1e-5)))))
 	scaled := l.op("Mul", unit, l.op("Reshape", n.in(1), shape))
 	l.write(n.Output[0], "Add", []string{scaled, l.op("Reshape", n.in(2), shape)})
@@ -106,4 +92,32 @@ func localResponseNorm(l *lowering, n *node) {
 	scaled := l.op("Mul", sum, l.number(n.float("alpha", 1e-4)/float64(size)))
 	base := l.op("Add", scaled, l.number(n.float("bias", 1)))
 	l.write(n.Output[0], "Div", []string{n.in(0), l.op("Pow", base, l.number(n.float("beta", 0.75)))})
+}
+
+// einsum of two factors is onnx-gomlx's, whose equation names the result; of one, it is a transpose.
+func einsum(l *lowering, n *node) {
+	equation := strings.ReplaceAll(n.text("equation", ""), " ", "")
+	left, right, explicit := strings.Cut(equation, "->")
+	terms := strings.Split(left, ",")
+	if len(terms) != len(n.Input) || strings.Contains(left, ".") || !explicit {
+		n.fail("its equation %q has an ellipsis, does not name the result, or not each of %d factors, which is not supported", equation, len(n.Input))
+		return
+	}
+	for _, term := range append(terms, right) {
+		for i := range len(term) {
+			if strings.Count(term, term[i:i+1]) > 1 || !strings.Contains(left, term[i:i+1]) {
+				n.fail("its equation %q names an axis twice in one factor, or one that no factor has, which is not supported", equation)
+				return
+			}
+		}
+	}
+	if len(terms) == 2 {
+		l.write(n.Output[0], "Einsum", n.Input, "equation", equation)
+		return
+	}
+	if len(right) != len(left) {
+		n.fail("its equation %q adds up axes of one factor, which is not supported: use ReduceSum", equation)
+		return
+	}
+	l.write(n.Output[0], "Transpose", n.Input, "perm", collect(len(right), func(i int) int { return strings.IndexByte(left, right[i]) }))
 }

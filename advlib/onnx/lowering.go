@@ -10,6 +10,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 	"google.golang.org/protobuf/proto"
 
+	"advlab/advlib"
 	"advlab/advlib/internal/vmap"
 )
 
@@ -19,12 +20,12 @@ type lowering struct {
 	input  string
 	output string
 	fit    fit
-	batch  int    // the batch that the file fixes, 0 if it is open
-	vector bool   // the file's input is a vector without a batch
-	single bool   // it is built for one example, as the file has it, and mapped over the rows: see single.go
-	strip  bool   // a final softmax is to be left out
-	final  string // the final softmax that is still there, described
-	limit  int    // values that one input may lead to in one place
+	batch  int     // the batch that the file fixes, 0 if it is open
+	vector bool    // the file's input is a vector without a batch
+	single bool    // it is built for one example, as the file has it, and mapped over the rows: see single.go
+	final  *ending // nil for none
+	strip  bool    // it is to be left out
+	limit  int     // values that one input may lead to in one place
 
 	used      map[string]bool    // names that the file's operators read, and the output
 	taken     map[string]bool    // names that cannot be given any more
@@ -48,7 +49,7 @@ type shape struct {
 // lower lowers a file, for a batch or for a single example.
 func lower(f *file, o Options, single bool) (*lowering, error) {
 	l := &lowering{
-		single: single, opset: f.opset, input: f.input, output: f.output, strip: o.StripSoftmax,
+		single: single, opset: f.opset, input: f.input, output: f.output,
 		used: map[string]bool{f.output: true}, taken: map[string]bool{f.input: true},
 		weights: map[string]*tensor{}, constants: map[string]*tensor{}, alias: map[string]string{}, shapeFrom: map[string]string{}, shapes: map[string]shape{}, store: model.NewStore(),
 	}
@@ -89,7 +90,8 @@ func lower(f *file, o Options, single bool) (*lowering, error) {
 			return nil, err
 		}
 	}
-	l.probabilities(f.nodes)
+	l.final = endingOf(f)
+	l.strip = l.final != nil && (o.StripSoftmax || o.Returns != advlib.Logits && l.final.op != "LogSoftmax")
 	for _, n := range f.nodes {
 		if err := l.lower(n); err != nil {
 			return nil, fmt.Errorf("%s: %w", describe(n), err)
@@ -131,6 +133,8 @@ func (l *lowering) lower(p *protos.NodeProto) error {
 	from := len(l.nodes)
 	if t := l.fold(n); t != nil {
 		l.known(n, t)
+	} else if l.strip && p == l.final.node {
+		l.leaveOut(n)
 	} else if r.lower == nil {
 		l.keep(n)
 	} else {
@@ -144,7 +148,7 @@ func (l *lowering) lower(p *protos.NodeProto) error {
 
 // tooLarge says why a shape is refused.
 func (l *lowering) tooLarge(dims []any) error {
-	return fmt.Errorf("the shape %v is too large: it has more than %d values for one input, the limit that keeps a small file from asking for all memory; if the model is meant to be so large, raise Options.MaxValues", dims, l.limit)
+	return fmt.Errorf("the shape %v is too large: it has more than %d values for one input, the limit that keeps a small file from asking for all memory; if the model is meant to be so large, raise %v", dims, l.limit, maxValuesName)
 }
 
 // keep writes a node as it is.
@@ -185,8 +189,9 @@ func (l *lowering) fresh(what string) string {
 func (l *lowering) constant(name string, t *tensor) error {
 	l.taken[name] = true
 	if t.isFloat() && len(t.dims) > 0 {
-		if sizeOf(t.dims) == 0 {
-			return fmt.Errorf("the weight %q has the shape %v and so no values", name, t.dims)
+		if sizeOf(t.dims) == 0 { // stands for an input that is not given, such as Resize's scales
+			l.constants[name] = t
+			return nil
 		}
 		l.weights[name] = t
 		return l.storeVariable(name, t)
@@ -223,10 +228,18 @@ func (l *lowering) integersOf(name string) ([]int, bool) {
 	return collect(len(t.ints), func(i int) int { return int(t.ints[i]) }), true
 }
 
-// probabilities finds a final softmax or sigmoid, and makes it do nothing if that is wanted.
-func (l *lowering) probabilities(nodes []*protos.NodeProto) {
-	name := l.output
-	for _, n := range slices.Backward(nodes) {
+// ending is what makes probabilities of logits at the end of a model.
+type ending struct {
+	node   *protos.NodeProto
+	op     string // Softmax, LogSoftmax or Sigmoid
+	logits string // the name of what goes into it
+}
+
+// endingOf finds what makes probabilities of an output, behind operators that only rename, cast or reshape; nil if there is nothing. Of a
+// binary model it finds the sigmoid p under the pair 1 − p, p, as scikit-learn writes it.
+func endingOf(f *file) *ending {
+	name := f.output
+	for _, n := range slices.Backward(f.nodes) {
 		if !slices.Contains(n.Output, name) {
 			continue
 		}
@@ -235,15 +248,53 @@ func (l *lowering) probabilities(nodes []*protos.NodeProto) {
 			if len(n.Input) > 0 {
 				name = n.Input[0]
 			}
-		case "Softmax", "Sigmoid":
-			if l.strip {
-				n.OpType, n.Attribute = "Identity", nil
-			} else {
-				l.final = describe(n)
+		case "Softmax", "LogSoftmax", "Sigmoid":
+			if len(n.Input) != 1 {
+				return nil
 			}
-			return
+			return &ending{n, n.OpType, n.Input[0]}
+		case "Concat":
+			if len(n.Input) != 2 {
+				return nil
+			}
+			minus, p := f.writer(n.Input[0], "Sub"), f.writer(n.Input[1], "Sigmoid")
+			if minus == nil || p == nil || len(minus.Input) != 2 || minus.Input[1] != n.Input[1] || len(p.Input) != 1 {
+				return nil
+			}
+			if one := f.tensors[minus.Input[0]]; one == nil || len(one.floats) != 1 || one.floats[0] != 1 {
+				return nil
+			}
+			return &ending{n, "Sigmoid", p.Input[0]}
 		default:
-			return
+			return nil
 		}
 	}
+	return nil
+}
+
+// writer returns the operator of that type that writes a name, nil if there is none.
+func (f *file) writer(name, op string) *protos.NodeProto {
+	for _, n := range f.nodes {
+		if n.OpType == op && slices.Contains(n.Output, name) {
+			return n
+		}
+	}
+	return nil
+}
+
+// leaveOut makes the model end with the logits. A softmax that is not over all classes is part of the model: without it another class might be
+// the largest.
+func (l *lowering) leaveOut(n *node) {
+	logits := l.resolve(l.final.logits)
+	dims := l.shapeOf(n, logits).dims
+	whole := l.final.op == "Sigmoid" || l.opset < 13 && n.int("axis", 1) == 1 // which was over all axes from that one on
+	if n.err == nil && !whole && len(withoutOnes(dims[min(1, len(dims)):])) > 1 {
+		n.fail("it cannot be left out: it makes probabilities of parts of the %v outputs, not of all classes", batchless(dims))
+		return
+	}
+	if n.OpType == "Concat" && n.err == nil && sizeOf(dims[min(1, len(dims)):]) != 1 {
+		n.fail("it cannot be left out: it joins %v probabilities and what they leave of 1, for one of each that would be a binary model", batchless(dims))
+		return
+	}
+	l.same(n, logits)
 }

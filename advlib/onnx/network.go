@@ -60,8 +60,8 @@ func Read(r io.Reader, o Options) (*advlib.Classifier, error) {
 	return n.classifier(n.name, o)
 }
 
-// Open reads a model as a graph function. Of the options it heeds Name, Layout, Input, Normalisation, Output and StripSoftmax; a
-// final softmax that is not to be left out is part of the function.
+// Open reads a model as a graph function. Of the options it heeds Name, Layout, Input, Normalisation, Output, StripSoftmax, Returns and MaxValues; a final
+// softmax that is not to be left out is part of the function.
 func Open(path string, o Options) (*Network, error) {
 	n, err := open(path, o)
 	if err != nil {
@@ -147,10 +147,19 @@ func expanded(contents []byte) ([]byte, error) {
 }
 
 func (n *Network) classifier(where string, o Options) (*advlib.Classifier, error) {
-	if final := n.lowering.final; final != "" {
-		return nil, fmt.Errorf("onnx: %s: %s is the last, so that the model returns probabilities; attacks and bounds want the logits that go into it: export the model without it, or leave it out with Options.StripSoftmax, which changes no prediction", where, final)
+	spec := advlib.Spec{
+		Name: n.name, Logits: n.Graph, Store: n.Store(), Input: n.Input(), Box: o.Box, Domain: o.Domain, Classes: o.Classes, Backend: o.Backend,
+		Returns: o.Returns, Notes: n.Notes(), Warnings: n.warnings(o.Box),
 	}
-	c, err := advlib.NewClassifier(advlib.Spec{Name: n.name, Logits: n.Graph, Store: n.Store(), Input: n.Input(), Box: o.Box, Domain: o.Domain, Classes: o.Classes, Backend: o.Backend, Notes: n.Notes(), Warnings: n.warnings(o.Box)})
+	switch final := n.lowering.final; {
+	case final != nil && !n.lowering.strip && final.op != "LogSoftmax":
+		return nil, fmt.Errorf("onnx: %s: %s is the last, so that the model returns probabilities; attacks and bounds want the logits that go into it: leave it out with %v, which changes no prediction, or export the model without it", where, describe(final.node), stripName)
+	case n.lowering.strip && n.outputs == 1 && final.op == "Sigmoid": // what goes into it is the logit of class 1
+		spec.Returns = advlib.OneLogit
+	case n.lowering.strip && o.Returns == advlib.Probabilities:
+		spec.Returns = advlib.Logits
+	}
+	c, err := advlib.NewClassifier(spec)
 	if err != nil {
 		return nil, fmt.Errorf("onnx: %s: %w", where, err)
 	}
@@ -171,6 +180,9 @@ func (n *Network) Notes() []string {
 	}
 	if note := n.lowering.fit.note(); note != "" {
 		notes = append(notes, note)
+	}
+	if n.lowering.strip {
+		notes = append(notes, "left out: "+describe(n.lowering.final.node)+", the last")
 	}
 	return notes
 }

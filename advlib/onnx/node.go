@@ -79,6 +79,14 @@ func (n *node) ints(name string) []int {
 	return collect(len(a.GetInts()), func(i int) int { return int(a.GetInts()[i]) })
 }
 
+// scalesAttribute returns the scales that Upsample had as an attribute, nil if there are none.
+func (n *node) scalesAttribute() []float32 {
+	if a := n.attribute("scales", protos.AttributeProto_FLOATS); a != nil {
+		return a.GetFloats()
+	}
+	return nil
+}
+
 // check refuses a node that the operator's rule does not cover.
 func (n *node) check(r rule) {
 	if len(n.Input) < r.min || len(n.Input) > r.max {

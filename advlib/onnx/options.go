@@ -35,8 +35,12 @@ type Options struct {
 	Normalisation *advlib.Normalisation
 	// Output names the output with the logits; empty means the only one of real numbers.
 	Output string
-	// StripSoftmax leaves out a final softmax or sigmoid, which is refused otherwise.
+	// StripSoftmax leaves out a final softmax, logarithm of one, or sigmoid. A final softmax or sigmoid is refused otherwise, but
+	// with Returns. What comes behind it may only rename, cast or reshape.
 	StripSoftmax bool
+	// Returns says what the output is if it is not logits: probabilities, or the one logit of a binary model. Where probabilities come from a
+	// final softmax or sigmoid, that is left out, and what goes into it are the logits; else the logarithms of the probabilities are.
+	Returns advlib.Returns
 	// MaxValues is the most values that one input may lead to in one place of the model, constants among them; 0 means
 	// 67,108,864. A file of a hundred bytes can ask for more memory than there is: the limit refuses it before anything is
 	// allocated. Raise it for a model that is meant to be so large.
@@ -52,7 +56,7 @@ const maxValues = 1 << 26
 func (o Options) limit() (int, error) {
 	switch {
 	case o.MaxValues < 0:
-		return 0, fmt.Errorf("Options.MaxValues is %d: it must not be below 0", o.MaxValues)
+		return 0, fmt.Errorf("%v is %d: it must not be below 0", maxValuesName, o.MaxValues)
 	case o.MaxValues == 0:
 		return maxValues, nil
 	}
@@ -132,8 +136,13 @@ type fit struct {
 	layout Layout
 }
 
-// inputName is where the shape of an input is given.
-const inputName = option.Name("Options.Input")
+// Options, as errors name them.
+const (
+	inputName     = option.Name("Options.Input")
+	outputName    = option.Name("Options.Output")
+	stripName     = option.Name("Options.StripSoftmax")
+	maxValuesName = option.Name("Options.MaxValues")
+)
 
 // fitOf reconciles the file's input, with 0 for an open size, with the options.
 func fitOf(file []int, o Options) (fit, error) {

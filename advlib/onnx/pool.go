@@ -1,6 +1,10 @@
 package onnx
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/gomlx/compute-onnx/support/protos"
+)
 
 // window is where a convolution or a pool looks, by spatial axis.
 type window struct {
@@ -17,30 +21,29 @@ func (w window) padded() bool {
 // extent returns how many pixels the kernel spans along an axis.
 func (w window) extent(i int) int { return (w.kernel[i]-1)*w.dilations[i] + 1 }
 
+// list returns an attribute with size integers, each the given one where it is absent, and none below least.
+func (n *node) list(name string, size, otherwise, least int) []int {
+	v := n.ints(name)
+	if v == nil {
+		v = slices.Repeat([]int{otherwise}, size)
+	}
+	if len(v) != size {
+		n.fail("its attribute %s is %v: %d numbers are needed", name, v, size)
+		return make([]int, size)
+	}
+	for _, x := range v {
+		if x < least || x > 1<<20 {
+			n.fail("its attribute %s is %v: sizes must be %d to %d", name, v, least, 1<<20)
+		}
+	}
+	return v
+}
+
 // windowOf reads the window's attributes, with ONNX's defaults, and turns auto_pad and ceil_mode into pads.
 func (l *lowering) windowOf(n *node, kernel []int) window {
 	rank := len(kernel)
-	list := func(name string, size, otherwise, least int) []int {
-		v := n.ints(name)
-		if v == nil {
-			v = make([]int, size)
-			for i := range v {
-				v[i] = otherwise
-			}
-		}
-		if len(v) != size {
-			n.fail("its attribute %s is %v, for %d spatial axes", name, v, rank)
-			return make([]int, size)
-		}
-		for _, x := range v {
-			if x < least || x > 1<<20 {
-				n.fail("its attribute %s is %v: sizes must be %d to %d", name, v, least, 1<<20)
-			}
-		}
-		return v
-	}
-	w := window{kernel: kernel, strides: list("strides", rank, 1, 1), dilations: list("dilations", rank, 1, 1), ceil: make([]int, rank)}
-	pads := list("pads", 2*rank, 0, 0)
+	w := window{kernel: kernel, strides: n.list("strides", rank, 1, 1), dilations: n.list("dilations", rank, 1, 1), ceil: make([]int, rank)}
+	pads := n.list("pads", 2*rank, 0, 0)
 	w.begin, w.end = slices.Clone(pads[:rank]), slices.Clone(pads[rank:])
 	if rank == 0 {
 		n.fail("it has no kernel_shape")
@@ -115,6 +118,7 @@ func (l *lowering) spatialAxes(n *node) []int {
 	return axes
 }
 
+// globalPool reduces all that is behind batch and channels.
 func globalPool(reduce string) func(*lowering, *node) {
 	return func(l *lowering, n *node) {
 		l.write(n.Output[0], reduce, n.Input, "axes", l.spatialAxes(n), "keepdims", 1)
@@ -123,32 +127,101 @@ func globalPool(reduce string) func(*lowering, *node) {
 
 func maxPool(l *lowering, n *node) {
 	w := l.windowOf(n, n.ints("kernel_shape"))
-	if slices.Max(append(w.dilations, 1)) > 1 {
-		n.fail("it has dilations %v, which are not supported in pools", w.dilations)
-	}
 	if n.err != nil {
 		return
 	}
 	// Padding counts as −∞. The kernel must reach into the input from each end, or a window may have nothing in it.
-	for i, k := range w.kernel {
-		if w.begin[i] >= k || w.end[i] >= k {
+	for i := range w.kernel {
+		if w.begin[i] >= w.extent(i) || w.end[i] >= w.extent(i) {
 			n.fail("its pads %v are not smaller than its kernel %v", w.pads(), w.kernel)
+			return
 		}
 	}
+	if slices.Max(w.dilations) > 1 {
+		l.dilatedPool(n, n.in(0), w, "Max")
+		return
+	}
 	l.write(n.Output[0], "MaxPool", n.Input, "kernel_shape", w.kernel, "pads", w.pads(), "strides", w.strides)
+}
+
+// dilatedPool takes the maximum, or the sum, of the elements at each position of the window, one axis after the other. Where
+// a position lies in the padding, a maximum takes another one of the same window. A sum has its input padded before.
+func (l *lowering) dilatedPool(n *node, x string, w window, op string) {
+	dims := slices.Clone(l.shapeOf(n, x).dims)
+	if n.err == nil && len(dims) != len(w.kernel)+2 {
+		n.fail("its input has the shape %v: %d axes are needed for a kernel of %d", batchless(dims), len(w.kernel)+2, len(w.kernel))
+	}
+	if n.err != nil {
+		return
+	}
+	for i, k := range w.kernel {
+		d, first := dims[2+i], ""
+		outputs := w.outputs(i, d)
+		if outputs < 1 {
+			n.fail("its kernel %v is larger than its input", w.kernel)
+			return
+		}
+		for p := range k {
+			at := collect(outputs, func(o int) int {
+				start := o*w.strides[i] - w.begin[i]
+				for q := range k { // this one, or else the next that is inside
+					if v := start + (p+q)%k*w.dilations[i]; v >= 0 && v < d {
+						return v
+					}
+				}
+				n.fail("one of its windows has nothing but padding in it")
+				return 0
+			})
+			if n.err != nil {
+				return
+			}
+			part := l.pick(n, x, dims, 2+i, at)
+			if first == "" {
+				first = part
+			} else {
+				first = l.op(op, first, part)
+			}
+		}
+		x, dims[2+i] = first, outputs
+	}
+	l.same(n, x)
+}
+
+// outputs is how many windows fit an axis.
+func (w window) outputs(i, size int) int {
+	if room := size + w.begin[i] + w.end[i] - w.extent(i); room >= 0 {
+		return room/w.strides[i] + 1
+	}
+	return 0
+}
+
+// meanOver writes the mean over each window of x, padded with zeros, and returns its name.
+func (l *lowering) meanOver(n *node, x string, w window) string {
+	if w.padded() {
+		pads := slices.Concat([]int{0, 0}, w.begin, []int{0, 0}, w.end)
+		x = l.op("Pad", x, l.integers(pads), l.number(0))
+	}
+	if slices.Max(w.dilations) == 1 {
+		return l.write("", "AveragePool", []string{x}, "kernel_shape", w.kernel, "strides", w.strides)
+	}
+	sum := &node{NodeProto: &protos.NodeProto{OpType: n.OpType, Output: []string{l.fresh("sum")}}, opset: n.opset}
+	l.dilatedPool(sum, x, window{kernel: w.kernel, strides: w.strides, dilations: w.dilations, begin: make([]int, len(w.kernel)), end: make([]int, len(w.kernel))}, "Add")
+	if n.err = sum.err; n.err != nil {
+		return x
+	}
+	return l.op("Mul", l.resolve(sum.Output[0]), l.number(1/float64(sizeOf(w.kernel))))
 }
 
 // averagePool pads with zeros itself, and corrects for them: what padding is counted differs between ONNX and GoMLX.
 func averagePool(l *lowering, n *node) {
 	w := l.windowOf(n, n.ints("kernel_shape"))
-	if slices.Max(append(w.dilations, 1)) > 1 {
-		n.fail("it has dilations %v, which are not supported in pools", w.dilations)
-	}
 	if n.err != nil {
 		return
 	}
 	if !w.padded() {
-		l.write(n.Output[0], "AveragePool", n.Input, "kernel_shape", w.kernel, "strides", w.strides)
+		if mean := l.meanOver(n, n.in(0), w); n.err == nil {
+			l.same(n, mean)
+		}
 		return
 	}
 	rank := len(w.kernel)
@@ -156,40 +229,85 @@ func averagePool(l *lowering, n *node) {
 	if n.err != nil {
 		return
 	}
-	pads := slices.Concat([]int{0, 0}, w.begin, []int{0, 0}, w.end)
-	padded := l.op("Pad", n.in(0), l.integers(pads), l.number(0))
-	mean := l.write("", "AveragePool", []string{padded}, "kernel_shape", w.kernel, "strides", w.strides)
-
+	share := l.meanOver(n, n.in(0), w)
+	if n.err != nil {
+		return
+	}
 	// The share of each window that counts: a product over the axes, broadcast over batch and channels.
-	share := mean
 	for i, size := range sizes {
 		k := w.kernel[i]
-		if size+w.begin[i]+w.end[i] < k {
-			n.fail("its kernel %v is larger than its padded input", w.kernel)
-			return
-		}
 		from, to := w.begin[i], w.begin[i]+size // what counts, in padded coordinates
 		if n.int("count_include_pad", 0) != 0 {
 			from, to = 0, size+w.begin[i]+w.end[i]-w.ceil[i]
 		}
-		outputs := (size+w.begin[i]+w.end[i]-k)/w.strides[i] + 1
-		dims := make([]int, rank)
-		for j := range dims {
-			dims[j] = 1
-		}
-		dims[i] = outputs
-		t := &tensor{dims: append([]int{1, 1}, dims...)}
+		outputs := w.outputs(i, size)
+		dims := make1(rank + 2)
+		dims[2+i] = outputs
+		t := &tensor{dims: dims}
 		for o := range outputs {
-			counted := min(to, o*w.strides[i]+k) - max(from, o*w.strides[i])
-			if counted <= 0 {
+			counted := 0
+			for p := range k {
+				if at := o*w.strides[i] + p*w.dilations[i]; at >= from && at < to {
+					counted++
+				}
+			}
+			if counted == 0 {
 				n.fail("one of its windows has nothing but padding in it")
 				return
 			}
-			t.floats = append(t.floats, float32(float64(k)/float64(counted)))
+			t.wide = append(t.wide, float64(k)/float64(counted))
+		}
+		if outputs == 0 {
+			n.fail("its kernel %v is larger than its padded input", w.kernel)
+			return
 		}
 		share = l.op("Mul", share, l.add(t))
 	}
 	l.same(n, share)
+}
+
+// lpPool is (Σ|x|^p)^(1/p) over each window; padding counts as 0.
+func lpPool(l *lowering, n *node) {
+	w := l.windowOf(n, n.ints("kernel_shape"))
+	if n.err != nil {
+		return
+	}
+	p := n.int("p", 2)
+	mean := l.meanOver(n, l.power(n, n.in(0), p), w)
+	if n.err == nil {
+		l.same(n, l.root(l.op("Mul", mean, l.number(float64(sizeOf(w.kernel)))), p))
+	}
+}
+
+func globalLpPool(l *lowering, n *node) {
+	axes, p := l.spatialAxes(n), n.int("p", 2)
+	sum := l.write("", "ReduceSum", []string{l.power(n, n.in(0), p)}, "axes", axes, "keepdims", 1)
+	l.same(n, l.root(sum, p))
+}
+
+// power returns |x|^p.
+func (l *lowering) power(n *node, x string, p int) string {
+	switch {
+	case p < 1:
+		n.fail("its p is %d: it must be at least 1", p)
+		return x
+	case p == 1:
+		return l.abs(x)
+	case p == 2:
+		return l.square(x)
+	}
+	return l.op("Pow", l.abs(x), l.number(float64(p)))
+}
+
+// root is what undoes power.
+func (l *lowering) root(x string, p int) string {
+	switch p {
+	case 1:
+		return x
+	case 2:
+		return l.op("Sqrt", x)
+	}
+	return l.op("Pow", x, l.number(1/float64(p)))
 }
 
 // softmaxAxes returns the axes that a softmax runs over: before opset 13 the given one and all behind it.

@@ -37,8 +37,8 @@ func constant(l *lowering, n *node) {
 	}
 	t.name = n.Output[0]
 	if t.isFloat() && len(t.dims) > 0 {
-		if sizeOf(t.dims) == 0 {
-			n.fail("its shape %v has no values", t.dims)
+		if sizeOf(t.dims) == 0 { // stands for an input that is not given
+			l.constants[t.name] = t
 			return
 		}
 		l.weights[t.name] = t
@@ -174,8 +174,12 @@ func slice(l *lowering, n *node) {
 		}
 		if len(in) == 5 {
 			steps, known := l.integersOf(in[4])
-			if !known || len(steps) != len(starts) || slices.Min(append(steps, 1)) < 1 {
-				n.fail("its steps %v are not constant, or not above 0, which is not supported", steps)
+			if !known || len(steps) != len(starts) || slices.Contains(steps, 0) {
+				n.fail("its steps %v are not constant, or 0", steps)
+				return
+			}
+			if slices.Min(append(steps, 1)) < 0 {
+				l.stepped(n, in, axes, steps)
 				return
 			}
 		}
@@ -238,64 +242,10 @@ func split(l *lowering, n *node) {
 	}
 }
 
-// pad has its sizes as attributes before opset 11, as inputs after it, and since opset 18 for some axes only.
-func pad(l *lowering, n *node) {
-	mode := n.text("mode", "constant")
-	if mode != "constant" && mode != "reflect" {
-		n.fail("its mode is %q: only constant and reflect are supported", mode)
-		return
-	}
-	pads, value := n.ints("pads"), n.in(2)
-	if l.opset < 11 {
-		value = l.number(n.float("value", 0))
-	} else {
-		var known bool
-		if pads, known = l.integersOf(n.in(1)); !known {
-			n.fail("how much it pads is not constant")
-			return
-		}
-	}
-	if in := n.in(3); in != "" {
-		axes, known := l.integersOf(in)
-		rank := len(l.shapeOf(n, n.in(0)).dims)
-		if !known || len(pads) != 2*len(axes) {
-			n.fail("its axes are not constant, or do not fit its pads %v", pads)
-			return
-		}
-		all := make([]int, 2*rank)
-		for i, axis := range axes {
-			if axis < 0 {
-				axis += rank
-			}
-			if axis < 0 || axis >= rank {
-				n.fail("it pads axis %d, its input has %d axes", axes[i], rank)
-				return
-			}
-			all[axis], all[axis+rank] = pads[i], pads[i+len(axes)]
-		}
-		pads = all
-	}
-	if len(pads) == 0 || slices.Min(pads) < 0 || slices.Max(pads) > 1<<20 {
-		n.fail("its pads are %v: they must be 0 to %d", pads, 1<<20)
-		return
-	}
-	in := []string{n.in(0), l.integers(pads)}
-	if mode == "constant" {
-		if value == "" {
-			value = l.number(0)
-		}
-		if s := l.shapeOf(n, value); len(s.dims) != 0 {
-			value = l.op("Reshape", value, l.add(&tensor{ints: []int64{}, dims: []int{0}}))
-		}
-		in = append(in, value)
-	}
-	l.write(n.Output[0], "Pad", in, "mode", mode)
-}
-
 // logits checks what the model returns, and says how many logits there are.
 func (l *lowering) logits(s shape, output string) (int, error) {
 	if !s.dtype.IsFloat() {
-		return 0, fmt.Errorf("its output %q is of type %v, not of logits: choose the output with the logits in Options.Output, or export the model without the operator that picks the class", output, s.dtype)
+		return 0, fmt.Errorf("its output %q is of type %v, not of logits: choose the output with the logits by %v, or export the model without the operator that picks the class", output, s.dtype, outputName)
 	}
 	if l.single {
 		s.dims = append([]int{probeBatch}, s.dims...)

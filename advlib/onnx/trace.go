@@ -172,6 +172,22 @@ func (l *lowering) shapeOf(n *node, name string) shape {
 	return s
 }
 
+// sizesOf returns sizes that are constant, or computed from other shapes, for a batch of probeBatch; nil if they are neither. A tensor
+// of these sizes is traced to see them.
+func (l *lowering) sizesOf(name string) []int {
+	if sizes, known := l.integersOf(name); known {
+		return sizes
+	}
+	at := len(l.nodes)
+	tensor := l.op("Expand", l.number(0), name)
+	traced, err := l.trace(l.nodes, false)
+	l.nodes = l.nodes[:at]
+	if err != nil {
+		return nil
+	}
+	return traced[tensor].dims
+}
+
 // check builds all nodes, and returns the output's shape.
 func (l *lowering) check() (shape, error) {
 	traced, err := l.trace(l.nodes, true)

@@ -31,6 +31,8 @@ type evaluation struct {
 	normalisation          normalisation
 	classes                []string
 	stripSoftmax, quiet    bool
+	probabilities          bool
+	oneLogit               bool
 	alone, fresh           bool
 	seed                   uint64
 	batch, limit           int
@@ -66,6 +68,16 @@ counted from 0. What comes before the model is said by flags, in this order:
              the box too: 123.675,116.28,103.53 for bytes is 123.675/255,116.28/255,103.53/255 after --scale 1/255
   --layout   moves the axes of the data to where the model has them. Without it the shapes say how, where they
              leave one way
+
+What comes behind the model, where it does not return logits:
+
+  --logits         names the output, if there are several
+  --strip-softmax  leaves out the softmax or sigmoid at its end, which changes no prediction
+  --probabilities  takes the logarithms of its probabilities, as of an average of softmaxes; of one number, p of
+                   class 1, those of 1−p and p. A probability that is 0 in float32 counts as 1.2e-38 and has no gradient,
+                   so that attacks are weaker than they look; the report says on how many examples. A softmax or sigmoid at
+                   the end is left out instead
+  --one-logit      takes 0 and z as the logits, for a binary model that returns one logit z of class 1
 
 With --domain, a file such as
 
@@ -140,7 +152,9 @@ but for 1 in 40 tries. It also fails, and says which example, if one is both cer
 	f.IntVar(&e.batch, "batch", 128, "most examples attacked at once")
 	f.StringVar(&e.layout, "layout", "auto", "axes of the data: file (as the model's file), channels-last, channels-first, or auto (the one that fits)")
 	f.StringVar(&e.logits, "logits", "", "name of the model's output with the logits, if it has several")
-	f.BoolVar(&e.stripSoftmax, "strip-softmax", false, "leave out the softmax that the model ends with")
+	f.BoolVar(&e.stripSoftmax, "strip-softmax", false, "leave out the softmax or sigmoid that the model ends with")
+	f.BoolVar(&e.probabilities, "probabilities", false, "the model returns probabilities: their logarithms are the logits")
+	f.BoolVar(&e.oneLogit, "one-logit", false, "the model returns one number, the logit of class 1: the logits are 0 and that")
 	f.IntVar(&e.maxValues, "max-values", 0, "most values that one input may lead to in one place of the model (default: 67108864)")
 	f.StringSliceVar(&e.classes, "classes", nil, "names of the classes, separated by commas")
 	f.StringVar(&e.backend, "backend", "", "where to compute: auto, xla:cpu, xla:cuda or go (default: ADVLAB_BACKEND, or the best there is)")
@@ -196,6 +210,10 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 		return p, misuse("--certify-timeout is given without --certify complete: the other methods take the time they need")
 	case e.certifyTimeout < time.Millisecond:
 		return p, misuse("--certify-timeout: %v is below 1ms: give a time such as 10s", e.certifyTimeout)
+	case e.probabilities && e.oneLogit:
+		return p, misuse("--probabilities and --one-logit are both given: the model returns one of the two")
+	case (e.probabilities || e.oneLogit) && e.store != "":
+		return p, misuse("--probabilities and --one-logit are for a model in ONNX: those of the store return logits")
 	case e.limit < 0:
 		return p, misuse("--limit: %d is below 0", e.limit)
 	case e.batch < 1:

@@ -6,10 +6,15 @@ import "advlab/advlib/internal/option"
 func init() { option.Spell(spelling) }
 
 var spelling = map[option.Name]string{
-	"Options.Input":              "--data",
-	"Layout: onnx.AsFile":        "--layout file",
-	"Layout: onnx.ChannelsLast":  "--layout channels-last",
-	"Layout: onnx.ChannelsFirst": "--layout channels-first",
-	"Layout: onnx.FromShapes":    "--layout auto",
-	"Normalisation.Axis":         "--channel-axis",
+	"Options.Input":                 "--data",
+	"Options.MaxValues":             "--max-values",
+	"Options.Output":                "--logits",
+	"Options.StripSoftmax":          "--strip-softmax",
+	"Layout: onnx.AsFile":           "--layout file",
+	"Layout: onnx.ChannelsLast":     "--layout channels-last",
+	"Layout: onnx.ChannelsFirst":    "--layout channels-first",
+	"Layout: onnx.FromShapes":       "--layout auto",
+	"Normalisation.Axis":            "--channel-axis",
+	"Returns: advlib.OneLogit":      "--one-logit",
+	"Returns: advlib.Probabilities": "--probabilities",
 }

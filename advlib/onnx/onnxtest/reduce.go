@@ -251,6 +251,18 @@ func meanVariance[T Float](c *call[T]) Array[T] {
 		setOf[k] = flat(dims, to)
 		k++
 	})
-	unit := normalised(x, func(k int) int { return setOf[k] }, 0, true)
-	return build(x.Dims, func(at []int) T { return T(unit[flat(x.Dims, at)]) })
+	sum, squares, n := make([]float64, product(dims)), make([]float64, product(dims)), make([]float64, product(dims))
+	for k, v := range x.Values {
+		sum[setOf[k]] += float64(v)
+		n[setOf[k]]++
+	}
+	for k, v := range x.Values {
+		d := float64(v) - sum[setOf[k]]/n[setOf[k]]
+		squares[setOf[k]] += d * d
+	}
+	return build(x.Dims, func(at []int) T {
+		k := flat(x.Dims, at)
+		s := setOf[k]
+		return T((float64(x.Values[k]) - sum[s]/n[s]) / (math.Sqrt(squares[s]/n[s]) + 1e-9))
+	})
 }

@@ -256,7 +256,7 @@ func linearSteps() []step {
 		}),
 		norm("LRN", 8, func(b *builder, x string) string {
 			b.shape(x, 3, 5)
-			return b.add("LRN", []string{x}, append([]any{"size", b.between(1, 5)}, b.given("alpha", 0.3, "beta", 0.6, "bias", 1.5)...)...)
+			return b.add("LRN", []string{x}, append([]any{"size", 1 + 2*b.between(0, 2)}, b.given("alpha", 0.3, "beta", 0.6, "bias", 1.5)...)...)
 		}),
 		norm("LpNormalization Add Abs", 8, func(b *builder, x string) string {
 			x = b.add("Add", []string{b.add("Abs", []string{x}), b.single(0.2)})
@@ -534,6 +534,11 @@ func reductionSteps() []step {
 			}
 			return b.add("Cast", []string{b.add(b.oneOf("ArgMax", "ArgMin"), []string{x}, "axis", b.axis(x), "keepdims", keep)}, "to", 1)
 		}},
+		step{"ArgMax OneHot", 11, func(b *builder, x string) string {
+			at := b.add("ArgMax", []string{x}, "axis", b.axis(x), "keepdims", b.IntN(2))
+			values := b.real(2)
+			return b.add("OneHot", []string{at, b.integers(nil, []int{b.between(1, 6)}), values}, b.given("axis", b.between(1, len(b.dims(at))))...)
+		}},
 		step{"TopK", 11, func(b *builder, x string) string {
 			axis := b.axis(x)
 			k := b.between(1, b.dims(x)[(axis+len(b.dims(x)))%len(b.dims(x))])
@@ -584,6 +589,7 @@ func shapeSteps() []step {
 		{"Pad", 8, padStep}, {"Pad", 8, padStep},
 		{"Gather", 8, gatherStep}, {"Gather", 8, gatherStep},
 		{"GatherND Transpose", 11, gatherNDStep},
+		{"ScatterND GatherND Mul", 11, scatterNDStep},
 		{"Tile", 8, func(b *builder, x string) string {
 			return b.add("Tile", []string{x, b.list(b.each(len(b.dims(x)), func(i int) int {
 				if i == 0 {
@@ -823,4 +829,30 @@ func gatherNDStep(b *builder, x string) string {
 	x = b.add("GatherND", []string{x, b.integers([]int{n, depth}, indices)})
 	out := len(b.dims(x))
 	return b.add("Transpose", []string{x}, "perm", append([]int{out - 1}, b.each(out-1, func(i int) int { return i })...))
+}
+
+// scatterNDStep writes another value, or constants, over some elements, with the batch put last, as exporters do for x[:, i] = y.
+func scatterNDStep(b *builder, x string) string {
+	rank := len(b.shape(x, 2, 4))
+	perm := append(b.each(rank-1, func(i int) int { return i + 1 }), 0)
+	moved := b.add("Transpose", []string{x}, "perm", perm)
+	depth, n := b.between(1, rank-1), b.between(1, 3)
+	var indices []int
+	for len(indices) < n*depth { // no place twice
+		at := b.each(depth, func(i int) int { return b.IntN(b.dims(moved)[i]) })
+		for i := 0; i < len(indices); i += depth {
+			if slices.Equal(indices[i:i+depth], at) {
+				at = nil
+				if b.IntN(20) == 0 {
+					panic(misfit("places"))
+				}
+				break
+			}
+		}
+		indices = append(indices, at...)
+	}
+	where := b.integers([]int{n, depth}, indices)
+	updates := b.add("Mul", []string{b.add("GatherND", []string{moved, where}), b.real()})
+	out := b.add("ScatterND", []string{moved, where, updates})
+	return b.add("Transpose", []string{out}, "perm", append([]int{rank - 1}, b.each(rank-1, func(i int) int { return i })...))
 }

@@ -161,7 +161,8 @@ enum { ADVLAB_SLOTS = 4 };
 // Beyond what the plugin has it is filled with null functions.
 advlab_table *advlab_copy(const advlab_table *table, int slot);
 
-// Compile and load block signals meanwhile, for the threads that they make; see signals.h.
+// Compile blocks signals meanwhile, for the threads that it makes at its first call, and load in case it makes some; see
+// signals.h.
 advlab_error *advlab_compile(const advlab_table *table, advlab_compile_args *args);
 
 // advlab_client_text returns one of the client's two texts, NULL on failure.
