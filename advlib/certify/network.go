@@ -67,6 +67,10 @@ type Network struct {
 
 	chainMu sync.Mutex
 	chains  map[Rounding]cachedChain
+
+	onGo *Network // see quick
+	// borrows tells that the variables are those of a network on another backend, which will want them again.
+	borrows bool
 }
 
 // unitShape is what is known of a unit without a graph.
@@ -95,7 +99,7 @@ func New(s Source) (*Network, error) {
 
 func newNetwork(s Source) (*Network, error) {
 	if s.Graph == nil {
-		return nil, fmt.Errorf("its Graph is nil: give the function that builds it")
+		return nil, errNoGraph
 	}
 	if s.Store == nil {
 		s.Store = model.NewStore()
@@ -136,7 +140,7 @@ func Of(c *advlib.Classifier) (*Network, error) {
 
 func of(c *advlib.Classifier) (*Network, error) {
 	if c.Random() {
-		return nil, fmt.Errorf("its logits are random: no bound holds for all draws; see randomized smoothing")
+		return nil, errRandom
 	}
 	wide, err := c.Wide()
 	if err != nil {
@@ -230,6 +234,11 @@ func (n *Network) parameterOf(g *graph.Graph, name string, rows int) *graph.Node
 	return graph.Parameter(g, name, shapes.Make(dtypes.Float64, append([]int{rows}, n.input...)...))
 }
 
+var (
+	errNoGraph = errors.New("its Graph is nil: give the function that builds it")
+	errRandom  = errors.New("its logits are random: no bound holds for all draws; see randomized smoothing")
+)
+
 var errIndependent = errors.New("the outputs do not depend on the input x in the graph: no perturbation would change them, and a bound would mean nothing")
 
 // walk builds the model on x.
@@ -244,8 +253,8 @@ func (n *Network) walk(x *graph.Node) *walk {
 // explain lists the operations, each with its problem, if there is one.
 func (n *Network) explain() (ops []Operation, err error) {
 	err = n.trace(func(g *graph.Graph) {
+		g.SetTraced(true) // before x, by which package onnx sees that its nodes are to be named
 		x := n.parameterOf(g, "x", probe)
-		g.SetTraced(true)
 		once, err := n.traced(x)
 		if err != nil {
 			panic(err)
@@ -273,22 +282,20 @@ func (n *Network) explain() (ops []Operation, err error) {
 		if f := once.forbidden; f != nil {
 			ops = append(ops, operation(f, probe, "rows would mix or be random: build the model in inference mode, without dropout"))
 		}
-		p := &pair{once: once, again: again}
-		n.describe(once)
+		problems := (&pair{once: once, again: again}).problems()
 		for i, u := range once.units {
-			problem := ""
-			if err := p.check(i); err != nil {
-				problem = err.Error()
-			}
 			for _, v := range u.nodes() {
-				ops = append(ops, operation(v, probe, problem))
+				ops = append(ops, operation(v, probe, problems[i]))
 			}
+		}
+		if refuse(ops) == nil {
+			n.describe(once)
 		}
 	})
 	return ops, err
 }
 
-// describe notes what is needed of a walk without its graph.
+// describe notes what is needed of a walk without its graph. All its operations can be bounded.
 func (n *Network) describe(w *walk) {
 	n.numbers, n.units, n.boundaries, n.operations, n.functions, n.winding = 0, nil, nil, nil, nil, false
 	types := map[graph.NodeType]bool{}
@@ -321,19 +328,18 @@ func (n *Network) describe(w *walk) {
 	}
 	slices.Sort(n.functions)
 
-	affine := func(u *unit) bool { return u.rule == nil || u.rule.affine() }
 	// sums counts sums on the way from x; 2 stands for more than one, and for two ways.
 	sums := map[graph.NodeId]int{w.x.Id(): 0}
 	isBoundary := map[int]bool{}
 	for _, u := range w.units {
 		_, isBent := u.rule.(bent)
-		n.units = append(n.units, unitShape{affine: affine(u), bent: isBent})
+		n.units = append(n.units, unitShape{affine: u.rule.affine(), bent: isBent})
 		n.winding = n.winding || w.winds(u)
 		count := 2
-		if affine(u) && len(u.perturbed) == 1 {
+		if u.rule.affine() && len(u.perturbed) == 1 {
 			count = sums[u.the().Id()]
 			switch u.n.Type() {
-			case graph.NodeTypeDotGeneral, graph.NodeTypeConvGeneral, graph.NodeTypeReduceSum, graph.NodeTypeReduceWindow:
+			case graph.NodeTypeDotGeneral, graph.NodeTypeConvGeneral, graph.NodeTypeReduceSum, graph.NodeTypeReduceWindow, graph.NodeTypeCumSum:
 				count = min(count+1, 2)
 			}
 			if u.n.Shape().Size() > u.the().Shape().Size() && count == 0 {
@@ -341,10 +347,10 @@ func (n *Network) describe(w *walk) {
 			}
 		}
 		sums[u.n.Id()] = count
-		if affine(u) {
+		if u.rule.affine() {
 			continue
 		}
-		for _, k := range u.perturbed {
+		for _, k := range u.tightened() {
 			isBoundary[w.index[u.inputs[k].Id()]] = true
 		}
 	}
@@ -386,7 +392,7 @@ func (n *Network) describe(w *walk) {
 		n.tabled[b.node] = n.places[b.node] == nil && w.tabled(w.nodes[b.node])
 		n.reach[b.node] = set(w.ancestors(w.nodes[b.node], none))
 	}
-	n.reachIBP = set(w.ancestors(w.out, func(u *unit) bool { return !affine(u) }))
+	n.reachIBP = set(w.ancestors(w.out, func(u *unit) bool { return !u.rule.affine() }))
 }
 
 // traced walks the model; an error in building it names the line.

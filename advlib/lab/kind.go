@@ -189,6 +189,7 @@ type resultJSON struct {
 	Attempted, Success []bool
 	Clean, Final       []advlib.Prediction
 	Stats              advlib.Stats
+	LeftOut            []advlib.NotFinite
 	Warnings           []string
 }
 
@@ -205,7 +206,7 @@ func writeResult(dir string, r *advlib.Result) error {
 	v := resultJSON{
 		Attack: r.Attack, Norm: r.Threat.Norm.String(), Radius: advlib.Distance(r.Threat.Radius), Goal: r.Threat.Goal,
 		Examples: examplesJSON{e.Name, e.Y, e.Index, e.Classes}, Box: r.Box, Attempted: r.Attempted, Success: r.Success,
-		Clean: r.Clean, Final: r.Final, Stats: r.Stats, Warnings: r.Warnings,
+		Clean: r.Clean, Final: r.Final, Stats: r.Stats, LeftOut: r.LeftOut, Warnings: r.Warnings,
 	}
 	distance := tensors.FromFlatDataAndDimensions(slices.Clone(r.Distance), len(r.Distance))
 	if err := writeTensors(dir, map[string]*tensors.Tensor{"x": e.X, "adversarial": r.Adversarial, "distance": distance}); err != nil {
@@ -232,7 +233,7 @@ func readResult(dir string) (*advlib.Result, error) {
 		Examples: &advlib.Examples{Name: v.Examples.Name, X: arrays["x"], Y: v.Examples.Y, Index: v.Examples.Index, Classes: v.Examples.Classes},
 		Box:      v.Box, Adversarial: arrays["adversarial"], Attempted: v.Attempted, Success: v.Success,
 		Distance: tensors.MustCopyFlatData[float64](arrays["distance"]),
-		Clean:    v.Clean, Final: v.Final, Stats: v.Stats, Warnings: v.Warnings,
+		Clean:    v.Clean, Final: v.Final, Stats: v.Stats, LeftOut: v.LeftOut, Warnings: v.Warnings,
 	}, nil
 }
 

@@ -33,7 +33,7 @@ type evaluation struct {
 	stripSoftmax, quiet    bool
 	probabilities          bool
 	oneLogit               bool
-	alone, fresh           bool
+	alone, fresh, strict   bool
 	seed                   uint64
 	batch, limit           int
 	maxValues              int
@@ -164,6 +164,7 @@ but for 1 in 40 tries. It also fails, and says which example, if one is both cer
 	f.Float64Var(&e.minRobust, "min-robust", 0, "fail if the robust accuracy at any ε is below this share, 0..1")
 	f.Float64Var(&e.minCertified, "min-certified", 0, "fail if the certified accuracy at any ε is below this share, 0..1")
 	f.BoolVar(&e.lowerBound, "lower-bound", false, "compare --min-robust and --min-certified with the lower end of the 95 % interval")
+	f.BoolVar(&e.strict, "strict", false, "fail if the model's logits are not finite for an example; otherwise it is left out, and named")
 	f.BoolVar(&e.fresh, "fresh", false, "do not go on from what an interrupted evaluation has left")
 	f.BoolVarP(&e.quiet, "quiet", "q", false, "no progress on the standard error")
 	return cmd
@@ -347,7 +348,7 @@ func (p plan) measure(ctx context.Context, out io.Writer, c *advlib.Classifier, 
 	defer func() { lab.Notify = notify }()
 	lab.Notify = func(sentence string) { progress.say("%s", sentence) }
 
-	settings := advlib.Settings{Seed: p.seed, BatchSize: p.batch, Alone: p.alone, Balls: p.balls, OnProgress: progress.update}
+	settings := advlib.Settings{Seed: p.seed, BatchSize: p.batch, Alone: p.alone, Strict: p.strict, Balls: p.balls, OnProgress: progress.update}
 	keeping := ctx
 	if p.fresh {
 		keeping = lab.Fresh(ctx)
@@ -374,6 +375,9 @@ func (p plan) measure(ctx context.Context, out io.Writer, c *advlib.Classifier, 
 // judge compares the robust and the certified accuracies, or their lower bounds, with what they must be.
 func (p plan) judge(out io.Writer, r *advlib.Report) error {
 	err := p.below("robust accuracy", "--min-robust", p.minRobust, r, r.Robust)
+	if n := len(r.LeftOut); n > 0 && (p.minRobust > 0 || p.minCertified > 0) {
+		fmt.Fprintf(out, "advlib: the accuracies are of the other examples: %d were left out, for which the model's logits are not finite; --strict fails on them\n", n)
+	}
 	if err == nil && p.minRobust > 0 && r.Sanity.Masked() {
 		fmt.Fprintln(out, "advlib: --min-robust is reached, but the gradients cannot be trusted: see the line \"sanity\" of the report")
 	}

@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -28,7 +30,8 @@ const exitStatuses = `Exit status:
   0    done; with --min-robust and --min-certified, every ε reaches them
   1    the robust accuracy is below --min-robust, or the certified one below --min-certified
   2    unknown command or flag, or a file that is missing, damaged or does not fit
-  3    something that is needed is missing, an attack failed, or an example is both certified and broken
+  3    something that is needed is missing, an attack failed, or an example is both certified and broken;
+       with --strict, the model's logits are not finite for an example
   130  interrupted (Ctrl-C, SIGTERM); what was found is printed, and nothing is judged`
 
 // statusError is an error with an exit status of its own.
@@ -49,12 +52,20 @@ func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
-	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	return runFrom(ctx, started, os.Args[1:], os.Stdout, os.Stderr)
 }
+
+// started is when the program was.
+var started = time.Now()
 
 // run executes a command line, its progress and errors going to progress, and returns the exit status.
 func run(ctx context.Context, args []string, out, progress io.Writer) int {
-	root := newRoot(out, progress)
+	return runFrom(ctx, time.Now(), args, out, progress)
+}
+
+// runFrom is run for a program that began at start.
+func runFrom(ctx context.Context, start time.Time, args []string, out, progress io.Writer) int {
+	root := newRoot(start, out, progress)
 	root.SetArgs(args)
 	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
@@ -72,14 +83,14 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 	if errors.Is(err, context.Canceled) {
 		status = interrupted
 	}
-	fmt.Fprintf(progress, "advlib: %v\n", err)
+	fmt.Fprintf(progress, "advlib: %s\n", strings.TrimPrefix(err.Error(), "advlib: ")) // the library's errors begin with its name
 	if status == misused {
 		fmt.Fprintf(progress, "`%s --help` shows how it is used\n", command.CommandPath())
 	}
 	return status
 }
 
-func newRoot(out, progress io.Writer) *cobra.Command {
+func newRoot(start time.Time, out, progress io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "advlib",
 		Short: "Measure the robustness of classifiers, and verify networks",
@@ -102,6 +113,6 @@ advlib, this program does for a model in a file.`,
 	root.SetErr(progress)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return statusError{misused, err} })
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newEvaluate(), newVerify())
+	root.AddCommand(newEvaluate(), newVerify(start))
 	return root
 }
