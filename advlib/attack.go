@@ -1,10 +1,12 @@
 package advlib
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/gomlx/gomlx/core/tensors"
 )
@@ -66,8 +68,11 @@ type Batch struct {
 	Target []int32
 	// AnyClass says, with Target, that any class but the label is a success: the target only gives the direction.
 	AnyClass bool
-	// Index are the examples' numbers in their dataset.
+	// Index are the examples' numbers in their dataset, for messages. Nil means 0, 1, 2, …
 	Index []int64
+	// Key is what each row's random streams are keyed by: [Examples.Key] of its example, which stays the same where the attack
+	// sees encoded or moved inputs. Nil means that of X.
+	Key []uint64
 	// Seed is the run's seed.
 	Seed uint64
 }
@@ -75,13 +80,51 @@ type Batch struct {
 // Len returns the number of rows.
 func (b Batch) Len() int { return len(b.Y) }
 
+// Number returns the number of a row's example in its dataset.
+func (b Batch) Number(row int) int64 { return (&Examples{Index: b.Index}).Number(row) }
+
 // Rand returns the random stream of a row. Streams are numbered, by restart for example; a stream depends on the
-// run's seed, the example's number and the stream's, and on nothing else.
-func (b Batch) Rand(row int, stream uint64) *rand.Rand { return rowRand(b.Seed, b.Index[row], stream) }
+// run's seed, the content of the example's input and the stream's number, and on nothing else: not on the row's place in the
+// batch, nor on that of the example in its file. Equal inputs have equal streams.
+func (b Batch) Rand(row int, stream uint64) *rand.Rand {
+	return rowRand(b.Seed, b.keys(row, row+1)[0], stream)
+}
+
+// keys returns what the streams of the rows lo..hi-1 are keyed by.
+func (b Batch) keys(lo, hi int) []uint64 {
+	if b.Key != nil {
+		return b.Key[lo:hi]
+	}
+	return contentKeys(b.X, lo, hi)
+}
+
+// Order returns the rows in an order that is their content's, and not that in which they came. What computes in this order
+// gives an example the same bits whatever the order of the examples, even where a compiler rounds rows differently by their
+// position (XLA on the CPU was not seen to, with a small network).
+func (b Batch) Order() []int {
+	rows, keys := make([]int, b.Len()), b.keys(0, b.Len())
+	for i := range rows {
+		rows[i] = i
+	}
+	slices.SortStableFunc(rows, func(i, j int) int {
+		order := cmp.Or(cmp.Compare(keys[i], keys[j]), cmp.Compare(b.Y[i], b.Y[j]))
+		if order == 0 && b.Target != nil {
+			order = cmp.Compare(b.Target[i], b.Target[j])
+		}
+		return order
+	})
+	return rows
+}
 
 // Select returns the batch of the given rows, in that order.
 func (b Batch) Select(rows []int) Batch {
-	s := Batch{X: TakeRows(b.X, rows, len(rows)), Y: pick(b.Y, rows), Index: pick(b.Index, rows), AnyClass: b.AnyClass, Seed: b.Seed}
+	s := Batch{X: TakeRows(b.X, rows, len(rows)), Y: pick(b.Y, rows), AnyClass: b.AnyClass, Seed: b.Seed}
+	if b.Index != nil {
+		s.Index = pick(b.Index, rows)
+	}
+	if b.Key != nil {
+		s.Key = pick(b.Key, rows)
+	}
 	if b.Target != nil {
 		s.Target = pick(b.Target, rows)
 	}
@@ -103,15 +146,15 @@ func (b Batch) Reached(row int, z []float32) bool {
 	return k != b.Y[row]
 }
 
-// rowRand mixes seed, index and stream (splitmix64's finaliser, so that near keys give unrelated streams).
-func rowRand(seed uint64, index int64, stream uint64) *rand.Rand {
+// rowRand mixes seed, key and stream (splitmix64's finaliser, so that near keys give unrelated streams).
+func rowRand(seed, key, stream uint64) *rand.Rand {
 	mix := func(z uint64) uint64 {
 		z += 0x9e3779b97f4a7c15
 		z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9
 		z = (z ^ (z >> 27)) * 0x94d049bb133111eb
 		return z ^ (z >> 31)
 	}
-	return rand.New(rand.NewPCG(mix(seed)^mix(stream<<1|1), mix(uint64(index))^mix(mix(seed)+stream)))
+	return rand.New(rand.NewPCG(mix(seed)^mix(stream<<1|1), mix(key)^mix(mix(seed)+stream)))
 }
 
 func pick[T any](from []T, rows []int) []T {

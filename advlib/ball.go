@@ -115,9 +115,16 @@ func (b Ball) pull(adv, x []float32) (tooFar bool) {
 	if d <= b.Radius {
 		return false
 	}
-	// A sum of d float32 errors of half a unit in the last place each stays far below this.
-	if d > b.Radius*(1+1e-4)+1e-5 {
-		return true
+	// A sum of d float32 errors of half a unit in the last place each, of numbers up to 1, stays far below this. Of larger
+	// numbers, such as areas in mm², it need not.
+	if most := b.Radius*(1+1e-4) + 1e-5; d > most {
+		units := make([]float64, len(x))
+		for i, v := range x {
+			units[i] = 2 * math.Abs(float64(v)) * 0x1p-23
+		}
+		if _, convex := b.Norm.(ConvexNorm); !convex || d > most+b.Norm.Length(units) {
+			return true
+		}
 	}
 	switch b.Norm.(type) {
 	case linf:

@@ -362,7 +362,7 @@ func (c *Classifier) probeInput(n int, seed uint64) []float32 {
 	x := make([]float32, n*size)
 	limits := c.Limits()
 	for i := range n {
-		random := rowRand(seed, int64(i), 0)
+		random := rowRand(seed, uint64(i), 0)
 		for j := range size {
 			u := 0.5
 			if i > 0 {

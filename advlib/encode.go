@@ -293,8 +293,9 @@ func (e encoding) shrink(y, x []float32, δ []float64, ball Ball) bool {
 	}
 }
 
-// view returns the classifier that attacks work on: c itself, or one whose inputs are encoded.
-func (c *Classifier) view() *Classifier {
+// View returns the classifier that attacks work on: c itself, or, with a [Domain] of scales, steps or categories, one whose
+// inputs are encoded: see [Classifier.Encode]. Its variables are those of c.
+func (c *Classifier) View() *Classifier {
 	if c.layout == nil || !c.layout.encoded() {
 		return c
 	}
@@ -316,18 +317,20 @@ func (c *Classifier) view() *Classifier {
 	return d
 }
 
-// encode returns inputs as attacks on c see them: x itself, or encoded.
-func (c *Classifier) encode(x *tensors.Tensor) *tensors.Tensor {
-	if c.view() == c {
+// Encode returns inputs x [n, d...] as attacks on c see them: x itself, or, where [Classifier.View] is another classifier,
+// what that takes, each around itself.
+func (c *Classifier) Encode(x *tensors.Tensor) *tensors.Tensor {
+	if c.View() == c {
 		return x
 	}
 	return encoding{c.layout}.encode(x)
 }
 
-// settle returns the input that an attack's candidate stands for, exactly inside limits and ball: rounding may have left the candidate
-// outside. One that is farther out is an error. The candidate u and its start u0 are as the attack saw them, x is the original.
-func (c *Classifier) settle(u, u0, x []float32, threat Threat) ([]float32, error) {
-	limits := c.view().Limits()
+// Settle returns the admissible input that a point stands for, exactly inside limits and ball: rounding may have left the
+// point outside. One that is farther out is an error. The point u, which may be changed, and its original u0 are in the
+// coordinates of [Classifier.Encode], x is the original input; all are flat.
+func (c *Classifier) Settle(u, u0, x []float32, threat Threat) ([]float32, error) {
+	limits := c.View().Limits()
 	for j, v := range u {
 		if v != v {
 			return nil, fmt.Errorf("the attack returned NaN at position %d: this is a mistake in the attack, or the model's gradient is not finite", j)
@@ -344,7 +347,7 @@ func (c *Classifier) settle(u, u0, x []float32, threat Threat) ([]float32, error
 	if !threat.Minimal() && threat.Ball().pull(u, u0) {
 		return nil, fmt.Errorf("the attack returned a point at %v distance %g, outside of its ball %v: this is a mistake in the attack", threat.Norm, threat.Norm.Distance(u, u0), threat.Ball())
 	}
-	if c.view() == c {
+	if c.View() == c {
 		return u, nil
 	}
 	return encoding{c.layout}.settle(u, u0, x, threat.Ball()), nil

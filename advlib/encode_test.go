@@ -63,7 +63,7 @@ func admissible(c *Classifier, r *rand.Rand) []float32 {
 func rows(t testing.TB, c *Classifier, n int, seed uint64) (x, u0, u [][]float32) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 1))
-	e, limits := encoding{c.layout}, c.view().Limits()
+	e, limits := encoding{c.layout}, c.View().Limits()
 	for range n {
 		one := admissible(c, r)
 		if err := c.layout.check(one); err != nil {
@@ -91,7 +91,7 @@ func TestDecode(t *testing.T) {
 	for _, shape := range [][]int{{mixedSize}, {3, 4}, {2, 2, 3}} {
 		c := mixedClassifier(t, shape...)
 		e := encoding{c.layout}
-		step := NewTarget(c.view()).Compile("decode", func(_ *Model, in []*Node) []*Node { return []*Node{e.decode(in[0])} })
+		step := NewTarget(c.View()).Compile("decode", func(_ *Model, in []*Node) []*Node { return []*Node{e.decode(in[0])} })
 		const n = 512
 		x, u0, u := rows(t, c, n, 1)
 		for name, points := range map[string][][]float32{"the originals": u0, "points": u} {
@@ -149,7 +149,7 @@ func TestSettleInBall(t *testing.T) {
 					point[j] = u0[i][j] + float32(1.0000003*s)*(u[i][j]-u0[i][j])
 				}
 			}
-			y, err := c.settle(point, u0[i], x[i], Threat{Norm: norm, Radius: radius})
+			y, err := c.Settle(point, u0[i], x[i], Threat{Norm: norm, Radius: radius})
 			if err != nil {
 				t.Fatalf("%v, radius %g, row %d: %v", norm, radius, i, err)
 			}
@@ -176,7 +176,7 @@ func TestSettleInBall(t *testing.T) {
 		from := tensors.MustCopyFlatData[float32](e.encode(tensors.FromFlatDataAndDimensions(slices.Clone(one), 1, mixedSize)))
 		to := slices.Clone(from)
 		change(to)
-		y, err := c.settle(to, from, one, Threat{Norm: Linf, Radius: radius})
+		y, err := c.Settle(to, from, one, Threat{Norm: Linf, Radius: radius})
 		if err != nil || c.Distance(Linf, y, one) != radius {
 			t.Errorf("radius %g: distance %g, error %v", radius, c.Distance(Linf, y, one), err)
 		}
@@ -187,7 +187,7 @@ func TestSettleInBall(t *testing.T) {
 // one that the point stands for; of that one, minus the mean of those that have risen too, else the original's.
 func TestGradientOfDomain(t *testing.T) {
 	c := mixedClassifier(t, mixedSize)
-	view := c.view()
+	view := c.View()
 	gradient := func(c *Classifier, in [][]float32) []float32 {
 		step := NewTarget(c).Compile("gradient", func(m *Model, in []*Node) []*Node {
 			return []*Node{m.Gradient(Slice(m.Logits(in[0]), AxisRange(), AxisElem(1)), in[0])}

@@ -300,7 +300,7 @@ type (
 // (Carlini et al. 2019, arXiv:1902.06705, section 5.2: an unbounded attack should reach 100 %).
 func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, report *Report, p *pace) (Sanity, error) {
 	var rows []int
-	for i := range e.Y {
+	for _, i := range e.batch(s.Seed).Order() { // the same ones in another order of the examples
 		if report.Predicted[i] == e.Y[i] && len(rows) < sanityExamples {
 			rows = append(rows, i)
 		}

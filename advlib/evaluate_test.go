@@ -92,7 +92,10 @@ func movers(seen map[string][]int64) []advlib.Attack {
 		{norm: advlib.Linf, radius: 0.25, goal: advlib.Targeted(1)},
 		{norm: advlib.Linf, radius: 0.3},
 	} {
-		m.seen = func(index []int64) { seen[m.String()] = append(seen[m.String()], index...) }
+		m.seen = func(index []int64) {
+			seen[m.String()] = append(seen[m.String()], index...)
+			slices.Sort(seen[m.String()]) // batches are in the order of content
+		}
 		all = append(all, m)
 	}
 	return all
@@ -237,8 +240,8 @@ func TestCascadeOfRealAttacks(t *testing.T) {
 func TestBallsThatAreAskedFor(t *testing.T) {
 	s := advlib.Settings{Balls: []advlib.Ball{advlib.BallOf(advlib.L2, 0.3), advlib.BallOf(advlib.L2, 0.1)}}
 	seen := map[string][]int64{}
-	strong := mover{norm: advlib.L2, radius: math.Inf(1), seen: func(index []int64) { seen["strong"] = index }}
-	weak := mover{norm: advlib.L2, radius: math.Inf(1), weak: true, seen: func(index []int64) { seen["weak"] = index }}
+	strong := mover{norm: advlib.L2, radius: math.Inf(1), seen: func(index []int64) { seen["strong"] = slices.Sorted(slices.Values(index)) }}
+	weak := mover{norm: advlib.L2, radius: math.Inf(1), weak: true, seen: func(index []int64) { seen["weak"] = slices.Sorted(slices.Values(index)) }}
 	r, err := s.Evaluate(t.Context(), line(t), numbers(t), []advlib.Attack{strong, weak})
 	if err != nil {
 		t.Fatal(err)
@@ -297,7 +300,7 @@ func TestRandomClassifiersAreAttackedAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	attacks := []advlib.Attack{mover{norm: advlib.Linf, radius: 0.15}, mover{norm: advlib.Linf, radius: 0.15, weak: true}}
+	attacks := []advlib.Attack{mover{norm: advlib.Linf, radius: 0.15}, mover{norm: advlib.Linf, radius: 0.1}} // each moves all
 	r, err := advlib.Settings{BatchSize: 2}.Evaluate(t.Context(), c, numbers(t), attacks)
 	if err != nil {
 		t.Fatal(err)

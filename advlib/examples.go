@@ -22,7 +22,7 @@ type Examples struct {
 	X *tensors.Tensor
 	// Y are the labels, n classes in 0..K-1.
 	Y []int32
-	// Index is each example's number in its dataset; random streams are keyed by it. Nil means 0, 1, 2, …
+	// Index is each example's number in its dataset, for messages and reports. Nil means 0, 1, 2, …
 	Index []int64
 	// Classes are the names of the classes; nil if they have none.
 	Classes []string
@@ -74,16 +74,17 @@ func (e *Examples) Slice(lo, hi int) *Examples {
 	return e.Select(rows)
 }
 
-// Select returns the examples of the given rows, in that order. They keep their numbers, and so their random streams.
+// Select returns the examples of the given rows, in that order. They keep their numbers.
 func (e *Examples) Select(rows []int) *Examples {
 	s := &Examples{Name: e.Name, Classes: e.Classes, X: selectRows(e.X, rows), Y: make([]int32, len(rows)), Index: make([]int64, len(rows))}
 	for i, r := range rows {
-		s.Y[i], s.Index[i] = e.Y[r], e.index(r)
+		s.Y[i], s.Index[i] = e.Y[r], e.Number(r)
 	}
 	return s
 }
 
-func (e *Examples) index(row int) int64 {
+// Number returns an example's number in its dataset.
+func (e *Examples) Number(row int) int64 {
 	if e.Index == nil {
 		return int64(row)
 	}
@@ -100,16 +101,39 @@ func (e *Examples) Hash() string {
 	tensors.MustConstFlatData(e.X, func(flat []float32) { write(flat) })
 	write(e.Y)
 	for i := range e.Y {
-		write(e.index(i))
+		write(e.Number(i))
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// Key returns what the random streams of an example are keyed by: a hash of its input's float32 values, the same on every
+// platform. It does not depend on the example's label, its place or its number, so the order of a file does not matter, and
+// equal inputs draw equal random numbers.
+func (e *Examples) Key(row int) uint64 { return contentKeys(e.X, row, row+1)[0] }
+
+// contentKeys returns the first 64 bits of the sha256 of each of the rows lo..hi-1 of x [n, d...].
+func contentKeys(x *tensors.Tensor, lo, hi int) []uint64 {
+	keys := make([]uint64, 0, hi-lo)
+	size := x.Shape().Size() / max(x.Shape().Dimensions[0], 1)
+	text := make([]byte, 0, 4*size)
+	tensors.MustConstFlatData(x, func(flat []float32) {
+		for i := lo; i < hi; i++ {
+			text = text[:0]
+			for _, v := range flat[i*size : (i+1)*size] {
+				text = binary.LittleEndian.AppendUint32(text, math.Float32bits(v))
+			}
+			sum := sha256.Sum256(text)
+			keys = append(keys, binary.LittleEndian.Uint64(sum[:]))
+		}
+	})
+	return keys
+}
+
 // batch returns all examples as one batch.
 func (e *Examples) batch(seed uint64) Batch {
-	b := Batch{X: e.X, Y: e.Y, Index: make([]int64, e.Len()), Seed: seed}
+	b := Batch{X: e.X, Y: e.Y, Index: make([]int64, e.Len()), Key: contentKeys(e.X, 0, e.Len()), Seed: seed}
 	for i := range b.Index {
-		b.Index[i] = e.index(i)
+		b.Index[i] = e.Number(i)
 	}
 	return b
 }

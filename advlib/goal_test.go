@@ -1,6 +1,7 @@
 package advlib_test
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -20,7 +21,9 @@ type recorder struct {
 func (r recorder) String() string                                   { return "recorder" }
 func (r recorder) Threat(*advlib.Classifier) (advlib.Threat, error) { return r.threat, nil }
 func (r recorder) Perturb(_ context.Context, _ *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	*r.got = append(*r.got, advlib.Batch{Y: b.Y, Target: b.Target, Index: b.Index, AnyClass: b.AnyClass})
+	// In the order of the file.
+	s := b.Select(slices.SortedFunc(slices.Values(b.Order()), func(i, j int) int { return cmp.Compare(b.Number(i), b.Number(j)) }))
+	*r.got = append(*r.got, advlib.Batch{Y: s.Y, Target: s.Target, Index: s.Index, AnyClass: s.AnyClass})
 	return b.X.LocalClone()
 }
 

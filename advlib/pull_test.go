@@ -51,3 +51,28 @@ func TestPull(t *testing.T) {
 		}
 	}
 }
+
+// Of large numbers, as in tables, rounding moves points by more: a row of areas around 1000 is no mistake of the attack.
+func TestPullLargeNumbers(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, n := range []ConvexNorm{L1, L2, Linf} {
+		for range 300 {
+			x, adv := make([]float32, 30), make([]float32, 30)
+			n.Sample(r, adv)
+			for i := range x {
+				x[i] = 4000 * r.Float32()
+				adv[i] = x[i] + 0.01*adv[i]
+			}
+			if BallOf(n, 0.01).pull(adv, x) {
+				t.Fatalf("%v: a point at %g counts as too far", n, n.Distance(adv, x))
+			}
+			if at := n.Distance(adv, x); at > 0.01 {
+				t.Fatalf("%v: left at %g", n, at)
+			}
+			adv[0] += 1
+			if !BallOf(n, 0.01).pull(adv, x) {
+				t.Fatalf("%v: a point that is farther out by 1 counts as rounding", n)
+			}
+		}
+	}
+}

@@ -229,10 +229,7 @@ func (r Rate) Interval() string {
 
 // newReport returns the report of an evaluation in which no attack has run yet.
 func newReport(s Settings, c *Classifier, e *Examples, attacks []Attack) (*Report, error) {
-	if err := s.seed(c); err != nil {
-		return nil, err
-	}
-	z, err := NewTarget(c).Logits(e.X)
+	z, err := s.clean(c, e.batch(s.Seed))
 	if err != nil {
 		return nil, err
 	}
@@ -259,7 +256,7 @@ func newReport(s Settings, c *Classifier, e *Examples, attacks []Attack) (*Repor
 		r.Asked = append(r.Asked, AskedBall{b.Norm.String(), b.Radius})
 	}
 	for i, p := range clean {
-		r.Index = append(r.Index, e.index(i))
+		r.Index = append(r.Index, e.Number(i))
 		r.Predicted = append(r.Predicted, p.Class)
 	}
 	n := e.Len()

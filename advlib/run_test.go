@@ -49,12 +49,13 @@ func (p proposal) Perturb(_ context.Context, _ *advlib.Target, b advlib.Batch) (
 	return p.adv(b)
 }
 
-func rowsOf(change func(row int, x []float32)) func(advlib.Batch) (*tensors.Tensor, error) {
+// rowsOf changes the rows, numbered as the examples.
+func rowsOf(change func(example int, x []float32)) func(advlib.Batch) (*tensors.Tensor, error) {
 	return func(b advlib.Batch) (*tensors.Tensor, error) {
 		x := tensors.MustCopyFlatData[float32](b.X)
 		size := len(x) / b.Len()
 		for i := range b.Len() {
-			change(i, x[i*size:(i+1)*size])
+			change(int(b.Number(i)), x[i*size:(i+1)*size])
 		}
 		return tensors.FromFlatDataAndDimensions(x, b.X.Shape().Dimensions...), nil
 	}
@@ -286,11 +287,11 @@ func TestCancelledRunKeepsWhatWasFound(t *testing.T) {
 	if !errors.Is(err, context.Canceled) || res == nil {
 		t.Fatalf("result %v, error %v", res, err)
 	}
-	if want := []bool{true, false, false}; !slices.Equal(res.Success, want) {
-		t.Errorf("success %v, want %v", res.Success, want)
-	}
-	if want := []bool{true, true, false}; !slices.Equal(res.Attempted, want) {
-		t.Errorf("attempted %v, want %v", res.Attempted, want)
+	order := advlib.Batch{X: e.X, Y: e.Y}.Order()
+	for k, i := range order { // one was done, one begun
+		if res.Success[i] != (k == 0) || res.Attempted[i] != (k < 2) {
+			t.Errorf("success %v, attempted %v in the order %v", res.Success, res.Attempted, order)
+		}
 	}
 }
 
@@ -337,23 +338,36 @@ func TestSanityFlagsZeroGradients(t *testing.T) {
 	}
 }
 
-// TestStreamsDependOnSeedIndexAndNumberAlone is what makes results independent of batching and order.
-func TestStreamsDependOnSeedIndexAndNumberAlone(t *testing.T) {
-	a := advlib.Batch{Y: make([]int32, 3), Index: []int64{5, 6, 7}, Seed: 1}
-	b := advlib.Batch{Y: make([]int32, 2), Index: []int64{7, 5}, Seed: 1}
+// TestStreamsDependOnSeedContentAndNumberAlone is what makes results independent of batching and order.
+func TestStreamsDependOnSeedContentAndNumberAlone(t *testing.T) {
+	a := advlib.Batch{Y: make([]int32, 3), X: tensors.FromValue([][]float32{{5, 0}, {6, 0}, {7, 0}}), Seed: 1}
+	b := advlib.Batch{Y: []int32{3, 4}, X: tensors.FromValue([][]float32{{7, 0}, {5, 0}}), Index: []int64{9, 8}, Seed: 1}
 	if a.Rand(0, 3).Uint64() != b.Rand(1, 3).Uint64() || a.Rand(2, 0).Uint64() != b.Rand(0, 0).Uint64() {
 		t.Error("the stream of an example changes with its place in the batch")
 	}
 	seen := map[uint64]bool{}
 	for seed := range uint64(20) {
-		for index := range int64(20) {
+		for key := range uint64(20) {
 			for stream := range uint64(20) {
-				seen[advlib.Batch{Y: make([]int32, 1), Index: []int64{index}, Seed: seed}.Rand(0, stream).Uint64()] = true
+				seen[advlib.Batch{Y: make([]int32, 1), Key: []uint64{key}, Seed: seed}.Rand(0, stream).Uint64()] = true
 			}
 		}
 	}
 	if len(seen) != 8000 {
 		t.Errorf("%d different first numbers in 8000 streams", len(seen))
+	}
+	// The first 8 bytes of "printf '\x00\x00\xa0\x40\x00\x00\x00\x00' | sha256sum".
+	e := advlib.Examples{X: a.X, Y: a.Y}
+	if key := e.Key(0); key != 0x6804e95e35564b95 {
+		t.Errorf("the key of the first example is %#x", key)
+	}
+	if moved := (advlib.Batch{X: b.X, Y: b.Y, Key: []uint64{1, e.Key(1)}, Seed: 1}); moved.Rand(1, 0).Uint64() != a.Rand(1, 0).Uint64() {
+		t.Error("inputs that an attack has moved do not keep their streams")
+	}
+	twins := advlib.Batch{X: tensors.FromValue([][]float32{{1}, {0}, {1}, {1}}), Y: []int32{2, 9, 1, 1}, Target: []int32{0, 0, 8, 7}}
+	first := twins.Order()
+	if ones := slices.DeleteFunc(first, func(i int) bool { return i == 1 }); !slices.Equal(ones, []int{3, 2, 0}) {
+		t.Errorf("equal inputs come in the order %v, want that of labels and targets", ones)
 	}
 }
 

@@ -73,7 +73,7 @@ func NewTarget(c *Classifier) *Target { return &Target{classifier: c, passes: ne
 // from [Classifier.Derive].
 func (t *Target) On(c *Classifier) *Target {
 	if t.classifier.spec.base != nil && c.spec.base == nil {
-		c = c.view() // the inputs of t are encoded
+		c = c.View() // the inputs of t are encoded
 	}
 	return &Target{classifier: c, passes: t.passes}
 }
@@ -116,6 +116,9 @@ type Model struct {
 	classifier        *Classifier
 	forward, backward int
 }
+
+// NewModel returns the classifier inside a graph of one's own, for which nobody counts: to look at a graph, not to run it.
+func NewModel(c *Classifier) *Model { return &Model{classifier: c} }
 
 // Logits returns the logits [n, K] of x [n, d...]: one forward pass for each row.
 func (m *Model) Logits(x *graph.Node) *graph.Node {
@@ -242,16 +245,20 @@ type logitsKey struct{}
 
 // Logits returns the logits of x [n, d...] as n rows of K: one forward pass for each row.
 func (t *Target) Logits(x *tensors.Tensor) ([][]float32, error) {
+	rows := make([]int, x.Shape().Dimensions[0])
+	for i := range rows {
+		rows[i] = i
+	}
+	return t.logits(x, rows)
+}
+
+// logits returns the logits of the n rows of x, computed in the order in which rows, which has each once, names them.
+func (t *Target) logits(x *tensors.Tensor, rows []int) ([][]float32, error) {
 	step := t.Compile(logitsKey{}, func(m *Model, in []*graph.Node) []*graph.Node {
 		return []*graph.Node{m.Logits(in[0])}
 	})
-	n := x.Shape().Dimensions[0]
-	rows := make([][]float32, 0, n)
-	for lo := 0; lo < n; lo += maxBucket {
-		chunk := make([]int, min(maxBucket, n-lo))
-		for i := range chunk {
-			chunk[i] = lo + i
-		}
+	z := make([][]float32, len(rows))
+	for chunk := range slices.Chunk(rows, maxBucket) {
 		in := TakeRows(x, chunk, Bucket(len(chunk)))
 		out, err := step.Run(len(chunk), in)
 		if err != nil {
@@ -259,12 +266,12 @@ func (t *Target) Logits(x *tensors.Tensor) ([][]float32, error) {
 		}
 		flat := tensors.MustCopyFlatData[float32](out[0])
 		k := out[0].Shape().Dimensions[1]
-		for i := range chunk {
-			rows = append(rows, flat[i*k:(i+1)*k:(i+1)*k])
+		for i, row := range chunk {
+			z[row] = flat[i*k : (i+1)*k : (i+1)*k]
 		}
 		Free(in, out[0])
 	}
-	return rows, nil
+	return z, nil
 }
 
 // maxBucket is the largest padded batch.

@@ -193,7 +193,7 @@ func TestAPGDIsTheAlgorithm(t *testing.T) {
 		return z[j] - z[y], g
 	}
 	a := APGD{Ball: advlib.BallOf(advlib.L2, ε), Loss: advlib.Margin}
-	batch := advlib.Batch{X: tensors.FromFlatDataAndDimensions([]float32{0.5, -0.5, 0.25, 0.5}, 1, 4), Y: []int32{y}, Index: []int64{0}}
+	batch := advlib.Batch{X: tensors.FromFlatDataAndDimensions([]float32{0.5, -0.5, 0.25, 0.5}, 1, 4), Y: []int32{y}}
 	s := a.start(advlib.NewTarget(c), batch, []int{0}, 0)
 	defer s.free()
 	if err := s.enter(ε, true); err != nil {

@@ -72,7 +72,7 @@ func (a BPDA) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*t
 		}
 		for k := range got[i] {
 			if d := math.Abs(float64(got[i][k]) - float64(want[i][k])); d > agreement*largest && !t.Classifier().Random() {
-				return nil, fmt.Errorf("logit %d of example %d is %g by %s and %g by %s: the forward pass of Through must be that of the classifier", k, b.Index[i], got[i][k], a.Through.Name(), want[i][k], t.Classifier().Name())
+				return nil, fmt.Errorf("logit %d of example %d is %g by %s and %g by %s: the forward pass of Through must be that of the classifier", k, b.Number(i), got[i][k], a.Through.Name(), want[i][k], t.Classifier().Name())
 			}
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomlx/gomlx/core/tensors"
+
 	"advlab/advlib"
 	"advlab/advlib/attack"
 )
@@ -28,7 +30,7 @@ func TestBudgetAttacksInBytes(t *testing.T) {
 			}
 			ε := radius(n)
 			unit := advlib.MustRun(context.Background(), r.Classifier, attackOf(advlib.BallOf(n, ε)), r.Examples)
-			bytes := advlib.MustRun(context.Background(), scaled, attackOf(advlib.BallOf(n, 255*ε)), big)
+			bytes := advlib.MustRun(context.Background(), scaled, drawnAs{attackOf(advlib.BallOf(n, 255*ε)), r.Examples}, big)
 			differ := 0
 			for i := range unit.Success {
 				if unit.Success[i] != bytes.Success[i] {
@@ -41,6 +43,20 @@ func TestBudgetAttacksInBytes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// drawnAs lets an attack on other inputs draw the random numbers of the examples.
+type drawnAs struct {
+	advlib.Attack
+	examples *advlib.Examples
+}
+
+func (d drawnAs) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
+	b.Key = nil
+	for row := range b.Len() {
+		b.Key = append(b.Key, d.examples.Key(int(b.Number(row))))
+	}
+	return d.Attack.Perturb(ctx, t, b)
 }
 
 func BenchmarkAPGD100MLP(b *testing.B) {

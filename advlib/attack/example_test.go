@@ -56,7 +56,7 @@ func ExamplePGD() {
 func ExamplePGD_Iterates() {
 	c, e := brightness()
 	pgd := attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.3), Steps: 4, StepSize: 0.1, NoRandomStart: true, Loss: advlib.Margin, KeepGoing: true}
-	batch := advlib.Batch{X: e.X, Y: e.Y, Index: []int64{0, 1, 2}}
+	batch := advlib.Batch{X: e.X, Y: e.Y}
 	for it, err := range pgd.Iterates(context.Background(), advlib.NewTarget(c), batch) {
 		if err != nil {
 			panic(err)

@@ -12,25 +12,8 @@ import (
 // maxRows is the most rows that are attacked at once, the largest advlib.Bucket.
 const maxRows = 512
 
-// pieces returns the rows of a batch in the order of their examples' numbers, at most maxRows in each piece. A compiler may round
-// rows differently by their position (XLA on the CPU was not seen to, with a small network); with this order, the order of the
-// examples cannot change the last bits.
-func pieces(b advlib.Batch) [][]int {
-	rows := make([]int, b.Len())
-	for i := range rows {
-		rows[i] = i
-	}
-	slices.SortStableFunc(rows, func(i, j int) int {
-		switch {
-		case b.Index[i] < b.Index[j]:
-			return -1
-		case b.Index[i] > b.Index[j]:
-			return 1
-		}
-		return 0
-	})
-	return slices.Collect(slices.Chunk(rows, maxRows))
-}
+// pieces returns the rows of a batch in the order of their content, at most maxRows in each piece.
+func pieces(b advlib.Batch) [][]int { return slices.Collect(slices.Chunk(b.Order(), maxRows)) }
 
 // group is some rows of a batch, padded to a bucket: what is constant while an attack works on them.
 type group struct {

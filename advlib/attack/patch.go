@@ -231,7 +231,7 @@ func (s patchStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*N
 	return []*Node{limits.Box().Clip(Add(p, Mul(η, change))), m1, m2, g}
 }
 
-// Patch is a patch that was learned: an attack that puts it into each example, once, at a placement drawn by the seed and the example's number.
+// Patch is a patch that was learned: an attack that puts it into each example, once, at a placement drawn by the seed and the example's content.
 // Its success rate is an average over examples and placements; [Repeat] tries several on each.
 type Patch struct {
 	// Name says how it was made.

@@ -183,10 +183,14 @@ func TestPGDRandomStarts(t *testing.T) {
 	if other := start(b); slices.Equal(one[0], other[0]) {
 		t.Error("another seed gives the same starts")
 	}
-	b.Seed, b.Index[3] = 0, 77
+	b.Seed = 0
+	for row := range b.Len() {
+		b.Key = append(b.Key, r.Examples.Key(row))
+	}
+	b.Key[3] = 77
 	for row, loss := range start(b)[0] {
 		if same := loss == one[0][row]; same != (row != 3) {
-			t.Errorf("with another number for row 3, row %d starts at the same point: %v", row, same)
+			t.Errorf("with another key for row 3, row %d starts at the same point: %v", row, same)
 		}
 	}
 }

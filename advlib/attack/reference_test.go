@@ -58,11 +58,7 @@ func array(t testing.TB, r *attacktest.Reference, key string) []float32 {
 
 // batch returns all examples as one batch, those misclassified too.
 func batch(e *advlib.Examples) advlib.Batch {
-	b := advlib.Batch{X: e.X, Y: e.Y, Index: make([]int64, e.Len())}
-	for i := range b.Index {
-		b.Index[i] = int64(i)
-	}
-	return b
+	return advlib.Batch{X: e.X, Y: e.Y, Index: e.Index}
 }
 
 // radii are those of the peers' attacks, as they stand in the keys of the arrays.

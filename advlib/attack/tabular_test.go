@@ -21,6 +21,7 @@ import (
 	"advlab/advlib/attack"
 	"advlab/advlib/backend"
 	"advlab/advlib/dataset"
+	"advlab/advlib/training"
 	"advlab/advlib/zoo"
 )
 
@@ -32,7 +33,7 @@ func tabular(t testing.TB, name string, d advlib.Domain, train *advlib.Examples,
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := zoo.Model{
+	c, err := training.Model{
 		Name: name, Domain: d, Backend: b, Epochs: epochs, LearningRate: 0.01, BatchSize: min(32, train.Len()),
 		Build: func(classes int) advlib.LogitsFn {
 			logits := zoo.MLP(32).Build(classes)

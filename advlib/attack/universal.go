@@ -330,7 +330,7 @@ func (a UniversalDeepFool) missing(ctx context.Context, t *advlib.Target, b advl
 type universal struct {
 	target *advlib.Target
 	batch  advlib.Batch
-	rows   []int // in the order of the examples' numbers
+	rows   []int // in the order of their content
 	shape  shapes.Shape
 	δ      []float32
 	fooled int

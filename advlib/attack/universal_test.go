@@ -124,7 +124,7 @@ func TestUniversalDigits(t *testing.T) {
 		u := make([]float32, len(p.Delta))
 		noise := 0
 		for k := range 5 {
-			n.Sample(advlib.Batch{Index: []int64{int64(k)}}.Rand(0, 0), u)
+			n.Sample(advlib.Batch{Key: []uint64{uint64(k)}}.Rand(0, 0), u)
 			size := n.Distance(u, make([]float32, len(u)))
 			for j := range u {
 				u[j] *= float32(ε / size)

@@ -2,6 +2,7 @@ package certify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -332,15 +333,19 @@ func (n *Network) program(key any, build func(p *program, in []*Node) []*Node) *
 }
 
 // call runs a program.
-func (n *Network) call(p *program, in []*tensors.Tensor) ([]*tensors.Tensor, error) {
+func (n *Network) call(p *program, in []*tensors.Tensor) (out []*tensors.Tensor, err error) {
 	args := make([]any, len(in))
 	for i, t := range in {
 		args[i] = t
 	}
 	n.wide.Lock()
 	defer n.wide.Unlock()
-	var out []*tensors.Tensor
-	var err error
+	if n.borrows { // a tensor belongs to one backend at a time
+		if err := detach(n.wide.Store()); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, detach(n.wide.Store())) }()
+	}
 	if panicked := catch(func() { out, err = p.exec.Exec(args...) }); panicked != nil {
 		return nil, panicked
 	}

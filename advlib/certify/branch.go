@@ -77,7 +77,7 @@ const largestBatch = 64
 // batch returns how many rows, padded, go through one call: few sizes, because each compiles again.
 func (s *graphSplitter) batch(rows int) int {
 	for _, size := range []int{largestBatch, 8} {
-		if (rows > 8 || size == 8) && 8*12*s.n.numbers*size <= memory {
+		if (rows > 8 || size == 8) && 8*copiesTuned*s.n.numbers*size <= s.n.allowed() {
 			return size
 		}
 	}
@@ -539,6 +539,7 @@ func (o Options) settle(ctx context.Context, n *Network, s *search) (outcome, er
 		if best = max(best, p.margin(planes)); best > 0 {
 			return outcome{bound: best}, nil
 		}
+		s.found.note(standing{of: "branches", bounded: s.bounded, left: len(p.unsafe), bound: best})
 	}
 	splitter := newGraphSplitter(r, p)
 	if len(splitter.relus) == 0 {

@@ -57,7 +57,7 @@ func (c *chain) each(ctx context.Context, n int, intersect bool, do func(p *chai
 	for range min(runtime.GOMAXPROCS(0), n) {
 		wait.Go(func() {
 			p := c.newPass()
-			p.intersect = intersect
+			p.intersect, p.ctx = intersect, ctx
 			for i := range next {
 				do(p, i)
 			}
@@ -88,6 +88,8 @@ type chainPass struct {
 	open         []int     // neurons to be bounded by going back
 	together     together
 
+	// ctx ends a pass early: its bounds say nothing then. Nil for never.
+	ctx context.Context
 	// intersect keeps IBP's ends of intervals where they are tighter than those by going back.
 	intersect bool
 	// signs fix ReLUs: 1 where z ≥ 0 and −1 where z ≤ 0 is given, 0 else; nil for none. They need intersect. empty tells that
@@ -114,6 +116,9 @@ func (c *chain) newPass() *chainPass {
 	return p
 }
 
+// stopped tells that nobody waits for the pass any more.
+func (p *chainPass) stopped() bool { return p.ctx != nil && p.ctx.Err() != nil }
+
 // run bounds rows over a box. A bound of −∞, without a slope, says nothing.
 func (p *chainPass) run(box cell, rows [][]float64) []result {
 	p.cell = box
@@ -127,6 +132,9 @@ func (p *chainPass) run(box cell, rows [][]float64) []result {
 		}
 	}
 	for r, row := range rows {
+		if p.stopped() {
+			break
+		}
 		if res := p.back(len(p.layers)-1, row, nil); !math.IsNaN(res.lower) && !math.IsInf(res.lower, 0) {
 			res.slope = slices.Clone(res.slope)
 			results[r] = res
@@ -243,7 +251,9 @@ func (p *chainPass) interval(k int) bool {
 			p.open = append(p.open, i)
 		}
 	}
-	p.tighten(k, p.open)
+	if !p.tighten(k, p.open) {
+		return false
+	}
 	for i := range l.W {
 		lo, hi := p.lower[k][i], p.upper[k][i]
 		if lo > hi {

@@ -149,24 +149,24 @@ func convolve(n, h, kernel *Node) *Node {
 	return f.convolve(padded, kernel, n.Shape().Dimensions)
 }
 
-// convolve is the convolution of what is padded and in order, as is the kernel, with a result of the given dimensions.
+// convolve is the convolution of what is padded and in order, as is the kernel, with a result of the given dimensions. It takes either
+// what stands under each position of the kernel, for all outputs, or what each output sees: whichever is fewer slices. For a kernel
+// that covers its whole input that is one.
 func (f filter) convolve(padded, kernel *Node, dims []int) *Node {
 	channels, outs := padded.Shape().Dimensions[padded.Rank()-1]/f.groups, kernel.Shape().Dimensions[kernel.Rank()-1]/f.groups
+	var out []int // spatial axes of the result
+	for _, axis := range f.output[1 : len(f.output)-1] {
+		out = append(out, dims[axis])
+	}
+	elements := f.elementsByPosition
+	if sizeOf(out) < sizeOf(f.size) {
+		elements = f.elementsByOutput
+	}
 	var results []*Node
 	for g := range f.groups {
-		part := lastAxis(padded, g*channels, (g+1)*channels)
-		var columns []*Node
-		for _, place := range grid(f.size) {
-			ranges := []SliceAxisSpec{AxisRange()}
-			for i, k := range place {
-				out := dims[f.output[i+1]]
-				from := k * f.dilation[i]
-				ranges = append(ranges, AxisRange(from, from+(out-1)*f.stride[i]+1).Stride(f.stride[i]))
-			}
-			columns = append(columns, Slice(part, append(ranges, AxisRange())...))
-		}
+		v := elements(lastAxis(padded, g*channels, (g+1)*channels), out)
 		matrix := Reshape(lastAxis(kernel, g*outs, (g+1)*outs), -1, outs)
-		results = append(results, DotGeneral(Concatenate(columns, -1), []int{padded.Rank() - 1}, nil, matrix, []int{0}, nil))
+		results = append(results, DotGeneral(v, []int{v.Rank() - 1}, nil, matrix, []int{0}, nil))
 	}
 	all := results[0]
 	if f.groups > 1 {
@@ -175,52 +175,63 @@ func (f filter) convolve(padded, kernel *Node, dims []int) *Node {
 	return channelsBack(all, f.output)
 }
 
+// elementsByPosition returns the elements that each output sees, [n, out..., positions of the kernel · channels], a slice for each position.
+func (f filter) elementsByPosition(v *Node, out []int) *Node {
+	var columns []*Node
+	for _, place := range grid(f.size) {
+		ranges := []SliceAxisSpec{AxisRange()}
+		for i, k := range place {
+			from := k * f.dilation[i]
+			ranges = append(ranges, AxisRange(from, from+(out[i]-1)*f.stride[i]+1).Stride(f.stride[i]))
+		}
+		columns = append(columns, Slice(v, append(ranges, AxisRange())...))
+	}
+	return Concatenate(columns, -1)
+}
+
+// elementsByOutput returns the same, by a slice for each output.
+func (f filter) elementsByOutput(v *Node, out []int) *Node {
+	n, channels := v.Shape().Dimensions[0], v.Shape().Dimensions[v.Rank()-1]
+	var rows []*Node
+	for _, place := range grid(out) {
+		ranges := []SliceAxisSpec{AxisRange()}
+		for i, o := range place {
+			from := o * f.stride[i]
+			ranges = append(ranges, AxisRange(from, from+f.reach(i, 1)).Stride(f.dilation[i]))
+		}
+		rows = append(rows, Reshape(Slice(v, append(ranges, AxisRange())...), n, 1, sizeOf(f.size)*channels))
+	}
+	all := rows[0]
+	if len(rows) > 1 {
+		all = Concatenate(rows, 1)
+	}
+	return Reshape(all, append(append([]int{n}, out...), sizeOf(f.size)*channels)...)
+}
+
 // convolveBack is the transpose of n with respect to its first input, padded: Λ is one for some of its outputs that follow each
 // other on the spatial axes, and the result for those elements that they cover.
 //
 // A kernel of size k on an axis with stride s is taken as A = ⌈k/s⌉ blocks of s. What an output gives to each block is a
 // matrix product, and blocks are moved by whole strides, so that A shifted tensors are added instead of k, none of them with
 // holes.
+//
+// Where that would be more tensors than there are outputs, as for a kernel that covers its whole input, what each output gives to all
+// positions is moved to where it stands instead.
 func convolveBack(n, Λ *Node) *Node {
 	f := filterOf(n)
 	Λ = channelsLast(Λ, f.output)
 	kernel := channelsLast(n.Inputs()[1], f.kernel)
 	rank, spatial := n.Rank(), n.Rank()-2
-	ins, outs := n.Inputs()[0].Shape().Dimensions[f.input[rank-1]]/f.groups, kernel.Shape().Dimensions[rank-1]/f.groups
-	var holes []PadAxis
-	var split, blocks, order []int // of the kernel: [A, s, A', s', ..., in, out]
-	for i := range spatial {
-		long := f.reach(i, 1)
-		A := (long + f.stride[i] - 1) / f.stride[i]
-		holes = append(holes, PadAxis{Interior: f.dilation[i] - 1, End: A*f.stride[i] - long})
-		split, blocks = append(split, A, f.stride[i]), append(blocks, A)
+	outs := kernel.Shape().Dimensions[rank-1] / f.groups
+	rows := Λ.Shape().Dimensions[:spatial+1]
+	blocks := f.blocks()
+	elements := f.backByBlock
+	if sizeOf(rows[1:]) < sizeOf(blocks) {
+		elements = f.backByOutput
 	}
-	for _, first := range []int{0, 1} { // all blocks, then the places in them
-		for i := range spatial {
-			order = append(order, 2*i+first)
-		}
-	}
-	order = append([]int{2*spatial + 1}, append(order, 2*spatial)...)
-	kernel = Pad(kernel, ScalarZero(n.Graph(), n.DType()), append(holes, PadAxis{}, PadAxis{})...)
-	rows, per := Λ.Shape().Dimensions[:spatial+1], sizeOf(f.stride)*ins
 	var results []*Node
 	for g := range f.groups {
-		part := lastAxis(kernel, g*outs, (g+1)*outs)
-		matrix := Reshape(TransposeAllAxes(Reshape(part, append(slices.Clone(split), ins, outs)...), order...), outs, -1)
-		columns := DotGeneral(lastAxis(Λ, g*outs, (g+1)*outs), []int{rank - 1}, nil, matrix, []int{0}, nil)
-		var sum *Node
-		for b, block := range grid(blocks) {
-			pads := []PadAxis{{}}
-			for i, a := range block {
-				pads = append(pads, PadAxis{Start: a, End: blocks[i] - 1 - a})
-			}
-			moved := lastAxis(columns, b*per, (b+1)*per)
-			if sizeOf(blocks) > 1 {
-				moved = Pad(moved, ScalarZero(n.Graph(), n.DType()), append(pads, PadAxis{})...)
-			}
-			sum = plus(sum, moved)
-		}
-		results = append(results, interleaved(sum, f.stride))
+		results = append(results, elements(lastAxis(Λ, g*outs, (g+1)*outs), lastAxis(kernel, g*outs, (g+1)*outs)))
 	}
 	all := results[0]
 	if f.groups > 1 {
@@ -231,6 +242,78 @@ func convolveBack(n, Λ *Node) *Node {
 		ranges = append(ranges, AxisRange(0, f.reach(i, rows[i+1])))
 	}
 	return channelsBack(Slice(all, append(ranges, AxisRange())...), f.input)
+}
+
+// blocks returns how many blocks of a stride the kernel has on each spatial axis.
+func (f filter) blocks() (blocks []int) {
+	for i := range f.size {
+		blocks = append(blocks, (f.reach(i, 1)+f.stride[i]-1)/f.stride[i])
+	}
+	return blocks
+}
+
+// backByBlock returns what Λ, of the outputs of one group, gives to the padded input, with a tensor for each block of the kernel.
+func (f filter) backByBlock(Λ, kernel *Node) *Node {
+	spatial, blocks := len(f.size), f.blocks()
+	ins, outs := kernel.Shape().Dimensions[spatial], kernel.Shape().Dimensions[spatial+1]
+	var holes []PadAxis
+	var split, order []int // of the kernel: [A, s, A', s', ..., in, out]
+	for i, A := range blocks {
+		holes = append(holes, PadAxis{Interior: f.dilation[i] - 1, End: A*f.stride[i] - f.reach(i, 1)})
+		split = append(split, A, f.stride[i])
+	}
+	for _, first := range []int{0, 1} { // all blocks, then the places in them
+		for i := range spatial {
+			order = append(order, 2*i+first)
+		}
+	}
+	order = append([]int{2*spatial + 1}, append(order, 2*spatial)...)
+	kernel = Pad(kernel, ScalarZero(kernel.Graph(), kernel.DType()), append(holes, PadAxis{}, PadAxis{})...)
+	matrix := Reshape(TransposeAllAxes(Reshape(kernel, append(split, ins, outs)...), order...), outs, -1)
+	columns := DotGeneral(Λ, []int{spatial + 1}, nil, matrix, []int{0}, nil)
+	per := sizeOf(f.stride) * ins
+	var sum *Node
+	for b, block := range grid(blocks) {
+		pads := []PadAxis{{}}
+		for i, a := range block {
+			pads = append(pads, PadAxis{Start: a, End: blocks[i] - 1 - a})
+		}
+		moved := lastAxis(columns, b*per, (b+1)*per)
+		if sizeOf(blocks) > 1 {
+			moved = Pad(moved, ScalarZero(Λ.Graph(), Λ.DType()), append(pads, PadAxis{})...)
+		}
+		sum = plus(sum, moved)
+	}
+	return interleaved(sum, f.stride)
+}
+
+// backByOutput returns the same, with a tensor for each output, and nothing behind the last element that one covers.
+func (f filter) backByOutput(Λ, kernel *Node) *Node {
+	spatial := len(f.size)
+	ins, outs := kernel.Shape().Dimensions[spatial], kernel.Shape().Dimensions[spatial+1]
+	order := []int{spatial + 1}
+	for axis := range spatial + 1 {
+		order = append(order, axis)
+	}
+	matrix := Reshape(TransposeAllAxes(kernel, order...), outs, -1)
+	columns := DotGeneral(Λ, []int{spatial + 1}, nil, matrix, []int{0}, nil)
+	dims := Λ.Shape().Dimensions[:spatial+1]
+	var sum *Node
+	for _, place := range grid(dims[1:]) {
+		ranges, pads, moves := []SliceAxisSpec{AxisRange()}, []PadAxis{{}}, false
+		for i, o := range place {
+			ranges = append(ranges, AxisRange(o, o+1))
+			start := o * f.stride[i]
+			pad := PadAxis{Start: start, Interior: f.dilation[i] - 1, End: f.reach(i, dims[i+1]) - start - f.reach(i, 1)}
+			pads, moves = append(pads, pad), moves || pad != PadAxis{}
+		}
+		moved := Reshape(Slice(columns, append(ranges, AxisRange())...), append(append([]int{dims[0]}, f.size...), ins)...)
+		if moves {
+			moved = Pad(moved, ScalarZero(Λ.Graph(), Λ.DType()), append(pads, PadAxis{})...)
+		}
+		sum = plus(sum, moved)
+	}
+	return sum
 }
 
 // interleaved takes [n, d, d', ..., s·s'·...·c] to [n, d·s, d'·s', ..., c].

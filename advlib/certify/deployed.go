@@ -141,16 +141,16 @@ func wideRows(t *tensors.Tensor) [][]float64 {
 }
 
 // descent is how counterexamples are looked for: by steps of x against the sign of the gradient of the violation, as PGD
-// does (Madry et al. 2018, arXiv:1706.06083), from the centre, corners, and random points, in a box.
+// does (Madry et al. 2018, arXiv:1706.06083), from the centre, corners, and random points, in a box. Without a gradient, it is as many
+// random points.
 type descent struct {
 	starts, steps int
 	seed          uint64
 }
 
-// look returns an unsafe input and its outputs, as computed apart from the descent, or nil. Of several it prefers one that
-// sure says yes to.
-func (a descent) look(ctx context.Context, d *deployed, p *problem, sure func(x []float64) (bool, error)) (x, y []float64, err error) {
-	var found [2][]float64 // the last unsafe input that is not sure, with its outputs
+// look gives unsafe inputs to take, with their outputs as computed apart from the descent, until that is enough. Of those that are found
+// at once it gives the deepest.
+func (a descent) look(ctx context.Context, d *deployed, p *problem, take func(x, y []float64) (enough bool)) error {
 	check := func(points [][]float64) (bool, error) {
 		var allowed [][]float64
 		for _, x := range points {
@@ -158,31 +158,24 @@ func (a descent) look(ctx context.Context, d *deployed, p *problem, sure func(x 
 				allowed = append(allowed, x)
 			}
 		}
-		if len(allowed) == 0 {
-			return false, nil
-		}
 		outputs, err := d.outputs(ctx, allowed)
 		if err != nil {
 			return false, err
 		}
+		best, deepest := -1, 0.
 		for i, y := range outputs {
 			if !p.is(y) {
 				continue
 			}
-			found = [2][]float64{allowed[i], y}
-			if ok, err := sure(allowed[i]); ok || err != nil {
-				return ok, err
+			if depth := p.depth(y); best < 0 || depth > deepest {
+				best, deepest = i, depth
 			}
-			break // the others are likely to be near it
 		}
-		return false, nil
+		return best >= 0 && take(allowed[best], outputs[best]), nil
 	}
 	points := a.points(p)
-	if ok, err := check(points); ok || err != nil {
-		return found[0], found[1], err
-	}
-	if len(p.rows) == 0 {
-		return found[0], found[1], nil
+	if enough, err := check(points); enough || err != nil || len(p.rows) == 0 {
+		return err
 	}
 	n, K := len(points), len(p.rows[0])
 	R := len(p.rows)
@@ -211,9 +204,13 @@ func (a descent) look(ctx context.Context, d *deployed, p *problem, sure func(x 
 			size = α
 		}
 		out, err := d.run.run(descentKey{}, descend, n, at, lower, upper, rows, limits, ignored, size)
+		if err != nil && t == 0 && ctx.Err() == nil { // the model was computed, so it is its gradient that cannot be
+			advlib.Free(at)
+			return a.sample(p, check)
+		}
 		if err != nil {
 			advlib.Free(at)
-			return nil, nil, fmt.Errorf("looking for a counterexample: %w", err)
+			return fmt.Errorf("looking for a counterexample: %w", err)
 		}
 		worst := wideRows(out[1]) // of the inputs before the step
 		var near [][]float64
@@ -229,13 +226,24 @@ func (a descent) look(ctx context.Context, d *deployed, p *problem, sure func(x 
 		if t == a.steps-1 {
 			near = append(near, wideRows(at)...)
 		}
-		if ok, err := check(near); ok || err != nil {
+		if enough, err := check(near); enough || err != nil {
 			advlib.Free(at)
-			return found[0], found[1], err
+			return err
 		}
 	}
 	advlib.Free(at)
-	return found[0], found[1], nil
+	return ctx.Err()
+}
+
+// sample checks as many points as a descent does, at random.
+func (a descent) sample(p *problem, check func(points [][]float64) (bool, error)) error {
+	for t := range a.steps {
+		a.seed += uint64(t + 1)
+		if enough, err := check(a.points(p)); enough || err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // descend is a step: inputs x [n, d...], the box [n, d...] twice, rows [R, K], limits [1, R], what is added to conditions that

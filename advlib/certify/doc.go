@@ -127,5 +127,8 @@
 // networks are, has its intervals bounded anew for each branch; any other network is bounded as [AlphaCROWN] does first, and
 // branches keep the intervals that this found. One without ReLUs is left at its bounds.
 //
+// Neither a graph that is being compiled nor one that runs can be interrupted: at the time limit it is left to itself, with all that is known
+// returned. A counterexample is given at once where bounds at its input, which prove that it is one in any order of summation, would take long.
+//
 // A proof holds for the deployed model as above: the halves meet in float32 numbers, the signs are those of computed values.
 package certify

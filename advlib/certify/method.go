@@ -238,20 +238,25 @@ func Bounds(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball 
 
 // query checks the arguments of a question about a classifier.
 func (m Method) query(c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball) (n *Network, q Query, err error) {
-	if c == nil {
-		return nil, q, fmt.Errorf("the classifier is nil")
-	}
-	if err := ball.Check(); err != nil {
-		return nil, q, err
-	}
-	if err := e.Check(advlib.Spec{Name: c.Name(), Input: c.Input(), Box: c.Box(), Domain: c.Domain()}, c.Classes()); err != nil {
-		return nil, q, err
-	}
-	if q.Regions, err = Around(c, e, ball, m.withoutBox); err != nil {
+	if q.Regions, err = m.regions(c, e, ball); err != nil {
 		return nil, q, err
 	}
 	n, err = of(c)
 	return n, q, err
+}
+
+// regions checks the arguments of a question about a classifier, but whether it can be bounded.
+func (m Method) regions(c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball) (r Regions, err error) {
+	if c == nil {
+		return r, fmt.Errorf("the classifier is nil")
+	}
+	if err := ball.Check(); err != nil {
+		return r, err
+	}
+	if err := e.Check(advlib.Spec{Name: c.Name(), Input: c.Input(), Box: c.Box(), Domain: c.Domain()}, c.Classes()); err != nil {
+		return r, err
+	}
+	return Around(c, e, ball, m.withoutBox)
 }
 
 func (m Method) wrap(what string, err error) error {

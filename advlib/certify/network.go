@@ -67,6 +67,10 @@ type Network struct {
 
 	chainMu sync.Mutex
 	chains  map[Rounding]cachedChain
+
+	onGo *Network // see quick
+	// borrows tells that the variables are those of a network on another backend, which will want them again.
+	borrows bool
 }
 
 // unitShape is what is known of a unit without a graph.
@@ -95,7 +99,7 @@ func New(s Source) (*Network, error) {
 
 func newNetwork(s Source) (*Network, error) {
 	if s.Graph == nil {
-		return nil, fmt.Errorf("its Graph is nil: give the function that builds it")
+		return nil, errNoGraph
 	}
 	if s.Store == nil {
 		s.Store = model.NewStore()
@@ -136,7 +140,7 @@ func Of(c *advlib.Classifier) (*Network, error) {
 
 func of(c *advlib.Classifier) (*Network, error) {
 	if c.Random() {
-		return nil, fmt.Errorf("its logits are random: no bound holds for all draws; see randomized smoothing")
+		return nil, errRandom
 	}
 	wide, err := c.Wide()
 	if err != nil {
@@ -229,6 +233,11 @@ func catch(build func()) (err error) {
 func (n *Network) parameterOf(g *graph.Graph, name string, rows int) *graph.Node {
 	return graph.Parameter(g, name, shapes.Make(dtypes.Float64, append([]int{rows}, n.input...)...))
 }
+
+var (
+	errNoGraph = errors.New("its Graph is nil: give the function that builds it")
+	errRandom  = errors.New("its logits are random: no bound holds for all draws; see randomized smoothing")
+)
 
 var errIndependent = errors.New("the outputs do not depend on the input x in the graph: no perturbation would change them, and a bound would mean nothing")
 

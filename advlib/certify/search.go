@@ -22,8 +22,8 @@ type search struct {
 	outputs func(ctx context.Context, x [][]float64) ([][]float64, error)
 	// batch is the most cells that are bounded at once, cells the most that are bounded at all.
 	batch, cells int
-	// progress is called now and then; it may be nil.
-	progress func(Progress)
+	// found takes notes; it may be nil.
+	found *findings
 
 	open     openCells
 	bounded  int
@@ -111,9 +111,9 @@ func (s *search) run(ctx context.Context) (outcome, error) {
 		if x != nil {
 			return outcome{x: x, y: y, bound: s.least()}, nil
 		}
-		s.tell(false)
+		s.tell(ctx, false)
 	}
-	s.tell(true)
+	s.tell(ctx, true)
 	if s.stuck != nil {
 		return s.unknown(fmt.Sprintf("near the input %v the margin is smaller than what rounding may change", shortened(s.stuck.centre()))), nil
 	}
@@ -327,8 +327,8 @@ func normalised(v []float64) []float64 {
 
 func (s *search) least() float64 {
 	least := math.Inf(1)
-	for _, c := range s.open {
-		least = min(least, c.margin)
+	if len(s.open) > 0 {
+		least = s.open[0].margin // of a heap
 	}
 	if s.stuck != nil {
 		least = min(least, s.stuck.margin)
@@ -338,24 +338,28 @@ func (s *search) least() float64 {
 
 func (s *search) unknown(reason string) outcome { return outcome{reason: reason, bound: s.least()} }
 
-func (s *search) stopped(ctx context.Context) outcome {
-	o := s.unknown(fmt.Sprintf("interrupted: %d boxes were bounded, %d are left, nothing unsafe is in %.3g %% of the volume", s.bounded, len(s.open), 100*s.done))
-	if context.Cause(ctx) == context.DeadlineExceeded || ctx.Err() == context.DeadlineExceeded {
-		o.late = true
-		o.reason = fmt.Sprintf("the time is up: %d boxes were bounded, %d are left, nothing unsafe is in %.3g %% of the volume", s.bounded, len(s.open), 100*s.done)
-	}
-	return o
+func (s *search) stopped(ctx context.Context) outcome { return s.standing().interrupted(ctx) }
+
+func (s *search) standing() standing {
+	return standing{of: "boxes", bounded: s.bounded, left: len(s.open), done: s.done, bound: s.least()}
 }
 
 // beat is how often progress is told at most.
 const beat = time.Second
 
-func (s *search) tell(last bool) {
-	if s.progress == nil || !last && time.Since(s.told) < beat {
+func (s *search) tell(ctx context.Context, last bool) {
+	now := s.standing()
+	s.found.note(now)
+	s.report(ctx, now, last)
+}
+
+// report tells progress, if it is time to.
+func (s *search) report(ctx context.Context, now standing, last bool) {
+	if !last && time.Since(s.told) < beat {
 		return
 	}
 	s.told = time.Now()
-	s.progress(Progress{Cells: s.bounded, Open: len(s.open), Done: s.done, Bound: s.least(), Elapsed: time.Since(s.start)})
+	s.found.tell(ctx, Progress{Cells: now.bounded, Open: now.left, Done: now.done, Bound: now.bound, Elapsed: time.Since(s.start)})
 }
 
 // shortened writes the beginning of a list of numbers.

@@ -138,7 +138,9 @@ func (s *splitting) run(ctx context.Context) (outcome, error) {
 		if x != nil {
 			return outcome{x: x, y: y, bound: s.leastOpen()}, nil
 		}
-		s.report()
+		now := s.standing()
+		s.found.note(now)
+		s.report(ctx, now, false)
 	}
 	if s.stuck != nil {
 		return outcome{reason: fmt.Sprintf("near the input %v the margin is smaller than what rounding may change", shortened(s.stuck.centre())), bound: s.stuck.margin}, nil
@@ -148,8 +150,8 @@ func (s *splitting) run(ctx context.Context) (outcome, error) {
 
 func (s *splitting) leastOpen() float64 {
 	least := math.Inf(1)
-	for _, b := range s.open {
-		least = min(least, b.margin)
+	if len(s.open) > 0 {
+		least = s.open[0].margin // of a heap
 	}
 	if s.stuck != nil {
 		least = min(least, s.stuck.margin)
@@ -157,22 +159,10 @@ func (s *splitting) leastOpen() float64 {
 	return least
 }
 
-func (s *splitting) interrupted(ctx context.Context) outcome {
-	o := outcome{bound: s.leastOpen(), late: ctx.Err() == context.DeadlineExceeded}
-	what := "interrupted"
-	if o.late {
-		what = "the time is up"
-	}
-	o.reason = fmt.Sprintf("%s: %d branches were bounded, %d are left", what, s.bounded, len(s.open))
-	return o
-}
+func (s *splitting) interrupted(ctx context.Context) outcome { return s.standing().interrupted(ctx) }
 
-func (s *splitting) report() {
-	if s.progress == nil || time.Since(s.told) < beat {
-		return
-	}
-	s.told = time.Now()
-	s.progress(Progress{Cells: s.bounded, Open: len(s.open), Done: s.done, Bound: s.leastOpen(), Elapsed: time.Since(s.start)})
+func (s *splitting) standing() standing {
+	return standing{of: "branches", bounded: s.bounded, left: len(s.open), done: s.done, bound: s.leastOpen()}
 }
 
 // chainSplitter bounds branches of a chain, one after the other on each CPU.
@@ -200,14 +190,17 @@ func (s *chainSplitter) size() int {
 	return n
 }
 
-func (s *chainSplitter) judge(_ context.Context, batch []*branch) ([]judged, error) {
+func (s *chainSplitter) judge(ctx context.Context, batch []*branch) ([]judged, error) {
 	results := make([]judged, len(batch))
 	next := make(chan int)
 	var wait sync.WaitGroup
 	for _, pass := range s.passes {
+		pass.ctx = ctx
 		wait.Go(func() {
 			for i := range next {
-				results[i] = s.one(pass, batch[i])
+				if !pass.stopped() {
+					results[i] = s.one(pass, batch[i])
+				}
 			}
 		})
 	}
@@ -216,10 +209,10 @@ func (s *chainSplitter) judge(_ context.Context, batch []*branch) ([]judged, err
 	}
 	close(next)
 	wait.Wait()
-	return results, nil
+	return results, ctx.Err()
 }
 
-// one bounds a branch, and splits it if that does not close it.
+// one bounds a branch, and splits it if that does not close it. What it returns of a pass that was stopped means nothing.
 func (s *chainSplitter) one(p *chainPass, b *branch) judged {
 	p.cell, p.empty = b.cell, false
 	if b.signs == nil {
@@ -360,6 +353,9 @@ func (s *chainSplitter) choose(p *chainPass, row []float64, t *tuning) (layer, i
 	best, value := tried[0], math.Inf(-1)
 	last := len(p.layers) - 1
 	for _, c := range tried {
+		if p.stopped() {
+			break
+		}
 		k, i := c.k, c.i
 		α, aU, bU := t.α[k][i], p.aU[k][i], p.bU[k][i]
 		worse := math.Inf(1)

@@ -60,13 +60,17 @@ type together struct {
 // abreast is how many neurons go back side by side: their Λ stay in the nearest cache.
 const abreast = 16
 
-// tighten bounds z of layer k for the open neurons from both sides.
-func (p *chainPass) tighten(k int, open []int) {
+// tighten bounds z of layer k for the open neurons from both sides. It returns false if it was stopped.
+func (p *chainPass) tighten(k int, open []int) bool {
 	for len(open) > 0 {
+		if p.stopped() {
+			return false
+		}
 		some := open[:min(abreast, len(open))]
 		p.tightenSome(k, some)
 		open = open[len(some):]
 	}
+	return true
 }
 
 func (p *chainPass) tightenSome(k int, open []int) {

@@ -86,7 +86,7 @@ func (p *chainPass) tune(row []float64, limit float64, steps int, t *tuning) (lo
 				copy(best.Λ[k], t.Λ[k])
 			}
 		}
-		if lower > limit || step == steps {
+		if lower > limit || step == steps || p.stopped() {
 			break
 		}
 		// The value of the network of lines at x, layer by layer, with Adam's step for what each layer has.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 	"sync"
 	"time"
 
@@ -49,7 +48,7 @@ type Verdict struct {
 	// own; nil unless Falsified.
 	Counterexample, Outputs []float64
 	// AnyOrder tells of a counterexample that it is one however the model sums and rounds: bounds at this input prove it.
-	// Else it may be none on another machine.
+	// Else it may be none on another machine. It is false, too, where bounds would have taken longer than half a second.
 	AnyOrder bool
 	// Reason says why nothing was shown; empty unless Unknown.
 	Reason string
@@ -65,8 +64,9 @@ type Verdict struct {
 	Rounding Rounding
 	// Cells is how many boxes were bounded.
 	Cells int
-	// Elapsed is the wall time, compilation included.
-	Elapsed time.Duration
+	// Found is when the first counterexample was found, and Elapsed when the verdict was there: wall times since the beginning, compilation
+	// included.
+	Found, Elapsed time.Duration
 }
 
 // String says in a line what came out.
@@ -79,15 +79,16 @@ func (v Verdict) String() string {
 		}
 		return fmt.Sprintf("verified by %s%s, %d boxes, %.1f s", v.Method, margin, v.Cells, v.Elapsed.Seconds())
 	case Falsified:
-		return fmt.Sprintf("falsified by %s at %s, %.1f s", v.Method, shortened(v.Counterexample), v.Elapsed.Seconds())
+		return fmt.Sprintf("falsified by %s at %s, found after %.1f s, %.1f s", v.Method, shortened(v.Counterexample), v.Found.Seconds(), v.Elapsed.Seconds())
 	}
 	return fmt.Sprintf("unknown: %s (margin ≥ %.4g, %d boxes, %.1f s)", v.Reason, v.Bound, v.Cells, v.Elapsed.Seconds())
 }
 
 // Options say how much is tried. The zero Options are good ones.
 type Options struct {
-	// Timeout is for each example or property; 0 means a minute, below 0 no limit; less than a millisecond is refused. It is looked at between computations: one that
-	// runs, or is being compiled, is not interrupted.
+	// Timeout is for each example or property; 0 means a minute, below 0 no limit; less than a millisecond is refused. A computation that
+	// runs then, or is being compiled, cannot be interrupted: it goes on by itself until it ends, and nobody waits for it. Until then the model's
+	// variables must stay as they are, and other uses of the same classifier wait for their turn.
 	Timeout time.Duration
 	// Method bounds boxes; the zero Method, IBP, means CROWN in float32. Use Method.In for other arithmetics. A method with the
 	// best line or without the box is refused. [AlphaCROWN] tunes each box where inputs are split; where the signs of ReLUs are,
@@ -105,7 +106,7 @@ type Options struct {
 	Memory int64
 	// Seed keys the search for counterexamples.
 	Seed uint64
-	// OnProgress, if set, is called about once a second while boxes are bounded.
+	// OnProgress, if set, is called about once a second while boxes are bounded, by the goroutine that waits for the verdict.
 	OnProgress func(Progress)
 }
 
@@ -122,8 +123,9 @@ type Question struct {
 // VerifyProperty decides whether a model is safe, in three steps: it looks for a counterexample, it bounds the conditions over
 // the whole box, and it splits that, or the signs of ReLUs, until each part is decided (branch and bound).
 //
-// An error says that the question is no question: a model that cannot be bounded, a property of another number of inputs. That
-// nothing could be shown is a verdict.
+// An error says that the question is no question: a model that cannot be computed, a property of another number of inputs. That
+// nothing could be shown is a verdict, also of a model that cannot be bounded: counterexamples are looked for all the same.
+// It returns at the latest a moment after Options.Timeout, or the context's deadline, and half a second after a counterexample is found.
 func VerifyProperty(ctx context.Context, q Question, o Options) (*Verdict, error) {
 	v, err := verifyProperty(ctx, q, o)
 	if err != nil {
@@ -141,6 +143,21 @@ func verifyProperty(ctx context.Context, q Question, o Options) (*Verdict, error
 	if err != nil {
 		return nil, err
 	}
+	if q.Model.Graph == nil {
+		return nil, errNoGraph
+	}
+	ctx, cancel := o.limited(ctx)
+	defer cancel()
+	v, err := o.inTime(ctx, func(ctx context.Context, f *findings) (*Verdict, error) { return o.property(ctx, q, f) })
+	if err != nil {
+		return nil, err
+	}
+	v.Elapsed = time.Since(start)
+	return v, nil
+}
+
+// property decides a question.
+func (o Options) property(ctx context.Context, q Question, f *findings) (_ *Verdict, err error) {
 	if q.Model.Backend == nil {
 		if q.Model.Backend, err = backend.Open(); err != nil {
 			return nil, err
@@ -149,19 +166,13 @@ func verifyProperty(ctx context.Context, q Question, o Options) (*Verdict, error
 	if q.Model.Store == nil {
 		q.Model.Store = model.NewStore()
 	}
-	network, err := New(q.Model)
+	d := q.Model.deployed()
+	outputs, err := d.check(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if i, k := network.Size(), network.Outputs(); i != q.Property.Inputs || k != q.Property.Outputs {
-		return nil, fmt.Errorf("the property is of %d inputs and %d outputs, the model has %d and %d: they do not belong together", q.Property.Inputs, q.Property.Outputs, i, k)
-	}
-	if err := network.within(o.Memory); err != nil {
-		return nil, err
-	}
-	d := &deployed{input: q.Model.Input, size: network.Size(), dtype: dtypeOf(q.Model.Store), run: onSource{graph: q.Model.Graph, store: q.Model.Store, backend: q.Model.Backend, mu: new(sync.Mutex), programs: map[any]*model.Exec{}}}
-	if err := d.check(network.outputs); err != nil {
-		return nil, err
+	if d.size != q.Property.Inputs || outputs != q.Property.Outputs {
+		return nil, fmt.Errorf("the property is of %d inputs and %d outputs, the model has %d and %d: they do not belong together", q.Property.Inputs, q.Property.Outputs, d.size, outputs)
 	}
 	var problems []*problem
 	for _, c := range q.Property.Cases {
@@ -171,18 +182,33 @@ func verifyProperty(ctx context.Context, q Question, o Options) (*Verdict, error
 		}
 		problems = append(problems, p)
 	}
-	c, err := network.chain(o.Method)
-	if err != nil {
-		return nil, err
+	bounder := o.lazily(func() (*Network, error) {
+		n, err := newNetwork(q.Model)
+		if err == nil && n.outputs != outputs {
+			err = fmt.Errorf("it returns %d numbers in %v, and %d when it is bounded in float64", outputs, d.dtype, n.outputs)
+		}
+		return n, err
+	})
+	if o.Memory > 0 {
+		b, err := bounder()
+		if err != nil {
+			return nil, err
+		}
+		if err := b.network.within(o.Memory); err != nil {
+			return nil, err
+		}
 	}
-	ctx, cancel := o.limited(ctx)
-	defer cancel()
-	v, err := o.decide(ctx, network, c, d, problems)
-	if err != nil {
-		return nil, err
+	return o.decide(ctx, f, bounder, d, problems)
+}
+
+// deployed returns the model as it is used.
+func (s Source) deployed() *deployed {
+	size := 1
+	for _, d := range s.Input {
+		size *= d
 	}
-	v.Elapsed = time.Since(start)
-	return v, nil
+	run := onSource{graph: s.Graph, store: s.Store, backend: s.Backend, mu: new(sync.Mutex), programs: map[any]*model.Exec{}}
+	return &deployed{input: s.Input, size: size, dtype: dtypeOf(s.Store), run: run}
 }
 
 // dtypeOf returns the type a model is deployed in.
@@ -195,16 +221,13 @@ func dtypeOf(s *model.Store) dtypes.DType {
 	return dtypes.Float32
 }
 
-// check refuses a model whose outputs are not finite numbers in the deployed type.
-func (d *deployed) check(outputs int) error {
-	y, err := d.outputs(context.Background(), [][]float64{make([]float64, d.size)})
+// check computes the model once, and returns how many outputs it has for an input.
+func (d *deployed) check(ctx context.Context) (outputs int, err error) {
+	y, err := d.outputs(ctx, [][]float64{make([]float64, d.size)})
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if len(y[0]) != outputs {
-		return fmt.Errorf("it returns %d numbers in %v, and %d when it is bounded in float64", len(y[0]), d.dtype, outputs)
-	}
-	return nil
+	return len(y[0]), nil
 }
 
 // checked fills in what is not set.
@@ -247,37 +270,55 @@ func (o Options) limited(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithTimeout(ctx, o.Timeout)
 }
 
-// decide answers for all problems: one counterexample falsifies, all must be verified. First each is searched for
-// counterexamples, which is quick.
-func (o Options) decide(ctx context.Context, n *Network, c *chain, d *deployed, problems []*problem) (*Verdict, error) {
+// decide answers for all problems: one counterexample falsifies, all must be verified. First each is searched for counterexamples, which
+// is quick, and needs no bounds: what cannot be bounded stays unknown after that.
+func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounder, error), d *deployed, problems []*problem) (*Verdict, error) {
 	v := &Verdict{Status: Verified, Method: "bounds", Rounding: o.Method.rounding, Bound: math.Inf(1)}
+	late := func() *Verdict {
+		now := f.verdict(ctx, o.Method.rounding)
+		now.Cells = v.Cells
+		return now
+	}
 	for _, p := range problems {
 		if o.Starts < 0 || o.Steps < 0 {
 			break
 		}
-		x, y, err := descent{o.Starts, o.Steps, o.Seed}.look(ctx, d, p, func(x []float64) (bool, error) { return o.anyOrder(ctx, n, c, p, x) })
-		if err != nil && ctx.Err() == nil {
+		judge := &falsifier{o: o, problem: p, bounder: bounder, found: f, method: "search for counterexamples"}
+		err := descent{o.Starts, o.Steps, o.Seed}.look(ctx, d, p, func(x, y []float64) bool { return judge.take(ctx, x, y) })
+		switch {
+		case judge.best != nil:
+			return judge.best, nil
+		case ctx.Err() != nil:
+			return late(), nil
+		case err != nil:
 			return nil, err
 		}
-		if x != nil {
-			return o.falsified(ctx, n, c, p, x, y, "search for counterexamples"), nil
-		}
+	}
+	if len(problems) == 0 {
+		return v, nil
+	}
+	b, err := bounder()
+	switch {
+	case ctx.Err() != nil:
+		return late(), nil
+	case err != nil:
+		return &Verdict{Reason: fmt.Sprintf("no counterexample was found, and it cannot be bounded: %v", err), Method: "search for counterexamples", Rounding: o.Method.rounding, Bound: math.Inf(-1)}, nil
 	}
 	for _, p := range problems {
-		s := &search{problem: p, outputs: d.outputs, batch: o.Batch, progress: o.OnProgress, bound: o.bounds(n, c, p)}
+		s := &search{problem: p, outputs: d.outputs, batch: o.Batch, found: f, bound: o.bounds(b, p)}
 		if o.Cells > 0 {
 			s.cells = max(1, o.Cells-v.Cells)
 		}
 		if d.size <= maxSensitive {
-			s.sensitivity = o.sensitivity(n, p)
+			s.sensitivity = o.sensitivity(b.network, p)
 		}
 		run := s.run
 		switch {
 		case d.size <= maxSensitive || len(p.rows) == 0:
-		case c != nil && !p.round && len(c.layers) > 1:
-			run = (&splitting{search: s, splitter: newChainSplitter(c, p)}).run
+		case b.chain != nil && !p.round && len(b.chain.layers) > 1:
+			run = (&splitting{search: s, splitter: newChainSplitter(b.chain, p)}).run
 		default:
-			run = func(ctx context.Context) (outcome, error) { return o.settle(ctx, n, s) }
+			run = func(ctx context.Context) (outcome, error) { return o.settle(ctx, b.network, s) }
 		}
 		out, err := run(ctx)
 		if err != nil {
@@ -288,9 +329,9 @@ func (o Options) decide(ctx context.Context, n *Network, c *chain, d *deployed, 
 			v.Method = "branch and bound"
 		}
 		if out.x != nil {
-			f := o.falsified(ctx, n, c, p, out.x, out.y, "branch and bound")
-			f.Cells = v.Cells
-			return f, nil
+			judge := &falsifier{o: o, problem: p, bounder: bounder, found: f, method: "branch and bound", cells: v.Cells}
+			judge.take(ctx, out.x, out.y)
+			return judge.best, nil
 		}
 		v.Bound = min(v.Bound, out.bound)
 		if out.reason != "" {
@@ -299,11 +340,6 @@ func (o Options) decide(ctx context.Context, n *Network, c *chain, d *deployed, 
 		}
 	}
 	return v, nil
-}
-
-func (o Options) falsified(ctx context.Context, n *Network, c *chain, p *problem, x, y []float64, method string) *Verdict {
-	proven, err := o.anyOrder(ctx, n, c, p, x) // an error, or no time left, only leaves that open
-	return &Verdict{Status: Falsified, Counterexample: x, Outputs: y, AnyOrder: proven && err == nil, Method: method, Rounding: o.Method.rounding, Bound: math.Inf(-1)}
 }
 
 // chain returns the network as a chain, nil if it is none, or if the method is not what a chain computes.
@@ -317,16 +353,16 @@ func (n *Network) chain(m Method) (*chain, error) {
 	return chainOf(n, m.rounding)
 }
 
-// bounds returns the search's bounds, by c or by n.
-func (o Options) bounds(n *Network, c *chain, p *problem) func(context.Context, []cell) ([][]plane, [][]float64, error) {
+// bounds returns the search's bounds.
+func (o Options) bounds(b bounder, p *problem) func(context.Context, []cell) ([][]plane, [][]float64, error) {
 	return func(ctx context.Context, cells []cell) ([][]plane, [][]float64, error) {
 		if len(p.rows) == 0 { // every output is unsafe
 			return make([][]plane, len(cells)), nil, nil
 		}
-		if c != nil && !p.round {
-			return c.bound(ctx, cells, p.rows)
+		if b.chain != nil && !p.round {
+			return b.chain.bound(ctx, cells, p.rows)
 		}
-		a, err := n.Bound(ctx, Query{Regions: p.regions(cells), Rows: [][][]float64{p.rows}, Slopes: true, Enough: p.limits}, o.Method)
+		a, err := b.network.Bound(ctx, Query{Regions: p.regions(cells), Rows: [][][]float64{p.rows}, Slopes: true, Enough: p.limits}, o.Method)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -383,33 +419,6 @@ func (o Options) sensitivity(n *Network, p *problem) func(context.Context, []cel
 	}
 }
 
-// anyOrder tells whether bounds at the input alone prove that its output is unsafe.
-func (o Options) anyOrder(ctx context.Context, n *Network, c *chain, p *problem, x []float64) (bool, error) {
-	if len(p.rows) == 0 {
-		return true, nil
-	}
-	var negated [][]float64
-	for _, row := range p.rows {
-		minus := make([]float64, len(row))
-		for k, v := range row {
-			minus[k] = -v
-		}
-		negated = append(negated, minus)
-	}
-	at := *p
-	at.rows, at.round = negated, false
-	planes, _, err := o.bounds(n, c, &at)(ctx, []cell{{x, x}})
-	if err != nil {
-		return false, err
-	}
-	return slices.ContainsFunc(p.unsafe, func(conjunction []int) bool {
-		return !slices.ContainsFunc(conjunction, func(r int) bool {
-			upper := -planes[0][r].lower
-			return !(upper < math.Nextafter(p.limits[r], math.Inf(-1))) // limits are rounded up
-		})
-	}), nil
-}
-
 // Verification is what [Verify] returns.
 type Verification struct {
 	// Ball is the threat model.
@@ -451,18 +460,24 @@ func verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball 
 	if err != nil {
 		return nil, err
 	}
-	n, q, err := o.Method.query(c, e, ball)
+	regions, err := o.Method.regions(c, e, ball)
 	if err != nil {
 		return nil, err
 	}
-	if err := n.within(o.Memory); err != nil {
-		return nil, err
+	if c.Random() {
+		return nil, errRandom
 	}
-	asChain, err := n.chain(o.Method)
-	if err != nil {
-		return nil, err
+	bounder := o.lazily(func() (*Network, error) { return of(c) })
+	if o.Memory > 0 {
+		n, err := of(c)
+		if err != nil {
+			return nil, err
+		}
+		if err := n.within(o.Memory); err != nil {
+			return nil, err
+		}
 	}
-	d := &deployed{input: c.Input(), size: n.Size(), dtype: float32Type, run: onTarget{advlib.NewTarget(c)}}
+	size := len(regions.Lower[0])
 	v := &Verification{Ball: ball, Examples: e, Verdicts: make([]Verdict, e.Len())}
 	for i := range v.Verdicts {
 		v.Verdicts[i] = Verdict{Reason: "not reached", Bound: math.Inf(-1), Rounding: o.Method.rounding}
@@ -474,8 +489,11 @@ func verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball 
 		}
 		start := time.Now()
 		limited, cancel := o.limited(ctx)
-		p := aroundExample(c, flat[i*d.size:(i+1)*d.size], e.Y[i], ball, q.Regions.Select([]int{i}))
-		verdict, err := o.decide(limited, n, asChain, d, []*problem{p})
+		p := aroundExample(c, flat[i*size:(i+1)*size], e.Y[i], ball, regions.Select([]int{i}))
+		verdict, err := o.inTime(limited, func(ctx context.Context, f *findings) (*Verdict, error) {
+			d := &deployed{input: c.Input(), size: size, dtype: float32Type, run: onTarget{advlib.NewTarget(c)}}
+			return o.decide(ctx, f, bounder, d, []*problem{p})
+		})
 		cancel()
 		if err != nil {
 			return v, fmt.Errorf("example %d: %w", i, err)

@@ -20,7 +20,7 @@ func TestVerifyModels(t *testing.T) {
 	e := m.examples(t, c, 2)
 	counts := map[certify.Status]int{}
 	for _, ball := range []advlib.Ball{advlib.BallOf(advlib.Linf, 0.002), advlib.BallOf(advlib.Linf, 0.15)} {
-		v, err := certify.Verify(t.Context(), c, e, ball, certify.Options{Method: certify.CROWNIBP, Starts: 4, Steps: 2, Cells: 10})
+		v, err := certify.Verify(t.Context(), c, e, ball, certify.Options{Timeout: -1, Method: certify.CROWNIBP, Starts: 4, Steps: 2, Cells: 10})
 		if err != nil {
 			t.Fatal(err)
 		}

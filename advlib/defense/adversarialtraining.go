@@ -10,7 +10,7 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"advlab/advlib"
-	"advlab/advlib/zoo"
+	"advlab/advlib/training"
 )
 
 // AdversarialTraining is that of Madry et al. (2018), arXiv:1706.06083, equation 2.1: the model θ learns from the worst it meets inside
@@ -58,12 +58,12 @@ func (a AdversarialTraining) String() string {
 	return s
 }
 
-// Fit trains the model adversarially, as [zoo.Model.Fit] trains it on clean examples: with the model's own epochs, batch size, learning rate
+// Fit trains the model adversarially, as [training.Model.Fit] trains it on clean examples: with the model's own epochs, batch size, learning rate
 // and seed, reproducibly, and kept. The model's name says that it was hardened.
 //
 // It is an error if the model that comes out has one answer to all examples, which is how adversarial training fails, and what no measurement of
 // robustness would show: a constant cannot be fooled.
-func (a AdversarialTraining) Fit(ctx context.Context, m zoo.Model, e *advlib.Examples) (*advlib.Classifier, error) {
+func (a AdversarialTraining) Fit(ctx context.Context, m training.Model, e *advlib.Examples) (*advlib.Classifier, error) {
 	if m.Adversary != nil {
 		return nil, fmt.Errorf("defense: %v: the model has the adversary %v already: leave one of the two out", a, m.Adversary)
 	}
@@ -104,7 +104,7 @@ func (a AdversarialTraining) checkLearned(c *advlib.Classifier, e *advlib.Exampl
 }
 
 // MustFit is [AdversarialTraining.Fit] for notebooks, examples and tests: it panics on an error.
-func (a AdversarialTraining) MustFit(ctx context.Context, m zoo.Model, e *advlib.Examples) *advlib.Classifier {
+func (a AdversarialTraining) MustFit(ctx context.Context, m training.Model, e *advlib.Examples) *advlib.Classifier {
 	c, err := a.Fit(ctx, m, e)
 	if err != nil {
 		panic(err)
@@ -112,8 +112,8 @@ func (a AdversarialTraining) MustFit(ctx context.Context, m zoo.Model, e *advlib
 	return c
 }
 
-// Check implements [zoo.Adversary].
-func (a AdversarialTraining) Check(box advlib.Box, classes int) error {
+// Check implements [training.Adversary].
+func (a AdversarialTraining) Check(c *advlib.Classifier) error {
 	if err := a.Ball.Check(); err != nil {
 		return err
 	}
@@ -134,10 +134,10 @@ func (a AdversarialTraining) Check(box advlib.Box, classes int) error {
 	return nil
 }
 
-// Rows implements [zoo.Adversary]: the first examples of a batch, which is shuffled, stay clean.
+// Rows implements [training.Adversary]: the first examples of a batch, which is shuffled, stay clean.
 func (a AdversarialTraining) Rows(n int) (first int) { return int(a.Clean * float64(n)) }
 
-// Strength implements [zoo.Adversary]: the share of the radius.
+// Strength implements [training.Adversary]: the share of the radius.
 func (a AdversarialTraining) Strength(progress float64) float64 {
 	if a.WarmUp == 0 {
 		return 1
@@ -145,23 +145,28 @@ func (a AdversarialTraining) Strength(progress float64) float64 {
 	return min(1, progress/a.WarmUp)
 }
 
-// Start implements [zoo.Adversary].
-func (a AdversarialTraining) Start(r *rand.Rand, box advlib.Box, strength float64, x []float32, size int) {
+// Reach implements [training.Adversary]: the ball, grown to that share of its radius.
+func (a AdversarialTraining) Reach(strength float64) advlib.Ball {
+	return advlib.BallOf(a.Ball.Norm, strength*a.Ball.Radius)
+}
+
+// Start implements [training.Adversary].
+func (a AdversarialTraining) Start(r *rand.Rand, limits advlib.Limits, strength float64, x []float32) {
 	if a.NoRandomStart {
 		return
 	}
 	norm := a.Ball.Norm.(advlib.ConvexNorm)
-	u, ε := make([]float32, size), float32(strength*a.Ball.Radius)
-	for lo := 0; lo < len(x); lo += size {
+	u, ε := make([]float32, limits.Size()), float32(strength*a.Ball.Radius)
+	for lo := 0; lo < len(x); lo += len(u) {
 		norm.Sample(r, u)
 		for j := range u {
 			v := &x[lo+j]
-			*v = min(max(*v+ε*u[j], float32(box.Lo)), float32(box.Hi))
+			*v = limits.Clamp(j, float64(*v+ε*u[j]), *v)
 		}
 	}
 }
 
-// Steps implements [zoo.Adversary].
+// Steps implements [training.Adversary].
 func (a AdversarialTraining) Steps() int {
 	if a.Ascents == 0 {
 		return 10
@@ -176,16 +181,16 @@ func (a AdversarialTraining) stepSize() float64 {
 	return a.StepSize
 }
 
-// Step implements [zoo.Adversary]: Madry et al. (2018), section 2.1,
+// Step implements [training.Adversary]: Madry et al. (2018), section 2.1,
 //
-//	x ← Π(x + α·d),  d = argmax ⟨d, ∇ₓL⟩ over ‖d‖ ≤ 1,  Π projects on the intersection of the ball at x₀ with the box
-func (a AdversarialTraining) Step(logits func(x *Node) *Node, box advlib.Box, x0, x, y, strength *Node) *Node {
+//	x ← Π(x + α·d),  d = argmax ⟨d, ∇ₓL⟩ over ‖d‖ ≤ 1,  Π projects on the intersection of the ball at x₀ with the limits
+func (a AdversarialTraining) Step(m *advlib.Model, at *training.Ascent) *Node {
 	norm := a.Ball.Norm.(advlib.ConvexNorm)
-	L := advlib.CrossEntropy.Of(logits(x), advlib.Aim{Label: y})
-	g := Gradient(ReduceAllSum(L), x)[0]
+	L := advlib.CrossEntropy.Of(m.Logits(at.X), advlib.Aim{Label: at.Y})
+	g := m.Gradient(L, at.X)
 	g = Where(IsFinite(g), g, ZerosLike(g))
-	α, ε := MulScalar(strength, a.stepSize()), MulScalar(strength, a.Ball.Radius)
-	δ := Sub(Add(x, Mul(α, norm.Ascend(g))), x0)
-	lo, hi := box.Room(x0)
-	return box.Clip(Add(x0, norm.Project(δ, ε, lo, hi)))
+	α, ε := MulScalar(at.Strength, a.stepSize()), MulScalar(at.Strength, a.Ball.Radius)
+	δ := Sub(Add(at.X, Mul(α, norm.Ascend(g))), at.X0)
+	lo, hi := at.Limits.Room(at.X0, at.X0)
+	return at.Limits.Clip(Add(at.X0, norm.Project(δ, ε, lo, hi)), at.X0)
 }

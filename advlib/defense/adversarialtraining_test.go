@@ -12,6 +12,7 @@ import (
 
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib"
 	"advlab/advlib/attack"
@@ -19,6 +20,7 @@ import (
 	"advlab/advlib/dataset"
 	"advlab/advlib/defense"
 	"advlab/advlib/lab"
+	"advlab/advlib/training"
 	"advlab/advlib/zoo"
 )
 
@@ -85,7 +87,7 @@ func TestSameSeedSameBits(t *testing.T) {
 	m := zoo.MLP(20)
 	m.Epochs = 2
 	base := defense.AdversarialTraining{Ball: advlib.BallOf(advlib.Linf, 0.1), Ascents: 3}
-	fit := func(ctx context.Context, a defense.AdversarialTraining, m zoo.Model) []float32 {
+	fit := func(ctx context.Context, a defense.AdversarialTraining, m training.Model) []float32 {
 		t.Helper()
 		c := a.MustFit(ctx, m, train)
 		var all []float32
@@ -98,12 +100,12 @@ func TestSameSeedSameBits(t *testing.T) {
 	if again := fit(lab.Fresh(t.Context()), base, m); !same(first, again) {
 		t.Errorf("%v trained twice gives other weights", base)
 	}
-	for what, edit := range map[string]func(a *defense.AdversarialTraining, m *zoo.Model){
-		"radius":       func(a *defense.AdversarialTraining, _ *zoo.Model) { a.Ball.Radius = 0.1000001 },
-		"ascents":      func(a *defense.AdversarialTraining, _ *zoo.Model) { a.Ascents = 2; a.StepSize = 2.5 * 0.1 / 3 },
-		"random start": func(a *defense.AdversarialTraining, _ *zoo.Model) { a.NoRandomStart = true },
-		"warm-up":      func(a *defense.AdversarialTraining, _ *zoo.Model) { a.WarmUp = 0.5 },
-		"clean share":  func(a *defense.AdversarialTraining, _ *zoo.Model) { a.Clean = 0.5 },
+	for what, edit := range map[string]func(a *defense.AdversarialTraining, m *training.Model){
+		"radius":       func(a *defense.AdversarialTraining, _ *training.Model) { a.Ball.Radius = 0.1000001 },
+		"ascents":      func(a *defense.AdversarialTraining, _ *training.Model) { a.Ascents = 2; a.StepSize = 2.5 * 0.1 / 3 },
+		"random start": func(a *defense.AdversarialTraining, _ *training.Model) { a.NoRandomStart = true },
+		"warm-up":      func(a *defense.AdversarialTraining, _ *training.Model) { a.WarmUp = 0.5 },
+		"clean share":  func(a *defense.AdversarialTraining, _ *training.Model) { a.Clean = 0.5 },
 	} {
 		a, m := base, m
 		edit(&a, &m)
@@ -134,39 +136,45 @@ func same(a, b []float32) bool {
 
 // The points that the model learns from lie in the ball and in the box, those of the clean share are the originals.
 func TestPerturbationStaysInTheBall(t *testing.T) {
-	opened, err := backend.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
 	const n, d = 6, 5
 	r := rand.New(rand.NewPCG(1, 2))
 	x0 := make([]float32, n*d)
 	for i := range x0 {
 		x0[i] = r.Float32()
 	}
-	logits := func(x *graph.Node) *graph.Node { // of three classes
+	c := advlib.MustClassifier(advlib.Spec{Name: "linear", Input: []int{d}, Box: advlib.UnitBox, Logits: func(_ *model.Scope, x *graph.Node) *graph.Node {
 		w := graph.Const(x.Graph(), [][]float32{{1, -2, 0.5}, {-1, 1, 2}, {0, 3, -1}, {2, 0, 1}, {-3, 1, 1}})
 		return graph.Dot(x, w).Product()
+	}})
+	labels := []int32{0, 1, 2, 0, 1, 2}
+	y := tensors.FromFlatDataAndDimensions(labels, n)
+	loss := func(x []float32) (sum float64) {
+		z, err := c.Logits(tensors.FromFlatDataAndDimensions(x, n, d))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, row := range z {
+			var all float64
+			for _, v := range row {
+				all += math.Exp(float64(v) - float64(row[labels[i]]))
+			}
+			sum += math.Log(all)
+		}
+		return sum
 	}
-	y := tensors.FromFlatDataAndDimensions([]int32{0, 1, 2, 0, 1, 2}, n)
 	for _, norm := range []advlib.Norm{advlib.L1, advlib.L2, advlib.Linf} {
 		a := defense.AdversarialTraining{Ball: advlib.BallOf(norm, 0.3), Clean: 0.34}
 		if got := a.Rows(n); got != 2 {
 			t.Errorf("%v leaves %d of %d rows clean, want 2", a, got, n)
 		}
 		x := append([]float32(nil), x0...)
-		a.Start(rand.New(rand.NewPCG(3, 4)), advlib.UnitBox, 1, x, d)
+		a.Start(rand.New(rand.NewPCG(3, 4)), c.Limits(), 1, x)
 		if same(x, x0) {
 			t.Errorf("%v starts at the originals", a)
 		}
-		loss := func(x []float32) float32 {
-			exec := graph.MustNewExec(opened, func(x, y *graph.Node) *graph.Node {
-				return graph.ReduceAllSum(advlib.CrossEntropy.Of(logits(x), advlib.Aim{Label: y}))
-			})
-			return tensors.ToScalar[float32](exec.MustExec(tensors.FromFlatDataAndDimensions(x, n, d), y)[0])
-		}
-		step := graph.MustNewExec(opened, func(x0, x, y *graph.Node) *graph.Node {
-			return a.Step(logits, advlib.UnitBox, x0, x, y, graph.Const(x.Graph(), float32(1)))
+		type key struct{ advlib.Norm }
+		step := advlib.NewTarget(c).Compile(key{norm}, func(m *advlib.Model, in []*graph.Node) []*graph.Node {
+			return []*graph.Node{a.Step(m, &training.Ascent{X0: in[0], X: in[1], Y: in[2], Strength: in[3], Limits: c.Limits()})}
 		})
 		for k := range a.Steps() + 1 {
 			for i := range n {
@@ -179,7 +187,11 @@ func TestPerturbationStaysInTheBall(t *testing.T) {
 					t.Fatalf("%v is at %g after %d steps, outside of the box", a, v, k)
 				}
 			}
-			x = tensors.MustCopyFlatData[float32](step.MustExec(tensors.FromFlatDataAndDimensions(x0, n, d), tensors.FromFlatDataAndDimensions(x, n, d), y)[0])
+			out, err := step.Run(n, tensors.FromFlatDataAndDimensions(x0, n, d), tensors.FromFlatDataAndDimensions(x, n, d), y, float32(1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			x = tensors.MustCopyFlatData[float32](out[0])
 		}
 		if before, after := loss(x0), loss(x); after <= before {
 			t.Errorf("%v leads from a loss of %g to %g", a, before, after)

@@ -15,12 +15,13 @@ import (
 	"advlab/advlib/dataset"
 	"advlab/advlib/defense"
 	"advlab/advlib/show"
+	"advlab/advlib/training"
 	"advlab/advlib/zoo"
 )
 
 // study is what TestCurves measures.
 type study struct {
-	model       zoo.Model
+	model       training.Model
 	radii       []float64 // that the model is hardened against; 0 is natural training
 	ascents     int
 	warmUp      float64

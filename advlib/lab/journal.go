@@ -135,7 +135,7 @@ func batchHash(b advlib.Batch) string {
 	write(int64(len(b.Target)))
 	write(b.Target)
 	write(b.AnyClass)
-	write(b.Index)
+	write(b.Key)
 	write(b.Seed)
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -52,7 +52,7 @@ func ExampleSandwich() {
 	// example  label  predicted  verdict    margin ≥  method  broken by           at distance
 	// ───────  ─────  ─────────  ─────────  ────────  ──────  ──────────────────  ───────────
 	//       0      0          0  verified       0.12  CROWN
-	//       1      0          0  falsified     -0.08  CROWN   PGD-40 Linf ≤ 0.12         0.12
+	//       1      0          0  falsified     -0.08  CROWN   PGD-40 Linf ≤ 0.12       0.1133
 	//       2      0          0  falsified     -0.18  CROWN   PGD-40 Linf ≤ 0.08         0.08
 	//       3      1          1  verified       0.72  IBP
 }

@@ -37,7 +37,7 @@ func TestAttacked(t *testing.T) {
 	var attacks []advlib.Attack
 	radii := []float64{0.05, 0.15, 0.3}
 	for _, ε := range radii {
-		attacks = append(attacks, attack.PGD{Ball: advlib.BallOf(advlib.L2, ε), Steps: 10})
+		attacks = append(attacks, attack.PGD{Ball: advlib.BallOf(advlib.L2, ε), Steps: 10, KeepGoing: true})
 	}
 	r, err := s.Attacked(t.Context(), certified, e, attacks...)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib"
-	"advlab/advlib/zoo"
+	"advlab/advlib/training"
 )
 
 // Augment returns the model that is trained on noisy inputs (Cohen et al. 2019, section 3.3; Lecuyer et al. 2019): Gaussian noise of standard
@@ -19,7 +19,7 @@ import (
 //	smoothed := smooth.Gaussian{Base: base, Sigma: 0.25}
 //
 // It panics if σ is not a finite number of at least 0.
-func Augment(m zoo.Model, σ float64) zoo.Model {
+func Augment(m training.Model, σ float64) training.Model {
 	if !(σ >= 0) || math.IsInf(σ, 0) {
 		panic(fmt.Errorf("smooth: augmentation by noise of standard deviation %g: give a finite number ≥ 0, in units of the box", σ))
 	}

@@ -85,7 +85,7 @@ func (s Gaussian) certify(ctx context.Context, e *advlib.Examples) (*Report, err
 		if !(c.Radius > 0) {
 			c.Class, c.Radius = Abstain, 0
 		}
-		r.Index, r.Label, r.Certificates = append(r.Index, number(e, i)), append(r.Label, e.Y[i]), append(r.Certificates, c)
+		r.Index, r.Label, r.Certificates = append(r.Index, e.Number(i)), append(r.Label, e.Y[i]), append(r.Certificates, c)
 		s.progress("certifying "+s.String(), i+1, e.Len(), start)
 	}
 	return r, nil

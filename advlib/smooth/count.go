@@ -20,9 +20,9 @@ const (
 	surrogateStream
 )
 
-// key returns the two words that key the noise of an example's stream.
-func (s Gaussian) key(index int64, stream uint64) (k0, k1 uint32) {
-	bits := advlib.Batch{Index: []int64{index}, Seed: s.Seed}.Rand(0, stream).Uint64()
+// key returns the two words that key the noise of a stream of the example with that [advlib.Examples.Key].
+func (s Gaussian) key(example, stream uint64) (k0, k1 uint32) {
+	bits := advlib.Batch{Key: []uint64{example}, Seed: s.Seed}.Rand(0, stream).Uint64()
 	return uint32(bits >> 32), uint32(bits)
 }
 
@@ -72,7 +72,7 @@ func (s Gaussian) counts(ctx context.Context, t *advlib.Target, e *advlib.Exampl
 	defer func() { advlib.Free(x) }()
 	key := countKey{step: s.grid(), draws: perCall(n, x.Shape().Size())}
 	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, in) })
-	k0, k1 := s.key(number(e, row), stream)
+	k0, k1 := s.key(e.Key(row), stream)
 	counts := tensors.FromFlatDataAndDimensions(make([]int32, s.Base.Classes()+1), s.Base.Classes()+1)
 	defer func() { advlib.Free(counts) }()
 	for first := 0; first < n; first += key.draws {
@@ -91,11 +91,4 @@ func (s Gaussian) counts(ctx context.Context, t *advlib.Target, e *advlib.Exampl
 		got[k] = int(c)
 	}
 	return got, nil
-}
-
-func number(e *advlib.Examples, row int) int64 {
-	if e.Index == nil {
-		return int64(row)
-	}
-	return e.Index[row]
 }

@@ -18,7 +18,7 @@
 //
 // # What is sampled
 //
-// Each example has random streams of its own, keyed by the seed and the example's number, one to choose the class and
+// Each example has random streams of its own, keyed by the seed and the example's input, one to choose the class and
 // another, independent one to estimate p (section 3.2: with a single sample the estimate would be biased upwards). They are
 // drawn on the device by Threefry-2x32-20 (Salmon et al. 2011) and the Box–Muller transform, so results depend neither on
 // the batch nor on the backend, up to its rounding of logarithms and cosines.

@@ -8,7 +8,7 @@ import (
 	"advlab/advlib/zoo"
 )
 
-func ExampleModel_Fit() {
+func ExampleMLP() {
 	train, _ := dataset.Digits()
 	m := zoo.MLP(32)
 	m.Epochs = 3

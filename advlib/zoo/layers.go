@@ -10,12 +10,13 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib"
+	"advlab/advlib/training"
 )
 
 // MLP returns a multi-layer perceptron: the input flattened, one dense layer with ReLU for each number of hidden units,
 // and a dense layer to the logits. MLP() is a linear classifier.
-func MLP(hidden ...int) Model {
-	return Model{
+func MLP(hidden ...int) training.Model {
+	return training.Model{
 		Name:   name("MLP", hidden),
 		Epochs: 30,
 		Build: func(classes int) advlib.LogitsFn {
@@ -31,11 +32,11 @@ func MLP(hidden ...int) Model {
 // with a 4×4 kernel, stride 2 and padding 1, which halves the image, and ReLU; then a dense layer of 100 units with ReLU
 // and a dense layer to the logits. CNN() is CNN(16, 32), the small network on which certified training is compared
 // (Wong & Kolter 2018, arXiv:1711.00851, section 4).
-func CNN(channels ...int) Model {
+func CNN(channels ...int) training.Model {
 	if len(channels) == 0 {
 		channels = []int{16, 32}
 	}
-	return Model{
+	return training.Model{
 		Name:   name("CNN", channels),
 		Epochs: 10,
 		Build: func(classes int) advlib.LogitsFn {

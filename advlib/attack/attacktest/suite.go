@@ -80,6 +80,7 @@ var checks = []struct {
 	{"candidates", checkCandidates},
 	{"repeatable", checkRepeatable},
 	{"any order", checkOrder},
+	{"shuffled file", checkShuffled},
 	{"any batch size", checkBatchSizes},
 	{"passes", checkPasses},
 	{"cancelled", checkCancelled},
@@ -346,11 +347,7 @@ func checkCandidates(f *fixtures, s Subject) error {
 }
 
 func wholeBatch(e *advlib.Examples) advlib.Batch {
-	b := advlib.Batch{X: e.X, Y: e.Y, Index: e.Index}
-	for i := len(b.Index); i < e.Len(); i++ {
-		b.Index = append(b.Index, int64(i))
-	}
-	return b
+	return advlib.Batch{X: e.X, Y: e.Y, Index: e.Index}
 }
 
 // checkRepeatable: the same seed gives the same bits.
@@ -366,25 +363,60 @@ func checkRepeatable(f *fixtures, s Subject) error {
 	return sameBits(first, again, nil)
 }
 
-// checkOrder: another order of the examples gives the same bits.
+// checkOrder: a row's candidate is the same bits wherever the row is in the batch. Run hands rows over in the order of their content, so it
+// is the attack itself that is asked, as a wrapper might.
 func checkOrder(f *fixtures, s Subject) error {
-	first, err := advlib.Run(context.Background(), f.digits, s.attack(f.digits, advlib.Untargeted), f.examples)
+	a, b := s.attack(f.digits, advlib.Untargeted), wholeBatch(f.examples)
+	order := rand.New(rand.NewPCG(5, 6)).Perm(b.Len())
+	var got [2][]float32
+	for k, b := range []advlib.Batch{b, b.Select(order)} {
+		adv, err := a.Perturb(context.Background(), advlib.NewTarget(f.digits), b)
+		if err != nil {
+			return err
+		}
+		got[k] = tensors.MustCopyFlatData[float32](adv)
+	}
+	size := len(got[0]) / b.Len()
+	for i, from := range order {
+		if x, y := got[0][from*size:(from+1)*size], got[1][i*size:(i+1)*size]; !slices.Equal(x, y) {
+			return fmt.Errorf("row %d, put at %d: the candidates differ, by up to %g", from, i, advlib.Linf.Distance(x, y))
+		}
+	}
+	return nil
+}
+
+// checkShuffled: random draws are keyed by what an example is, not by where it is in its file. So a file in another order gives the same bits;
+// a part of it the same up to rounding, since matrices of another size are multiplied.
+func checkShuffled(f *fixtures, s Subject) error {
+	a := s.attack(f.digits, advlib.Untargeted)
+	all, err := advlib.Run(context.Background(), f.digits, a, f.examples)
 	if err != nil {
 		return err
 	}
 	order := rand.New(rand.NewPCG(5, 6)).Perm(f.examples.Len())
-	other, err := advlib.Run(context.Background(), f.digits, s.attack(f.digits, advlib.Untargeted), f.examples.Select(order))
-	if err != nil {
-		return err
+	for _, rows := range [][]int{order, order[:7]} {
+		file := f.examples.Select(rows)
+		file.Index = nil // numbered anew
+		res, err := advlib.Run(context.Background(), f.digits, a, file)
+		if err != nil {
+			return err
+		}
+		same := closeTo
+		if len(rows) == len(order) {
+			same = sameBits
+		}
+		if err := same(all, res, rows); err != nil {
+			return fmt.Errorf("%d of %d examples in another order: %w", len(rows), len(order), err)
+		}
 	}
-	return sameBits(first, other, order)
+	return nil
 }
 
-// sameBits compares two results; row i of the second is row order[i] of the first.
+// sameBits compares two results; row i of the second is row order[i] of the first. A nil order is that of both.
 func sameBits(a, b *advlib.Result, order []int) error {
 	x, y := tensors.MustCopyFlatData[float32](a.Adversarial), tensors.MustCopyFlatData[float32](b.Adversarial)
 	size := len(x) / a.Examples.Len()
-	for i := range a.Examples.Len() {
+	for i := range b.Examples.Len() {
 		from := i
 		if order != nil {
 			from = order[i]
@@ -399,10 +431,8 @@ func sameBits(a, b *advlib.Result, order []int) error {
 	return nil
 }
 
-// checkBatchSizes: batches of 1, of 7 and of all give the same success and labels, distances within 1e-4 relative, and at most
-// 0.1 % of pixels that differ by more than 1e-4. They are compiled for different shapes, so the last bits differ.
+// checkBatchSizes: batches of 1, of 7 and of all give the same; but they are compiled for different shapes, so the last bits differ.
 func checkBatchSizes(f *fixtures, s Subject) error {
-	const relative, pixel, share = 1e-4, 1e-4, 1e-3
 	var all *advlib.Result
 	for _, size := range []int{0, 7, 1} {
 		res, err := advlib.Settings{BatchSize: size}.Run(context.Background(), f.digits, s.attack(f.digits, advlib.Untargeted), f.examples)
@@ -413,24 +443,39 @@ func checkBatchSizes(f *fixtures, s Subject) error {
 			all = res
 			continue
 		}
-		for i := range res.Success {
-			if res.Success[i] != all.Success[i] || res.Final[i].Class != all.Final[i].Class {
-				return fmt.Errorf("example %d: success %v and class %d in batches of %d, %v and %d in one", i, res.Success[i], res.Final[i].Class, size, all.Success[i], all.Final[i].Class)
-			}
-			if res.Success[i] && math.Abs(res.Distance[i]-all.Distance[i]) > relative*all.Distance[i] {
-				return fmt.Errorf("example %d: distance %.7g in batches of %d, %.7g in one", i, res.Distance[i], size, all.Distance[i])
-			}
+		if err := closeTo(all, res, nil); err != nil {
+			return fmt.Errorf("in batches of %d, and in one: %w", size, err)
 		}
-		x, y := tensors.MustCopyFlatData[float32](all.Adversarial), tensors.MustCopyFlatData[float32](res.Adversarial)
-		differ := 0
-		for j := range x {
-			if math.Abs(float64(x[j])-float64(y[j])) > pixel {
+	}
+	return nil
+}
+
+// closeTo compares two results as sameBits does: success and labels are the same, distances within 1e-4 relative, and at most 0.1 % of
+// pixels differ by more than 1e-4.
+func closeTo(a, b *advlib.Result, order []int) error {
+	const relative, pixel, share = 1e-4, 1e-4, 1e-3
+	x, y := tensors.MustCopyFlatData[float32](a.Adversarial), tensors.MustCopyFlatData[float32](b.Adversarial)
+	size := len(x) / a.Examples.Len()
+	differ := 0
+	for i := range b.Examples.Len() {
+		from := i
+		if order != nil {
+			from = order[i]
+		}
+		if a.Success[from] != b.Success[i] || a.Final[from].Class != b.Final[i].Class {
+			return fmt.Errorf("example %d: success %v and class %d here, %v and %d there", from, b.Success[i], b.Final[i].Class, a.Success[from], a.Final[from].Class)
+		}
+		if b.Success[i] && math.Abs(b.Distance[i]-a.Distance[from]) > relative*a.Distance[from] {
+			return fmt.Errorf("example %d: distance %.7g here, %.7g there", from, b.Distance[i], a.Distance[from])
+		}
+		for j := range size {
+			if math.Abs(float64(x[from*size+j])-float64(y[i*size+j])) > pixel {
 				differ++
 			}
 		}
-		if float64(differ) > share*float64(len(x)) {
-			return fmt.Errorf("%d of %d pixels differ by more than %g between batches of %d and one", differ, len(x), pixel, size)
-		}
+	}
+	if float64(differ) > share*float64(len(y)) {
+		return fmt.Errorf("%d of %d pixels differ by more than %g", differ, len(y), pixel)
 	}
 	return nil
 }

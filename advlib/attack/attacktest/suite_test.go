@@ -122,6 +122,12 @@ func TestSuiteCatches(t *testing.T) {
 			}
 			return nil
 		})},
+		"random draws depend on the example's number": {"shuffled file", spoiled(func(_ context.Context, _ *advlib.Target, b advlib.Batch, adv []float32) error {
+			for i := range adv {
+				adv[i] = max(0, adv[i]-1e-5*float32(b.Number(i/(len(adv)/b.Len()))))
+			}
+			return nil
+		})},
 		"rows depend on the size of the batch": {"any batch size", spoiled(func(_ context.Context, _ *advlib.Target, b advlib.Batch, adv []float32) error {
 			if b.Len() == 1 {
 				copy(adv, tensors.MustCopyFlatData[float32](b.X))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -49,12 +50,20 @@ func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
-	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	return runFrom(ctx, started, os.Args[1:], os.Stdout, os.Stderr)
 }
+
+// started is when the program was.
+var started = time.Now()
 
 // run executes a command line, its progress and errors going to progress, and returns the exit status.
 func run(ctx context.Context, args []string, out, progress io.Writer) int {
-	root := newRoot(out, progress)
+	return runFrom(ctx, time.Now(), args, out, progress)
+}
+
+// runFrom is run for a program that began at start.
+func runFrom(ctx context.Context, start time.Time, args []string, out, progress io.Writer) int {
+	root := newRoot(start, out, progress)
 	root.SetArgs(args)
 	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
@@ -79,7 +88,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 	return status
 }
 
-func newRoot(out, progress io.Writer) *cobra.Command {
+func newRoot(start time.Time, out, progress io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "advlib",
 		Short: "Measure the robustness of classifiers, and verify networks",
@@ -102,6 +111,6 @@ advlib, this program does for a model in a file.`,
 	root.SetErr(progress)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return statusError{misused, err} })
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newEvaluate(), newVerify())
+	root.AddCommand(newEvaluate(), newVerify(start))
 	return root
 }

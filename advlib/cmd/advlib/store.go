@@ -6,6 +6,7 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/lab"
+	"advlab/advlib/training"
 	"advlab/advlib/zoo"
 )
 
@@ -54,7 +55,7 @@ func whyNot(err error) string {
 }
 
 // configuration returns the model of the zoo that has weights of these shapes, and its number of classes.
-func configuration(weights map[string][]int) (m zoo.Model, classes int, ok bool) {
+func configuration(weights map[string][]int) (m training.Model, classes int, ok bool) {
 	var channels, units []int
 	for k := 0; weights[fmt.Sprintf("conv%d/w", k)] != nil; k++ {
 		shape := weights[fmt.Sprintf("conv%d/w", k)]

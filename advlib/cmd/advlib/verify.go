@@ -13,6 +13,7 @@ import (
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
+	"advlab/advlib"
 	"advlab/advlib/backend"
 	"advlab/advlib/certify"
 	"advlab/advlib/onnx"
@@ -29,7 +30,8 @@ type verification struct {
 	normalisation                 normalisation
 }
 
-func newVerify() *cobra.Command {
+// newVerify returns the command of a program that began at start.
+func newVerify(start time.Time) *cobra.Command {
 	var v verification
 	cmd := &cobra.Command{
 		Use:   "verify",
@@ -48,20 +50,22 @@ precision is run in float64, every other in float32.
 
 unsat holds for every input that the file's numbers may be rounded to, and for the network as it is computed: in
 whatever order its sums are formed, with fused multiply-add or without. The values of a counterexample lie in the
-box, exactly; rounded to the network's precision they are what it was run on.
+box, exactly; rounded to the network's precision they are what it was run on. It is printed half a second after it was
+found at the latest; whether it was proven to be one in every order of summation by then, the standard error says.
 
 With --mean and --std the network is one of inputs that (x − mean)/std is done to first: the property, and a
 counterexample, are in the units of x, such as pixels in 0..1.
 
 A search for counterexamples comes first, then bounds (CROWN, then α-CROWN). What they leave open is split until each
-part is decided: the box where there are up to 16 inputs, else the signs of ReLUs.
+part is decided: the box where there are up to 16 inputs, else the signs of ReLUs. With an operation that cannot be
+bounded, there is the search alone.
 
 Exit status:
   0    unsat
   1    sat
   2    unknown command or flag, or a file that is missing, damaged or does not fit
-  3    something that is needed is missing, or the network has an operation that cannot be bounded
-  4    unknown or timeout
+  3    something that is needed is missing, or the network cannot be computed
+  4    unknown, which an operation that cannot be bounded may be the reason of, or timeout
   130  interrupted`,
 		Example: `  advlib verify --onnx ACASXU_run2a_1_1_batch_2000.onnx --vnnlib prop_3.vnnlib --timeout 60
   advlib verify --onnx net.onnx.gz --vnnlib prop.vnnlib.gz --timeout 300 --quiet --output result.txt`,
@@ -71,14 +75,14 @@ Exit status:
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return v.run(cmd) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return v.run(cmd, start) },
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&v.onnx, "onnx", "", "network, in ONNX")
 	f.StringVar(&v.vnnlib, "vnnlib", "", "property, in VNN-LIB 1.0")
 	v.normalisation.add(f, "in the property's units")
-	f.Float64Var(&v.timeout, "timeout", 300, "seconds until timeout is printed, reading and compiling included")
+	f.Float64Var(&v.timeout, "timeout", 300, "seconds from the program's start until timeout is printed, whatever is being read, compiled or computed then")
 	f.IntVar(&v.batch, "batch", 512, "most boxes bounded at once")
 	f.IntVar(&v.maxValues, "max-values", 0, "most values that one input may lead to in one place of the network (default: 67108864)")
 	f.Uint64Var(&v.seed, "seed", 0, "seed of the search for counterexamples")
@@ -111,8 +115,44 @@ func (v verification) check() error {
 	return nil
 }
 
-func (v verification) run(cmd *cobra.Command) error {
-	start := time.Now()
+// question is what the files and the backend make up.
+type question struct {
+	property *vnnlib.Property
+	network  *onnx.Network
+	source   certify.Source
+}
+
+// read reads the files and opens the backend.
+func (v verification) read(normalise *advlib.Normalisation) (q question, err error) {
+	if q.property, err = vnnlib.Open(v.vnnlib); err != nil {
+		return q, statusError{misused, fmt.Errorf("--vnnlib: %w", err)}
+	}
+	n, err := onnx.Open(v.onnx, onnx.Options{Normalisation: normalise, MaxValues: v.maxValues})
+	if err != nil {
+		return q, statusError{misused, fmt.Errorf("--onnx: %w", err)}
+	}
+	q.network = n
+	size := 1
+	for _, d := range n.Input() {
+		size *= d
+	}
+	if size != q.property.Inputs || n.Outputs() != q.property.Outputs {
+		return q, misuse("the property is of %d inputs and %d outputs, the network takes %v and returns %d: they do not belong together", q.property.Inputs, q.property.Outputs, n.Input(), n.Outputs())
+	}
+	b, err := backend.Open()
+	if err != nil {
+		return q, err
+	}
+	q.source = certify.Source{Name: n.Name(), Graph: n.Graph, Store: n.Store(), Input: n.Input(), Backend: b}
+	if n.Double() {
+		q.source.Store, err = n.WideStore()
+	}
+	return q, err
+}
+
+// run decides in time, counted from start. Neither a file that is being read nor a graph that is being compiled can be interrupted, so that
+// what goes on at the deadline is left behind: the program ends.
+func (v verification) run(cmd *cobra.Command, start time.Time) error {
 	if err := v.check(); err != nil {
 		return err
 	}
@@ -120,27 +160,8 @@ func (v verification) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithDeadline(cmd.Context(), start.Add(time.Duration(v.timeout*float64(time.Second))))
+	ctx, cancel := context.WithDeadline(cmd.Context(), start.Add(v.limit()))
 	defer cancel()
-	property, err := vnnlib.Open(v.vnnlib)
-	if err != nil {
-		return statusError{misused, fmt.Errorf("--vnnlib: %w", err)}
-	}
-	network, err := onnx.Open(v.onnx, onnx.Options{Normalisation: normalise, MaxValues: v.maxValues})
-	if err != nil {
-		return statusError{misused, fmt.Errorf("--onnx: %w", err)}
-	}
-	size := 1
-	for _, d := range network.Input() {
-		size *= d
-	}
-	if size != property.Inputs || network.Outputs() != property.Outputs {
-		return misuse("the property is of %d inputs and %d outputs, the network takes %v and returns %d: they do not belong together", property.Inputs, property.Outputs, network.Input(), network.Outputs())
-	}
-	b, err := backend.Open()
-	if err != nil {
-		return err
-	}
 	log := cmd.ErrOrStderr()
 	if v.quiet {
 		log = io.Discard
@@ -148,21 +169,38 @@ func (v verification) run(cmd *cobra.Command) error {
 	line := func(format string, args ...any) {
 		fmt.Fprintf(log, "[%6.1f s] %s\n", time.Since(start).Seconds(), fmt.Sprintf(format, args...))
 	}
-	source := certify.Source{Name: network.Name(), Graph: network.Graph, Store: network.Store(), Input: network.Input(), Backend: b}
-	if network.Double() {
-		if source.Store, err = network.WideStore(); err != nil {
+	type read struct {
+		question
+		err error
+	}
+	files := make(chan read, 1)
+	go func() {
+		q, err := v.read(normalise)
+		files <- read{q, err}
+	}()
+	var q question
+	select {
+	case r := <-files:
+		if r.err != nil {
+			return r.err
+		}
+		q = r.question
+	case <-ctx.Done():
+		if err := cmd.Context().Err(); err != nil {
 			return err
 		}
+		line("unknown: the time was up before the files were read and the backend was open")
+		return v.finish(cmd, "timeout\n", undecided)
 	}
-	line("%s, inputs %v, %d outputs, %d boxes, backend %s", network.Name(), network.Input(), network.Outputs(), len(property.Cases), b.Name())
-	for _, note := range network.Notes() {
+	line("%s, inputs %v, %d outputs, %d boxes, backend %s", q.source.Name, q.source.Input, q.network.Outputs(), len(q.property.Cases), q.source.Backend.Name())
+	for _, note := range q.network.Notes() {
 		line("%s", note)
 	}
-	if len(property.Cases) == 0 {
+	if len(q.property.Cases) == 0 {
 		line("the property contradicts itself, so that no input is unsafe")
 	}
 	last := time.Now()
-	verdict, err := certify.VerifyProperty(ctx, certify.Question{Model: source, Property: property}, certify.Options{
+	verdict, err := certify.VerifyProperty(ctx, certify.Question{Model: q.source, Property: q.property}, certify.Options{
 		Timeout: -1, Batch: v.batch, Seed: v.seed,
 		OnProgress: func(p certify.Progress) {
 			if time.Since(last) > beat {
@@ -175,13 +213,35 @@ func (v verification) run(cmd *cobra.Command) error {
 		return err
 	}
 	line("%v", verdict)
+	if verdict.Status == certify.Falsified {
+		line("%s", holds(verdict))
+	}
 	if err := cmd.Context().Err(); err != nil && verdict.Status == certify.Unknown {
 		return err
 	}
-	text, status, err := answer(verdict, property, network.Double())
+	text, status, err := answer(verdict, q.property, q.network.Double())
 	if err != nil {
 		return err
 	}
+	return v.finish(cmd, text, status)
+}
+
+// limit is the time for all but the program's end, when the system takes back what a compiler may hold.
+func (v verification) limit() time.Duration {
+	all := time.Duration(v.timeout * float64(time.Second))
+	return all - min(all/10, 200*time.Millisecond)
+}
+
+// holds says what is known of a counterexample.
+func holds(v *certify.Verdict) string {
+	if v.AnyOrder {
+		return "the counterexample is one however the network's sums are ordered and rounded: bounds at this input prove it"
+	}
+	return "the counterexample is one as the network is computed here, in a pass of its own; that it is one in every order of summation is not proven"
+}
+
+// finish writes the answer.
+func (v verification) finish(cmd *cobra.Command, text string, status int) (err error) {
 	if v.output == "" || v.output == "-" {
 		_, err = io.WriteString(cmd.OutOrStdout(), text)
 	} else {

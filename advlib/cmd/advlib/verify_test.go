@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,6 +19,7 @@ import (
 	"github.com/gomlx/compute-onnx/support/protos"
 	"google.golang.org/protobuf/proto"
 
+	"advlab/advlib/cachedir"
 	"advlab/advlib/onnx/onnxtest"
 	"advlab/advlib/vnnlib"
 )
@@ -228,6 +232,109 @@ func TestVerifyTimeout(t *testing.T) {
 	var out, progress bytes.Buffer
 	if status := run(ctx, []string{"verify", "--onnx", path, "--vnnlib", p}, &out, &progress); status != interrupted || out.Len() > 0 {
 		t.Errorf("interrupted: status %d, %q", status, out.String())
+	}
+}
+
+// wideKernel is a convolution with as large a kernel as its image, 1×28×28, and two dense layers, with weights at random.
+func wideKernel() []byte {
+	r := rand.New(rand.NewPCG(1, 28))
+	var weights []*protos.TensorProto
+	tensor := func(name string, scale float64, dims ...int64) {
+		t := &protos.TensorProto{Name: name, Dims: dims, DataType: int32(protos.TensorProto_FLOAT)}
+		size := int64(1)
+		for _, d := range dims {
+			size *= d
+		}
+		for range size {
+			t.FloatData = append(t.FloatData, float32(scale*r.NormFloat64()))
+		}
+		weights = append(weights, t)
+	}
+	tensor("kernel", 0.05, 32, 1, 28, 28)
+	tensor("W0", 0.2, 32, 32)
+	tensor("W1", 0.2, 32, 2)
+	value := func(name string, dims ...int64) *protos.ValueInfoProto {
+		s := &protos.TensorShapeProto{}
+		for _, d := range dims {
+			s.Dim = append(s.Dim, &protos.TensorShapeProto_Dimension{Value: &protos.TensorShapeProto_Dimension_DimValue{DimValue: d}})
+		}
+		return &protos.ValueInfoProto{Name: name, Type: &protos.TypeProto{Value: &protos.TypeProto_TensorType{TensorType: &protos.TypeProto_Tensor{ElemType: int32(protos.TensorProto_FLOAT), Shape: s}}}}
+	}
+	node := func(op, out string, in ...string) *protos.NodeProto {
+		return &protos.NodeProto{OpType: op, Input: in, Output: []string{out}}
+	}
+	file, err := proto.Marshal(&protos.ModelProto{IrVersion: 8, OpsetImport: []*protos.OperatorSetIdProto{{Version: 13}}, Graph: &protos.GraphProto{
+		Name: "wide kernel",
+		Node: []*protos.NodeProto{
+			node("Conv", "h0", "x", "kernel"), node("Relu", "r0", "h0"), node("Flatten", "f", "r0"), node("MatMul", "h1", "f", "W0"), node("Relu", "r1", "h1"), node("MatMul", "y", "r1", "W1"),
+		},
+		Input: []*protos.ValueInfoProto{value("x", 1, 1, 28, 28)}, Output: []*protos.ValueInfoProto{value("y", 1, 2)}, Initializer: weights,
+	}})
+	if err != nil {
+		panic(err)
+	}
+	return file
+}
+
+// TestVerifyEndsInTime: the program ends soon after its limit, whatever is being compiled then, and soon after it has found a counterexample.
+// Machines that run tests are busy: the slack is for them.
+func TestVerifyEndsInTime(t *testing.T) {
+	const busy = 15 * time.Second
+	dir := t.TempDir()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, network := filepath.Join(dir, "advlib"), filepath.Join(dir, "net.onnx")
+	if err := os.Symlink(self, program); err != nil { // by this name, TestMain makes it the program
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(network, wideKernel(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	question := func(name string, below float64) string {
+		var b strings.Builder
+		for i := range 784 {
+			fmt.Fprintf(&b, "(declare-const X_%d Real)\n(assert (and (>= X_%d 0) (<= X_%d 1)))\n", i, i, i)
+		}
+		fmt.Fprintf(&b, "(declare-const Y_0 Real)\n(declare-const Y_1 Real)\n(assert (<= (- Y_0 Y_1) %g))\n", below)
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	hard, easy := question("hard.vnnlib", -9), question("easy.vnnlib", 100)
+	for _, tc := range []struct {
+		property, limit string
+		want            []string
+	}{{hard, "1", []string{"timeout", "unsat"}}, {hard, "2", []string{"timeout", "unsat"}}, {easy, "120", []string{"sat"}}} {
+		limit, _ := time.ParseDuration(tc.limit + "s")
+		ctx, cancel := context.WithTimeout(t.Context(), limit+2*busy)
+		cmd := exec.CommandContext(ctx, program, "verify", "--onnx", network, "--vnnlib", tc.property, "--timeout", tc.limit)
+		cmd.Env = append(os.Environ(), cachedir.Variable+"="+t.TempDir()) // nothing is compiled already
+		var out, progress bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &progress
+		start := time.Now()
+		_ = cmd.Run() // the status is 0, 1 or 4
+		elapsed := time.Since(start)
+		cancel()
+		answer, _, _ := strings.Cut(out.String(), "\n")
+		if elapsed > limit+busy || !slices.Contains(tc.want, answer) {
+			t.Errorf("--timeout %s: %q, want one of %v, after %v: %s", tc.limit, answer, tc.want, elapsed, progress.String())
+		}
+		if answer != "sat" {
+			continue
+		}
+		_, after, _ := strings.Cut(progress.String(), "found after ")
+		text, _, _ := strings.Cut(after, " s")
+		found, err := strconv.ParseFloat(text, 64)
+		if late := elapsed - time.Duration(found*float64(time.Second)); err != nil || late > busy {
+			t.Errorf("it was found after %q s, and the program ended after %v: %s", text, elapsed, progress.String())
+		}
+		if !strings.Contains(progress.String(), "the counterexample is one") {
+			t.Errorf("what holds of the counterexample is not said: %s", progress.String())
+		}
 	}
 }
 

@@ -1,4 +1,4 @@
-package zoo
+package training
 
 import (
 	"context"
@@ -7,20 +7,23 @@ import (
 	"math"
 
 	"github.com/gomlx/compute"
+	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib"
 	"advlab/advlib/backend"
 )
 
 // Model is an architecture, and how it is trained: a value to copy and change. Its zero fields mean the default; only
-// Build is needed, so a model function of one's own is trained by
-//
-//	zoo.Model{Name: "mine", Build: func(classes int) advlib.LogitsFn { … }}.Fit(ctx, train)
+// Build is needed.
 type Model struct {
 	// Name is shown in reports; empty means "model".
 	Name string
 	// Build returns the function that builds the logits of that many classes.
 	Build func(classes int) advlib.LogitsFn
+	// Outputs, in place of Build, is for a model with more outputs than its logits, such as embeddings, which an
+	// objective sees.
+	Outputs func(classes int) OutputsFn
 	// Box is the range of the inputs; the zero Box means advlib.UnitBox, with a Domain the box around its ranges.
 	Box advlib.Box
 	// Domain describes each feature of the inputs, as in advlib.Spec; it may be nil. Preprocessing belongs in Build.
@@ -32,15 +35,34 @@ type Model struct {
 	BatchSize int
 	// LearningRate is Adam's step size α; 0 means its authors' 0.001.
 	LearningRate float64
+	// Schedule, if set, changes the learning rate during the training.
+	Schedule Schedule
 	// Seed keys the initial weights, the order of the examples, and the adversary's random numbers.
 	Seed uint64
+	// Objective is what is minimised; nil means [CrossEntropy].
+	Objective Objective
 	// Adversary, if set, perturbs each batch before the step that trains on it; see package defense.
 	Adversary Adversary
+	// Validation, if it has examples, measures the model while it is trained, and keeps the best.
+	Validation Validation
 	// Backend is where the model is trained and runs; nil means backend.Open().
 	Backend compute.Backend
 	// Progress is where a progress bar is drawn; nil means on the standard output when that is a terminal or a
 	// notebook's cell, else nowhere.
 	Progress io.Writer
+}
+
+// OutputsFn builds a model with several outputs, the first of which are the logits: see [advlib.LogitsFn].
+type OutputsFn func(scope *model.Scope, x *graph.Node) []*graph.Node
+
+// Trained is what comes out of a training.
+type Trained struct {
+	// Classifier is the trained model.
+	Classifier *advlib.Classifier
+	// Epochs are what the validation has measured; nil without one.
+	Epochs []Epoch
+	// Stopped is why the training ended before its last epoch; empty if it did not.
+	Stopped string
 }
 
 // MustFit is [Model.Fit] for notebooks, examples and tests: it panics on an error.
@@ -52,19 +74,28 @@ func (m Model) MustFit(ctx context.Context, e *advlib.Examples) *advlib.Classifi
 	return c
 }
 
-// Fit trains the model on the examples and returns it as a classifier, or takes the weights of the same training from
-// package lab's store; lab.Fresh(ctx) trains again. The number of classes is that of the examples'
-// class names, or, without names, one more than the largest label.
+// Fit trains the model on the examples and returns it as a classifier; see [Model.Train].
+func (m Model) Fit(ctx context.Context, e *advlib.Examples) (*advlib.Classifier, error) {
+	t, err := m.Train(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	return t.Classifier, nil
+}
+
+// Train trains the model on the examples, or takes the weights of the same training from package lab's store;
+// lab.Fresh(ctx) trains again. The number of classes is that of the examples' class names, or, without names, one more
+// than the largest label.
 //
-// It is an error, before anything is computed, if a field is out of range or the examples do not fit: inputs outside of
+// It is an error, before anything is trained, if a field is out of range or the examples do not fit: inputs outside of
 // the box, NaN, labels out of range, a shape that the model cannot be built for. A loss that becomes infinite or NaN is
 // an error too. When ctx is done, training stops and ctx.Err() is returned.
-func (m Model) Fit(ctx context.Context, e *advlib.Examples) (*advlib.Classifier, error) {
-	c, err := m.fit(ctx, e)
+func (m Model) Train(ctx context.Context, e *advlib.Examples) (*Trained, error) {
+	t, err := m.train(ctx, e)
 	if err != nil {
-		return nil, fmt.Errorf("zoo: %s: %w", m.defaults().Name, err)
+		return nil, fmt.Errorf("training: %s: %w", m.defaults().Name, err)
 	}
-	return c, nil
+	return t, nil
 }
 
 func (m Model) defaults() Model {
@@ -84,10 +115,25 @@ func (m Model) defaults() Model {
 	if m.Box == (advlib.Box{}) && m.Domain == nil {
 		m.Box = advlib.UnitBox
 	}
+	if m.Objective == nil {
+		m.Objective = CrossEntropy{}
+	}
+	if o, ok := m.Objective.(Adversarial); ok && m.Adversary == nil {
+		m.Adversary = o.Adversary()
+	}
 	return m
 }
 
-func (m Model) fit(ctx context.Context, e *advlib.Examples) (*advlib.Classifier, error) {
+// outputs returns the function that builds the model.
+func (m Model) outputs(classes int) OutputsFn {
+	if m.Outputs != nil {
+		return m.Outputs(classes)
+	}
+	logits := m.Build(classes)
+	return func(scope *model.Scope, x *graph.Node) []*graph.Node { return []*graph.Node{logits(scope, x)} }
+}
+
+func (m Model) train(ctx context.Context, e *advlib.Examples) (*Trained, error) {
 	m = m.defaults()
 	classes, err := m.check(e)
 	if err != nil {
@@ -98,22 +144,32 @@ func (m Model) fit(ctx context.Context, e *advlib.Examples) (*advlib.Classifier,
 			return nil, err
 		}
 	}
-	spec := advlib.Spec{Name: m.Name, Logits: m.Build(classes), Input: e.Shape(), Box: m.Box, Domain: m.Domain, Classes: e.Classes, Backend: m.Backend}
-	t, err := m.prepare(spec.Logits, e)
+	outputs := m.outputs(classes)
+	spec := advlib.Spec{Name: m.Name, Input: e.Shape(), Box: m.Box, Domain: m.Domain, Classes: e.Classes, Backend: m.Backend,
+		Logits: func(scope *model.Scope, x *graph.Node) *graph.Node { return outputs(scope, x)[0] }}
+	r, err := m.prepare(ctx, spec, outputs, classes, e)
 	if err != nil {
 		return nil, err
 	}
-	if spec.Store, err = t.weights(ctx); err != nil {
+	trained, err := r.weights(ctx)
+	if err != nil {
 		return nil, err
 	}
-	return advlib.NewClassifier(spec)
+	spec.Store = trained.store
+	c, err := advlib.NewClassifier(spec)
+	if err != nil {
+		return nil, err
+	}
+	return &Trained{Classifier: c, Epochs: trained.epochs, Stopped: trained.stopped}, nil
 }
 
 // check returns the number of classes, or what is wrong with the fields or the examples.
 func (m Model) check(e *advlib.Examples) (classes int, err error) {
 	switch {
-	case m.Build == nil:
+	case m.Build == nil && m.Outputs == nil:
 		return 0, fmt.Errorf("its Build is nil: start from zoo.MLP or zoo.CNN, or give a function that returns the model's")
+	case m.Build != nil && m.Outputs != nil:
+		return 0, fmt.Errorf("it has both Build and Outputs: leave one of the two out")
 	case m.Epochs < 0:
 		return 0, fmt.Errorf("%d epochs: give a positive number, or 0 for the default", m.Epochs)
 	case m.BatchSize < 0:
@@ -122,6 +178,11 @@ func (m Model) check(e *advlib.Examples) (classes int, err error) {
 		return 0, fmt.Errorf("a learning rate of %g: give a finite positive number, or 0 for the default", m.LearningRate)
 	case e == nil:
 		return 0, fmt.Errorf("there are no examples: give at least one")
+	}
+	if m.Schedule != nil {
+		if err := m.Schedule.Check(); err != nil {
+			return 0, fmt.Errorf("its schedule %v: %w", m.Schedule, err)
+		}
 	}
 	classes = len(e.Classes)
 	if classes == 0 {
@@ -138,11 +199,6 @@ func (m Model) check(e *advlib.Examples) (classes int, err error) {
 	}
 	if err := e.Check(advlib.Spec{Name: m.Name, Input: input, Box: m.Box, Domain: m.Domain}, classes); err != nil {
 		return 0, err
-	}
-	if m.Adversary != nil {
-		if err := m.Adversary.Check(m.Box, classes); err != nil {
-			return 0, fmt.Errorf("its adversary %v: %w", m.Adversary, err)
-		}
 	}
 	return classes, nil
 }

@@ -18,12 +18,12 @@ import (
 	"advlab/advlib/dataset"
 	"advlab/advlib/defense"
 	"advlab/advlib/internal/npz"
+	"advlab/advlib/training"
 	"advlab/advlib/zoo"
 )
 
-// workload is an attack on a model that both sides run, with the budget as the other side needs it.
-type workload struct {
-	Name    string  // of the comparison
+// attacked is an attack on a model, with the budget as the other side needs it.
+type attacked struct {
 	Attack  string  // ours, with its hyper-parameters
 	Model   string  // madry or small: the architecture
 	Epsilon float64 // radius of the Linf ball; 0 for an attack of minimal norm
@@ -32,49 +32,68 @@ type workload struct {
 	Rounds  int     // searches of C&W; 1 else
 	Abort   bool    // whether C&W gives up searches that no longer get anywhere
 
-	attack     advlib.Attack
-	classifier *advlib.Classifier
-	examples   *advlib.Examples
+	attack advlib.Attack
 }
 
 // hardened is the ball that the small network is trained against, and attacked in: about 0.9 of the examples stay robust.
 var hardened = advlib.BallOf(advlib.Linf, 0.2)
 
-// workloads trains the models, or takes them from the folder, where they are left. Each attacks that many images: the first ones that its model
-// was not trained on, and gets right.
-func workloads(ctx context.Context, folder string, examples int) ([]workload, error) {
-	train, test, err := dataset.MNISTSmall(ctx)
-	if err != nil {
-		return nil, err
-	}
-	large := zoo.Model{Name: "madry", Epochs: 1, BatchSize: 50, Build: madry}
-	a, err := keep(folder, large, func() (*advlib.Classifier, error) { return large.Fit(ctx, train) })
-	if err != nil {
-		return nil, err
-	}
-	small := zoo.CNN()
-	small.Name, small.Epochs = "small", 20
-	b, err := keep(folder, small, func() (*advlib.Classifier, error) {
-		return defense.AdversarialTraining{Ball: hardened, WarmUp: 0.5}.Fit(ctx, small, train)
-	})
-	if err != nil {
-		return nil, err
-	}
-	all := []workload{
-		// As in Madry et al. (2018), on MNIST; every example makes all steps.
-		{Name: "pgd", Model: "madry", Epsilon: 0.3, Step: 0.01, Steps: 40, Rounds: 1, classifier: a,
-			attack: attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.3), Steps: 40, StepSize: 0.01, KeepGoing: true}},
-		{Name: "autoattack", Model: "small", Epsilon: hardened.Radius, Rounds: 1, classifier: b, attack: attack.AutoAttack{Ball: hardened}},
-		{Name: "cw", Model: "small", Step: 0.01, Steps: 1000, Rounds: 9, Abort: true, classifier: b, attack: attack.CarliniWagner{}},
-		{Name: "cw-all-steps", Model: "small", Step: 0.01, Steps: 1000, Rounds: 9, classifier: b, attack: attack.CarliniWagner{NoAbort: true}},
-	}
-	for i := range all {
-		all[i].Attack = all[i].attack.String()
-		if all[i].examples, err = right(all[i].classifier, test, examples); err != nil {
-			return nil, err
+var attacks = map[string]attacked{
+	// As in Madry et al. (2018), on MNIST; every example makes all steps.
+	"pgd": {Model: "madry", Epsilon: 0.3, Step: 0.01, Steps: 40, Rounds: 1,
+		attack: attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.3), Steps: 40, StepSize: 0.01, KeepGoing: true}},
+	"autoattack":   {Model: "small", Epsilon: hardened.Radius, Rounds: 1, attack: attack.AutoAttack{Ball: hardened}},
+	"cw":           {Model: "small", Step: 0.01, Steps: 1000, Rounds: 9, Abort: true, attack: attack.CarliniWagner{}},
+	"cw-all-steps": {Model: "small", Step: 0.01, Steps: 1000, Rounds: 9, attack: attack.CarliniWagner{NoAbort: true}},
+}
+
+// attackOn makes the workload of an attack. It attacks the first images that its model was not trained on, and gets right.
+func attackOn(name string) func(ctx context.Context, s sources) (workload, error) {
+	return func(ctx context.Context, s sources) (workload, error) {
+		a := attacks[name]
+		a.Attack = a.attack.String()
+		train, test, err := dataset.MNISTSmall(ctx)
+		if err != nil {
+			return workload{}, err
 		}
+		c, err := trained(ctx, s.folder, a.Model, train)
+		if err != nil {
+			return workload{}, err
+		}
+		e, err := right(c, test, s.examples)
+		if err != nil {
+			return workload{}, err
+		}
+		ask := func() (map[string]*tensors.Tensor, any) {
+			arrays := map[string]*tensors.Tensor{"x": e.X, "y": tensors.FromFlatDataAndDimensions(e.Y, e.Len())}
+			for v := range c.Store().IterVariables() {
+				arrays["weights"+v.Path()] = v.MustValue()
+			}
+			return arrays, a
+		}
+		do := func(ctx context.Context) (answer, error) {
+			res, err := advlib.Run(ctx, c, a.attack, e)
+			if err != nil {
+				return answer{}, err
+			}
+			n := float64(e.Len())
+			return answer{Forward: float64(res.Stats.Forward) / n, Backward: float64(res.Stats.Backward) / n, adversarial: res.Adversarial}, nil
+		}
+		return workload{name, ask, []turn{{"ours", do}}}, nil
 	}
-	return all, nil
+}
+
+// trained trains one of the two networks, or takes it from the folder, where it is left.
+func trained(ctx context.Context, folder, name string, train *advlib.Examples) (*advlib.Classifier, error) {
+	if name == "madry" {
+		m := training.Model{Name: "madry", Epochs: 1, BatchSize: 50, Build: madry}
+		return keep(folder, m, func() (*advlib.Classifier, error) { return m.Fit(ctx, train) })
+	}
+	m := zoo.CNN()
+	m.Name, m.Epochs = "small", 20
+	return keep(folder, m, func() (*advlib.Classifier, error) {
+		return defense.AdversarialTraining{Ball: hardened, WarmUp: 0.5}.Fit(ctx, m, train)
+	})
 }
 
 // right returns the first n examples that the classifier gets right, so that both sides attack all of them.
@@ -94,7 +113,7 @@ func right(c *advlib.Classifier, e *advlib.Examples, n int) (*advlib.Examples, e
 
 // keep returns the classifier whose weights lie in the folder, or trains it and leaves them there, so that both sides, and later runs, have
 // the same ones whatever has changed in the training.
-func keep(folder string, m zoo.Model, fit func() (*advlib.Classifier, error)) (*advlib.Classifier, error) {
+func keep(folder string, m training.Model, fit func() (*advlib.Classifier, error)) (*advlib.Classifier, error) {
 	path := filepath.Join(folder, m.Name+"-weights.npz")
 	arrays, err := npz.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -1,4 +1,4 @@
-package zoo_test
+package training_test
 
 import (
 	"context"
@@ -22,6 +22,7 @@ import (
 	"advlab/advlib/backend"
 	"advlab/advlib/dataset"
 	"advlab/advlib/lab"
+	"advlab/advlib/training"
 	"advlab/advlib/zoo"
 )
 
@@ -29,7 +30,7 @@ import (
 func TestMain(m *testing.M) {
 	if os.Getenv("ZOO_TEST_CHILD") != "" {
 		train, _ := dataset.Digits()
-		zoo.Model{Name: "next", Build: zoo.CNN(4).Build, Epochs: 1, Progress: os.Stdout}.MustFit(context.Background(), train)
+		training.Model{Name: "next", Build: zoo.CNN(4).Build, Epochs: 1, Progress: os.Stdout}.MustFit(context.Background(), train)
 		return
 	}
 	if _, err := backend.Open(); err != nil {
@@ -76,7 +77,7 @@ func TestLearnsDigits(t *testing.T) {
 	t.Logf("%s=%q", backend.Variable, os.Getenv(backend.Variable))
 	train, test := dataset.Digits()
 	for _, c := range []struct {
-		model zoo.Model
+		model training.Model
 		floor float64
 	}{
 		{zoo.MLP(100, 100), 0.95},
@@ -96,7 +97,7 @@ func TestLearnsDigits(t *testing.T) {
 func TestSameSeedSameBits(t *testing.T) {
 	train, _ := dataset.Digits()
 	train = train.First(200)
-	for _, m := range []zoo.Model{zoo.MLP(20), zoo.CNN(4, 8)} {
+	for _, m := range []training.Model{zoo.MLP(20), zoo.CNN(4, 8)} {
 		m.Epochs = 3
 		one, two := m.MustFit(t.Context(), train), m.MustFit(lab.Fresh(t.Context()), train)
 		if path := differs(one, two); path != "" {
@@ -138,13 +139,13 @@ func TestFitRefuses(t *testing.T) {
 	label.Y[3] = 10
 	lonely := train.First(1)
 	lonely.Classes, lonely.Y[0] = nil, 0
-	change := func(f func(m *zoo.Model)) zoo.Model {
+	change := func(f func(m *training.Model)) training.Model {
 		m := zoo.MLP(5)
 		f(&m)
 		return m
 	}
 	for _, c := range []struct {
-		model    zoo.Model
+		model    training.Model
 		examples *advlib.Examples
 		want     string
 	}{
@@ -153,20 +154,20 @@ func TestFitRefuses(t *testing.T) {
 		{zoo.MLP(5), lonely, "have 1 classes"},
 		{zoo.MLP(5), outside, "is 255 at position 0, outside of the box [0, 1]"},
 		{zoo.MLP(5), label, "the label 10 of example 3 is not in 0..9"},
-		{zoo.Model{}, train, "its Build is nil"},
-		{change(func(m *zoo.Model) { m.Epochs = -1 }), train, "-1 epochs"},
-		{change(func(m *zoo.Model) { m.BatchSize = -2 }), train, "a batch size of -2"},
-		{change(func(m *zoo.Model) { m.LearningRate = math.NaN() }), train, "a learning rate of NaN"},
-		{change(func(m *zoo.Model) { m.LearningRate = -1 }), train, "a learning rate of -1"},
+		{training.Model{}, train, "its Build is nil"},
+		{change(func(m *training.Model) { m.Epochs = -1 }), train, "-1 epochs"},
+		{change(func(m *training.Model) { m.BatchSize = -2 }), train, "a batch size of -2"},
+		{change(func(m *training.Model) { m.LearningRate = math.NaN() }), train, "a learning rate of NaN"},
+		{change(func(m *training.Model) { m.LearningRate = -1 }), train, "a learning rate of -1"},
 		{zoo.MLP(5, 0), train, "0 hidden units make no layer"},
 		{zoo.CNN(-1), train, "-1 channels make no layer"},
 		{zoo.CNN(2, 2, 2, 2), train, "does not fit its input [1 1 2]"},
-		{change(func(m *zoo.Model) { m.LearningRate = 1e30 }), train, "training failed"},
+		{change(func(m *training.Model) { m.LearningRate = 1e30 }), train, "training failed"},
 	} {
 		_, err := c.model.Fit(t.Context(), c.examples)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one that says %q", c.model.Name, err, c.want)
-		} else if !strings.HasPrefix(err.Error(), "zoo: ") {
+		} else if !strings.HasPrefix(err.Error(), "training: ") {
 			t.Errorf("the error %v does not name its package", err)
 		}
 	}
@@ -260,7 +261,7 @@ func TestNothingStaleIsUsed(t *testing.T) {
 	train, _ := dataset.Digits()
 	train = train.First(100)
 	slope := 0.0
-	base := zoo.Model{Name: "edited", Epochs: 2, Progress: io.Discard, Build: func(classes int) advlib.LogitsFn {
+	base := training.Model{Name: "edited", Epochs: 2, Progress: io.Discard, Build: func(classes int) advlib.LogitsFn {
 		return func(scope *model.Scope, x *graph.Node) *graph.Node {
 			// A model function as a cell has it, with a number in it that somebody edits.
 			w := scope.VariableWithShape("w", shapes.Make(dtypes.Float32, 64, classes)).NodeValue(x)
@@ -269,7 +270,7 @@ func TestNothingStaleIsUsed(t *testing.T) {
 		}
 	}}
 	var out strings.Builder
-	fit := func(m zoo.Model, e *advlib.Examples) (c *advlib.Classifier, trained bool) {
+	fit := func(m training.Model, e *advlib.Examples) (c *advlib.Classifier, trained bool) {
 		t.Helper()
 		out.Reset()
 		m.Progress = &out
@@ -290,15 +291,15 @@ func TestNothingStaleIsUsed(t *testing.T) {
 
 	relabelled := train.First(100)
 	relabelled.Y[0] = (relabelled.Y[0] + 1) % 10
-	for what, edit := range map[string]func() (zoo.Model, *advlib.Examples){
-		"a number in the model": func() (zoo.Model, *advlib.Examples) { slope = 0.001; return base, train },
-		"the epochs":            func() (zoo.Model, *advlib.Examples) { m := base; m.Epochs = 3; return m, train },
-		"the batch size":        func() (zoo.Model, *advlib.Examples) { m := base; m.BatchSize = 31; return m, train },
-		"the learning rate":     func() (zoo.Model, *advlib.Examples) { m := base; m.LearningRate = 0.0010001; return m, train },
-		"the seed":              func() (zoo.Model, *advlib.Examples) { m := base; m.Seed = 1; return m, train },
-		"a label":               func() (zoo.Model, *advlib.Examples) { return base, relabelled },
+	for what, edit := range map[string]func() (training.Model, *advlib.Examples){
+		"a number in the model": func() (training.Model, *advlib.Examples) { slope = 0.001; return base, train },
+		"the epochs":            func() (training.Model, *advlib.Examples) { m := base; m.Epochs = 3; return m, train },
+		"the batch size":        func() (training.Model, *advlib.Examples) { m := base; m.BatchSize = 31; return m, train },
+		"the learning rate":     func() (training.Model, *advlib.Examples) { m := base; m.LearningRate = 0.0010001; return m, train },
+		"the seed":              func() (training.Model, *advlib.Examples) { m := base; m.Seed = 1; return m, train },
+		"a label":               func() (training.Model, *advlib.Examples) { return base, relabelled },
 		// As many steps as with 100 examples: only the hash of the data differs.
-		"the examples": func() (zoo.Model, *advlib.Examples) { return base, train.First(99) },
+		"the examples": func() (training.Model, *advlib.Examples) { return base, train.First(99) },
 	} {
 		m, e := edit()
 		if _, trained := fit(m, e); !trained {

@@ -1,4 +1,4 @@
-package zoo
+package training
 
 import (
 	"fmt"
@@ -14,30 +14,31 @@ import (
 // bar shows how far a training is on one line, redrawn twice a second. GoMLX's own bar is not used because it redraws a
 // thousand times, which a notebook keeps all of, and because it cannot be silent.
 type bar struct {
-	out   io.Writer
-	bar   *progressbar.ProgressBar
-	t     *training
-	start time.Time
-	steps int
-	loss  float64
+	out     io.Writer
+	bar     *progressbar.ProgressBar
+	r       *run
+	start   time.Time
+	steps   int
+	loss    float64
+	stopped string // why it ended early; empty: it did not
 }
 
 // out returns where progress is written.
-func (t *training) out() io.Writer {
+func (r *run) out() io.Writer {
 	switch {
-	case t.Progress != nil:
-		return t.Progress
+	case r.Progress != nil:
+		return r.Progress
 	case notebooks.IsNotebook() || term.IsTerminal(int(os.Stdout.Fd())):
 		return os.Stdout
 	}
 	return io.Discard
 }
 
-func newBar(t *training) *bar {
-	b := &bar{out: t.out(), t: t, start: time.Now()}
-	b.bar = progressbar.NewOptions(t.steps,
+func newBar(r *run) *bar {
+	b := &bar{out: r.out(), r: r, start: time.Now()}
+	b.bar = progressbar.NewOptions(r.steps,
 		progressbar.OptionSetWriter(b.out),
-		progressbar.OptionSetDescription(t.Name),
+		progressbar.OptionSetDescription(r.Name),
 		progressbar.OptionSetWidth(30),
 		progressbar.OptionSetTheme(progressbar.ThemeASCII),
 		progressbar.OptionThrottle(500*time.Millisecond),
@@ -55,12 +56,22 @@ func (b *bar) step(loss float64) {
 	_ = b.bar.Add(1) // what cannot be drawn must not stop the training
 }
 
+// say writes a line above the bar.
+func (b *bar) say(text string) {
+	_ = b.bar.Clear()
+	fmt.Fprintf(b.out, "%s: %s\n", b.r.Name, text)
+}
+
 // close replaces the bar by a sentence.
 func (b *bar) close() {
 	_ = b.bar.Clear()
-	if b.steps < b.t.steps {
-		fmt.Fprintf(b.out, "%s: stopped after %d of %d steps\n", b.t.Name, b.steps, b.t.steps)
+	if b.stopped != "" {
+		fmt.Fprintf(b.out, "%s: stopped after %d of %d steps: %s\n", b.r.Name, b.steps, b.r.steps, b.stopped)
 		return
 	}
-	fmt.Fprintf(b.out, "%s: trained on %s, %d examples × %d epochs in %.1f s, loss %.3g\n", b.t.Name, b.t.examples.Name, b.t.examples.Len(), b.t.Epochs, time.Since(b.start).Seconds(), b.loss)
+	if b.steps < b.r.steps {
+		fmt.Fprintf(b.out, "%s: stopped after %d of %d steps\n", b.r.Name, b.steps, b.r.steps)
+		return
+	}
+	fmt.Fprintf(b.out, "%s: trained on %s, %d examples × %d epochs in %.1f s, loss %.3g\n", b.r.Name, b.r.examples.Name, b.r.examples.Len(), b.r.Epochs, time.Since(b.start).Seconds(), b.loss)
 }

@@ -1,0 +1,154 @@
+package certify
+
+import (
+	"context"
+	"math"
+	"slices"
+	"sync"
+
+	"advlab/advlib/backend"
+)
+
+// clearlyUnsafe is how deep in the unsafe set outputs are, as [problem.depth] has it, that no implementation of the same model is likely to
+// move out of it: sums of thousands of terms in float32 differ by less.
+const clearlyUnsafe = 1e-3
+
+// depth tells how far the outputs y are inside of the unsafe set: for the conjunction that is met best, by how much its conditions are, the
+// least of them, as a share of the terms that they compare. Not above 0: they are not, but for rounding.
+func (p *problem) depth(y []float64) float64 {
+	deepest := math.Inf(-1)
+	for _, conjunction := range p.unsafe {
+		least := 1.
+		for _, r := range conjunction {
+			sum, size := -p.limits[r], math.Abs(p.limits[r])
+			for k, c := range p.rows[r] {
+				sum += c * y[k]
+				size += math.Abs(c * y[k])
+			}
+			if size > 0 {
+				sum /= size
+			}
+			least = min(least, -sum)
+		}
+		deepest = max(deepest, least)
+	}
+	return deepest
+}
+
+// bounder bounds a problem: by a chain if the network is one, else by graphs.
+type bounder struct {
+	network *Network
+	chain   *chain
+}
+
+// lazily returns a network with its chain, which are read when they are needed first.
+func (o Options) lazily(read func() (*Network, error)) func() (bounder, error) {
+	return sync.OnceValues(func() (b bounder, err error) {
+		if b.network, err = read(); err == nil {
+			b.chain, err = b.network.chain(o.Method)
+		}
+		return b, err
+	})
+}
+
+// falsifier judges counterexamples to a problem as they are found.
+type falsifier struct {
+	o       Options
+	problem *problem
+	bounder func() (bounder, error)
+	found   *findings
+	method  string
+	cells   int // bounded before
+
+	best  *Verdict
+	depth float64
+}
+
+// take notes a counterexample if it is the deepest so far, and tells whether to stop looking for others: if bounds prove that it is one however
+// the model sums and rounds, or if it is clear. A proof must not need a program that takes long to compile.
+func (f *falsifier) take(ctx context.Context, x, y []float64) (enough bool) {
+	depth := f.problem.depth(y)
+	if f.best != nil && depth <= f.depth {
+		return false
+	}
+	f.depth = depth
+	f.best = &Verdict{Status: Falsified, Counterexample: x, Outputs: y, Method: f.method, Rounding: f.o.Method.rounding, Bound: math.Inf(-1), Cells: f.cells}
+	f.found.counterexample(f.best)
+	if f.proven(ctx, x) {
+		proven := *f.best
+		proven.AnyOrder = true
+		f.best = &proven
+		f.found.counterexample(f.best)
+		return true
+	}
+	return depth >= clearlyUnsafe
+}
+
+// proven tells whether bounds at the input alone prove that its output is unsafe. That it could not be told, for an error or for want of time,
+// leaves it open.
+func (f *falsifier) proven(ctx context.Context, x []float64) bool {
+	p := f.problem
+	if len(p.rows) == 0 {
+		return true
+	}
+	b, err := f.bounder()
+	if err != nil {
+		return false
+	}
+	if b.chain == nil {
+		if b.network = b.network.quick(); b.network == nil {
+			return false
+		}
+	}
+	at := *p
+	at.rows, at.round = nil, false
+	for _, row := range p.rows {
+		minus := make([]float64, len(row))
+		for k, v := range row {
+			minus[k] = -v
+		}
+		at.rows = append(at.rows, minus)
+	}
+	by := f.o
+	by.Method = CROWN.In(f.o.Method.rounding)
+	planes, _, err := by.bounds(b, &at)(ctx, []cell{{x, x}})
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(p.unsafe, func(conjunction []int) bool {
+		return !slices.ContainsFunc(conjunction, func(r int) bool {
+			upper := -planes[0][r].lower
+			return !(upper < math.Nextafter(p.limits[r], math.Inf(-1))) // limits are rounded up
+		})
+	})
+}
+
+// quickNumbers is the most numbers that a network may hold whose bounds take no time on the Go backend.
+const quickNumbers = 1 << 14
+
+// quick returns the network with its bounds computed on the Go backend, which has nothing to compile, or nil if they would take long there.
+func (n *Network) quick() *Network {
+	if backend.InfoOf(n.backend).Name == backend.Go {
+		return n
+	}
+	if n.numbers > quickNumbers {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.onGo == nil {
+		b, err := backend.OpenNamed(backend.Go)
+		if err != nil {
+			return nil
+		}
+		q := &Network{
+			name: n.name, input: n.input, deployed: n.deployed, backend: b, wide: n.wide, build: n.build, exact: n.exact,
+			programs: map[any]*program{}, chains: map[Rounding]cachedChain{}, borrows: true,
+		}
+		if q.read() != nil { // it may have operations that the Go backend lacks
+			return nil
+		}
+		n.onGo = q
+	}
+	return n.onGo
+}
