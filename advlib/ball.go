@@ -3,12 +3,14 @@ package advlib
 import (
 	"fmt"
 	"math"
+	"strconv"
 
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // Box is the domain of a classifier's inputs: every coordinate lies in [Lo, Hi]. Preprocessing belongs inside the
-// classifier, so the box is what a sensor or a file delivers: pixels in [0, 1], or in [0, 255].
+// classifier, so the box is what a sensor or a file delivers: pixels in [0, 1], or in [0, 255]. A classifier rounds the ends to float32, in which its
+// inputs are: −0.1 is then an input at the end of the box from −0.1 on.
 type Box struct {
 	Lo float64 `json:"lo"`
 	Hi float64 `json:"hi"`
@@ -32,16 +34,24 @@ func (b Box) Room(x *Node) (lo, hi *Node) {
 func (b Box) Contains(v float32) bool { return float64(v) >= b.Lo && float64(v) <= b.Hi }
 
 // String returns the box as an interval.
-func (b Box) String() string { return fmt.Sprintf("[%g, %g]", b.Lo, b.Hi) }
+func (b Box) String() string { return "[" + end(b.Lo) + ", " + end(b.Hi) + "]" }
 
 func (b Box) check() error {
 	if !(b.Lo < b.Hi) || math.IsInf(b.Lo, 0) || math.IsInf(b.Hi, 0) {
-		return fmt.Errorf("the box %v is empty or not finite: give the range of the inputs, such as advlib.UnitBox for pixels in [0, 1]", b)
-	}
-	if float64(float32(b.Lo)) != b.Lo || float64(float32(b.Hi)) != b.Hi {
-		return fmt.Errorf("the box %v has an end that float32 cannot hold exactly: inputs at that end would lie outside of it; use %v", b, Box{float64(float32(b.Lo)), float64(float32(b.Hi))})
+		return fmt.Errorf("the box %v is empty or not finite in float32: give the range of the inputs, such as advlib.UnitBox for pixels in [0, 1]", b)
 	}
 	return nil
+}
+
+// rounded returns the box with its ends in float32, where inputs at these ends are.
+func (b Box) rounded() Box { return Box{Lo: float64(float32(b.Lo)), Hi: float64(float32(b.Hi))} }
+
+// end writes an end of a box with the digits that tell it from other numbers in float32.
+func end(v float64) string {
+	if math.Abs(v) > math.MaxFloat32 {
+		return strconv.FormatFloat(v, 'g', -1, 64)
+	}
+	return strconv.FormatFloat(v, 'g', -1, 32)
 }
 
 // Ball is the threat model: all perturbations δ with ‖δ‖ ≤ Radius. The radius, the budget ε, is in units of the box.

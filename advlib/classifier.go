@@ -58,7 +58,7 @@ type Spec struct {
 	base   *Classifier // whose inputs are encoded
 }
 
-// Classifier is a model with the domain of its inputs, checked once: it returns finite logits of shape [n, K], K ≥ 2,
+// Classifier is a model with the domain of its inputs, checked once: it returns logits of shape [n, K], K ≥ 2, finite for some inputs,
 // each row depends on its own input, and none of its variables is without a value.
 //
 // Its compiled graphs are kept for as long as it lives, so attack the same Classifier again rather than a new one. Its
@@ -83,7 +83,7 @@ type Classifier struct {
 // NewClassifier checks the model described by spec and returns it as a classifier.
 //
 // It is an error if a variable has no value, or if the logits do not have shape [n, K] with K ≥ 2, are not float32 or
-// not finite, look like probabilities, do not depend on x in the graph, or depend on the other rows of the batch.
+// nowhere finite, look like probabilities, do not depend on x in the graph, or depend on the other rows of the batch.
 func NewClassifier(spec Spec) (*Classifier, error) {
 	c, err := newClassifier(spec)
 	if err != nil {
@@ -230,6 +230,7 @@ func newClassifier(spec Spec) (*Classifier, error) {
 			return nil, fmt.Errorf("its input shape %v has a dimension below 1", spec.Input)
 		}
 	}
+	spec.Box = spec.Box.rounded()
 	var l *layout
 	if spec.Domain != nil {
 		var err error
@@ -298,10 +299,11 @@ func (c *Classifier) probe() error {
 		return fmt.Errorf("it uses variables without a value: %s: train the model, or load its weights under these names", strings.Join(missing, ", "))
 	}
 
-	// The same first row beside two different sets of other rows.
+	// The same first rows beside two different sets of other rows: one may be where the model has no answer.
+	const shared = 2
 	x, other := c.probeInput(n, 1), c.probeInput(n, 2)
 	size := len(x) / n
-	copy(other[:size], x[:size])
+	copy(other[:shared*size], x[:shared*size])
 	dims := append([]int{n}, c.spec.Input...)
 	zs := make([][][]float32, 2)
 	for i, flat := range [][]float32{x, other} {
@@ -313,13 +315,15 @@ func (c *Classifier) probe() error {
 	if c.classes = len(zs[0][0]); c.classes < 2 {
 		return fmt.Errorf("its logits have shape [n, %d]: a classifier needs at least 2 classes; of a binary model, if it is the logit of class 1, give %v, if it is its probability, %v", c.classes, oneLogitName, probabilitiesName)
 	}
-	probabilities := true
+	probabilities, finite, warning := true, 0, ""
 	for i, row := range zs[0] {
+		if k := notFinite(row); k >= 0 {
+			warning = fmt.Sprintf("logit %d is %g for an input inside of the box %v, a made-up one: check the weights, or narrow the box to where the model has an answer", k, row[k], c.spec.Box)
+			continue
+		}
+		finite++
 		sum, negative := 0., false
-		for k, z := range row {
-			if math.IsNaN(float64(z)) || math.IsInf(float64(z), 0) {
-				return fmt.Errorf("its logit %d is %g for an input inside the box %v: check the weights", k, z, c.spec.Box)
-			}
+		for _, z := range row {
 			sum, negative = sum+float64(z), negative || z < 0
 		}
 		probabilities = probabilities && !negative && math.Abs(sum-1) < 1e-3
@@ -328,9 +332,16 @@ func (c *Classifier) probe() error {
 				return err
 			}
 		}
-		if i == 0 && !c.spec.Random && !almostEqual(row, zs[1][0]) {
-			return fmt.Errorf("its logits for an input change with the other inputs of the batch (%v and %v): rows must not mix; batch normalisation must run in inference mode, dropout must be off; if they are meant to be random, set Random", row, zs[1][0])
+		if i < shared && !c.spec.Random && notFinite(zs[1][i]) < 0 && !almostEqual(row, zs[1][i]) {
+			return fmt.Errorf("its logits for an input change with the other inputs of the batch (%v and %v): rows must not mix; batch normalisation must run in inference mode, dropout must be off; if they are meant to be random, set Random", row, zs[1][i])
 		}
+	}
+	if finite == 0 {
+		k := notFinite(zs[0][0])
+		return fmt.Errorf("its logit %d is %g for an input inside the box %v, and not finite for %d others either: check the weights", k, zs[0][0][k], c.spec.Box, n-1)
+	}
+	if warning != "" {
+		c.spec.Warnings = append(c.spec.Warnings[:len(c.spec.Warnings):len(c.spec.Warnings)], warning)
 	}
 	if probabilities {
 		return fmt.Errorf("it returns probabilities (rows ≥ 0 that sum to 1), not logits: leave out the final softmax, or give %v, which takes their logarithms; attacks and bounds computed through probabilities themselves are wrong", probabilitiesName)

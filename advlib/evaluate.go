@@ -61,6 +61,9 @@ func (s Settings) MustEvaluate(ctx context.Context, c *Classifier, e *Examples, 
 // A classifier with random logits is always attacked as with Alone: there an example that one draw broke by luck must
 // not be kept from the attacks that follow.
 //
+// Examples for which the model's logits are not finite are left out of all numbers: they are in Report.LeftOut, and in a warning. With
+// Settings.Strict they are an error.
+//
 // When ctx is done, the report of what was found so far, that of the attack that was running included, is returned
 // together with ctx.Err(); its Interrupted is set.
 func (s Settings) Evaluate(ctx context.Context, c *Classifier, e *Examples, attacks []Attack, certifiers ...Certifier) (*Report, error) {
@@ -68,7 +71,7 @@ func (s Settings) Evaluate(ctx context.Context, c *Classifier, e *Examples, atta
 		return nil, fmt.Errorf("advlib: evaluate: %w", err)
 	}
 	start := time.Now()
-	report, err := newReport(s, c, e, attacks)
+	report, e, err := newReport(s, c, e, attacks)
 	if err != nil {
 		return nil, fmt.Errorf("advlib: evaluate: %w", err)
 	}

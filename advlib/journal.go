@@ -101,6 +101,7 @@ func (r *Result) accept(c *Classifier, b Batch, rows []int, o Outcome, flat []fl
 		width := len(original) / r.Examples.Len()
 		for _, row := range rows { // as before the judgement
 			r.Attempted[row], r.Success[row], r.Distance[row], r.Final[row] = false, false, math.Inf(1), r.Clean[row]
+			delete(r.lost, row)
 			copy(flat[row*width:(row+1)*width], original[row*width:])
 		}
 		return fmt.Errorf("its candidates do not do on the classifier what they did")

@@ -22,7 +22,8 @@ type Report struct {
 	Box        Box    `json:"box"`
 	// Domain describes the constraints on single features; empty if there are none. Radii and distances are in the scales of the features.
 	Domain string `json:"domain,omitempty"`
-	// Notes are sentences on what the classifier is made of, such as a normalisation inside of it: see [Spec].
+	// Notes are sentences on what the classifier is made of, such as a normalisation inside of it, see [Spec], and on how the examples
+	// were read, see [Examples].
 	Notes []string `json:"notes,omitempty"`
 	// Seed is the seed of the run.
 	Seed uint64 `json:"seed"`
@@ -37,6 +38,8 @@ type Report struct {
 	Index     []int64 `json:"index"`
 	Label     []int32 `json:"label"`
 	Predicted []int32 `json:"predicted"`
+	// LeftOut are examples for which the model's logits are not finite. They are in none of the other fields, and in no rate.
+	LeftOut []NotFinite `json:"left_out,omitempty"`
 	// Attacks and Certificates are what was run, as they were given; [Report.Order] is how the attacks ran.
 	Attacks      []AttackRow   `json:"attacks"`
 	Certificates []Certificate `json:"certificates"`
@@ -227,18 +230,34 @@ func (r Rate) Interval() string {
 	return fmt.Sprintf("[%.1f, %.1f]", 100*lo, 100*hi)
 }
 
-// newReport returns the report of an evaluation in which no attack has run yet.
-func newReport(s Settings, c *Classifier, e *Examples, attacks []Attack) (*Report, error) {
+// newReport returns the report of an evaluation in which no attack has run yet, and the examples that it is of: those for which the model
+// has an answer.
+func newReport(s Settings, c *Classifier, e *Examples, attacks []Attack) (*Report, *Examples, error) {
 	z, err := s.clean(c, e.batch(s.Seed))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	clean, err := predictions(z)
+	bad, out, err := s.notFinite(c, e, z)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	all := e.Len()
+	if len(bad) > 0 {
+		var rows []int
+		var finite [][]float32
+		for i := range z {
+			if !slices.Contains(bad, i) {
+				rows, finite = append(rows, i), append(finite, z[i])
+			}
+		}
+		e, z = e.Select(rows), finite
+	}
+	clean := predictions(z)
 	where := backend.InfoOf(c.Backend())
-	r := &Report{Classifier: c.Name(), Data: e.Name, Backend: where.Name, Box: c.Box(), Notes: c.Notes(), Seed: s.Seed, Cascade: !s.Alone && !c.Random(), Label: slices.Clone(e.Y)}
+	r := &Report{Classifier: c.Name(), Data: e.Name, Backend: where.Name, Box: c.Box(), Notes: append(c.Notes(), e.Notes...), Seed: s.Seed, Cascade: !s.Alone && !c.Random(), Label: slices.Clone(e.Y), LeftOut: out}
+	if len(out) > 0 {
+		r.warn(leftOut(out, all))
+	}
 	if d := c.Domain(); d != nil {
 		r.Domain = d.String()
 	}
@@ -263,14 +282,14 @@ func newReport(s Settings, c *Classifier, e *Examples, attacks []Attack) (*Repor
 	for _, a := range attacks {
 		threat, err := a.Threat(c)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		r.Attacks = append(r.Attacks, AttackRow{
 			Name: a.String(), Norm: threat.Norm.String(), Radius: Distance(threat.Radius), Goal: threat.Goal.String(), Targeted: threat.Goal.IsTargeted(),
 			Attempted: make([]bool, n), Success: make([]bool, n), Skipped: make([]bool, n), Distance: slices.Repeat([]Distance{Distance(math.Inf(1))}, n),
 		})
 	}
-	return r, nil
+	return r, e, nil
 }
 
 // warn adds warnings that are not there yet.
@@ -405,6 +424,7 @@ func (r *Report) Merge(other *Report) (*Report, error) {
 	m.Index = slices.Concat(r.Index, other.Index)
 	m.Label = slices.Concat(r.Label, other.Label)
 	m.Predicted = slices.Concat(r.Predicted, other.Predicted)
+	m.LeftOut = slices.Concat(r.LeftOut, other.LeftOut)
 	m.Attacks = slices.Clone(r.Attacks)
 	for i, o := range other.Attacks {
 		a := &m.Attacks[i]

@@ -40,6 +40,8 @@ type verdictsJSON struct {
 //	interrupted   true: not everything that was planned was done
 //	asked         array of {norm, radius}: balls besides those of the attacks with a budget
 //	index, label, predicted          arrays of integers, one entry for each of n examples
+//	left_out      array of {index, label, logit, value}: examples for which the logits are not finite, that are in none of the
+//	              arrays; value is "NaN", "+Inf" or "-Inf"; absent if there are none
 //	attacks       array of {name, norm, radius, goal, targeted, attempted, success, distance, skipped, forward, backward,
 //	              programs, seconds}; radius is null for an attack of minimal norm; attempted, success, distance and
 //	              skipped are arrays of n; a distance is null where the attack failed. Where skipped is true the attack

@@ -3,7 +3,9 @@ package advlib
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/gomlx/gomlx/core/tensors"
@@ -29,6 +31,9 @@ type Settings struct {
 	// Balls are reported besides those of the attacks with a budget: for attacks of minimal norm, whose distances tell
 	// the robust accuracy in any ball.
 	Balls []Ball
+	// Strict makes an example for which the model's logits are not finite an error. Otherwise such examples are left out of the measurement, which
+	// counts and names them.
+	Strict bool
 	// Journal, if set, keeps what is found, so that a measurement that was killed continues. Package lab has one, which
 	// lab.Run and lab.Evaluate set.
 	Journal Journal
@@ -81,21 +86,24 @@ type Result struct {
 	Box Box
 	// Adversarial are the adversarial examples, [n, d...]. Where the attack failed it is the original.
 	Adversarial *tensors.Tensor
-	// Attempted is false for examples that were left out: those whose label is the target, and those not reached
-	// when the context was cancelled. An example already misclassified counts as attempted: nothing needs changing.
+	// Attempted is false for examples that were left out: those whose label is the target, those for which the logits are not finite, and those
+	// not reached when the context was cancelled. An example already misclassified counts as attempted: nothing needs changing.
 	Attempted []bool
 	// Success tells whether the returned example reaches the goal, as computed on the classifier itself.
 	Success []bool
 	// Distance is the perturbation's norm: 0 for examples already misclassified, +Inf where the attack failed.
 	Distance []float64
-	// Clean and Final are the classifier's answers on the original and the returned example.
+	// Clean and Final are the classifier's answers on the original and the returned example; of class -1 where the logits are not finite.
 	Clean, Final []Prediction
 	// Stats are the cost.
 	Stats Stats
+	// LeftOut are the examples for which the logits are not finite.
+	LeftOut []NotFinite
 	// Warnings are sentences on what looks wrong with the set-up.
 	Warnings []string
 
-	saturation string // a warning about the examples, of which Evaluate has one about all
+	saturation string       // a warning about the examples, of which Evaluate has one about all
+	lost       map[int]bool // examples that the attack moved to where the logits are not finite
 }
 
 // SuccessRate is the share of attempted examples on which the attack reached its goal.
@@ -200,7 +208,7 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples,
 		return nil, err
 	}
 	n := e.Len()
-	res := &Result{Attack: a.String(), Threat: threat, Examples: e, Box: c.Box(), Attempted: make([]bool, n), Success: make([]bool, n), Distance: make([]float64, n)}
+	res := &Result{Attack: a.String(), Threat: threat, Examples: e, Box: c.Box(), Attempted: make([]bool, n), Success: make([]bool, n), Distance: make([]float64, n), lost: map[int]bool{}}
 	res.Warnings = append(res.Warnings, c.spec.Warnings...)
 	if !threat.Minimal() {
 		if w := threat.Ball().warning(c.Limits(), c.Domain()); w != "" {
@@ -214,9 +222,14 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples,
 	if err != nil {
 		return nil, err
 	}
-	if res.Clean, err = predictions(clean); err != nil {
+	bad, out, err := s.notFinite(c, e, clean)
+	if err != nil {
 		return nil, err
 	}
+	if res.LeftOut = out; len(out) > 0 {
+		res.Warnings = append(res.Warnings, leftOut(out, n))
+	}
+	res.Clean = predictions(clean)
 	res.saturation = c.saturation(clean)
 	res.Final = append([]Prediction(nil), res.Clean...)
 	flat := tensors.MustCopyFlatData[float32](e.X)
@@ -225,7 +238,7 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples,
 	var todo []int
 	for _, i := range all.Order() { // so that another order of the examples makes the same batches
 		switch {
-		case targets != nil && targets[i] == e.Y[i]: // nothing to attack
+		case targets != nil && targets[i] == e.Y[i] || slices.Contains(bad, i): // nothing to attack
 			res.Distance[i] = math.Inf(1)
 		case all.Reached(i, clean[i]):
 			res.Attempted[i], res.Success[i] = true, true
@@ -327,12 +340,13 @@ func (r *Result) judge(c *Classifier, b Batch, rows []int, adv *tensors.Tensor, 
 	if err != nil {
 		return err
 	}
-	final, err := predictions(z)
-	if err != nil {
-		return err
-	}
+	final := predictions(z)
 	for i, row := range rows {
 		r.Attempted[row] = true
+		if notFinite(z[i]) >= 0 { // no answer, so none that is wrong
+			r.lost[row] = true
+			continue
+		}
 		if !b.Reached(i, z[i]) {
 			continue
 		}
@@ -347,6 +361,10 @@ func (r *Result) judge(c *Classifier, b Batch, rows []int, adv *tensors.Tensor, 
 func (r *Result) finish(flat []float32, t *Target, start time.Time) *Result {
 	r.Adversarial = tensors.FromFlatDataAndDimensions(flat, r.Examples.X.Shape().Dimensions...)
 	r.Stats = r.Stats.plus(t.stats(start))
+	if len(r.lost) > 0 {
+		first := slices.Min(slices.Collect(maps.Keys(r.lost)))
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s moved %d examples, such as example %d, to where the model's logits are not finite: these count neither as right nor as wrong, and so not as broken", r.Attack, len(r.lost), r.Examples.Number(first)))
+	}
 	return r
 }
 
@@ -356,19 +374,20 @@ func (t *Target) stats(start time.Time) Stats {
 	return Stats{Forward: forward, Backward: backward, Programs: t.Programs(), Elapsed: time.Since(start)}
 }
 
-// predictions turns logits into classes and softmax probabilities, computed in float64.
-func predictions(logits [][]float32) ([]Prediction, error) {
+// predictions turns logits into classes and softmax probabilities, computed in float64; where a logit is not finite, into class -1.
+func predictions(logits [][]float32) []Prediction {
 	ps := make([]Prediction, len(logits))
 	for i, z := range logits {
+		if notFinite(z) >= 0 {
+			ps[i] = Prediction{Class: -1}
+			continue
+		}
 		k := argmax(z)
 		var sum float64
-		for j, v := range z {
-			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-				return nil, fmt.Errorf("the classifier's logit %d is %g for example %d: check the model's weights", j, v, i)
-			}
+		for _, v := range z {
 			sum += math.Exp(float64(v) - float64(z[k]))
 		}
 		ps[i] = Prediction{Class: k, Confidence: 1 / sum}
 	}
-	return ps, nil
+	return ps
 }

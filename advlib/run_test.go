@@ -14,6 +14,8 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib"
+	"advlab/advlib/attack"
+	"advlab/advlib/certify"
 )
 
 // linear is a classifier whose logits are the three inputs.
@@ -72,7 +74,8 @@ func TestNewClassifierRefuses(t *testing.T) {
 		{"no shape", func(s *advlib.Spec) { s.Input = nil }, []string{"Input is empty", "28, 28, 1"}},
 		{"bad shape", func(s *advlib.Spec) { s.Input = []int{0, 3} }, []string{"[0 3]"}},
 		{"no box", func(s *advlib.Spec) { s.Box = advlib.Box{} }, []string{"[0, 0]", "UnitBox"}},
-		{"box not in float32", func(s *advlib.Spec) { s.Box = advlib.Box{Lo: 0, Hi: 0.1} }, []string{"0.1", "float32"}},
+		{"box empty in float32", func(s *advlib.Spec) { s.Box = advlib.Box{Lo: 0.1, Hi: 0.1 + 1e-12} }, []string{"[0.1, 0.1]", "float32"}},
+		{"box beyond float32", func(s *advlib.Spec) { s.Box = advlib.Box{Lo: 0, Hi: 1e39} }, []string{"not finite"}},
 		{"probabilities", func(s *advlib.Spec) {
 			s.Logits = func(_ *model.Scope, x *Node) *Node { return Softmax(x, -1) }
 		}, []string{"probabilities", "softmax"}},
@@ -382,5 +385,32 @@ func TestBucketsHoldTheirRows(t *testing.T) {
 	}
 	if len(sizes) != 4 {
 		t.Errorf("%d sizes, want 4", len(sizes))
+	}
+}
+
+// A box of decimals is the one between the nearest numbers in float32, where inputs at its ends are; so are ranges of features in it.
+func TestDecimalBoxIsRounded(t *testing.T) {
+	e, err := advlib.NewExamples("ends", []float32{-0.1, 1.1, 0, 1.1, -0.1, 0.5}, []int{3}, []int32{1, 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, domain := range map[string]advlib.Domain{"box": nil, "domain": {{}, {Lo: -0.1, Hi: 1.1}, {Lo: 0, Hi: 0.7}}} {
+		spec := advlib.Spec{Name: "m", Input: []int{3}, Box: advlib.Box{Lo: -0.1, Hi: 1.1}, Domain: domain, Logits: func(_ *model.Scope, x *Node) *Node { return x }}
+		if err := e.Check(spec, 3); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		c, err := advlib.NewClassifier(spec)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if want := (advlib.Box{Lo: float64(float32(-0.1)), Hi: float64(float32(1.1))}); c.Box() != want || c.Box().String() != "[-0.1, 1.1]" {
+			t.Errorf("%s: the box is %v, %+v", name, c.Box(), want)
+		}
+		ball := advlib.BallOf(advlib.Linf, 0.5)
+		r, err := advlib.Evaluate(t.Context(), c, e, []advlib.Attack{attack.PGD{Ball: ball}}, certify.IBP)
+		if err != nil || r.Clean().Count != 2 {
+			t.Errorf("%s: %v, %v", name, r, err)
+		}
 	}
 }

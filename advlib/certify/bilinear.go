@@ -213,7 +213,11 @@ func (w *walk) ruleOf(n *Node) (rule, []*Node) {
 			return maxPool{}, in
 		}
 	case NodeTypeWhere:
-		if w.perturbed(in[0]) {
+		switch sameRank := in[0].Rank() == n.Rank() && in[1].Rank() == n.Rank() && in[2].Rank() == n.Rank(); {
+		case !w.perturbed(in[0]):
+		case sameRank && w.decidable(in[0]):
+			return choice{}, in
+		default:
 			return hull{}, in[1:]
 		}
 	}

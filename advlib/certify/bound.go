@@ -630,7 +630,7 @@ func (p *pass) results(ibp bool, l *layout) (out []*Node) {
 		for part, line := range lines {
 			add(line, "lines", i, part)
 		}
-		for _, k := range u.perturbed {
+		for _, k := range u.tightened() {
 			j := p.w.index[u.inputs[k].Id()]
 			v := p.all[u.inputs[k].Id()]
 			worth := some

@@ -1,14 +1,70 @@
 package certify
 
 import (
+	"errors"
 	"fmt"
+	"runtime"
+	"strings"
 
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // pair is a model built on some examples and on more of them, to see what grows with the batch. Rows of a batch are
 // bounded independently, so examples must stay the slowest index of every node.
 type pair struct{ once, again *walk }
+
+// problems tells of each unit why it has no bound; "" for one that has. Nothing is computed.
+func (p *pair) problems() []string {
+	all, sound := make([]string, len(p.once.units)), true
+	for i := range all {
+		if err := p.check(i); err != nil {
+			all[i], sound = err.Error(), false
+		}
+	}
+	if sound {
+		if i, err := p.once.rehearse(); err != nil {
+			all[i] = err.Error()
+		}
+	}
+	return all
+}
+
+// rehearse builds what the passes forward and backward do with each unit, and returns the first one, and why, with which it fails. Rules
+// panic at what only shows then, such as a constant of whose rounding nothing is known.
+func (w *walk) rehearse() (failed int, err error) {
+	p := &pass{w: w, a: Float32AnyOrder.arithmetic(), line: Scalar(w.x.Graph(), dtypes.Int32, 0)}
+	p.begin(interval{lower: w.x, upper: w.x})
+	for i, u := range w.units {
+		err := catch(func() {
+			p.step(u)
+			if !u.rule.affine() {
+				lines, _ := u.rule.relax(p, u, p.inputs(u))
+				u.rule.backward(w, u, zeros(u.n), lines)
+			}
+		})
+		if err != nil {
+			return i, brief(err)
+		}
+	}
+	return 0, nil
+}
+
+// zeros stands for Λ of a node.
+func zeros(n *Node) *Node {
+	return Zeros(n.Graph(), shapes.Make(dtypes.Float64, n.Shape().Dimensions...))
+}
+
+// brief is the first line of an error, and says of one of Go's own what it means here.
+func brief(err error) error {
+	first, _, _ := strings.Cut(err.Error(), "\n")
+	var own runtime.Error
+	if errors.As(err, &own) {
+		return fmt.Errorf("its rule does not fit it (%s): please report it", first)
+	}
+	return errors.New(first)
+}
 
 // check tells why unit i has no bound, nil if it has one.
 func (p *pair) check(i int) error {
@@ -25,15 +81,15 @@ func (p *pair) check(i int) error {
 			return err
 		}
 	}
-	if err := u.rule.check(p.once, u); err != nil {
+	if err := checkType(u); err != nil {
 		return err
 	}
-	if !u.rule.affine() {
-		return nil
+	if err := u.rule.check(p.once, u); err != nil || !u.rule.affine() {
+		return err
 	}
 	// GoMLX has no transpose for some parameters, such as padding beyond the kernel.
-	if err := catch(func() { u.rule.backward(p.once, u, ZerosLike(u.n), nil) }); err != nil {
-		return fmt.Errorf("GoMLX has no transpose of it: %w", err)
+	if err := catch(func() { u.rule.backward(p.once, u, zeros(u.n), nil) }); err != nil {
+		return fmt.Errorf("GoMLX has no transpose of it: %w", brief(err))
 	}
 	return nil
 }
@@ -78,4 +134,24 @@ func (p *pair) checkRows(n, m *Node) error {
 		}
 	}
 	return nil
+}
+
+// checkType refuses what is neither computed in float64, nor a condition, nor the number 0 or 1 that is made of one.
+func checkType(u *unit) error {
+	t := u.n.DType()
+	if t == dtypes.Float64 {
+		return nil
+	}
+	switch rules[u.n.Type()].(type) {
+	case conversion:
+		return nil // says itself what it rounds
+	case condition, placement:
+		if t == dtypes.Bool || t.IsInt() {
+			return nil
+		}
+	}
+	if t == dtypes.Bool {
+		return fmt.Errorf("there is no rule for it on conditions")
+	}
+	return fmt.Errorf("it computes in %v what depends on x: only float64, in which models are built here, can be bounded", t)
 }

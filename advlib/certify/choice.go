@@ -32,7 +32,7 @@ func (selection) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node,
 	return adjoint(u, Λ), offset(u, Λ)
 }
 
-// hull is Where with a condition that depends on x and is no pattern known here: either value is possible.
+// hull is Where with a condition that depends on x and cannot be decided: either value is possible.
 type hull struct{}
 
 func (hull) affine() bool { return false }

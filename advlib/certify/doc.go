@@ -85,6 +85,27 @@
 // maximum of a window is the element with the largest lower end below, and above too where it cannot be exceeded; softmax,
 // for attention, is one operation whose result does not depend on a shift. See [Explain] for what a model consists of.
 //
+// Functions that jump (floor, sign, comparisons) are computed from rounded numbers, which may lie on the other side of a jump than the exact
+// ones: bounds hold both values wherever the rounding error reaches the jump. Conditions are intervals of 0 and 1. Where one is sure for
+// the whole ball, the value that it chooses is bounded as if there were no choice.
+//
+// These of GoMLX's operations are bounded, in any combination:
+//
+//	affine              Add, Sub, Neg, Mul, Div, DotGeneral, ConvGeneral, ReduceSum, ReduceWindow (sum), CumSum, BatchNormForInference
+//	places              Reshape, Transpose, BroadcastInDim, Slice, Reverse, Concatenate, Pad, Gather (of constant places), Identity; so
+//	                    ONNX's Tile and Expand too
+//	two that depend     Mul, Div (by what has one sign), DotGeneral, Max, Min
+//	largest             Max, Min, Clamp, ReduceMax, ReduceMin, ReduceWindow (maximum, minimum)
+//	functions           Abs, Exp, Expm1, Log, Log1p, Sqrt, Rsqrt, Logistic, Tanh, Erf, Sin, Cos, Atan2(x, 1), Pow (of 2, 3 or 4), and what is
+//	                    composed of them, such as GELU, Swish, Mish, softplus, ELU, the hyperbolic functions
+//	jumps               Floor, Ceil, Round, Sign
+//	conditions          Equal, NotEqual, GreaterThan, GreaterOrEqual, LessThan, LessOrEqual, IsFinite, IsNaN, LogicalAnd, LogicalOr,
+//	                    LogicalXor, LogicalNot; used by Where, or made a number by ConvertDType
+//	groups              softmax along the last axis
+//
+// All others are refused before anything is computed, by an error that names the operation and the line of the model, or the operator of its
+// file in ONNX.
+//
 // # Rounding
 //
 // A bound in real arithmetic proves nothing about the model that is deployed: its float32 outputs may lie outside. So

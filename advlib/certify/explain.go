@@ -16,7 +16,7 @@ type Operation struct {
 	Name string
 	// Shape is the shape of its result for one example, the batch axis left out.
 	Shape []int
-	// Line is the file and line of the model that built it; empty if that is not known.
+	// Line is the file and line of the model that built it, or the operator of a file in ONNX; empty if that is not known.
 	Line string
 	// Problem tells why it cannot be bounded; it is empty for an operation that can.
 	Problem string
@@ -45,7 +45,7 @@ func Explain(c *advlib.Classifier) ([]Operation, error) {
 	}
 	wide, err := c.Wide()
 	if err == nil {
-		n := &Network{name: c.Name(), input: c.Input(), backend: c.Backend(), wide: wide, build: c.LogitsGraph}
+		n := &Network{name: c.Name(), input: c.Input(), deployed: c.Backend(), backend: c.Backend(), wide: wide, build: c.LogitsGraph}
 		var ops []Operation
 		if ops, err = n.explain(); err == nil {
 			return ops, nil

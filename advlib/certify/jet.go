@@ -41,6 +41,9 @@ type pieces struct {
 // constant returns the jet of a node that does not depend on t, given in the shape of the unit or one that broadcasts to it.
 func (s *pieces) constant(v interval, dims []int) jet {
 	c := s.repeat(v.lower, dims)
+	if c.DType().IsInt() {
+		c = ConvertDType(c, dtypes.Float64)
+	}
 	if c.DType().IsFloat() {
 		j := jet{mid: c, lower: c, upper: c}
 		if v.err != nil {
@@ -87,9 +90,21 @@ func init() {
 		},
 		NodeTypeClamp: clampJet, NodeTypeWhere: whereJet,
 		NodeTypeIdentity:     func(_ *pieces, _ *Node, in []jet) jet { return in[0] },
-		NodeTypeConvertDType: func(_ *pieces, _ *Node, in []jet) jet { return in[0] },
-		NodeTypeLogicalNot:   func(_ *pieces, _ *Node, in []jet) jet { return jet{yes: in[0].no, no: in[0].yes} },
+		NodeTypeConvertDType: convertJet,
 		NodeTypeGreaterThan:  compareJet, NodeTypeGreaterOrEqual: compareJet, NodeTypeLessThan: compareJet, NodeTypeLessOrEqual: compareJet,
+		NodeTypeEqual: compareJet, NodeTypeNotEqual: compareJet,
+		NodeTypeLogicalNot: func(_ *pieces, _ *Node, in []jet) jet { return not(in[0]) },
+		NodeTypeLogicalAnd: func(_ *pieces, _ *Node, in []jet) jet { return and(in[0], in[1]) },
+		NodeTypeLogicalOr:  func(_ *pieces, _ *Node, in []jet) jet { return or(in[0], in[1]) },
+		NodeTypeLogicalXor: func(_ *pieces, _ *Node, in []jet) jet {
+			return or(and(in[0], not(in[1])), and(not(in[0]), in[1]))
+		},
+		NodeTypeFloor: stepJet(Floor), NodeTypeCeil: stepJet(Ceil), NodeTypeRound: stepJet(Round), NodeTypeSign: stepJet(Sign),
+		NodeTypeSin: wave(Sin, math.Pi/2, func(l, u *Node) (least, most *Node) { return waveRange(Cos, 0, l, u) }),
+		NodeTypeCos: wave(Cos, 0, func(l, u *Node) (least, most *Node) {
+			least, most = waveRange(Sin, math.Pi/2, l, u)
+			return Neg(most), Neg(least)
+		}),
 		NodeTypeExp: expJet,
 		NodeTypeExpm1: monotone(Expm1, func(l, u jetEnds) (least, most *Node) { return OnePlus(l.f), OnePlus(u.f) }, func(j jet, e *Node) *Node {
 			return MulScalar(Mul(Exp(j.upper), Sub(Exp(e), OnesLike(e))), 1.001)
@@ -104,6 +119,7 @@ func init() {
 		},
 		NodeTypeLogistic: monotone(Logistic, bell(func(v jetEnds) *Node { return Mul(v.f, OneMinus(v.f)) }, 0.25), scaledError(0.25)),
 		NodeTypeTanh:     monotone(Tanh, bell(func(v jetEnds) *Node { return OneMinus(Square(v.f)) }, 1), scaledError(1)),
+		NodeTypeAtan2:    monotone(arctan, bell(func(v jetEnds) *Node { return Inverse(OnePlus(Square(v.t))) }, 1), scaledError(1)),
 		NodeTypeErf: monotone(Erf, bell(func(v jetEnds) *Node {
 			return MulScalar(Exp(Neg(Square(v.t))), 2/math.SqrtPi)
 		}, 2/math.SqrtPi), scaledError(2/math.SqrtPi)),
@@ -411,78 +427,6 @@ func clampJet(s *pieces, n *Node, in []jet) jet {
 	return elementwise[NodeTypeMin](s, n, []jet{maxJet(s, n, []jet{in[1], in[0]}), in[2]})
 }
 
-// compareJet compares with what does not depend on t. At 0, where pieces end, the open piece decides: the function's value at 0
-// itself is that of the piece on the other side.
-func compareJet(s *pieces, n *Node, in []jet) jet {
-	x, k := in[0], in[1]
-	op := n.Type()
-	if x.least == nil && !x.root { // the constant is on the left
-		x, k = k, x
-		op = map[NodeType]NodeType{NodeTypeGreaterThan: NodeTypeLessThan, NodeTypeGreaterOrEqual: NodeTypeLessOrEqual,
-			NodeTypeLessThan: NodeTypeGreaterThan, NodeTypeLessOrEqual: NodeTypeGreaterOrEqual}[op]
-	}
-	low, high := k.lower, k.upper
-	if k.err != nil {
-		low, high = Sub(low, k.err), Add(high, k.err)
-	}
-	xl, xu := x.lower, x.upper
-	if x.err != nil && !x.root {
-		xl, xu = Sub(xl, x.err), Add(xu, x.err)
-	}
-	above, below := GreaterThan(xl, high), LessThan(xu, low)             // surely x > k, x < k
-	notBelow, notAbove := GreaterOrEqual(xl, high), LessOrEqual(xu, low) // surely x ≥ k, x ≤ k
-	if x.root {
-		zero := ZerosLike(xl)
-		edge := LogicalAnd(LessThan(xl, xu), LogicalAnd(Equal(low, zero), Equal(high, zero)))
-		above = LogicalOr(above, LogicalAnd(edge, notBelow))
-		below = LogicalOr(below, LogicalAnd(edge, notAbove))
-	}
-	switch op {
-	case NodeTypeGreaterThan:
-		return jet{yes: above, no: notAbove}
-	case NodeTypeGreaterOrEqual:
-		return jet{yes: notBelow, no: below}
-	case NodeTypeLessThan:
-		return jet{yes: below, no: notBelow}
-	}
-	return jet{yes: notAbove, no: above}
-}
-
-// whereJet takes one branch where the condition is known, and what holds both elsewhere: there the function may jump, so
-// that nothing is known of its slope.
-func whereJet(s *pieces, n *Node, in []jet) jet {
-	c, x, y := in[0], in[1], in[2]
-	inf := func(sign int) *Node {
-		return BroadcastToDims(Infinity(x.mid.Graph(), x.mid.DType(), sign), x.mid.Shape().Dimensions...)
-	}
-	pick := func(a, b, neither *Node) *Node { return Where(c.yes, a, Where(c.no, b, neither)) }
-	xl, xm := x.slope()
-	yl, ym := y.slope()
-	j := jet{
-		mid:   pick(x.mid, y.mid, MulScalar(Add(Min(x.lower, y.lower), Max(x.upper, y.upper)), 0.5)),
-		lower: pick(x.lower, y.lower, Min(x.lower, y.lower)), upper: pick(x.upper, y.upper, Max(x.upper, y.upper)),
-		least: pick(xl, yl, inf(-1)), most: pick(xm, ym, inf(1)),
-	}
-	if x.err != nil || y.err != nil {
-		j.err = largerError(x, y)
-	}
-	switch {
-	case s.p.a.real:
-	case same(n, 1, 2):
-		j = j.is(x)
-	case c.sure:
-		if x.sum != nil || y.sum != nil {
-			a, b := x.summed(), y.summed()
-			j.sum = &summed{pick(a.magnitude, b.magnitude, a.magnitude), max(a.roundings, b.roundings), a.counted && b.counted && a.roundings == b.roundings}
-		}
-		if x.size != nil || y.size != nil {
-			j.size = Max(x.largest(), y.largest())
-		}
-		j.exponent = plus(x.exponent, y.exponent)
-	}
-	return j
-}
-
 // jetEnds is an end of a piece's values, with the function's value there.
 type jetEnds struct{ t, f *Node }
 
@@ -550,6 +494,12 @@ func constantJet(p *pass, n *Node, in []interval) *Node {
 		jets[k] = s.constant(v, dims)
 	}
 	return elementwise[n.Type()](s, n, jets).err
+}
+
+// isOne tells whether a constant is 1 everywhere.
+func isOne(n *Node) bool {
+	t := origin(n).ConstantValue()
+	return t != nil && t.Size() == 1 && tensorScalar(t) == 1
 }
 
 func tensorScalar(t *tensors.Tensor) float64 {

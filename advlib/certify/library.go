@@ -31,6 +31,9 @@ var functions = map[NodeType]function{
 	NodeTypeLogistic: {Logistic, func(x float64) float64 { return 1 / (1 + math.Exp(-x)) }},
 	NodeTypeTanh:     {Tanh, math.Tanh},
 	NodeTypeErf:      {Erf, math.Erf},
+	NodeTypeSin:      {Sin, math.Sin},
+	NodeTypeCos:      {Cos, math.Cos},
+	NodeTypeAtan2:    {arctan, math.Atan},
 }
 
 // sweep are arguments over all of float32: for each exponent, evenly and then some more, both signs.

@@ -1,6 +1,8 @@
 package certify
 
 import (
+	"fmt"
+
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
@@ -299,8 +301,11 @@ func (product) followPatch(c *cut, u *unit, Λ *Node, h, lines []*Node) *Node {
 // reduction is ReduceSum and the ReduceWindow that adds up; with a Mul or Div by a constant behind it, the mean.
 type reduction struct{ linear }
 
-// terms returns how many coordinates are added up.
+// terms returns how many coordinates are added up, at most.
 func (reduction) terms(n *Node) int {
+	if n.Type() == NodeTypeCumSum {
+		return n.Shape().Dimensions[parameter(n, "axis").Int()]
+	}
 	if n.Type() != NodeTypeReduceWindow {
 		return n.Inputs()[0].Shape().Size() / n.Shape().Size()
 	}
@@ -343,4 +348,14 @@ func (r reduction) rounding(p *pass, u *unit, in []interval, _ interval) *Node {
 
 func (reduction) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
 	return adjoint(u, Λ), nil
+}
+
+// cumulative is CumSum: sums of the coordinates up to each.
+type cumulative struct{ reduction }
+
+func (cumulative) check(_ *walk, u *unit) error {
+	if parameter(u.n, "axis").Int() == 0 {
+		return fmt.Errorf("it adds up examples")
+	}
+	return nil
 }

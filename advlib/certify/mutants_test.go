@@ -2,6 +2,8 @@ package certify
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 
 	. "github.com/gomlx/gomlx/core/graph"
@@ -15,6 +17,8 @@ type Mutant struct {
 	Regions bool
 	region  func(region) region
 	end     func(float64) float64
+	// jets are wrong rules for operations on elements.
+	jets map[NodeType]func(right jetRule) jetRule
 }
 
 // touched are the operations and rules in which a mistake was made so far.
@@ -27,7 +31,7 @@ func Untouched() (all []string) {
 			all = append(all, name)
 		}
 	}
-	for _, r := range []rule{bilinear{}, quotient{}, larger2{}, maxPool{}, hull{}, univariate{}, softmax{}, lookup{}, selection{}, windowSum{}} {
+	for _, r := range []rule{bilinear{}, quotient{}, larger2{}, maxPool{}, hull{}, univariate{}, softmax{}, lookup{}, selection{}, windowSum{}, condition{}, choice{}, conversion{}, cumulative{}} {
 		if name := fmt.Sprintf("%T", r); !touched[name] {
 			all = append(all, name)
 		}
@@ -44,6 +48,14 @@ func (m Mutant) Plant() (restore func()) {
 			endDown = m.end
 		}
 		return func() { mutateRegion, endDown = nil, roundDown }
+	}
+	if m.jets != nil {
+		right := elementwise
+		elementwise = maps.Clone(right)
+		for t, wrong := range m.jets {
+			elementwise[t] = wrong(right[t])
+		}
+		return func() { elementwise = right }
 	}
 	mutate = func(u *unit) {
 		if m := m.plant(u); m != nil {
@@ -171,6 +183,17 @@ func lowerOnly(v interval, _ *unit, _ []interval) interval {
 	return v
 }
 
+// ofExact is a rule that takes its arguments to be exact.
+func ofExact(right jetRule) jetRule {
+	return func(s *pieces, n *Node, in []jet) jet {
+		in = slices.Clone(in)
+		for k := range in {
+			in[k].err = nil
+		}
+		return right(s, n, in)
+	}
+}
+
 func nothing(E *Node) *Node { return MulScalar(E, 1e-9) }
 
 // Mutants are mistakes in every family of rules.
@@ -254,9 +277,59 @@ var Mutants = []Mutant{
 			return parts, b
 		}}
 	})},
-	{Name: "a choice is bounded by its first branch", Model: "choice by another", plant: in[hull](func() *mutated {
+	{Name: "a choice that is open is bounded by its first branch", Model: "choice by a remainder", plant: in[hull](func() *mutated {
 		return &mutated{interval: func(_ interval, _ *unit, in []interval) interval { return in[0] }}
 	})},
+	{Name: "a choice is bounded by its lower end", Model: "choice by another", plant: in[choice](func() *mutated { return &mutated{interval: lowerOnly} })},
+	{Name: "a choice takes the other value back", Model: "choice by another", plant: in[choice](func() *mutated {
+		return &mutated{lines: func(l []*Node, _ []interval) []*Node { return []*Node{l[1], l[0], l[2], l[3]} }}
+	})},
+	{Name: "a choice has no constant part where it is open", Model: "above the mean", plant: in[choice](func() *mutated { return &mutated{back: withoutConstant} })},
+	{Name: "conditions hold surely or surely not", Model: "all comparisons", plant: in[condition](func() *mutated { return &mutated{interval: lowerOnly} })},
+	{Name: "conditions surely hold on the way back", Model: "all comparisons", plant: in[condition](func() *mutated {
+		return &mutated{lines: line(0, OnesLike)}
+	})},
+	{Name: "the number of a condition counts half on the way back", Model: "all comparisons", plant: in[conversion](func() *mutated { return &mutated{back: scaled(0.5)} })},
+	{Name: "the sine is bounded by its values at the ends", Model: "waves", plant: on(NodeTypeSin, func() *mutated {
+		return &mutated{interval: func(v interval, _ *unit, in []interval) interval {
+			a, b := Sin(in[0].lower), Sin(in[0].upper)
+			return interval{lower: Min(a, b), upper: Max(a, b)}
+		}}
+	})},
+	{Name: "the sine's line below is too high", Model: "waves", plant: on(NodeTypeSin, func() *mutated {
+		return &mutated{lines: line(1, func(v *Node) *Node { return AddScalar(v, 0.03) })}
+	})},
+	{Name: "the cosine's line above is too low", Model: "waves", plant: on(NodeTypeCos, func() *mutated {
+		return &mutated{lines: line(3, func(v *Node) *Node { return AddScalar(v, -0.03) })}
+	})},
+	{Name: "the sine's slopes are its values", Model: "waves", jets: map[NodeType]func(jetRule) jetRule{NodeTypeSin: func(jetRule) jetRule {
+		return wave(Sin, math.Pi/2, func(l, u *Node) (least, most *Node) { return waveRange(Sin, math.Pi/2, l, u) })
+	}}},
+	{Name: "the cosine's crest is missed", Model: "waves", jets: map[NodeType]func(jetRule) jetRule{NodeTypeCos: func(jetRule) jetRule {
+		return wave(Cos, 3, func(l, u *Node) (least, most *Node) { return waveRange(Cos, 3, l, u) })
+	}}},
+	{Name: "the sine rounds nothing", Model: "waves", plant: on(NodeTypeSin, func() *mutated { return &mutated{error: nothing} })},
+	{Name: "the cosine rounds nothing", Model: "waves", plant: on(NodeTypeCos, func() *mutated { return &mutated{error: nothing} })},
+	{Name: "the arc tangent rounds nothing", Model: "turns", plant: on(NodeTypeAtan2, func() *mutated { return &mutated{error: nothing} })},
+	{Name: "the arc tangent is too flat", Model: "turns", jets: map[NodeType]func(jetRule) jetRule{NodeTypeAtan2: func(jetRule) jetRule {
+		return monotone(arctan, func(l, _ jetEnds) (least, most *Node) { return ZerosLike(l.t), MulScalar(OnesLike(l.t), 0.1) }, scaledError(1))
+	}}},
+	{Name: "floor's line below is too high", Model: "steps", plant: on(NodeTypeFloor, func() *mutated {
+		return &mutated{lines: line(1, func(v *Node) *Node { return AddScalar(v, 0.1) })}
+	})},
+	{Name: "ceil is floor", Model: "steps", jets: map[NodeType]func(jetRule) jetRule{NodeTypeCeil: func(jetRule) jetRule { return stepJet(Floor) }}},
+	{Name: "round is floor", Model: "steps", jets: map[NodeType]func(jetRule) jetRule{NodeTypeRound: func(jetRule) jetRule { return stepJet(Floor) }}},
+	{Name: "the sign's line above is too low", Model: "steps", plant: on(NodeTypeSign, func() *mutated {
+		return &mutated{lines: line(3, func(v *Node) *Node { return AddScalar(v, -0.1) })}
+	})},
+	{Name: "a step takes its argument to be exact", Model: "falls on a step", jets: map[NodeType]func(jetRule) jetRule{NodeTypeFloor: ofExact}},
+	{Name: "a comparison takes its argument to be exact", Model: "falls on a threshold", jets: map[NodeType]func(jetRule) jetRule{NodeTypeGreaterOrEqual: ofExact}},
+	{Name: "cumulative sums are not turned around on the way back", Model: "cumulative sums", plant: in[cumulative](func() *mutated {
+		return &mutated{back: func(parts map[int]*Node, b, Λ *Node) (map[int]*Node, *Node) {
+			return map[int]*Node{0: CumSum(Λ, 1)}, b
+		}}
+	})},
+	{Name: "cumulative sums round nothing", Model: "accumulates", plant: in[cumulative](func() *mutated { return &mutated{error: nothing} })},
 	{Name: "a gather loses its constant factor", Model: "gather", plant: in[lookup](func() *mutated { return &mutated{back: scaled(0.8)} })},
 	{Name: "a transposition is not undone on the way back", Model: "shapes-first", plant: on(NodeTypeTranspose, func() *mutated {
 		return &mutated{back: func(parts map[int]*Node, b, Λ *Node) (map[int]*Node, *Node) {

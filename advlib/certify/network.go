@@ -253,8 +253,8 @@ func (n *Network) walk(x *graph.Node) *walk {
 // explain lists the operations, each with its problem, if there is one.
 func (n *Network) explain() (ops []Operation, err error) {
 	err = n.trace(func(g *graph.Graph) {
+		g.SetTraced(true) // before x, by which package onnx sees that its nodes are to be named
 		x := n.parameterOf(g, "x", probe)
-		g.SetTraced(true)
 		once, err := n.traced(x)
 		if err != nil {
 			panic(err)
@@ -282,22 +282,20 @@ func (n *Network) explain() (ops []Operation, err error) {
 		if f := once.forbidden; f != nil {
 			ops = append(ops, operation(f, probe, "rows would mix or be random: build the model in inference mode, without dropout"))
 		}
-		p := &pair{once: once, again: again}
-		n.describe(once)
+		problems := (&pair{once: once, again: again}).problems()
 		for i, u := range once.units {
-			problem := ""
-			if err := p.check(i); err != nil {
-				problem = err.Error()
-			}
 			for _, v := range u.nodes() {
-				ops = append(ops, operation(v, probe, problem))
+				ops = append(ops, operation(v, probe, problems[i]))
 			}
+		}
+		if refuse(ops) == nil {
+			n.describe(once)
 		}
 	})
 	return ops, err
 }
 
-// describe notes what is needed of a walk without its graph.
+// describe notes what is needed of a walk without its graph. All its operations can be bounded.
 func (n *Network) describe(w *walk) {
 	n.numbers, n.units, n.boundaries, n.operations, n.functions, n.winding = 0, nil, nil, nil, nil, false
 	types := map[graph.NodeType]bool{}
@@ -330,19 +328,18 @@ func (n *Network) describe(w *walk) {
 	}
 	slices.Sort(n.functions)
 
-	affine := func(u *unit) bool { return u.rule == nil || u.rule.affine() }
 	// sums counts sums on the way from x; 2 stands for more than one, and for two ways.
 	sums := map[graph.NodeId]int{w.x.Id(): 0}
 	isBoundary := map[int]bool{}
 	for _, u := range w.units {
 		_, isBent := u.rule.(bent)
-		n.units = append(n.units, unitShape{affine: affine(u), bent: isBent})
+		n.units = append(n.units, unitShape{affine: u.rule.affine(), bent: isBent})
 		n.winding = n.winding || w.winds(u)
 		count := 2
-		if affine(u) && len(u.perturbed) == 1 {
+		if u.rule.affine() && len(u.perturbed) == 1 {
 			count = sums[u.the().Id()]
 			switch u.n.Type() {
-			case graph.NodeTypeDotGeneral, graph.NodeTypeConvGeneral, graph.NodeTypeReduceSum, graph.NodeTypeReduceWindow:
+			case graph.NodeTypeDotGeneral, graph.NodeTypeConvGeneral, graph.NodeTypeReduceSum, graph.NodeTypeReduceWindow, graph.NodeTypeCumSum:
 				count = min(count+1, 2)
 			}
 			if u.n.Shape().Size() > u.the().Shape().Size() && count == 0 {
@@ -350,10 +347,10 @@ func (n *Network) describe(w *walk) {
 			}
 		}
 		sums[u.n.Id()] = count
-		if affine(u) {
+		if u.rule.affine() {
 			continue
 		}
-		for _, k := range u.perturbed {
+		for _, k := range u.tightened() {
 			isBoundary[w.index[u.inputs[k].Id()]] = true
 		}
 	}
@@ -395,7 +392,7 @@ func (n *Network) describe(w *walk) {
 		n.tabled[b.node] = n.places[b.node] == nil && w.tabled(w.nodes[b.node])
 		n.reach[b.node] = set(w.ancestors(w.nodes[b.node], none))
 	}
-	n.reachIBP = set(w.ancestors(w.out, func(u *unit) bool { return !affine(u) }))
+	n.reachIBP = set(w.ancestors(w.out, func(u *unit) bool { return !u.rule.affine() }))
 }
 
 // traced walks the model; an error in building it names the line.

@@ -22,6 +22,24 @@ func softplus(x *Node) *Node { return Add(Max(x, ZerosLike(x)), Log1P(Exp(Neg(Ab
 // elu is x for x > 0, eˣ − 1 otherwise.
 func elu(x *Node) *Node { return Where(GreaterThan(x, ZerosLike(x)), x, Expm1(Min(x, ZerosLike(x)))) }
 
+// above is 1 where a > b, else 0.
+func above(a, b *Node) *Node { return ConvertDType(GreaterThan(a, b), a.DType()) }
+
+// comparisons counts which hold, of two tensors and of each.
+func comparisons(x *Node) *Node {
+	y := Reverse(x, 1)
+	conditions := []*Node{
+		GreaterThan(x, y), GreaterOrEqual(x, MulScalar(y, 0.5)), LessThan(x, y), LessOrEqual(x, AddScalar(y, 1)), Equal(x, y), NotEqual(x, y),
+		LogicalAnd(GreaterThan(x, y), IsFinite(y)), LogicalOr(LessThan(y, OnesLike(y)), IsNaN(x)), LogicalXor(GreaterThan(x, ZerosLike(x)), GreaterThan(y, ZerosLike(y))),
+		LogicalNot(LessThan(x, y)),
+	}
+	sum := MulScalar(x, 0.1)
+	for _, c := range conditions {
+		sum = Add(sum, ConvertDType(c, x.DType()))
+	}
+	return sum
+}
+
 // between is a model dense, f, dense, f, dense on 5 inputs.
 func between(name string, f func(x *Node) *Node) testModel {
 	return testModel{name, []int{5}, advlib.Box{Lo: -1, Hi: 1}, func(x *Node) *Node {
@@ -97,6 +115,24 @@ var operationModels = []testModel{
 		return Where(BroadcastToDims(mask, x.Shape().Dimensions...), activation.Relu(x), Neg(x))
 	}),
 	between("choice by another", func(x *Node) *Node { return Where(GreaterThan(Reverse(x, 1), ZerosLike(x)), x, MulScalar(x, 0.5)) }),
+	between("choice by a remainder", func(x *Node) *Node {
+		return Where(GreaterThan(Mod(Reverse(x, 1), OnesLike(x)), MulScalar(OnesLike(x), 0.5)), x, MulScalar(x, 0.5))
+	}),
+	between("sine and cosine", func(x *Node) *Node { return Add(Sin(x), Cos(MulScalar(x, 3))) }),
+	between("arc tangent", func(x *Node) *Node { return Atan2(x, OnesLike(x)) }),
+	between("steps of one", func(x *Node) *Node {
+		return Add(Add(Floor(x), Ceil(MulScalar(x, -1.3))), Add(Round(MulScalar(x, 2)), Sign(x)))
+	}),
+	between("mask by itself", func(x *Node) *Node { return Mul(x, above(x, MulScalar(OnesLike(x), 0.3))) }),
+	between("mask by another", func(x *Node) *Node { return Mul(x, above(Reverse(x, 1), MulScalar(OnesLike(x), 0.3))) }),
+	between("above the mean", func(x *Node) *Node {
+		m := BroadcastToDims(ReduceAndKeep(x, ReduceMean, 1), x.Shape().Dimensions...)
+		return Where(LogicalAnd(GreaterThan(x, m), LogicalNot(LessOrEqual(Reverse(x, 1), m))), x, MulScalar(m, 0.5))
+	}),
+	between("all comparisons", comparisons),
+	between("cumulative sums", func(x *Node) *Node {
+		return Sub(CumSum(activation.Relu(x), 1), CumSum(x, 1, &CumSumOptions{Exclusive: true, Reverse: true}))
+	}),
 	between("product of two", func(x *Node) *Node { return MulScalar(Mul(x, Tanh(Reverse(x, 1))), 0.3) }),
 	between("quotient of two", func(x *Node) *Node { return Div(x, AddScalar(Abs(Reverse(x, 1)), 1)) }),
 	between("quotient by what is negative", func(x *Node) *Node { return Div(x, Sub(ScalarOne(x.Graph(), x.DType()), Exp(Abs(AddScalar(x, 9))))) }),

@@ -35,7 +35,15 @@ type pass struct {
 
 // run propagates the region's interval forward to the results of all units.
 func (p *pass) run(r region, ball bool) {
-	p.all = map[NodeId]interval{p.w.x.Id(): r.interval(ball)}
+	p.begin(r.interval(ball))
+	for _, u := range p.w.units {
+		p.step(u)
+	}
+}
+
+// begin starts with the interval of x.
+func (p *pass) begin(x interval) {
+	p.all = map[NodeId]interval{p.w.x.Id(): x}
 	p.errors, p.sums, p.runs, p.exponents = map[NodeId]*Node{}, map[NodeId]summed{}, map[NodeId]productRun{}, map[NodeId]func() *Node{}
 	p.evaluated = map[*unit]evaluated{}
 	p.uses, p.logarithms = map[NodeId]int{}, map[NodeId]summed{}
@@ -44,26 +52,28 @@ func (p *pass) run(r region, ball bool) {
 			p.uses[u.inputs[k].Id()]++
 		}
 	}
-	for _, u := range p.w.units {
-		in := p.inputs(u)
-		v := u.rule.forward(p, u, in).widened()
-		var E *Node
-		if !p.a.real {
-			E = plus(u.rule.rounding(p, u, in, v), p.productRounding(u, in))
-			if E = plus(E, p.ownRounding(u, in, v)); E != nil {
-				E = finite(BroadcastToDims(E, u.n.Shape().Dimensions...), v.magnitude())
-				v = v.by(E).widened()
-			}
+}
+
+// step finds the interval and the rounding of a unit, given those of its inputs.
+func (p *pass) step(u *unit) {
+	in := p.inputs(u)
+	v := u.rule.forward(p, u, in).widened()
+	var E *Node
+	if !p.a.real {
+		E = plus(u.rule.rounding(p, u, in, v), p.productRounding(u, in))
+		if E = plus(E, p.ownRounding(u, in, v)); E != nil {
+			E = finite(BroadcastToDims(E, u.n.Shape().Dimensions...), v.magnitude())
+			v = v.by(E).widened()
 		}
-		p.rounding = append(p.rounding, E)
-		if k, ok := p.known[u.n.Id()]; ok {
-			one := Scalar(p.intersect.Graph(), p.intersect.DType(), 1)
-			both := BroadcastToDims(Equal(p.intersect, one), v.lower.Shape().Dimensions...)
-			v.lower = Where(IsFinite(k.lower), Where(both, Max(v.lower, k.lower), k.lower), v.lower)
-			v.upper = Where(IsFinite(k.upper), Where(both, Min(v.upper, k.upper), k.upper), v.upper)
-		}
-		p.all[u.n.Id()] = v
 	}
+	p.rounding = append(p.rounding, E)
+	if k, ok := p.known[u.n.Id()]; ok {
+		one := Scalar(p.intersect.Graph(), p.intersect.DType(), 1)
+		both := BroadcastToDims(Equal(p.intersect, one), v.lower.Shape().Dimensions...)
+		v.lower = Where(IsFinite(k.lower), Where(both, Max(v.lower, k.lower), k.lower), v.lower)
+		v.upper = Where(IsFinite(k.upper), Where(both, Min(v.upper, k.upper), k.upper), v.upper)
+	}
+	p.all[u.n.Id()] = v
 }
 
 // inputs returns the intervals of the inputs of u.

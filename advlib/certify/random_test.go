@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/layers/activation"
@@ -20,6 +21,7 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/certify"
+	"advlab/advlib/onnx"
 )
 
 // A random model is a list of steps, each of which goes on with what the last one has made, and may look back. A step fits every shape, so
@@ -36,9 +38,22 @@ type randomModel struct {
 	last  randomStep
 	// about is where all coordinates of its boxes are near, if it is not 0: there a first sum cancels.
 	about float64
+	// network, if it is not nil, is the model in place of steps: of a file in ONNX.
+	network *onnx.Network
 }
 
-func (m randomModel) graph(_ *model.Scope, x *Node) *Node {
+// store holds the model's variables; steps have constants.
+func (m randomModel) store() *model.Store {
+	if m.network != nil {
+		return m.network.Store()
+	}
+	return model.NewStore()
+}
+
+func (m randomModel) graph(scope *model.Scope, x *Node) *Node {
+	if m.network != nil {
+		return m.network.Graph(scope.Store().RootScope(), x)
+	}
 	h := []*Node{x}
 	for _, s := range m.steps {
 		h = append(h, s.f(h))
@@ -330,6 +345,81 @@ var randomSteps = []struct {
 	{"choice", 2, func(h *Node, earlier []*Node, r *rand.Rand) *Node {
 		return Where(GreaterThan(Reverse(h, h.Rank()-1), ZerosLike(h)), h, before(earlier, r.IntN(5)))
 	}},
+	{"wave", 3, func(h *Node, _ []*Node, r *rand.Rand) *Node {
+		at := func() *Node { return MulScalar(h, float64(constant(r))) }
+		switch r.IntN(6) {
+		case 0:
+			return Sin(h)
+		case 1:
+			return Cos(at())
+		case 2:
+			return Atan2(h, OnesLike(h))
+		case 3:
+			return Add(Sin(at()), Cos(h))
+		case 4:
+			return Mul(h, Sin(h))
+		}
+		return Sin(at())
+	}},
+	{"step", 4, func(h *Node, _ []*Node, r *rand.Rand) *Node {
+		steps := []func(*Node) *Node{Floor, Ceil, Round, Sign}
+		step := steps[r.IntN(len(steps))]
+		switch r.IntN(4) {
+		case 0:
+			return Sub(h, step(h))
+		case 1:
+			return Mul(h, step(MulScalar(h, float64(mild(r)))))
+		case 2:
+			return step(MulScalar(h, float64(constant(r))))
+		}
+		return step(h)
+	}},
+	{"condition", 5, func(h *Node, earlier []*Node, r *rand.Rand) *Node {
+		e, k := before(earlier, r.IntN(5)), values(h, slices.Repeat([]int{1}, h.Rank()), constant(r))
+		compare := []func(a, b *Node) *Node{GreaterThan, GreaterOrEqual, LessThan, LessOrEqual, Equal, NotEqual}
+		one := func() *Node {
+			a := []*Node{h, e, Reverse(h, h.Rank()-1)}[r.IntN(3)]
+			b := []*Node{k, ZerosLike(h), e, BroadcastToDims(ReduceAndKeep(h, ReduceMean, h.Rank()-1), h.Shape().Dimensions...)}[r.IntN(4)]
+			return compare[r.IntN(len(compare))](BroadcastToDims(a, h.Shape().Dimensions...), BroadcastToDims(b, h.Shape().Dimensions...))
+		}
+		c := one()
+		switch r.IntN(6) {
+		case 0:
+			c = LogicalNot(c)
+		case 1:
+			c = LogicalAnd(c, one())
+		case 2:
+			c = LogicalOr(LogicalNot(c), one())
+		case 3:
+			c = LogicalXor(c, one())
+		}
+		switch r.IntN(3) {
+		case 0:
+			return Where(c, h, e)
+		case 1:
+			return ConvertDType(c, h.DType())
+		}
+		return Mul(h, ConvertDType(c, h.DType()))
+	}},
+	{"cumulative", 3, func(h *Node, _ []*Node, r *rand.Rand) *Node {
+		return CumSum(h, 1+r.IntN(h.Rank()-1), &CumSumOptions{Exclusive: r.IntN(2) == 0, Reverse: r.IntN(2) == 0})
+	}},
+	{"tile", 2, func(h *Node, _ []*Node, r *rand.Rand) *Node {
+		d := h.Shape().Dimensions
+		wide := BroadcastToDims(InsertAxes(h, 1), append([]int{d[0], 2}, d[1:]...)...)
+		return Reshape(wide, append([]int{d[0], 2 * d[1]}, d[2:]...)...)
+	}},
+	{"without a rule", 1, func(h *Node, _ []*Node, r *rand.Rand) *Node {
+		switch r.IntN(4) {
+		case 0:
+			return Mod(h, OnesLike(h))
+		case 1:
+			return Sort(h, 1, true)
+		case 2:
+			return Add(h, ConvertDType(ConvertDType(h, dtypes.Int32), h.DType()))
+		}
+		return Add(h, ReduceAndKeep(h, ReduceMultiply, h.Rank()-1))
+	}},
 	{"attention", 1, func(h *Node, _ []*Node, _ *rand.Rand) *Node {
 		h = tokens(h)
 		scores := DotGeneral(h, []int{2}, []int{0}, h, []int{2}, []int{0})
@@ -524,9 +614,12 @@ type randomBox struct {
 
 // newRandomBox draws a box: of about 1, huge, tiny or denormal numbers, as thin as a point or wide, and points: corners, the centre,
 // neighbours of these, and others.
-func newRandomBox(r *rand.Rand, size, points int, about float64) randomBox {
+func newRandomBox(r *rand.Rand, size, points int, about float64, scales []float64) randomBox {
 	b := randomBox{lower: make([]float64, size), upper: make([]float64, size)}
 	scale := []float64{1, 1, 1, 1e3, 1e8, 1e8, 1e8, 1e20, 1e35, 1e-5, 1e-20, 1e-37, 1e-40}[r.IntN(13)]
+	if scales != nil {
+		scale = scales[r.IntN(len(scales))]
+	}
 	width := []float64{0, 1e-7, 1e-4, 0.03, 0.5, 2}[r.IntN(6)]
 	if about != 0 {
 		scale, width = about, []float64{0, 1e-9, 1e-8}[r.IntN(3)]
@@ -630,8 +723,8 @@ func exactly(row []float64, y []float32) *big.Float {
 
 // fuzzed is what became of a model.
 type fuzzed struct {
-	refused          bool // it cannot be bounded
-	checked, finite  int  // values compared with bounds, and those whose bounds are finite
+	refused          string // why it cannot be bounded
+	checked, finite  int    // values compared with bounds, and those whose bounds are finite
 	wrong            string
 	points, programs int
 }
@@ -646,17 +739,18 @@ type randomTrial struct {
 	boxes    int
 	points   int
 	norm     advlib.ConvexNorm // of balls in the boxes, nil for boxes
+	scales   []float64         // of boxes, nil for all
 }
 
 func (c randomTrial) try(t *testing.T, m randomModel) (f fuzzed) {
 	t.Helper()
-	net, err := certify.New(certify.Source{Name: m.String(), Graph: m.graph, Input: m.input, Backend: c.deployed})
+	net, err := certify.New(certify.Source{Name: m.String(), Graph: m.graph, Store: m.store(), Input: m.input, Backend: c.deployed})
 	if err != nil {
-		return fuzzed{refused: true, wrong: ""}
+		return fuzzed{refused: err.Error()}
 	}
 	if c.onGo {
 		if err := net.BoundOnGo(); err != nil {
-			return fuzzed{refused: true}
+			return fuzzed{refused: err.Error()}
 		}
 	}
 	size := net.Size()
@@ -665,7 +759,7 @@ func (c randomTrial) try(t *testing.T, m randomModel) (f fuzzed) {
 		name string
 		y    func(x []float32, n int) ([]float32, error)
 	}
-	forward, err := model.NewExec(c.deployed, model.NewStore(), m.graph)
+	forward, err := model.NewExec(c.deployed, m.store(), m.graph)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -677,7 +771,7 @@ func (c randomTrial) try(t *testing.T, m randomModel) (f fuzzed) {
 		return tensors.MustCopyFlatData[float32](out[0]), nil
 	}}}
 	if c.gradient {
-		both, err := model.NewExec(c.deployed, model.NewStore(), func(s *model.Scope, in []*Node) []*Node {
+		both, err := model.NewExec(c.deployed, m.store(), func(s *model.Scope, in []*Node) []*Node {
 			y := m.graph(s, in[0])
 			return []*Node{y, Gradient(ReduceAllSum(Mul(y, y)), in[0])[0]}
 		})
@@ -704,7 +798,7 @@ func (c randomTrial) try(t *testing.T, m randomModel) (f fuzzed) {
 	var boxes []randomBox
 	var lower, upper [][]float64
 	for range c.boxes {
-		b := newRandomBox(r, size, c.points, m.about)
+		b := newRandomBox(r, size, c.points, m.about, c.scales)
 		boxes, lower, upper = append(boxes, b), append(lower, b.lower), append(upper, b.upper)
 	}
 	regions := certify.Boxes(lower, upper)
@@ -783,6 +877,17 @@ func (c randomTrial) try(t *testing.T, m randomModel) (f fuzzed) {
 	return f
 }
 
+// refusedProperly tells whether a model is refused because of its operations, and not for a mistake in a rule.
+func refusedProperly(why string) bool {
+	for _, wrong := range []string{"nil", "runtime error", "panicked", "please report", "index out of range"} {
+		if strings.Contains(why, wrong) {
+			return false
+		}
+	}
+	return strings.Contains(why, "cannot be bounded") || strings.Contains(why, "do not depend on the input") || strings.Contains(why, "rows would mix") ||
+		strings.Contains(why, "no rule for it")
+}
+
 // smaller leaves out steps as long as bounds stay wrong.
 func (c randomTrial) smaller(t *testing.T, m randomModel, f fuzzed) (randomModel, fuzzed) {
 	for i := 0; i < len(m.steps); {
@@ -835,8 +940,11 @@ func TestRandomModels(t *testing.T) {
 					trial.methods = append(slices.Clone(all), certify.AlphaCROWN)
 				}
 				f := trial.try(t, m)
-				if f.refused {
+				if f.refused != "" {
 					refused++
+					if !refusedProperly(f.refused) {
+						t.Errorf("%v: %s", m, f.refused)
+					}
 					continue
 				}
 				tried++

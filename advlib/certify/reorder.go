@@ -194,7 +194,7 @@ func (p *pass) productRounding(u *unit, in []interval) *Node {
 	case NodeTypeMul, NodeTypeDiv:
 	case NodeTypeDotGeneral, NodeTypeConvGeneral:
 		dot = product{}.terms(n) > 1
-	case NodeTypeNeg, NodeTypeReduceSum:
+	case NodeTypeNeg, NodeTypeReduceSum, NodeTypeCumSum:
 		linked = false
 	case NodeTypeReduceWindow:
 		if windowKind(n) != sumWindow {
@@ -252,7 +252,7 @@ func (p *pass) segmentOf(u *unit, in []interval, runs []productRun, of func(prod
 	case NodeTypeDotGeneral, NodeTypeConvGeneral:
 		K := product{}.terms(n)
 		return segment{once(func() *Node { return MulScalar(factors(), float64(K)) }), terms * K}
-	case NodeTypeReduceSum, NodeTypeReduceWindow:
+	case NodeTypeReduceSum, NodeTypeReduceWindow, NodeTypeCumSum:
 		K := reduction{}.terms(n)
 		return segment{once(func() *Node { return MulScalar(size(0), float64(K)) }), terms * K}
 	case NodeTypeBatchNormForInference:

@@ -129,7 +129,7 @@ func (p *pass) ownRounding(u *unit, in []interval, out interval) *Node {
 		}
 	case lookup:
 		fan = size
-	case product, bilinear, quotient, reduction, windowSum, batchNorm:
+	case product, bilinear, quotient, reduction, cumulative, windowSum, batchNorm:
 		// These have γ_K·(1 + 10⁻⁴) of the absolute values of all terms.
 		for _, h := range u.inputs {
 			fan = max(fan, h.Shape().Size())
@@ -158,7 +158,7 @@ var exactTypes = map[NodeType]bool{
 	NodeTypeConvertDType: true, NodeTypeConcatenate: true, NodeTypePad: true, NodeTypeNeg: true, NodeTypeAbs: true, NodeTypeMax: true, NodeTypeMin: true,
 	NodeTypeSign: true, NodeTypeIota: true, NodeTypeWhere: true, NodeTypeGather: true, NodeTypeReduceMax: true, NodeTypeReduceMin: true,
 	NodeTypeEqual: true, NodeTypeNotEqual: true, NodeTypeLessThan: true, NodeTypeLessOrEqual: true, NodeTypeGreaterThan: true, NodeTypeGreaterOrEqual: true,
-	NodeTypeLogicalAnd: true, NodeTypeLogicalOr: true, NodeTypeLogicalNot: true, NodeTypeLogicalXor: true, NodeTypeClamp: true, NodeTypeFloor: true, NodeTypeCeil: true,
+	NodeTypeLogicalAnd: true, NodeTypeLogicalOr: true, NodeTypeLogicalNot: true, NodeTypeLogicalXor: true, NodeTypeClamp: true, NodeTypeFloor: true, NodeTypeCeil: true, NodeTypeRound: true,
 }
 
 // constantError returns how far the deployed value of a node that does not depend on x may be from the node's, nil for 0.
@@ -201,14 +201,14 @@ func (p *pass) findConstantError(n *Node) *Node {
 		return nil
 	}
 	if !n.DType().IsFloat() {
-		panic(fmt.Errorf("a constant is computed by %s from values that are rounded", n.Type()))
+		panic(fmt.Errorf("a constant is computed by %s from values that are rounded", nameOf(n)))
 	}
 	u := &unit{n: n, inputs: n.Inputs(), rule: rules[n.Type()]}
 	if elementwise[n.Type()] != nil && (u.rule == nil || !u.rule.affine()) {
 		return constantJet(p, n, in)
 	}
 	if u.rule == nil || !u.rule.affine() && n.Type() != NodeTypeMax && n.Type() != NodeTypeMin {
-		panic(fmt.Errorf("a constant is computed by %s, of whose rounding nothing is known", n.Type()))
+		panic(fmt.Errorf("a constant is computed by %s, of whose rounding nothing is known", nameOf(n)))
 	}
 	E := u.rule.rounding(p, u, in, interval{lower: n, upper: n, constant: true})
 	if E == nil {

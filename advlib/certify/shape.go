@@ -114,15 +114,42 @@ func (placement) followPatch(c *cut, u *unit, _ *Node, h, _ []*Node) *Node {
 	return v
 }
 
-// conversion is ConvertDType to a type that holds every value of the old one.
+// conversion is ConvertDType to a type that holds every value of the old one: of conditions, whose values are 0 and 1, any.
 type conversion struct{ placement }
 
-func (conversion) check(_ *walk, u *unit) error {
-	from, to := u.inputs[0].DType(), u.n.DType()
-	if from == to || from.IsFloat() && to == dtypes.Float64 {
-		return nil
+func (conversion) check(_ *walk, u *unit) error { return checkConversion(u.n) }
+
+func checkConversion(n *Node) error {
+	from, to := n.Inputs()[0].DType(), n.DType()
+	switch {
+	case from == to, from.IsFloat() && to == dtypes.Float64:
+	case from == dtypes.Bool && (to.IsInt() || to == dtypes.Float64), from.IsInt() && to == dtypes.Float64: // the number was a condition
+	default:
+		return fmt.Errorf("it rounds %s to %s", from, to)
 	}
-	return fmt.Errorf("it rounds %s to %s", from, to)
+	return nil
+}
+
+// forward: intervals of whatever type have ends in float64.
+func (r conversion) forward(p *pass, u *unit, in []interval) interval {
+	if !u.inputs[0].DType().IsFloat() {
+		return interval{lower: in[0].lower, upper: in[0].upper}
+	}
+	return r.placement.forward(p, u, in)
+}
+
+func (r conversion) backward(w *walk, u *unit, Λ *Node, lines []*Node) (map[int]*Node, *Node) {
+	if !u.inputs[0].DType().IsFloat() {
+		return map[int]*Node{0: Λ}, nil
+	}
+	return r.placement.backward(w, u, Λ, lines)
+}
+
+func (r conversion) follow(u *unit, Λ *Node, h, lines []*Node) *Node {
+	if !u.inputs[0].DType().IsFloat() {
+		return h[0]
+	}
+	return r.placement.follow(u, Λ, h, lines)
 }
 
 // assembly is Concatenate, of perturbed tensors and constants, and Pad with a constant.

@@ -30,15 +30,29 @@ func (u *unit) nodes() []*Node {
 // the returns the only input that depends on x.
 func (u *unit) the() *Node { return u.inputs[u.perturbed[0]] }
 
+// depends tells whether input k depends on x.
+func (u *unit) depends(k int) bool { return slices.Contains(u.perturbed, k) }
+
+// tightened returns the positions of the inputs whose intervals may be tightened by passes of their own: not those of conditions, of which no
+// line says more than the interval does.
+func (u *unit) tightened() (positions []int) {
+	for _, k := range u.perturbed {
+		if u.inputs[k].DType().IsFloat() {
+			positions = append(positions, k)
+		}
+	}
+	return positions
+}
+
 // mutate, if it is not nil, changes units. Tests of the tests plant mistakes with it.
 var mutate func(*unit)
 
 // group finds the units: going back from the outputs, each node that is needed is the result of a group, if it ends one,
 // or a unit by itself.
 func (w *walk) group() {
-	ends := w.composites()
+	w.ends = w.composites()
 	for id, u := range w.softmaxes() {
-		ends[id] = u
+		w.ends[id] = u
 	}
 	needed := map[NodeId]bool{w.out.Id(): true}
 	for i := len(w.nodes) - 1; i > 0; i-- {
@@ -48,7 +62,7 @@ func (w *walk) group() {
 		}
 		u := &unit{n: n}
 		u.rule, u.inputs = w.ruleOf(n)
-		if end, ok := ends[n.Id()]; ok {
+		if end, ok := w.ends[n.Id()]; ok {
 			u = end
 		}
 		for k, in := range u.inputs {

@@ -3,7 +3,6 @@ package certify
 import (
 	"fmt"
 
-	"github.com/gomlx/compute/dtypes"
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
@@ -22,7 +21,14 @@ const sidePieces = 8
 // univariateTypes are the nonlinear operations that are units of this kind by themselves.
 var univariateTypes = map[NodeType]bool{
 	NodeTypeAbs: true, NodeTypeExp: true, NodeTypeExpm1: true, NodeTypeLog: true, NodeTypeLog1p: true, NodeTypeSqrt: true, NodeTypeRsqrt: true,
-	NodeTypeLogistic: true, NodeTypeTanh: true, NodeTypeErf: true, NodeTypePow: true, NodeTypeClamp: true,
+	NodeTypeLogistic: true, NodeTypeTanh: true, NodeTypeErf: true, NodeTypePow: true, NodeTypeClamp: true, NodeTypeSin: true, NodeTypeCos: true,
+	NodeTypeAtan2: true, NodeTypeFloor: true, NodeTypeCeil: true, NodeTypeRound: true, NodeTypeSign: true,
+}
+
+// chooses tells whether n makes a number of a condition that depends on x.
+func (w *walk) chooses(n *Node) bool {
+	in := n.Inputs()[0]
+	return w.perturbed(in) && (n.Type() == NodeTypeWhere || n.Type() == NodeTypeConvertDType && !in.DType().IsFloat())
 }
 
 func (univariate) affine() bool { return false }
@@ -36,13 +42,21 @@ func (r univariate) check(w *walk, u *unit) error {
 		if elementwise[n.Type()] == nil {
 			return fmt.Errorf("there is no rule for %s in a function of one tensor", n.Type())
 		}
+		if t := n.DType(); t.IsInt() && n.Type() != NodeTypeConvertDType {
+			return fmt.Errorf("%s computes in %v what depends on x: only comparisons of that can be bounded", n.Type(), t)
+		}
+		if n.Type() == NodeTypeAtan2 && (w.perturbed(n.Inputs()[1]) || !isOne(n.Inputs()[1])) {
+			return fmt.Errorf("it is the angle of two numbers: only the arc tangent of one, Atan2(x, 1), can be bounded")
+		}
 		if n.Type() == NodeTypePow {
 			if _, ok := wholeExponent(n); !ok || w.perturbed(n.Inputs()[1]) {
 				return fmt.Errorf("it is a power whose exponent is no constant whole number from 2 to 4")
 			}
 		}
-		if n.Type() == NodeTypeConvertDType && n.DType() != dtypes.Float64 {
-			return fmt.Errorf("it rounds %s to %s", n.Inputs()[0].DType(), n.DType())
+		if n.Type() == NodeTypeConvertDType {
+			if err := checkConversion(n); err != nil {
+				return err
+			}
 		}
 		for _, in := range n.Inputs() {
 			if w.perturbed(in) && !in.Shape().EqualDimensions(u.n.Shape()) {
@@ -170,8 +184,11 @@ func (r univariate) forward(p *pass, u *unit, in []interval) interval {
 // rounding is the largest error of the deployed function on any piece, and that of the lines.
 func (r univariate) rounding(p *pass, u *unit, in []interval, out interval) *Node {
 	s, j := r.jets(p, u, in)
-	E := j.err
 	r.note(p, u, s, j)
+	E := j.err
+	if E == nil { // a condition made a number
+		E = ZerosLike(j.mid)
+	}
 	inf := BroadcastToDims(Infinity(E.Graph(), E.DType(), 1), E.Shape().Dimensions...)
 	E = s.over(Where(IsNaN(E), inf, E), u.n.Shape().Dimensions, ReduceMax)
 	return Add(E, MulScalar(Add(in[u.perturbed[0]].magnitude(), out.magnitude()), ownUnit))
@@ -229,6 +246,10 @@ func (r univariate) relax(p *pass, u *unit, in []interval) (lines []*Node, open 
 	}
 	below, above = Where(IsNaN(below), inf(below, -1), below), Where(IsNaN(above), inf(above, 1), above)
 	bL, bU := ReduceMin(below, 1), ReduceMax(above, 1) // [slopes, elements]
+	if !p.a.real {                                     // a denormal number may count as 0, on the other side of a jump
+		reach := MulScalar(Abs(slopes), 2*tiny)
+		bL, bU = Sub(bL, reach), Add(bU, reach)
+	}
 
 	// The line whose value in the middle of the interval is best. Slopes that are equally good are averaged: that line holds too.
 	flat := func(v *Node) *Node { return Reshape(v, 1, -1) }
@@ -304,10 +325,13 @@ func (w *walk) composites() map[NodeId]*unit {
 		}
 		chain[n.Id()] = append(append([]*Node{}, common...), n)
 		inverse := n.Type() == NodeTypeDiv && w.perturbed(n.Inputs()[1])
-		if several == 1 && !univariateTypes[n.Type()] && !inverse || !n.DType().IsFloat() {
+		if several == 1 && !univariateTypes[n.Type()] && !inverse && !w.chooses(n) || !n.DType().IsFloat() {
 			continue
 		}
-		z := common[len(common)-1] // the nearest
+		for len(common) > 1 && !common[len(common)-1].DType().IsFloat() {
+			common = common[:len(common)-1]
+		}
+		z := common[len(common)-1] // the nearest number
 		if !z.DType().IsFloat() || !z.Shape().Equal(n.Shape()) {
 			continue
 		}

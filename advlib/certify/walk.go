@@ -15,6 +15,7 @@ import (
 	"github.com/gomlx/gomlx/core/graph"
 
 	"advlab/advlib/internal/inspect"
+	"advlab/advlib/internal/operator"
 )
 
 // This file and package inspect are all that depends on how GoMLX v0.28 lets a graph be inspected and rebuilt.
@@ -31,13 +32,16 @@ type walk struct {
 	units []*unit
 	// unitOf is the unit whose result is a node.
 	unitOf map[graph.NodeId]*unit
+	// ends are units of several nodes, or of functions element by element, by their results. decides tells of nodes what decidable does.
+	ends    map[graph.NodeId]*unit
+	decides map[graph.NodeId]bool
 	// forbidden is a node, perturbed or not, with which rows would mix or results be random; nil if there is none.
 	forbidden *graph.Node
 }
 
 // newWalk builds the model on x and walks its nodes.
 func newWalk(b compute.Backend, build func(x *graph.Node) *graph.Node, x *graph.Node) *walk {
-	w := &walk{x: x, index: map[graph.NodeId]int{}, unitOf: map[graph.NodeId]*unit{}}
+	w := &walk{x: x, index: map[graph.NodeId]int{}, unitOf: map[graph.NodeId]*unit{}, decides: map[graph.NodeId]bool{}}
 	withoutFusion(b, func() { w.out = build(x) })
 	depends := map[graph.NodeId]bool{x.Id(): true}
 	seen := map[graph.NodeId]bool{x.Id(): true}
@@ -175,10 +179,13 @@ func must(err error) {
 	}
 }
 
-// lineOf returns file and line of the model that created n, or "" when the graph was not traced.
+// lineOf returns file and line of the model that created n, or the operator of its file in ONNX; "" when the graph was not traced.
 func lineOf(n *graph.Node) string {
 	if n.Trace() == nil {
 		return ""
+	}
+	if by := operator.Of(n); by != "" {
+		return by
 	}
 	// The stack is printed as pairs of lines: a function, then its indented place.
 	return modelLine(fmt.Sprintf("%+v", n.Trace()))

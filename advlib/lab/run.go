@@ -97,6 +97,9 @@ func measurement(s advlib.Settings, c *advlib.Classifier, e *advlib.Examples, na
 		"seed":       fmt.Sprint(s.Seed),
 		"batch size": fmt.Sprint(s.BatchSize),
 	}}
+	if s.Strict {
+		r.Parts["strict"] = "true"
+	}
 	var err error
 	if r.Parts["classifier"], err = Classifier(c); err != nil {
 		return r, err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/gomlx/compute-onnx/support/protos"
 	"github.com/gomlx/gomlx/core/graph"
@@ -12,6 +13,7 @@ import (
 	"github.com/gomlx/onnx-gomlx/onnx"
 
 	"advlab/advlib/backend"
+	"advlab/advlib/internal/operator"
 	"advlab/advlib/internal/vmap"
 )
 
@@ -78,15 +80,49 @@ func inLayout(f *file, o Options, single bool) (*lowering, int, error) {
 	return l, outputs, err
 }
 
-// build builds the model on inputs of the file, [n, ...].
+// build builds the model on inputs of the file, [n, ...]. In a graph that is traced, where nodes are to be told apart, they are marked by the
+// operators of the file; they are built in the same order in any graph.
 func (l *lowering) build(m onnx.Model, scope *model.Scope, x *graph.Node) *graph.Node {
+	names, by := l.writers()
 	one := func(x *graph.Node) []*graph.Node {
-		return m.CallGraph(scope, x.Graph(), map[string]*graph.Node{l.input: x}, l.output)
+		return m.CallGraph(scope, x.Graph(), map[string]*graph.Node{l.input: x}, names...)
 	}
-	if !l.single {
-		return one(x)[0]
+	var all []*graph.Node
+	if l.single {
+		all = vmap.Rows(x, func(row *graph.Node) []*graph.Node { return one(graph.Reshape(row, l.inputDims()...)) })
+	} else {
+		all = one(x)
 	}
-	return vmap.Rows(x, func(row *graph.Node) []*graph.Node { return one(graph.Reshape(row, l.inputDims()...)) })[0]
+	if x.Trace() != nil {
+		for i, op := range by {
+			operator.Mark(all[i], op)
+		}
+	}
+	return all[len(all)-1]
+}
+
+// writers returns what operators write that the output needs, itself the last, and the operators of the file that they are of.
+func (l *lowering) writers() (names, by []string) {
+	needed := map[string]bool{l.output: true}
+	for i, n := range slices.Backward(l.nodes) {
+		if !slices.ContainsFunc(n.Output, func(out string) bool { return needed[out] }) {
+			continue
+		}
+		for _, in := range n.Input {
+			needed[in] = true
+		}
+		for _, out := range n.Output {
+			if needed[out] {
+				names, by = append(names, out), append(by, describe(l.origin[i]))
+			}
+		}
+	}
+	slices.Reverse(names)
+	slices.Reverse(by)
+	if len(names) == 0 || names[len(names)-1] != l.output {
+		names = append(names, l.output)
+	}
+	return names, by
 }
 
 // copied returns the variables in a store of their own: a store belongs to the backend on which it is used first.

@@ -23,6 +23,8 @@ type Certificate struct {
 	P float64 `json:"p"`
 	// Radius is R: for all ‖δ‖₂ < R the smoothed classifier says Class at x + δ. It is 0 for an abstention.
 	Radius float64 `json:"radius"`
+	// NotFinite of the N copies gave logits that are not finite: they count for no class.
+	NotFinite int `json:"not_finite,omitempty"`
 }
 
 // Certify is CERTIFY of Cohen et al. (2019), section 3.2.2 (Pseudocode), for each example: N0 noisy copies choose a class, N other ones
@@ -55,7 +57,7 @@ func (s Gaussian) certify(ctx context.Context, e *advlib.Examples) (*Report, err
 	}
 	start := time.Now()
 	r := &Report{
-		Base: s.Base.Name(), Data: e.Name, Backend: backend.InfoOf(s.Base.Backend()).Name, Box: s.Base.Box(),
+		Base: s.Base.Name(), Data: e.Name, Backend: backend.InfoOf(s.Base.Backend()).Name, Box: s.Base.Box(), Notes: s.Base.Notes(),
 		Sigma: s.Sigma, N0: s.N0, N: s.N, Alpha: s.Alpha, Seed: s.Seed, Slack: s.slack(),
 		Index: []int64{}, Label: []int32{}, Certificates: []Certificate{},
 	}
@@ -75,13 +77,17 @@ func (s Gaussian) certify(ctx context.Context, e *advlib.Examples) (*Report, err
 		if err != nil {
 			return r, err
 		}
+		lost := counted[s.Base.Classes()]
+		if lost > 0 && s.Strict {
+			return r, fmt.Errorf("the logits of %s are not finite for %d of %d noisy copies of example %d; without Gaussian.Strict these count for no class", s.Base.Name(), lost, s.N, e.Number(i))
+		}
 		failures := s.N - counted[class]
 		q, known := bounds[failures]
 		if !known {
 			q = FailureBound(failures, s.N, s.Alpha)
 			bounds[failures] = q
 		}
-		c := Certificate{Class: int32(class), Count: counted[class], P: below(q), Radius: radius(s.Sigma, q) - r.Slack}
+		c := Certificate{Class: int32(class), Count: counted[class], P: below(q), Radius: radius(s.Sigma, q) - r.Slack, NotFinite: lost}
 		if !(c.Radius > 0) {
 			c.Class, c.Radius = Abstain, 0
 		}

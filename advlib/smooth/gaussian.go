@@ -23,6 +23,8 @@ type Gaussian struct {
 	Alpha float64
 	// Seed keys the noise.
 	Seed uint64
+	// Strict makes noisy copies for which the logits are not finite an error. Otherwise they count for no class, and reports count them.
+	Strict bool
 	// OnProgress, if set, is called after each example.
 	OnProgress func(advlib.Progress)
 }

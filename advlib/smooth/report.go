@@ -18,6 +18,8 @@ type Report struct {
 	Data    string     `json:"data"`
 	Backend string     `json:"backend"`
 	Box     advlib.Box `json:"box"`
+	// Notes are sentences on what the base classifier is made of: see [advlib.Spec].
+	Notes []string `json:"notes,omitempty"`
 	// Sigma, N0, N, Alpha and Seed are those of [Gaussian].
 	Sigma float64 `json:"sigma"`
 	N0    int     `json:"n0"`
@@ -101,6 +103,24 @@ func (r *Report) Wrong() advlib.Rate {
 	return rate
 }
 
+// NotFinite says in a sentence for how many examples some noisy copies gave logits that are not finite, or returns "". Such copies count for no
+// class, so that they can only take from what is certified.
+func (r *Report) NotFinite() string {
+	examples, copies, first := 0, 0, int64(0)
+	for i, c := range r.Certificates {
+		if c.NotFinite > 0 {
+			if examples == 0 {
+				first = r.Index[i]
+			}
+			examples, copies = examples+1, copies+c.NotFinite
+		}
+	}
+	if examples == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the logits of %s are not finite for %d of the noisy copies of %d examples, such as example %d: these copies count for no class", r.Base, copies, examples, first)
+}
+
 // LargestRadius is the radius of an example all of whose noisy copies are in one class.
 func (r *Report) LargestRadius() float64 {
 	return radius(r.Sigma, FailureBound(0, r.N, r.Alpha)) - r.Slack
@@ -133,9 +153,12 @@ func (r *Report) Plain(radii ...float64) *advlib.Report {
 	if len(radii) == 0 {
 		radii = append(r.steps(40), math.Nextafter(r.LargestRadius(), 0))
 	}
-	p := &advlib.Report{Classifier: r.name(), Data: r.Data, Backend: r.Backend, Box: r.Box, Seed: r.Seed, Index: slices.Clone(r.Index), Label: slices.Clone(r.Label), Seconds: r.Seconds}
+	p := &advlib.Report{Classifier: r.name(), Data: r.Data, Backend: r.Backend, Box: r.Box, Notes: slices.Clone(r.Notes), Seed: r.Seed, Index: slices.Clone(r.Index), Label: slices.Clone(r.Label), Seconds: r.Seconds}
 	for _, c := range r.Certificates {
 		p.Predicted = append(p.Predicted, c.Class)
+	}
+	if w := r.NotFinite(); w != "" {
+		p.Warnings = append(p.Warnings, w)
 	}
 	for _, radius := range radii {
 		row := advlib.Certificate{Method: fmt.Sprintf("smoothing, α = %g", r.Alpha), Norm: advlib.L2.String(), Radius: radius, Seconds: r.Seconds}
@@ -162,5 +185,11 @@ func (r *Report) String() string {
 	line("another class certified", r.Wrong())
 	_ = w.Flush() // a strings.Builder does not fail
 	fmt.Fprintf(&s, "of the smoothed classifier, not of %s;\neach certificate is wrong with probability at most %g;\nN = %d, largest possible radius %.4g\n", r.Base, r.Alpha, r.N, r.LargestRadius())
+	for _, note := range r.Notes {
+		fmt.Fprintln(&s, note)
+	}
+	if w := r.NotFinite(); w != "" {
+		fmt.Fprintf(&s, "warning: %s\n", w)
+	}
 	return s.String()
 }

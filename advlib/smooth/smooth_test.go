@@ -232,7 +232,7 @@ func TestCancelledKeepsWhatIsDone(t *testing.T) {
 func TestReport(t *testing.T) {
 	r := &smooth.Report{Base: "MLP-100", Data: "digits/test", Backend: "go", Box: advlib.UnitBox, Sigma: 0.25, N0: 100, N: 1000, Alpha: 0.001, Slack: 1e-6,
 		Index: []int64{0, 1, 2, 3}, Label: []int32{3, 1, 4, 1},
-		Certificates: []smooth.Certificate{{3, 1000, 0.993, 0.6149}, {1, 900, 0.868, 0.279}, {smooth.Abstain, 500, 0.45, 0}, {7, 990, 0.97, 0.4}}}
+		Certificates: []smooth.Certificate{{Class: 3, Count: 1000, P: 0.993, Radius: 0.6149}, {Class: 1, Count: 900, P: 0.868, Radius: 0.279}, {Class: smooth.Abstain, Count: 500, P: 0.45}, {Class: 7, Count: 990, P: 0.97, Radius: 0.4}}}
 	for radius, want := range map[float64]int{0: 2, 0.279: 1, 0.2789: 2, 0.61: 1, 0.6149: 0, 1: 0} {
 		if got := r.CertifiedAccuracy(radius); got.Count != want || got.Of != 4 {
 			t.Errorf("certified accuracy at %g: %+v, want %d of 4", radius, got, want)
@@ -262,7 +262,7 @@ func TestReport(t *testing.T) {
 		t.Errorf("as a plain report: %+v", p.Certificates[1])
 	}
 	all := *r
-	all.Certificates = append([]smooth.Certificate{{3, 1000, 0.993, r.LargestRadius()}}, r.Certificates[1:]...)
+	all.Certificates = append([]smooth.Certificate{{Class: 3, Count: 1000, P: 0.993, Radius: r.LargestRadius()}}, r.Certificates[1:]...)
 	curve := all.Plain().Certificates
 	for i, c := range curve[:len(curve)-1] {
 		if at := float64(i) * 0.025; math.Abs(c.Radius-at) > 1e-12 {

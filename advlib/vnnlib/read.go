@@ -193,6 +193,9 @@ func (r *reader) property(at Place) (*Property, error) {
 		}
 		p.Cases[i].Unsafe = append(p.Cases[i].Unsafe, unsafe)
 	}
+	if rows == 0 && len(p.Cases) > 0 { // every input of the box would be a counterexample, whatever the network is
+		return nil, at.errorf("no output is constrained: assert which outputs are unsafe, as in (assert (<= Y_0 Y_1)); is the file complete?")
+	}
 	return p, nil
 }
 

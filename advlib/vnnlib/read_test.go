@@ -161,6 +161,8 @@ func TestErrors(t *testing.T) {
 		{"relation", declarations + "(assert (<= X_0 X_1))", 2, 9, []string{"several inputs", "box"}},
 		{"strict", declarations + "(assert (< X_0 1))", 2, 9, []string{"strictly", "<="}},
 		{"unbounded", declarations + "(assert (<= X_0 1)) (assert (>= X_0 1)) (assert (<= X_1 0))", 2, 60, []string{"X_1 has no lower bound", "(>= X_1"}},
+		{"no condition", declarations + "(assert (and (<= X_0 1) (>= X_0 0) (<= X_1 1) (>= X_1 0)))", 2, 59, []string{"no output is constrained", "(assert (<= Y_0 Y_1))"}},
+		{"trivial condition", declarations + "(assert (and (<= X_0 1) (>= X_0 0) (<= X_1 1) (>= X_1 0) (or (<= 0 1) (<= Y_0 Y_0))))", 2, 86, []string{"no output is constrained"}},
 		{"deep", declarations + "(assert " + deep + ")", 2, 5004, []string{"1000 deep"}},
 		{"wide", declarations + "(assert " + wide + ")", 2, 9, []string{"alternatives", "or inside of and"}},
 		{"gzip", "\x1f\x8b\x08\x00", 0, 0, []string{"gzip", "download"}},
@@ -192,19 +194,20 @@ func TestErrors(t *testing.T) {
 
 // TestContradiction: bounds that no input meets leave nothing unsafe, as do conditions without variables that are false.
 func TestContradiction(t *testing.T) {
-	box := "(assert (and (<= X_0 1) (>= X_0 0) (<= X_1 1) (>= X_1 0)))"
+	const box, unsafe = "(assert (and (<= X_0 1) (>= X_0 0) (<= X_1 1) (>= X_1 0)))", "(assert (<= Y_0 Y_1))"
 	for _, tc := range []struct {
 		text  string
 		cases int
 	}{
-		{box, 1},
+		{box + unsafe, 1},
 		{box + "(assert (<= X_0 -1))", 0},
-		{box + "(assert (or (<= X_0 -1) (>= X_0 0.5)))", 1},
+		{box + "(assert (or (<= X_0 -1) (>= X_0 0.5)))" + unsafe, 1},
 		{box + "(assert (<= 1 0))", 0},
 		{box + "(assert (or))", 0},
-		{box + "(assert (and))", 1},
+		{box + "(assert (and))" + unsafe, 1},
 		{box + "(assert (< Y_0 Y_0))", 0},
-		{box + "(assert (= 1 1))", 1},
+		{box + "(assert (= 1 1))" + unsafe, 1},
+		{box + "(assert (or (<= Y_0 0) (<= X_0 0.5)))", 2}, // in one of them every output is unsafe, and the file says so
 		{box + "(assert (= 1 2))", 0},
 	} {
 		p, err := vnnlib.Read(strings.NewReader(declarations + tc.text))

@@ -22,6 +22,7 @@ import (
 // evaluation is the flags of the command.
 type evaluation struct {
 	model, store, data     string
+	x, y                   string
 	norm, preset, format   string
 	eps, attacks, box      []string
 	certify                []string
@@ -33,7 +34,7 @@ type evaluation struct {
 	stripSoftmax, quiet    bool
 	probabilities          bool
 	oneLogit               bool
-	alone, fresh           bool
+	alone, fresh, strict   bool
 	seed                   uint64
 	batch, limit           int
 	maxValues              int
@@ -59,7 +60,9 @@ a model are its weights, and of the store's only the configurations of the zoo, 
 what they are weights of. Evaluate such a model in its notebook, or export it.
 
 The data is a file of NumPy's, numpy.savez("test.npz", x=x, y=y): x are the inputs [n, ...], y the n labels,
-counted from 0. What comes before the model is said by flags, in this order:
+counted from 0. Arrays of other names are taken where they can be but one pair (images and labels, test_images and
+test_labels, x_test and y_test, data and target, arr_0 and arr_1), or are named by --x and --y; one-hot labels, and floats
+that are whole numbers, are taken as what they are, and it is said. With --limit the rest is not read. What comes before the model is said by flags, in this order:
 
   --scale    brings the data to the units of --box, in which ε, distances, certificates and --domain are:
              --scale 1/255 for pixels stored as bytes, with the box 0,1
@@ -137,6 +140,8 @@ but for 1 in 40 tries. It also fails, and says which example, if one is both cer
 	f.StringVar(&e.model, "model", "", "model in ONNX")
 	f.StringVar(&e.store, "store", "", "model of the store, by the beginning of its key")
 	f.StringVar(&e.data, "data", "", "labelled examples, .npz with x and y")
+	f.StringVar(&e.x, "x", "", "name of the array of inputs, if it is not x or another usual one")
+	f.StringVar(&e.y, "y", "", "name of the array of labels")
 	f.StringVar(&e.scale, "scale", "1", "factor for x: 1/255 brings bytes to 0..1")
 	f.IntVar(&e.limit, "limit", 0, "use the first N examples only; 0 means all")
 	e.normalisation.add(f, "in units of the box, such as 0.485 or 123.675/255")
@@ -164,6 +169,7 @@ but for 1 in 40 tries. It also fails, and says which example, if one is both cer
 	f.Float64Var(&e.minRobust, "min-robust", 0, "fail if the robust accuracy at any ε is below this share, 0..1")
 	f.Float64Var(&e.minCertified, "min-certified", 0, "fail if the certified accuracy at any ε is below this share, 0..1")
 	f.BoolVar(&e.lowerBound, "lower-bound", false, "compare --min-robust and --min-certified with the lower end of the 95 % interval")
+	f.BoolVar(&e.strict, "strict", false, "fail if the model's logits are not finite for an example; otherwise it is left out, and named")
 	f.BoolVar(&e.fresh, "fresh", false, "do not go on from what an interrupted evaluation has left")
 	f.BoolVarP(&e.quiet, "quiet", "q", false, "no progress on the standard error")
 	return cmd
@@ -274,12 +280,9 @@ func (e evaluation) run(cmd *cobra.Command) error {
 
 // run does what is planned; what is found goes to out, what is to be said of it to progress.
 func (p plan) run(ctx context.Context, out, progress io.Writer) error {
-	examples, err := dataset.NPZScaled(p.data, p.scale)
+	examples, err := dataset.File{Path: p.data, X: p.x, Y: p.y, Scale: p.scale, First: p.limit}.Examples()
 	if err != nil {
 		return statusError{misused, fmt.Errorf("--data: %w", err)}
-	}
-	if p.limit > 0 {
-		examples = examples.First(p.limit)
 	}
 	if _, err := backend.Open(); err != nil {
 		return err
@@ -347,7 +350,7 @@ func (p plan) measure(ctx context.Context, out io.Writer, c *advlib.Classifier, 
 	defer func() { lab.Notify = notify }()
 	lab.Notify = func(sentence string) { progress.say("%s", sentence) }
 
-	settings := advlib.Settings{Seed: p.seed, BatchSize: p.batch, Alone: p.alone, Balls: p.balls, OnProgress: progress.update}
+	settings := advlib.Settings{Seed: p.seed, BatchSize: p.batch, Alone: p.alone, Strict: p.strict, Balls: p.balls, OnProgress: progress.update}
 	keeping := ctx
 	if p.fresh {
 		keeping = lab.Fresh(ctx)
@@ -374,6 +377,9 @@ func (p plan) measure(ctx context.Context, out io.Writer, c *advlib.Classifier, 
 // judge compares the robust and the certified accuracies, or their lower bounds, with what they must be.
 func (p plan) judge(out io.Writer, r *advlib.Report) error {
 	err := p.below("robust accuracy", "--min-robust", p.minRobust, r, r.Robust)
+	if n := len(r.LeftOut); n > 0 && (p.minRobust > 0 || p.minCertified > 0) {
+		fmt.Fprintf(out, "advlib: the accuracies are of the other examples: %d were left out, for which the model's logits are not finite; --strict fails on them\n", n)
+	}
 	if err == nil && p.minRobust > 0 && r.Sanity.Masked() {
 		fmt.Fprintln(out, "advlib: --min-robust is reached, but the gradients cannot be trusted: see the line \"sanity\" of the report")
 	}

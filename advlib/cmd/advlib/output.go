@@ -121,6 +121,8 @@ func writeSVG(w io.Writer, r *advlib.Report) error {
 // csvColumns are the columns of the format csv. radius is empty for attacks without a budget, distance for failures. Where
 // skipped is true the attack was not run because one before it had broken the example, at this distance.
 //
+// An example that was left out because the model's logits are not finite for it has one row, with "NaN", "+Inf" or "-Inf" as predicted and nothing more.
+//
 // Rows of attacks have nothing in the last three columns, rows of certificates nothing in those of attacks but the distance of a
 // counterexample that the method found: certificate is the method, margin its lower bound, empty if there is none.
 var csvColumns = []string{"example", "label", "predicted", "attack", "norm", "radius", "goal", "attempted", "skipped", "success", "distance", "certificate", "certified", "margin"}
@@ -129,6 +131,13 @@ func writeCSV(w io.Writer, r *advlib.Report) error {
 	c := csv.NewWriter(w)
 	if err := c.Write(csvColumns); err != nil {
 		return err
+	}
+	for _, n := range r.LeftOut {
+		row := make([]string, len(csvColumns))
+		row[0], row[1], row[2] = strconv.FormatInt(n.Index, 10), fmt.Sprint(n.Label), n.Value
+		if err := c.Write(row); err != nil {
+			return err
+		}
 	}
 	for _, a := range r.Attacks {
 		for i := range r.Label {

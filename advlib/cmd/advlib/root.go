@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -29,7 +30,8 @@ const exitStatuses = `Exit status:
   0    done; with --min-robust and --min-certified, every ε reaches them
   1    the robust accuracy is below --min-robust, or the certified one below --min-certified
   2    unknown command or flag, or a file that is missing, damaged or does not fit
-  3    something that is needed is missing, an attack failed, or an example is both certified and broken
+  3    something that is needed is missing, an attack failed, or an example is both certified and broken;
+       with --strict, the model's logits are not finite for an example
   130  interrupted (Ctrl-C, SIGTERM); what was found is printed, and nothing is judged`
 
 // statusError is an error with an exit status of its own.
@@ -81,7 +83,7 @@ func runFrom(ctx context.Context, start time.Time, args []string, out, progress 
 	if errors.Is(err, context.Canceled) {
 		status = interrupted
 	}
-	fmt.Fprintf(progress, "advlib: %v\n", err)
+	fmt.Fprintf(progress, "advlib: %s\n", strings.TrimPrefix(err.Error(), "advlib: ")) // the library's errors begin with its name
 	if status == misused {
 		fmt.Fprintf(progress, "`%s --help` shows how it is used\n", command.CommandPath())
 	}

@@ -10,6 +10,7 @@ var spelling = map[option.Name]string{
 	"Options.MaxValues":             "--max-values",
 	"Options.Output":                "--logits",
 	"Options.StripSoftmax":          "--strip-softmax",
+	"Settings.Strict":               "--strict",
 	"Layout: onnx.AsFile":           "--layout file",
 	"Layout: onnx.ChannelsLast":     "--layout channels-last",
 	"Layout: onnx.ChannelsFirst":    "--layout channels-first",

@@ -376,3 +376,13 @@ func TestCompetition(t *testing.T) {
 		}
 	}
 }
+
+// TestVerifyNoOutput: a property that says nothing of outputs is no question, and not sat.
+func TestVerifyNoOutput(t *testing.T) {
+	network := written(t, t.TempDir(), "controller.onnx", controller(false))
+	var out, said bytes.Buffer
+	status := run(t.Context(), []string{"verify", "--backend", "go", "--onnx", network, "--vnnlib", property(t, "(assert (and (<= X_0 1) (>= X_0 0) (<= X_1 1) (>= X_1 0)))")}, &out, &said)
+	if status != misused || out.String() != "" || !strings.Contains(said.String(), "no output is constrained") {
+		t.Errorf("status %d, printed %q, said %q", status, out.String(), said.String())
+	}
+}

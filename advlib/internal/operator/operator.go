@@ -1,0 +1,35 @@
+// Package operator tells from what part of a model, as its user knows it, the nodes of a graph were made.
+package operator
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/gomlx/gomlx/core/graph"
+)
+
+// prefix begins the aliases by which nodes are marked.
+const prefix = "/operator/"
+
+// Mark notes that n, and all nodes since the last one that was marked, are made of what by names. Nodes have to be marked in the order in which
+// they were built. One that has an alias keeps it.
+func Mark(n *graph.Node, by string) {
+	if n.GetAlias() == "" {
+		n.WithAlias(fmt.Sprintf("%s%d/%s", prefix, n.Id(), by)) // aliases must differ
+	}
+}
+
+// Of returns what n is made of, "" if nothing is known.
+func Of(n *graph.Node) string {
+	var first *graph.Node // the first one from n on that was marked
+	for alias, m := range n.Graph().IterAliasedNodes() {
+		if strings.HasPrefix(alias, prefix) && m.Id() >= n.Id() && (first == nil || m.Id() < first.Id()) {
+			first = m
+		}
+	}
+	if first == nil {
+		return ""
+	}
+	_, by, _ := strings.Cut(strings.TrimPrefix(first.GetAlias(), prefix), "/")
+	return by
+}

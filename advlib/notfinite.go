@@ -1,0 +1,83 @@
+package advlib
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"advlab/advlib/internal/option"
+)
+
+// NotFinite is an example for which the model returns a logit that is NaN or infinite. Such an example is neither right nor wrong, and can
+// be neither attacked nor certified: it is left out of a measurement, which says so, or with Settings.Strict ends it.
+type NotFinite struct {
+	// Index is the example's number, and Label its label.
+	Index int64 `json:"index"`
+	Label int32 `json:"label"`
+	// Logit is the first logit that is not finite, and Value what it is: "NaN", "+Inf" or "-Inf".
+	Logit int    `json:"logit"`
+	Value string `json:"value"`
+}
+
+// String returns for example "example 2 (logit 0 is NaN)".
+func (n NotFinite) String() string {
+	return fmt.Sprintf("example %d (logit %d is %s)", n.Index, n.Logit, n.Value)
+}
+
+// strictName is how a caller stops at such examples.
+const strictName = option.Name("Settings.Strict")
+
+// notFinite returns the first logit that is not finite, -1 if all are.
+func notFinite(z []float32) int {
+	for k, v := range z {
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+			return k
+		}
+	}
+	return -1
+}
+
+// notFinite returns the examples whose logits are not finite, as rows and described.
+func (s Settings) notFinite(c *Classifier, e *Examples, logits [][]float32) (rows []int, out []NotFinite, err error) {
+	for i, z := range logits {
+		k := notFinite(z)
+		if k < 0 {
+			continue
+		}
+		rows = append(rows, i)
+		out = append(out, NotFinite{e.Number(i), e.Y[i], k, strconv.FormatFloat(float64(z[k]), 'g', -1, 32)})
+	}
+	switch {
+	case len(out) == len(logits):
+		err = fmt.Errorf("the logits of %s are not finite for any of %d examples, as for %v: check the model's weights, and the range of the inputs", c.Name(), len(out), out[0])
+	case len(out) > 0 && s.Strict:
+		err = fmt.Errorf("the logits of %s are not finite for %s; without %v they are left out", c.Name(), listed(out), strictName)
+	}
+	return rows, out, err
+}
+
+// leftOut is the warning about examples that are left out, of all; "" for none.
+func leftOut(out []NotFinite, all int) string {
+	if len(out) == 0 {
+		return ""
+	}
+	verb := "are"
+	if len(out) == 1 {
+		verb = "is"
+	}
+	return fmt.Sprintf("%d of %d examples %s left out of all numbers, because the model's logits are not finite for %s", len(out), all, verb, listed(out))
+}
+
+// listed names the first few.
+func listed(out []NotFinite) string {
+	const most = 5
+	var names []string
+	for _, n := range out[:min(most, len(out))] {
+		names = append(names, n.String())
+	}
+	if more := len(out) - most; more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(names, ", ")
+}
