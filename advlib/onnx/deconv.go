@@ -31,7 +31,23 @@ func conv(l *lowering, n *node) {
 		in[1] = l.spread(in[1], dims, w.dilations)
 		w.kernel, w.dilations = collect(len(kernel), w.extent), make1(len(kernel))
 	}
+	in[0] = l.within(in[0], &w)
 	l.write(n.Output[0], "Conv", in, "kernel_shape", w.kernel, "pads", w.pads(), "strides", w.strides, "dilations", w.dilations, "group", n.int("group", 1))
+}
+
+// within pads x by what is beyond the kernel's reach, and leaves the rest to the convolution: GoMLX has no gradient of more.
+func (l *lowering) within(x string, w *window) string {
+	rank := len(w.kernel)
+	pads := make([]int, 2*(rank+2))
+	for i := range w.kernel {
+		reach := w.extent(i) - 1
+		pads[2+i], pads[rank+4+i] = max(0, w.begin[i]-reach), max(0, w.end[i]-reach)
+		w.begin[i], w.end[i] = min(w.begin[i], reach), min(w.end[i], reach)
+	}
+	if slices.Max(pads) == 0 {
+		return x
+	}
+	return l.op("Pad", x, l.integers(pads), l.number(0))
 }
 
 // spread puts by[i] − 1 zeros between the elements of the i-th axis behind the first two; size k becomes (k − 1)·by + 1. Where
@@ -101,7 +117,7 @@ func convTranspose(l *lowering, n *node) {
 			w.begin[i], w.end[i] = max(0, w.begin[i]), max(0, w.end[i])
 		}
 	}
-	inputs := []string{in, k}
+	inputs := []string{l.within(in, &w), k}
 	if n.in(2) != "" {
 		inputs = append(inputs, n.in(2))
 	}

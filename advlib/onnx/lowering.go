@@ -91,6 +91,9 @@ func lower(f *file, o Options, single bool) (*lowering, error) {
 		}
 	}
 	l.final = endingOf(f)
+	if l.final != nil && slices.Contains([]string{"ArgMax", "ArgMin", "Hardmax"}, l.final.op) {
+		return nil, fmt.Errorf("%s picks the class, so that its output %q is labels, not logits: choose the output with the logits by %v, or export the model without it", describe(l.final.node), f.output, outputName)
+	}
 	l.strip = l.final != nil && (o.StripSoftmax || o.Returns != advlib.Logits && l.final.op != "LogSoftmax")
 	for _, n := range f.nodes {
 		if err := l.lower(n); err != nil {
@@ -228,14 +231,14 @@ func (l *lowering) integersOf(name string) ([]int, bool) {
 	return collect(len(t.ints), func(i int) int { return int(t.ints[i]) }), true
 }
 
-// ending is what makes probabilities of logits at the end of a model.
+// ending is what makes probabilities of logits at the end of a model, or picks the class.
 type ending struct {
 	node   *protos.NodeProto
-	op     string // Softmax, LogSoftmax or Sigmoid
+	op     string // Softmax, LogSoftmax or Sigmoid; ArgMax, ArgMin or Hardmax, which pick a class
 	logits string // the name of what goes into it
 }
 
-// endingOf finds what makes probabilities of an output, behind operators that only rename, cast or reshape; nil if there is nothing. Of a
+// endingOf finds what makes probabilities or labels of an output, behind operators that only rename, cast or reshape; nil if there is nothing. Of a
 // binary model it finds the sigmoid p under the pair 1 − p, p, as scikit-learn writes it.
 func endingOf(f *file) *ending {
 	name := f.output
@@ -248,7 +251,7 @@ func endingOf(f *file) *ending {
 			if len(n.Input) > 0 {
 				name = n.Input[0]
 			}
-		case "Softmax", "LogSoftmax", "Sigmoid":
+		case "Softmax", "LogSoftmax", "Sigmoid", "ArgMax", "ArgMin", "Hardmax":
 			if len(n.Input) != 1 {
 				return nil
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"maps"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -108,6 +109,11 @@ func evaluate(n *onnx.Network, b compute.Backend, x *tensors.Tensor) (*tensors.T
 	return out[0], nil
 }
 
+// spared tells of the many fixtures for one operator which XLA, which compiles for long, computes with ADVLAB_FULL=1 only.
+func spared(op string, i int) bool {
+	return os.Getenv("ADVLAB_FULL") == "" && strings.HasPrefix(op, "Resize-") && i%5 != 0
+}
+
 // difference is the largest one, relative to the largest value.
 func difference(got, want []float32) float64 {
 	if len(got) != len(want) {
@@ -131,7 +137,7 @@ func TestOperatorsComputeWhatONNXRuntimeDoes(t *testing.T) {
 		for i, f := range all {
 			op, _, _ := strings.Cut(f.name, "/")
 			again := i+1 < len(all) && strings.HasPrefix(all[i+1].name, op+"/")
-			if op == "mlp-softmax" || name != backend.Go && again && op != "cnn-batch-1" {
+			if op == "mlp-softmax" || name != backend.Go && (again && op != "cnn-batch-1" || spared(op, i)) {
 				continue // the softmax is left out: TestFinalSoftmax. XLA compiles for long: only one opset of each
 			}
 			t.Run(name+"/"+f.name, func(t *testing.T) {

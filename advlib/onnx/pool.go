@@ -62,6 +62,10 @@ func (l *lowering) windowOf(n *node, kernel []int) window {
 	if !same && auto != "NOTSET" && auto != "VALID" && auto != "" {
 		n.fail("its attribute auto_pad is %q: it must be NOTSET, VALID, SAME_UPPER or SAME_LOWER", auto)
 	}
+	if same && n.OpType != "Conv" && slices.Max(w.dilations) > 1 {
+		n.fail("it has dilations %v and the auto_pad %s, which ONNX Runtime pads otherwise than ONNX says: export the model with pads", w.dilations, auto)
+		return w
+	}
 	if auto == "VALID" {
 		w.begin, w.end = make([]int, rank), make([]int, rank)
 	}

@@ -192,10 +192,10 @@ func (b *builder) finish() {
 		x = b.add("Flatten", []string{x})
 	}
 	if b.dims(x)[1] < 2 || b.IntN(4) > 0 {
-		x = b.add("Gemm", []string{x, b.real(b.dims(x)[1], 2+b.IntN(3))})
+		x = b.add("Gemm", append([]string{x, b.real(b.dims(x)[1], 2+b.IntN(3))}, b.optional()...))
 	}
 	if x == "x" {
-		x = b.add("Gemm", []string{x, b.real(b.dims(x)[1], 3)})
+		x = b.add("Gemm", append([]string{x, b.real(b.dims(x)[1], 3)}, b.optional()...))
 	}
 	b.values = append(b.values, x)
 }

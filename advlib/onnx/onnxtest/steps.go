@@ -298,8 +298,18 @@ func gemmStep(b *builder, x string) string {
 		in = append(in, b.real(1, m))
 	case 2:
 		in = append(in, b.real(1))
+	default:
+		in = append(in, b.optional()...)
 	}
 	return b.add("Gemm", in, pairs...)
+}
+
+// optional is what Gemm adds where it need not add anything: before opset 11 it must.
+func (b *builder) optional() []string {
+	if b.opset < 11 {
+		return []string{b.real(1)}
+	}
+	return nil
 }
 
 func spatialSteps() []step {
@@ -413,7 +423,7 @@ func convTransposeStep(b *builder, x string) string {
 	case 3:
 		pairs = append(pairs, "output_shape", b.each(rank, func(i int) int {
 			full := strides[i]*(d[2+i]-1) + (kernel[i]-1)*dilations[i] + 1
-			return b.between(max(1, full-2), full)
+			return b.between(max(d[2+i], full-2), full)
 		}))
 	}
 	if group > 1 {
@@ -428,6 +438,9 @@ func (b *builder) poolStep(op, x string) string {
 	kernel := b.each(len(d)-2, func(int) int { return b.between(1, 3) })
 	dilated := op == "MaxPool" || op == "AveragePool" && b.opset >= 19 || op == "LpPool" && b.opset >= 18
 	pairs := append(b.windowed(d[2:], kernel, true, dilated), "kernel_shape", kernel)
+	if slices.Contains(pairs, any("dilations")) && slices.Contains(pairs, any("auto_pad")) {
+		panic(misfit("ONNX Runtime pads as if there were no dilations"))
+	}
 	if op == "LpPool" {
 		pairs = append(pairs, b.given("p", b.between(1, 3))...)
 	} else if !slices.Contains(pairs, any("auto_pad")) {
@@ -477,7 +490,10 @@ func resizeStep(b *builder, x string) string {
 	if b.opset >= 19 && b.IntN(4) == 0 {
 		transform = "half_pixel_symmetric"
 	}
-	pairs := b.given("mode", mode, "coordinate_transformation_mode", transform)
+	pairs := b.given("coordinate_transformation_mode", transform)
+	if mode != "nearest" || b.IntN(2) == 0 {
+		pairs = append(pairs, "mode", mode)
+	}
 	if mode == "nearest" {
 		pairs = append(pairs, b.given("nearest_mode", b.oneOf("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"))...)
 	}

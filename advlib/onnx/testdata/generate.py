@@ -258,5 +258,108 @@ for kind, elem in (("double", TensorProto.DOUBLE), ("half", TensorProto.FLOAT16)
         out["mlp-double/13@onnx"], out["mlp-double/13@x"], out["mlp-double/13@y"] = np.frombuffer(m.SerializeToString(), np.uint8), x, y.astype(np.float32)
         out["mlp-double/13@wide"] = y
 
+# Places: steps below 0, indices, padding, repetition.
+image = (3, 6, 5)
+for name, starts, ends, axes, steps in [
+    ("flip", [-1], [-(2 ** 31)], [3], [-1]), ("flip-channels", [-1], [-100], [1], [-1]), ("back-by-2", [4, 5], [-6, 0], [3, 2], [-2, -3]), ("mixed", [1, 4], [6, -9], [2, 3], [2, -1]),
+]:
+    case("Slice-" + name, "Slice", 13, image, {"a": ints(*starts), "b": ints(*ends), "c": ints(*axes), "d": ints(*steps)})
+case("Gather-swap", "Gather", 13, image, {"i": ints(2, 1, 0)}, axis=1)
+case("Gather-many", "Gather", 13, (3, 100), {"i": ints(*[(37 * i) % 100 for i in range(90)])}, axis=2)
+case("Gather-table", "Gather", 13, image, {"i": np.array([[0, -1, 2], [1, 1, 4]], np.int64)}, axis=-1)
+moved = [h.make_node("Transpose", ["x"], ["t"], perm=[1, 2, 0, 3]), h.make_node("GatherND", ["t", "i"], ["g"])]
+case("GatherND-swap", "GatherND", 13, image, {"i": ints(2, 1, 0).reshape(3, 1)}, nodes=moved + [h.make_node("Transpose", ["g"], ["z"], perm=[2, 0, 1, 3])])
+case("GatherND-pairs", "GatherND", 13, image, {"i": np.array([[0, 1], [2, -1], [1, 3]], np.int64)}, nodes=moved + [h.make_node("Transpose", ["g"], ["z"], perm=[1, 0, 2])])
+case("ScatterND", "ScatterND", 16, image, {"i": np.array([[2, 1], [0, 0]], np.int64), "u": f(2, 1, 5)}, nodes=[
+    h.make_node("Transpose", ["x"], ["t"], perm=[1, 2, 0, 3]), h.make_node("GatherND", ["t", "i"], ["g"]), h.make_node("Mul", ["g", "u"], ["v"]), h.make_node("ScatterND", ["t", "i", "v"], ["s"]), h.make_node("Transpose", ["s"], ["z"], perm=[2, 0, 1, 3])])
+case("Tile", "Tile", 13, image, {"r": ints(1, 2, 1, 3)})
+for mode in "edge reflect".split():
+    case("Pad-" + mode, "Pad", 13, image, {"p": ints(0, 0, 2, 3, 0, 1, 1, 4)}, mode=mode)
+case("Pad-edge", "Pad", 8, image, mode="edge", pads=[0, 0, 1, 2, 0, 0, 2, 0])
+case("Pad-wrap", "Pad", 19, image, {"p": ints(0, 0, 2, 3, 0, 1, 1, 7)}, mode="wrap")
+case("Pad-cut", "Pad", 13, image, {"p": ints(0, 0, -2, 3, 0, 0, 1, -1), "v": f()})
+case("Trilu", "Trilu", 14, image, upper=0)
+case("Trilu-1", "Trilu", 14, image, {"k": np.array(1, np.int64)})
+case("CumSum", "CumSum", 14, image, {"a": np.array(-1, np.int64)})
+case("CumSum-back", "CumSum", 11, image, {"a": np.array(2, np.int64)}, exclusive=1, reverse=1)
+for mode in "DCR CRD".split():
+    case("DepthToSpace-" + mode, "DepthToSpace", 13, (8, 3, 2), blocksize=2, mode=mode)
+case("SpaceToDepth", "SpaceToDepth", 13, (3, 6, 4), blocksize=2)
+
+# Strides and dilations together, and convolutions that go back.
+for name, w, more in [
+    ("2d", f(4, 3, 3, 2), dict(strides=[2, 1], dilations=[1, 3], pads=[1, 2, 0, 1])), ("even", f(4, 3, 2, 2), dict(strides=[2, 2], dilations=[2, 2])),
+    ("groups", f(6, 1, 2, 3), dict(strides=[3, 2], dilations=[2, 3], pads=[2, 2, 2, 2], group=3)), ("upper", f(2, 3, 3, 3), dict(strides=[2, 2], dilations=[1, 1], auto_pad="SAME_UPPER")),
+]:
+    case("Conv-both-" + name, "Conv", 11, (3, 9, 8), {"w": w, "b": f(w.shape[0])}, **more)
+case("Conv-wide-pads", "Conv", 11, (3, 4, 5), {"w": f(2, 3, 2, 1)}, pads=[3, 1, 2, 0], strides=[2, 1])
+case("Conv-both-1d", "Conv", 11, (3, 12), {"w": f(2, 3, 3)}, strides=[2], dilations=[2], pads=[2, 1])
+for name, w, more in [
+    ("plain", f(3, 4, 3, 2), {}), ("strides", f(3, 4, 2, 2), dict(strides=[2, 2])), ("pads", f(3, 4, 4, 3), dict(strides=[2, 3], pads=[1, 2, 1, 0], output_padding=[1, 2])),
+    ("groups", f(6, 2, 3, 3), dict(strides=[2, 1], group=3)), ("dilations", f(3, 2, 3, 2), dict(strides=[2, 2], dilations=[2, 3])), ("shape", f(3, 2, 3, 3), dict(strides=[2, 2], output_shape=[8, 9])),
+    ("upper", f(3, 2, 3, 3), dict(strides=[2, 2], auto_pad="SAME_UPPER")), ("lower", f(3, 2, 4, 3), dict(strides=[2, 3], auto_pad="SAME_LOWER")), ("wide-pads", f(3, 2, 2, 2), dict(pads=[1, 1, 1, 1])),
+]:
+    case("ConvTranspose-" + name, "ConvTranspose", 11, (w.shape[0], 4, 5), {"w": w, "b": f(w.shape[1] * more.get("group", 1))}, **more)
+case("ConvTranspose-1d", "ConvTranspose", 11, (3, 6), {"w": f(3, 2, 3)}, strides=[2])
+case("ConvTranspose-3d", "ConvTranspose", 11, (2, 3, 2, 3), {"w": f(2, 2, 2, 1, 3)}, strides=[2, 1, 2])
+case("MaxPool-dilated", "MaxPool", 12, (2, 9, 8), kernel_shape=[3, 2], dilations=[2, 3], strides=[2, 1], pads=[1, 1, 2, 1])
+case("AveragePool-dilated", "AveragePool", 19, (2, 9, 8), kernel_shape=[3, 2], dilations=[2, 3], strides=[2, 1], pads=[1, 1, 2, 1])
+case("AveragePool-dilated-all", "AveragePool", 19, (2, 9, 8), kernel_shape=[2, 2], dilations=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1)
+for p in (1, 2, 3):
+    case(f"LpPool-{p}", "LpPool", 18, (2, 7, 6), kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 0], p=p)
+
+# Changes of size.
+for mode, transforms in {"nearest": "asymmetric half_pixel align_corners pytorch_half_pixel", "linear": "asymmetric half_pixel align_corners pytorch_half_pixel", "cubic": "half_pixel align_corners"}.items():
+    for transform in transforms.split():
+        for name, more in {"sizes": {"s": ints(1, 3, 9, 7)}, "scales": {"s": np.array([1, 1, 2, 0.6], np.float32)}}.items():
+            if mode == "cubic":
+                more = {"sizes": {"s": ints(1, 3, 9, 7)}, "scales": {"s": np.array([1, 1, 2, 1.7], np.float32)}}[name]
+            case(f"Resize-{mode}-{transform}-{name}", "Resize", 13, image, more, inputs=["x", "", "", "s"] if name == "sizes" else ["x", "", "s"], batch=1, mode=mode, coordinate_transformation_mode=transform)
+for rounding in "round_prefer_floor round_prefer_ceil floor ceil".split():
+    for transform in "asymmetric half_pixel".split():
+        case(f"Resize-{rounding}-{transform}", "Resize", 13, (1, 6, 9), {"s": np.array([1, 1, 1.5, 1 / 3], np.float32)}, inputs=["x", "", "s"], mode="nearest", nearest_mode=rounding, coordinate_transformation_mode=transform)
+case("Resize-tf", "Resize", 11, (1, 6, 9), {"r": f(0), "s": np.array([1, 1, 2, 0.5], np.float32)}, inputs=["x", "r", "s"], mode="nearest", nearest_mode="floor", coordinate_transformation_mode="tf_half_pixel_for_nn")
+case("Resize-symmetric", "Resize", 19, (1, 6, 9), {"s": np.array([1, 1, 1.7, 0.6], np.float32)}, inputs=["x", "", "s"], mode="linear", coordinate_transformation_mode="half_pixel_symmetric")
+case("Resize-axes", "Resize", 18, image, {"s": ints(9, 4)}, inputs=["x", "", "", "s"], mode="linear", axes=[3, 2])
+case("Resize-outside", "Resize", 13, image, {"s": np.array([1, 1, 2, 2], np.float32)}, inputs=["x", "", "s"], mode="cubic", exclude_outside=1, cubic_coeff_a=-0.5)
+case("Resize-old", "Resize", 10, image, {"s": np.array([1, 1, 2, 1.5], np.float32)}, mode="linear")
+case("Resize-large", "Resize", 13, (1, 1, 90), {"s": ints(1, 1, 1, 100)}, inputs=["x", "", "", "s"], batch=1, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+for mode in "nearest linear".split():
+    case("Upsample-" + mode, "Upsample", 9, image, {"s": np.array([1, 1, 2, 3], np.float32)}, mode=mode)
+case("Upsample-nearest", "Upsample", 8, image, mode="nearest", scales=[1.0, 1.0, 3.0, 2.0])
+
+# Reductions and choices.
+for op in "ReduceL1 ReduceSumSquare ReduceLogSumExp ReduceProd".split():
+    case(op, op, 13, image, axes=[1, -1], keepdims=0)
+    case(op, op, 18, image, {"a": ints(2)})
+case("ReduceLogSum", "ReduceLogSum", 13, image, x=np.abs(f(2, *image)) + 0.1, axes=[2])
+case("LpNormalization-1", "LpNormalization", 13, image, axis=1, p=1)
+case("LpNormalization-2", "LpNormalization", 13, image, axis=-1)
+case("MeanVarianceNormalization", "MeanVarianceNormalization", 13, image, axes=[2, 3])
+case("GroupNormalization", "GroupNormalization", 21, (6, 4, 3), {"s": f(6), "b": f(6)}, num_groups=3, epsilon=1e-3)
+case("RMSNormalization", "RMSNormalization", 23, image, {"s": f(5)}, epsilon=1e-3)
+case("Einsum-product", "Einsum", 12, image, {"w": f(4, 5)}, equation="bchw,kw->bhck")
+case("Einsum-attention", "Einsum", 12, image, inputs=["x", "x"], equation="bchw,bdhw->bhcd")
+case("TopK", "TopK", 11, image, nodes=[h.make_node("TopK", ["x", "k"], ["z", "i"], axis=-1)], more={"k": ints(3)})
+case("TopK-smallest", "TopK", 11, image, nodes=[h.make_node("TopK", ["x", "k"], ["z", "i"], axis=2, largest=0)], more={"k": ints(2)})
+# What picks is constant near an input: so it is multiplied by it.
+picked = lambda *nodes: list(nodes) + [h.make_node("Mul", ["p", "x"], ["z"])]
+case("ArgMax", "ArgMax", 13, image, nodes=picked(h.make_node("ArgMax", ["x"], ["i"], axis=1), h.make_node("Cast", ["i"], ["p"], to=1)))
+case("ArgMin-last", "ArgMin", 13, image, nodes=picked(h.make_node("ArgMin", ["x"], ["i"], axis=-1, select_last_index=1), h.make_node("Cast", ["i"], ["p"], to=1)))
+case("Hardmax", "Hardmax", 13, image, nodes=picked(h.make_node("Hardmax", ["x"], ["p"], axis=2)))
+case("OneHot", "OneHot", 11, image, nodes=picked(h.make_node("ArgMax", ["x"], ["i"], axis=2, keepdims=0), h.make_node("OneHot", ["i", "d", "v"], ["p"], axis=2)), more={"d": np.array(6, np.int64), "v": f(2)})
+case("Round", "Round", 11, image, nodes=picked(h.make_node("Round", ["x"], ["p"])))
+case("Swish-graph", "Sigmoid", 13, image, nodes=picked(h.make_node("Sigmoid", ["x"], ["p"])))
+
+# On elements.
+for op in "Tan Sinh Cosh Asinh".split():
+    case(op, op, 13 if op == "Tan" else 9, (7,))
+case("Atanh", "Atanh", 9, (7,), x=np.tanh(f(2, 7)) * 0.9)
+case("Acosh", "Acosh", 9, (7,), x=np.abs(f(2, 7)) + 1.1)
+case("ThresholdedRelu", "ThresholdedRelu", 10, (7,), alpha=0.3)
+case("Shrink", "Shrink", 9, (7,), lambd=0.4, bias=0.2)
+case("Xor", "Xor", 9, (7,), nodes=[h.make_node("Less", ["x", "a"], ["p"]), h.make_node("Greater", ["x", "b"], ["q"]), h.make_node("Xor", ["p", "q"], ["r"]), h.make_node("Cast", ["r"], ["s"], to=1), h.make_node("Mul", ["s", "x"], ["z"])], more={"a": f(1), "b": f(1)})
+case("CastLike", "CastLike", 15, (7,), nodes=[h.make_node("Less", ["x", "a"], ["p"]), h.make_node("CastLike", ["p", "x"], ["s"]), h.make_node("Mul", ["s", "x"], ["z"])], more={"a": f(1)})
+
 np.savez_compressed("operators.npz", **out)
 print(sum(k.endswith("@onnx") for k in out), "models, onnx", onnx.__version__, "onnxruntime", onnxruntime.__version__, "numpy", np.__version__)
