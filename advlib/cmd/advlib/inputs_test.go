@@ -41,6 +41,7 @@ func TestNotFinite(t *testing.T) {
 		t.Errorf("a gate: status %d, %s", status, said)
 	}
 }
+
 // TestDomainWithoutBox: ranges of features that leave [0, 1] need no --box, as the help's own example has none.
 func TestDomainWithoutBox(t *testing.T) {
 	dir, node := t.TempDir(), onnxtest.Node
