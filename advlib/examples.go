@@ -28,6 +28,8 @@ type Examples struct {
 	Index []int64
 	// Classes are the names of the classes; nil if they have none.
 	Classes []string
+	// Notes are sentences on how they were read, where there was something to decide; reports have them.
+	Notes []string
 }
 
 // NewExamples builds examples from flat float32 data: n rows of shape dims each, and n labels.
@@ -78,7 +80,7 @@ func (e *Examples) Slice(lo, hi int) *Examples {
 
 // Select returns the examples of the given rows, in that order. They keep their numbers.
 func (e *Examples) Select(rows []int) *Examples {
-	s := &Examples{Name: e.Name, Classes: e.Classes, X: selectRows(e.X, rows), Y: make([]int32, len(rows)), Index: make([]int64, len(rows))}
+	s := &Examples{Name: e.Name, Classes: e.Classes, Notes: e.Notes, X: selectRows(e.X, rows), Y: make([]int32, len(rows)), Index: make([]int64, len(rows))}
 	for i, r := range rows {
 		s.Y[i], s.Index[i] = e.Y[r], e.Number(r)
 	}

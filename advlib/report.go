@@ -22,7 +22,8 @@ type Report struct {
 	Box        Box    `json:"box"`
 	// Domain describes the constraints on single features; empty if there are none. Radii and distances are in the scales of the features.
 	Domain string `json:"domain,omitempty"`
-	// Notes are sentences on what the classifier is made of, such as a normalisation inside of it: see [Spec].
+	// Notes are sentences on what the classifier is made of, such as a normalisation inside of it, see [Spec], and on how the examples
+	// were read, see [Examples].
 	Notes []string `json:"notes,omitempty"`
 	// Seed is the seed of the run.
 	Seed uint64 `json:"seed"`
@@ -253,7 +254,7 @@ func newReport(s Settings, c *Classifier, e *Examples, attacks []Attack) (*Repor
 	}
 	clean := predictions(z)
 	where := backend.InfoOf(c.Backend())
-	r := &Report{Classifier: c.Name(), Data: e.Name, Backend: where.Name, Box: c.Box(), Notes: c.Notes(), Seed: s.Seed, Cascade: !s.Alone && !c.Random(), Label: slices.Clone(e.Y), LeftOut: out}
+	r := &Report{Classifier: c.Name(), Data: e.Name, Backend: where.Name, Box: c.Box(), Notes: append(c.Notes(), e.Notes...), Seed: s.Seed, Cascade: !s.Alone && !c.Random(), Label: slices.Clone(e.Y), LeftOut: out}
 	if len(out) > 0 {
 		r.warn(leftOut(out, all))
 	}

@@ -154,6 +154,7 @@ type examplesJSON struct {
 	Y       []int32
 	Index   []int64
 	Classes []string
+	Notes   []string `json:",omitempty"`
 }
 
 func writeExamples(dir string, e *advlib.Examples) error {
@@ -163,7 +164,7 @@ func writeExamples(dir string, e *advlib.Examples) error {
 	if err := writeTensors(dir, map[string]*tensors.Tensor{"x": e.X}); err != nil {
 		return err
 	}
-	return writeJSON(dir, examplesJSON{e.Name, e.Y, e.Index, e.Classes})
+	return writeJSON(dir, examplesJSON{e.Name, e.Y, e.Index, e.Classes, e.Notes})
 }
 
 func readExamples(dir string) (*advlib.Examples, error) {
@@ -175,7 +176,7 @@ func readExamples(dir string) (*advlib.Examples, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &advlib.Examples{Name: v.Name, X: arrays["x"], Y: v.Y, Index: v.Index, Classes: v.Classes}, nil
+	return &advlib.Examples{Name: v.Name, X: arrays["x"], Y: v.Y, Index: v.Index, Classes: v.Classes, Notes: v.Notes}, nil
 }
 
 // resultJSON is a Result without its tensors; its fields are those of advlib.Result, which a test compares.
@@ -205,7 +206,7 @@ func writeResult(dir string, r *advlib.Result) error {
 	e := r.Examples
 	v := resultJSON{
 		Attack: r.Attack, Norm: r.Threat.Norm.String(), Radius: advlib.Distance(r.Threat.Radius), Goal: r.Threat.Goal,
-		Examples: examplesJSON{e.Name, e.Y, e.Index, e.Classes}, Box: r.Box, Attempted: r.Attempted, Success: r.Success,
+		Examples: examplesJSON{e.Name, e.Y, e.Index, e.Classes, e.Notes}, Box: r.Box, Attempted: r.Attempted, Success: r.Success,
 		Clean: r.Clean, Final: r.Final, Stats: r.Stats, LeftOut: r.LeftOut, Warnings: r.Warnings,
 	}
 	distance := tensors.FromFlatDataAndDimensions(slices.Clone(r.Distance), len(r.Distance))
@@ -230,7 +231,7 @@ func readResult(dir string) (*advlib.Result, error) {
 	}
 	return &advlib.Result{
 		Attack: v.Attack, Threat: advlib.Threat{Norm: norms[norm], Radius: float64(v.Radius), Goal: v.Goal},
-		Examples: &advlib.Examples{Name: v.Examples.Name, X: arrays["x"], Y: v.Examples.Y, Index: v.Examples.Index, Classes: v.Examples.Classes},
+		Examples: &advlib.Examples{Name: v.Examples.Name, X: arrays["x"], Y: v.Examples.Y, Index: v.Examples.Index, Classes: v.Examples.Classes, Notes: v.Examples.Notes},
 		Box:      v.Box, Adversarial: arrays["adversarial"], Attempted: v.Attempted, Success: v.Success,
 		Distance: tensors.MustCopyFlatData[float64](arrays["distance"]),
 		Clean:    v.Clean, Final: v.Final, Stats: v.Stats, LeftOut: v.LeftOut, Warnings: v.Warnings,

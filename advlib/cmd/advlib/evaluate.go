@@ -22,6 +22,7 @@ import (
 // evaluation is the flags of the command.
 type evaluation struct {
 	model, store, data     string
+	x, y                   string
 	norm, preset, format   string
 	eps, attacks, box      []string
 	certify                []string
@@ -59,7 +60,9 @@ a model are its weights, and of the store's only the configurations of the zoo, 
 what they are weights of. Evaluate such a model in its notebook, or export it.
 
 The data is a file of NumPy's, numpy.savez("test.npz", x=x, y=y): x are the inputs [n, ...], y the n labels,
-counted from 0. What comes before the model is said by flags, in this order:
+counted from 0. Arrays of other names are taken where they can be but one pair (images and labels, test_images and
+test_labels, x_test and y_test, data and target, arr_0 and arr_1), or are named by --x and --y; one-hot labels, and floats
+that are whole numbers, are taken as what they are, and it is said. With --limit the rest is not read. What comes before the model is said by flags, in this order:
 
   --scale    brings the data to the units of --box, in which ε, distances, certificates and --domain are:
              --scale 1/255 for pixels stored as bytes, with the box 0,1
@@ -137,6 +140,8 @@ but for 1 in 40 tries. It also fails, and says which example, if one is both cer
 	f.StringVar(&e.model, "model", "", "model in ONNX")
 	f.StringVar(&e.store, "store", "", "model of the store, by the beginning of its key")
 	f.StringVar(&e.data, "data", "", "labelled examples, .npz with x and y")
+	f.StringVar(&e.x, "x", "", "name of the array of inputs, if it is not x or another usual one")
+	f.StringVar(&e.y, "y", "", "name of the array of labels")
 	f.StringVar(&e.scale, "scale", "1", "factor for x: 1/255 brings bytes to 0..1")
 	f.IntVar(&e.limit, "limit", 0, "use the first N examples only; 0 means all")
 	e.normalisation.add(f, "in units of the box, such as 0.485 or 123.675/255")
@@ -286,12 +291,9 @@ func (e evaluation) run(cmd *cobra.Command) error {
 
 // run does what is planned; what is found goes to out, what is to be said of it to progress.
 func (p plan) run(ctx context.Context, out, progress io.Writer) error {
-	examples, err := dataset.NPZScaled(p.data, p.scale)
+	examples, err := dataset.File{Path: p.data, X: p.x, Y: p.y, Scale: p.scale, First: p.limit}.Examples()
 	if err != nil {
 		return statusError{misused, fmt.Errorf("--data: %w", err)}
-	}
-	if p.limit > 0 {
-		examples = examples.First(p.limit)
 	}
 	if _, err := backend.Open(); err != nil {
 		return err

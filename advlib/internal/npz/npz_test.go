@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,6 +106,126 @@ func TestByteAndMemoryOrder(t *testing.T) {
 	}
 }
 
+// The bytes are numpy.array([[1.5, -2, 65504], [2**-24, inf, -0.]], '<f2').tobytes(), and in the other orders.
+func TestHalf(t *testing.T) {
+	want := []float32{1.5, -2, 65504, 0x1p-24, float32(math.Inf(1)), float32(math.Copysign(0, -1))}
+	for _, c := range []struct {
+		descr   string
+		fortran bool
+		data    []byte
+	}{
+		{"<f2", false, []byte{0x00, 0x3e, 0x00, 0xc0, 0xff, 0x7b, 0x01, 0x00, 0x00, 0x7c, 0x00, 0x80}},
+		{">f2", false, []byte{0x3e, 0x00, 0xc0, 0x00, 0x7b, 0xff, 0x00, 0x01, 0x7c, 0x00, 0x80, 0x00}},
+		{"<f2", true, []byte{0x00, 0x3e, 0x01, 0x00, 0x00, 0xc0, 0x00, 0x7c, 0xff, 0x7b, 0x00, 0x80}},
+	} {
+		file := array(dict(c.descr, c.fortran, "(2, 3)"), c.data)
+		got, err := Read(bytes.NewReader(file), int64(len(file)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range tensors.MustCopyFlatData[float32](got["x"]) {
+			if math.Float32bits(v) != math.Float32bits(want[i]) {
+				t.Errorf("%s, Fortran order %v: value %d is %g, want %g", c.descr, c.fortran, i, v, want[i])
+			}
+		}
+	}
+	if v := half(0x7e00); v == v {
+		t.Errorf("NaN is read as %g", v)
+	}
+	for bits := range 1 << 16 { // against the definition
+		sign, exponent, fraction := bits>>15, bits>>10&31, float64(bits&1023)
+		v := math.Pow(2, float64(max(exponent, 1)-15)) * (fraction/1024 + float64(min(exponent, 1)))
+		if got := half(uint16(bits)); exponent < 31 && math.Abs(got) != v || math.Signbit(got) != (sign == 1) && got == got {
+			t.Fatalf("%#x is read as %g, want ±%g", bits, got, v)
+		}
+	}
+}
+
+// Of an array in either order the first rows are read; of one in C order nothing behind them, which may be damaged.
+func TestFirstRows(t *testing.T) {
+	for fortran, want := range map[bool][]float64{
+		false: {1, 2, 3, 4, 5, 6, 7, 8},
+		true:  {1, 7, 4, 10, 2, 8, 5, 11}, // element (i, j, k) is at i + 3j + 6k
+	} {
+		file := array(dict("|u1", fortran, "(3, 2, 2)"), []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})
+		read := func() ([]float64, error) {
+			f, err := NewFile(bytes.NewReader(file), int64(len(file)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := f.Array("x")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := make([]float64, 8)
+			return got, a.Numbers(2, func(i int, v float64) { got[i] = v })
+		}
+		if got, err := read(); err != nil || !slices.Equal(got, want) {
+			t.Errorf("Fortran order %v: %v, want %v (%v)", fortran, got, want, err)
+		}
+		z, err := zip.NewReader(bytes.NewReader(file), int64(len(file)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		z.File[0].CRC32++ // of the copy in the directory
+		at := bytes.Index(file, []byte("PK\x01\x02"))
+		binary.LittleEndian.PutUint32(file[at+16:], z.File[0].CRC32)
+		if got, err := read(); (err == nil) != !fortran || !fortran && !slices.Equal(got, want) {
+			t.Errorf("Fortran order %v, with a wrong checksum: %v (%v)", fortran, got, err)
+		}
+	}
+}
+
+// What is not asked for may be anything.
+func TestOthersAreNotDecoded(t *testing.T) {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	entry := func(name, header string, data []byte) {
+		w, _ := z.Create(name + ".npy")
+		head := append([]byte("\x93NUMPY\x01\x00"), 0, 0)
+		binary.LittleEndian.PutUint16(head[8:], uint16(len(header)))
+		_, _ = w.Write(append(append(head, header...), data...))
+	}
+	entry("x", dict("<f4", false, "(2, 1)"), make([]byte, 8))
+	entry("objects", dict("|O", false, "(2,)"), []byte("\x80\x04\x95 a pickle"))
+	entry("text", dict("<U3", false, "(2,)"), []byte("d\x00\x00\x00o\x00\x00\x00g\x00\x00\x00c\x00\x00\x00a\x00\x00\x00\x00\x00\x00\x00"))
+	entry("bytes", dict("|S3", false, "(2,)"), []byte("dogca\x00"))
+	entry("none", dict("<f4", false, "(0, 4)"), nil)
+	entry("pairs", "{'descr': [('a', '<f4'), ('b', '<i4')], 'fortran_order': False, 'shape': (2,), }\n", make([]byte, 16))
+	entry("noise", "not a header\n", nil)
+	_ = z.Close()
+	f, err := NewFile(bytes.NewReader(b.Bytes()), int64(b.Len()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x, err := f.Array("x"); err != nil || x.String() != "x [2 1] of <f4" {
+		t.Fatal(x, err)
+	}
+	for name, want := range map[string]string{"objects": "numpy.stack(list(objects))", "none": "below 1", "text": "text.astype(numpy.float32)", "pairs": "which is not read"} {
+		a, err := f.Array(name)
+		if err == nil {
+			_, err = a.Tensor()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want one that says %q", name, err, want)
+		}
+	}
+	for _, name := range []string{"text", "bytes"} {
+		a, err := f.Array(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if texts, err := a.Texts(9); err != nil || !slices.Equal(texts, []string{"ca", "dog"}) {
+			t.Errorf("%s: %q, %v", name, texts, err)
+		}
+	}
+	for _, name := range []string{"noise", "nothing"} {
+		if a, err := f.Array(name); err == nil {
+			t.Errorf("%v is an array of numbers", a)
+		}
+	}
+}
+
 func TestReadRefuses(t *testing.T) {
 	whole := array(dict("<f4", false, "(4,)"), make([]byte, 16))
 	for _, c := range []struct {
@@ -121,7 +242,8 @@ func TestReadRefuses(t *testing.T) {
 		{"a negative dimension", array(dict("<f4", false, "(-4,)"), make([]byte, 16)), "below 1"},
 		{"an empty array", array(dict("<f4", false, "(0, 3)"), nil), "below 1"},
 		{"objects", array(dict("|O", false, "(4,)"), make([]byte, 16)), "Python objects"},
-		{"half floats", array(dict("<f2", false, "(4,)"), make([]byte, 8)), "astype(numpy.float32)"},
+		{"complex numbers", array(dict("<c8", false, "(1,)"), make([]byte, 8)), "x.astype(numpy.float32)"},
+		{"one array", []byte("\x93NUMPY\x01\x00v\x00{'descr'"), "it is one array of NumPy's (.npy)"},
 		{"no dtype", array(dict("", false, "(4,)"), make([]byte, 8)), "damaged"},
 		{"an empty header", array("", nil), "header"},
 		{"a header of noise", array(strings.Repeat("x", 30)+"\n", nil), "header"},
@@ -175,11 +297,57 @@ func FuzzRead(f *testing.F) {
 func FuzzArray(f *testing.F) {
 	f.Add([]byte(dict("<f4", false, "(2, 2)")), make([]byte, 16))
 	f.Add([]byte(dict("|b1", true, "(2, 3)")), make([]byte, 6))
+	f.Add([]byte(dict(">f2", true, "(3, 2)")), []byte("abcdefghijkl"))
+	f.Add([]byte(dict("<U2", false, "(1,)")), []byte("a\x00\x00\x00\x00\x00\x00\x00"))
+	f.Add([]byte(dict("<i8", false, "(0, 3)")), []byte{})
 	f.Fuzz(func(t *testing.T, header, data []byte) {
 		if len(header) > 1<<15 {
 			return
 		}
 		file := array(string(header), data)
-		_, _ = Read(bytes.NewReader(file), int64(len(file)))
+		all, err := Read(bytes.NewReader(file), int64(len(file)))
+		f, openErr := NewFile(bytes.NewReader(file), int64(len(file)))
+		if openErr != nil {
+			t.Fatal(openErr)
+		}
+		a, openErr := f.Array("x")
+		if openErr != nil {
+			return
+		}
+		_, _ = a.Texts(3)
+		// What is read by rows is what is read as a whole.
+		got := map[int]float64{}
+		rowsErr := a.Numbers(1, func(i int, v float64) { got[i] = v })
+		if err != nil || rowsErr != nil {
+			if err == nil {
+				t.Fatalf("the first row is not read: %v", rowsErr)
+			}
+			return
+		}
+		var b bytes.Buffer
+		if err := Write(&b, all); err != nil {
+			t.Fatal(err)
+		}
+		again, err := NewFile(bytes.NewReader(b.Bytes()), int64(b.Len()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, err = again.Array("x"); err != nil {
+			t.Fatal(err)
+		}
+		size := 1
+		if len(a.Shape) > 0 {
+			size = all["x"].Size() / a.Shape[0]
+		}
+		if len(got) != size {
+			t.Fatalf("%d numbers in the first row, want %d", len(got), size)
+		}
+		if err := a.Numbers(-1, func(i int, v float64) {
+			if first, ok := got[i]; ok && first != v && v == v {
+				t.Fatalf("number %d is %g alone, %g among all", i, first, v)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
 	})
 }

@@ -31,7 +31,7 @@ func Write(w io.Writer, arrays map[string]*tensors.Tensor) error {
 func writeArray(w io.Writer, t *tensors.Tensor) error {
 	descr := ""
 	for code, e := range elements {
-		if e.dtype == t.DType() {
+		if e.dtype == t.DType() && e.size == t.DType().Size() { // float16 is read as float32
 			descr = code
 		}
 	}
