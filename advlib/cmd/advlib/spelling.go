@@ -22,6 +22,7 @@ var spelling = map[option.Name]string{
 	"advlib.UnitBox":                "--box 0,1",
 	"certify.RealArithmetic":        "certify.RealArithmetic in a program in Go",
 	"certify.TF32AnyOrder":          "certify.TF32AnyOrder in a program in Go, or --backend xla:cpu",
+	"dataset.File.X and Y":          "--x and --y",
 	"one key of lab.List":           "more of it",
 	"the Box":                       "--box",
 
