@@ -97,8 +97,13 @@ func needPlugin(t testing.TB) []string {
 	return []string{plugin.Variable + "=" + dir}
 }
 
-// countInstalls, where XLA is built in, makes go-xla count in n instead of installing plugins.
-var countInstalls func(n *int)
+// Set where XLA is built in:
+var (
+	countInstalls func(n *int)            // makes go-xla count in n instead of installing plugins
+	weather       func(text string) error // the child of TestSignals, which stormVariable has instead of a task
+)
+
+const stormVariable = "ADVLAB_BACKEND_TEST_STORM"
 
 func child(text string) error {
 	var do task

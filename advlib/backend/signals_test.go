@@ -44,8 +44,6 @@ type weathered struct {
 	Threads  int   // that Go has made
 }
 
-const stormVariable = "ADVLAB_BACKEND_TEST_STORM"
-
 // sizes are m, k, n of products of an m×k by a k×n matrix: large enough for oneDNN's kernels, on several threads each.
 var sizes = [][3]int{{256, 256, 256}, {512, 384, 512}, {64, 1024, 320}}
 
@@ -71,8 +69,10 @@ func product(x, y []float32, m, k, n int) []float32 {
 	return z
 }
 
-// weather is the child: four goroutines multiply, each of them compares each product.
-func weather(text string) error {
+func init() { weather = multiplyInStorm }
+
+// multiplyInStorm is the child: four goroutines multiply, each of them compares each product.
+func multiplyInStorm(text string) error {
 	var do storm
 	if err := json.Unmarshal([]byte(text), &do); err != nil {
 		return err

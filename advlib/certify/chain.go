@@ -15,7 +15,7 @@ import (
 	"advlab/advlib/backend"
 )
 
-// chain is a network that is nothing but affine maps of vectors with ReLUs between them, as numbers: small controllers are
+// chain is a network that is nothing but affine maps of vectors, one after the other, with ReLUs between some of them, as numbers: small controllers are
 // such. Branch and bound asks for bounds of thousands of boxes, each of which has a few ReLUs only that are not linear: here
 // rows are made for those alone, without a graph to compile. The bounds are CROWN's ∩ IBP's, with the rounding of [Method].
 type chain struct {
@@ -24,23 +24,10 @@ type chain struct {
 	inputs int
 }
 
-// link is z = W(h + before) + after, of which a ReLU is taken but in the last one.
-type link struct {
-	W [][]float64 // by rows: one for each output
-	// b is W·before + after. terms are what of it is rounded in a step of its own: each a vector that is added, in order, to h
-	// or to Wh.
-	b             []float64
-	before, after [][]float64
-	norms         []float64 // of rows, Σ|w|
-	// wrong is how far the deployed weights may be from W, by rows; nil for not at all.
-	wrong [][]float64
-	exact bool // W is no operation of the model
-}
-
-// Limits of what is taken as a chain: the most weights, and the most numbers to read them.
+// Limits of what is taken as a chain: the most weights, and the most products that it takes to read them.
 const (
 	maxChainWeights = 1 << 22
-	maxChainNumbers = 1 << 26
+	maxReading      = 1 << 33
 )
 
 // smallWork is the most products for a box that are not left to XLA: with more, its compiled graphs win over plain Go.
@@ -85,19 +72,134 @@ func (n *Network) chainOf(shape *chainShape, r Rounding) (_ *chain, err error) {
 	if shape == nil {
 		return nil, nil
 	}
-	a := r.arithmetic()
-	// Each operation is applied to the unit vectors, and to 0: products with 1 and sums with 0 are exact.
-	width := n.Size()
-	for _, size := range shape.sizes {
-		width = max(width, size)
+	a, err := n.arithmetic(r)
+	if err != nil {
+		return nil, err
 	}
-	N, numbers := width+1, 0
-	for _, size := range shape.sizes {
-		numbers += N * size
+	read, err := n.readOperations(a, shape.batch)
+	if err != nil {
+		return nil, err
 	}
-	if numbers > maxChainNumbers {
+	c := &chain{a: a, inputs: n.Size()}
+	l := newLink(n.Size())
+	add := func(relu bool) bool {
+		l.relu = relu
+		done, ok := l.finished()
+		if mutateLink != nil {
+			mutateLink(&done)
+		}
+		c.layers = append(c.layers, done)
+		return ok
+	}
+	for _, o := range read {
+		if !o.finite() {
+			return nil, nil // the general bounds know what to do
+		}
+		switch {
+		case o.kind == NodeTypeMax:
+			if slices.ContainsFunc(o.value[0], func(v float64) bool { return v != 0 }) || !add(true) { // no ReLU
+				return nil, nil
+			}
+			l = newLink(len(o.value[0]))
+			continue
+		case o.kind == NodeTypeDotGeneral && l.dot:
+			if !add(false) {
+				return nil, nil
+			}
+			regrouped := l.regrouped // a factor may move on
+			l = newLink(len(l.b))
+			l.regrouped = regrouped
+		}
+		o.apply(l)
+	}
+	if !add(false) {
 		return nil, nil
 	}
+	return c, nil
+}
+
+// mutateLink, if it is not nil, changes links. Tests of the tests plant mistakes with it.
+var mutateLink func(*link)
+
+// readOperation is an operation as numbers.
+type readOperation struct {
+	kind NodeType
+	// value are constants, or a matrix transposed, or where coordinates come from, in one row; wrong is how far the deployed ones may be from
+	// them, nil for not at all.
+	value, wrong [][]float64
+	from         bool // x is what is subtracted
+}
+
+func (o readOperation) finite() bool {
+	for _, rows := range [][][]float64{o.value, o.wrong} {
+		for _, row := range rows {
+			for _, v := range row {
+				if math.IsNaN(v) || math.Abs(v) > largest {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// apply puts the operation behind those of a link.
+func (o readOperation) apply(l *link) {
+	var wrong []float64
+	if o.kind != NodeTypeDotGeneral && o.kind != NodeTypeTranspose {
+		wrong = make([]float64, len(o.value[0]))
+		if o.wrong != nil {
+			for i, v := range o.wrong[0] {
+				wrong[i] = math.Abs(v)
+			}
+		}
+	}
+	switch o.kind {
+	case NodeTypeAdd, NodeTypeSub:
+		if o.from {
+			l.negate()
+		}
+		l.add(o.value[0], wrong)
+	case NodeTypeNeg:
+		l.negate()
+	case NodeTypeMul:
+		l.scale(o.value[0], wrong, 1)
+	case NodeTypeDiv: // or a product with the reciprocal, which is what value is
+		l.scale(o.value[0], wrong, 3)
+	case NodeTypeTranspose:
+		from := make([]int, len(o.value[0]))
+		for i, v := range o.value[0] {
+			from[i] = int(v)
+		}
+		l.permute(from)
+	case NodeTypeDotGeneral:
+		var err [][]float64
+		if o.wrong != nil {
+			err = transposed(o.wrong)
+			for _, row := range err {
+				for j, v := range row {
+					row[j] = math.Abs(v)
+				}
+			}
+		}
+		l.multiply(transposed(o.value), err)
+	}
+}
+
+func transposed(rows [][]float64) [][]float64 {
+	out := make([][]float64, len(rows[0]))
+	for k := range out {
+		out[k] = make([]float64, len(rows))
+		for j, row := range rows {
+			out[k][j] = row[k]
+		}
+	}
+	return out
+}
+
+// readOperations returns what the model does, but for what moves nothing: each operation is applied to numbers of which its constants can be
+// read, in a batch of N.
+func (n *Network) readOperations(a arithmetic, N int) (read []readOperation, err error) {
 	b, err := backend.OpenNamed(backend.Go) // compiles quickest, and keeps denormals
 	if err != nil {
 		return nil, err
@@ -109,19 +211,27 @@ func (n *Network) chainOf(shape *chainShape, r Rounding) (_ *chain, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, detach(n.wide.Store())) }()
-	var types []NodeType
+	var parts [][2]bool // which of value and wrong is a result
 	exec, err := model.NewExec(b, n.wide.Store(), func(_ *model.Scope, x *Node) []*Node {
 		w := newWalk(b, n.build, x)
+		p := &pass{w: w, a: a}
+		p.begin(interval{})
 		var out []*Node
-		types = types[:0]
+		read, parts = nil, nil
 		for i, v := range w.nodes[1:] {
-			h := w.nodes[i]
-			unit := Reshape(OneHot(IotaFull(x.Graph(), shapes.Make(dtypes.Int32, N)), h.Shape().Size()/N, dtypes.Float64), h.Shape().Dimensions...)
-			if v.Type() == NodeTypeMax { // which shows the constant
-				unit = AddScalar(ZerosLike(unit), -largest)
+			o, value, wrong := readNode(p, v, w.nodes[i])
+			if o.kind == NodeTypeIdentity {
+				continue
 			}
-			out = append(out, ConvertDType(with(v, map[int]*Node{w.perturbedInputs(v)[0]: unit}), dtypes.Float64))
-			types = append(types, v.Type())
+			read, parts = append(read, o), append(parts, [2]bool{value != nil, wrong != nil})
+			for _, h := range []*Node{value, wrong} {
+				if h != nil {
+					out = append(out, ConvertDType(h, dtypes.Float64))
+				}
+			}
+		}
+		if len(out) == 0 { // GoMLX refuses a graph without results
+			out = append(out, x)
 		}
 		return out
 	})
@@ -137,61 +247,91 @@ func (n *Network) chainOf(shape *chainShape, r Rounding) (_ *chain, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &chain{a: a, inputs: n.Size()}
-	var l link
-	size := n.Size()
-	for i, t := range out {
-		rows := wideRows(t)
-		t.MustFinalizeAll()
-		offset := rows[N-1]
-		for _, v := range rows {
-			for _, x := range v {
-				if math.IsNaN(x) || math.Abs(x) > largest {
-					return nil, nil // the general bounds know what to do
-				}
+	for i := range read {
+		for k, into := range []*[][]float64{&read[i].value, &read[i].wrong} {
+			if parts[i][k] {
+				*into = wideRows(out[0])
+				out[0].MustFinalizeAll()
+				out = out[1:]
 			}
 		}
-		switch types[i] {
-		case NodeTypeReshape, NodeTypeIdentity, NodeTypeConvertDType:
-		case NodeTypeAdd, NodeTypeSub:
-			switch {
-			case l.W == nil:
-				l.before = append(l.before, offset)
-			case len(l.W[0]) == 1 && len(l.before) > 0:
-				return nil, nil // one sum on either side of a product with one number: see [pass.scaled]
-			default:
-				l.after = append(l.after, offset)
-			}
-		case NodeTypeDotGeneral:
-			if l.W != nil {
-				return nil, nil
-			}
-			l.W = make([][]float64, len(offset))
-			for k := range l.W {
-				l.W[k] = make([]float64, size)
-				for j := range size {
-					l.W[k][j] = rows[j][k]
-				}
-			}
-			size = len(offset)
-		case NodeTypeMax:
-			if slices.ContainsFunc(offset, func(v float64) bool { return v != 0 }) { // no ReLU
-				return nil, nil
-			}
-			if l.W == nil {
-				l.identity(size)
-			}
-			c.add(l, n.exact)
-			l = link{}
-		default:
-			return nil, nil
+	}
+	return read, nil
+}
+
+// direct tells whether v is a product of vectors h and a matrix, its second input, without more axes.
+func direct(v, h *Node) bool {
+	return v.Type() == NodeTypeDotGeneral && v.Inputs()[0] == h && h.Rank() == 2 && v.Inputs()[1].Rank() == 2 && len(integers(v, "rhsContractingAxes")) == 1 &&
+		integers(v, "lhsContractingAxes")[0] == 1
+}
+
+// readNode returns graphs of the constants of an operation v on h, and of how far the deployed ones may be from them, nil for not at all.
+// The kind is that of an identity where nothing moves.
+func readNode(p *pass, v, h *Node) (o readOperation, value, wrong *Node) {
+	k := p.w.perturbedInputs(v)[0]
+	N := h.Shape().Dimensions[0]
+	on := func(x *Node, c *Node) *Node {
+		replace := map[int]*Node{k: x}
+		if c != nil {
+			replace[1-k] = c
+		}
+		return Reshape(with(v, replace), N, -1)
+	}
+	first := func(n *Node, rows int) *Node { return Slice(n, AxisRange(0, rows), AxisRange()) }
+	zeros, ones := ZerosLike(h), OnesLike(h)
+	var constant, E *Node
+	if len(v.Inputs()) == 2 {
+		constant = v.Inputs()[1-k]
+		if v.Type() != NodeTypeMax {
+			E = p.constantError(constant)
 		}
 	}
-	if l.W == nil {
-		l.identity(size)
+	o.kind = v.Type()
+	size := h.Shape().Size() / N
+	switch v.Type() {
+	case NodeTypeReshape, NodeTypeIdentity, NodeTypeConvertDType:
+		o.kind = NodeTypeIdentity
+	case NodeTypeTranspose:
+		value = first(on(Reshape(Iota(h.Graph(), shapes.Make(dtypes.Float64, N, size), 1), h.Shape().Dimensions...), nil), 1)
+	case NodeTypeNeg:
+		value = first(on(ones, nil), 1)
+	case NodeTypeAdd, NodeTypeSub:
+		o.from = v.Type() == NodeTypeSub && k == 1
+		if value = first(on(zeros, nil), 1); E != nil {
+			wrong = first(on(zeros, E), 1)
+		}
+	case NodeTypeMul:
+		if value = first(on(ones, nil), 1); E != nil {
+			wrong = first(on(ones, E), 1)
+		}
+	case NodeTypeDiv:
+		value = first(on(ones, nil), 1)
+		// A divisor that may count as 0 gives ∞, with which nothing is bounded.
+		value = Where(GreaterThan(Abs(value), MulScalar(OnesLike(value), 1/(2*tiny))), Infinity(value.Graph(), value.DType(), 1), value)
+		if E != nil { // |1/c − 1/d| ≤ E/(|c|·(|c| − E))
+			size := Abs(constant)
+			low := Max(Sub(AddScalar(size, -2*tiny), E), ZerosLike(size))
+			wrong = first(on(ones, Div(Mul(low, size), E)), 1)
+		}
+	case NodeTypeMax: // the constant shows
+		value = first(on(AddScalar(zeros, -largest), nil), 1)
+	case NodeTypeDotGeneral, NodeTypeConvGeneral:
+		o.kind = NodeTypeDotGeneral
+		if direct(v, h) { // the constant is the matrix
+			as := func(n *Node) *Node {
+				if n != nil && integers(v, "rhsContractingAxes")[0] == 1 {
+					return Transpose(n, 0, 1)
+				}
+				return n
+			}
+			return o, as(constant), as(E)
+		}
+		unit := Reshape(OneHot(Iota(h.Graph(), shapes.Make(dtypes.Int32, N), 0), size, dtypes.Float64), h.Shape().Dimensions...)
+		if value = first(on(unit, nil), size); E != nil {
+			wrong = first(on(unit, E), size)
+		}
 	}
-	c.add(l, n.exact)
-	return c, nil
+	return o, value, wrong
 }
 
 // detach takes variables off the backend that has them.
@@ -208,110 +348,88 @@ func detach(s *model.Store) error {
 	return nil
 }
 
-// identity is for a ReLU of what no product comes before.
-func (l *link) identity(size int) {
-	l.exact = true
-	for k := range size {
-		row := make([]float64, size)
-		row[k] = 1
-		l.W = append(l.W, row)
-	}
-}
-
-func (c *chain) add(l link, exactVariables bool) {
-	l.b = make([]float64, len(l.W))
-	l.norms = make([]float64, len(l.W))
-	for k, row := range l.W {
-		for _, w := range row {
-			l.norms[k] += math.Abs(w)
-		}
-		for _, v := range l.before {
-			for j, w := range row {
-				l.b[k] += w * v[j]
-			}
-		}
-		for _, v := range l.after {
-			l.b[k] += v[k]
-		}
-	}
-	if !exactVariables && !c.a.real {
-		for _, row := range l.W {
-			wrong := make([]float64, len(row))
-			for j, w := range row {
-				wrong[j] = math.Abs(w-float64(float32(w))) + tiny
-			}
-			l.wrong = append(l.wrong, wrong)
-		}
-	}
-	c.layers = append(c.layers, l)
-}
-
-// chainShape is the sizes of a chain's nodes after the input, and how many products bounds for a box may take: from each ReLU back to the
-// input, for both sides.
-type chainShape struct {
-	sizes []int
-	work  int
-}
+// chainShape is how many products bounds for a box may take, from each ReLU back to the input, for both sides, and the batch in which the
+// chain's numbers are read.
+type chainShape struct{ work, batch int }
 
 // chainShape returns nil if the network is no chain: if a node has more than one input that depends on x, or is not the input of the
-// next one, or computes with constants that are rounded themselves.
+// next one, or computes with constants whose errors are not known.
 func (n *Network) chainShape() (shape *chainShape) {
 	const batch = 3
-	total := 0
+	weights, read := 0, 0
 	err := n.trace(func(g *Graph) {
 		w := n.walk(n.parameterOf(g, "x", batch))
 		if w.forbidden != nil || len(w.nodes) == 1 || w.nodes[len(w.nodes)-1] != w.out {
 			return
 		}
-		s := &chainShape{}
-		before := n.Size()
+		s := &chainShape{batch: 2}
+		before, from, dense := n.Size(), n.Size(), false // from is the size of what goes into the link
 		for i, v := range w.nodes[1:] {
 			perturbed := w.perturbedInputs(v)
 			dims := v.Shape().Dimensions
 			if len(perturbed) != 1 || v.Inputs()[perturbed[0]] != w.nodes[i] || len(dims) == 0 || dims[0] != batch || v.DType() != dtypes.Float64 {
 				return
 			}
-			switch h := w.nodes[i]; v.Type() {
-			case NodeTypeReshape, NodeTypeIdentity, NodeTypeConvertDType, NodeTypeDotGeneral:
-			case NodeTypeAdd, NodeTypeMax, NodeTypeSub:
-				if !v.Shape().Equal(h.Shape()) || v.Type() == NodeTypeSub && perturbed[0] != 0 {
+			h := w.nodes[i]
+			switch v.Type() {
+			case NodeTypeReshape, NodeTypeIdentity, NodeTypeConvertDType, NodeTypeDotGeneral, NodeTypeNeg:
+			case NodeTypeTranspose:
+				if integers(v, "permutation")[0] != 0 {
+					return
+				}
+			case NodeTypeAdd, NodeTypeMax, NodeTypeSub, NodeTypeMul, NodeTypeDiv:
+				if !v.Shape().Equal(h.Shape()) || v.Type() == NodeTypeDiv && perturbed[0] != 0 {
+					return
+				}
+			case NodeTypeConvGeneral: // whose kernel covers its input: a product of a matrix
+				if perturbed[0] != 0 || !unfolded(v) || sizeOf(dims[1:]) != dims[filterOf(v).output[len(dims)-1]] {
 					return
 				}
 			default:
 				return
 			}
 			for k, h := range v.Inputs() {
-				if k != perturbed[0] && !readAsItIs(h) {
+				if k != perturbed[0] && !n.readable(h) {
 					return
 				}
 			}
 			size := v.Shape().Size() / batch
-			if v.Type() == NodeTypeDotGeneral {
-				total += size * before
+			switch v.Type() {
+			case NodeTypeDotGeneral, NodeTypeConvGeneral:
+				if read += size * before; !direct(v, h) {
+					s.batch = max(s.batch, before)
+				}
+				if dense { // it begins another link
+					weights += before * from
+					from = before
+				}
+				dense = true
+			case NodeTypeMax:
+				weights += size * from
+				s.work += 2 * size * weights
+				from, dense = size, false
 			}
-			if v.Type() == NodeTypeMax {
-				s.work += 2 * size * total
-			}
-			s.sizes, before = append(s.sizes, size), size
+			before = size
 		}
+		weights += before * from
 		shape = s
 	})
-	if err != nil || total > maxChainWeights {
+	if err != nil || shape == nil || max(weights, read) > maxChainWeights || read*shape.batch > maxReading {
 		return nil
 	}
 	return shape
 }
 
-// readAsItIs tells whether a constant is a variable, or numbers that float32 holds, moved at most.
-func readAsItIs(n *Node) bool {
-	switch n.Type() {
-	case NodeTypeParameter:
+// readable tells whether a constant's numbers, and their errors in the deployed model, can be had: it is a variable or numbers, or is computed of
+// such in a few operations, as the scale of a normalisation is.
+func (n *Network) readable(h *Node) bool {
+	switch h.Type() {
+	case NodeTypeParameter, NodeTypeConstant:
 		return true
-	case NodeTypeConstant:
-		return representable(n)
-	case NodeTypeReshape, NodeTypeTranspose, NodeTypeBroadcastInDim, NodeTypeSlice, NodeTypeIdentity, NodeTypeConvertDType:
+	case NodeTypeReshape, NodeTypeTranspose, NodeTypeBroadcastInDim, NodeTypeSlice, NodeTypeIdentity, NodeTypeConvertDType,
+		NodeTypeAdd, NodeTypeSub, NodeTypeMul, NodeTypeDiv, NodeTypeNeg, NodeTypeSqrt, NodeTypeRsqrt:
 	default:
 		return false
 	}
-	return !slices.ContainsFunc(n.Inputs(), func(h *Node) bool { return !readAsItIs(h) })
+	return !slices.ContainsFunc(h.Inputs(), func(h *Node) bool { return !n.readable(h) })
 }

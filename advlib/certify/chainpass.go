@@ -75,18 +75,20 @@ func (c *chain) each(ctx context.Context, n int, intersect bool, do func(p *chai
 }
 
 // chainPass bounds one cell after the other. For each layer it holds intervals and errors of z, and lines of its ReLU:
-// aL·z ≤ relu(z) ≤ aU·z + bU.
+// aL·z ≤ relu(z) ≤ aU·z + bU, both z itself where it has none.
 type chainPass struct {
 	*chain
 	cell         cell
 	lower, upper [][]float64
 	E            [][]float64
-	aL, aU, bU   [][]float64
-	living       []living  // by layer
-	v, next      []float64 // Λ, while it goes back
-	ends         []end     // of what goes into a layer
-	open         []int     // neurons to be bounded by going back
-	together     together
+	// reach is above every product, of any of the factors since the last ReLU, up to a layer.
+	reach      []float64
+	aL, aU, bU [][]float64
+	living     []living  // by layer
+	v, next    []float64 // Λ, while it goes back
+	ends       []end     // of what goes into a layer
+	open       []int     // neurons to be bounded by going back
+	together   together
 
 	// ctx ends a pass early: its bounds say nothing then. Nil for never.
 	ctx context.Context
@@ -98,9 +100,8 @@ type chainPass struct {
 	empty bool
 }
 
-// end is what is known of a coordinate h + before: the middle and half the width of its interval, its largest absolute value, and
-// its error.
-type end struct{ centre, radius, magnitude, err float64 }
+// end is what is known of a coordinate that goes into a layer: the middle and half the width of its interval, and its largest absolute value.
+type end struct{ centre, radius, magnitude float64 }
 
 func (c *chain) newPass() *chainPass {
 	p := &chainPass{chain: c, intersect: true}
@@ -111,7 +112,7 @@ func (c *chain) newPass() *chainPass {
 		p.lower, p.upper, p.E = append(p.lower, make([]float64, m)), append(p.upper, make([]float64, m)), append(p.E, make([]float64, m))
 		p.aL, p.aU, p.bU = append(p.aL, make([]float64, m)), append(p.aU, make([]float64, m)), append(p.bU, make([]float64, m))
 	}
-	p.living = make([]living, len(c.layers))
+	p.living, p.reach = make([]living, len(c.layers)), make([]float64, len(c.layers))
 	p.v, p.next, p.ends = make([]float64, width), make([]float64, width), make([]end, width)
 	return p
 }
@@ -155,83 +156,47 @@ func (p *chainPass) interval(k int) bool {
 	if p.a.real {
 		limit = math.MaxFloat64
 	}
-	n := len(l.W[0])
-	const raised = tiny / unitRoundoff
-	product := 0.
-	ends := p.ends[:n]
+	ends := p.ends[:len(l.W[0])]
+	bent, most := k > 0 && p.layers[k-1].relu, 1.
 	for j := range ends {
-		lo, hi, e := lower[j], upper[j], 0.
-		if k > 0 {
+		lo, hi := lower[j], upper[j]
+		if bent {
 			lo, hi = max(lo, 0), max(hi, 0)
-			if !p.a.real {
-				e = tiny
-			}
 		}
-		// The ends of h, for what is added before is in b; magnitude and error of h + before.
-		ends[j] = end{centre: lo/2 + hi/2, radius: hi/2 - lo/2}
-		sum := max(math.Abs(lo), math.Abs(hi)) + e
-		for _, c := range l.before {
-			lo, hi = lo+c[j], hi+c[j]
-			sum += math.Abs(c[j])
-		}
-		size := max(math.Abs(lo), math.Abs(hi))
-		switch m := len(l.before); {
-		case p.a.real || m == 0:
-		case m == 1:
-			e += gamma(1)*(size+e) + 4*tiny
-		default: // in any order
-			e += gamma(m)*sum + float64(4*m)*tiny
-		}
-		ends[j].magnitude, ends[j].err = size+e, e
-		if !(size+e <= limit) {
-			return false
-		}
-		product += raised * (size + e + raised)
+		ends[j] = end{centre: lo/2 + hi/2, radius: hi/2 - lo/2, magnitude: max(math.Abs(lo), math.Abs(hi))}
+		most = max(most, ends[j].magnitude)
 	}
-	γ := 0.
-	if !p.a.real && !l.exact {
-		γ = gamma(n)
-		if o := p.a.operand; o > 0 {
-			γ += (2*o + o*o) * (1 + γ) * own
-		}
+	if !(most <= limit) {
+		return false
 	}
+	if k > 0 && !bent {
+		most = max(most, p.reach[k-1])
+	}
+	p.reach[k] = slices.Max(l.flushed) * most
 	for i, row := range l.W {
-		centre, radius := l.b[i], 0.
-		size, e, sum := math.Abs(l.b[i]), 0., 0.
+		centre, radius, size := l.b[i], 0., l.size[i]
 		row = row[:len(ends)]
-		for j := range ends {
-			h, w := &ends[j], row[j]
-			centre += w * h.centre
-			w = math.Abs(w)
-			radius += w * h.radius
-			size += w * h.magnitude
-			e += w * h.err
+		if l.sizes == nil {
+			for j := range ends {
+				h, w := &ends[j], row[j]
+				centre += w * h.centre
+				w = math.Abs(w)
+				radius += w * h.radius
+				size += w * h.magnitude
+			}
+		} else {
+			for j, s := range l.sizes[i][:len(ends)] {
+				h, w := &ends[j], row[j]
+				centre += w * h.centre
+				radius += math.Abs(w) * h.radius
+				size += s * h.magnitude
+			}
 		}
+		e := 0.
 		if !p.a.real {
-			if !l.exact {
-				// As the general bounds have it: (|W| + raised)(|h| + raised), summed.
-				sum = size + raised*l.norms[i] + product
-				e += γ*sum + 3*float64(n)*tiny
-			}
-			if l.wrong != nil {
-				for j, w := range l.wrong[i] {
-					e += w * ends[j].magnitude
-				}
-			}
-			// The sums of the bounds themselves, in float64: |centre| + radius is the magnitude, up to rounding that there is room for.
-			for _, c := range l.before {
-				for j, w := range row {
-					size += math.Abs(w * c[j])
-				}
-			}
-			e += size * roundoff(n+len(l.before)+len(l.after))
-		}
-		for t, c := range l.after {
-			size += math.Abs(c[i])
-			if !p.a.real { // in any order with the products: see [pass.sumRounding]
-				R := n + t + 1
-				e += (gamma(R)-gamma(R-1))*sum + gamma(R)*math.Abs(c[i]) + float64(4+2*R)*tiny
-				sum += math.Abs(c[i])
+			e = l.error(p.a, i, ends, most, size)
+			if l.regrouped && !(l.flushed[i]*most <= limit) {
+				return false
 			}
 		}
 		if !(size+e <= limit) {
@@ -241,6 +206,13 @@ func (p *chainPass) interval(k int) bool {
 		p.lower[k][i], p.upper[k][i] = centre-radius-e, centre+radius+e
 	}
 	if k == len(p.layers)-1 {
+		return true
+	}
+	if !l.relu {
+		for i := range l.W {
+			p.aL[k][i], p.aU[k][i], p.bU[k][i] = 1, 1, 0
+		}
+		p.living[k] = p.alive(k)
 		return true
 	}
 	p.open = p.open[:0]

@@ -2,7 +2,7 @@ package certify
 
 import "math"
 
-// living are the neurons of a layer whose ReLUs are not 0 for the cell: only those say anything of the layers behind. Their numbers lie
+// living are the neurons of a layer whose ReLUs, if it has them, are not 0 for the cell: only those say anything of the layers behind. Their numbers lie
 // together, without those of the neurons before that are 0.
 type living struct {
 	index      []int // which neurons these are
@@ -16,7 +16,7 @@ func (p *chainPass) alive(k int) living {
 	l, n := &p.layers[k], p.living[k]
 	n = living{index: n.index[:0], W: n.W[:0], b: n.b[:0], E: n.E[:0], aL: n.aL[:0], aU: n.aU[:0], bU: n.bU[:0]}
 	for i, row := range l.W {
-		if p.upper[k][i] <= 0 {
+		if l.relu && p.upper[k][i] <= 0 {
 			continue
 		}
 		n.index = append(n.index, i)

@@ -43,7 +43,9 @@ func (t *tuning) clone() *tuning {
 }
 
 // bends tells whether the ReLU of z_i of layer k is not linear.
-func (p *chainPass) bends(k, i int) bool { return p.lower[k][i] < 0 && p.upper[k][i] > 0 }
+func (p *chainPass) bends(k, i int) bool {
+	return p.layers[k].relu && p.lower[k][i] < 0 && p.upper[k][i] > 0
+}
 
 // Rates and decay of Adam: those of alpha-beta-CROWN's option files, somewhat larger for α.
 const (

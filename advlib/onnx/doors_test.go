@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -195,20 +196,43 @@ func TestExternalDataBehindLinks(t *testing.T) {
 	}
 }
 
+// The numbers of the models of scikit-learn that the tests write.
+var (
+	coefficients, intercepts = random(1, 12), random(2, 3)
+	offset, scale            = random(4, 4), random(5, 4)
+)
+
+// learn is an operator of scikit-learn's.
+func learn(name string, in, out []string, attributes ...any) *protos.NodeProto {
+	n := op(name, "", in, attributes...)
+	n.Output, n.Domain = out, "ai.onnx.ml"
+	return n
+}
+
+// scikit is a StandardScaler and a LogisticRegression, as skl2onnx writes them; norm is that of a Normalizer behind it. Opset 0
+// is of scikit-learn's operators alone.
+func scikit(transform, norm string, opset int64) draft {
+	scaled := learn("Scaler", []string{"x"}, []string{"s"}, "offset", offset, "scale", scale)
+	linear := learn("LinearClassifier", []string{"s"}, []string{"label", "p"}, "coefficients", coefficients, "intercepts", intercepts,
+		"classlabels_ints", []int{0, 1, 2}, "multi_class", 1, "post_transform", transform)
+	label := op("Cast", "output_label", []string{"label"}, "to", int(protos.TensorProto_INT64))
+	behind := op("Identity", "q", []string{"p"})
+	if norm != "" {
+		behind = learn("Normalizer", []string{"p"}, []string{"q"}, "norm", norm)
+	}
+	zip := learn("ZipMap", []string{"q"}, []string{"output_probability"}, "classlabels_int64s", []int{0, 1, 2})
+	d := draft{opset: opset, input: []int{0, 4}, learn: true, nodes: []*protos.NodeProto{scaled, linear, label, behind, zip},
+		outputs: []*protos.ValueInfoProto{valueOf("output_label", protos.TensorProto_INT64, 0), {Name: "output_probability"}}}
+	if opset == 0 {
+		d.nodes, d.outputs = slices.Delete(d.nodes, 2, 3), d.outputs[1:]
+	}
+	return d
+}
+
 // TestScikitLearn writes models as skl2onnx does, and computes them here.
 func TestScikitLearn(t *testing.T) {
 	const rows, features, classes = 5, 4, 3
-	coefficients, intercepts, x := random(1, classes*features), random(2, classes), random(3, rows*features)
-	offset, scale := random(4, features), random(5, features)
-	learn := func(name string, in, out []string, attributes ...any) *protos.NodeProto {
-		n := op(name, "", in, attributes...)
-		n.Output, n.Domain = out, "ai.onnx.ml"
-		return n
-	}
-	linear := func(transform string) *protos.NodeProto {
-		return learn("LinearClassifier", []string{"s"}, []string{"label", "p"}, "coefficients", coefficients, "intercepts", intercepts,
-			"classlabels_ints", []int{0, 1, 2}, "multi_class", 1, "post_transform", transform)
-	}
+	x := random(3, rows*features)
 	scores := func(x []float32) []float64 { // after the scaler
 		z := make([]float64, classes)
 		for k := range z {
@@ -219,10 +243,6 @@ func TestScikitLearn(t *testing.T) {
 		}
 		return z
 	}
-	scaled := learn("Scaler", []string{"x"}, []string{"s"}, "offset", offset, "scale", scale)
-	label := op("Cast", "output_label", []string{"label"}, "to", int(protos.TensorProto_INT64))
-	zip := learn("ZipMap", []string{"q"}, []string{"output_probability"}, "classlabels_int64s", []int{0, 1, 2})
-	both := []*protos.ValueInfoProto{valueOf("output_label", protos.TensorProto_INT64, 0), {Name: "output_probability"}}
 	for _, tc := range []struct {
 		name, transform, norm string
 		opset                 int64
@@ -235,15 +255,7 @@ func TestScikitLearn(t *testing.T) {
 		{"scores of Euclidean length 1", "NONE", "L2", 22},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			d := draft{opset: tc.opset, input: []int{0, features}, learn: true, outputs: both,
-				nodes: []*protos.NodeProto{scaled, linear(tc.transform), label, op("Identity", "q", []string{"p"}), zip}}
-			if tc.norm != "" {
-				d.nodes[3] = learn("Normalizer", []string{"p"}, []string{"q"}, "norm", tc.norm)
-			}
-			if tc.opset == 0 {
-				d.nodes = []*protos.NodeProto{scaled, linear(tc.transform), d.nodes[3], zip}
-				d.outputs = both[1:]
-			}
+			d := scikit(tc.transform, tc.norm, tc.opset)
 			if tc.transform != "NONE" {
 				n, err := onnx.Read(bytes.NewReader(d.file(t)), onnx.Options{Box: advlib.UnitBox})
 				if err == nil {

@@ -105,6 +105,10 @@ func TestErrors(t *testing.T) {
 		{"read from nowhere", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").Input[0] = "q" }, []string{"Relu", `"q"`, "damaged"}},
 		{"circle", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").Input[0] = "y" }, []string{"circle", "Relu", `"y"`, "and back to the first"}},
 		{"circle of one", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").Input[0] = node(m, "Relu").Output[0] }, []string{"circle: the operator Relu", "and back"}},
+		{"branches", mlp, onnx.Options{}, func(m *m) {
+			node(m, "Relu").OpType = "If"
+			node(m, "If").Attribute = []*protos.AttributeProto{{Name: "then_branch", Type: protos.AttributeProto_GRAPH, G: &protos.GraphProto{}}}
+		}, []string{"the operator If", "graph of its own", "without branches"}},
 		{"quantised", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").OpType = "DequantizeLinear" }, []string{"the model is quantised", "DequantizeLinear", "evaluate the float model"}},
 		{"quantised by onnxruntime", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").OpType, node(m, "Relu").Domain = "QLinearSigmoid", "com.microsoft" }, []string{"the model is quantised", "com.microsoft.QLinearSigmoid", "float model"}},
 		{"written twice", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").Output[0] = "a" }, []string{"Relu", `"a"`}},
@@ -129,7 +133,7 @@ func TestErrors(t *testing.T) {
 		{"short weight", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").RawData = weight(m, "fc1/bias").RawData[:44] }, []string{`"fc1/bias"`, "48", "44"}},
 		{"weight's shape", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").Dims[0] = -12 }, []string{`"fc1/bias"`, "-12"}},
 		{"huge weight", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").Dims = []int64{1 << 62, 1 << 62} }, []string{`"fc1/bias"`, "too large"}},
-		{"weight's type", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").DataType = int32(protos.TensorProto_INT8) }, []string{`"fc1/bias"`, "INT8", "quantised", "float model"}},
+		{"weight's type", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").DataType = int32(protos.TensorProto_INT8) }, []string{`"fc1/bias"`, "which the operator Add", "INT8", "quantised", "float model"}},
 		{"weights of one name", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").Name = "fc2/bias" }, []string{`"fc2/bias"`}},
 		{"names that meet", mlp, onnx.Options{}, func(m *m) {
 			weight(m, "fc1/bias").Name = "fc2|bias"
@@ -151,7 +155,7 @@ func TestErrors(t *testing.T) {
 			node(m, "MaxPool").Output = append(node(m, "MaxPool").Output, "i")
 			node(m, "Flatten").Input[0] = "i"
 		}, []string{"MaxPool", `"i"`}},
-		{"vector with a Gemm", named(t, "vector/14").file, onnx.Options{}, func(m *m) { node(m, "MatMul").OpType = "Gemm" }, []string{"Gemm", "batch"}},
+		{"vector with a Gemm", named(t, "vector/14").file, onnx.Options{}, func(m *m) { node(m, "MatMul").OpType = "Gemm" }, []string{"Gemm", "two axes"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := onnx.ReadNetwork(bytes.NewReader(changed(t, tc.file, tc.change)), tc.options)
@@ -183,6 +187,10 @@ func FuzzReadNetwork(f *testing.F) {
 			f.Add(x.file)
 		}
 	}
+	for _, d := range singles() {
+		f.Add(single(f, d))
+	}
+	f.Add(scikit("SOFTMAX", "L2", 9).file(f))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		n, err := onnx.ReadNetwork(bytes.NewReader(file), onnx.Options{})
 		if (n == nil) == (err == nil) {

@@ -74,6 +74,9 @@ func parseFile(contents []byte, output string, s *store) (*file, error) {
 	if err := refuseQuantised(f.nodes); err != nil {
 		return nil, err
 	}
+	if err := refuseControl(f.nodes); err != nil {
+		return nil, err
+	}
 	for name, in := range inputs {
 		if !used[name] {
 			continue
@@ -97,10 +100,32 @@ func parseFile(contents []byte, output string, s *store) (*file, error) {
 			continue
 		}
 		if f.tensors[name], err = readTensor(t, s); err != nil {
-			return nil, fmt.Errorf("its weight %q: %w", name, err)
+			return nil, fmt.Errorf("its weight %q%s: %w", name, f.reader(name), err)
 		}
 	}
 	return f, f.expandLearn()
+}
+
+// reader says which operator reads a weight, in a part of a sentence.
+func (f *file) reader(name string) string {
+	i := slices.IndexFunc(f.nodes, func(n *protos.NodeProto) bool { return slices.Contains(n.GetInput(), name) })
+	if i < 0 {
+		return ""
+	}
+	return ", which " + describe(f.nodes[i]) + " reads"
+}
+
+// refuseControl refuses operators with graphs inside, such as If and Loop. What these read from the graph around them is not among
+// their inputs, so it has to be done before anything is made of inputs.
+func refuseControl(nodes []*protos.NodeProto) error {
+	for _, n := range nodes {
+		for _, a := range n.GetAttribute() {
+			if a.GetType() == protos.AttributeProto_GRAPH || a.GetType() == protos.AttributeProto_GRAPHS {
+				return fmt.Errorf("%s: it has a graph of its own inside, which is not supported: export the model without branches and loops that depend on values", describe(n))
+			}
+		}
+	}
+	return nil
 }
 
 func opsetOf(m *protos.ModelProto) (int64, error) {

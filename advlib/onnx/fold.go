@@ -248,6 +248,9 @@ func sequence(_ *lowering, n *node) {
 func (l *lowering) known(n *node, t *tensor) {
 	t.name = n.Output[0]
 	l.constants[t.name] = t
+	if sizeOf(t.dims) == 0 {
+		return // for what is made of it: onnx-gomlx cannot build it
+	}
 	l.nodes = append(l.nodes, &protos.NodeProto{OpType: "Constant", Output: n.Output[:1]})
 }
 
@@ -256,8 +259,20 @@ func mod(_ *lowering, n *node) {
 	n.fail("it is supported on constant integers only")
 }
 
-// shapeOfInput remembers whose shape it is, for gather.
+// shapeOfInput remembers whose shape it is, for gather. Of a single example it is a constant, from which others are made: parts of
+// it may be empty, which onnx-gomlx does not build.
 func shapeOfInput(l *lowering, n *node) {
+	if l.single {
+		dims := l.shapeOf(n, n.in(0)).dims
+		rank := len(dims)
+		from, to := n.int("start", 0), n.int("end", rank)
+		from, to = min(max(from+rank*b2i(from < 0), 0), rank), min(max(to+rank*b2i(to < 0), 0), rank)
+		dims = dims[from:max(from, to)]
+		if n.err == nil {
+			l.known(n, &tensor{dims: []int{len(dims)}, ints: int64s(dims)})
+		}
+		return
+	}
 	if !n.has("start") && !n.has("end") {
 		l.shapeFrom[n.Output[0]] = n.in(0)
 	}

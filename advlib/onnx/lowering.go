@@ -87,7 +87,7 @@ func lower(f *file, o Options, single bool) (*lowering, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.tensors)) {
 		if err := l.constant(name, f.tensors[name]); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("its weight %q%s: %w", name, f.reader(name), err)
 		}
 	}
 	l.final = endingOf(f)

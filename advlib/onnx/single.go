@@ -45,8 +45,8 @@ func lowered(f *file, o Options) (*lowering, int, error) {
 		return single, size, nil
 	case err == nil && l.fate == vmap.Lost:
 		return nil, 0, fmt.Errorf("its operators mix the examples of a batch, and it cannot be built for one example at a time: %w", second)
-	case err != nil && second.Error() != err.Error():
-		return nil, 0, fmt.Errorf("%w; nor can it be built for one example at a time: %w", err, second)
+	case err != nil: // what the file itself says goes wrong
+		return nil, 0, second
 	}
 	return l, outputs, err
 }
