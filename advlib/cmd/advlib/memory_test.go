@@ -52,7 +52,7 @@ func TestMemory(t *testing.T) {
 	}
 	peak := func(limit int) int {
 		t.Helper()
-		cmd := exec.CommandContext(t.Context(), program, "evaluate", "-q", "--fresh", "--eps", "0.001", "--attacks", "fgm,bim",
+		cmd := exec.CommandContext(t.Context(), program, "evaluate", "-q", "--fresh", "--eps", "0.001", "--attacks", "fgm",
 			"--model", network, "--data", data, "--limit", strconv.Itoa(limit))
 		cmd.Env = append(os.Environ(), cachedir.Variable+"="+dir)
 		var out strings.Builder
