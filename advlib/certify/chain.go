@@ -118,6 +118,11 @@ func (n *Network) chainOf(shape *chainShape, r Rounding) (_ *chain, err error) {
 	return c, nil
 }
 
+// bent tells whether the chain has a ReLU.
+func (c *chain) bent() bool {
+	return slices.ContainsFunc(c.layers, func(l link) bool { return l.relu })
+}
+
 // mutateLink, if it is not nil, changes links. Tests of the tests plant mistakes with it.
 var mutateLink func(*link)
 

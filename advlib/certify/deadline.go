@@ -19,7 +19,7 @@ const (
 	orderly = 50 * time.Millisecond
 	// refinement is how long a counterexample may be kept back, for a proof that it is one in any order of summation, or for
 	// another one that lies deeper.
-	refinement = 500 * time.Millisecond
+	refinement = 300 * time.Millisecond
 	// maxAbandoned is how many computations may go on that nobody waits for. With more, the next call waits for one to end.
 	maxAbandoned = 4
 )

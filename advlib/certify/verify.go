@@ -48,7 +48,7 @@ type Verdict struct {
 	// own; nil unless Falsified.
 	Counterexample, Outputs []float64
 	// AnyOrder tells of a counterexample that it is one however the model sums and rounds: bounds at this input prove it.
-	// Else it may be none on another machine. It is false, too, where bounds would have taken longer than half a second.
+	// Else it may be none on another machine. It is false, too, where bounds would have taken longer than a third of a second.
 	AnyOrder bool
 	// Reason says why nothing was shown; empty unless Unknown.
 	Reason string
@@ -125,7 +125,7 @@ type Question struct {
 //
 // An error says that the question is no question: a model that cannot be computed, a property of another number of inputs. That
 // nothing could be shown is a verdict, also of a model that cannot be bounded: counterexamples are looked for all the same.
-// It returns at the latest a moment after Options.Timeout, or the context's deadline, and half a second after a counterexample is found.
+// It returns at the latest a moment after Options.Timeout, or the context's deadline, and a third of a second after a counterexample is found.
 func VerifyProperty(ctx context.Context, q Question, o Options) (*Verdict, error) {
 	v, err := verifyProperty(ctx, q, o)
 	if err != nil {
@@ -315,7 +315,7 @@ func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounde
 		run := s.run
 		switch {
 		case d.size <= maxSensitive || len(p.rows) == 0:
-		case b.chain != nil && !p.round && len(b.chain.layers) > 1:
+		case b.chain != nil && !p.round && b.chain.bent():
 			run = (&splitting{search: s, splitter: newChainSplitter(b.chain, p)}).run
 		default:
 			run = func(ctx context.Context) (outcome, error) { return o.settle(ctx, b.network, s) }

@@ -50,7 +50,7 @@ precision is run in float64, every other in float32.
 
 unsat holds for every input that the file's numbers may be rounded to, and for the network as it is computed: in
 whatever order its sums are formed, with fused multiply-add or without. The values of a counterexample lie in the
-box, exactly; rounded to the network's precision they are what it was run on. It is printed half a second after it was
+box, exactly; rounded to the network's precision they are what it was run on. It is printed a third of a second after it was
 found at the latest; whether it was proven to be one in every order of summation by then, the standard error says.
 
 With --mean and --std the network is one of inputs that (x − mean)/std is done to first: the property, and a
