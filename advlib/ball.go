@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	. "github.com/gomlx/gomlx/core/graph"
+
+	"advlab/advlib/internal/option"
 )
 
 // Box is the domain of a classifier's inputs: every coordinate lies in [Lo, Hi]. Preprocessing belongs inside the
@@ -38,7 +40,7 @@ func (b Box) String() string { return "[" + end(b.Lo) + ", " + end(b.Hi) + "]" }
 
 func (b Box) check() error {
 	if !(b.Lo < b.Hi) || math.IsInf(b.Lo, 0) || math.IsInf(b.Hi, 0) {
-		return fmt.Errorf("the box %v is empty or not finite in float32: give the range of the inputs, such as advlib.UnitBox for pixels in [0, 1]", b)
+		return fmt.Errorf("the box %v is empty or not finite in float32: give the range of the inputs, such as %v for pixels in [0, 1]", b, option.Name("advlib.UnitBox"))
 	}
 	return nil
 }

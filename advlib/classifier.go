@@ -14,6 +14,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib/backend"
+	"advlab/advlib/internal/option"
 )
 
 // LogitsFn builds a model's graph: from a batch of inputs x, float32 [n, d...], to logits, float32 [n, K]. Logits are
@@ -273,6 +274,9 @@ func newClassifier(spec Spec) (*Classifier, error) {
 	return c, nil
 }
 
+// randomName is what to do with a model that draws random numbers.
+const randomName = option.Name("if they are meant to be random, set Spec.Random")
+
 // probe builds the model and runs it on made-up inputs.
 func (c *Classifier) probe() error {
 	t := NewTarget(c)
@@ -333,7 +337,7 @@ func (c *Classifier) probe() error {
 			}
 		}
 		if i < shared && !c.spec.Random && notFinite(zs[1][i]) < 0 && !almostEqual(row, zs[1][i]) {
-			return fmt.Errorf("its logits for an input change with the other inputs of the batch (%v and %v): rows must not mix; batch normalisation must run in inference mode, dropout must be off; if they are meant to be random, set Random", row, zs[1][i])
+			return fmt.Errorf("its logits for an input change with the other inputs of the batch (%v and %v): rows must not mix; batch normalisation must run in inference mode, dropout must be off; %v", row, zs[1][i], randomName)
 		}
 	}
 	if finite == 0 {

@@ -73,7 +73,7 @@ func TestRandomClassifier(t *testing.T) {
 		Logits: func(scope *model.Scope, x *Node) *Node {
 			return Add(x, scope.RandomNormal(x.Graph(), x.Shape()))
 		}}
-	if _, err := advlib.NewClassifier(spec); err == nil || !strings.Contains(err.Error(), "set Random") {
+	if _, err := advlib.NewClassifier(spec); err == nil || !strings.Contains(err.Error(), "set Spec.Random") {
 		t.Fatalf("a random model that does not say so: %v", err)
 	}
 	spec.Random = true

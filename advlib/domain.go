@@ -8,6 +8,8 @@ import (
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
+
+	"advlab/advlib/internal/option"
 )
 
 // Feature describes one feature of an input: which values it may have, what an attacker may change of it, and what a change costs.
@@ -206,7 +208,7 @@ func (d Domain) layout(box Box, shape []int) (*layout, error) {
 			return nil, fmt.Errorf("%s of its domain %w", l.name(i), err)
 		}
 		if box != (Box{}) && (f.Lo < box.Lo || f.Hi > box.Hi) {
-			return nil, fmt.Errorf("%s of its domain has the range [%g, %g], outside of its box %v: leave the Box out, and it is the one around all ranges", l.name(i), f.Lo, f.Hi, box)
+			return nil, fmt.Errorf("%s of its domain has the range [%g, %g], outside of its box %v: leave %v out, and it is the one around all ranges", l.name(i), f.Lo, f.Hi, box, option.Name("the Box"))
 		}
 		l.box.Lo, l.box.Hi = min(l.box.Lo, f.Lo), max(l.box.Hi, f.Hi)
 		l.first = append(l.first, at)
@@ -243,7 +245,7 @@ func (f *Feature) fill(box Box) error {
 		case f.Lo != 0 || f.Hi != 0 && f.Hi != 1 || f.Step != 0:
 			return fmt.Errorf("is a category, whose coordinates are 0 and 1: leave Lo, Hi and Step out")
 		case f.Change == RiseOnly || f.Change == FallOnly:
-			return fmt.Errorf("is a category, which can neither rise nor fall: its Change is EitherWay or Fixed, not %v", f.Change)
+			return fmt.Errorf("is a category, which can neither rise nor fall: its change is %v or %v, not %v", EitherWay, Fixed, f.Change)
 		}
 		f.Hi = 1
 		return nil

@@ -12,6 +12,8 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/tensors"
+
+	"advlab/advlib/internal/option"
 )
 
 // Examples are labelled inputs in memory: what a classifier is trained on, attacked on, certified on. Treat them as
@@ -240,7 +242,7 @@ func checkInside(x *tensors.Tensor, box Box) error {
 			}
 		}
 		if bad >= 0 {
-			err = fmt.Errorf("the input of example %d is %g at position %d, outside of the box %v (values range from %g to %g): scale the data to the box, or give the classifier the box of its data", bad/row, flat[bad], bad%row, box, lo, hi)
+			err = fmt.Errorf("the input of example %d is %g at position %d, outside of the box %v (values range from %g to %g): %v", bad/row, flat[bad], bad%row, box, lo, hi, option.Name("scale the data to the box, or give the classifier the box of its data"))
 		}
 	})
 	return err

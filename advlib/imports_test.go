@@ -20,7 +20,7 @@ var allowed = map[string][]string{
 	"advlib/attack":            {"advlib", "advlib/internal/table"},
 	"advlib/bench":             {"advlib/..."},
 	"advlib/attack/attacktest": {"advlib", "advlib/backend", "advlib/dataset", "advlib/internal/..."},
-	"advlib/certify":           {"advlib", "advlib/backend", "advlib/internal/inspect", "advlib/internal/operator", "advlib/internal/table", "advlib/vnnlib"},
+	"advlib/certify":           {"advlib", "advlib/backend", "advlib/internal/inspect", "advlib/internal/operator", "advlib/internal/option", "advlib/internal/table", "advlib/vnnlib"},
 	"advlib/dataset":           {"advlib", "advlib/cachedir", "advlib/internal/..."},
 	"advlib/lab":               {"advlib", "advlib/backend", "advlib/cachedir", "advlib/internal/..."},
 	"advlib/training":          {"advlib", "advlib/backend", "advlib/lab", "advlib/internal/..."},

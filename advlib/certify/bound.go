@@ -15,6 +15,7 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/backend"
+	"advlab/advlib/internal/option"
 )
 
 // Query asks for lower bounds of linear functions of a network's outputs over regions of its inputs.
@@ -230,9 +231,9 @@ func (n *Network) checkArithmetic(r Rounding) error {
 	for _, o := range n.operations {
 		switch {
 		case o == "ConvGeneral":
-			return fmt.Errorf("on CUDA convolutions may run by Winograd's or Fourier transforms, whose rounding has no bound here: certify on the CPU the model deployed there, or use certify.RealArithmetic, which says nothing about computed outputs")
+			return fmt.Errorf("on CUDA convolutions may run by Winograd's or Fourier transforms, whose rounding has no bound here: certify on the CPU the model deployed there, or use %v, which says nothing about computed outputs", option.Name("certify.RealArithmetic"))
 		case o == "DotGeneral" && r == Float32AnyOrder:
-			return fmt.Errorf("on CUDA dot products may run in TF32: use certify.TF32AnyOrder")
+			return fmt.Errorf("on CUDA dot products may run in TF32: use %v", option.Name("certify.TF32AnyOrder"))
 		}
 	}
 	return nil

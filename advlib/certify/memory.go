@@ -1,6 +1,10 @@
 package certify
 
-import "fmt"
+import (
+	"fmt"
+
+	"advlab/advlib/internal/option"
+)
 
 // memory is what the tensors of one computation may take, in bytes, unless [Network.LimitMemory] says otherwise.
 var memory = 1 << 30
@@ -76,7 +80,7 @@ func (n *Network) allowed() int {
 func (n *Network) fits() error {
 	f := n.Footprint()
 	if most := max(f.Region, f.Row); most > f.Limit {
-		return fmt.Errorf("one region alone would take about %s (%d neurons), and %s are allowed for one computation: allow more, with Network.LimitMemory or Options.Memory of Verify, or bound a smaller model", bytesOf(most), n.numbers, bytesOf(f.Limit))
+		return fmt.Errorf("one region alone would take about %s (%d neurons), and %s are allowed for one computation: %v, or bound a smaller model", bytesOf(most), n.numbers, bytesOf(f.Limit), option.Name("allow more, with Network.LimitMemory or Options.Memory of Verify"))
 	}
 	return nil
 }

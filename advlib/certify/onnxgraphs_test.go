@@ -29,7 +29,7 @@ func TestRandomONNXGraphsAreBounded(t *testing.T) {
 	}
 	for name, b := range backends(t) {
 		isGo := backend.InfoOf(b).Name == backend.Go
-		bounded := 60
+		bounded := 40
 		if !isGo {
 			bounded = 3
 		}
@@ -103,6 +103,24 @@ func counted(of map[string]int) (s []string) {
 		s = append(s, name+" "+strconv.Itoa(of[name]))
 	}
 	return s
+}
+
+// ONNX's Tile and CumSum have bounds, along any axis but the batch.
+func TestTileAndCumSumOfONNX(t *testing.T) {
+	weights := onnxtest.Weights{"timesshape": {Dims: []int{3}, Values: []float32{1, 2, 3}}, "axisshape": {Dims: []int{}, Values: []float32{1}}}
+	file := onnxtest.File(onnxtest.Value("x", 0, 2, 2), weights,
+		onnxtest.Node("Tile", "t", "x timesshape"), onnxtest.Node("CumSum", "c", "t axisshape"), onnxtest.Node("Flatten", "y", "c"))
+	trial := randomTrial{methods: []certify.Method{certify.IBP, certify.CROWN}, batches: []int{1, 8}, boxes: 3, points: 24, scales: []float64{1}}
+	for name, b := range backends(t) {
+		n, err := onnx.ReadNetwork(bytes.NewReader(file), onnx.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		trial.deployed, trial.onGo = b, backend.InfoOf(b).Name != backend.Go
+		if f := trial.try(t, randomModel{seed: 1, input: n.Input(), network: n}); f.refused != "" || f.wrong != "" || f.finite == 0 {
+			t.Errorf("%s: refused %q, wrong %q, %d finite bounds", name, f.refused, f.wrong, f.finite)
+		}
+	}
 }
 
 // What cannot be bounded in a file is refused by the name of its operator there.

@@ -59,7 +59,7 @@ func TestNPZRefuses(t *testing.T) {
 		want   string
 	}{
 		{named{"pictures": x, "y": y}, "it has the arrays pictures [2 2], y [2]: examples need x"},
-		{named{"images": x, "data": x, "y": y}, "on the command line --x and --y"}, // which of the two?
+		{named{"images": x, "data": x, "y": y}, "by dataset.File.X and Y"}, // which of the two?
 		{named{"train_images": x, "train_labels": y}, "it has the arrays train_images [2 2], train_labels [2]"},
 		{named{"x": x, "y": tensors.FromValue([]float32{0, 0.5})}, "the label of example 1 in y is 0.5"},
 		{named{"x": x, "y": tensors.FromValue([][]float32{{0.9, 0.1}, {0, 1}})}, "the row of example 0 is not one-hot: [0.8999999761581421 0.10000000149011612]. Labels are one number for each input: where the rows are scores or probabilities of classes, save y.argmax(1)"},

@@ -12,6 +12,7 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/internal/npz"
+	"advlab/advlib/internal/option"
 )
 
 // File says what is read of a file that numpy.savez or numpy.savez_compressed wrote. Only the two arrays that are asked for are decoded:
@@ -113,7 +114,7 @@ func (f File) arrays(file *npz.File) (x, y *npz.Array, notes []string, err error
 	}
 	if !found {
 		return nil, nil, nil, fmt.Errorf("it has the arrays %s: examples need x, the inputs, and y, the labels, as numpy.savez(path, x=x, y=y) writes them; "+
-			"or say which two they are, by dataset.File.X and Y, on the command line --x and --y", list(file))
+			"or say which two they are, by %v", list(file), option.Name("dataset.File.X and Y"))
 	}
 	for _, name := range []string{nameX, nameY} {
 		if !slices.Contains(names, name) {

@@ -374,7 +374,26 @@ func tile(l *lowering, n *node) {
 		}
 		all[i] *= k
 	}
-	l.keep(n)
+	// Concatenations: onnx-gomlx would put an axis before the batch, which bounds want in front.
+	x, last := n.in(0), -1
+	for i, k := range times {
+		if k > 1 {
+			last = i
+		}
+	}
+	for i, k := range times {
+		if k == 1 {
+			continue
+		}
+		out := ""
+		if i == last {
+			out = n.Output[0]
+		}
+		x = l.write(out, "Concat", slices.Repeat([]string{x}, k), "axis", i)
+	}
+	if last < 0 {
+		l.same(n, x)
+	}
 }
 
 // pad has its sizes as attributes before opset 11, as inputs after it, and since opset 18 for some axes only.

@@ -262,6 +262,9 @@ func (l *lowering) logits(s shape, output string) (int, error) {
 	if wide > 1 {
 		return 0, fmt.Errorf("its output %q has the shape %v: it must be [n, classes]", output, batchless(s.dims))
 	}
+	if sizeOf(s.dims[1:]) == 0 {
+		return 0, fmt.Errorf("its output %q has the shape %v, and so no values: one of its operators takes nothing of its input", output, batchless(s.dims))
+	}
 	return sizeOf(s.dims[1:]), nil
 }
 

@@ -242,8 +242,19 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 	if p.features, err = domainOf(e.domain); err != nil {
 		return p, err
 	}
+	if p.features != nil && !cmd.Flags().Changed("box") { // the box is then the one around all ranges
+		for i := range p.features {
+			if f := &p.features[i]; f.OneHot == 0 && f.Lo == 0 && f.Hi == 0 {
+				f.Lo, f.Hi = p.box.Lo, p.box.Hi
+			}
+		}
+		p.box = advlib.Box{}
+	}
 	if p.scale, err = number("scale", e.scale); err != nil {
 		return p, err
+	}
+	if p.scale == 0 {
+		return p, misuse("--scale: 0 makes no inputs: give another factor, such as 1/255 for bytes")
 	}
 	if p.normalise, err = e.normalisation.of(cmd); err != nil {
 		return p, err

@@ -5,17 +5,28 @@ import "advlab/advlib/internal/option"
 // Messages of the library name flags here, and not the fields that a program in Go sets.
 func init() { option.Spell(spelling) }
 
+// spelling has each name that an error can print, and what the user of this program does instead.
 var spelling = map[option.Name]string{
+	"Layout: onnx.AsFile":           "--layout file",
+	"Layout: onnx.ChannelsFirst":    "--layout channels-first",
+	"Layout: onnx.ChannelsLast":     "--layout channels-last",
+	"Layout: onnx.FromShapes":       "--layout auto",
+	"Normalisation.Axis":            "--channel-axis",
 	"Options.Input":                 "--data",
 	"Options.MaxValues":             "--max-values",
 	"Options.Output":                "--logits",
 	"Options.StripSoftmax":          "--strip-softmax",
-	"Settings.Strict":               "--strict",
-	"Layout: onnx.AsFile":           "--layout file",
-	"Layout: onnx.ChannelsLast":     "--layout channels-last",
-	"Layout: onnx.ChannelsFirst":    "--layout channels-first",
-	"Layout: onnx.FromShapes":       "--layout auto",
-	"Normalisation.Axis":            "--channel-axis",
 	"Returns: advlib.OneLogit":      "--one-logit",
 	"Returns: advlib.Probabilities": "--probabilities",
+	"Settings.Strict":               "--strict",
+	"advlib.UnitBox":                "--box 0,1",
+	"certify.RealArithmetic":        "certify.RealArithmetic in a program in Go",
+	"certify.TF32AnyOrder":          "certify.TF32AnyOrder in a program in Go, or --backend xla:cpu",
+	"dataset.File.X and Y":          "--x and --y",
+	"one key of lab.List":           "more of it",
+	"the Box":                       "--box",
+
+	"allow more, with Network.LimitMemory or Options.Memory of Verify":      "allow more in a program in Go, by certify.Options.Memory",
+	"if they are meant to be random, set Spec.Random":                       "one that is meant to be random is measured in a program in Go",
+	"scale the data to the box, or give the classifier the box of its data": "scale the data to the box by --scale, or give the box of the data by --box",
 }

@@ -41,3 +41,22 @@ func TestNotFinite(t *testing.T) {
 		t.Errorf("a gate: status %d, %s", status, said)
 	}
 }
+
+// TestDomainWithoutBox: ranges of features that leave [0, 1] need no --box, as the help's own example has none.
+func TestDomainWithoutBox(t *testing.T) {
+	dir, node := t.TempDir(), onnxtest.Node
+	model := written(t, dir, "m.onnx", onnxtest.File(onnxtest.Value("x", 0, 2), onnxtest.Weights{"w": {Dims: []int{2, 2}, Values: []float32{0.01, 0, 0, 1}}}, node("MatMul", "y", "x w")))
+	data := saved(t, dir, "d.npz", map[string]*tensors.Tensor{"x": tensors.FromFlatDataAndDimensions([]float32{90, 0.5, 20, 0.5}, 2, 2), "y": tensors.FromFlatDataAndDimensions([]int64{0, 1}, 2)})
+	domain := written(t, dir, "d.json", []byte(`[{"name": "age", "lo": 18, "hi": 100, "scale": 100}, {}]`))
+	evaluate := func(more ...string) (int, string) {
+		var out, said bytes.Buffer
+		status := run(t.Context(), append([]string{"evaluate", "-q", "--fresh", "--backend", "go", "--model", model, "--data", data, "--eps", "0.1", "--attacks", "fgm", "--domain", domain}, more...), &out, &said)
+		return status, out.String() + said.String()
+	}
+	if status, text := evaluate(); status != done || !strings.Contains(text, "100.0 %") {
+		t.Errorf("status %d, %s", status, text)
+	}
+	if status, text := evaluate("--box", "0,1"); status != misused || !strings.Contains(text, "leave --box out") {
+		t.Errorf("status %d, %s", status, text)
+	}
+}
