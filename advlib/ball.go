@@ -66,12 +66,24 @@ type Ball struct {
 // BallOf returns the ball of the given norm and radius; BallOf(Linf, 8./255) is the usual one for images.
 func BallOf(norm Norm, radius float64) Ball { return Ball{Norm: norm, Radius: radius} }
 
-// String returns for example "Linf ≤ 0.1".
+// String returns for example "Linf ≤ 0.1", and "Linf ≤ 8/255" where the radius was given so.
 func (b Ball) String() string {
 	if b.Norm == nil {
 		return "no ball"
 	}
+	if k := b.in255ths(); k > 0 {
+		return fmt.Sprintf("%v ≤ %d/255", b.Norm, k)
+	}
 	return fmt.Sprintf("%v ≤ %.6g", b.Norm, b.Radius)
+}
+
+// in255ths returns k if the radius is that of the Go expression k./255, and no short decimal such as 0.2, nor a third; else 0.
+func (b Ball) in255ths() int {
+	k := math.Round(b.Radius * 255)
+	if !(k >= 1 && k < 1<<20) || k/255 != b.Radius || math.Mod(k, 85) == 0 || len(strconv.FormatFloat(b.Radius, 'g', -1, 64)) <= 6 {
+		return 0
+	}
+	return int(k)
 }
 
 // Check returns an error when the ball is unset or its radius makes no sense.
@@ -98,6 +110,9 @@ func (b Ball) Warning(d int, box Box) string {
 	if b.Norm == nil {
 		return ""
 	}
+	if b.Radius == 0 {
+		return b.zero()
+	}
 	if all := b.Norm.Diameter(d, box.Width()); b.Radius >= all {
 		hint := ""
 		if box.Width() <= 1 && b.Radius >= 1 && b.Norm == Norm(Linf) {
@@ -108,9 +123,14 @@ func (b Ball) Warning(d int, box Box) string {
 	return ""
 }
 
+// zero says what a radius of 0 means.
+func (b Ball) zero() string {
+	return fmt.Sprintf("the ball %v holds nothing but the original: in Go 8/255 is the whole number 0, write 8./255", b)
+}
+
 // warning is Warning for the inputs of a classifier.
 func (b Ball) warning(l Limits, d Domain) string {
-	if d == nil {
+	if d == nil || b.Radius == 0 {
 		return b.Warning(l.Size(), l.Box())
 	}
 	if all := l.Diameter(b.Norm); b.Radius >= all {

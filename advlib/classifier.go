@@ -393,27 +393,8 @@ func (c *Classifier) probeInput(n int, seed uint64) []float32 {
 	return x
 }
 
-// dependsOn walks the graph from z to x.
-func dependsOn(z, x *graph.Node) bool {
-	seen := map[graph.NodeId]bool{}
-	var walk func(n *graph.Node) bool
-	walk = func(n *graph.Node) bool {
-		if n == x {
-			return true
-		}
-		if seen[n.Id()] {
-			return false
-		}
-		seen[n.Id()] = true
-		for _, in := range n.Inputs() {
-			if walk(in) {
-				return true
-			}
-		}
-		return false
-	}
-	return walk(z)
-}
+// dependsOn tells whether z is computed from x.
+func dependsOn(z, x *graph.Node) bool { return dependents(z, x)[z.Id()] }
 
 // almostEqual allows for the last bits, which may depend on a row's neighbours in a vector register.
 func almostEqual(a, b []float32) bool {

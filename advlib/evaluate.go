@@ -91,6 +91,11 @@ func (s Settings) fill(ctx context.Context, report *Report, c *Classifier, e *Ex
 	order := report.Order()
 	var parts []part
 	balls := report.Balls()
+	for _, b := range balls {
+		if b.Radius == 0 && !curve(b.Norm, balls) {
+			report.warn(b.zero())
+		}
+	}
 	for _, k := range order {
 		parts = append(parts, part{what: planned[k].Name, expected: workOf(attacks[k], c)})
 	}
@@ -181,9 +186,21 @@ func (s Settings) attack(ctx context.Context, report *Report, row *AttackRow, ba
 		row.Attempted[at], row.Success[at], row.Distance[at] = got.Attempted[i], got.Success[i], got.Distance[i]
 		begun = begun || got.Attempted[i] && got.Distance[i] > 0
 	}
-	row.Forward, row.Backward, row.Programs, row.Seconds = got.Forward, got.Backward, got.Programs, got.Seconds
-	report.warn(res.Warnings...)
+	row.Forward, row.Backward, row.NonFinite, row.Programs, row.Seconds = got.Forward, got.Backward, got.NonFinite, got.Programs, got.Seconds
+	for _, w := range res.Warnings {
+		if zero := res.Threat.Ball(); zero.Radius > 0 || w != zero.zero() || !curve(zero.Norm, balls) {
+			report.warn(w)
+		}
+	}
+	if row.NonFinite.Count > 0 { // without a share, so that the warnings of parts are the same sentence
+		report.warn("some of the gradients' entries were infinite or not a number: " + takenInstead)
+	}
 	return begun, err
+}
+
+// curve tells whether balls are asked for at several radii of a norm, as for accuracy against ε: then 0 is one of them on purpose.
+func curve(norm Norm, balls []Ball) bool {
+	return slices.ContainsFunc(balls, func(b Ball) bool { return b.Norm == norm && b.Radius > 0 })
 }
 
 // certify asks a certifier, or recalls what it said.
@@ -301,8 +318,8 @@ type (
 	ascendKey struct{}
 )
 
-// sanity looks at the gradients that the attacks were given: on how many examples is the gradient of the
-// cross-entropy zero, and do 20 steps of sign ascent on the margin break every example when the whole box is allowed
+// sanity looks at the gradients that the attacks were given: how many entries of the gradient of the cross-entropy are not
+// finite, on how many examples is it zero, and do 20 steps of sign ascent on the margin break every example when the whole box is allowed
 // (Carlini et al. 2019, arXiv:1902.06705, section 5.2: an unbounded attack should reach 100 %).
 func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, report *Report, p *pace) (Sanity, error) {
 	var rows []int
@@ -310,6 +327,9 @@ func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, report
 		if report.Predicted[i] == e.Y[i] && len(rows) < sanityExamples {
 			rows = append(rows, i)
 		}
+	}
+	if none := c.withoutGradient(); none != nil {
+		return Sanity{NoGradient: none}, nil
 	}
 	sanity := Sanity{ZeroGradient: Rate{Of: len(rows)}, Unbounded: Rate{Of: len(rows)}}
 	if len(rows) == 0 {
@@ -324,7 +344,8 @@ func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, report
 	ascend := t.Compile(ascendKey{}, func(m *Model, in []*Node) []*Node {
 		x := in[0]
 		z := m.Logits(x)
-		g := Gradient(ReduceAllSum(Margin.Of(z, Aim{Label: in[1]})), x)[0] // of fixed features too
+		m.freely = true // of fixed features too
+		g := m.Direction(Linf, Margin.Of(z, Aim{Label: in[1]}), x)
 		step := ranges.Times(Sign(g), func(r Box) float64 { return r.Width() / 10 })
 		return []*Node{ranges.Clip(Add(x, step), x), ArgMax(z, -1)}
 	})
@@ -341,6 +362,7 @@ func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, report
 		}
 	}
 	Free(sizes[0])
+	sanity.NonFinite = t.stats(time.Now()).NonFinite
 	broken := make([]bool, len(rows))
 	for range sanitySteps {
 		if err := ctx.Err(); err != nil {

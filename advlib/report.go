@@ -77,6 +77,8 @@ type AttackRow struct {
 	// Skipped is true for examples on which this attack was not run because one before it in the cascade had broken
 	// them, within this one's radius; for an attack of minimal norm, within the smallest of the report's balls.
 	Skipped []bool `json:"skipped"`
+	// NonFinite counts entries of gradients that were infinite or not a number, of all that were taken.
+	NonFinite Rate `json:"non_finite"`
 	// Forward and Backward count passes of single examples; Programs what was compiled or loaded for them, by the size of
 	// the batch. Seconds is the wall time with compilation.
 	Forward  int64      `json:"forward"`
@@ -165,6 +167,11 @@ type Certificate struct {
 
 // Sanity is a cheap look at the gradients, on the first 128 correctly classified examples.
 type Sanity struct {
+	// NoGradient are the operators for which the model has no gradient, such as "Floor"; empty if it has one. Without one nothing else
+	// is checked.
+	NoGradient []string `json:"no_gradient,omitempty"`
+	// NonFinite counts the entries of the cross-entropy's gradient that are infinite or not a number, of all entries.
+	NonFinite Rate `json:"non_finite"`
 	// ZeroGradient counts examples on which the gradient of the cross-entropy is exactly zero.
 	ZeroGradient Rate `json:"zero_gradient"`
 	// Unbounded counts examples that 20 steps of sign ascent on the margin break when the whole box is allowed.
@@ -174,8 +181,12 @@ type Sanity struct {
 // Verdict is a sentence on whether the gradients can be trusted.
 func (s Sanity) Verdict() string {
 	switch {
+	case len(s.NoGradient) > 0:
+		return fmt.Sprintf("NO GRADIENT, as %s has none: only attacks that need none say anything, and the robust accuracies are upper bounds", strings.Join(s.NoGradient, ", "))
 	case s.ZeroGradient.Of == 0:
 		return "no example is classified correctly: nothing to attack"
+	case !s.Masked() && s.NonFinite.Count > 0:
+		return "no zero gradients, and an unbounded ball breaks every example; where a slope is infinite, attacks take its limit: compare with one that needs no gradients"
 	case !s.Masked():
 		return "no zero gradients, and an unbounded ball breaks every example"
 	}
@@ -183,7 +194,9 @@ func (s Sanity) Verdict() string {
 }
 
 // Masked tells whether anything in the check gives reason to distrust the gradients.
-func (s Sanity) Masked() bool { return s.ZeroGradient.Count > 0 || s.Unbounded.Count < s.Unbounded.Of }
+func (s Sanity) Masked() bool {
+	return s.ZeroGradient.Count > 0 || s.Unbounded.Count < s.Unbounded.Of || len(s.NoGradient) > 0
+}
 
 // Rate is a count out of a number of examples.
 type Rate struct {
@@ -219,6 +232,14 @@ func (r Rate) String() string {
 		return "none"
 	}
 	return fmt.Sprintf("%.1f %%", 100*r.Value())
+}
+
+// share writes a rate of which one in a billion counts: as a percentage of two digits where it is small.
+func share(r Rate) string {
+	if v := 100 * r.Value(); r.Count > 0 && v < 0.1 {
+		return fmt.Sprintf("%.2g %%", v)
+	}
+	return r.String()
 }
 
 // Interval returns the 95 % confidence interval as text, for example "[40.7, 49.4]".
@@ -395,7 +416,8 @@ func rowOf(res *Result) AttackRow {
 		Name: res.Attack, Norm: res.Threat.Norm.String(), Radius: Distance(res.Threat.Radius),
 		Goal: res.Threat.Goal.String(), Targeted: res.Threat.Goal.IsTargeted(),
 		Attempted: res.Attempted, Success: res.Success, Distance: make([]Distance, len(res.Distance)), Skipped: make([]bool, len(res.Distance)),
-		Forward: res.Stats.Forward, Backward: res.Stats.Backward, Programs: res.Stats.Programs, Seconds: res.Stats.Elapsed.Seconds(),
+		Forward: res.Stats.Forward, Backward: res.Stats.Backward, NonFinite: res.Stats.NonFinite,
+		Programs: res.Stats.Programs, Seconds: res.Stats.Elapsed.Seconds(),
 	}
 	for i, d := range res.Distance {
 		row.Distance[i] = Distance(d)
@@ -433,6 +455,7 @@ func (r *Report) Merge(other *Report) (*Report, error) {
 		a.Distance = slices.Concat(a.Distance, o.Distance)
 		a.Skipped = slices.Concat(a.Skipped, o.Skipped)
 		a.Forward, a.Backward, a.Seconds = a.Forward+o.Forward, a.Backward+o.Backward, a.Seconds+o.Seconds
+		a.NonFinite = a.NonFinite.plus(o.NonFinite)
 		a.Programs = plus(a.Programs, o.Programs)
 	}
 	m.Certificates = slices.Clone(r.Certificates)
@@ -442,6 +465,7 @@ func (r *Report) Merge(other *Report) (*Report, error) {
 		c.Slack = max(c.Slack, o.Slack)
 		c.Seconds += o.Seconds
 	}
+	m.Sanity.NonFinite = r.Sanity.NonFinite.plus(other.Sanity.NonFinite)
 	m.Sanity.ZeroGradient = r.Sanity.ZeroGradient.plus(other.Sanity.ZeroGradient)
 	m.Sanity.Unbounded = r.Sanity.Unbounded.plus(other.Sanity.Unbounded)
 	m.Warnings = slices.Clone(r.Warnings)
@@ -725,8 +749,12 @@ func (r *Report) methods(ball Ball) (names, roundings []string) {
 	return names, roundings
 }
 
-// asFraction adds " (8/255)" where a pixel budget is a whole number of 255ths, and no short decimal such as 0.2.
+// asFraction adds " (8/255)" where a pixel budget is a whole number of 255ths up to rounding, and no short decimal such as 0.2; to one that is
+// written so the decimal.
 func asFraction(ball Ball, box Box) string {
+	if ball.in255ths() > 0 {
+		return fmt.Sprintf(" (%.6g)", ball.Radius)
+	}
 	k := ball.Radius * 255
 	if ball.Norm == Norm(Linf) && box == UnitBox && k >= 0.5 && math.Abs(k-math.Round(k)) < 1e-6 && len(strconv.FormatFloat(ball.Radius, 'g', -1, 64)) > 6 {
 		return fmt.Sprintf(" (%.0f/255)", k)
@@ -748,7 +776,15 @@ const interruptedLine = "INTERRUPTED: not all that was planned was run, and the 
 
 // SanityLine says in one line what the check of the gradients saw.
 func (r *Report) SanityLine() string {
-	return fmt.Sprintf("sanity: zero gradients on %v of %d examples, unbounded ball breaks %v: %s", r.Sanity.ZeroGradient, r.Sanity.ZeroGradient.Of, r.Sanity.Unbounded, r.Sanity.Verdict())
+	s := r.Sanity
+	if len(s.NoGradient) > 0 {
+		return "sanity: " + s.Verdict()
+	}
+	notFinite := ""
+	if s.NonFinite.Count > 0 {
+		notFinite = fmt.Sprintf("%s of the gradients' entries infinite or not a number, ", share(s.NonFinite))
+	}
+	return fmt.Sprintf("sanity: %szero gradients on %v of %d examples, unbounded ball breaks %v: %s", notFinite, s.ZeroGradient, s.ZeroGradient.Of, s.Unbounded, s.Verdict())
 }
 
 // lastLine says whether the numbers can be trusted.

@@ -42,18 +42,20 @@ type verdictsJSON struct {
 //	index, label, predicted          arrays of integers, one entry for each of n examples
 //	left_out      array of {index, label, logit, value}: examples for which the logits are not finite, that are in none of the
 //	              arrays; value is "NaN", "+Inf" or "-Inf"; absent if there are none
-//	attacks       array of {name, norm, radius, goal, targeted, attempted, success, distance, skipped, forward, backward,
-//	              programs, seconds}; radius is null for an attack of minimal norm; attempted, success, distance and
+//	attacks       array of {name, norm, radius, goal, targeted, attempted, success, distance, skipped, non_finite, forward,
+//	              backward, programs, seconds}; radius is null for an attack of minimal norm; attempted, success, distance and
 //	              skipped are arrays of n; a distance is null where the attack failed. Where skipped is true the attack
 //	              was not run because one before it had broken the example, attempted and success are false, and
 //	              distance is the nearest found before. forward and backward are passes of single examples in total;
-//	              programs is an array of {batch, compiled, loaded}
+//	              programs is an array of {batch, compiled, loaded}; non_finite {count, of} are the entries of gradients that
+//	              were infinite or not a number, of all
 //	certificates  array of {method, norm, radius, certified, seconds}; certified is an array of n; where the method tells
 //	              them, also margin, an array of n with null for "nothing shown", distance, an array of n with that of a counterexample or null, rounding, a
 //	              string, and slack
 //	verdicts      array of {norm, radius, status, margin, method, attack}, one for each ball that was asked a certificate for; the
 //	              last four are arrays of n, and follow from the rest: see [Verdict]. Reading ignores them
-//	sanity        {zero_gradient: {count, of}, unbounded: {count, of}}
+//	sanity        {non_finite: {count, of}, zero_gradient: {count, of}, unbounded: {count, of}}; no_gradient, an array of strings, if the
+//	              model has none because of these operators
 //	warnings      array of strings
 //	seconds       number
 //

@@ -32,13 +32,13 @@ func madeReport() *advlib.Report {
 		Predicted: []int32{0, 1, 2, 3, 4, 5, 0, 0},
 		Attacks: []advlib.AttackRow{
 			{
-				Name: "FGSM Linf ≤ 0.0156863", Norm: "Linf", Radius: 4. / 255, Goal: "untargeted", Attempted: all,
+				Name: "FGSM Linf ≤ 4/255", Norm: "Linf", Radius: 4. / 255, Goal: "untargeted", Attempted: all,
 				Success:  []bool{true, false, false, false, false, false, true, true},
 				Distance: []advlib.Distance{4. / 255, inf, inf, inf, inf, inf, 0, 0},
 				Skipped:  none, Forward: 6, Backward: 6, Seconds: 0.25, Programs: []advlib.Programs{{Batch: 8, Compiled: 1}},
 			},
 			{
-				Name: "PGD-40 Linf ≤ 0.0313725", Norm: "Linf", Radius: 8. / 255, Goal: "untargeted", Attempted: all,
+				Name: "PGD-40 Linf ≤ 8/255", Norm: "Linf", Radius: 8. / 255, Goal: "untargeted", Attempted: all,
 				Success:  []bool{true, true, true, false, false, false, true, true},
 				Distance: []advlib.Distance{3. / 255, 7.5 / 255, 8. / 255, inf, inf, inf, 0, 0},
 				Skipped:  none, Forward: 246, Backward: 240, Seconds: 1.5, Programs: []advlib.Programs{{Batch: 8, Compiled: 1, Loaded: 2}},
@@ -56,7 +56,7 @@ func madeReport() *advlib.Report {
 				Skipped:  none, Forward: 54000, Backward: 54000, Seconds: 60, Programs: []advlib.Programs{{Batch: 8, Loaded: 3}},
 			},
 			{
-				Name: "PGD-40 Linf ≤ 0.0313725, targeted(3)", Norm: "Linf", Radius: 8. / 255, Goal: "targeted(3)", Targeted: true,
+				Name: "PGD-40 Linf ≤ 8/255, targeted(3)", Norm: "Linf", Radius: 8. / 255, Goal: "targeted(3)", Targeted: true,
 				Attempted: []bool{true, true, true, false, true, true, true, true},
 				Success:   []bool{true, false, false, false, false, false, false, true},
 				Distance:  []advlib.Distance{8. / 255, inf, inf, inf, inf, inf, inf, 4. / 255},
@@ -452,10 +452,10 @@ func TestHeadingInSteps(t *testing.T) {
 		radius float64
 		want   string
 	}{
-		{"Linf", 8. / 255, "Linf ≤ 0.0313725 (8/255): robust accuracy under each attack alone"},
+		{"Linf", 8. / 255, "Linf ≤ 8/255 (0.0313725): robust accuracy under each attack alone"},
 		{"Linf", 0.2, "Linf ≤ 0.2: robust accuracy under each attack alone"}, // 51/255
 		{"Linf", 0.1, "Linf ≤ 0.1: robust accuracy under each attack alone"},
-		{"L2", 8. / 255, "L2 ≤ 0.0313725: robust accuracy under each attack alone"},
+		{"L2", 8. / 255, "L2 ≤ 8/255 (0.0313725): robust accuracy under each attack alone"},
 	} {
 		r := madeReport()
 		r.Attacks = r.Attacks[:1]

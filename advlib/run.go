@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gomlx/gomlx/core/tensors"
@@ -49,6 +50,8 @@ type Prediction struct {
 type Stats struct {
 	// Forward and Backward count passes of single examples through the model, those of measurement left out.
 	Forward, Backward int64
+	// NonFinite counts entries of gradients that were infinite or not a number, of all that were taken.
+	NonFinite Rate
 	// Programs counts what had to be compiled, or loaded, by the size of the batch.
 	Programs []Programs
 	// Elapsed is the wall time, compilation included.
@@ -56,12 +59,13 @@ type Stats struct {
 }
 
 func (s Stats) plus(o Stats) Stats {
-	return Stats{s.Forward + o.Forward, s.Backward + o.Backward, plus(s.Programs, o.Programs), s.Elapsed + o.Elapsed}
+	return Stats{s.Forward + o.Forward, s.Backward + o.Backward, s.NonFinite.plus(o.NonFinite), plus(s.Programs, o.Programs), s.Elapsed + o.Elapsed}
 }
 
 // minus returns what was added to o.
 func (s Stats) minus(o Stats) Stats {
 	d := Stats{Forward: s.Forward - o.Forward, Backward: s.Backward - o.Backward, Elapsed: s.Elapsed - o.Elapsed}
+	d.NonFinite = Rate{s.NonFinite.Count - o.NonFinite.Count, s.NonFinite.Of - o.NonFinite.Of}
 	before := map[int]Programs{}
 	for _, p := range o.Programs {
 		before[p.Batch] = p
@@ -124,9 +128,13 @@ func (r *Result) MedianIn(norm Norm, c *Classifier) float64 {
 	return row.MedianDistance()
 }
 
-// String says in a line what came out.
+// String says in a line what came out, and in lines of their own what looks wrong with the set-up.
 func (r *Result) String() string {
-	return fmt.Sprintf("%s (%v) on %s: success %v of %d, median distance %.4g", r.Attack, r.Threat, r.Examples.Name, r.SuccessRate(), r.SuccessRate().Of, r.MedianDistance())
+	s := fmt.Sprintf("%s (%v) on %s: success %v of %d, median distance %.4g", r.Attack, r.Threat, r.Examples.Name, r.SuccessRate(), r.SuccessRate().Of, r.MedianDistance())
+	for _, w := range r.Warnings {
+		s += "\nwarning: " + w
+	}
+	return s
 }
 
 // Run measures one attack under default settings; see [Settings.Run].
@@ -159,12 +167,20 @@ func (s Settings) Run(ctx context.Context, c *Classifier, a Attack, e *Examples)
 	if err != nil {
 		err = fmt.Errorf("advlib: %s: %w", nameOf(a), err)
 	}
-	if res != nil && res.saturation != "" {
-		res.Warnings = append(res.Warnings, res.saturation)
+	if res != nil {
+		if bad := res.Stats.NonFinite; bad.Count > 0 {
+			res.Warnings = append(res.Warnings, fmt.Sprintf("%s of the gradients' entries were infinite or not a number: %s", share(bad), takenInstead))
+		}
+		if res.saturation != "" {
+			res.Warnings = append(res.Warnings, res.saturation)
+		}
 	}
 	s.tell()
 	return res, err
 }
+
+// takenInstead says what attacks do about slopes that are not finite; see [Model.Gradient].
+const takenInstead = "the attack took the limit of its direction, or the slope beside the point"
 
 // tell tells a notebook's kernel what the numbers of this cell depend on.
 func (s Settings) tell() {
@@ -369,6 +385,10 @@ func (r *Result) keep(row int, x []float32) {
 
 func (r *Result) finish(t *Target, start time.Time) *Result {
 	r.Stats = r.Stats.plus(t.stats(start))
+	if stopped := t.classifier.slopes().stopped; r.Stats.NonFinite.Of > 0 && len(stopped) > 0 {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s lets no gradient pass: gradients are those of the other ways from the inputs to the logits; an attack "+
+			"that needs none, such as Square, or BPDA with a stand-in, may find more", strings.Join(stopped, ", ")))
+	}
 	if len(r.lost) > 0 {
 		first := slices.Min(slices.Collect(maps.Keys(r.lost)))
 		r.Warnings = append(r.Warnings, fmt.Sprintf("%s moved %d examples, such as example %d, to where the model's logits are not finite: these count neither as right nor as wrong, and so not as broken", r.Attack, len(r.lost), r.Examples.Number(first)))
@@ -379,7 +399,8 @@ func (r *Result) finish(t *Target, start time.Time) *Result {
 // stats are the cost up to now of what began at start.
 func (t *Target) stats(start time.Time) Stats {
 	forward, backward := t.Passes()
-	return Stats{Forward: forward, Backward: backward, Programs: t.Programs(), Elapsed: time.Since(start)}
+	bad := Rate{int(t.passes.nonFinite.Load()), int(t.passes.entries.Load())}
+	return Stats{Forward: forward, Backward: backward, NonFinite: bad, Programs: t.Programs(), Elapsed: time.Since(start)}
 }
 
 // predictions turns logits into classes and softmax probabilities, computed in float64; where a logit is not finite, into class -1.

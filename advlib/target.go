@@ -28,8 +28,9 @@ type Target struct {
 
 // passes count examples, forward and backward, and the programs that were made for them.
 type passes struct {
-	forward, backward atomic.Int64
-	onStep            func(stepCost) // told of each step; nil for nobody
+	forward, backward  atomic.Int64
+	entries, nonFinite atomic.Int64   // of gradients
+	onStep             func(stepCost) // told of each step; nil for nobody
 
 	mu       sync.Mutex
 	programs map[int]Programs // by the size of the batch
@@ -115,26 +116,25 @@ func (p *passes) built(size int, loaded bool) {
 type Model struct {
 	classifier        *Classifier
 	forward, backward int
+	entries           int         // of the gradients of a row
+	bad               *graph.Node // how many of these are not finite, int32 [n]; nil if there are none
+	nearby            *nearby     // nil where slopes are taken as they are
+	freely            bool        // slopes of fixed coordinates are asked for too
+	once              bool        // nobody runs the graph again to look beside the points
 }
 
 // NewModel returns the classifier inside a graph of one's own, for which nobody counts: to look at a graph, not to run it.
-func NewModel(c *Classifier) *Model { return &Model{classifier: c} }
+// Slopes that are not finite are taken as by [LimitOf].
+func NewModel(c *Classifier) *Model { return &Model{classifier: c, once: true} }
 
 // Logits returns the logits [n, K] of x [n, d...]: one forward pass for each row.
 func (m *Model) Logits(x *graph.Node) *graph.Node {
 	m.forward += m.classifier.cost
-	return m.classifier.LogitsGraph(x)
-}
-
-// Gradient returns ∂(Σ y)/∂x for y of shape [n] or a scalar, computed from the logits of x: one backward pass for each
-// row. Because rows do not mix, row i is the gradient of y[i] with respect to x[i]. It is 0 in coordinates that are fixed.
-func (m *Model) Gradient(y, x *graph.Node) *graph.Node {
-	m.backward += m.classifier.cost
-	g := graph.Gradient(graph.ReduceAllSum(y), x)[0]
-	if l := m.classifier.Limits(); l.holds() {
-		return l.held(g, graph.ZerosLike(g), g)
+	z := m.classifier.LogitsGraph(x)
+	if m.nearby != nil {
+		m.nearby.logits[x.Id()] = z
 	}
-	return g
+	return z
 }
 
 // Build is a graph function of an attack: it uses m in place of the classifier, on inputs whose first axis is the
@@ -150,9 +150,18 @@ type Step struct {
 
 // program is what a classifier keeps of a step.
 type program struct {
-	exec              *model.Exec
-	forward, backward atomic.Int64 // passes for each row and call, known once the graph is built
-	building          *building    // set while the graph is built for a call; guarded by the classifier
+	// plain is what is run. It returns, behind the results of the step, how many entries of its gradients are not finite.
+	plain *variant
+	// nearby is run in its place where there are any. Its last input is how far each row looks for a slope that is finite, and it
+	// returns, behind the results, of how many entries it found none.
+	nearby *variant
+}
+
+// variant is one of a program's graphs.
+type variant struct {
+	exec                       *model.Exec
+	forward, backward, entries atomic.Int64 // passes, and entries of gradients, for each row and call, known once the graph is built
+	building                   *building    // set while the graph is built for a call; guarded by the classifier
 }
 
 // building is a graph that is built because a step met a new shape.
@@ -170,28 +179,43 @@ func (t *Target) Compile(key any, build Build) *Step {
 	defer c.mu.Unlock()
 	p := c.programs[key]
 	if p == nil {
-		p = &program{}
-		// NewExec fails for a nil store only, which NewClassifier has replaced.
-		p.exec = must(model.NewExec(c.spec.Backend, c.spec.Store, func(_ *model.Scope, in []*graph.Node) []*graph.Node {
-			m := &Model{classifier: c}
-			out := build(m, in)
-			p.forward.Store(int64(m.forward))
-			p.backward.Store(int64(m.backward))
-			p.building = &building{batch: batchOf(in), hits: backend.CacheStats().Hits}
-			return out
-		}))
-		// The key's type names the step in error messages; the number of shapes is bounded by Bucket.
-		p.exec.WithName(fmt.Sprintf("%T", key)).SetMaxCache(-1)
+		p = &program{plain: c.variant(key, build, false), nearby: c.variant(key, build, true)}
 		c.programs[key] = p
 	}
 	return &Step{target: t, program: p}
+}
+
+// variant returns one of the graphs that build makes; it is built when it is first run.
+func (c *Classifier) variant(key any, build Build, near bool) *variant {
+	v := &variant{}
+	// NewExec fails for a nil store only, which NewClassifier has replaced.
+	v.exec = must(model.NewExec(c.spec.Backend, c.spec.Store, func(_ *model.Scope, in []*graph.Node) []*graph.Node {
+		m := &Model{classifier: c}
+		if near {
+			last := len(in) - 1
+			m.nearby = newNearby(in[last])
+			in = in[:last]
+		}
+		out := build(m, in)
+		if m.bad != nil {
+			out = append(out, m.notFinite())
+		}
+		v.forward.Store(int64(m.forward))
+		v.backward.Store(int64(m.backward))
+		v.entries.Store(int64(m.entries))
+		v.building = &building{batch: batchOf(in), hits: backend.CacheStats().Hits}
+		return out
+	}))
+	// The key's type names the step in error messages; the number of shapes is bounded by Bucket.
+	v.exec.WithName(fmt.Sprintf("%T", key)).SetMaxCache(-1)
+	return v
 }
 
 // compile builds and compiles without running.
 func (s *Step) compile(in ...shapes.Shape) error {
 	s.target.classifier.mu.Lock()
 	defer s.target.classifier.mu.Unlock()
-	_, err := s.program.exec.Compile(in...)
+	_, err := s.program.plain.exec.Compile(in...)
 	return err
 }
 
@@ -200,11 +224,42 @@ func (s *Step) compile(in ...shapes.Shape) error {
 //
 // Tensors that a loop no longer needs should be given to [Free]: the garbage collector does not see device memory.
 func (s *Step) Run(rows int, in ...any) ([]*tensors.Tensor, error) {
+	plain, passes := s.program.plain, s.target.passes
+	out, err := s.run(plain, rows, in)
+	entries := plain.entries.Load()
+	if err != nil || entries == 0 {
+		return out, err
+	}
+	out, each, bad := takeCounts(out, rows)
+	passes.entries.Add(int64(rows) * entries)
+	passes.nonFinite.Add(int64(bad))
+	if bad == 0 {
+		return out, nil
+	}
+	h := offsets(len(each))
+	for try := 1; ; try++ {
+		Free(out...)
+		if out, err = s.run(s.program.nearby, rows, append(slices.Clone(in), h)); err != nil {
+			return nil, err
+		}
+		if out, each, bad = takeCounts(out, rows); bad == 0 || try == tries {
+			return out, nil
+		}
+		for i, n := range each {
+			if n > 0 {
+				h[i] *= farther
+			}
+		}
+	}
+}
+
+// run executes one of the step's graphs.
+func (s *Step) run(v *variant, rows int, in []any) ([]*tensors.Tensor, error) {
 	start := time.Now()
 	s.target.classifier.mu.Lock()
-	s.program.building = nil
-	out, err := s.program.exec.Exec(in...)
-	built := s.program.building
+	v.building = nil
+	out, err := v.exec.Exec(in...)
+	built := v.building
 	s.target.classifier.mu.Unlock()
 	if err != nil {
 		return nil, err
@@ -213,7 +268,7 @@ func (s *Step) Run(rows int, in ...any) ([]*tensors.Tensor, error) {
 	if built != nil {
 		passes.built(built.batch, backend.CacheStats().Hits > built.hits)
 	}
-	forward, backward := int64(rows)*s.program.forward.Load(), int64(rows)*s.program.backward.Load()
+	forward, backward := int64(rows)*v.forward.Load(), int64(rows)*v.backward.Load()
 	passes.forward.Add(forward)
 	passes.backward.Add(backward)
 	if passes.onStep != nil {

@@ -94,13 +94,13 @@ func (r *Report) Contradiction() error {
 			case !certified:
 				continue
 			case !r.correct(i):
-				return fmt.Errorf("%w: %s certifies example %d (label %d) for %s ≤ %g, but without any change it is classified as %d", ErrContradiction, c.Method, r.Index[i], r.Label[i], c.Norm, c.Radius, r.Predicted[i])
+				return fmt.Errorf("%w: %s certifies example %d (label %d) for %v, but without any change it is classified as %d", ErrContradiction, c.Method, r.Index[i], r.Label[i], c.ball(), r.Predicted[i])
 			}
 			broken := func(by, norm string, d Distance) error {
 				if float64(d) > c.Radius || !r.inside(norm, c.Norm) {
 					return nil
 				}
-				return fmt.Errorf("%w: %s certifies example %d (label %d) for %s ≤ %g, but %s changed its class at the %s distance %.9g", ErrContradiction, c.Method, r.Index[i], r.Label[i], c.Norm, c.Radius, by, norm, float64(d))
+				return fmt.Errorf("%w: %s certifies example %d (label %d) for %v, but %s changed its class at the %s distance %.9g", ErrContradiction, c.Method, r.Index[i], r.Label[i], c.ball(), by, norm, float64(d))
 			}
 			for _, a := range r.Attacks {
 				if !a.Targeted && a.Success[i] {
@@ -120,6 +120,8 @@ func (r *Report) Contradiction() error {
 	}
 	return nil
 }
+
+func (c Certificate) ball() Ball { return Ball{normNamed(c.Norm), c.Radius} }
 
 // inside tells whether every ball of the norm inner lies in the ball of the norm outer with the same radius. With a domain, where each
 // norm has its own price for a change of category, only a norm's own balls are compared.

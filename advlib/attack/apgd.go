@@ -78,6 +78,9 @@ func (a APGD) filled() any {
 
 // Threat implements [advlib.Attack].
 func (a APGD) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if err := checkGradient(c); err != nil {
+		return advlib.Threat{}, err
+	}
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
 	if err := checkBall(a.Ball); err != nil {
 		return threat, err
@@ -236,7 +239,7 @@ func (s apgdStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*No
 func (s apgdStep) judge(m *advlib.Model, x *Node, aim advlib.Aim) (L, hit, g *Node) {
 	z := m.Logits(x)
 	L = s.loss.Of(z, aim)
-	return L, GreaterThan(clearance(z, aim), ZerosLike(L)), finite(m.Gradient(L, x))
+	return L, GreaterThan(clearance(z, aim), ZerosLike(L)), m.Direction(s.norm, L, x)
 }
 
 // movable returns the gradient g without the coordinates that stand at an end of their range and could only leave it. Without this, a sparse step

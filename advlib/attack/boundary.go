@@ -44,12 +44,12 @@ func (s *iteration) others(b advlib.Batch, clean [][]float32, count int) *tensor
 func boundaries(m *advlib.Model, norm advlib.ConvexNorm, z, x, classes *Node, aim advlib.Aim) (f, w *Node) {
 	if aim.Target != nil {
 		f = advlib.Margin.Of(z, aim)
-		return f, finite(m.Gradient(f, x))
+		return f, m.Ascent(f, x)
 	}
 	var nearest *Node
 	for j := range classes.Shape().Dimensions[0] {
 		fj := Sub(advlib.At(z, Reshape(Slice(classes, AxisElem(j)), -1)), advlib.At(z, aim.Label))
-		wj := finite(m.Gradient(fj, x))
+		wj := m.Ascent(fj, x)
 		slope := norm.Dual().Of(wj)
 		flat := Equal(slope, ZerosLike(slope)) // no way to that boundary
 		dj := Where(flat, Infinity(z.Graph(), z.DType(), 1), Div(Abs(fj), Where(flat, OnesLike(slope), slope)))

@@ -76,7 +76,10 @@ func (a CarliniWagner) filled() any {
 }
 
 // Threat implements [advlib.Attack].
-func (a CarliniWagner) Threat(*advlib.Classifier) (advlib.Threat, error) {
+func (a CarliniWagner) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if err := checkGradient(c); err != nil {
+		return advlib.Threat{}, err
+	}
 	threat := advlib.Threat{Norm: advlib.L2, Radius: math.Inf(1), Goal: a.Goal}
 	if err := checkCount("BinarySearchSteps", a.BinarySearchSteps); err != nil {
 		return threat, err

@@ -19,6 +19,14 @@ func checkBall(b advlib.Ball) error {
 	return nil
 }
 
+// checkGradient refuses classifiers without a gradient, for attacks that need one.
+func checkGradient(c *advlib.Classifier) error {
+	if c == nil {
+		return nil // the caller says so
+	}
+	return c.Differentiable()
+}
+
 // lossOr returns the loss, or the default for nil.
 func lossOr(l, otherwise advlib.Loss) advlib.Loss {
 	if l == nil {

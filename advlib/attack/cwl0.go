@@ -75,7 +75,10 @@ const (
 )
 
 // Threat implements [advlib.Attack].
-func (a CarliniWagnerL0) Threat(*advlib.Classifier) (advlib.Threat, error) {
+func (a CarliniWagnerL0) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if err := checkGradient(c); err != nil {
+		return advlib.Threat{}, err
+	}
 	threat := advlib.Threat{Norm: advlib.L0, Radius: math.Inf(1), Goal: a.Goal}
 	if err := checkCount("Steps", a.Steps); err != nil {
 		return threat, err
@@ -228,7 +231,7 @@ func (s cwL0Step) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*No
 	short := GreaterThan(AddScalar(f, s.margin), zero)
 	solved := LogicalAnd(LogicalAnd(hit, LogicalNot(short)), GreaterThan(rate, zero))
 
-	g := MulScalar(finite(m.Gradient(f, x)), limits.Width())
+	g := MulScalar(m.Gradient(f, x), limits.Width())
 	inLoss := Add(Where(perRow(short, g), Mul(perRow(c, g), g), ZerosLike(g)), MulScalar(δ, 2))
 	m1, m2, change := adam(m1, m2, finite(Where(free, MulScalar(Mul(inLoss, slope), 1/limits.Width()), ZerosLike(g))))
 

@@ -80,7 +80,10 @@ func (a CarliniWagnerLinf) filled() any {
 const cwSolved = 1e-4
 
 // Threat implements [advlib.Attack].
-func (a CarliniWagnerLinf) Threat(*advlib.Classifier) (advlib.Threat, error) {
+func (a CarliniWagnerLinf) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if err := checkGradient(c); err != nil {
+		return advlib.Threat{}, err
+	}
 	threat := advlib.Threat{Norm: advlib.Linf, Radius: math.Inf(1), Goal: a.Goal}
 	if err := checkCount("Steps", a.Steps); err != nil {
 		return threat, err

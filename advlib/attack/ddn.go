@@ -62,7 +62,10 @@ const (
 )
 
 // Threat implements [advlib.Attack].
-func (a DDN) Threat(*advlib.Classifier) (advlib.Threat, error) {
+func (a DDN) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if err := checkGradient(c); err != nil {
+		return advlib.Threat{}, err
+	}
 	threat := advlib.Threat{Norm: advlib.L2, Radius: math.Inf(1), Goal: a.Goal}
 	if err := checkCount("Steps", a.Steps); err != nil {
 		return threat, err
@@ -130,7 +133,7 @@ func (s ddnStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Nod
 	z := m.Logits(x)
 	hit := GreaterThan(clearance(z, aim), ZerosLike(ε))
 	best, bestD, _ = nearer(advlib.L2, x, x0, hit, best, bestD)
-	g := finite(m.Gradient(advlib.CrossEntropy.Of(z, aim), x))
+	g := m.Ascent(advlib.CrossEntropy.Of(z, aim), x)
 
 	ε = Where(hit, MulScalar(ε, 1-s.γ), MulScalar(ε, 1+s.γ))
 	flat := Equal(advlib.Linf.Of(g), ZerosLike(ε))

@@ -55,7 +55,10 @@ func (a DeepFool) filled() any {
 }
 
 // Threat implements [advlib.Attack].
-func (a DeepFool) Threat(*advlib.Classifier) (advlib.Threat, error) {
+func (a DeepFool) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if err := checkGradient(c); err != nil {
+		return advlib.Threat{}, err
+	}
 	threat := advlib.Threat{Norm: a.Norm, Radius: math.Inf(1), Goal: a.Goal}
 	if err := checkNorm(a.Norm, advlib.L2, advlib.Linf); err != nil {
 		return threat, err

@@ -71,7 +71,10 @@ func (a EAD) filled() any {
 }
 
 // Threat implements [advlib.Attack].
-func (a EAD) Threat(*advlib.Classifier) (advlib.Threat, error) {
+func (a EAD) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if err := checkGradient(c); err != nil {
+		return advlib.Threat{}, err
+	}
 	threat := advlib.Threat{Norm: advlib.L1, Radius: math.Inf(1), Goal: a.Goal}
 	if err := checkCount("BinarySearchSteps", a.BinarySearchSteps); err != nil {
 		return threat, err
@@ -165,7 +168,7 @@ func (s eadStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Nod
 
 	y := at(υ)
 	f := MaxScalar(Neg(advlib.Margin.Of(m.Logits(y), aim)), -s.κ)
-	g := Add(MulScalar(finite(m.Gradient(Mul(c, f), y)), limits.Width()), MulScalar(υ, 2))
+	g := Add(MulScalar(m.Gradient(Mul(c, f), y), limits.Width()), MulScalar(υ, 2))
 	v := Sub(υ, Mul(α, g))
 	shrunk := Mul(Sign(v), MaxScalar(AddScalar(Abs(v), -s.β), 0))
 	lo, hi := limits.Room(x0, x0)

@@ -92,7 +92,7 @@ func (a EOT) Measure(ctx context.Context, t *advlib.Target, b advlib.Batch) (int
 	key := eotGradient{wishOf(b)}
 	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node {
 		x, aim, _ := key.wish.read(in)
-		return []*Node{finite(m.Gradient(advlib.Margin.Of(m.Logits(x), aim), x))}
+		return []*Node{m.Gradient(advlib.Margin.Of(m.Logits(x), aim), x)}
 	})
 	rows := pieces(b)[0]
 	rows = rows[:min(len(rows), eotRows)]

@@ -80,7 +80,10 @@ func (a FAB) filled() any {
 }
 
 // Threat implements [advlib.Attack].
-func (a FAB) Threat(*advlib.Classifier) (advlib.Threat, error) {
+func (a FAB) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if err := checkGradient(c); err != nil {
+		return advlib.Threat{}, err
+	}
 	threat := advlib.Threat{Norm: a.Norm, Radius: math.Inf(1), Goal: a.Goal}
 	if err := checkNorm(a.Norm, advlib.L1, advlib.L2, advlib.Linf); err != nil {
 		return threat, err

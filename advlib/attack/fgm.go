@@ -48,6 +48,9 @@ func (a FGM) filled() any {
 
 // Threat implements [advlib.Attack].
 func (a FGM) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if err := checkGradient(c); err != nil {
+		return advlib.Threat{}, err
+	}
 	if err := checkBall(a.Ball); err != nil {
 		return advlib.Threat{}, err
 	}
@@ -70,7 +73,7 @@ func (s fgmStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Nod
 	x, aim, rest := s.wish.read(in)
 	ε := rest[0]
 	L := s.loss.Of(m.Logits(x), aim)
-	d := s.norm.Ascend(finite(m.Gradient(L, x)))
+	d := s.norm.Ascend(m.Direction(s.norm, L, x))
 	return []*Node{limits.Clip(Add(x, Mul(ε, d)), x)}
 }
 

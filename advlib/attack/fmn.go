@@ -85,7 +85,10 @@ const (
 )
 
 // Threat implements [advlib.Attack].
-func (a FMN) Threat(*advlib.Classifier) (advlib.Threat, error) {
+func (a FMN) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if err := checkGradient(c); err != nil {
+		return advlib.Threat{}, err
+	}
 	threat := advlib.Threat{Norm: a.Norm, Radius: math.Inf(1), Goal: a.Goal}
 	if err := checkNorm(a.Norm, advlib.L0, advlib.L1, advlib.L2, advlib.Linf); err != nil {
 		return threat, err
@@ -151,7 +154,7 @@ func (s fmnStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Nod
 	hit := GreaterThan(clearance(z, aim), ZerosLike(L))
 	found := LessThan(bestD, Infinity(bestD.Graph(), bestD.DType(), 1)) // before this step, as ε then still is the estimate
 	best, bestD, D := nearer(s.norm, x, x0, hit, best, bestD)
-	g := finite(m.Gradient(L, x))
+	g := m.Ascent(L, x)
 
 	shrunk, grown := Mul(ε, OneMinus(γ)), Mul(ε, OnePlus(γ))
 	if convex, ok := s.norm.(advlib.ConvexNorm); ok {

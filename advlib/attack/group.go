@@ -78,7 +78,8 @@ func beyond(z *Node, aim advlib.Aim) *Node {
 	return advlib.Margin.Of(z, aim)
 }
 
-// finite replaces what is not a number, or infinite, in a gradient by 0: no step along such a coordinate.
+// finite replaces what has overflowed in the product of a gradient with something large, such as C&W's constant, by 0. Gradients
+// themselves are finite: see [advlib.Model.Gradient].
 func finite(g *Node) *Node { return Where(IsFinite(g), g, ZerosLike(g)) }
 
 // perRow returns s [n] broadcast to the shape of like [n, d...].

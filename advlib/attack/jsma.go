@@ -64,7 +64,10 @@ func (a JSMA) filled() any {
 }
 
 // Threat implements [advlib.Attack].
-func (a JSMA) Threat(*advlib.Classifier) (advlib.Threat, error) {
+func (a JSMA) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if err := checkGradient(c); err != nil {
+		return advlib.Threat{}, err
+	}
 	threat := advlib.Threat{Norm: advlib.L0, Radius: math.Inf(1), Goal: a.Goal}
 	if err := checkSize("Theta", a.Theta); err != nil {
 		return threat, err
@@ -228,7 +231,7 @@ func (s jsmaStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*No
 		class, sign = aim.Target, 1
 	}
 	zt := advlib.At(z, class)
-	rise := finite(m.Gradient(MulScalar(zt, sign), x))
-	fall := finite(m.Gradient(MulScalar(Sub(ReduceSum(z, -1), zt), sign), x))
+	rise := m.Gradient(MulScalar(zt, sign), x)
+	fall := m.Gradient(MulScalar(Sub(ReduceSum(z, -1), zt), sign), x)
 	return []*Node{best, bestD, hit, rise, fall}
 }

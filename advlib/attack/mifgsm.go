@@ -80,6 +80,9 @@ func (a MIFGSM) filled() any {
 
 // Threat implements [advlib.Attack].
 func (a MIFGSM) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if err := checkGradient(c); err != nil {
+		return advlib.Threat{}, err
+	}
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
 	if err := checkBall(a.Ball); err != nil {
 		return threat, err
@@ -228,7 +231,7 @@ func (s mifgsmStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*
 	if seen != x {
 		z = m.Logits(seen)
 	}
-	slope := finite(m.Gradient(s.loss.Of(z, aim), at))
+	slope := m.Direction(s.norm, s.loss.Of(z, aim), at)
 	if s.smoothing > 0 {
 		slope = smoothed(slope, s.smoothing)
 	}

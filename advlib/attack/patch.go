@@ -80,6 +80,9 @@ func (a AdversarialPatch) filled() any {
 
 // Threat checks the fields against the classifier, and says what may be changed and what is wanted; see [Patch.Threat].
 func (a AdversarialPatch) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if err := checkGradient(c); err != nil {
+		return advlib.Threat{}, err
+	}
 	threat, err := patchThreat(c, a.Shape, a.Placements, a.Goal)
 	if err != nil {
 		return threat, err
@@ -225,7 +228,7 @@ func (s patchStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*N
 	grid, w, p, m1, m2, η := rest[:4], rest[4], rest[5], rest[6], rest[7], rest[8]
 	x := place(x0, p, grid, limits)
 	L := Mul(w, s.loss.Of(m.Logits(x), aim))
-	gx := StopGradient(finite(m.Gradient(L, x)))
+	gx := StopGradient(m.Gradient(L, x))
 	g := Gradient(ReduceAllSum(Mul(gx, x)), p)[0] // the chain rule: ∂x/∂p is that of the interpolation
 	m1, m2, change := adam(m1, m2, Neg(g))
 	return []*Node{limits.Box().Clip(Add(p, Mul(η, change))), m1, m2, g}

@@ -81,6 +81,9 @@ func (a PGD) filled() any {
 
 // Threat implements [advlib.Attack].
 func (a PGD) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if err := checkGradient(c); err != nil {
+		return advlib.Threat{}, err
+	}
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
 	if err := checkBall(a.Ball); err != nil {
 		return threat, err
@@ -231,7 +234,7 @@ func (s pgdStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Nod
 		return []*Node{L, solved, best, bestL}
 	}
 
-	d := s.ascend(finite(m.Gradient(L, x)), x, x0, limits)
+	d := s.ascend(m.Direction(s.norm, L, x), x, x0, limits)
 	δ := Sub(Add(x, Mul(α, d)), x0)
 	lo, hi := limits.Room(x0, x0)
 	x = limits.Clip(Add(x0, s.norm.Project(δ, ε, lo, hi)), x0) // x₀ + (Lo − x₀) may round to less than Lo

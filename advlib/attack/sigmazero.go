@@ -70,7 +70,10 @@ func (a SigmaZero) filled() any {
 const sigmaZeroLastη = 0.1
 
 // Threat implements [advlib.Attack].
-func (a SigmaZero) Threat(*advlib.Classifier) (advlib.Threat, error) {
+func (a SigmaZero) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if err := checkGradient(c); err != nil {
+		return advlib.Threat{}, err
+	}
 	threat := advlib.Threat{Norm: advlib.L0, Radius: math.Inf(1), Goal: a.Goal}
 	if err := checkCount("Steps", a.Steps); err != nil {
 		return threat, err
@@ -135,7 +138,7 @@ func (s sigmaZeroStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) 
 	best, bestD, _ = nearer(advlib.L0, x, x0, hit, best, bestD)
 
 	hinge := MaxScalar(Neg(advlib.Margin.Of(z, aim)), 0)
-	g := MulScalar(finite(m.Gradient(hinge, x)), limits.Width())
+	g := MulScalar(m.Gradient(hinge, x), limits.Width())
 	// ∂/∂δ of δ²/(δ² + σ) is 2σδ/(δ² + σ)².
 	g = Add(g, DivScalar(Div(MulScalar(δ, 2*s.σ), Square(AddScalar(Square(δ), s.σ))), d))
 	size := advlib.Linf.Of(g)

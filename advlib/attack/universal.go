@@ -70,6 +70,9 @@ func (a Universal) filled() any {
 
 // Threat checks the fields against the classifier, and says what may be changed and what is wanted.
 func (a Universal) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if err := checkGradient(c); err != nil {
+		return advlib.Threat{}, err
+	}
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
 	if err := checkBall(a.Ball); err != nil {
 		return threat, err
@@ -175,7 +178,7 @@ func (s universalStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) 
 	w, δ, α, ε := rest[0], rest[1], rest[2], rest[3]
 	x := limits.Clip(Add(x0, BroadcastToDims(δ, x0.Shape().Dimensions...)), x0)
 	L := MinScalar(s.loss.Of(m.Logits(x), aim), s.β)
-	g := finite(m.Gradient(L, x))
+	g := m.Gradient(L, x)
 	lo, hi := limits.Room(x, x0)
 	zero := ZerosLike(g)
 	free := LogicalOr(LogicalAnd(GreaterThan(g, zero), GreaterThan(hi, zero)), LogicalAnd(LessThan(g, zero), LessThan(lo, zero)))
@@ -236,6 +239,9 @@ func (a UniversalDeepFool) filled() any {
 
 // Threat checks the fields against the classifier, and says what may be changed and what is wanted.
 func (a UniversalDeepFool) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+	if err := checkGradient(c); err != nil {
+		return advlib.Threat{}, err
+	}
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
 	if err := checkBall(a.Ball); err != nil {
 		return threat, err

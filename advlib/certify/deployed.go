@@ -253,7 +253,7 @@ func descend(f func(*Node) *Node, in []*Node) []*Node {
 	x, lower, upper, rows, limits, ignored, α := in[0], in[1], in[2], in[3], in[4], in[5], in[6]
 	h := Add(Sub(Dot(f(x), Transpose(rows, 0, 1)).Product(), limits), ignored)
 	worst := ReduceMax(h, 1)
-	g := Gradient(ReduceAllSum(worst), x)[0]
+	g := advlib.LimitOf(advlib.Linf, Gradient(ReduceAllSum(worst), x)[0])
 	x = Sub(x, Mul(Mul(Sub(upper, lower), α), Sign(g)))
 	return []*Node{Min(Max(x, lower), upper), InsertAxes(worst, -1)}
 }

@@ -121,7 +121,7 @@ func (a AdversarialTraining) Check(c *advlib.Classifier) error {
 	case !convex:
 		return fmt.Errorf("%v has no steepest ascent and no projection: harden against a ball of L1, L2 or Linf", a.Ball.Norm)
 	case a.Ball.Radius == 0:
-		return fmt.Errorf("the ball %v is a point: give a radius above 0, or train without a defence", a.Ball)
+		return fmt.Errorf("the ball %v is a point: give a radius above 0 (in Go 8/255 is the whole number 0, write 8./255), or train without a defence", a.Ball)
 	case a.Ascents < 0:
 		return fmt.Errorf("Ascents = %d: give a positive number, or 0 for 10", a.Ascents)
 	case math.IsNaN(a.StepSize) || math.IsInf(a.StepSize, 0) || a.StepSize < 0:
@@ -187,8 +187,7 @@ func (a AdversarialTraining) stepSize() float64 {
 func (a AdversarialTraining) Step(m *advlib.Model, at *training.Ascent) *Node {
 	norm := a.Ball.Norm.(advlib.ConvexNorm)
 	L := advlib.CrossEntropy.Of(m.Logits(at.X), advlib.Aim{Label: at.Y})
-	g := m.Gradient(L, at.X)
-	g = Where(IsFinite(g), g, ZerosLike(g))
+	g := m.Direction(norm, L, at.X)
 	α, ε := MulScalar(at.Strength, a.stepSize()), MulScalar(at.Strength, a.Ball.Radius)
 	δ := Sub(Add(at.X, Mul(α, norm.Ascend(g))), at.X0)
 	lo, hi := at.Limits.Room(at.X0, at.X0)

@@ -116,13 +116,18 @@ func measurement(s advlib.Settings, c *advlib.Classifier, e *advlib.Examples, na
 // its graph with gradient, its weights, its box; and with its name and those of its classes, which reports show.
 func Classifier(c *advlib.Classifier) (string, error) {
 	var text string
+	differentiable := c.Differentiable() == nil
 	input := shapes.Make(dtypes.Float32, append([]int{advlib.Bucket(1)}, c.Input()...)...)
 	err := c.Trace(func(g *Graph) {
 		x := Parameter(g, "x", input)
 		z := c.LogitsGraph(x)
 		// The gradient shows what a custom gradient does. Its direction is an input, so that nothing is folded away.
 		d := Parameter(g, "d", z.Shape())
-		text = graphText(c.Store(), []*Node{z, Gradient(ReduceAllSum(Mul(z, d)), x)[0]})
+		outputs := []*Node{z}
+		if differentiable {
+			outputs = append(outputs, Gradient(ReduceAllSum(Mul(z, d)), x)[0])
+		}
+		text = graphText(c.Store(), outputs)
 	})
 	if err != nil {
 		return "", fmt.Errorf("lab: tracing the classifier %s: %w", c.Name(), err)

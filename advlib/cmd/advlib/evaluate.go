@@ -313,13 +313,19 @@ func (p plan) run(ctx context.Context, out, progress io.Writer) error {
 	if err := examples.Check(advlib.Spec{Name: c.Name(), Input: c.Input(), Box: c.Box(), Domain: c.Domain()}, c.Classes()); err != nil {
 		return statusError{misused, fmt.Errorf("--data: %s: %w", p.data, err)}
 	}
-	attacks := attacksOn(p.balls, p.choices, c.Classes())
+	attacks, left, err := p.possible(c)
+	if err != nil {
+		return err
+	}
 	for _, a := range attacks {
 		if _, err := a.Threat(c); err != nil {
 			return statusError{misused, fmt.Errorf("%v: %w", a, err)}
 		}
 	}
 	report, err := p.measure(ctx, progress, c, examples, attacks)
+	if report != nil && left != "" {
+		report.Warnings = append(report.Warnings, left)
+	}
 	contradicts := errors.Is(err, advlib.ErrContradiction)
 	if report == nil || err != nil && !report.Interrupted && !contradicts {
 		return err
@@ -334,6 +340,36 @@ func (p plan) run(ctx context.Context, out, progress io.Writer) error {
 		return statusError{interrupted, fmt.Errorf("interrupted: the report is of what was found until then; give the same command again to go on from there")}
 	}
 	return p.judge(progress, report)
+}
+
+// possible returns the attacks on a classifier, and if some of a preset are left out, because the classifier has no gradient, a sentence
+// on it. Attacks that are named must be possible.
+func (p plan) possible(c *advlib.Classifier) (all []advlib.Attack, left string, err error) {
+	all = attacksOn(p.balls, p.choices, c.Classes())
+	var none *advlib.NoGradientError
+	if !errors.As(c.Differentiable(), &none) {
+		return all, "", nil
+	}
+	operators := strings.Join(none.Operators, ", ")
+	able := slices.DeleteFunc(slices.Clone(all), func(a advlib.Attack) bool {
+		_, err := a.Threat(c)
+		return errors.As(err, new(*advlib.NoGradientError))
+	})
+	if len(able) == len(all) {
+		return all, "", nil
+	}
+	if len(p.attacks) > 0 {
+		return nil, "", misuse("--attacks %s: the model has no gradient, as its operator %s has none: give --attacks square, which needs none", strings.Join(p.attacks, ","), operators)
+	}
+	if len(able) == 0 {
+		square, err := find("attack", "square", attacks, p.norm)
+		if err != nil {
+			return nil, "", err
+		}
+		able = attacksOn(p.balls, []choice{square}, c.Classes())
+	}
+	return able, fmt.Sprintf("the model has no gradient, as its operator %s has none: of --preset %s only Square is run, which needs none; the robust accuracy is what "+
+		"random search finds", operators, p.preset), nil
 }
 
 // checkUnits refuses bytes where the box is that of fractions.

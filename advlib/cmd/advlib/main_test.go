@@ -460,3 +460,42 @@ func TestStore(t *testing.T) {
 		t.Errorf("exit status %d: %s", status, progress.String())
 	}
 }
+
+// A model that rounds has no gradient: of a preset the attacks that need none are left, or Square takes their place, and the report says so;
+// attacks that are named must be possible.
+func TestPresetsWithoutAGradient(t *testing.T) {
+	b, err := backend.OpenNamed(backend.Go)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := advlib.MustClassifier(advlib.Spec{Name: "steps", Input: []int{2}, Box: advlib.UnitBox, Backend: b, Logits: func(_ *model.Scope, x *Node) *Node {
+		return Floor(MulScalar(x, 3))
+	}})
+	for _, tc := range []struct{ preset, attacks, want, says string }{
+		{"fast", "", "Square-5000 Linf ≤ 0.1", "of --preset fast only Square is run"},
+		{"standard", "", "Square-5000 Linf ≤ 0.1", "as its operator Floor has none"},
+		{"autoattack", "", "Square-5000 Linf ≤ 0.1, fixed schedule", "only Square is run"},
+		{"standard", "square", "Square-5000 Linf ≤ 0.1", ""},
+		{"standard", "square,pgd", "", "--attacks square,pgd: the model has no gradient, as its operator Floor has none: give --attacks square"},
+	} {
+		p := plan{norm: advlib.Linf, balls: []advlib.Ball{advlib.BallOf(advlib.Linf, 0.1)}}
+		p.preset = tc.preset
+		if tc.attacks != "" {
+			p.attacks = strings.Split(tc.attacks, ",")
+		}
+		if p.choices, err = picked(p.attacks, p.preset, p.norm); err != nil {
+			t.Fatal(err)
+		}
+		all, says, err := p.possible(c)
+		var names []string
+		for _, a := range all {
+			names = append(names, a.String())
+		}
+		if err != nil {
+			says = err.Error()
+		}
+		if got := strings.Join(names, "; "); got != tc.want || !strings.Contains(says, tc.says) || tc.says == "" && says != "" {
+			t.Errorf("--preset %s --attacks %s: %s, %q, want %s, %q", tc.preset, tc.attacks, got, says, tc.want, tc.says)
+		}
+	}
+}
