@@ -173,7 +173,7 @@ func (e *Examples) Check(spec Spec, classes int) error {
 	}
 	for i, y := range e.Y {
 		if y < 0 || int(y) >= classes {
-			return fmt.Errorf("the label %d of example %d is not in 0..%d: the classifier %s has %d classes", y, i, classes-1, spec.Name, classes)
+			return fmt.Errorf("the label %d of example %d is not in 0..%d: the classifier %s has %d classes%s", y, i, classes-1, spec.Name, classes, countedFromOne(e.Y, classes))
 		}
 	}
 	if spec.Domain != nil {

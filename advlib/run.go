@@ -171,8 +171,10 @@ func (s Settings) Run(ctx context.Context, c *Classifier, a Attack, e *Examples)
 		if bad := res.Stats.NonFinite; bad.Count > 0 {
 			res.Warnings = append(res.Warnings, fmt.Sprintf("%s of the gradients' entries were infinite or not a number: %s", share(bad), takenInstead))
 		}
-		if res.saturation != "" {
-			res.Warnings = append(res.Warnings, res.saturation)
+		for _, w := range []string{res.saturation, looksUnscaled(e.X, c), looksRelabelled(res.Clean, e.Y, c)} {
+			if w != "" {
+				res.Warnings = append(res.Warnings, w)
+			}
 		}
 	}
 	s.tell()
