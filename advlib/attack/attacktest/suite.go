@@ -173,11 +173,12 @@ func newFixtures() (*fixtures, error) {
 	if f.faint, err = derive("linear, logits × 1e-30", l, func(z *graph.Node) *graph.Node { return graph.MulScalar(z, 1e-30) }); err != nil {
 		return nil, err
 	}
-	// Every pixel is far from the threshold of a model that looks at nothing but the sign of x − ½.
+	// Every pixel is far from the threshold of a model that looks at nothing but on which side of ½ it is. (Of a sign itself, which has no
+	// gradient, attacks that need one say so instead.)
 	f.flat, err = advlib.NewClassifier(advlib.Spec{
 		Name: "thresholds", Store: l.Store(), Input: l.Input(), Box: l.Box(), Backend: b,
 		Logits: func(_ *model.Scope, x *graph.Node) *graph.Node {
-			return l.LogitsGraph(graph.Sign(graph.AddScalar(x, -0.5)))
+			return l.LogitsGraph(graph.ClipScalar(graph.MulScalar(graph.AddScalar(x, -0.5), 100), -1, 1))
 		},
 	})
 	if err != nil {
