@@ -312,8 +312,11 @@ func oneHot(l *lowering, n *node) {
 		d = int(depth.float64s()[0])
 	}
 	axis, ok := n.axisOf(-1, len(dims)+1)
-	if !ok || d < 1 || d > l.limit {
+	if !ok || d < 1 {
 		n.fail("its depth is %d: it must be above 0", d)
+		return
+	}
+	if !l.fits(n, slices.Insert(slices.Clone(dims), axis, 1), axis, d) {
 		return
 	}
 	shape := make1(len(dims) + 1)
