@@ -174,7 +174,10 @@ func (s Settings) attack(ctx context.Context, report *Report, row *AttackRow, ba
 	if len(standing) < e.Len() {
 		on = e.Select(standing)
 	}
-	res, err := s.run(ctx, c, a, on, p, n)
+	res, err := s.run(ctx, c, a, on, p, n, false)
+	if on != e {
+		defer Free(on.X)
+	}
 	if res == nil {
 		return false, err
 	}

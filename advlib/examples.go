@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/gomlx/compute/dtypes"
@@ -102,7 +103,11 @@ func (e *Examples) Hash() string {
 	for _, d := range e.X.Shape().Dimensions {
 		write(int64(d))
 	}
-	tensors.MustConstFlatData(e.X, func(flat []float32) { write(flat) })
+	tensors.MustConstFlatData(e.X, func(flat []float32) {
+		for piece := range slices.Chunk(flat, 1<<14) { // binary.Write takes as much memory again
+			write(piece)
+		}
+	})
 	write(e.Y)
 	for i := range e.Y {
 		write(e.Number(i))
@@ -168,7 +173,7 @@ func (e *Examples) Check(spec Spec, classes int) error {
 	}
 	for i, y := range e.Y {
 		if y < 0 || int(y) >= classes {
-			return fmt.Errorf("the label %d of example %d is not in 0..%d: the classifier %s has %d classes", y, i, classes-1, spec.Name, classes)
+			return fmt.Errorf("the label %d of example %d is not in 0..%d: the classifier %s has %d classes%s", y, i, classes-1, spec.Name, classes, countedFromOne(e.Y, classes))
 		}
 	}
 	if spec.Domain != nil {
@@ -245,15 +250,22 @@ func checkInside(x *tensors.Tensor, box Box) error {
 
 // selectRows returns the given rows of x [n, d...] as a new tensor.
 func selectRows(x *tensors.Tensor, rows []int) *tensors.Tensor {
-	dims := x.Shape().Dimensions
-	row := x.Shape().Size() / max(dims[0], 1)
-	out := make([]float32, len(rows)*row)
+	if len(rows) > 0 {
+		return TakeRows(x, rows, len(rows))
+	}
+	return tensors.FromFlatDataAndDimensions([]float32{}, append([]int{0}, x.Shape().Dimensions[1:]...)...)
+}
+
+// flatRows returns the values of the given rows of x [n, d...].
+func flatRows(x *tensors.Tensor, rows []int) []float32 {
+	size := x.Shape().Size() / x.Shape().Dimensions[0]
+	out := make([]float32, 0, len(rows)*size)
 	tensors.MustConstFlatData(x, func(flat []float32) {
-		for i, r := range rows {
-			copy(out[i*row:(i+1)*row], flat[r*row:(r+1)*row])
+		for _, r := range rows {
+			out = append(out, flat[r*size:(r+1)*size]...)
 		}
 	})
-	return tensors.FromFlatDataAndDimensions(out, append([]int{len(rows)}, dims[1:]...)...)
+	return out
 }
 
 func shapeOf(dtype dtypes.DType, dims ...int) shapes.Shape { return shapes.Make(dtype, dims...) }

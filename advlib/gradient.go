@@ -21,7 +21,7 @@ import (
 //
 // A step of an attack is run on the model's plain gradient, and counts there what is not finite. Only where it found something is it run
 // again, as a second program which looks at the nearest points too. So models whose gradients are finite compute what they would
-// without this.
+// without this, but for what XLA rounds otherwise because the count is one more result.
 
 // Gradient returns ∂(Σ y)/∂x for y of shape [n] or a scalar, computed from the logits of x: one backward pass for each
 // row. Because rows do not mix, row i is the gradient of y[i] with respect to x[i]. It is 0 in coordinates that are fixed.

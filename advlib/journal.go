@@ -59,9 +59,9 @@ func (r *Result) outcome(c *Classifier, rows []int, adv *tensors.Tensor, cost St
 }
 
 // recall takes into the result what was kept of a batch, and tells whether there was something that holds.
-func (s Settings) recall(r *Result, c *Classifier, a Attack, b Batch, rows []int, flat []float32) bool {
+func (s Settings) recall(r *Result, c *Classifier, a Attack, b Batch, rows []int) bool {
 	return s.Journal != nil && s.Journal.Recall(Piece{By: a, On: b}, func(o Outcome) error {
-		err := r.accept(c, b, rows, o, flat)
+		err := r.accept(c, b, rows, o)
 		if err == nil {
 			r.Stats = r.Stats.plus(o.Stats)
 		}
@@ -70,7 +70,7 @@ func (s Settings) recall(r *Result, c *Classifier, a Attack, b Batch, rows []int
 }
 
 // accept judges what was kept of a batch as if the attack had just returned it.
-func (r *Result) accept(c *Classifier, b Batch, rows []int, o Outcome, flat []float32) error {
+func (r *Result) accept(c *Classifier, b Batch, rows []int, o Outcome) error {
 	dims := slices.Clone(b.X.Shape().Dimensions)
 	size := b.X.Shape().Size() / len(rows)
 	dims[0] = len(o.Rows)
@@ -93,16 +93,14 @@ func (r *Result) accept(c *Classifier, b Batch, rows []int, o Outcome, flat []fl
 	if err := reseed(c, b, streamOfJudge); err != nil {
 		return err
 	}
-	if err := r.judge(c, b, rows, tensors.FromFlatDataAndDimensions(adv, b.X.Shape().Dimensions...), flat); err != nil {
+	if err := r.judge(c, b, rows, tensors.FromFlatDataAndDimensions(adv, b.X.Shape().Dimensions...)); err != nil {
 		return err
 	}
 	if !slices.Equal(o.Success, pick(r.Success, rows)) {
-		original := tensors.MustCopyFlatData[float32](r.Examples.X)
-		width := len(original) / r.Examples.Len()
 		for _, row := range rows { // as before the judgement
 			r.Attempted[row], r.Success[row], r.Distance[row], r.Final[row] = false, false, math.Inf(1), r.Clean[row]
 			delete(r.lost, row)
-			copy(flat[row*width:(row+1)*width], original[row*width:])
+			r.keep(row, flatRows(r.Examples.X, []int{row}))
 		}
 		return fmt.Errorf("its candidates do not do on the classifier what they did")
 	}

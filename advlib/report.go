@@ -286,8 +286,10 @@ func newReport(s Settings, c *Classifier, e *Examples, attacks []Attack) (*Repor
 	if w := c.saturation(z); w != "" {
 		r.warn(w)
 	}
-	if where.Lost != "" {
-		r.warn(where.Lost)
+	for _, w := range []string{looksUnscaled(e.X, c), looksRelabelled(clean, e.Y, c), where.Lost} {
+		if w != "" {
+			r.warn(w)
+		}
 	}
 	if c.Random() {
 		r.warn("the logits are random, and each number is of one draw: the worst case over attacks takes the worst of as many draws as there are attacks, and is too low")

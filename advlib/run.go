@@ -120,11 +120,9 @@ func (r *Result) MedianDistance() float64 { return rowOf(r).MedianDistance() }
 // MedianIn is [Result.MedianDistance] as the classifier c measures it by another norm than the attack's.
 func (r *Result) MedianIn(norm Norm, c *Classifier) float64 {
 	row := rowOf(r)
-	x, adv := tensors.MustCopyFlatData[float32](r.Examples.X), tensors.MustCopyFlatData[float32](r.Adversarial)
-	size := len(x) / len(r.Success)
 	for i, d := range r.Distance {
 		if r.Success[i] && d > 0 {
-			row.Distance[i] = Distance(c.Distance(norm, adv[i*size:(i+1)*size], x[i*size:(i+1)*size]))
+			row.Distance[i] = Distance(c.Distance(norm, flatRows(r.Adversarial, []int{i}), flatRows(r.Examples.X, []int{i})))
 		}
 	}
 	return row.MedianDistance()
@@ -165,7 +163,7 @@ func (s Settings) Run(ctx context.Context, c *Classifier, a Attack, e *Examples)
 	if a != nil && c != nil {
 		expected = workOf(a, c)
 	}
-	res, err := s.run(ctx, c, a, e, newPace(s.OnProgress, part{what: nameOf(a), expected: expected}), 0)
+	res, err := s.run(ctx, c, a, e, newPace(s.OnProgress, part{what: nameOf(a), expected: expected}), 0, true)
 	if err != nil {
 		err = fmt.Errorf("advlib: %s: %w", nameOf(a), err)
 	}
@@ -173,8 +171,10 @@ func (s Settings) Run(ctx context.Context, c *Classifier, a Attack, e *Examples)
 		if bad := res.Stats.NonFinite; bad.Count > 0 {
 			res.Warnings = append(res.Warnings, fmt.Sprintf("%s of the gradients' entries were infinite or not a number: %s", share(bad), takenInstead))
 		}
-		if res.saturation != "" {
-			res.Warnings = append(res.Warnings, res.saturation)
+		for _, w := range []string{res.saturation, looksUnscaled(e.X, c), looksRelabelled(res.Clean, e.Y, c)} {
+			if w != "" {
+				res.Warnings = append(res.Warnings, w)
+			}
 		}
 	}
 	s.tell()
@@ -199,8 +199,8 @@ func nameOf(a Attack) string {
 	return a.String()
 }
 
-// run is Run as part k of what p follows.
-func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples, p *pace, k int) (*Result, error) {
+// run is Run as part k of what p follows. The adversarial examples, which take as much memory as the examples, are kept if they are wanted.
+func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples, p *pace, k int, wanted bool) (*Result, error) {
 	switch {
 	case a == nil:
 		return nil, fmt.Errorf("the attack is nil")
@@ -248,7 +248,11 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples,
 	res.Clean = predictions(clean)
 	res.saturation = c.saturation(clean)
 	res.Final = append([]Prediction(nil), res.Clean...)
-	flat := tensors.MustCopyFlatData[float32](e.X)
+	if wanted {
+		if res.Adversarial, err = e.X.LocalClone(); err != nil {
+			return nil, err
+		}
+	}
 	view := c.View()
 	all.X, all.Target = c.Encode(e.X), targets
 	var todo []int
@@ -275,7 +279,7 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples,
 	for lo := 0; lo < len(todo) && cancelled == nil; lo += batch {
 		rows := todo[lo:min(lo+batch, len(todo))]
 		b := all.Select(rows)
-		if s.recall(res, c, a, b, rows, flat) {
+		if s.recall(res, c, a, b, rows) {
 			Free(b.X)
 			p.advance(len(rows), true)
 			continue
@@ -287,14 +291,14 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples,
 		adv, err := a.Perturb(ctx, t, b)
 		if err != nil {
 			if ctx.Err() == nil || adv == nil {
-				return res.finish(flat, t, start), err
+				return res.finish(t, start), err
 			}
 			cancelled = err
 		}
 		if err := reseed(c, b, streamOfJudge); err != nil {
 			return nil, err
 		}
-		if err := res.judge(c, b, rows, adv, flat); err != nil {
+		if err := res.judge(c, b, rows, adv); err != nil {
 			return nil, err
 		}
 		if cancelled == nil && s.Journal != nil {
@@ -303,7 +307,7 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples,
 		Free(b.X)
 		p.advance(len(rows), false)
 	}
-	return res.finish(flat, t, start), cancelled
+	return res.finish(t, start), cancelled
 }
 
 // The streams of a random classifier's draws: an attack must not see those by which it is judged.
@@ -331,8 +335,8 @@ func reseed(c *Classifier, b Batch, stream uint64) error {
 	return c.Store().SetRNGStateFromSeed(b.Rand(0, stream).Int64())
 }
 
-// judge takes an attack's candidates for the rows of b into the result; flat are the examples that are returned.
-func (r *Result) judge(c *Classifier, b Batch, rows []int, adv *tensors.Tensor, flat []float32) error {
+// judge takes an attack's candidates for the rows of b into the result.
+func (r *Result) judge(c *Classifier, b Batch, rows []int, adv *tensors.Tensor) error {
 	if adv == nil || !adv.Shape().Equal(b.X.Shape()) {
 		shape := "nothing"
 		if adv != nil {
@@ -340,12 +344,13 @@ func (r *Result) judge(c *Classifier, b Batch, rows []int, adv *tensors.Tensor, 
 		}
 		return fmt.Errorf("the attack returned %s for inputs of shape %v: this is a mistake in the attack", shape, b.X.Shape())
 	}
-	size := len(flat) / r.Examples.Len()
+	originals := flatRows(r.Examples.X, rows)
+	size := len(originals) / len(rows)
 	got := make([]float32, 0, len(rows)*size)
 	points, from := tensors.MustCopyFlatData[float32](adv), tensors.MustCopyFlatData[float32](b.X)
 	for i, row := range rows {
 		width := len(points) / len(rows)
-		x, err := c.Settle(points[i*width:(i+1)*width], from[i*width:(i+1)*width], flat[row*size:(row+1)*size], r.Threat)
+		x, err := c.Settle(points[i*width:(i+1)*width], from[i*width:(i+1)*width], originals[i*size:(i+1)*size], r.Threat)
 		if err != nil {
 			return fmt.Errorf("example %d: %w", row, err)
 		}
@@ -366,16 +371,21 @@ func (r *Result) judge(c *Classifier, b Batch, rows []int, adv *tensors.Tensor, 
 		if !b.Reached(i, z[i]) {
 			continue
 		}
-		original := flat[row*size : (row+1)*size]
-		r.Distance[row] = c.Distance(r.Threat.Norm, got[i*size:(i+1)*size], original)
+		r.Distance[row] = c.Distance(r.Threat.Norm, got[i*size:(i+1)*size], originals[i*size:(i+1)*size])
 		r.Success[row], r.Final[row] = true, final[i]
-		copy(original, got[i*size:(i+1)*size])
+		r.keep(row, got[i*size:(i+1)*size])
 	}
 	return nil
 }
 
-func (r *Result) finish(flat []float32, t *Target, start time.Time) *Result {
-	r.Adversarial = tensors.FromFlatDataAndDimensions(flat, r.Examples.X.Shape().Dimensions...)
+// keep puts x in place of a row of the adversarial examples, if these are wanted.
+func (r *Result) keep(row int, x []float32) {
+	if r.Adversarial != nil {
+		tensors.MustMutableFlatData(r.Adversarial, func(flat []float32) { copy(flat[row*len(x):], x) })
+	}
+}
+
+func (r *Result) finish(t *Target, start time.Time) *Result {
 	r.Stats = r.Stats.plus(t.stats(start))
 	if stopped := t.classifier.slopes().stopped; r.Stats.NonFinite.Of > 0 && len(stopped) > 0 {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("%s lets no gradient pass: gradients are those of the other ways from the inputs to the logits; an attack "+

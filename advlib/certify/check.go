@@ -13,7 +13,10 @@ import (
 
 // pair is a model built on some examples and on more of them, to see what grows with the batch. Rows of a batch are
 // bounded independently, so examples must stay the slowest index of every node.
-type pair struct{ once, again *walk }
+type pair struct {
+	once, again *walk
+	exact       bool // variables are those of the deployed model
+}
 
 // problems tells of each unit why it has no bound; "" for one that has. Nothing is computed.
 func (p *pair) problems() []string {
@@ -24,7 +27,7 @@ func (p *pair) problems() []string {
 		}
 	}
 	if sound {
-		if i, err := p.once.rehearse(); err != nil {
+		if i, err := p.once.rehearse(p.exact); err != nil {
 			all[i] = err.Error()
 		}
 	}
@@ -33,8 +36,10 @@ func (p *pair) problems() []string {
 
 // rehearse builds what the passes forward and backward do with each unit, and returns the first one, and why, with which it fails. Rules
 // panic at what only shows then, such as a constant of whose rounding nothing is known.
-func (w *walk) rehearse() (failed int, err error) {
-	p := &pass{w: w, a: Float32AnyOrder.arithmetic(), line: Scalar(w.x.Graph(), dtypes.Int32, 0)}
+func (w *walk) rehearse(exact bool) (failed int, err error) {
+	a := Float32AnyOrder.arithmetic()
+	a.exactVariables = exact
+	p := &pass{w: w, a: a, line: Scalar(w.x.Graph(), dtypes.Int32, 0)}
 	p.begin(interval{lower: w.x, upper: w.x})
 	for i, u := range w.units {
 		err := catch(func() {

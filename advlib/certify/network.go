@@ -282,7 +282,7 @@ func (n *Network) explain() (ops []Operation, err error) {
 		if f := once.forbidden; f != nil {
 			ops = append(ops, operation(f, probe, "rows would mix or be random: build the model in inference mode, without dropout"))
 		}
-		problems := (&pair{once: once, again: again}).problems()
+		problems := (&pair{once: once, again: again, exact: n.exact}).problems()
 		for i, u := range once.units {
 			for _, v := range u.nodes() {
 				ops = append(ops, operation(v, probe, problems[i]))

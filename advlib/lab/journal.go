@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/gomlx/compute"
@@ -130,7 +131,11 @@ func batchHash(b advlib.Batch) string {
 	for _, d := range b.X.Shape().Dimensions {
 		write(int64(d))
 	}
-	tensors.MustConstFlatData(b.X, func(flat []float32) { write(flat) })
+	tensors.MustConstFlatData(b.X, func(flat []float32) {
+		for piece := range slices.Chunk(flat, 1<<14) { // binary.Write takes as much memory again
+			write(piece)
+		}
+	})
 	write(b.Y)
 	write(int64(len(b.Target)))
 	write(b.Target)

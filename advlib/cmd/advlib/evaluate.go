@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -291,6 +292,9 @@ func (e evaluation) run(cmd *cobra.Command) error {
 
 // run does what is planned; what is found goes to out, what is to be said of it to progress.
 func (p plan) run(ctx context.Context, out, progress io.Writer) error {
+	// Nearly all of the heap is the data, one array without pointers: to collect often costs little, and to let garbage grow until
+	// there is as much of it, which is Go's default, costs as much memory again.
+	debug.SetGCPercent(25)
 	examples, err := dataset.File{Path: p.data, X: p.x, Y: p.y, Scale: p.scale, First: p.limit}.Examples()
 	if err != nil {
 		return statusError{misused, fmt.Errorf("--data: %w", err)}
