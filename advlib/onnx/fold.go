@@ -142,25 +142,12 @@ func foldSlice(in []*tensor) *tensor {
 	if len(in) > 3 && in[3] != nil && in[3].ints[0] != 0 && in[3].ints[0] != -int64(len(in[0].dims)) || len(in[0].dims) == 0 || step == 0 || in[0].dims[0] == 0 {
 		return nil
 	}
-	size := int64(in[0].dims[0])
-	from, to := in[1].ints[0], in[2].ints[0]
-	if from < 0 {
-		from += size
-	}
-	if to < 0 {
-		to = max(to, -size-1) + size // −1 stands for before the first
-	}
-	if step > 0 {
-		from, to, step = min(max(from, 0), size), min(max(to, 0), size), min(step, size)
-	} else {
-		from, to, step = min(max(from, 0), size-1), min(max(to, -1), size-1), max(step, -size)
-	}
 	row := len(in[0].ints) / in[0].dims[0]
+	at := sliced(int(in[1].ints[0]), int(in[2].ints[0]), int(step), in[0].dims[0])
 	out := &tensor{dims: slices.Clone(in[0].dims), ints: []int64{}, short: in[0].short}
-	out.dims[0] = 0
-	for i := from; step > 0 && i < to || step < 0 && i > to; i += step {
-		out.ints = append(out.ints, in[0].ints[int(i)*row:(int(i)+1)*row]...)
-		out.dims[0]++
+	out.dims[0] = len(at)
+	for _, i := range at {
+		out.ints = append(out.ints, in[0].ints[i*row:(i+1)*row]...)
 	}
 	return out
 }

@@ -12,6 +12,24 @@ import (
 // of zeros and ones.
 const mostPieces = 64
 
+// largestMatrix is how many elements the matrix of a linear map may have.
+const largestMatrix = 1 << 22
+
+// fits tells whether a tensor is small enough once an axis has another size, and fails otherwise.
+func (l *lowering) fits(n *node, dims []int, axis, size int) bool {
+	elements := float64(size)
+	for i, d := range dims {
+		if i != axis && !l.grows(d) {
+			elements *= float64(d)
+		}
+	}
+	if elements > float64(l.limit) {
+		n.fail("%w", l.tooLarge(batchless(slices.Concat(dims[:axis], []int{size}, dims[axis+1:]))))
+		return false
+	}
+	return true
+}
+
 // pick writes x, of the given shape, with other elements along an axis: output i is what was at at[i], from 0.
 func (l *lowering) pick(n *node, x string, dims []int, axis int, at []int) string {
 	switch {
@@ -21,8 +39,7 @@ func (l *lowering) pick(n *node, x string, dims []int, axis int, at []int) strin
 	case l.grows(dims[axis]):
 		n.fail("it picks some of the batch's rows, or puts them in another order: a classifier treats each row by itself")
 		return x
-	case len(at) > l.limit:
-		n.fail("%w", l.tooLarge(batchless(slices.Concat(dims[:axis], []int{len(at)}, dims[axis+1:]))))
+	case !l.fits(n, dims, axis, len(at)):
 		return x
 	}
 	if k := repeats(at); k > 1 {
@@ -31,6 +48,9 @@ func (l *lowering) pick(n *node, x string, dims []int, axis int, at []int) strin
 	}
 	var parts []string
 	pieces := piecesOf(at)
+	if len(pieces) > mostPieces && dims[axis] > largestMatrix/len(at) { // without bounds
+		return l.write("", "Gather", []string{x, l.integers(at)}, "axis", axis)
+	}
 	if len(pieces) > mostPieces {
 		m := make([]float64, dims[axis]*len(at))
 		for o, i := range at {
@@ -548,8 +568,8 @@ func cumSum(l *lowering, n *node) {
 		return
 	}
 	d := dims[axis]
-	if l.grows(d) || d > 1<<12 {
-		n.fail("it adds up an axis of %v: axes up to %d are supported, and not the batch", batchless(dims[axis:axis+1]), 1<<12)
+	if l.grows(d) || d > largestMatrix/d {
+		n.fail("it adds up an axis of %v: axes up to 2048 are supported, and not the batch", batchless(dims[axis:axis+1]))
 		return
 	}
 	m := make([]float64, d*d)

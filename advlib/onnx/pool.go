@@ -158,6 +158,10 @@ func (l *lowering) dilatedPool(n *node, x string, w window, op string) {
 	if n.err != nil {
 		return
 	}
+	if slices.Max(w.kernel) > mostPieces {
+		n.fail("its kernel %v has dilations: up to %d positions along an axis are supported", w.kernel, mostPieces)
+		return
+	}
 	for i, k := range w.kernel {
 		d, first := dims[2+i], ""
 		outputs := w.outputs(i, d)
@@ -249,13 +253,9 @@ func averagePool(l *lowering, n *node) {
 		dims[2+i] = outputs
 		t := &tensor{dims: dims}
 		for o := range outputs {
-			counted := 0
-			for p := range k {
-				if at := o*w.strides[i] + p*w.dilations[i]; at >= from && at < to {
-					counted++
-				}
-			}
-			if counted == 0 {
+			first, d := o*w.strides[i], w.dilations[i] // position p looks at first + p·d
+			counted := min(k, ceilDiv(max(0, to-first), d)) - ceilDiv(max(0, from-first), d)
+			if counted <= 0 {
 				n.fail("one of its windows has nothing but padding in it")
 				return
 			}

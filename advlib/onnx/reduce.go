@@ -297,10 +297,10 @@ func topK(l *lowering, n *node) {
 
 // oneHot compares indices, which may count from the end, with 0, 1, … below depth.
 func oneHot(l *lowering, n *node) {
-	depth, values := l.constants[n.in(1)], l.vectorOf(n.in(2))
+	depth, off, on := l.constants[n.in(1)], l.element(n.in(2), 0), l.element(n.in(2), 1)
 	dims := l.shapeOf(n, n.in(0)).dims
-	if n.err == nil && (depth == nil || sizeOf(depth.dims) != 1 || len(values) != 2) {
-		n.fail("its depth is not constant, or its values are not two constant real numbers")
+	if n.err == nil && (depth == nil || sizeOf(depth.dims) != 1 || off == nil || on == nil) {
+		n.fail("its depth is not constant, or its values are not two constant numbers")
 	}
 	if n.err != nil {
 		return
@@ -312,25 +312,33 @@ func oneHot(l *lowering, n *node) {
 		d = int(depth.float64s()[0])
 	}
 	axis, ok := n.axisOf(-1, len(dims)+1)
-	if !ok || d < 1 || d > l.limit {
+	if !ok || d < 1 {
 		n.fail("its depth is %d: it must be above 0", d)
+		return
+	}
+	if !l.fits(n, slices.Insert(slices.Clone(dims), axis, 1), axis, d) {
 		return
 	}
 	shape := make1(len(dims) + 1)
 	shape[axis] = d
 	at := l.write("", "Unsqueeze", []string{l.write("", "Cast", n.Input[:1], "to", 1)}, "axes", []int{axis})
 	at = l.op("Where", l.op("Less", at, l.number(0)), l.op("Add", at, l.number(float64(d))), at)
-	l.write(n.Output[0], "Where", []string{l.op("Equal", at, l.counted(shape, axis)), l.number(values[1]), l.number(values[0])})
+	l.write(n.Output[0], "Where", []string{l.op("Equal", at, l.counted(shape, axis)), l.add(on), l.add(off)})
 }
 
-// vectorOf returns constant real numbers, nil if they are not.
-func (l *lowering) vectorOf(name string) []float64 {
+// element returns one number of a constant, nil if it has no such number.
+func (l *lowering) element(name string, i int) *tensor {
 	t := l.constants[name]
 	if w := l.weights[name]; w != nil {
 		t = w
 	}
-	if t == nil || !t.isFloat() {
+	switch {
+	case t == nil || i >= sizeOf(t.dims):
 		return nil
+	case t.isFloat():
+		return &tensor{wide: t.float64s()[i : i+1], dims: []int{}}
+	case t.ints != nil:
+		return &tensor{ints: t.ints[i : i+1], dims: []int{}, short: t.short}
 	}
-	return t.float64s()
+	return nil
 }

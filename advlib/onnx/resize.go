@@ -28,8 +28,11 @@ func resize(l *lowering, n *node) {
 		if out == in && scale == 1 {
 			continue
 		}
-		if l.grows(in) || out < 1 || out > l.limit {
+		if l.grows(in) || out < 1 {
 			n.fail("it makes an axis of size %v one of size %d", batchless(dims[axis : axis+1])[0], out)
+			return
+		}
+		if !l.fits(n, dims, axis, out) {
 			return
 		}
 		places := collect(out, func(o int) float32 { return n.original(o, in, out, scale) })
@@ -37,7 +40,7 @@ func resize(l *lowering, n *node) {
 			x = l.pick(n, x, dims, axis, collect(out, func(o int) int {
 				return min(max(n.nearest(places[o], scale), 0), in-1)
 			}))
-		} else if in*out > l.limit {
+		} else if in > largestMatrix/out {
 			n.fail("it resizes an axis of %d to %d, too large for the matrix that does it", in, out)
 			return
 		} else {

@@ -348,6 +348,7 @@ case("ArgMax", "ArgMax", 13, image, nodes=picked(h.make_node("ArgMax", ["x"], ["
 case("ArgMin-last", "ArgMin", 13, image, nodes=picked(h.make_node("ArgMin", ["x"], ["i"], axis=-1, select_last_index=1), h.make_node("Cast", ["i"], ["p"], to=1)))
 case("Hardmax", "Hardmax", 13, image, nodes=picked(h.make_node("Hardmax", ["x"], ["p"], axis=2)))
 case("OneHot", "OneHot", 11, image, nodes=picked(h.make_node("ArgMax", ["x"], ["i"], axis=2, keepdims=0), h.make_node("OneHot", ["i", "d", "v"], ["p"], axis=2)), more={"d": np.array(6, np.int64), "v": f(2)})
+case("OneHot-integers", "OneHot", 11, image, nodes=picked(h.make_node("ArgMax", ["x"], ["i"], axis=2, keepdims=0), h.make_node("OneHot", ["i", "d", "v"], ["o"], axis=2), h.make_node("Cast", ["o"], ["p"], to=1)), more={"d": ints(6), "v": ints(0, 1)})
 case("Round", "Round", 11, image, nodes=picked(h.make_node("Round", ["x"], ["p"])))
 case("Swish-graph", "Sigmoid", 13, image, nodes=picked(h.make_node("Sigmoid", ["x"], ["p"])))
 

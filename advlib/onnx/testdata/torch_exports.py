@@ -212,7 +212,7 @@ add("attention_encoder_gelu", lambda: nn.TransformerEncoderLayer(8, 2, 16, batch
 add("attention_sdpa", fn(lambda m, x: F.scaled_dot_product_attention(x, x, x)), sequence)
 add("attention_causal", fn(lambda m, x: ((x @ x.transpose(1, 2)).masked_fill(torch.triu(torch.ones(6, 6), 1).bool(), -1e9)).softmax(-1) @ x), sequence)
 add("attention_einsum", fn(lambda m, x: torch.einsum("bqd,bkd->bqk", x, x).softmax(-1)), sequence)
-add("attention_window", window_attention)
+add("attention_window", fn(window_attention))
 add("sequence_lstm", fn(lambda m, x: m.l(x)[0], l=nn.LSTM(8, 6, batch_first=True)), sequence)
 add("sequence_gru", fn(lambda m, x: m.l(x)[0], l=nn.GRU(8, 6, batch_first=True)), sequence)
 add("sequence_cumsum", fn(lambda m, x: x.cumsum(1)), sequence)
