@@ -280,8 +280,10 @@ func familiesOf(r *advlib.Report, norm advlib.Norm) []family {
 		}
 		name := a.Name
 		if !a.Minimal() {
-			ball := advlib.BallOf(norm, float64(a.Radius)).String()
-			name = strings.Join(strings.Fields(strings.Replace(name, ball, "", 1)), " ")
+			// Reports that are older have decimals where balls are written as 8/255 now.
+			for _, ball := range []string{advlib.BallOf(norm, float64(a.Radius)).String(), fmt.Sprintf("%v ≤ %.6g", norm, float64(a.Radius))} {
+				name = strings.Join(strings.Fields(strings.Replace(name, ball, "", 1)), " ")
+			}
 			name = strings.TrimSuffix(strings.NewReplacer("()", "", " ,", ",").Replace(name), ",")
 		}
 		if name == "" {
