@@ -90,7 +90,7 @@ func TestPatchDigits(t *testing.T) {
 	c, e := squares(t)
 	half := e.Len() / 2
 	train, test := e.First(half), e.Slice(half, e.Len())
-	where := attack.Placements{Smallest: 0.4, Largest: 0.55}
+	where := attack.Placements{Smallest: 0.4, Largest: 0.5}
 	for _, a := range []attack.AdversarialPatch{
 		{Placements: where, Steps: 200},
 		{Placements: attack.Placements{Smallest: 0.6, Largest: 0.7}, Steps: 200, Shape: attack.PatchSquare, Goal: advlib.Targeted(8), Samples: 4},
@@ -130,8 +130,7 @@ func TestPatchDigits(t *testing.T) {
 		}
 		broken, of := rate(p)
 		t.Logf("%v: %v where it was learned; of %d elsewhere %d, gray or noise at most %d; %v", p, learned.SuccessRate(), of, broken, most, learned.Stats)
-		// Seen: 217 of 512 and at most 147, 251 of 496 and at most 105. (Of 4 placements each, it was 1.5 times as many, and once 1.2.)
-		if 4*broken < 5*most || 4*broken < of {
+		if 2*broken < 3*most || 4*broken < of {
 			t.Errorf("%v: breaks %d of %d, gray or noise %d", p, broken, of, most)
 		}
 	}

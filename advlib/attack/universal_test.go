@@ -134,15 +134,20 @@ func TestUniversalDigits(t *testing.T) {
 		one, each := run(p), run(attack.PGD{Ball: ball})
 		fool := -1
 		if n != advlib.L1 {
-			q, _, err := attack.UniversalDeepFool{Ball: ball}.Fit(context.Background(), r.Classifier, train)
-			if err != nil {
-				t.Fatal(err)
+			// The order in which it learns decides over as many as 5 of 32: the mean of several is compared.
+			const seeds = 9
+			fool = 0
+			for seed := range uint64(seeds) {
+				q, _, err := attack.UniversalDeepFool{Ball: ball, Seed: seed}.Fit(context.Background(), r.Classifier, train)
+				if err != nil {
+					t.Fatal(err)
+				}
+				fool += run(q)
 			}
-			fool = run(q)
+			fool = (fool + seeds - 1) / seeds // rounded up
 		}
 		t.Logf("%v: of %d examples not learned on: noise fools %d, Universal %d, UniversalDeepFool %d, PGD on each %d", ball, test.Len(), noise, one, fool, each)
-		// Of 32 examples, a difference of 3 between the two is chance: it goes either way with the order of learning.
-		if one < 2*noise || one+3 < fool || one > each || fool == 0 {
+		if one < 2*noise || one < fool || one > each || fool == 0 {
 			t.Errorf("%v: noise fools %d, Universal %d, UniversalDeepFool %d, PGD on each %d of %d", ball, noise, one, fool, each, test.Len())
 		}
 	}
