@@ -1,6 +1,7 @@
 package advlib
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -191,6 +192,25 @@ func (c *Classifier) Notes() []string { return slices.Clone(c.spec.Notes) }
 // Random tells whether the logits are random: see [Spec].
 func (c *Classifier) Random() bool { return c.spec.Random }
 
+// Signature implements [Victim].
+func (c *Classifier) Signature() Signature {
+	s := Signature{
+		Input: c.spec.Input, Box: c.spec.Box, Domain: c.spec.Domain, Classes: c.classes, ClassNames: c.spec.Classes, Returns: Logits,
+		Random: c.spec.Random, Notes: c.Notes(), Warnings: c.spec.Warnings,
+		space: &space{layout: c.layout, limits: c.limits},
+	}
+	if c.spec.base != nil {
+		base := c.spec.base.Signature()
+		s.space.base = &base
+	}
+	return s
+}
+
+// Query implements [Victim]: its answers are [Logits].
+func (c *Classifier) Query(ctx context.Context, x *tensors.Tensor) ([]Answer, error) {
+	return Count(c).Query(ctx, x)
+}
+
 // Store returns the model's variables.
 func (c *Classifier) Store() *model.Store { return c.spec.Store }
 
@@ -216,7 +236,7 @@ func (c *Classifier) LogitsGraph(x *graph.Node) *graph.Node {
 
 // Logits returns the logits of inputs x [n, d...] as [n, K] rows.
 func (c *Classifier) Logits(x *tensors.Tensor) ([][]float32, error) {
-	return NewTarget(c).Logits(x)
+	return Count(c).Logits(context.Background(), x)
 }
 
 func newClassifier(spec Spec) (*Classifier, error) {
@@ -279,7 +299,7 @@ const randomName = option.Name("if they are meant to be random, set Spec.Random"
 
 // probe builds the model and runs it on made-up inputs.
 func (c *Classifier) probe() error {
-	t := NewTarget(c)
+	t := Count(c)
 	step := t.Compile(logitsKey{}, func(m *Model, in []*graph.Node) []*graph.Node {
 		x := in[0]
 		z := c.LogitsGraph(x)
@@ -312,7 +332,7 @@ func (c *Classifier) probe() error {
 	zs := make([][][]float32, 2)
 	for i, flat := range [][]float32{x, other} {
 		var err error
-		if zs[i], err = t.Logits(tensors.FromFlatDataAndDimensions(flat, dims...)); err != nil {
+		if zs[i], err = t.Logits(context.Background(), tensors.FromFlatDataAndDimensions(flat, dims...)); err != nil {
 			return err
 		}
 	}

@@ -71,7 +71,7 @@ func Index() Table {
 // threatened is what has a name and a threat: an attack, or what learns one.
 type threatened interface {
 	String() string
-	Threat(c *advlib.Classifier) (advlib.Threat, error)
+	Threat(v advlib.Victim) (advlib.Threat, error)
 }
 
 // indexed is an attack whose fields have defaults.

@@ -19,7 +19,7 @@ func TestSplittingOfGraphs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &deployed{input: c.Input(), size: 20, dtype: float32Type, run: onTarget{advlib.NewTarget(c)}}
+	d := &deployed{input: c.Input(), size: 20, dtype: float32Type, run: onTarget{advlib.Count(c)}}
 	counts := map[Status]int{}
 	for i, v := range chain.Verdicts {
 		around, err := Around(c, e, ball, false)
