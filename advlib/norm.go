@@ -20,6 +20,8 @@ type Norm interface {
 	Length(δ []float64) float64
 	// Diameter returns the largest distance between two points of a box with d coordinates of the given width.
 	Diameter(d int, width float64) float64
+	// Ball returns the ball of this norm with the radius ε, in units of the box: Linf.Ball(8./255) is the usual one for images.
+	Ball(ε float64) Ball
 }
 
 // ConvexNorm is a norm with a ball to project on, a direction of steepest ascent, and a dual.
@@ -60,6 +62,11 @@ func (l0) String() string   { return "L0" }
 func (l1) String() string   { return "L1" }
 func (l2) String() string   { return "L2" }
 func (linf) String() string { return "Linf" }
+
+func (n l0) Ball(ε float64) Ball   { return Ball{Norm: n, Radius: ε} }
+func (n l1) Ball(ε float64) Ball   { return Ball{Norm: n, Radius: ε} }
+func (n l2) Ball(ε float64) Ball   { return Ball{Norm: n, Radius: ε} }
+func (n linf) Ball(ε float64) Ball { return Ball{Norm: n, Radius: ε} }
 
 func (l1) Dual() ConvexNorm   { return Linf }
 func (l2) Dual() ConvexNorm   { return L2 }

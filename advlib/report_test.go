@@ -148,13 +148,13 @@ func TestCascade(t *testing.T) {
 		{1, 0.1, 4}, {2, 0.1, 3}, {0, 0.1, 3},
 		{1, 0.2, 4}, {2, 0.2, 2}, {0, 0.2, 1},
 	} {
-		if got := r.RobustAfter(test.k, advlib.BallOf(advlib.Linf, test.radius)); got != (advlib.Rate{Count: test.want, Of: 6}) {
+		if got := r.RobustAfter(test.k, advlib.Linf.Ball(test.radius)); got != (advlib.Rate{Count: test.want, Of: 6}) {
 			t.Errorf("after attack %d at %g: %v, want %d", test.k, test.radius, got, test.want)
 		}
 	}
 	// What an attack would do alone is not known where it skipped examples.
 	for k, want := range []bool{false, true, false} {
-		if _, known := r.RobustTo(r.Attacks[k], advlib.BallOf(advlib.Linf, 0.2)); known != want {
+		if _, known := r.RobustTo(r.Attacks[k], advlib.Linf.Ball(0.2)); known != want {
 			t.Errorf("%s alone: known %v", r.Attacks[k].Name, known)
 		}
 	}
@@ -232,7 +232,7 @@ func TestReportJSON(t *testing.T) {
 	if diff := cmp.Diff(r, &back); diff != "" {
 		t.Errorf("JSON round trip (-before +after):\n%s", diff)
 	}
-	if before, after := r.Robust(advlib.BallOf(advlib.Linf, 8./255)), back.Robust(advlib.BallOf(advlib.Linf, 8./255)); before != after {
+	if before, after := r.Robust(advlib.Linf.Ball(8./255)), back.Robust(advlib.Linf.Ball(8./255)); before != after {
 		t.Errorf("robust accuracy %v became %v", before, after)
 	}
 	empty, err := json.Marshal(advlib.Report{})
@@ -321,23 +321,23 @@ func TestRobust(t *testing.T) {
 		ball advlib.Ball
 		want int // of 8, counted by hand in madeReport
 	}{
-		{advlib.BallOf(advlib.Linf, 0), 6},
-		{advlib.BallOf(advlib.Linf, 2./255), 6},
-		{advlib.BallOf(advlib.Linf, 3./255), 5}, // found by PGD, which had a larger budget
-		{advlib.BallOf(advlib.Linf, 4./255), 5},
-		{advlib.BallOf(advlib.Linf, 7.5/255), 4},
-		{advlib.BallOf(advlib.Linf, 8./255), 3}, // the targeted success on example 0 does not count
-		{advlib.BallOf(advlib.Linf, 1), 3},
-		{advlib.BallOf(advlib.L2, 0.125), 5},
-		{advlib.BallOf(advlib.L2, 0.5), 3},
-		{advlib.BallOf(advlib.L2, 100), 1},
-		{advlib.BallOf(advlib.L1, 100), 6}, // no attack in L1
+		{advlib.Linf.Ball(0), 6},
+		{advlib.Linf.Ball(2. / 255), 6},
+		{advlib.Linf.Ball(3. / 255), 5}, // found by PGD, which had a larger budget
+		{advlib.Linf.Ball(4. / 255), 5},
+		{advlib.Linf.Ball(7.5 / 255), 4},
+		{advlib.Linf.Ball(8. / 255), 3}, // the targeted success on example 0 does not count
+		{advlib.Linf.Ball(1), 3},
+		{advlib.L2.Ball(0.125), 5},
+		{advlib.L2.Ball(0.5), 3},
+		{advlib.L2.Ball(100), 1},
+		{advlib.L1.Ball(100), 6}, // no attack in L1
 	} {
 		if got := r.Robust(test.ball); got != (advlib.Rate{Count: test.want, Of: 8}) {
 			t.Errorf("%v: %v of %v robust, want %d of 8", test.ball, got.Count, got.Of, test.want)
 		}
 	}
-	if got, known := r.RobustTo(r.Attacks[0], advlib.BallOf(advlib.Linf, 4./255)); got.Count != 5 || !known {
+	if got, known := r.RobustTo(r.Attacks[0], advlib.Linf.Ball(4./255)); got.Count != 5 || !known {
 		t.Errorf("robust to FGSM alone: %d of 8 (%v), want 5", got.Count, known)
 	}
 	if got := r.Clean(); got != (advlib.Rate{Count: 6, Of: 8}) {
@@ -348,14 +348,14 @@ func TestRobust(t *testing.T) {
 func TestCertified(t *testing.T) {
 	r := madeReport()
 	// Examples 2 and 3; example 6 is certified by IBP and misclassified.
-	if got, asked := r.Certified(advlib.BallOf(advlib.Linf, 4./255)); !asked || got.Count != 2 {
+	if got, asked := r.Certified(advlib.Linf.Ball(4. / 255)); !asked || got.Count != 2 {
 		t.Errorf("at 4/255: %v of 8, %v", got.Count, asked)
 	}
 	// A proof for a ball holds in smaller ones.
-	if got, asked := r.Certified(advlib.BallOf(advlib.Linf, 1./255)); !asked || got.Count != 2 {
+	if got, asked := r.Certified(advlib.Linf.Ball(1. / 255)); !asked || got.Count != 2 {
 		t.Errorf("at 1/255: %v of 8, %v", got.Count, asked)
 	}
-	if got, asked := r.Certified(advlib.BallOf(advlib.Linf, 8./255)); asked || got.Count != 0 {
+	if got, asked := r.Certified(advlib.Linf.Ball(8. / 255)); asked || got.Count != 0 {
 		t.Errorf("at 8/255: %v of 8, %v", got.Count, asked)
 	}
 }

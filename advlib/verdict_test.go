@@ -52,7 +52,7 @@ func TestVerdicts(t *testing.T) {
 		{advlib.Undecided, "CROWN", -1, "", math.Inf(1)},
 		{advlib.Falsified, "IBP", -6, "none", 0},
 	}
-	ball := advlib.BallOf(advlib.Linf, 0.1)
+	ball := advlib.Linf.Ball(0.1)
 	count := map[advlib.Status]int{}
 	for i, v := range r.Verdicts(ball) {
 		w := want[i]
@@ -66,20 +66,20 @@ func TestVerdicts(t *testing.T) {
 		t.Errorf("%v beside certified %v, robust %v", count, certified, r.Robust(ball))
 	}
 	// Only the proof without margins covers the larger ball, in which more is broken.
-	larger := r.Verdicts(advlib.BallOf(advlib.Linf, 0.2))
+	larger := r.Verdicts(advlib.Linf.Ball(0.2))
 	if v := larger[0]; v.Status != advlib.Verified || v.Method != "half-space" || float64(v.Margin) != none {
 		t.Errorf("at 0.2: %+v", v)
 	}
 	if v := larger[4]; v.Status != advlib.Falsified || v.Attack != "FMN Linf" {
 		t.Errorf("at 0.2: %+v", v)
 	}
-	if v := r.Verdicts(advlib.BallOf(advlib.L2, 0.1))[0]; v.Status != advlib.Undecided || v.Method != "" {
+	if v := r.Verdicts(advlib.L2.Ball(0.1))[0]; v.Status != advlib.Undecided || v.Method != "" {
 		t.Errorf("in L2, where nothing was asked: %+v", v)
 	}
 	if alone, asked := r.CertifiedBy("IBP", ball); !asked || alone.Count != 1 {
 		t.Errorf("by IBP alone %v, %v", alone, asked)
 	}
-	if alone, asked := r.CertifiedBy("IBP", advlib.BallOf(advlib.Linf, 0.2)); asked || alone.Count != 0 {
+	if alone, asked := r.CertifiedBy("IBP", advlib.Linf.Ball(0.2)); asked || alone.Count != 0 {
 		t.Errorf("by IBP alone in a ball that it was not asked for: %v, %v", alone, asked)
 	}
 }
@@ -91,11 +91,11 @@ func TestCounterexamples(t *testing.T) {
 	inf := advlib.Distance(math.Inf(1))
 	r.Certificates[2].Distance = []advlib.Distance{inf, inf, 0.08, 0.06, 0.15, 0}
 	for radius, want := range map[float64]int{0.05: 5, 0.07: 4, 0.08: 3, 0.1: 3, 0.12: 2} {
-		if got := r.Robust(advlib.BallOf(advlib.Linf, radius)); got.Count != want {
+		if got := r.Robust(advlib.Linf.Ball(radius)); got.Count != want {
 			t.Errorf("robust at %g: %v, want %d", radius, got.Count, want)
 		}
 	}
-	ball := advlib.BallOf(advlib.Linf, 0.1)
+	ball := advlib.Linf.Ball(0.1)
 	for i, want := range map[int]struct {
 		by string
 		at advlib.Distance
@@ -160,7 +160,7 @@ func TestVerdictsJSON(t *testing.T) {
 		t.Errorf("verdicts %+v", j.Verdicts)
 	}
 	var back advlib.Report
-	if err := json.Unmarshal(text, &back); err != nil || len(back.Verdicts(advlib.BallOf(advlib.Linf, 0.1))) != 6 {
+	if err := json.Unmarshal(text, &back); err != nil || len(back.Verdicts(advlib.Linf.Ball(0.1))) != 6 {
 		t.Errorf("read back: %v", err)
 	}
 	broken := judged()

@@ -512,8 +512,8 @@ func TestJupyterLab(t *testing.T) {
 	})
 }
 
-// slowToCompile is a cell of 2^17 functions, in a few lines. With a quarter of them the compiler takes 31 s of a core's time
-// (Go 1.26.8), so this is two minutes of work.
+// slowToCompile is a cell of 2^17 functions, in a few lines. With a quarter of them the compiler takes 31 s of a core's
+// time (Go 1.26.8), so this is two minutes of work.
 var slowToCompile = func() string {
 	var b strings.Builder
 	b.WriteString("func f0[T any]() {\n\tvar x T\n\t_ = &x\n}\n")
@@ -523,8 +523,8 @@ var slowToCompile = func() string {
 	return b.String() + "%%\nf16[[0]int]()"
 }()
 
-// GoNB's widgets talk to the kernel through a WebSocket of their own, whose address GoNB gets wrong behind https and a base
-// URL, as on a JupyterHub.
+// GoNB's widgets talk to the kernel through a WebSocket of their own, whose address GoNB gets wrong behind https and a
+// base URL, as on a JupyterHub.
 func TestWidgetsBehindHTTPS(t *testing.T) {
 	chromium(t)
 	l := startLab(t, "/user/x/", true)

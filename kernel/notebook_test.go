@@ -279,8 +279,8 @@ func startCutOff(t *testing.T) (output []byte, err error) {
 	return out.Bytes(), err
 }
 
-// TestInterruptAndKill interrupts a cell while it compiles and while it runs, and kills the kernel: the kernel goes on after
-// the one, and leaves no process behind after the other.
+// TestInterruptAndKill interrupts a cell while it compiles and while it runs, and kills the kernel: the kernel goes on
+// after the one, and leaves no process behind after the other.
 func TestInterruptAndKill(t *testing.T) {
 	p := prepared(t)
 	temp := t.TempDir()

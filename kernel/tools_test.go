@@ -19,7 +19,8 @@ import (
 // quickstart is a real notebook; with few examples it takes seconds.
 var quickstart = filepath.Join("..", "notebooks", "01-quickstart.ipynb")
 
-// tool returns the maker of commands of the prepared Python environment. They see the kernels, and write to folder only.
+// tool returns the maker of commands of the prepared Python environment. They see the kernels, and write to folder
+// only.
 func tool(t *testing.T, folder string) func(name string, args ...string) (output string, err error) {
 	t.Helper()
 	p := prepared(t)

@@ -1,6 +1,6 @@
 // Command bench is our side of a comparison with other libraries, of attacks and of bounds; compare.py beside it is the
-// other side, starts it, and says how to run both. It prepares the workloads that are named, leaves in a folder what the
-// other side needs, and then runs one turn for each line on its standard input.
+// other side, starts it, and says how to run both. It prepares the workloads that are named, leaves in a folder what
+// the other side needs, and then runs one turn for each line on its standard input.
 //
 //	go run ./advlib/bench [-examples N] [-cnn FILE] [-acas FILE] FOLDER WORKLOAD...
 //

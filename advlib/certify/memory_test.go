@@ -46,7 +46,7 @@ func TestMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ball := advlib.BallOf(advlib.Linf, 0.05)
+	ball := advlib.Linf.Ball(0.05)
 	want, err := Margins(t.Context(), c, e, ball, CROWN.ByGraphs())
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +91,7 @@ func TestMemoryIsKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ball := advlib.Ball{Norm: advlib.Linf, Radius: 0.5}
+	ball := advlib.Linf.Ball(0.5)
 	region, err := Around(c, e, ball, false)
 	if err != nil {
 		t.Fatal(err)

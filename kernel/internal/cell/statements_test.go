@@ -52,8 +52,8 @@ func TestWithMain(t *testing.T) {
 	}
 }
 
-// checkWithMain: what GoNB can read as it is stays as it is; and what is changed keeps its lines, but for mainOpen in one
-// of them and a brace behind, and is Go then.
+// checkWithMain: what GoNB can read as it is stays as it is; and what is changed keeps its lines, but for mainOpen in
+// one of them and a brace behind, and is Go then.
 func checkWithMain(t *testing.T, code string) (changed bool) {
 	t.Helper()
 	parses := func(code string) bool {

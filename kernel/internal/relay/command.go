@@ -46,8 +46,8 @@ var gonbHelp = []struct{ command, text string }{
 	{"!*COMMAND", "the same, in the folder in which cells are compiled: `!*go get MODULE@VERSION`"},
 }
 
-// gonbCommands are GoNB's commands of a line (specialcmd.execSpecialConfig in v0.11.5). To one that it does not know, GoNB
-// says so and goes on.
+// gonbCommands are GoNB's commands of a line (specialcmd.execSpecialConfig in v0.11.5). To one that it does not know,
+// GoNB says so and goes on.
 var gonbCommands = map[string]bool{
 	"%": true, "main": true, "args": true, "test": true, "exec": true, "wasm": true, "widgets": true, "widgets_hb": true, "env": true,
 	"cd": true, "goflags": true, "autoget": true, "noautoget": true, "help": true, "version": true, "reset": true, "ls": true,

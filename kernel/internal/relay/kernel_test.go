@@ -178,8 +178,8 @@ func TestQueueIsAbortedAfterAnError(t *testing.T) {
 	}
 }
 
-// interruptAfter runs a cell, interrupts it after a time, or, if it says that it is ready, then, and returns how long it
-// took to end.
+// interruptAfter runs a cell, interrupts it after a time, or, if it says that it is ready, then, and returns how long
+// it took to end.
 func interruptAfter(t *testing.T, f *frontEnd, code string, after time.Duration, how func()) (ran, time.Duration) {
 	t.Helper()
 	id := f.start(code)

@@ -12,8 +12,8 @@ import (
 	"advlab/kernel/internal/jupyter"
 )
 
-// settle is how long the queue is watched after a cell that failed: what a front-end has sent before it could know is on
-// its way for a moment.
+// settle is how long the queue is watched after a cell that failed: what a front-end has sent before it could know is
+// on its way for a moment.
 const settle = 10 * time.Millisecond
 
 // cells starts GoNB and runs the queue, until ctx ends.

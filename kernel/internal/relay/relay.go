@@ -132,8 +132,8 @@ func newRelay(c Config, key string) *relay {
 // parentEvery is how often it is looked whether the process that started the kernel is still there.
 const parentEvery = time.Second
 
-// jupyterParent is the process that has started this one, if it is Jupyter's, which says so; 0: it is not known, and the
-// kernel may outlive it.
+// jupyterParent is the process that has started this one, if it is Jupyter's, which says so; 0: it is not known, and
+// the kernel may outlive it.
 func jupyterParent() int {
 	pid, err := strconv.Atoi(os.Getenv("JPY_PARENT_PID"))
 	if err != nil || pid != os.Getppid() {

@@ -26,7 +26,8 @@ func preparedPython(t *testing.T) string {
 	return p.PythonExe()
 }
 
-// askPython runs a script with the modules beside this test, not those that are installed, and passes values to it and back.
+// askPython runs a script with the modules beside this test, not those that are installed, and passes values to it and
+// back.
 func askPython[A any](t *testing.T, script string, question any, answer *[]A) {
 	t.Helper()
 	input, err := json.Marshal(question)

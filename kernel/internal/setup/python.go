@@ -32,8 +32,8 @@ type Interpreter struct {
 	Version string // such as 3.11.7
 }
 
-// FindPython returns $ADVLAB_PYTHON, or the first of python3 and python on PATH that is new enough. Its error says what to
-// install.
+// FindPython returns $ADVLAB_PYTHON, or the first of python3 and python on PATH that is new enough. Its error says what
+// to install.
 func FindPython(ctx context.Context) (Interpreter, error) {
 	names := []string{"python3", "python"}
 	if chosen := os.Getenv("ADVLAB_PYTHON"); chosen != "" {
@@ -70,8 +70,8 @@ func FindPython(ctx context.Context) (Interpreter, error) {
 		MinPython[0], MinPython[1], strings.Join(tried, "; "))
 }
 
-// CanMakeEnvironments returns an error with the remedy where Python lacks the parts that make virtual environments, which
-// Debian ships apart.
+// CanMakeEnvironments returns an error with the remedy where Python lacks the parts that make virtual environments,
+// which Debian ships apart.
 func (i Interpreter) CanMakeEnvironments(ctx context.Context) error {
 	if err := exec.CommandContext(ctx, i.Path, "-c", "import venv, ensurepip").Run(); err != nil {
 		version := strings.Join(strings.SplitN(i.Version, ".", 3)[:2], ".")
