@@ -41,7 +41,8 @@ func prepared(t *testing.T) place.Place {
 	if _, err := session.ReadFacts(p); err != nil {
 		missing(err)
 	}
-	for _, file := range []string{p.PythonExe(), p.Program(), filepath.Join(p.Tools(), "gonb"), filepath.Join(p.Kernels(), kernelspec.NameCI, "kernel.json")} {
+	for _, file := range []string{p.PythonExe(), p.Program(), filepath.Join(p.Tools(), "gonb"), filepath.Join(p.Kernels(), kernelspec.NameCI,
+		"kernel.json")} {
 		if _, err := os.Stat(file); err != nil {
 			missing(err)
 		}

@@ -25,7 +25,6 @@ const (
 
 // toDo are the folders that are not mended yet, each without those below it. The list must become empty, and then go.
 var toDo = []string{
-	".",
 	"advlib",
 	"advlib/attack",
 	"advlib/attack/attacktest",
@@ -34,7 +33,6 @@ var toDo = []string{
 	"advlib/backend/internal/executables",
 	"advlib/backend/internal/intercept",
 	"advlib/backend/plugin",
-	"advlib/bench",
 	"advlib/cachedir",
 	"advlib/certify",
 	"advlib/cmd/advlib",
@@ -55,21 +53,6 @@ var toDo = []string{
 	"advlib/training",
 	"advlib/vnnlib",
 	"advlib/zoo",
-	"docker",
-	"kernel",
-	"kernel/internal/assist",
-	"kernel/internal/cell",
-	"kernel/internal/cli",
-	"kernel/internal/doctor",
-	"kernel/internal/gonb",
-	"kernel/internal/jupyter",
-	"kernel/internal/notebook",
-	"kernel/internal/place",
-	"kernel/internal/pump",
-	"kernel/internal/relay",
-	"kernel/internal/session",
-	"kernel/internal/setup",
-	"kernel/internal/zmtp",
 }
 
 func TestLengths(t *testing.T) {

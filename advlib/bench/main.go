@@ -157,7 +157,8 @@ func (w workload) run(ctx context.Context, t turn, folder string) (reply, error)
 		return reply{}, err
 	}
 	after := backend.CacheStats()
-	r := reply{answer: a, Seconds: time.Since(start).Seconds(), CPU: cpu() - used, Programs: after.Hits + after.Misses - before.Hits - before.Misses}
+	r := reply{answer: a, Seconds: time.Since(start).Seconds(), CPU: cpu() - used,
+		Programs: after.Hits + after.Misses - before.Hits - before.Misses}
 	if a.adversarial != nil {
 		readErr := a.adversarial.ConstBytes(func(b []byte) { err = os.WriteFile(filepath.Join(folder, w.name+".f32"), b, 0o600) })
 		err = errors.Join(err, readErr)

@@ -399,8 +399,8 @@ type Suggestion struct {
 }
 
 // itemKinds are LSP's kinds of completions in the words of JupyterLab's icons.
-var itemKinds = map[int]string{2: "method", 3: "function", 4: "function", 5: "field", 6: "variable", 7: "class", 8: "interface", 9: "module",
-	13: "enum", 14: "keyword", 20: "enum", 21: "constant", 22: "class", 25: "type"}
+var itemKinds = map[int]string{2: "method", 3: "function", 4: "function", 5: "field", 6: "variable", 7: "class",
+	8: "interface", 9: "module", 13: "enum", 14: "keyword", 20: "enum", 21: "constant", 22: "class", 25: "type"}
 
 // suggestions reads gopls's answer to a completion: the names that begin with prefix.
 func suggestions(answer json.RawMessage, prefix string) (list []Suggestion) {

@@ -128,7 +128,8 @@ func sumsOnly(lines []string, raw []bool) bool {
 		if literal, ok := n.(*ast.BasicLit); ok && literal.Kind == token.STRING &&
 			(strings.Contains(literal.Value, "\n%") || strings.Contains(literal.Value, "\n!")) {
 			switch parent := parents[len(parents)-1].(type) {
-			case *ast.CallExpr, *ast.AssignStmt, *ast.ValueSpec, *ast.ReturnStmt, *ast.KeyValueExpr, *ast.CompositeLit, *ast.ParenExpr, *ast.SendStmt:
+			case *ast.CallExpr, *ast.AssignStmt, *ast.ValueSpec, *ast.ReturnStmt, *ast.KeyValueExpr, *ast.CompositeLit, *ast.ParenExpr,
+				*ast.SendStmt:
 			case *ast.BinaryExpr:
 				fits = fits && parent.Op == token.ADD
 			default:

@@ -44,7 +44,8 @@ func prepareShell(dir, program string) (env []string, err error) {
 	if err := os.Symlink(program, link); err != nil {
 		return nil, err
 	}
-	const text = "[ -x \"$" + pump.Variable + "\" ] && mapfile -d '' BASH_ENV < /proc/$$/cmdline && exec \"$" + pump.Variable + "\" \"${BASH_ENV[@]}\"\n"
+	const text = "[ -x \"$" + pump.Variable + "\" ] && mapfile -d '' BASH_ENV < /proc/$$/cmdline && exec \"$" + pump.Variable +
+		"\" \"${BASH_ENV[@]}\"\n"
 	if err := os.WriteFile(start, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -287,7 +287,8 @@ func TestManyFrames(t *testing.T) {
 		n = 1_000_000
 	}
 	r := rand.New(rand.NewPCG(1, 2))
-	samples := []string{`{"msg_id":"1","msg_type":"x"}`, "{}", "[]", "null", "", "{", `{"a":"`, "\x00", `{"msg_id":"","msg_type":1}`, "<IDS|MSG>"}
+	samples := []string{`{"msg_id":"1","msg_type":"x"}`, "{}", "[]", "null", "", "{", `{"a":"`, "\x00", `{"msg_id":"","msg_type":1}`,
+		"<IDS|MSG>"}
 	pick := func() []byte {
 		text := []byte(samples[min(r.IntN(2*len(samples)), len(samples)-1)%len(samples)])
 		if len(text) > 0 && r.IntN(4) == 0 {

@@ -109,7 +109,8 @@ func literalKind(e ast.Expr) (token.Token, error) {
 		x, errX := literalKind(e.X)
 		y, errY := literalKind(e.Y)
 		numeric := func(k token.Token) bool { return k == token.INT || k == token.FLOAT }
-		if errX == nil && errY == nil && numeric(x) && numeric(y) && slices.Contains([]token.Token{token.ADD, token.SUB, token.MUL, token.QUO}, e.Op) {
+		if errX == nil && errY == nil && numeric(x) && numeric(y) &&
+			slices.Contains([]token.Token{token.ADD, token.SUB, token.MUL, token.QUO}, e.Op) {
 			return max(x, y), nil // token.INT < token.FLOAT
 		}
 	}

@@ -103,7 +103,8 @@ func FindCheckout(dir string) (string, error) {
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return "", err
 		case at == filepath.Dir(at):
-			return "", fmt.Errorf("%w: neither %s nor a folder above it has a go.mod of module %s: cd into the checkout first", ErrNoCheckout, dir, Module)
+			return "", fmt.Errorf("%w: neither %s nor a folder above it has a go.mod of module %s: cd into the checkout first",
+				ErrNoCheckout, dir, Module)
 		}
 	}
 }

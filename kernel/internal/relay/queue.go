@@ -129,7 +129,8 @@ func (r *relay) execute(ctx context.Context, e *gonb.Engine, startErr error, m *
 			r.publish("execute_input", m, map[string]any{"code": q.Code, "execution_count": x.count})
 		}
 		if r.notice != "" && !q.Silent {
-			r.publish("display_data", m, map[string]any{"data": map[string]string{"text/plain": "[" + r.notice + "]"}, "metadata": map[string]any{}, "transient": map[string]any{}})
+			r.publish("display_data", m, map[string]any{"data": map[string]string{"text/plain": "[" + r.notice + "]"}, "metadata": map[string]any{},
+				"transient": map[string]any{}})
 			r.notice = ""
 		}
 		if !x.cell.Empty() {
