@@ -49,14 +49,11 @@ func (b Box) check() error {
 func (b Box) rounded() Box { return Box{Lo: float64(float32(b.Lo)), Hi: float64(float32(b.Hi))} }
 
 // Ball is the threat model: all perturbations δ with ‖δ‖ ≤ Radius. The radius, the budget ε, is in units of the box.
-// The zero Ball is unset, and refused; a radius of 0 with a norm is legal.
+// The zero Ball is unset, and refused; a radius of 0 with a norm is legal. Linf.Ball(8./255) makes one.
 type Ball struct {
 	Norm   Norm
 	Radius float64
 }
-
-// BallOf returns the ball of the given norm and radius; BallOf(Linf, 8./255) is the usual one for images.
-func BallOf(norm Norm, radius float64) Ball { return Ball{Norm: norm, Radius: radius} }
 
 // String returns for example "Linf ≤ 0.1", and "Linf ≤ 8/255" where the radius was given so.
 func (b Ball) String() string {
@@ -79,7 +76,7 @@ func (b Ball) Named() report.Ball {
 func (b Ball) Check() error {
 	switch {
 	case b.Norm == nil:
-		return fmt.Errorf("the ball is unset: say what the attacker may change, such as advlib.BallOf(advlib.Linf, 8./255)")
+		return fmt.Errorf("the ball is unset: say what the attacker may change, such as advlib.Linf.Ball(8./255)")
 	case math.IsNaN(b.Radius) || math.IsInf(b.Radius, 0) || b.Radius < 0:
 		return fmt.Errorf("the radius ε = %g of the %v ball is not a finite number ≥ 0", b.Radius, b.Norm)
 	}

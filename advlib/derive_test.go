@@ -91,7 +91,7 @@ func TestRandomClassifier(t *testing.T) {
 		t.Fatal(err)
 	}
 	broken := func(seed uint64) []bool {
-		res, err := advlib.Settings{Seed: seed}.Run(context.Background(), c, nothing, e)
+		res, err := advlib.Settings{Seed: seed}.Run(context.Background(), c, e, nothing)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -63,7 +63,7 @@ type NoGradientError struct {
 // Error names the operators, and says what to do.
 func (e *NoGradientError) Error() string {
 	return fmt.Sprintf("%s has no gradient, as %s has none: %v", e.Classifier, strings.Join(e.Operators, ", "),
-		option.Name("take an attack that needs none, attack.SquareAttack, or give attack.BPDA a classifier with a stand-in for it, as by attack.StraightThrough"))
+		option.Name("take an attack that needs none, attack.Square, or give attack.BPDA a classifier with a stand-in for it, as by attack.StraightThrough"))
 }
 
 // slopes is what a classifier's graph says of its gradient.

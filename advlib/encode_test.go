@@ -298,12 +298,12 @@ func TestRunInDomain(t *testing.T) {
 		},
 		`feature 2, "colour"`: func(u []float32) { u[mixedSize+3] = 1 },
 	} {
-		if _, err := Run(context.Background(), c, wander{minimal, move}, e); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "mistake in the attack") {
+		if _, err := Run(context.Background(), c, e, wander{minimal, move}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "mistake in the attack") {
 			t.Errorf("error %v does not name %s", err, want)
 		}
 	}
 	// Far enough in every direction, some class changes; the result is measured by features.
-	res, err := Run(context.Background(), c, wander{minimal, func(u []float32) { u[0], u[1], u[3], u[11] = 8, 3, 0.5, 1 }}, e)
+	res, err := Run(context.Background(), c, e, wander{minimal, func(u []float32) { u[0], u[1], u[3], u[11] = 8, 3, 0.5, 1 }})
 	if err != nil {
 		t.Fatal(err)
 	}

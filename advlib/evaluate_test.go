@@ -142,7 +142,7 @@ func TestEvaluateIsACascade(t *testing.T) {
 		!slices.Equal(a.Attempted, []bool{false, false, false, true, true, true}) || math.Abs(float64(a.Distance[1])-0.081) > 1e-6 || a.Distance[5] != 0 {
 		t.Errorf("the row is %+v", a)
 	}
-	for _, ball := range []advlib.Ball{advlib.BallOf(advlib.Linf, 0.1), advlib.BallOf(advlib.Linf, 0.15), advlib.BallOf(advlib.Linf, 0.3), advlib.BallOf(advlib.L2, 0.1)} {
+	for _, ball := range []advlib.Ball{advlib.Linf.Ball(0.1), advlib.Linf.Ball(0.15), advlib.Linf.Ball(0.3), advlib.L2.Ball(0.1)} {
 		if got, want := r.Robust(ball), all.Robust(ball); got != want {
 			t.Errorf("%v: %v robust in the cascade, %v otherwise", ball, got, want)
 		}
@@ -189,7 +189,7 @@ func TestCascadeOfRealAttacks(t *testing.T) {
 	}
 	var attacks []advlib.Attack
 	for _, ε := range []float64{0.2, 0.05} {
-		attacks = append(attacks, attack.FGM{Ball: advlib.BallOf(advlib.Linf, ε)}, attack.PGD{Ball: advlib.BallOf(advlib.Linf, ε), Loss: advlib.Margin, Steps: 10})
+		attacks = append(attacks, attack.FGM{Ball: advlib.Linf.Ball(ε)}, attack.PGD{Ball: advlib.Linf.Ball(ε), Loss: advlib.Margin, Steps: 10})
 	}
 	cascade, err := advlib.Evaluate(t.Context(), c, e, attacks)
 	if err != nil {
@@ -238,7 +238,7 @@ func TestCascadeOfRealAttacks(t *testing.T) {
 }
 
 func TestBallsThatAreAskedFor(t *testing.T) {
-	s := advlib.Settings{Balls: []advlib.Ball{advlib.BallOf(advlib.L2, 0.3), advlib.BallOf(advlib.L2, 0.1)}}
+	s := advlib.Settings{Balls: []advlib.Ball{advlib.L2.Ball(0.3), advlib.L2.Ball(0.1)}}
 	seen := map[string][]int64{}
 	strong := mover{norm: advlib.L2, radius: math.Inf(1), seen: func(index []int64) { seen["strong"] = slices.Sorted(slices.Values(index)) }}
 	weak := mover{norm: advlib.L2, radius: math.Inf(1), weak: true, seen: func(index []int64) { seen["weak"] = slices.Sorted(slices.Values(index)) }}
@@ -253,7 +253,7 @@ func TestBallsThatAreAskedFor(t *testing.T) {
 		radius float64
 		want   int
 	}{{0.1, 3}, {0.3, 1}} {
-		if got := r.Robust(advlib.BallOf(advlib.L2, tc.radius)); got.Count != tc.want {
+		if got := r.Robust(advlib.L2.Ball(tc.radius)); got.Count != tc.want {
 			t.Errorf("%d robust at %g, want %d", got.Count, tc.radius, tc.want)
 		}
 	}
@@ -342,7 +342,7 @@ func TestEvaluateWithoutABallToCertify(t *testing.T) {
 	if _, err := advlib.Evaluate(t.Context(), line(t), numbers(t), []advlib.Attack{minimal}, provesNothing{}); err == nil || !strings.Contains(err.Error(), "no ball for which nothing proven could certify") || !strings.Contains(err.Error(), "Settings.Balls") {
 		t.Errorf("the error is %v", err)
 	}
-	s := advlib.Settings{Balls: []advlib.Ball{advlib.BallOf(advlib.Linf, 0.1)}}
+	s := advlib.Settings{Balls: []advlib.Ball{advlib.Linf.Ball(0.1)}}
 	r, err := s.Evaluate(t.Context(), line(t), numbers(t), []advlib.Attack{minimal}, provesNothing{})
 	if err != nil || len(r.Certificates) != 1 {
 		t.Errorf("with a ball: %v", err)

@@ -48,7 +48,7 @@ func TestGoalsResolveToTargets(t *testing.T) {
 	}
 	for _, tc := range cases {
 		var got []advlib.Batch
-		_, err := advlib.Run(context.Background(), c, recorder{advlib.Threat{Norm: advlib.Linf, Radius: 0.1, Goal: tc.goal}, &got}, e)
+		_, err := advlib.Run(context.Background(), c, e, recorder{advlib.Threat{Norm: advlib.Linf, Radius: 0.1, Goal: tc.goal}, &got})
 		if tc.err != "" {
 			if err == nil || !strings.Contains(err.Error(), tc.err) {
 				t.Errorf("%v: error %v, want one with %q", tc.goal, err, tc.err)

@@ -150,9 +150,9 @@ func TestFiniteRowsBesideInfiniteOnes(t *testing.T) {
 		e := func(x ...float32) *advlib.Examples {
 			return &advlib.Examples{Name: "rows", X: tensors.FromFlatDataAndDimensions(x, len(x)/3, 3), Y: make([]int32, len(x)/3)}
 		}
-		pgd := attack.PGD{Ball: advlib.BallOf(advlib.L2, 0.2), Steps: 5, KeepGoing: true}
-		alone := advlib.MustRun(context.Background(), c, pgd, e(0.25, 1, 0.125))
-		beside := advlib.MustRun(context.Background(), c, pgd, e(0.25, 1, 0.125, 0, 1, 0))
+		pgd := attack.PGD{Ball: advlib.L2.Ball(0.2), Steps: 5, KeepGoing: true}
+		alone := advlib.MustRun(context.Background(), c, e(0.25, 1, 0.125), pgd)
+		beside := advlib.MustRun(context.Background(), c, e(0.25, 1, 0.125, 0, 1, 0), pgd)
 		if alone.Stats.NonFinite.Count != 0 || beside.Stats.NonFinite.Count == 0 {
 			t.Fatalf("not finite: alone %v, beside %v", alone.Stats.NonFinite, beside.Stats.NonFinite)
 		}
@@ -172,7 +172,7 @@ func TestNonFiniteIsReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := &advlib.Examples{Name: "halves", X: tensors.FromFlatDataAndDimensions([]float32{0, 0.5, 0, 0.25}, 2, 2), Y: []int32{0, 0}}
-	ball := advlib.BallOf(advlib.Linf, 0.01)
+	ball := advlib.Linf.Ball(0.01)
 	for _, tc := range []struct {
 		f     func(x *Node) *Node
 		count int
@@ -181,7 +181,7 @@ func TestNonFiniteIsReported(t *testing.T) {
 		{func(x *Node) *Node { return AddScalar(ReduceSum(x, 1), -1) }, 0},
 	} {
 		c := two(t, b, 2, tc.f)
-		res := advlib.MustRun(context.Background(), c, attack.FGM{Ball: ball}, e)
+		res := advlib.MustRun(context.Background(), c, e, attack.FGM{Ball: ball})
 		if got := res.Stats.NonFinite; got != (advlib.Rate{Count: tc.count, Of: 4}) {
 			t.Errorf("%d of %d entries not finite, want %d of 4", got.Count, got.Of, tc.count)
 		}
@@ -215,11 +215,11 @@ func TestAdversarialExamplesWithoutFiniteLogits(t *testing.T) {
 			}
 		}
 		e := &advlib.Examples{Name: "near 0", X: tensors.FromFlatDataAndDimensions([]float32{0.01, 0.5}, 1, 2), Y: []int32{0}}
-		ball := advlib.BallOf(advlib.Linf, 0.1)
+		ball := advlib.Linf.Ball(0.1)
 		for _, a := range []advlib.Attack{attack.FGM{Ball: ball}, attack.PGD{Ball: ball, Steps: 5}, attack.PGD{Ball: ball, Steps: 5, Loss: advlib.Margin}, attack.APGD{Ball: ball, Steps: 10},
-			attack.FMN{Norm: advlib.Linf, Steps: 20}, attack.SquareAttack{Ball: ball, Queries: 50}} {
+			attack.FMN{Norm: advlib.Linf, Steps: 20}, attack.Square{Ball: ball, Queries: 50}} {
 			for _, factor := range []float64{0, 0.5} { // −log x, and ∞ − ∞
-				res, err := advlib.Run(context.Background(), two(t, b, 2, logit(factor)), a, e)
+				res, err := advlib.Run(context.Background(), two(t, b, 2, logit(factor)), e, a)
 				if err != nil {
 					t.Errorf("%v: %v", a, err)
 				} else if res.Success[0] {
@@ -238,7 +238,7 @@ func TestOperatorsWithoutAGradient(t *testing.T) {
 	}
 	whole := func(x *Node) *Node { return ConvertDType(ConvertDType(x, int32Type), x.DType()) }
 	e := &advlib.Examples{Name: "steps", X: tensors.FromFlatDataAndDimensions([]float32{0.3, 0.4, 0.1, 0.7}, 2, 2), Y: []int32{0, 0}}
-	ball := advlib.BallOf(advlib.Linf, 0.1)
+	ball := advlib.Linf.Ball(0.1)
 	everyBackend(t, func(t *testing.T, b compute.Backend) {
 		for _, tc := range []struct {
 			name string
@@ -251,15 +251,15 @@ func TestOperatorsWithoutAGradient(t *testing.T) {
 			var none *advlib.NoGradientError
 			for _, a := range []advlib.Attack{attack.FGM{Ball: ball}, attack.PGD{Ball: ball}, attack.FMN{Norm: advlib.Linf}, attack.AutoAttack{Ball: ball}, attack.AllTargets{Attack: attack.APGD{Ball: ball}},
 				attack.EOT{Attack: attack.CarliniWagner{}}, attack.DeepFool{Norm: advlib.L2}, attack.DDN{}, attack.JSMA{}} {
-				_, err := advlib.Run(context.Background(), c, a, e)
-				if !errors.As(err, &none) || !strings.Contains(err.Error(), tc.name) || !strings.Contains(err.Error(), "attack.SquareAttack") {
+				_, err := advlib.Run(context.Background(), c, e, a)
+				if !errors.As(err, &none) || !strings.Contains(err.Error(), tc.name) || !strings.Contains(err.Error(), "attack.Square") {
 					t.Errorf("%s, %v: error %v, want NoGradientError", tc.name, a, err)
 				}
 				if _, err := advlib.Evaluate(context.Background(), c, e, []advlib.Attack{a}); !errors.As(err, &none) {
 					t.Errorf("%s, %v: Evaluate's error is %v, want NoGradientError", tc.name, a, err)
 				}
 			}
-			r, err := advlib.Evaluate(context.Background(), c, e, []advlib.Attack{attack.SquareAttack{Ball: ball, Queries: 50}})
+			r, err := advlib.Evaluate(context.Background(), c, e, []advlib.Attack{attack.Square{Ball: ball, Queries: 50}})
 			if err != nil {
 				t.Errorf("%s: Square: %v", tc.name, err)
 				continue
@@ -268,13 +268,13 @@ func TestOperatorsWithoutAGradient(t *testing.T) {
 				t.Errorf("%s: %s", tc.name, got)
 			}
 			straight := two(t, b, 2, scaled(attack.StraightThrough(tc.op, func(x *Node) *Node { return x })))
-			if _, err := advlib.Run(context.Background(), c, attack.BPDA{Attack: attack.FGM{Ball: ball}, Through: straight}, e); err != nil {
+			if _, err := advlib.Run(context.Background(), c, e, attack.BPDA{Attack: attack.FGM{Ball: ball}, Through: straight}); err != nil {
 				t.Errorf("%s: BPDA: %v", tc.name, err)
 			}
 		}
 		open := two(t, b, 2, scaled(func(x *Node) *Node { return Sub(x, Floor(x)) }))
 		e := &advlib.Examples{Name: "above 0", X: e.X, Y: []int32{1, 1}}
-		res, err := advlib.Run(context.Background(), open, attack.FGM{Ball: ball}, e)
+		res, err := advlib.Run(context.Background(), open, e, attack.FGM{Ball: ball})
 		if err != nil || !strings.Contains(res.String(), "Floor lets no gradient pass") {
 			t.Errorf("x − ⌊x⌋: %v, %v", res, err)
 		}
@@ -290,7 +290,7 @@ func TestRadiusZeroIsNoticed(t *testing.T) {
 	c, e := linear(t), corners(t)
 	const hint = "write 8./255"
 	zero, some := attack.FGSM(8/255), attack.FGSM(8./255)
-	if got := advlib.MustRun(context.Background(), c, zero, e).String(); !strings.Contains(got, "warning: ") || !strings.Contains(got, hint) {
+	if got := advlib.MustRun(context.Background(), c, e, zero).String(); !strings.Contains(got, "warning: ") || !strings.Contains(got, hint) {
 		t.Error(got)
 	}
 	if got := advlib.MustEvaluate(context.Background(), c, e, []advlib.Attack{zero}).String(); strings.Count(got, hint) != 1 {
@@ -298,13 +298,13 @@ func TestRadiusZeroIsNoticed(t *testing.T) {
 	}
 	for _, curve := range []*advlib.Report{
 		advlib.MustEvaluate(context.Background(), c, e, []advlib.Attack{zero, some}),
-		advlib.Settings{Balls: []advlib.Ball{advlib.BallOf(advlib.Linf, 0)}}.MustEvaluate(context.Background(), c, e, []advlib.Attack{some}),
+		advlib.Settings{Balls: []advlib.Ball{advlib.Linf.Ball(0)}}.MustEvaluate(context.Background(), c, e, []advlib.Attack{some}),
 	} {
 		if got := curve.String(); strings.Contains(got, hint) {
 			t.Error(got)
 		}
 	}
-	if got := (advlib.Settings{Balls: []advlib.Ball{advlib.BallOf(advlib.L2, 0)}}.MustEvaluate(context.Background(), c, e, []advlib.Attack{some})).String(); !strings.Contains(got, hint) {
+	if got := (advlib.Settings{Balls: []advlib.Ball{advlib.L2.Ball(0)}}.MustEvaluate(context.Background(), c, e, []advlib.Attack{some})).String(); !strings.Contains(got, hint) {
 		t.Error(got)
 	}
 }
@@ -318,7 +318,7 @@ func TestBallsIn255ths(t *testing.T) {
 		{8. / 255, "Linf ≤ 8/255"}, {1. / 255, "Linf ≤ 1/255"}, {128. / 255, "Linf ≤ 128/255"}, {0.1, "Linf ≤ 0.1"}, {0.2, "Linf ≤ 0.2"}, {1, "Linf ≤ 1"}, {8, "Linf ≤ 8"},
 		{1. / 3, "Linf ≤ 0.333333"}, {0.0313725, "Linf ≤ 0.0313725"}, {0.5 / 255, "Linf ≤ 0.00196078"}, {0, "Linf ≤ 0"}, {math.Inf(1), "Linf ≤ +Inf"}, {255, "Linf ≤ 255"},
 	} {
-		if got := advlib.BallOf(advlib.Linf, tc.radius).String(); got != tc.want {
+		if got := advlib.Linf.Ball(tc.radius).String(); got != tc.want {
 			t.Errorf("%v: %q, want %q", tc.radius, got, tc.want)
 		}
 	}

@@ -25,6 +25,8 @@ type Norm interface {
 	Length(δ []float64) float64
 	// Diameter returns the largest distance between two points of a box with d coordinates of the given width.
 	Diameter(d int, width float64) float64
+	// Ball returns the ball of this norm with the radius ε, in units of the box: Linf.Ball(8./255) is the usual one for images.
+	Ball(ε float64) Ball
 }
 
 // ConvexNorm is a norm with a ball to project on, a direction of steepest ascent, and a dual.
@@ -82,6 +84,11 @@ func checkNorm(n Norm) error {
 	}
 	return nil
 }
+
+func (n l0) Ball(ε float64) Ball   { return Ball{Norm: n, Radius: ε} }
+func (n l1) Ball(ε float64) Ball   { return Ball{Norm: n, Radius: ε} }
+func (n l2) Ball(ε float64) Ball   { return Ball{Norm: n, Radius: ε} }
+func (n linf) Ball(ε float64) Ball { return Ball{Norm: n, Radius: ε} }
 
 func (l1) Dual() ConvexNorm   { return Linf }
 func (l2) Dual() ConvexNorm   { return L2 }

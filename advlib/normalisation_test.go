@@ -102,7 +102,7 @@ func TestNormalisationIsInside(t *testing.T) {
 		if len(c.Notes()) != 1 || !strings.Contains(c.Notes()[0], "mean 0.485, 0.456, 0.406") {
 			t.Errorf("%s: notes %q", name, c.Notes())
 		}
-		report, err := advlib.Evaluate(t.Context(), c, e, []advlib.Attack{attack.PGD{Ball: advlib.BallOf(advlib.Linf, ε)}}, certify.IBP, certify.CROWN)
+		report, err := advlib.Evaluate(t.Context(), c, e, []advlib.Attack{attack.PGD{Ball: advlib.Linf.Ball(ε)}}, certify.IBP, certify.CROWN)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,7 +196,7 @@ func TestNormalisationInOtherUnits(t *testing.T) {
 		}
 	}
 	c, _ := colours(t, &advlib.Normalisation{Mean: []float64{123.675}, Std: []float64{58.395}})
-	res, err := advlib.Run(t.Context(), c, attack.FGM{Ball: advlib.BallOf(advlib.Linf, 0.1)}, images(t, 2))
+	res, err := advlib.Run(t.Context(), c, images(t, 2), attack.FGM{Ball: advlib.Linf.Ball(0.1)})
 	if err != nil || !slices.ContainsFunc(res.Warnings, func(w string) bool { return strings.Contains(w, "mean 123.675") }) {
 		t.Errorf("%v, warnings %q", err, res.Warnings)
 	}

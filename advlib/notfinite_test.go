@@ -46,7 +46,7 @@ func pairs(t testing.TB) *advlib.Examples {
 // Inputs on which the model has no answer are in no rate, and are named wherever a report is.
 func TestNotFiniteExamplesAreLeftOut(t *testing.T) {
 	c, e := lengths(t, advlib.UnitBox), pairs(t)
-	ball := advlib.BallOf(advlib.Linf, 0.1)
+	ball := advlib.Linf.Ball(0.1)
 	attacks := []advlib.Attack{attack.PGD{Ball: ball}, attack.FMN{Norm: advlib.Linf}}
 	for name, s := range map[string]advlib.Settings{"cascade": {}, "alone": {Alone: true}, "batches": {BatchSize: 1}} {
 		r, err := s.Evaluate(t.Context(), c, e, attacks)
@@ -105,7 +105,7 @@ func (everything) Certify(_ context.Context, _ *advlib.Classifier, e *advlib.Exa
 
 func TestNotFiniteExamplesOfARun(t *testing.T) {
 	c, e := lengths(t, advlib.UnitBox), pairs(t)
-	pgd := attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.1)}
+	pgd := attack.PGD{Ball: advlib.Linf.Ball(0.1)}
 	check := func(name string, res *advlib.Result, err error) {
 		t.Helper()
 		if err != nil {
@@ -118,19 +118,19 @@ func TestNotFiniteExamplesOfARun(t *testing.T) {
 			t.Errorf("%s: left out %v, predictions %v, distances %v, warnings %q", name, res.LeftOut, res.Clean, res.Distance, res.Warnings)
 		}
 	}
-	res, err := advlib.Run(t.Context(), c, pgd, e)
+	res, err := advlib.Run(t.Context(), c, e, pgd)
 	check("run", res, err)
 	t.Setenv(cachedir.Variable, t.TempDir())
 	for _, name := range []string{"lab.Run", "lab.Run, kept"} {
-		res, err = lab.Run(t.Context(), advlib.Settings{BatchSize: 2}, c, pgd, e)
+		res, err = lab.Settings{BatchSize: 2}.Run(t.Context(), c, e, pgd)
 		check(name, res, err)
 	}
-	if _, err := lab.Run(t.Context(), advlib.Settings{BatchSize: 2, Strict: true}, c, pgd, e); err == nil || !strings.Contains(err.Error(), "Settings.Strict") {
+	if _, err := (lab.Settings{BatchSize: 2, Strict: true}).Run(t.Context(), c, e, pgd); err == nil || !strings.Contains(err.Error(), "Settings.Strict") {
 		t.Errorf("strict, where a result is kept: %v", err)
 	}
 	// A report that is kept, and one that continues, name them too.
 	for range 2 {
-		r, err := lab.Evaluate(t.Context(), advlib.Settings{}, c, e, []advlib.Attack{pgd})
+		r, err := lab.Evaluate(t.Context(), c, e, []advlib.Attack{pgd})
 		if err != nil || len(r.LeftOut) != 2 || r.Clean().Of != 4 {
 			t.Errorf("%v, %v", r, err)
 		}
@@ -157,7 +157,7 @@ func (a toOrigin) Perturb(_ context.Context, _ *advlib.Target, b advlib.Batch) (
 // An attack that moves an input to where the model has no answer has not made it wrong, and says so.
 func TestAttackToNotFinite(t *testing.T) {
 	c, e := lengths(t, advlib.UnitBox), pairs(t).Select([]int{0, 2, 3})
-	r, err := advlib.Evaluate(t.Context(), c, e, []advlib.Attack{toOrigin{attack.FGM{Ball: advlib.BallOf(advlib.Linf, 1)}}})
+	r, err := advlib.Evaluate(t.Context(), c, e, []advlib.Attack{toOrigin{attack.FGM{Ball: advlib.Linf.Ball(1)}}})
 	if err != nil || r.Robust(r.Balls()[0]).Count != 3 || !strings.Contains(strings.Join(r.Warnings, ""), "moved 3 examples, such as example 10, to where the model's logits are not finite") {
 		t.Errorf("%v, %v", r, err)
 	}
@@ -166,7 +166,7 @@ func TestAttackToNotFinite(t *testing.T) {
 // A classifier with no answer in the middle of its box is one, with a warning; one without any answer is none.
 func TestNotFiniteInTheMiddle(t *testing.T) {
 	c := lengths(t, advlib.Box{Lo: -1, Hi: 1})
-	res, err := advlib.Run(t.Context(), c, attack.FGM{Ball: advlib.BallOf(advlib.Linf, 0.1)}, pairs(t))
+	res, err := advlib.Run(t.Context(), c, pairs(t), attack.FGM{Ball: advlib.Linf.Ball(0.1)})
 	if err != nil || !strings.Contains(strings.Join(res.Warnings, ""), "logit 0 is NaN for an input inside of the box [-1, 1]") {
 		t.Errorf("%v, %v", res, err)
 	}

@@ -105,7 +105,7 @@ func TestReturns(t *testing.T) {
 		}
 		// The attack goes the same way, and the certificate is as good, but for what the logarithm of a softmax costs.
 		const ε = 0.06
-		ball := advlib.BallOf(advlib.Linf, ε)
+		ball := advlib.Linf.Ball(ε)
 		report := func(c *advlib.Classifier) *advlib.Report {
 			r, err := advlib.Evaluate(t.Context(), c, e, []advlib.Attack{attack.PGD{Ball: ball}}, certify.CROWN)
 			if err != nil {
@@ -135,7 +135,7 @@ func TestSoftVoting(t *testing.T) {
 	})
 	e := points(t, c, 24)
 	const ε = 0.05
-	ball := advlib.BallOf(advlib.Linf, ε)
+	ball := advlib.Linf.Ball(ε)
 	report, err := advlib.Evaluate(t.Context(), c, e, []advlib.Attack{attack.PGD{Ball: ball}}, certify.IBP, certify.CROWN, certify.AlphaCROWN)
 	if err != nil {
 		t.Fatal(err)
@@ -205,7 +205,7 @@ func TestSaturatedProbabilities(t *testing.T) {
 		t.Fatalf("%d of %d saturate: nothing is tested", zero, e.Len())
 	}
 	want := fmt.Sprintf("on %d of 40 examples a probability is 0 in float32", zero)
-	pgd := attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.01)}
+	pgd := attack.PGD{Ball: advlib.Linf.Ball(0.01)}
 	report, err := advlib.Evaluate(t.Context(), c, e, []advlib.Attack{pgd, attack.FGM{Ball: pgd.Ball}}, certify.IBP)
 	if err != nil {
 		t.Fatal(err)
@@ -213,7 +213,7 @@ func TestSaturatedProbabilities(t *testing.T) {
 	if len(report.Warnings) != 1 || !strings.Contains(report.Warnings[0], want) {
 		t.Errorf("warnings %q, want %q", report.Warnings, want)
 	}
-	res, err := advlib.Run(t.Context(), c, pgd, e)
+	res, err := advlib.Run(t.Context(), c, e, pgd)
 	if err != nil || !slices.ContainsFunc(res.Warnings, func(w string) bool { return strings.Contains(w, want) }) {
 		t.Errorf("%v, warnings %q, want %q", err, res.Warnings, want)
 	}

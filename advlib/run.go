@@ -139,18 +139,18 @@ func (r *Result) String() string {
 }
 
 // Run measures one attack under default settings; see [Settings.Run].
-func Run(ctx context.Context, c *Classifier, a Attack, e *Examples) (*Result, error) {
-	return Settings{}.Run(ctx, c, a, e)
+func Run(ctx context.Context, c *Classifier, e *Examples, a Attack) (*Result, error) {
+	return Settings{}.Run(ctx, c, e, a)
 }
 
 // MustRun is [Run] for notebooks, examples and tests: it panics on an error.
-func MustRun(ctx context.Context, c *Classifier, a Attack, e *Examples) *Result {
-	return must(Run(ctx, c, a, e))
+func MustRun(ctx context.Context, c *Classifier, e *Examples, a Attack) *Result {
+	return must(Run(ctx, c, e, a))
 }
 
 // MustRun is [Settings.Run] for notebooks, examples and tests: it panics on an error.
-func (s Settings) MustRun(ctx context.Context, c *Classifier, a Attack, e *Examples) *Result {
-	return must(s.Run(ctx, c, a, e))
+func (s Settings) MustRun(ctx context.Context, c *Classifier, e *Examples, a Attack) *Result {
+	return must(s.Run(ctx, c, e, a))
 }
 
 // Run runs an attack on examples and measures what comes out: it checks everything before it computes anything, leaves
@@ -159,7 +159,7 @@ func (s Settings) MustRun(ctx context.Context, c *Classifier, a Attack, e *Examp
 //
 // A failed attack is a result, not an error: Success is false and the original is returned. When ctx is done, the
 // result so far is returned together with ctx.Err().
-func (s Settings) Run(ctx context.Context, c *Classifier, a Attack, e *Examples) (*Result, error) {
+func (s Settings) Run(ctx context.Context, c *Classifier, e *Examples, a Attack) (*Result, error) {
 	var expected float64
 	if a != nil && c != nil {
 		expected = workOf(a, c)

@@ -147,7 +147,7 @@ func TestRunRefusesBeforeItComputes(t *testing.T) {
 		{"lengths", with(func(e *advlib.Examples) { e.Y = []int32{0, 1} }), ball, advlib.Settings{}, []string{"2 labels", "[3 3]"}},
 		{"shape", with(func(e *advlib.Examples) { e.X = tensors.FromFlatDataAndDimensions(make([]float32, 12), 3, 4) }), ball, advlib.Settings{}, []string{"[3 4]", "[3 3]"}},
 		{"type", with(func(e *advlib.Examples) { e.X = tensors.FromFlatDataAndDimensions(make([]float64, 9), 3, 3) }), ball, advlib.Settings{}, []string{"Float64", "float32"}},
-		{"ball unset", good, advlib.Threat{}, advlib.Settings{}, []string{"unset", "BallOf"}},
+		{"ball unset", good, advlib.Threat{}, advlib.Settings{}, []string{"unset", "advlib.Linf.Ball"}},
 		{"radius negative", good, advlib.Threat{Norm: advlib.L2, Radius: -0.5}, advlib.Settings{}, []string{"-0.5", "L2"}},
 		{"radius NaN", good, advlib.Threat{Norm: advlib.L2, Radius: math.NaN()}, advlib.Settings{}, []string{"NaN"}},
 		{"batch size", good, ball, advlib.Settings{BatchSize: -1}, []string{"-1"}},
@@ -155,7 +155,7 @@ func TestRunRefusesBeforeItComputes(t *testing.T) {
 	for _, tc := range cases {
 		called := false
 		a := proposal{tc.threat, func(b advlib.Batch) (*tensors.Tensor, error) { called = true; return b.X, nil }}
-		res, err := tc.s.Run(context.Background(), c, a, tc.e)
+		res, err := tc.s.Run(context.Background(), c, tc.e, a)
 		if err == nil || res != nil {
 			t.Errorf("%s: result %v, error %v, want an error alone", tc.name, res, err)
 			continue
@@ -174,7 +174,7 @@ func TestRunRefusesBeforeItComputes(t *testing.T) {
 			}
 		}
 	}
-	if _, err := advlib.Run(context.Background(), c, nil, good); err == nil {
+	if _, err := advlib.Run(context.Background(), c, good, nil); err == nil {
 		t.Error("a nil attack was accepted")
 	}
 	if _, err := advlib.Evaluate(context.Background(), c, good, nil); err == nil || !strings.Contains(err.Error(), "no attacks") {
@@ -184,7 +184,7 @@ func TestRunRefusesBeforeItComputes(t *testing.T) {
 
 func TestWrongUnitOfTheBudgetIsWarnedOf(t *testing.T) {
 	a := proposal{advlib.Threat{Norm: advlib.Linf, Radius: 8}, func(b advlib.Batch) (*tensors.Tensor, error) { return b.X, nil }}
-	res, err := advlib.Run(context.Background(), linear(t), a, corners(t))
+	res, err := advlib.Run(context.Background(), linear(t), corners(t), a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestRunMeasuresForItself(t *testing.T) {
 			x[1] = 1.3
 		}
 	})}
-	res, err := advlib.Run(context.Background(), c, a, e)
+	res, err := advlib.Run(context.Background(), c, e, a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func TestRunRefusesWhatBreaksTheRules(t *testing.T) {
 		"nothing":  {func(advlib.Batch) (*tensors.Tensor, error) { return nil, nil }, "returned nothing"},
 		"an error": {func(advlib.Batch) (*tensors.Tensor, error) { return nil, errors.New("no luck") }, "proposal: no luck"},
 	} {
-		_, err := advlib.Run(context.Background(), c, proposal{ball, tc.adv}, e)
+		_, err := advlib.Run(context.Background(), c, e, proposal{ball, tc.adv})
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, tc.want)
 		}
@@ -266,7 +266,7 @@ func TestMisclassifiedExamplesAreLeftAlone(t *testing.T) {
 	c, e := linear(t), corners(t)
 	e.Y = []int32{1, 1, 2} // the first is misclassified
 	var got []advlib.Batch
-	res, err := advlib.Run(context.Background(), c, recorder{advlib.Threat{Norm: advlib.Linf, Radius: 0.1}, &got}, e)
+	res, err := advlib.Run(context.Background(), c, e, recorder{advlib.Threat{Norm: advlib.Linf, Radius: 0.1}, &got})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +286,7 @@ func TestCancelledRunKeepsWhatWasFound(t *testing.T) {
 		}
 		return rowsOf(func(_ int, x []float32) { x[0], x[1], x[2] = 0, 0, 1 })(b)
 	}}
-	res, err := advlib.Settings{BatchSize: 1}.Run(ctx, c, a, e)
+	res, err := advlib.Settings{BatchSize: 1}.Run(ctx, c, e, a)
 	if !errors.Is(err, context.Canceled) || res == nil {
 		t.Fatalf("result %v, error %v", res, err)
 	}
@@ -407,7 +407,7 @@ func TestDecimalBoxIsRounded(t *testing.T) {
 		if want := (advlib.Box{Lo: float64(float32(-0.1)), Hi: float64(float32(1.1))}); c.Box() != want || c.Box().String() != "[-0.1, 1.1]" {
 			t.Errorf("%s: the box is %v, %+v", name, c.Box(), want)
 		}
-		ball := advlib.BallOf(advlib.Linf, 0.5)
+		ball := advlib.Linf.Ball(0.5)
 		r, err := advlib.Evaluate(t.Context(), c, e, []advlib.Attack{attack.PGD{Ball: ball}}, certify.IBP)
 		if err != nil || r.Clean().Count != 2 {
 			t.Errorf("%s: %v, %v", name, r, err)

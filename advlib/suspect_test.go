@@ -57,12 +57,12 @@ func TestSuspectData(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		clf, fgm := largest(c.box), attack.FGM{Ball: advlib.BallOf(advlib.Linf, 0.01)}
+		clf, fgm := largest(c.box), attack.FGM{Ball: advlib.Linf.Ball(0.01)}
 		report, err := advlib.Evaluate(t.Context(), clf, e, []advlib.Attack{fgm})
 		if err != nil {
 			t.Fatal(err)
 		}
-		res, err := advlib.Run(t.Context(), clf, fgm, e)
+		res, err := advlib.Run(t.Context(), clf, e, fgm)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +81,7 @@ func TestSuspectData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := advlib.Run(t.Context(), largest(advlib.UnitBox), attack.FGM{Ball: advlib.BallOf(advlib.Linf, 0.01)}, e); err == nil || !strings.Contains(err.Error(), "counted from 1: save y - 1") {
+	if _, err := advlib.Run(t.Context(), largest(advlib.UnitBox), e, attack.FGM{Ball: advlib.Linf.Ball(0.01)}); err == nil || !strings.Contains(err.Error(), "counted from 1: save y - 1") {
 		t.Errorf("labels 1..4: %v", err)
 	}
 }

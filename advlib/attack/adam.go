@@ -3,7 +3,7 @@ package attack
 import (
 	"math"
 
-	. "github.com/gomlx/gomlx/core/graph"
+	. "advlab/advlib/internal/equation"
 )
 
 // Constants of Adam, the paper's.
@@ -17,7 +17,7 @@ const (
 // change of the variable without the step size, which is [adamRate].
 func adam(m1, m2, g *Node) (m1n, m2n, change *Node) {
 	m1n = Add(MulScalar(m1, adamβ1), MulScalar(g, 1-adamβ1))
-	m2n = Add(MulScalar(m2, adamβ2), MulScalar(Square(g), 1-adamβ2))
+	m2n = Add(MulScalar(m2, adamβ2), MulScalar(squared(g), 1-adamβ2))
 	return m1n, m2n, Neg(Div(m1n, AddScalar(Sqrt(m2n), adamε)))
 }
 

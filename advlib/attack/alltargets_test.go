@@ -36,8 +36,8 @@ func TestAllTargetsMost(t *testing.T) {
 	l := linear(t, linearSpecs[0])
 	passes := map[int]int64{}
 	for _, most := range []int{1, 3, 0, 100} {
-		a := attack.AllTargets{Attack: attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.001), Loss: advlib.Margin, Steps: 2}, Most: most}
-		res, err := advlib.Run(context.Background(), l.Classifier, a, l.Examples)
+		a := attack.AllTargets{Attack: attack.PGD{Ball: advlib.Linf.Ball(0.001), Loss: advlib.Margin, Steps: 2}, Most: most}
+		res, err := advlib.Run(context.Background(), l.Classifier, l.Examples, a)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,7 +12,7 @@ func ExampleAPGD() {
 	c, e := brightness()
 	// In L1 the darker pixel alone may rise, or the brighter one fall, by the whole difference: 0.2, 0.5 and 0.8.
 	for _, ε := range []float64{0.1, 0.3, 0.6} {
-		res := advlib.MustRun(context.Background(), c, attack.APGD{Ball: advlib.BallOf(advlib.L1, ε)}, e)
+		res := advlib.MustRun(context.Background(), c, e, attack.APGD{Ball: advlib.L1.Ball(ε)})
 		fmt.Println(res.Attack, res.Success)
 	}
 	// Output:

@@ -38,7 +38,7 @@ func paced(a APGD, losses func(step int) []float32) (back [2][]int, η []float32
 
 // With 100 steps the checkpoints are p₀ = 0, p₁ = 0.22, pⱼ₊₁ = pⱼ + max(pⱼ − pⱼ₋₁ − 0.03, 0.06) of them: Croce & Hein (2020), section 3.2.
 func TestAPGDCheckpoints(t *testing.T) {
-	a := APGD{Ball: advlib.BallOf(advlib.Linf, 1)}
+	a := APGD{Ball: advlib.Linf.Ball(1)}
 	// The first row always rises; the second always falls, so that every checkpoint halves it.
 	back, η := paced(a, func(i int) []float32 { return []float32{float32(i), float32(-i)} })
 	if back[0] != nil || η[0] != 2 {
@@ -51,7 +51,7 @@ func TestAPGDCheckpoints(t *testing.T) {
 
 // The first row rises in exactly 0.75 of the steps of the first interval (no: 16 of 22 are fewer), the second in 17 of 22.
 func TestAPGDConditions(t *testing.T) {
-	a := APGD{Ball: advlib.BallOf(advlib.L2, 1)}
+	a := APGD{Ball: advlib.L2.Ball(1)}
 	curve := func(rises int) []float32 {
 		l := []float32{0}
 		for i := 1; i <= 100; i++ {
@@ -87,7 +87,7 @@ func TestAPGDStages(t *testing.T) {
 		20:  {{3, 6}, {2, 6}, {1, 8}},
 		3:   {{3, 1}, {2, 1}, {1, 1}},
 	} {
-		a := APGD{Ball: advlib.BallOf(advlib.L1, 1), Steps: steps, LargerRadii: true}
+		a := APGD{Ball: advlib.L1.Ball(1), Steps: steps, LargerRadii: true}
 		if got := a.stages(); !slices.Equal(got, want) {
 			t.Errorf("%d steps: %v, want %v", steps, got, want)
 		}
@@ -192,7 +192,7 @@ func TestAPGDIsTheAlgorithm(t *testing.T) {
 		}
 		return z[j] - z[y], g
 	}
-	a := APGD{Ball: advlib.BallOf(advlib.L2, ε), Loss: advlib.Margin}
+	a := APGD{Ball: advlib.L2.Ball(ε), Loss: advlib.Margin}
 	batch := advlib.Batch{X: tensors.FromFlatDataAndDimensions([]float32{0.5, -0.5, 0.25, 0.5}, 1, 4), Y: []int32{y}}
 	s := a.start(advlib.NewTarget(c), batch, []int{0}, 0)
 	defer s.free()

@@ -22,7 +22,7 @@ func TestLinearAPGDTargeted(t *testing.T) {
 		for _, n := range apgdNorms {
 			for _, share := range []float64{0.25, 0.5, 0.9} {
 				ε := quantile(l, n, share)
-				a := attack.AllTargets{Attack: attack.APGD{Ball: advlib.BallOf(n, ε), Loss: advlib.DLR, LargerRadii: n == advlib.Norm(advlib.L1)}, Most: 9}
+				a := attack.AllTargets{Attack: attack.APGD{Ball: n.Ball(ε), Loss: advlib.DLR, LargerRadii: n == advlib.Norm(advlib.L1)}, Most: 9}
 				s, err := l.ScoreBall(context.Background(), a)
 				if err != nil {
 					t.Fatal(err)
@@ -46,7 +46,7 @@ func apgdSubjects() []attacktest.Subject {
 			if larger && n != advlib.Norm(advlib.L1) {
 				continue
 			}
-			a := attack.APGD{Ball: advlib.BallOf(n, radius(n)), Steps: 20, LargerRadii: larger}
+			a := attack.APGD{Ball: n.Ball(radius(n)), Steps: 20, LargerRadii: larger}
 			name := "APGD " + n.String()
 			if larger {
 				name += " larger radii"
@@ -77,11 +77,11 @@ func apgdSubjects() []attacktest.Subject {
 func TestConformanceAPGD(t *testing.T) { attacktest.Run(t, apgdSubjects()...) }
 
 func TestAPGDRefusals(t *testing.T) {
-	linf, l1 := advlib.BallOf(advlib.Linf, 0.1), advlib.BallOf(advlib.L1, 1)
+	linf, l1 := advlib.Linf.Ball(0.1), advlib.L1.Ball(1)
 	ten := linear(t, linearSpecs[0]).Classifier
 	for want, a := range map[string]attack.APGD{
 		"the ball is unset":                     {},
-		"L0 ball has no steepest ascent":        {Ball: advlib.BallOf(advlib.L0, 3)},
+		"L0 ball has no steepest ascent":        {Ball: advlib.L0.Ball(3)},
 		"Steps = -1 is below 0":                 {Ball: linf, Steps: -1},
 		"Restarts = -2 is below 0":              {Ball: linf, Restarts: -2},
 		"Rises = 1.5 is not in (0, 1]":          {Ball: linf, Rises: 1.5},

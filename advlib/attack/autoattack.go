@@ -66,7 +66,7 @@ func (a AutoAttack) Attacks(classes int) []advlib.Attack {
 	apgdT := func(targets int, larger bool) advlib.Attack {
 		return AllTargets{Attack: apgd(dlr(true), 1, larger), Most: targets}
 	}
-	square := SquareAttack{Ball: a.Ball, FixedSchedule: true}
+	square := Square{Ball: a.Ball, FixedSchedule: true}
 	switch a.Version {
 	case VersionPlus:
 		return []advlib.Attack{

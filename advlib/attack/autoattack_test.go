@@ -44,7 +44,7 @@ func autoAttackAgainstPeer(t *testing.T, r *attacktest.Reference, name, key, tex
 	} else if r.Peers != nil {
 		t.Fatalf("%s: the peer's AutoAttack in %s at %s is missing", name, key, text)
 	}
-	res, err := advlib.Run(context.Background(), r.Classifier, attack.AutoAttack{Ball: advlib.BallOf(n, ε)}, r.Examples)
+	res, err := advlib.Run(context.Background(), r.Classifier, r.Examples, attack.AutoAttack{Ball: n.Ball(ε)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func autoAttackAgainstPeer(t *testing.T, r *attacktest.Reference, name, key, tex
 
 // The members are those of the authors' set_version, in their order.
 func TestAutoAttackVersions(t *testing.T) {
-	linf, l1 := advlib.BallOf(advlib.Linf, 0.1), advlib.BallOf(advlib.L1, 2)
+	linf, l1 := advlib.Linf.Ball(0.1), advlib.L1.Ball(2)
 	square := "Square-5000 Linf ≤ 0.1, fixed schedule"
 	for _, c := range []struct {
 		a       attack.AutoAttack
@@ -95,7 +95,7 @@ func TestAutoAttackVersions(t *testing.T) {
 		"the ball is unset":                attack.AutoAttack{},
 		"version 7 is not one of":          attack.AutoAttack{Ball: linf, Version: 7},
 		"has no targeted form":             attack.AllTargets{Attack: attack.AutoAttack{Ball: linf}},
-		"no steepest ascent and no projec": attack.AutoAttack{Ball: advlib.BallOf(advlib.L0, 1)},
+		"no steepest ascent and no projec": attack.AutoAttack{Ball: advlib.L0.Ball(1)},
 	} {
 		if _, err := a.Threat(ten); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: error %v does not say %q", a, err, want)
@@ -113,7 +113,7 @@ func autoAttackSubjects() []attacktest.Subject {
 	var subjects []attacktest.Subject
 	for _, v := range versions {
 		at := func(ε float64) advlib.Attack {
-			return attack.AutoAttack{Ball: advlib.BallOf(advlib.Linf, ε), Version: v}
+			return attack.AutoAttack{Ball: advlib.Linf.Ball(ε), Version: v}
 		}
 		subjects = append(subjects, attacktest.Subject{
 			Name: "AutoAttack " + v.String(),
@@ -134,8 +134,8 @@ func TestConformanceAutoAttack(t *testing.T) { attacktest.Run(t, autoAttackSubje
 
 func ExampleAutoAttack() {
 	c, e := brightness()
-	auto := attack.AutoAttack{Ball: advlib.BallOf(advlib.Linf, 0.3)}
-	res := advlib.MustRun(context.Background(), c, auto, e.First(2))
+	auto := attack.AutoAttack{Ball: advlib.Linf.Ball(0.3)}
+	res := advlib.MustRun(context.Background(), c, e.First(2), auto)
 	fmt.Println(res.Attack, res.Success)
 	for _, a := range auto.Attacks(c.Classes()) {
 		fmt.Println(a)

@@ -23,14 +23,14 @@ func TestBudgetAttacksInBytes(t *testing.T) {
 			"APGD": func(b advlib.Ball) advlib.Attack {
 				return attack.APGD{Ball: b, Steps: 30, LargerRadii: n == advlib.Norm(advlib.L1)}
 			},
-			"Square": func(b advlib.Ball) advlib.Attack { return attack.SquareAttack{Ball: b, Queries: 200} },
+			"Square": func(b advlib.Ball) advlib.Attack { return attack.Square{Ball: b, Queries: 200} },
 		} {
 			if strings.HasSuffix(name, "I-FGSM") && n == advlib.Norm(advlib.L1) {
 				continue
 			}
 			ε := radius(n)
-			unit := advlib.MustRun(context.Background(), r.Classifier, attackOf(advlib.BallOf(n, ε)), r.Examples)
-			bytes := advlib.MustRun(context.Background(), scaled, drawnAs{attackOf(advlib.BallOf(n, 255*ε)), r.Examples}, big)
+			unit := advlib.MustRun(context.Background(), r.Classifier, r.Examples, attackOf(n.Ball(ε)))
+			bytes := advlib.MustRun(context.Background(), scaled, big, drawnAs{attackOf(n.Ball(255 * ε)), r.Examples})
 			differ := 0
 			for i := range unit.Success {
 				if unit.Success[i] != bytes.Success[i] {
@@ -60,25 +60,25 @@ func (d drawnAs) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) 
 }
 
 func BenchmarkAPGD100MLP(b *testing.B) {
-	benchmark(b, "mlp-digits", attack.APGD{Ball: advlib.BallOf(advlib.Linf, 0.1)})
+	benchmark(b, "mlp-digits", attack.APGD{Ball: advlib.Linf.Ball(0.1)})
 }
 
 func BenchmarkAPGD100CNN(b *testing.B) {
-	benchmark(b, "cnn-mnist-adv", attack.APGD{Ball: advlib.BallOf(advlib.Linf, 0.1)})
+	benchmark(b, "cnn-mnist-adv", attack.APGD{Ball: advlib.Linf.Ball(0.1)})
 }
 
 func BenchmarkAPGD100L1CNN(b *testing.B) {
-	benchmark(b, "cnn-mnist-adv", attack.APGD{Ball: advlib.BallOf(advlib.L1, 10)})
+	benchmark(b, "cnn-mnist-adv", attack.APGD{Ball: advlib.L1.Ball(10)})
 }
 
 func BenchmarkSquare1000CNN(b *testing.B) {
-	benchmark(b, "cnn-mnist-adv", attack.SquareAttack{Ball: advlib.BallOf(advlib.Linf, 0.1), Queries: 1000})
+	benchmark(b, "cnn-mnist-adv", attack.Square{Ball: advlib.Linf.Ball(0.1), Queries: 1000})
 }
 
 func BenchmarkAutoAttackMLP(b *testing.B) {
-	benchmark(b, "mlp-digits", attack.AutoAttack{Ball: advlib.BallOf(advlib.Linf, 0.1)})
+	benchmark(b, "mlp-digits", attack.AutoAttack{Ball: advlib.Linf.Ball(0.1)})
 }
 
 func BenchmarkAutoAttackCNN(b *testing.B) {
-	benchmark(b, "cnn-mnist-adv", attack.AutoAttack{Ball: advlib.BallOf(advlib.Linf, 0.1)})
+	benchmark(b, "cnn-mnist-adv", attack.AutoAttack{Ball: advlib.Linf.Ball(0.1)})
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	. "github.com/gomlx/gomlx/core/graph"
+	. "advlab/advlib/internal/equation"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
@@ -125,7 +125,7 @@ func (s cwStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node
 	w0, ω, m1, m2, c, best, bestD, age, running, α := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7], rest[8], rest[9]
 	x, slope := fromTanh(x0, w0, ω, limits)
 	z := m.Logits(x)
-	D := sumRows(Square(DivScalar(Sub(x, x0), limits.Width())))
+	D := sumRows(squared(DivScalar(Sub(x, x0), limits.Width())))
 	f := MaxScalar(Neg(advlib.Margin.Of(z, aim)), -s.κ)
 	L := Add(D, Mul(c, f))
 

@@ -18,7 +18,7 @@ func TestCarliniWagnerConfidence(t *testing.T) {
 		for _, κ := range []float64{0, 1, 4} {
 			a := quick
 			a.Confidence, a.Goal = κ, goal
-			res, err := advlib.Run(context.Background(), r.Classifier, a, e)
+			res, err := advlib.Run(context.Background(), r.Classifier, e, a)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -73,11 +73,11 @@ func TestCarliniWagnerBox(t *testing.T) {
 	e := r.Examples.First(8)
 	scaled, big := inBytes(t, r.Classifier, e)
 	a := attack.CarliniWagner{BinarySearchSteps: 5, Steps: 200, InitialConst: 0.1}
-	unit, err := advlib.Run(context.Background(), r.Classifier, a, e)
+	unit, err := advlib.Run(context.Background(), r.Classifier, e, a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	bytes, err := advlib.Run(context.Background(), scaled, a, big)
+	bytes, err := advlib.Run(context.Background(), scaled, big, a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,12 +97,12 @@ func TestCarliniWagnerAbort(t *testing.T) {
 	r := digits(t)
 	e := r.Examples.First(16)
 	a := attack.CarliniWagner{BinarySearchSteps: 5, Steps: 500, InitialConst: 0.1}
-	early, err := advlib.Run(context.Background(), r.Classifier, a, e)
+	early, err := advlib.Run(context.Background(), r.Classifier, e, a)
 	if err != nil {
 		t.Fatal(err)
 	}
 	a.NoAbort = true
-	late, err := advlib.Run(context.Background(), r.Classifier, a, e)
+	late, err := advlib.Run(context.Background(), r.Classifier, e, a)
 	if err != nil {
 		t.Fatal(err)
 	}

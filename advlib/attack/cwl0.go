@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"math"
 
+	. "advlab/advlib/internal/equation"
 	"github.com/gomlx/compute/dtypes"
-	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	. "github.com/gomlx/gomlx/core/graph"
+	. "advlab/advlib/internal/equation"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
@@ -242,7 +242,7 @@ func fromTanh(x0, w0, ω *Node, limits advlib.Limits) (x, slope *Node) {
 	half := func(r advlib.Box) float64 { return r.Width() / 2 * widen }
 	tanh := Tanh(Add(w0, ω))
 	x = limits.Clip(Add(x0, limits.Times(Sub(tanh, Tanh(w0)), half)), x0)
-	return x, limits.Times(OneMinus(Square(tanh)), half)
+	return x, limits.Times(OneMinus(squared(tanh)), half)
 }
 
 // keepInside clips ω where x would leave the limits: tanh is monotone, so what may rise in x may rise in w.

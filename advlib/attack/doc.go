@@ -1,10 +1,10 @@
 // Package attack holds attacks on classifiers. Each is a struct whose fields are its hyper-parameters; the zero value of
 // a field means the paper's choice, or what the field's comment says. [advlib.Run] measures one, [advlib.Evaluate] several:
 //
-//	pgd := attack.PGD{Ball: advlib.BallOf(advlib.Linf, 8./255)}
-//	result, err := advlib.Run(ctx, classifier, pgd, examples)
+//	pgd := attack.PGD{Ball: advlib.Linf.Ball(8./255)}
+//	result, err := advlib.Run(ctx, classifier, examples, pgd)
 //
-// [Index] is a table of all of them, which is below too. All are white-box, they use the model's gradient, except for SquareAttack, which
+// [Index] is a table of all of them, which is below too. All are white-box, they use the model's gradient, except for Square, which
 // asks for logits only. Wrappers run another attack: towards every other class in turn (AllTargets), several times with other random draws
 // (Repeat), all of several (WorstOf), on the mean of a random classifier's logits (EOT), with another gradient (BPDA), with logits divided
 // by T (Temperature), on another classifier (Transfer), rounded to what an image file can hold (Lattice8).

@@ -180,11 +180,11 @@ func TestDomainOracle(t *testing.T) {
 		{all(attack.DDN{Steps: 200}), 1.05, 1},
 		{all(attack.FAB{Norm: advlib.Linf, Steps: 50}), 1.05, 0.95},
 		{all(attack.CarliniWagner{BinarySearchSteps: 5, Steps: 200, InitialConst: 1}), 1.25, 0.95},
-		{all(attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.2), Loss: advlib.Margin}), 0, 1},
-		{all(attack.APGD{Ball: advlib.BallOf(advlib.L2, 0.3), Loss: advlib.Margin}), 0, 0.85},
-		{attack.SquareAttack{Ball: advlib.BallOf(advlib.Linf, 0.2), Queries: 500}, 0, 1},
+		{all(attack.PGD{Ball: advlib.Linf.Ball(0.2), Loss: advlib.Margin}), 0, 1},
+		{all(attack.APGD{Ball: advlib.L2.Ball(0.3), Loss: advlib.Margin}), 0, 0.85},
+		{attack.Square{Ball: advlib.Linf.Ball(0.2), Queries: 500}, 0, 1},
 	} {
-		res, err := advlib.Run(context.Background(), c, c0.attack, e)
+		res, err := advlib.Run(context.Background(), c, e, c0.attack)
 		if err != nil {
 			t.Fatal(err)
 		}

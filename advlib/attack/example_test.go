@@ -33,7 +33,7 @@ func brightness() (*advlib.Classifier, *advlib.Examples) {
 func ExampleFGM() {
 	c, e := brightness()
 	for _, ε := range []float64{0.05, 0.15, 0.3} {
-		res := advlib.MustRun(context.Background(), c, attack.FGSM(ε), e)
+		res := advlib.MustRun(context.Background(), c, e, attack.FGSM(ε))
 		fmt.Println(res.Attack, res.Success)
 	}
 	// Output:
@@ -45,8 +45,8 @@ func ExampleFGM() {
 func ExamplePGD() {
 	c, e := brightness()
 	// In L2 the nearest point with equal pixels is at difference/√2: 0.141, 0.354 and 0.566.
-	pgd := attack.PGD{Ball: advlib.BallOf(advlib.L2, 0.4), Loss: advlib.Margin}
-	res := advlib.MustRun(context.Background(), c, pgd, e)
+	pgd := attack.PGD{Ball: advlib.L2.Ball(0.4), Loss: advlib.Margin}
+	res := advlib.MustRun(context.Background(), c, e, pgd)
 	fmt.Println(res.Attack, res.Success)
 	// Output:
 	// PGD-40 L2 ≤ 0.4, Margin [true true false]
@@ -55,7 +55,7 @@ func ExamplePGD() {
 // The loss at each step, for a curve.
 func ExamplePGD_Iterates() {
 	c, e := brightness()
-	pgd := attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.3), Steps: 4, StepSize: 0.1, NoRandomStart: true, Loss: advlib.Margin, KeepGoing: true}
+	pgd := attack.PGD{Ball: advlib.Linf.Ball(0.3), Steps: 4, StepSize: 0.1, NoRandomStart: true, Loss: advlib.Margin, KeepGoing: true}
 	batch := advlib.Batch{X: e.X, Y: e.Y}
 	for it, err := range pgd.Iterates(context.Background(), advlib.NewTarget(c), batch) {
 		if err != nil {
@@ -73,8 +73,8 @@ func ExamplePGD_Iterates() {
 
 func ExampleAllTargets() {
 	c, e := brightness()
-	all := attack.AllTargets{Attack: attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.3), Loss: advlib.Margin}}
-	res := advlib.MustRun(context.Background(), c, all, e)
+	all := attack.AllTargets{Attack: attack.PGD{Ball: advlib.Linf.Ball(0.3), Loss: advlib.Margin}}
+	res := advlib.MustRun(context.Background(), c, e, all)
 	fmt.Println(res.Attack, res.Success)
 	// Output:
 	// PGD-40 Linf ≤ 0.3, Margin, all targets [true true false]
@@ -82,7 +82,7 @@ func ExampleAllTargets() {
 
 func ExampleCarliniWagner() {
 	c, e := brightness()
-	res := advlib.MustRun(context.Background(), c, attack.CarliniWagner{Steps: 200}, e)
+	res := advlib.MustRun(context.Background(), c, e, attack.CarliniWagner{Steps: 200})
 	fmt.Printf("%s %.3f\n", res.Attack, res.Distance)
 	// Output:
 	// C&W 9×200 L2 minimal [0.141 0.354 0.566]
@@ -90,7 +90,7 @@ func ExampleCarliniWagner() {
 
 func ExampleStandard() {
 	c, e := brightness()
-	ball := advlib.BallOf(advlib.L2, 0.4)
+	ball := advlib.L2.Ball(0.4)
 	report := advlib.MustEvaluate(context.Background(), c, e, attack.Standard(ball))
 	for k, a := range report.Attacks { // each on what those before it left
 		fmt.Printf("%s: run on %d, leaves %d\n", a.Name, a.Attacked(), report.RobustAfter(k, ball).Count)

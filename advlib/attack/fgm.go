@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	. "github.com/gomlx/gomlx/core/graph"
+	. "advlab/advlib/internal/equation"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
@@ -25,7 +25,7 @@ type FGM struct {
 }
 
 // FGSM returns the fast gradient sign method with budget ε: FGM in the Linf ball.
-func FGSM(ε float64) FGM { return FGM{Ball: advlib.BallOf(advlib.Linf, ε)} }
+func FGSM(ε float64) FGM { return FGM{Ball: advlib.Linf.Ball(ε)} }
 
 // String returns for example "FGM Linf ≤ 0.1".
 func (a FGM) String() string { return named("FGM", a.Ball.String(), a.Goal, lossName(a.Loss)) }

@@ -3,7 +3,7 @@ package attack
 import (
 	"slices"
 
-	. "github.com/gomlx/gomlx/core/graph"
+	. "advlab/advlib/internal/equation"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
@@ -95,6 +95,9 @@ func perRow(s, like *Node) *Node {
 
 // sumRows returns the sum over each row of x [n, d...], [n].
 func sumRows(x *Node) *Node { return ReduceSum(Reshape(x, x.Shape().Dimensions[0], -1), 1) }
+
+// squared returns x²; the package's Square is the attack.
+func squared(x *Node) *Node { return Mul(x, x) }
 
 // padded returns the given elements of v as a tensor of the given size; behind them the first is repeated.
 func padded[T int32 | float32 | bool](v []T, rows []int, size int) *tensors.Tensor {

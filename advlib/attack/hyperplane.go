@@ -3,7 +3,7 @@ package attack
 import (
 	"fmt"
 
-	. "github.com/gomlx/gomlx/core/graph"
+	. "advlab/advlib/internal/equation"
 
 	"advlab/advlib"
 )
@@ -37,7 +37,7 @@ func toHyperplane(norm advlib.ConvexNorm, f, w, lo, hi *Node) *Node {
 		at := func(λ *Node) *Node { return clip(Mul(perRow(λ, v), v)) }
 		// λ is at least what an unclipped step needs, and at 10⁹ times the width all coordinates that matter are clipped. In between its
 		// order of magnitude is unknown, so the bracket is halved on a logarithmic scale.
-		least := AddScalar(Div(gap, MaxScalar(sumRows(Square(v)), 1)), 1e-30)
+		least := AddScalar(Div(gap, MaxScalar(sumRows(squared(v)), 1)), 1e-30)
 		most := Max(MulScalar(width, 1e9), least)
 		return at(bracket(least, most, func(a, b *Node) *Node { return Mul(Sqrt(a), Sqrt(b)) }, func(λ *Node) *Node {
 			return GreaterOrEqual(sumRows(Mul(v, at(λ))), gap)

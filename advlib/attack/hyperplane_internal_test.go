@@ -5,10 +5,12 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	. "github.com/gomlx/gomlx/core/graph"
+	. "advlab/advlib/internal/equation"
 
 	"advlab/advlib"
 	"advlab/advlib/backend"
+
+	"github.com/gomlx/gomlx/core/graph"
 )
 
 // The projection on a hyperplane inside a box: it stays in the box, reaches the hyperplane where the box does, to its corner where it
@@ -37,7 +39,7 @@ func TestToHyperplane(t *testing.T) {
 	w[7] = make([]float32, d) // no way to the hyperplane
 	f[8] = 0                  // on it
 	for _, norm := range []advlib.ConvexNorm{advlib.L1, advlib.L2, advlib.Linf} {
-		out, err := CallOnce(b, func(f, w, lo, hi *Node) *Node { return toHyperplane(norm, f, w, lo, hi) }, f, w, lo, hi)
+		out, err := graph.CallOnce(b, func(f, w, lo, hi *Node) *Node { return toHyperplane(norm, f, w, lo, hi) }, f, w, lo, hi)
 		if err != nil {
 			t.Fatal(err)
 		}

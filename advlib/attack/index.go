@@ -95,7 +95,7 @@ var registry = []struct {
 	{PGD{}, Gradients, InBall, convexNorms, false, "Madry et al. 2018, arXiv:1706.06083"},
 	{MIFGSM{}, Gradients, InBall, []advlib.Norm{advlib.L2, advlib.Linf}, false, "Dong et al. 2018, arXiv:1710.06081"},
 	{APGD{}, Gradients, InBall, convexNorms, false, "Croce & Hein 2020, arXiv:2003.01690"},
-	{SquareAttack{}, Scores, InBall, convexNorms, false, "Andriushchenko et al. 2020, arXiv:1912.00049"},
+	{Square{}, Scores, InBall, convexNorms, false, "Andriushchenko et al. 2020, arXiv:1912.00049"},
 	{AutoAttack{}, Gradients, InBall, convexNorms, true, "Croce & Hein 2020, arXiv:2003.01690"},
 	{CarliniWagner{}, Gradients, Nearest, []advlib.Norm{advlib.L2}, false, "Carlini & Wagner 2017, arXiv:1608.04644"},
 	{CarliniWagnerLinf{}, Gradients, Nearest, []advlib.Norm{advlib.Linf}, false, "Carlini & Wagner 2017, arXiv:1608.04644"},

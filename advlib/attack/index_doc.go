@@ -8,7 +8,7 @@
 //	PGD                gradients          any in a ball  L1 L2 Linf             untargeted, targeted  Madry et al. 2018, arXiv:1706.06083
 //	MIFGSM             gradients          any in a ball  L2 Linf                untargeted, targeted  Dong et al. 2018, arXiv:1710.06081
 //	APGD               gradients          any in a ball  L1 L2 Linf             untargeted, targeted  Croce & Hein 2020, arXiv:2003.01690
-//	SquareAttack       logits             any in a ball  L1 L2 Linf             untargeted, targeted  Andriushchenko et al. 2020, arXiv:1912.00049
+//	Square             logits             any in a ball  L1 L2 Linf             untargeted, targeted  Andriushchenko et al. 2020, arXiv:1912.00049
 //	AutoAttack         gradients          any in a ball  L1 L2 Linf             untargeted            Croce & Hein 2020, arXiv:2003.01690
 //	CarliniWagner      gradients          the nearest    L2                     untargeted, targeted  Carlini & Wagner 2017, arXiv:1608.04644
 //	CarliniWagnerLinf  gradients          the nearest    Linf                   untargeted, targeted  Carlini & Wagner 2017, arXiv:1608.04644
@@ -39,7 +39,7 @@
 //	PGD                Loss CrossEntropy, Steps 40, StepSize 0.0625·ε, Sparsity 0.01 in L1
 //	MIFGSM             Loss CrossEntropy, Steps 10, StepSize 0.1·ε, Decay 1
 //	APGD               Loss CrossEntropy, Steps 100, Rises 0.75 in L2 Linf
-//	SquareAttack       Loss Margin, Queries 5000, Area 0.8
+//	Square             Loss Margin, Queries 5000, Area 0.8
 //	CarliniWagner      BinarySearchSteps 9, Steps 1000, LearningRate 0.01, InitialConst 0.001
 //	CarliniWagnerLinf  Steps 1000, LearningRate 0.005, InitialConst 1e-05, LargestConst 20, Decrease 0.9, LeastTau 0.00390625
 //	CarliniWagnerL0    Steps 1000, LearningRate 0.01, InitialConst 0.001, LargestConst 2e+06, Margin 0.01

@@ -286,7 +286,7 @@ func runAny(ctx context.Context, c *advlib.Classifier, a attack.Threatened, e *a
 		_, res, err := a.Fit(ctx, c, e)
 		return res, err
 	}
-	return advlib.Run(ctx, c, a.(advlib.Attack), e)
+	return advlib.Run(ctx, c, e, a.(advlib.Attack))
 }
 
 // polls is a context that is cancelled once it has been asked a number of times.

@@ -212,10 +212,10 @@ func TestInfiniteSlopesInABall(t *testing.T) {
 			sorted := slices.Sorted(slices.Values(distances))
 			for _, share := range []float64{0.3, 0.6} {
 				ε := (sorted[int(share*40)] + sorted[int(share*40)-1]) / 2
-				ball := advlib.BallOf(advlib.Linf, ε)
+				ball := advlib.Linf.Ball(ε)
 				want := int(share * 40) // are broken
 				run := func(a advlib.Attack) int {
-					res := advlib.MustRun(context.Background(), m.c, a, m.e)
+					res := advlib.MustRun(context.Background(), m.c, m.e, a)
 					for i, broken := range res.Success {
 						if broken && distances[i] > ε*1.001 {
 							t.Errorf("%s, %v: example %d is broken within %g, its nearest is at %g", s.name, a, i, ε, distances[i])
@@ -261,7 +261,7 @@ func TestInfiniteSlopesNearest(t *testing.T) {
 			cases = cases[:1] // the others on the Go backend, where nothing is compiled
 		}
 		for i, tc := range cases {
-			results[i] = advlib.MustRun(context.Background(), m.c, tc.makes, m.e)
+			results[i] = advlib.MustRun(context.Background(), m.c, m.e, tc.makes)
 			if nearest[tc.norm] == nil {
 				nearest[tc.norm] = slices.Clone(results[i].Distance)
 			}

@@ -7,7 +7,7 @@ import (
 	"math"
 	"slices"
 
-	. "github.com/gomlx/gomlx/core/graph"
+	. "advlab/advlib/internal/equation"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"

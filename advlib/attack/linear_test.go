@@ -53,7 +53,7 @@ func TestLinearPGD(t *testing.T) {
 		for _, n := range []advlib.Norm{advlib.L1, advlib.L2, advlib.Linf} {
 			for _, share := range []float64{0.25, 0.5, 0.9} {
 				ε := quantile(l, n, share)
-				a := attack.AllTargets{Attack: attack.PGD{Ball: advlib.BallOf(n, ε), Loss: advlib.Margin, StepSize: ε / 4}}
+				a := attack.AllTargets{Attack: attack.PGD{Ball: n.Ball(ε), Loss: advlib.Margin, StepSize: ε / 4}}
 				s, err := l.ScoreBall(context.Background(), a)
 				if err != nil {
 					t.Fatal(err)
@@ -76,7 +76,7 @@ func TestLinearOtherLosses(t *testing.T) {
 	for _, spec := range []attacktest.LinearSpec{linearSpecs[1], linearSpecs[5]} {
 		l := linear(t, spec)
 		for _, n := range []advlib.Norm{advlib.L1, advlib.L2, advlib.Linf} {
-			ball := advlib.BallOf(n, quantile(l, n, 0.5))
+			ball := n.Ball(quantile(l, n, 0.5))
 			step := ball.Radius / 4
 			for _, c := range []struct {
 				a       advlib.Attack
@@ -124,7 +124,7 @@ func (l negated) Of(z *graph.Node, aim advlib.Aim) *graph.Node { return graph.Ne
 func TestLinearCatchesFlippedSign(t *testing.T) {
 	l := linear(t, linearSpecs[0])
 	for _, n := range []advlib.Norm{advlib.L1, advlib.L2, advlib.Linf} {
-		ball := advlib.BallOf(n, quantile(l, n, 0.9))
+		ball := n.Ball(quantile(l, n, 0.9))
 		for _, a := range []advlib.Attack{
 			attack.FGM{Ball: ball, Loss: negated{advlib.Margin}},
 			attack.PGD{Ball: ball, Loss: negated{advlib.Margin}},

@@ -30,7 +30,7 @@ func TestMemoryOverManySteps(t *testing.T) {
 	}
 	for _, a := range []func(steps int) advlib.Attack{
 		func(steps int) advlib.Attack {
-			return attack.PGD{Ball: advlib.BallOf(advlib.Linf, 1e-4), Steps: steps, KeepGoing: true}
+			return attack.PGD{Ball: advlib.Linf.Ball(1e-4), Steps: steps, KeepGoing: true}
 		},
 		func(steps int) advlib.Attack {
 			return attack.CarliniWagner{BinarySearchSteps: 1, Steps: steps, NoAbort: true}
@@ -38,7 +38,7 @@ func TestMemoryOverManySteps(t *testing.T) {
 	} {
 		var before float64
 		for k, steps := range []int{500, many} {
-			res, err := advlib.Run(context.Background(), l.Classifier, a(steps), l.Examples)
+			res, err := advlib.Run(context.Background(), l.Classifier, l.Examples, a(steps))
 			if err != nil {
 				t.Fatal(err)
 			}

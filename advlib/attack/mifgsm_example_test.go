@@ -10,7 +10,7 @@ import (
 
 func ExampleBIM() {
 	c, e := brightness()
-	res := advlib.MustRun(context.Background(), c, attack.BIM{Ball: advlib.BallOf(advlib.Linf, 0.3)}, e)
+	res := advlib.MustRun(context.Background(), c, e, attack.BIM{Ball: advlib.Linf.Ball(0.3)})
 	fmt.Println(res.Attack, res.Success)
 	// Output:
 	// BIM-10 Linf ≤ 0.3 [true true false]
@@ -19,8 +19,8 @@ func ExampleBIM() {
 func ExampleMIFGSM() {
 	c, e := brightness()
 	for _, a := range []attack.MIFGSM{{}, {Nesterov: true}} {
-		a.Ball = advlib.BallOf(advlib.Linf, 0.3)
-		res := advlib.MustRun(context.Background(), c, a, e)
+		a.Ball = advlib.Linf.Ball(0.3)
+		res := advlib.MustRun(context.Background(), c, e, a)
 		fmt.Println(res.Attack, res.Success)
 	}
 	// Output:

@@ -29,7 +29,7 @@ func TestReferenceMIFGSM(t *testing.T) {
 					continue // the peer was not run on this model
 				}
 				compared++
-				adv, err := attack.MIFGSM{Ball: advlib.BallOf(advlib.Linf, ε)}.Perturb(context.Background(), advlib.NewTarget(r.Classifier), batch(r.Examples))
+				adv, err := attack.MIFGSM{Ball: advlib.Linf.Ball(ε)}.Perturb(context.Background(), advlib.NewTarget(r.Classifier), batch(r.Examples))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -85,15 +85,15 @@ func mifgsmSubjects() []attacktest.Subject {
 			},
 		}
 	}
-	linf := advlib.BallOf(advlib.Linf, radius(advlib.Linf))
+	linf := advlib.Linf.Ball(radius(advlib.Linf))
 	subjects := []attacktest.Subject{
 		subject("MI-FGSM Linf", attack.MIFGSM{Ball: linf}),
-		subject("MI-FGSM L2", attack.MIFGSM{Ball: advlib.BallOf(advlib.L2, radius(advlib.L2))}),
+		subject("MI-FGSM L2", attack.MIFGSM{Ball: advlib.L2.Ball(radius(advlib.L2))}),
 		subject("NI-FGSM Linf", attack.MIFGSM{Ball: linf, Nesterov: true}),
 		{
 			Name:     "BIM Linf",
 			New:      func(g advlib.Goal) advlib.Attack { return attack.BIM{Ball: linf, Goal: g} },
-			AtRadius: func(ε float64) advlib.Attack { return attack.BIM{Ball: advlib.BallOf(advlib.Linf, ε)} },
+			AtRadius: func(ε float64) advlib.Attack { return attack.BIM{Ball: advlib.Linf.Ball(ε)} },
 			WithLoss: func(l advlib.Loss, g advlib.Goal) advlib.Attack { return attack.BIM{Ball: linf, Goal: g, Loss: l} },
 		},
 	}
@@ -106,14 +106,14 @@ func TestConformanceMIFGSM(t *testing.T) { attacktest.Run(t, mifgsmSubjects()...
 // see entirely. Random places depend on seed and example only, so that another order gives the same.
 func TestTransferVariants(t *testing.T) {
 	r := reference(t, "cnn-mnist-adv", digits(t).Classifier.Backend())
-	ball := advlib.BallOf(advlib.Linf, 0.25)
-	pgd, err := advlib.Run(context.Background(), r.Classifier, attack.PGD{Ball: ball}, r.Examples)
+	ball := advlib.Linf.Ball(0.25)
+	pgd, err := advlib.Run(context.Background(), r.Classifier, r.Examples, attack.PGD{Ball: ball})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, a := range transferVariants {
 		a.Ball = ball
-		res, err := advlib.Run(context.Background(), r.Classifier, a, r.Examples)
+		res, err := advlib.Run(context.Background(), r.Classifier, r.Examples, a)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +121,7 @@ func TestTransferVariants(t *testing.T) {
 		if 2*count(res.Success) < count(pgd.Success) || count(pgd.Success) == 0 {
 			t.Errorf("%s breaks %d, PGD %d", name, count(res.Success), count(pgd.Success))
 		}
-		again, err := advlib.Run(context.Background(), r.Classifier, a, r.Examples.Select([]int{3, 1, 0, 2, 7, 6, 5, 4}))
+		again, err := advlib.Run(context.Background(), r.Classifier, r.Examples.Select([]int{3, 1, 0, 2, 7, 6, 5, 4}), a)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,7 +134,7 @@ func TestTransferVariants(t *testing.T) {
 }
 
 func TestMIFGSMRefusals(t *testing.T) {
-	linf := advlib.BallOf(advlib.Linf, 0.1)
+	linf := advlib.Linf.Ball(0.1)
 	flat := linear(t, linearSpecs[0]).Classifier
 	if _, err := (attack.BIM{}).Threat(flat); err == nil || !strings.Contains(err.Error(), "the ball is unset") {
 		t.Errorf("BIM without a ball: %v", err)
@@ -147,7 +147,7 @@ func TestMIFGSMRefusals(t *testing.T) {
 		"Diversity = 1.5 is not a probability":        attack.MIFGSM{Ball: linf, Diversity: 1.5},
 		"Smoothing = 4 is not the width":              attack.MIFGSM{Ball: linf, Smoothing: 4},
 		"need images":                                 attack.MIFGSM{Ball: linf, Smoothing: 3},
-		"there is no momentum iterative method in L1": attack.MIFGSM{Ball: advlib.BallOf(advlib.L1, 1)},
+		"there is no momentum iterative method in L1": attack.MIFGSM{Ball: advlib.L1.Ball(1)},
 		"Steps = -3 is below 0":                       attack.BIM{Ball: linf, Steps: -3},
 	} {
 		if _, err := a.Threat(flat); err == nil || !strings.Contains(err.Error(), want) {

@@ -12,7 +12,7 @@ import (
 // brighter one costs that difference in L1, difference/√2 in L2, half of it in Linf, and one pixel in L0.
 func show(a advlib.Attack) {
 	c, e := brightness()
-	res := advlib.MustRun(context.Background(), c, a, e)
+	res := advlib.MustRun(context.Background(), c, e, a)
 	fmt.Printf("%v %.2f\n", res.Attack, res.Distance)
 }
 

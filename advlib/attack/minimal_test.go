@@ -51,7 +51,7 @@ var minimalPeers = map[string]advlib.Attack{
 func againstPeer(t *testing.T, r *attacktest.Reference, e *advlib.Examples, key string, a advlib.Attack, ratio float64) {
 	t.Helper()
 	peer := array(t, r, key)
-	res, err := advlib.Run(context.Background(), r.Classifier, a, e)
+	res, err := advlib.Run(context.Background(), r.Classifier, e, a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestAllTargetsUntargeted(t *testing.T) {
 	a := attack.DDN{Steps: 30}
 	run := func(a advlib.Attack) []float64 {
 		t.Helper()
-		res, err := advlib.Run(context.Background(), l.Classifier, a, l.Examples)
+		res, err := advlib.Run(context.Background(), l.Classifier, l.Examples, a)
 		if err != nil {
 			t.Fatal(err)
 		}

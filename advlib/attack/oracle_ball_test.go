@@ -39,7 +39,7 @@ func ballRows() []ballRow {
 		{func(b advlib.Ball) advlib.Attack { // APGD-T, as AutoAttack has it
 			return all(attack.APGD{Ball: b, Loss: advlib.DLR, LargerRadii: b.Norm == advlib.Norm(advlib.L1)})
 		}, 0 /* asked for */},
-		{func(b advlib.Ball) advlib.Attack { return attack.SquareAttack{Ball: b, Queries: 1000} }, 0.3},
+		{func(b advlib.Ball) advlib.Attack { return attack.Square{Ball: b, Queries: 1000} }, 0.3},
 		{func(b advlib.Ball) advlib.Attack { return attack.AutoAttack{Ball: b} }, 0},
 	}
 }
@@ -73,14 +73,14 @@ func TestOracleBall(t *testing.T) {
 	var attackable [6]int
 	for _, row := range ballRows() {
 		start := time.Now()
-		name := row.attack(advlib.BallOf(advlib.Linf, 1)).String()
+		name := row.attack(advlib.Linf.Ball(1)).String()
 		line := fmt.Sprintf("//\t%-48s", strings.Replace(strings.Replace(name, " Linf ≤ 1", "", 1), "α = 0.25", "α = ε/4", 1))
 		for k := range attackable {
 			n := norms[k%3]
 			var pool attacktest.BallScore
 			refused := false
 			for _, p := range problems[k >= 3] {
-				a := row.attack(advlib.BallOf(n, p.ε[n]))
+				a := row.attack(n.Ball(p.ε[n]))
 				if _, err := a.Threat(p.Classifier); err != nil {
 					refused = true // the attack is not for this norm
 					break

@@ -101,7 +101,7 @@ func TestPatchDigits(t *testing.T) {
 		}
 		rate := func(p *attack.Patch) (broken, of int) {
 			for seed := range uint64(16) { // several placements each
-				res := advlib.Settings{Seed: seed}.MustRun(context.Background(), c, p, test)
+				res := advlib.Settings{Seed: seed}.MustRun(context.Background(), c, test, p)
 				for i, d := range res.Distance {
 					if res.Success[i] && d > res.Threat.Radius {
 						t.Errorf("%v: example %d has %g changed values, the threat is %v", p, i, d, res.Threat)
@@ -187,7 +187,7 @@ func TestPatchCancelled(t *testing.T) {
 		if !errors.Is(err, context.Canceled) || p == nil || res == nil {
 			t.Fatalf("%v, %v, %v", p, res, err)
 		}
-		if again := advlib.MustRun(context.Background(), c, p, e); !slices.Equal(again.Success, res.Success) {
+		if again := advlib.MustRun(context.Background(), c, e, p); !slices.Equal(again.Success, res.Success) {
 			t.Errorf("after %d polls: fooled %v, measured %v", left, again.Success, res.Success)
 		}
 	}
@@ -264,7 +264,7 @@ func ExampleAdversarialPatch() {
 	if err != nil {
 		panic(err)
 	}
-	res := advlib.MustRun(context.Background(), mean, patch, e)
+	res := advlib.MustRun(context.Background(), mean, e, patch)
 	fmt.Println(res.Attack, res.Success)
 	fmt.Println(patch.Pixels)
 	// Output:
@@ -275,7 +275,7 @@ func ExampleAdversarialPatch() {
 // What was learned is an attack like others: neither a second run nor the size of the batches changes the result. It asks for no gradient.
 func TestLearnedConform(t *testing.T) {
 	c, e := squares(t)
-	δ, _, err := attack.Universal{Ball: advlib.BallOf(advlib.L2, 1), Epochs: 3}.Fit(context.Background(), c, e.First(16))
+	δ, _, err := attack.Universal{Ball: advlib.L2.Ball(1), Epochs: 3}.Fit(context.Background(), c, e.First(16))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,9 +284,9 @@ func TestLearnedConform(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, a := range []advlib.Attack{δ, patch} {
-		all := advlib.MustRun(context.Background(), c, a, e)
+		all := advlib.MustRun(context.Background(), c, e, a)
 		for _, size := range []int{0, 7, 1} {
-			res := advlib.Settings{BatchSize: size}.MustRun(context.Background(), c, a, e)
+			res := advlib.Settings{BatchSize: size}.MustRun(context.Background(), c, e, a)
 			if !slices.Equal(res.Success, all.Success) || !slices.Equal(res.Distance, all.Distance) {
 				t.Errorf("%v: another result in batches of %d", a, size)
 			}

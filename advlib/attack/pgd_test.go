@@ -46,7 +46,7 @@ func TestPGDKeepsTheBest(t *testing.T) {
 	b := batch(r.Examples.First(20))
 	for _, keepGoing := range []bool{false, true} {
 		// A step as long as the ball's diameter jumps to and fro, so that the last iterate is often not the best.
-		a := attack.PGD{Ball: advlib.BallOf(advlib.L2, 0.4), Steps: 12, StepSize: 0.8, Restarts: 1, KeepGoing: keepGoing}
+		a := attack.PGD{Ball: advlib.L2.Ball(0.4), Steps: 12, StepSize: 0.8, Restarts: 1, KeepGoing: keepGoing}
 		want, done := make([]float64, b.Len()), make([]bool, b.Len())
 		for i := range want {
 			want[i] = math.Inf(-1)
@@ -104,7 +104,7 @@ func TestPGDActiveSet(t *testing.T) {
 	r := digits(t)
 	b := batch(r.Examples)
 	target := advlib.NewTarget(r.Classifier)
-	a := attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.1), Steps: 10, Restarts: 2}
+	a := attack.PGD{Ball: advlib.Linf.Ball(0.1), Steps: 10, Restarts: 2}
 	standing := make(map[int]bool)
 	for i := range b.Len() {
 		standing[i] = true
@@ -159,7 +159,7 @@ func TestPGDRandomStarts(t *testing.T) {
 	r := digits(t)
 	target := advlib.NewTarget(r.Classifier)
 	start := func(b advlib.Batch) [][]float32 {
-		a := attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.05), Steps: 1, Restarts: 1, KeepGoing: true}
+		a := attack.PGD{Ball: advlib.Linf.Ball(0.05), Steps: 1, Restarts: 1, KeepGoing: true}
 		starts := make([][]float32, 2)
 		for _, it := range run(t, a, target, b) {
 			if it.Step == 0 {
@@ -202,7 +202,7 @@ func TestPGDCurveCompilesOnce(t *testing.T) {
 	accuracy := make([]int, 0, 5)
 	var compiled int
 	for k, ε := range []float64{0.02, 0.05, 0.1, 0.2, 0.4} {
-		res, err := advlib.Run(context.Background(), r.Classifier, attack.PGD{Ball: advlib.BallOf(advlib.Linf, ε)}, e)
+		res, err := advlib.Run(context.Background(), r.Classifier, e, attack.PGD{Ball: advlib.Linf.Ball(ε)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -224,7 +224,7 @@ func TestPGDStops(t *testing.T) {
 	r := digits(t)
 	target := advlib.NewTarget(r.Classifier)
 	b := batch(r.Examples)
-	a := attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.2), KeepGoing: true}
+	a := attack.PGD{Ball: advlib.Linf.Ball(0.2), KeepGoing: true}
 	steps := 0
 	for range a.Iterates(context.Background(), target, b) {
 		if steps++; steps == 3 {
@@ -261,13 +261,13 @@ func TestLargeBatch(t *testing.T) {
 		rows = append(rows, len(rows)%n)
 	}
 	e := r.Examples.Select(rows)
-	ball := advlib.BallOf(advlib.Linf, 0.1)
+	ball := advlib.Linf.Ball(0.1)
 	for _, a := range []advlib.Attack{attack.FGM{Ball: ball}, attack.PGD{Ball: ball, Steps: 5}, attack.CarliniWagner{BinarySearchSteps: 2, Steps: 20, InitialConst: 10}} {
-		small, err := advlib.Run(context.Background(), r.Classifier, a, r.Examples)
+		small, err := advlib.Run(context.Background(), r.Classifier, r.Examples, a)
 		if err != nil {
 			t.Fatal(err)
 		}
-		big, err := advlib.Settings{BatchSize: 600}.Run(context.Background(), r.Classifier, a, e)
+		big, err := advlib.Settings{BatchSize: 600}.Run(context.Background(), r.Classifier, e, a)
 		if err != nil {
 			t.Fatal(err)
 		}

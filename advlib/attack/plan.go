@@ -62,7 +62,7 @@ func (a APGD) Plan(*advlib.Classifier) (forward, backward float64, known bool) {
 }
 
 // Plan implements [advlib.Planner].
-func (a SquareAttack) Plan(*advlib.Classifier) (forward, backward float64, known bool) {
+func (a Square) Plan(*advlib.Classifier) (forward, backward float64, known bool) {
 	return float64((1 + a.Restarts) * a.queries()), 0, true
 }
 

@@ -21,11 +21,11 @@ func TestPlans(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	linf, l2 := advlib.BallOf(advlib.Linf, 1e-5), advlib.BallOf(advlib.L2, 1e-5) // nothing is found in these
+	linf, l2 := advlib.Linf.Ball(1e-5), advlib.L2.Ball(1e-5) // nothing is found in these
 	pgd := attack.PGD{Ball: linf, Steps: 8, Restarts: 1}
 	for _, a := range []advlib.Attack{
 		attack.FGM{Ball: linf}, pgd, attack.BIM{Ball: linf}, attack.MIFGSM{Ball: l2}, attack.APGD{Ball: l2, Steps: 20},
-		attack.SquareAttack{Ball: linf, Queries: 60},
+		attack.Square{Ball: linf, Queries: 60},
 		attack.FAB{Norm: advlib.Linf, Steps: 15, NoLineSearch: true, Restarts: 1}, attack.AllTargets{Attack: attack.FAB{Norm: advlib.L2, Steps: 15, NoLineSearch: true}},
 		attack.FMN{Norm: advlib.L1, Steps: 30, NoLineSearch: true}, attack.DDN{Steps: 30, NoLineSearch: true}, attack.SigmaZero{Steps: 30, NoLineSearch: true},
 		attack.EAD{Steps: 20, BinarySearchSteps: 3, NoLineSearch: true}, attack.CarliniWagner{Steps: 20, BinarySearchSteps: 3, NoAbort: true},
@@ -33,7 +33,7 @@ func TestPlans(t *testing.T) {
 		attack.EOT{Attack: pgd, Samples: 3}, attack.Temperature{Attack: pgd, T: 2}, attack.Lattice8{Attack: pgd}, attack.Transfer{Attack: pgd, From: l.Classifier},
 	} {
 		forward, backward, known := a.(advlib.Planner).Plan(l.Classifier)
-		res, err := advlib.Run(t.Context(), l.Classifier, a, l.Examples)
+		res, err := advlib.Run(t.Context(), l.Classifier, l.Examples, a)
 		if err != nil {
 			t.Fatal(err)
 		}

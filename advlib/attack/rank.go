@@ -1,8 +1,8 @@
 package attack
 
 import (
+	. "advlab/advlib/internal/equation"
 	"github.com/gomlx/compute/shapes"
-	. "github.com/gomlx/gomlx/core/graph"
 )
 
 // largest returns δ [n, d...] with all but the count [n] coordinates of largest magnitude set to 0, in each row.

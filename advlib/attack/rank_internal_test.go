@@ -3,9 +3,9 @@ package attack
 import (
 	"testing"
 
-	. "github.com/gomlx/gomlx/core/graph"
-
 	"advlab/advlib/backend"
+
+	"github.com/gomlx/gomlx/core/graph"
 )
 
 // first marks exactly as many as asked for, equal ones included, and the largest.
@@ -17,7 +17,7 @@ func TestFirst(t *testing.T) {
 	v := [][]float32{{3, 1, 3, 3}, {3, 1, 3, 3}, {3, 1, 3, 3}, {3, 1, 3, 3}, {0, 0, 0, 1}, {-1, -2, -3, -4}}
 	count := []float32{0, 2, 3, 9, 2, 1}
 	want := [][]bool{{false, false, false, false}, {true, false, true, false}, {true, false, true, true}, {true, true, true, true}, {true, false, false, true}, {true, false, false, false}}
-	out, err := CallOnce(b, first, v, count)
+	out, err := graph.CallOnce(b, first, v, count)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,7 +85,7 @@ func TestReferenceFGM(t *testing.T) {
 			for key, n := range normKeys {
 				for text, ε := range radii(name, n) {
 					want := array(t, r, "fgm_"+key+"__"+text)
-					adv, err := attack.FGM{Ball: advlib.BallOf(n, ε)}.Perturb(context.Background(), advlib.NewTarget(r.Classifier), batch(r.Examples))
+					adv, err := attack.FGM{Ball: n.Ball(ε)}.Perturb(context.Background(), advlib.NewTarget(r.Classifier), batch(r.Examples))
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -134,8 +134,8 @@ func TestReferencePGD(t *testing.T) {
 					if accuracy, ok := r.Peers["pgd_"+key+"_a=eps/4_s=20/"+text]; ok && int(math.Round(accuracy*float64(r.Examples.Len()))) != count(peer) {
 						t.Errorf("%s, %v ≤ %g: the peer's examples leave %d standing, its summary says %g", name, n, ε, count(peer), accuracy)
 					}
-					a := attack.PGD{Ball: advlib.BallOf(n, ε), Steps: 20, StepSize: ε / 4, NoRandomStart: true}
-					res, err := advlib.Run(context.Background(), r.Classifier, a, r.Examples)
+					a := attack.PGD{Ball: n.Ball(ε), Steps: 20, StepSize: ε / 4, NoRandomStart: true}
+					res, err := advlib.Run(context.Background(), r.Classifier, r.Examples, a)
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -12,7 +12,7 @@ import (
 
 // What cannot be meant is refused before anything is computed, in a sentence that names the value.
 func TestRefusals(t *testing.T) {
-	linf, l1 := advlib.BallOf(advlib.Linf, 0.1), advlib.BallOf(advlib.L1, 1)
+	linf, l1 := advlib.Linf.Ball(0.1), advlib.L1.Ball(1)
 	ten := linear(t, linearSpecs[0]).Classifier
 	two := linear(t, attacktest.LinearSpec{Classes: 2, Examples: 1}).Classifier
 	three := linear(t, attacktest.LinearSpec{Classes: 3, Examples: 1}).Classifier
@@ -23,10 +23,10 @@ func TestRefusals(t *testing.T) {
 	}{
 		{attack.FGM{}, ten, "the ball is unset"},
 		{attack.PGD{}, ten, "the ball is unset"},
-		{attack.FGM{Ball: advlib.BallOf(advlib.Linf, -0.1)}, ten, "ε = -0.1"},
-		{attack.PGD{Ball: advlib.BallOf(advlib.L2, math.NaN())}, ten, "ε = NaN"},
-		{attack.FGM{Ball: advlib.BallOf(advlib.L0, 3)}, ten, "L0 ball has no steepest ascent"},
-		{attack.PGD{Ball: advlib.BallOf(advlib.L0, 3)}, ten, "L0 ball has no steepest ascent"},
+		{attack.FGM{Ball: advlib.Linf.Ball(-0.1)}, ten, "ε = -0.1"},
+		{attack.PGD{Ball: advlib.L2.Ball(math.NaN())}, ten, "ε = NaN"},
+		{attack.FGM{Ball: advlib.L0.Ball(3)}, ten, "L0 ball has no steepest ascent"},
+		{attack.PGD{Ball: advlib.L0.Ball(3)}, ten, "L0 ball has no steepest ascent"},
 		{attack.PGD{Ball: linf, Steps: -1}, ten, "Steps = -1 is below 0"},
 		{attack.PGD{Ball: linf, Restarts: -2}, ten, "Restarts = -2 is below 0"},
 		{attack.PGD{Ball: linf, StepSize: -0.5}, ten, "StepSize = -0.5"},
@@ -60,7 +60,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestStrings(t *testing.T) {
-	linf := advlib.BallOf(advlib.Linf, 0.1)
+	linf := advlib.Linf.Ball(0.1)
 	for want, a := range map[string]advlib.Attack{
 		"FGM Linf ≤ 0.1":                           attack.FGSM(0.1),
 		"FGM Linf ≤ 0.1, targeted(3), Margin":      attack.FGM{Ball: linf, Goal: advlib.Targeted(3), Loss: advlib.Margin},
@@ -68,7 +68,7 @@ func TestStrings(t *testing.T) {
 		"PGD-7 Linf ≤ 0.1, DLR, α = 0.01":          attack.PGD{Ball: linf, Steps: 7, Loss: advlib.DLR, StepSize: 0.01},
 		"PGD-40 Linf ≤ 0.1, 2 restarts":            attack.PGD{Ball: linf, Restarts: 2},
 		"PGD-40 Linf ≤ 0.1, no random start":       attack.PGD{Ball: linf, NoRandomStart: true},
-		"PGD-40 L1 ≤ 2, sparsity 0.1, keeps going": attack.PGD{Ball: advlib.BallOf(advlib.L1, 2), Sparsity: 0.1, KeepGoing: true},
+		"PGD-40 L1 ≤ 2, sparsity 0.1, keeps going": attack.PGD{Ball: advlib.L1.Ball(2), Sparsity: 0.1, KeepGoing: true},
 		"PGD-40 Linf ≤ 0.1, Margin, all targets":   attack.AllTargets{Attack: attack.PGD{Ball: linf, Loss: advlib.Margin}},
 		"PGD-40 Linf ≤ 0.1, Margin, 9 targets":     attack.AllTargets{Attack: attack.PGD{Ball: linf, Loss: advlib.Margin}, Most: 9},
 		"C&W 9×1000 L2 minimal":                    attack.CarliniWagner{},

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	. "advlab/advlib/internal/equation"
 	"github.com/gomlx/compute/shapes"
-	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"

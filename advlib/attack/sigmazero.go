@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	. "github.com/gomlx/gomlx/core/graph"
+	. "advlab/advlib/internal/equation"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
@@ -140,7 +140,7 @@ func (s sigmaZeroStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) 
 	hinge := MaxScalar(Neg(advlib.Margin.Of(z, aim)), 0)
 	g := MulScalar(m.Gradient(hinge, x), limits.Width())
 	// ∂/∂δ of δ²/(δ² + σ) is 2σδ/(δ² + σ)².
-	g = Add(g, DivScalar(Div(MulScalar(δ, 2*s.σ), Square(AddScalar(Square(δ), s.σ))), d))
+	g = Add(g, DivScalar(Div(MulScalar(δ, 2*s.σ), squared(AddScalar(squared(δ), s.σ))), d))
 	size := advlib.Linf.Of(g)
 	g = Div(g, perRow(Where(Equal(size, ZerosLike(size)), OnesLike(size), size), g))
 

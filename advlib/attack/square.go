@@ -6,20 +6,20 @@ import (
 	"math"
 	"math/rand/v2"
 
-	. "github.com/gomlx/gomlx/core/graph"
+	. "advlab/advlib/internal/equation"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
 )
 
-// SquareAttack is the random search of Andriushchenko et al. (2020), arXiv:1912.00049, algorithms 1 to 3, in L1 that of Croce & Hein (2021),
+// Square is the random search of Andriushchenko et al. (2020), arXiv:1912.00049, algorithms 1 to 3, in L1 that of Croce & Hein (2021),
 // arXiv:2103.01208, appendix: it changes a square window of the image at a random place, and keeps the change if the loss rises. It asks
 // for logits only, never for a gradient, so that it also breaks models that hide theirs. Stats.Forward is its number of queries.
 //
 // Each example has its own windows, drawn from its own stream; in the code of the paper a batch shares them. Windows reach the last row and
 // column, which that code leaves out. Images may have any shape: the first two axes are the plane, what follows are channels, and a flat
 // input is one row of pixels: those of its coordinates that may change, of a domain with fixed features. Where a square does not fit, the window is a rectangle of the same area.
-type SquareAttack struct {
+type Square struct {
 	// Ball is what may be changed; its norm is L1, L2 or Linf. It must be set.
 	Ball advlib.Ball
 	// Goal is untargeted if zero.
@@ -38,7 +38,7 @@ type SquareAttack struct {
 }
 
 // String returns for example "Square-5000 Linf ≤ 0.1".
-func (a SquareAttack) String() string {
+func (a Square) String() string {
 	var loss, p, schedule, restarts string
 	if a.Loss != nil {
 		loss = a.Loss.String()
@@ -55,17 +55,17 @@ func (a SquareAttack) String() string {
 	return named(fmt.Sprintf("Square-%d", a.queries()), a.Ball.String(), a.Goal, loss, p, schedule, restarts)
 }
 
-func (a SquareAttack) queries() int { return numberOr(a.Queries, 5000) }
+func (a Square) queries() int { return numberOr(a.Queries, 5000) }
 
-func (a SquareAttack) firstArea() float64 { return numberOr(a.Area, 0.8) }
+func (a Square) firstArea() float64 { return numberOr(a.Area, 0.8) }
 
 // filled implements [indexed].
-func (a SquareAttack) filled() any {
+func (a Square) filled() any {
 	a.Loss, a.Queries, a.Area = a.loss(a.Goal.IsTargeted()), a.queries(), a.firstArea()
 	return a
 }
 
-func (a SquareAttack) loss(targeted bool) advlib.Loss {
+func (a Square) loss(targeted bool) advlib.Loss {
 	if targeted {
 		return lossOr(a.Loss, advlib.CrossEntropy)
 	}
@@ -73,7 +73,7 @@ func (a SquareAttack) loss(targeted bool) advlib.Loss {
 }
 
 // Threat implements [advlib.Attack].
-func (a SquareAttack) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+func (a Square) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
 	if err := checkBall(a.Ball); err != nil {
 		return threat, err
@@ -90,7 +90,7 @@ func (a SquareAttack) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	return threat, a.checkGoal(c, a.Goal.IsTargeted())
 }
 
-func (a SquareAttack) checkGoal(c *advlib.Classifier, targeted bool) error {
+func (a Square) checkGoal(c *advlib.Classifier, targeted bool) error {
 	return checkLoss(a.loss(targeted), c.Classes(), targeted)
 }
 
@@ -109,7 +109,7 @@ func (s squareStep) graph(m *advlib.Model, in []*Node) []*Node {
 }
 
 // Perturb implements [advlib.Attack].
-func (a SquareAttack) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
+func (a Square) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
 	if err := a.checkGoal(t.Classifier(), b.Target != nil); err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func (a SquareAttack) Perturb(ctx context.Context, t *advlib.Target, b advlib.Ba
 }
 
 // search makes one run on the given rows; best takes what it finds.
-func (a SquareAttack) search(ctx context.Context, step *advlib.Step, b advlib.Batch, rows []int, restart int, best *incumbents, limits advlib.Limits) error {
+func (a Square) search(ctx context.Context, step *advlib.Step, b advlib.Batch, rows []int, restart int, best *incumbents, limits advlib.Limits) error {
 	var walks []*walk
 	originals := newCandidates(b)
 	for _, r := range rows {
@@ -209,7 +209,7 @@ func rowsOf(walks []*walk) []int {
 
 // walk is the search for one example.
 type walk struct {
-	attack  SquareAttack
+	attack  Square
 	row     int
 	r       *rand.Rand
 	limits  advlib.Limits
@@ -222,7 +222,7 @@ type walk struct {
 	L       float32   // the loss at x
 }
 
-func (a SquareAttack) newWalk(row int, x0 []float32, r *rand.Rand, limits advlib.Limits, shape []int) *walk {
+func (a Square) newWalk(row int, x0 []float32, r *rand.Rand, limits advlib.Limits, shape []int) *walk {
 	w := &walk{attack: a, row: row, r: r, limits: limits, all: x0, h: 1, w: shape[0], L: float32(math.Inf(-1))}
 	if len(shape) > 1 {
 		w.h, w.w = shape[0], shape[1]
@@ -285,7 +285,7 @@ func (w *walk) propose(q int) {
 }
 
 // area is p after i queries: section 5 of the paper.
-func (a SquareAttack) area(i int) float64 {
+func (a Square) area(i int) float64 {
 	if !a.FixedSchedule {
 		i = int(float64(i) / float64(a.queries()) * 10000)
 	}

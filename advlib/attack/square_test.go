@@ -20,7 +20,7 @@ import (
 func squareSubjects() []attacktest.Subject {
 	var subjects []attacktest.Subject
 	for _, n := range apgdNorms {
-		a := attack.SquareAttack{Ball: advlib.BallOf(n, radius(n)), Queries: 100}
+		a := attack.Square{Ball: n.Ball(radius(n)), Queries: 100}
 		subjects = append(subjects, attacktest.Subject{
 			Name: "Square " + n.String(),
 			New: func(g advlib.Goal) advlib.Attack {
@@ -95,8 +95,8 @@ func TestSquareShapes(t *testing.T) {
 			case advlib.Norm(advlib.L1):
 				ε = 0.2
 			}
-			a := attack.SquareAttack{Ball: advlib.BallOf(n, ε), Queries: 400}
-			res, err := advlib.Run(context.Background(), c, a, e)
+			a := attack.Square{Ball: n.Ball(ε), Queries: 400}
+			res, err := advlib.Run(context.Background(), c, e, a)
 			if err != nil {
 				t.Errorf("%v, %v: %v", shape, a, err)
 				continue
@@ -112,7 +112,7 @@ func TestSquareShapes(t *testing.T) {
 			}
 			// Nothing can be broken with half of what is needed: every query is made.
 			a.Ball.Radius = ε / 4
-			if res, err = advlib.Run(context.Background(), c, a, e); err != nil || count(res.Success) > 0 || res.Stats.Forward != 2*400 {
+			if res, err = advlib.Run(context.Background(), c, e, a); err != nil || count(res.Success) > 0 || res.Stats.Forward != 2*400 {
 				t.Errorf("%v, %v: error %v, %v", shape, a, err, res)
 			}
 		}
@@ -132,9 +132,9 @@ func TestSquareWithoutGradient(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := r.Examples.First(32)
-	ball := advlib.BallOf(advlib.Linf, 0.1)
-	pgd := advlib.MustRun(context.Background(), c, attack.PGD{Ball: ball, NoRandomStart: true}, e)
-	square := advlib.MustRun(context.Background(), c, attack.SquareAttack{Ball: ball, Queries: 500}, e)
+	ball := advlib.Linf.Ball(0.1)
+	pgd := advlib.MustRun(context.Background(), c, e, attack.PGD{Ball: ball, NoRandomStart: true})
+	square := advlib.MustRun(context.Background(), c, e, attack.Square{Ball: ball, Queries: 500})
 	before := 0
 	for i, p := range pgd.Clean {
 		if p.Class != e.Y[i] {
@@ -152,9 +152,9 @@ func TestSquareWithoutGradient(t *testing.T) {
 func TestSquareReference(t *testing.T) {
 	r := digits(t)
 	for n, share := range map[advlib.ConvexNorm]float64{advlib.Linf: 0.9, advlib.L2: 0.7, advlib.L1: 0.5} {
-		ball := advlib.BallOf(n, radius(n))
-		pgd := advlib.MustRun(context.Background(), r.Classifier, attack.AllTargets{Attack: attack.PGD{Ball: ball, Loss: advlib.Margin}}, r.Examples)
-		square := advlib.MustRun(context.Background(), r.Classifier, attack.SquareAttack{Ball: ball, Queries: 1000}, r.Examples)
+		ball := n.Ball(radius(n))
+		pgd := advlib.MustRun(context.Background(), r.Classifier, r.Examples, attack.AllTargets{Attack: attack.PGD{Ball: ball, Loss: advlib.Margin}})
+		square := advlib.MustRun(context.Background(), r.Classifier, r.Examples, attack.Square{Ball: ball, Queries: 1000})
 		t.Logf("%v: PGD breaks %d of %d, Square %d; %v", ball, count(pgd.Success), r.Examples.Len(), count(square.Success), square.Stats)
 		if float64(count(square.Success)) < share*float64(count(pgd.Success)) {
 			t.Errorf("%v: PGD breaks %d, Square %d", ball, count(pgd.Success), count(square.Success))
@@ -166,9 +166,9 @@ func TestSquareReference(t *testing.T) {
 }
 
 func TestSquareRefusals(t *testing.T) {
-	linf := advlib.BallOf(advlib.Linf, 0.1)
+	linf := advlib.Linf.Ball(0.1)
 	two := linear(t, attacktest.LinearSpec{Classes: 2, Examples: 1}).Classifier
-	for want, a := range map[string]attack.SquareAttack{
+	for want, a := range map[string]attack.Square{
 		"the ball is unset":                     {},
 		"Queries = -1 is below 0":               {Ball: linf, Queries: -1},
 		"Restarts = -1 is below 0":              {Ball: linf, Restarts: -1},
@@ -179,14 +179,14 @@ func TestSquareRefusals(t *testing.T) {
 			t.Errorf("%v: error %v does not say %q", a, err, want)
 		}
 	}
-	if got, want := (attack.SquareAttack{Ball: linf, FixedSchedule: true, Restarts: 1}).String(), "Square-5000 Linf ≤ 0.1, fixed schedule, 1 restarts"; got != want {
+	if got, want := (attack.Square{Ball: linf, FixedSchedule: true, Restarts: 1}).String(), "Square-5000 Linf ≤ 0.1, fixed schedule, 1 restarts"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
 
-func ExampleSquareAttack() {
+func ExampleSquare() {
 	c, e := brightness()
-	res := advlib.MustRun(context.Background(), c, attack.SquareAttack{Ball: advlib.BallOf(advlib.Linf, 0.3), Queries: 100}, e)
+	res := advlib.MustRun(context.Background(), c, e, attack.Square{Ball: advlib.Linf.Ball(0.3), Queries: 100})
 	fmt.Println(res.Attack, res.Success, res.Stats.Backward)
 	// Output:
 	// Square-100 Linf ≤ 0.3 [true true false] 0

@@ -21,10 +21,10 @@ func TestStandardAgainstAutoAttack(t *testing.T) {
 	for _, name := range []string{"mlp-digits", "mlp-digits-adv"} {
 		r := reference(t, name, b)
 		for key, ball := range map[string]advlib.Ball{
-			"autoattack_standard_linf/0.05": advlib.BallOf(advlib.Linf, 0.05),
-			"autoattack_standard_linf/0.1":  advlib.BallOf(advlib.Linf, 0.1),
-			"autoattack_standard_l2/0.25":   advlib.BallOf(advlib.L2, 0.25),
-			"autoattack_standard_l2/0.5":    advlib.BallOf(advlib.L2, 0.5),
+			"autoattack_standard_linf/0.05": advlib.Linf.Ball(0.05),
+			"autoattack_standard_linf/0.1":  advlib.Linf.Ball(0.1),
+			"autoattack_standard_l2/0.25":   advlib.L2.Ball(0.25),
+			"autoattack_standard_l2/0.5":    advlib.L2.Ball(0.5),
 		} {
 			if b == pure && ball.Norm == advlib.Norm(advlib.L2) && !full {
 				t.Logf("%s, %v: left out on the Go backend unless ADVLAB_FULL is set", name, ball)
@@ -36,7 +36,7 @@ func TestStandardAgainstAutoAttack(t *testing.T) {
 			}
 			broken := make([]bool, r.Examples.Len())
 			for _, a := range attack.Standard(ball) {
-				res, err := advlib.Run(context.Background(), r.Classifier, a, r.Examples)
+				res, err := advlib.Run(context.Background(), r.Classifier, r.Examples, a)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -56,7 +56,7 @@ func TestStandardAgainstAutoAttack(t *testing.T) {
 // Carlini & Wagner belongs to the set in L2 only: it has no other norm.
 func TestStandardNorms(t *testing.T) {
 	for n, want := range map[advlib.Norm]int{advlib.L1: 3, advlib.L2: 4, advlib.Linf: 3} {
-		if got := attack.Standard(advlib.BallOf(n, 0.5)); len(got) != want {
+		if got := attack.Standard(n.Ball(0.5)); len(got) != want {
 			t.Errorf("%v: %d attacks, want %d: %v", n, len(got), want, got)
 		}
 	}

@@ -22,41 +22,41 @@ func radius(n advlib.Norm) float64 {
 func basicSubjects() []attacktest.Subject {
 	var subjects []attacktest.Subject
 	for _, n := range []advlib.Norm{advlib.L1, advlib.L2, advlib.Linf} {
-		ball := advlib.BallOf(n, radius(n))
+		ball := n.Ball(radius(n))
 		subjects = append(subjects, attacktest.Subject{
 			Name:     "FGM " + n.String(),
 			New:      func(g advlib.Goal) advlib.Attack { return attack.FGM{Ball: ball, Goal: g} },
-			AtRadius: func(ε float64) advlib.Attack { return attack.FGM{Ball: advlib.BallOf(n, ε)} },
+			AtRadius: func(ε float64) advlib.Attack { return attack.FGM{Ball: n.Ball(ε)} },
 			WithLoss: func(l advlib.Loss, g advlib.Goal) advlib.Attack { return attack.FGM{Ball: ball, Goal: g, Loss: l} },
 		}, attacktest.Subject{
 			Name:     "PGD " + n.String(),
 			New:      func(g advlib.Goal) advlib.Attack { return attack.PGD{Ball: ball, Goal: g, Steps: 20, Restarts: 1} },
-			AtRadius: func(ε float64) advlib.Attack { return attack.PGD{Ball: advlib.BallOf(n, ε), Steps: 20} },
+			AtRadius: func(ε float64) advlib.Attack { return attack.PGD{Ball: n.Ball(ε), Steps: 20} },
 			WithLoss: func(l advlib.Loss, g advlib.Goal) advlib.Attack { return attack.PGD{Ball: ball, Goal: g, Loss: l} },
 		})
 	}
-	linf := advlib.BallOf(advlib.Linf, radius(advlib.Linf))
+	linf := advlib.Linf.Ball(radius(advlib.Linf))
 	subjects = append(subjects, attacktest.Subject{
 		Name: "PGD Linf margin",
 		New: func(g advlib.Goal) advlib.Attack {
 			return attack.PGD{Ball: linf, Goal: g, Loss: advlib.Margin, Steps: 20}
 		},
 		AtRadius: func(ε float64) advlib.Attack {
-			return attack.PGD{Ball: advlib.BallOf(advlib.Linf, ε), Loss: advlib.Margin}
+			return attack.PGD{Ball: advlib.Linf.Ball(ε), Loss: advlib.Margin}
 		},
 	}, attacktest.Subject{
 		Name: "PGD L2 keeps going",
 		New: func(g advlib.Goal) advlib.Attack {
-			return attack.PGD{Ball: advlib.BallOf(advlib.L2, 0.5), Goal: g, KeepGoing: true, Steps: 20}
+			return attack.PGD{Ball: advlib.L2.Ball(0.5), Goal: g, KeepGoing: true, Steps: 20}
 		},
-		AtRadius: func(ε float64) advlib.Attack { return attack.PGD{Ball: advlib.BallOf(advlib.L2, ε), KeepGoing: true} },
+		AtRadius: func(ε float64) advlib.Attack { return attack.PGD{Ball: advlib.L2.Ball(ε), KeepGoing: true} },
 	}, attacktest.Subject{
 		Name: "all targets",
 		New: func(g advlib.Goal) advlib.Attack {
 			return attack.AllTargets{Attack: attack.PGD{Ball: linf, Goal: g, Loss: advlib.Margin, Steps: 10}}
 		},
 		AtRadius: func(ε float64) advlib.Attack {
-			return attack.AllTargets{Attack: attack.PGD{Ball: advlib.BallOf(advlib.Linf, ε), Loss: advlib.Margin, Steps: 10}}
+			return attack.AllTargets{Attack: attack.PGD{Ball: advlib.Linf.Ball(ε), Loss: advlib.Margin, Steps: 10}}
 		},
 		WithLoss: func(l advlib.Loss, g advlib.Goal) advlib.Attack {
 			return attack.AllTargets{Attack: attack.PGD{Ball: linf, Goal: g, Loss: l}}

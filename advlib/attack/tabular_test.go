@@ -69,7 +69,7 @@ func robustWithin(t *testing.T, c *advlib.Classifier, e *advlib.Examples, ball a
 	x := tensors.MustCopyFlatData[float32](e.X)
 	d := len(x) / e.Len()
 	for _, a := range attacks {
-		res := advlib.MustRun(context.Background(), c, a, e)
+		res := advlib.MustRun(context.Background(), c, e, a)
 		adv := tensors.MustCopyFlatData[float32](res.Adversarial)
 		for i := range e.Len() {
 			if err := check(x[i*d:(i+1)*d], adv[i*d:(i+1)*d]); err != nil {
@@ -98,7 +98,7 @@ func TestBreastCancer(t *testing.T) {
 	}
 	c := tabular(t, "breast cancer", free, train, 60)
 	d := within(t, c, constrained)
-	for _, ball := range []advlib.Ball{advlib.BallOf(advlib.Linf, 0.05), advlib.BallOf(advlib.L2, 0.2), advlib.BallOf(advlib.L1, 0.6)} {
+	for _, ball := range []advlib.Ball{advlib.Linf.Ball(0.05), advlib.L2.Ball(0.2), advlib.L1.Ball(0.6)} {
 		attacks := []advlib.Attack{attack.PGD{Ball: ball, Loss: advlib.Margin}, attack.APGD{Ball: ball, Steps: 50}}
 		all := robustWithin(t, c, test, ball, func(_, _ []float32) error { return nil }, attacks...)
 		less := robustWithin(t, d, test, ball, func(from, to []float32) error {
@@ -211,7 +211,7 @@ func TestConnections(t *testing.T) {
 	d := within(t, c, constrained)
 	t.Log(free)
 	t.Log(constrained)
-	ball := advlib.BallOf(advlib.L1, 1)
+	ball := advlib.L1.Ball(1)
 	attacks := []advlib.Attack{attack.PGD{Ball: ball, Loss: advlib.Margin, Sparsity: 0.05}, attack.FMN{Norm: advlib.L1, Steps: 100}}
 	admissible := func(domain advlib.Domain) func(from, to []float32) error {
 		return func(from, to []float32) error {
@@ -273,7 +273,7 @@ func ExampleDomain() {
 		return
 	}
 	for _, a := range []advlib.Attack{attack.FMN{Norm: advlib.L0, Steps: 100}, attack.FMN{Norm: advlib.L1, Steps: 100}} {
-		res := advlib.MustRun(context.Background(), c, a, e)
+		res := advlib.MustRun(context.Background(), c, e, a)
 		fmt.Println(res.Attack, "distance", res.Distance[0], "input", res.Adversarial.Value())
 	}
 	// Output:

@@ -7,8 +7,8 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	. "advlab/advlib/internal/equation"
 	"github.com/gomlx/compute/shapes"
-	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
@@ -466,7 +466,7 @@ func (l *lesson) run(ctx context.Context, c *advlib.Classifier, train *advlib.Ex
 	if train != nil {
 		all = train.Len()
 	}
-	return advlib.Settings{Seed: seed, BatchSize: all}.Run(ctx, c, l, train)
+	return advlib.Settings{Seed: seed, BatchSize: all}.Run(ctx, c, train, l)
 }
 
 // Perturb implements [advlib.Attack].

@@ -63,7 +63,7 @@ func TestUniversalClosedForm(t *testing.T) {
 		dual := n.Dual().Distance(v, zero)
 		// In L1 all of it goes into one coordinate, which has 0.3 of room.
 		ε := min(sorted[len(sorted)/2]/dual, 0.3)
-		ball := advlib.BallOf(n, ε)
+		ball := n.Ball(ε)
 		type learner interface {
 			Fit(context.Context, *advlib.Classifier, *advlib.Examples) (*attack.Perturbation, *advlib.Result, error)
 		}
@@ -83,7 +83,7 @@ func TestUniversalClosedForm(t *testing.T) {
 			if !(gain >= 0.99*ε*dual && gain <= 1.0001*ε*dual) {
 				t.Errorf("%v: δ adds %.5f to the margin, the best adds %.5f", a, gain, ε*dual)
 			}
-			res, err := advlib.Run(context.Background(), l.Classifier, p, e)
+			res, err := advlib.Run(context.Background(), l.Classifier, e, p)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -113,9 +113,9 @@ func TestUniversalDigits(t *testing.T) {
 	half := r.Examples.Len() / 2
 	train, test := r.Examples.First(half), r.Examples.Slice(half, r.Examples.Len())
 	for n, ε := range map[advlib.ConvexNorm]float64{advlib.L1: 6, advlib.L2: 1.5, advlib.Linf: 0.25} {
-		ball := advlib.BallOf(n, ε)
+		ball := n.Ball(ε)
 		run := func(a advlib.Attack) int {
-			return count(advlib.MustRun(context.Background(), r.Classifier, a, test).Success)
+			return count(advlib.MustRun(context.Background(), r.Classifier, test, a).Success)
 		}
 		p, _, err := attack.Universal{Ball: ball}.Fit(context.Background(), r.Classifier, train)
 		if err != nil {
@@ -157,12 +157,12 @@ func TestUniversalDigits(t *testing.T) {
 func TestUniversalTargeted(t *testing.T) {
 	r := digits(t)
 	half := r.Examples.Len() / 2
-	a := attack.Universal{Ball: advlib.BallOf(advlib.Linf, 0.35), Goal: advlib.Targeted(8)}
+	a := attack.Universal{Ball: advlib.Linf.Ball(0.35), Goal: advlib.Targeted(8)}
 	p, train, err := a.Fit(context.Background(), r.Classifier, r.Examples.First(half))
 	if err != nil {
 		t.Fatal(err)
 	}
-	res := advlib.MustRun(context.Background(), r.Classifier, p, r.Examples.Slice(half, r.Examples.Len()))
+	res := advlib.MustRun(context.Background(), r.Classifier, r.Examples.Slice(half, r.Examples.Len()), p)
 	t.Logf("%v: %v where it was learned, %v elsewhere", res.Attack, train.SuccessRate(), res.SuccessRate())
 	if 2*count(res.Success) < len(res.Success) {
 		t.Errorf("%d of %d reach the target", count(res.Success), len(res.Success))
@@ -175,7 +175,7 @@ func TestUniversalSeeds(t *testing.T) {
 	e := r.Examples.First(24)
 	learn := func(e *advlib.Examples, seed uint64) []float32 {
 		t.Helper()
-		p, _, err := attack.Universal{Ball: advlib.BallOf(advlib.L2, 1), Epochs: 3, BatchSize: 8, Seed: seed}.Fit(context.Background(), r.Classifier, e)
+		p, _, err := attack.Universal{Ball: advlib.L2.Ball(1), Epochs: 3, BatchSize: 8, Seed: seed}.Fit(context.Background(), r.Classifier, e)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,18 +196,18 @@ func TestUniversalSeeds(t *testing.T) {
 
 func TestUniversalRefusals(t *testing.T) {
 	l := linear(t, linearSpecs[0])
-	linf := advlib.BallOf(advlib.Linf, 0.1)
+	linf := advlib.Linf.Ball(0.1)
 	d := l.Examples.Shape()
 	for want, a := range map[string]interface {
 		Threat(*advlib.Classifier) (advlib.Threat, error)
 	}{
 		"the ball is unset":                attack.Universal{},
-		"no steepest ascent":               attack.Universal{Ball: advlib.BallOf(advlib.L0, 1)},
+		"no steepest ascent":               attack.Universal{Ball: advlib.L0.Ball(1)},
 		"Epochs = -1":                      attack.Universal{Ball: linf, Epochs: -1},
 		"BatchSize = 513 is above 512":     attack.Universal{Ball: linf, BatchSize: 513},
 		"Cap = -1":                         attack.Universal{Ball: linf, Cap: -1},
 		"StepSize = NaN":                   attack.Universal{Ball: linf, StepSize: math.NaN()},
-		"Norm L1 is none":                  attack.UniversalDeepFool{Ball: advlib.BallOf(advlib.L1, 1)},
+		"Norm L1 is none":                  attack.UniversalDeepFool{Ball: advlib.L1.Ball(1)},
 		"FoolingRate = 1 is not":           attack.UniversalDeepFool{Ball: linf, FoolingRate: 1},
 		"has the shape [3]":                attack.Perturbation{Ball: linf, Shape: []int{3}},
 		"has 3 values":                     attack.Perturbation{Ball: linf, Shape: d, Delta: make([]float32, 3)},
@@ -228,7 +228,7 @@ func TestUniversalRefusals(t *testing.T) {
 // Features that are fixed stay as they are, bit for bit, and those that may only rise do not fall, under one δ and under a patch; domains in which
 // attacks work in other coordinates are refused.
 func TestUniversalDomain(t *testing.T) {
-	linf := advlib.BallOf(advlib.Linf, 0.3)
+	linf := advlib.Linf.Ball(0.3)
 	c, e := squares(t)
 	in := func(change func(j int, f *advlib.Feature)) *advlib.Classifier {
 		var domain advlib.Domain
@@ -286,8 +286,8 @@ func TestUniversalCancelled(t *testing.T) {
 	for _, a := range []interface {
 		Fit(context.Context, *advlib.Classifier, *advlib.Examples) (*attack.Perturbation, *advlib.Result, error)
 	}{
-		attack.Universal{Ball: advlib.BallOf(advlib.Linf, 0.3), BatchSize: 8},
-		attack.UniversalDeepFool{Ball: advlib.BallOf(advlib.Linf, 0.3), FoolingRate: 0.99},
+		attack.Universal{Ball: advlib.Linf.Ball(0.3), BatchSize: 8},
+		attack.UniversalDeepFool{Ball: advlib.Linf.Ball(0.3), FoolingRate: 0.99},
 	} {
 		ctx := &polls{Context: context.Background(), left: 20}
 		p, res, err := a.Fit(ctx, r.Classifier, r.Examples.First(16))
@@ -295,7 +295,7 @@ func TestUniversalCancelled(t *testing.T) {
 			t.Errorf("%v: %v, %v, %v", a, p, res, err)
 			continue
 		}
-		if again := advlib.MustRun(context.Background(), r.Classifier, p, r.Examples.First(16)); !slices.Equal(again.Success, res.Success) {
+		if again := advlib.MustRun(context.Background(), r.Classifier, r.Examples.First(16), p); !slices.Equal(again.Success, res.Success) {
 			t.Errorf("%v: fooled %v, measured %v", a, again.Success, res.Success)
 		}
 	}
@@ -305,13 +305,13 @@ func TestUniversalCancelled(t *testing.T) {
 func ExampleUniversal() {
 	c, e := brightness()
 	e = e.First(2) // by 0.2 and 0.5
-	u := attack.Universal{Ball: advlib.BallOf(advlib.Linf, 0.2)}
+	u := attack.Universal{Ball: advlib.Linf.Ball(0.2)}
 	δ, train, err := u.Fit(context.Background(), c, e)
 	if err != nil {
 		panic(err)
 	}
 	fmt.Println(train.Attack, train.Success)
-	other := advlib.MustRun(context.Background(), c, δ, e)
+	other := advlib.MustRun(context.Background(), c, e, δ)
 	fmt.Println(other.Attack, other.Success)
 	// Output:
 	// Universal-20 Linf ≤ 0.2 [true false]

@@ -18,7 +18,7 @@ import (
 )
 
 func wrapperSubjects() []attacktest.Subject {
-	ball := func(ε float64) advlib.Ball { return advlib.BallOf(advlib.Linf, ε) }
+	ball := func(ε float64) advlib.Ball { return advlib.Linf.Ball(ε) }
 	const ε = 0.1
 	worst := func(ε float64, g advlib.Goal, l advlib.Loss) advlib.Attack {
 		return attack.WorstOf{Attacks: []advlib.Attack{
@@ -74,10 +74,10 @@ func TestConformanceWrappers(t *testing.T) { attacktest.Run(t, wrapperSubjects()
 // The worst case is the union of what each breaks; each attack works on what the ones before left.
 func TestWorstOf(t *testing.T) {
 	r := digits(t)
-	ball := advlib.BallOf(advlib.L2, 0.5)
+	ball := advlib.L2.Ball(0.5)
 	fgm, pgd, cw := attack.FGM{Ball: ball}, attack.PGD{Ball: ball, Steps: 10}, attack.CarliniWagner{BinarySearchSteps: 3, Steps: 100, InitialConst: 1}
 	one := func(a advlib.Attack) *advlib.Result {
-		return advlib.MustRun(context.Background(), r.Classifier, a, r.Examples)
+		return advlib.MustRun(context.Background(), r.Classifier, r.Examples, a)
 	}
 	all := one(attack.WorstOf{Attacks: []advlib.Attack{fgm, pgd, cw}})
 	a, b, c := one(fgm), one(pgd), one(cw)
@@ -113,13 +113,13 @@ func TestWorstOf(t *testing.T) {
 // Runs differ, and more of them never break less.
 func TestRepeat(t *testing.T) {
 	r := digits(t)
-	a := attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.08), Steps: 1, StepSize: 0.04}
+	a := attack.PGD{Ball: advlib.Linf.Ball(0.08), Steps: 1, StepSize: 0.04}
 	var broken []int
 	for _, times := range []int{1, 2, 10} {
-		res := advlib.MustRun(context.Background(), r.Classifier, attack.Repeat{Attack: a, Times: times}, r.Examples)
+		res := advlib.MustRun(context.Background(), r.Classifier, r.Examples, attack.Repeat{Attack: a, Times: times})
 		broken = append(broken, count(res.Success))
 	}
-	once := advlib.MustRun(context.Background(), r.Classifier, a, r.Examples)
+	once := advlib.MustRun(context.Background(), r.Classifier, r.Examples, a)
 	t.Logf("%v: %v broken in 1, 2 and 10 runs", a, broken)
 	if broken[0] != count(once.Success) || !slices.IsSorted(broken) || broken[0] == broken[2] {
 		t.Errorf("%v broken in 1, 2 and 10 runs, %d without the wrapper", broken, count(once.Success))
@@ -127,7 +127,7 @@ func TestRepeat(t *testing.T) {
 }
 
 func TestWrapperRefusals(t *testing.T) {
-	linf, l2 := advlib.BallOf(advlib.Linf, 0.1), advlib.BallOf(advlib.L2, 0.1)
+	linf, l2 := advlib.Linf.Ball(0.1), advlib.L2.Ball(0.1)
 	ten := linear(t, linearSpecs[0]).Classifier
 	three := linear(t, attacktest.LinearSpec{Classes: 3, Examples: 1}).Classifier
 	for _, c := range []struct {
@@ -183,10 +183,10 @@ func TestTemperature(t *testing.T) {
 	loud := variant(t, "logits × 1000", false, func(_ *model.Scope, c *advlib.Classifier, x *graph.Node) *graph.Node {
 		return graph.MulScalar(c.LogitsGraph(x), 1000)
 	})
-	pgd := attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.1), NoRandomStart: true}
-	plain := advlib.MustRun(context.Background(), r.Classifier, pgd, r.Examples)
-	saturated := advlib.MustRun(context.Background(), loud, pgd, r.Examples)
-	warm := advlib.MustRun(context.Background(), loud, attack.Temperature{Attack: pgd, T: 1000}, r.Examples)
+	pgd := attack.PGD{Ball: advlib.Linf.Ball(0.1), NoRandomStart: true}
+	plain := advlib.MustRun(context.Background(), r.Classifier, r.Examples, pgd)
+	saturated := advlib.MustRun(context.Background(), loud, r.Examples, pgd)
+	warm := advlib.MustRun(context.Background(), loud, r.Examples, attack.Temperature{Attack: pgd, T: 1000})
 	t.Logf("plain %d, logits × 1000 %d, at T = 1000 %d of %d", count(plain.Success), count(saturated.Success), count(warm.Success), len(plain.Success))
 	if 2*count(saturated.Success) > count(plain.Success) {
 		t.Errorf("%d of %d are broken although the softmax is saturated: this tests nothing", count(saturated.Success), count(plain.Success))
@@ -203,12 +203,12 @@ func TestTemperature(t *testing.T) {
 func TestLattice8(t *testing.T) {
 	r := reference(t, "cnn-mnist-adv", digits(t).Classifier.Backend())
 	for _, a := range []advlib.Attack{
-		attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.3), Loss: advlib.Margin},
-		attack.PGD{Ball: advlib.BallOf(advlib.L2, 4), Loss: advlib.Margin},
-		attack.PGD{Ball: advlib.BallOf(advlib.L1, 25), Loss: advlib.Margin},
+		attack.PGD{Ball: advlib.Linf.Ball(0.3), Loss: advlib.Margin},
+		attack.PGD{Ball: advlib.L2.Ball(4), Loss: advlib.Margin},
+		attack.PGD{Ball: advlib.L1.Ball(25), Loss: advlib.Margin},
 	} {
-		plain := advlib.MustRun(context.Background(), r.Classifier, a, r.Examples)
-		res := advlib.MustRun(context.Background(), r.Classifier, attack.Lattice8{Attack: a}, r.Examples)
+		plain := advlib.MustRun(context.Background(), r.Classifier, r.Examples, a)
+		res := advlib.MustRun(context.Background(), r.Classifier, r.Examples, attack.Lattice8{Attack: a})
 		adv := tensors.MustCopyFlatData[float32](res.Adversarial)
 		size := len(adv) / r.Examples.Len()
 		for i, success := range res.Success {
@@ -233,10 +233,10 @@ func TestLattice8(t *testing.T) {
 func TestTransfer(t *testing.T) {
 	r := digits(t)
 	from := reference(t, "mlp-digits-adv", r.Classifier.Backend()).Classifier
-	a := attack.MIFGSM{Ball: advlib.BallOf(advlib.Linf, 0.15)}
-	clean := advlib.MustRun(context.Background(), r.Classifier, attack.FGSM(0), r.Examples)
-	direct := advlib.MustRun(context.Background(), r.Classifier, a, r.Examples)
-	res := advlib.MustRun(context.Background(), r.Classifier, attack.Transfer{Attack: a, From: from}, r.Examples)
+	a := attack.MIFGSM{Ball: advlib.Linf.Ball(0.15)}
+	clean := advlib.MustRun(context.Background(), r.Classifier, r.Examples, attack.FGSM(0))
+	direct := advlib.MustRun(context.Background(), r.Classifier, r.Examples, a)
+	res := advlib.MustRun(context.Background(), r.Classifier, r.Examples, attack.Transfer{Attack: a, From: from})
 	t.Logf("%d misclassified, %d broken directly, %d from %s", count(clean.Success), count(direct.Success), count(res.Success), from.Name())
 	if count(res.Success) <= count(clean.Success) || count(res.Success) > count(direct.Success) {
 		t.Errorf("%d misclassified, %d broken directly, %d from %s", count(clean.Success), count(direct.Success), count(res.Success), from.Name())
@@ -258,11 +258,11 @@ func TestBPDA(t *testing.T) {
 	through := variant(t, "quantised, straight through", false, func(_ *model.Scope, c *advlib.Classifier, x *graph.Node) *graph.Node {
 		return c.LogitsGraph(attack.StraightThrough(round, func(x *graph.Node) *graph.Node { return x })(x))
 	})
-	pgd := attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.1), NoRandomStart: true}
-	plain := advlib.MustRun(context.Background(), r.Classifier, pgd, r.Examples)
-	masked := advlib.MustRun(context.Background(), defended, pgd, r.Examples)
-	bpda := advlib.MustRun(context.Background(), defended, attack.BPDA{Attack: pgd, Through: through}, r.Examples)
-	clean := advlib.MustRun(context.Background(), defended, attack.FGSM(0), r.Examples)
+	pgd := attack.PGD{Ball: advlib.Linf.Ball(0.1), NoRandomStart: true}
+	plain := advlib.MustRun(context.Background(), r.Classifier, r.Examples, pgd)
+	masked := advlib.MustRun(context.Background(), defended, r.Examples, pgd)
+	bpda := advlib.MustRun(context.Background(), defended, r.Examples, attack.BPDA{Attack: pgd, Through: through})
+	clean := advlib.MustRun(context.Background(), defended, r.Examples, attack.FGSM(0))
 	t.Logf("plain %d, quantised %d (%d misclassified), through the identity %d of %d", count(plain.Success), count(masked.Success), count(clean.Success), count(bpda.Success), len(plain.Success))
 	if count(masked.Success) != count(clean.Success) {
 		t.Errorf("%d broken without a gradient, %d misclassified: this tests nothing", count(masked.Success), count(clean.Success))
@@ -270,9 +270,11 @@ func TestBPDA(t *testing.T) {
 	if 10*count(bpda.Success) < 8*count(plain.Success) {
 		t.Errorf("%d broken through the identity, %d without the quantiser", count(bpda.Success), count(plain.Success))
 	}
-	if _, err := advlib.Run(context.Background(), r.Classifier, attack.BPDA{Attack: pgd, Through: variant(t, "other", false, func(_ *model.Scope, c *advlib.Classifier, x *graph.Node) *graph.Node {
-		return graph.MulScalar(c.LogitsGraph(x), 1.1)
-	})}, r.Examples); err == nil || !strings.Contains(err.Error(), "the forward pass of Through must be that of the classifier") {
+	if _, err := advlib.Run(context.Background(), r.Classifier,
+
+		r.Examples, attack.BPDA{Attack: pgd, Through: variant(t, "other", false, func(_ *model.Scope, c *advlib.Classifier, x *graph.Node) *graph.Node {
+			return graph.MulScalar(c.LogitsGraph(x), 1.1)
+		})}); err == nil || !strings.Contains(err.Error(), "the forward pass of Through must be that of the classifier") {
 		t.Errorf("another forward pass: %v", err)
 	}
 }
@@ -308,9 +310,9 @@ func TestEOT(t *testing.T) {
 		t.Errorf("draws for noise 0, 0.05, 0.2, 0.5: %v", sizes)
 	}
 	c := noisy(t, 0.5)
-	pgd := attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.1), NoRandomStart: true, KeepGoing: true, Loss: advlib.Margin}
-	one := advlib.MustRun(context.Background(), c, attack.EOT{Attack: pgd, Samples: 1}, r.Examples)
-	many := advlib.MustRun(context.Background(), c, attack.EOT{Attack: pgd, Samples: 16}, r.Examples)
+	pgd := attack.PGD{Ball: advlib.Linf.Ball(0.1), NoRandomStart: true, KeepGoing: true, Loss: advlib.Margin}
+	one := advlib.MustRun(context.Background(), c, r.Examples, attack.EOT{Attack: pgd, Samples: 1})
+	many := advlib.MustRun(context.Background(), c, r.Examples, attack.EOT{Attack: pgd, Samples: 16})
 	if many.Stats.Backward < 8*one.Stats.Backward {
 		t.Errorf("16 draws cost %v, one %v", many.Stats, one.Stats)
 	}
@@ -343,9 +345,9 @@ func TestEOT(t *testing.T) {
 
 func ExampleWorstOf() {
 	c, e := brightness()
-	ball := advlib.BallOf(advlib.L2, 0.4)
+	ball := advlib.L2.Ball(0.4)
 	worst := attack.WorstOf{Attacks: []advlib.Attack{attack.FGM{Ball: ball}, attack.CarliniWagner{Steps: 200}}}
-	res := advlib.MustRun(context.Background(), c, worst, e)
+	res := advlib.MustRun(context.Background(), c, e, worst)
 	fmt.Println(res.Attack, res.Success)
 	// Output:
 	// worst of (FGM L2 ≤ 0.4; C&W 9×200 L2 minimal) [true true false]
@@ -353,7 +355,7 @@ func ExampleWorstOf() {
 
 func ExampleRepeat() {
 	c, e := brightness()
-	res := advlib.MustRun(context.Background(), c, attack.Repeat{Attack: attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.3), Steps: 3}}, e)
+	res := advlib.MustRun(context.Background(), c, e, attack.Repeat{Attack: attack.PGD{Ball: advlib.Linf.Ball(0.3), Steps: 3}})
 	fmt.Println(res.Attack, res.Success)
 	// Output:
 	// PGD-3 Linf ≤ 0.3, 5 times [true true false]
@@ -362,7 +364,7 @@ func ExampleRepeat() {
 func ExampleTemperature() {
 	c, e := brightness()
 	cool := attack.Temperature{Attack: attack.FGSM(0.3), T: 10}
-	res := advlib.MustRun(context.Background(), c, cool, e)
+	res := advlib.MustRun(context.Background(), c, e, cool)
 	fmt.Println(res.Attack, res.Success)
 	// Output:
 	// FGM Linf ≤ 0.3, T = 10 [true true false]
@@ -370,7 +372,7 @@ func ExampleTemperature() {
 
 func ExampleLattice8() {
 	c, e := brightness()
-	res := advlib.MustRun(context.Background(), c, attack.Lattice8{Attack: attack.FGSM(0.3)}, e)
+	res := advlib.MustRun(context.Background(), c, e, attack.Lattice8{Attack: attack.FGSM(0.3)})
 	fmt.Println(res.Attack, res.Success)
 	// Output:
 	// FGM Linf ≤ 0.3, in 255ths [true true false]
@@ -379,7 +381,7 @@ func ExampleLattice8() {
 func ExampleTransfer() {
 	c, e := brightness()
 	other, _ := brightness() // stands for another model of the same task
-	res := advlib.MustRun(context.Background(), c, attack.Transfer{Attack: attack.MIFGSM{Ball: advlib.BallOf(advlib.Linf, 0.3)}, From: other}, e)
+	res := advlib.MustRun(context.Background(), c, e, attack.Transfer{Attack: attack.MIFGSM{Ball: advlib.Linf.Ball(0.3)}, From: other})
 	fmt.Println(res.Attack, res.Success)
 	// Output:
 	// MI-FGSM-10 Linf ≤ 0.3, transferred from brightness [true true false]
@@ -387,7 +389,7 @@ func ExampleTransfer() {
 
 func ExampleEOT() {
 	c, e := brightness()
-	res := advlib.MustRun(context.Background(), c, attack.EOT{Attack: attack.FGSM(0.3), Samples: 20}, e)
+	res := advlib.MustRun(context.Background(), c, e, attack.EOT{Attack: attack.FGSM(0.3), Samples: 20})
 	fmt.Println(res.Attack, res.Success)
 	// Output:
 	// FGM Linf ≤ 0.3, EOT 20 [true true false]
@@ -409,7 +411,7 @@ func ExampleBPDA() {
 	defended := classifier("rounded", round)
 	through := classifier("rounded, straight through", attack.StraightThrough(round, identity))
 	for _, a := range []advlib.Attack{attack.FGSM(0.3), attack.BPDA{Attack: attack.FGSM(0.3), Through: through}} {
-		res := advlib.MustRun(context.Background(), defended, a, e)
+		res := advlib.MustRun(context.Background(), defended, e, a)
 		fmt.Println(res.Attack, res.Success)
 	}
 	// Output:

@@ -36,12 +36,12 @@ type attacked struct {
 }
 
 // hardened is the ball that the small network is trained against, and attacked in: about 0.9 of the examples stay robust.
-var hardened = advlib.BallOf(advlib.Linf, 0.2)
+var hardened = advlib.Linf.Ball(0.2)
 
 var attacks = map[string]attacked{
 	// As in Madry et al. (2018), on MNIST; every example makes all steps.
 	"pgd": {Model: "madry", Epsilon: 0.3, Step: 0.01, Steps: 40, Rounds: 1,
-		attack: attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.3), Steps: 40, StepSize: 0.01, KeepGoing: true}},
+		attack: attack.PGD{Ball: advlib.Linf.Ball(0.3), Steps: 40, StepSize: 0.01, KeepGoing: true}},
 	"autoattack":   {Model: "small", Epsilon: hardened.Radius, Rounds: 1, attack: attack.AutoAttack{Ball: hardened}},
 	"cw":           {Model: "small", Step: 0.01, Steps: 1000, Rounds: 9, Abort: true, attack: attack.CarliniWagner{}},
 	"cw-all-steps": {Model: "small", Step: 0.01, Steps: 1000, Rounds: 9, attack: attack.CarliniWagner{NoAbort: true}},
@@ -72,7 +72,7 @@ func attackOn(name string) func(ctx context.Context, s sources) (workload, error
 			return arrays, a
 		}
 		do := func(ctx context.Context) (answer, error) {
-			res, err := advlib.Run(ctx, c, a.attack, e)
+			res, err := advlib.Run(ctx, c, e, a.attack)
 			if err != nil {
 				return answer{}, err
 			}

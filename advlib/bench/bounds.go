@@ -72,7 +72,7 @@ func cnnBounds(_ context.Context, s sources) (workload, error) {
 	if w.network, err = certify.Of(r.Classifier); err != nil {
 		return workload{}, err
 	}
-	if w.regions, err = certify.Around(r.Classifier, r.Examples, advlib.BallOf(advlib.Linf, 0.1), false); err != nil {
+	if w.regions, err = certify.Around(r.Classifier, r.Examples, advlib.Linf.Ball(0.1), false); err != nil {
 		return workload{}, err
 	}
 	return w.workload("cnn")

@@ -29,7 +29,7 @@ func takeApart(t *testing.T, m testModel, count int) (all []*certify.Ascent) {
 	}
 	r := rand.New(rand.NewPCG(31, 32))
 	for _, norm := range norms {
-		regions, err := certify.Around(c, e, advlib.BallOf(norm, radii(norm)[1]*m.box.Width()), false)
+		regions, err := certify.Around(c, e, norm.Ball(radii(norm)[1]*m.box.Width()), false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,7 +210,7 @@ func TestAlphaIsNeverBelowCROWN(t *testing.T) {
 				if method != certify.CROWN && norm != advlib.Linf || !full && norm != advlib.Linf && m.name != "mlp" {
 					continue
 				}
-				ball := advlib.BallOf(norm, radii(norm)[1]*m.box.Width())
+				ball := norm.Ball(radii(norm)[1] * m.box.Width())
 				tuned := method.WithAlpha(certify.Alpha{Iterations: 6, Intervals: 2})
 				plain, err := certify.Margins(ctx, c, e, ball, method)
 				if err != nil {
@@ -254,7 +254,7 @@ func TestAlphaIsNeverBelowCROWN(t *testing.T) {
 // No attack succeeds where α-CROWN proves that none can; Evaluate returns an error if one does. It proves more than CROWN does.
 func TestAlphaInEvaluate(t *testing.T) {
 	r := load(t, "mlp-digits-adv", nil)
-	ball := advlib.BallOf(advlib.Linf, 0.1)
+	ball := advlib.Linf.Ball(0.1)
 	report, err := advlib.Evaluate(ctx, r.Classifier, r.Examples, []advlib.Attack{attack.APGD{Ball: ball, Restarts: 2}}, certify.CROWN, certify.AlphaCROWN)
 	if err != nil {
 		t.Fatal(err)
@@ -295,7 +295,7 @@ func TestAlphaMutants(t *testing.T) {
 	m := models["mlp"]
 	c := m.classifier(t, backends(t)["Go Backend"])
 	e := m.examples(t, c, 4)
-	ball := advlib.BallOf(advlib.Linf, 0.15)
+	ball := advlib.Linf.Ball(0.15)
 	z := sample(t, c, e, ball, 300, rand.New(rand.NewPCG(61, 62)))
 	for _, free := range []bool{false, true} {
 		if free {
@@ -341,7 +341,7 @@ func TestAlphaOnPatches(t *testing.T) {
 			if !full && norm != advlib.Linf && m.name != "residual" {
 				continue
 			}
-			regions, err := certify.Around(c, e, advlib.BallOf(norm, radii(norm)[1]*m.box.Width()), false)
+			regions, err := certify.Around(c, e, norm.Ball(radii(norm)[1]*m.box.Width()), false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -390,7 +390,7 @@ func TestAlphaOnReferences(t *testing.T) {
 		if !full {
 			e = e.First(6)
 		}
-		for _, ball := range []advlib.Ball{advlib.BallOf(advlib.Linf, 0.1), advlib.BallOf(advlib.L2, 0.5)} {
+		for _, ball := range []advlib.Ball{advlib.Linf.Ball(0.1), advlib.L2.Ball(0.5)} {
 			compareAlpha(t, r.Classifier, e, ball)
 		}
 	}
@@ -445,7 +445,7 @@ func TestAlphaOnCNN(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	crown, alpha := compareAlpha(t, r.Classifier, r.Examples, advlib.BallOf(advlib.Linf, 0.1))
+	crown, alpha := compareAlpha(t, r.Classifier, r.Examples, advlib.Linf.Ball(0.1))
 	if want := r.Peers["verified_crown_linf/0.1"]; float64(crown)/32 != want || alpha < 23 || alpha > 30 {
 		t.Errorf("CROWN proves %d of 32, the peer's the share %g; α-CROWN %d, want 23", crown, want, alpha)
 	}

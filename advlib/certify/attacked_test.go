@@ -30,7 +30,7 @@ func attackedModels(t *testing.T, b compute.Backend) (all []attacked) {
 	for _, name := range attacktest.References {
 		ref := load(t, name, b)
 		a := attacked{name, ref.Classifier, ref.Examples, []advlib.Ball{
-			advlib.BallOf(advlib.Linf, 0.02), advlib.BallOf(advlib.Linf, 0.05), advlib.BallOf(advlib.L2, 0.15), advlib.BallOf(advlib.L1, 0.3),
+			advlib.Linf.Ball(0.02), advlib.Linf.Ball(0.05), advlib.L2.Ball(0.15), advlib.L1.Ball(0.3),
 		}, everything}
 		if name == "cnn-mnist-adv" {
 			a.balls[1].Radius = 0.1
@@ -65,7 +65,7 @@ func attackedModels(t *testing.T, b compute.Backend) (all []attacked) {
 		}
 		c := m.classifier(t, b)
 		everything := append(everything, certify.AlphaCROWN)
-		balls := []advlib.Ball{advlib.BallOf(advlib.Linf, radius*m.box.Width()), advlib.BallOf(advlib.L2, 3*radius*m.box.Width())}
+		balls := []advlib.Ball{advlib.Linf.Ball(radius * m.box.Width()), advlib.L2.Ball(3 * radius * m.box.Width())}
 		all = append(all, attacked{m.name, c, m.examples(t, c, 16), balls, everything})
 	}
 	return all
@@ -97,7 +97,7 @@ func TestAttacksInsideCertifiedRegions(t *testing.T) {
 					broken := make([][]string, n) // by what
 					correct := make([]bool, n)
 					for k, a := range attacks {
-						res, err := advlib.Settings{Seed: uint64(k + 1)}.Run(ctx, m.c, a, m.e)
+						res, err := advlib.Settings{Seed: uint64(k + 1)}.Run(ctx, m.c, m.e, a)
 						if err != nil {
 							t.Fatal(err)
 						}

@@ -10,7 +10,7 @@ import (
 // at counterexamples, nothing is closed that has one.
 func TestSplittingOfGraphs(t *testing.T) {
 	c, e, x := wide(t, 12)
-	ball := advlib.BallOf(advlib.Linf, 0.12)
+	ball := advlib.Linf.Ball(0.12)
 	chain, err := Verify(t.Context(), c, e, ball, Options{Cells: 2000, Starts: -1})
 	if err != nil {
 		t.Fatal(err)

@@ -37,7 +37,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	ball := advlib.BallOf(advlib.Linf, 0.1)
+	ball := advlib.Linf.Ball(0.1)
 	for _, method := range []certify.Method{certify.IBP, certify.CROWNIBP} {
 		certified, err := method.Certify(context.Background(), clf, examples, ball)
 		if err != nil {

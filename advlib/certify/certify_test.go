@@ -71,7 +71,7 @@ func TestSandwich(t *testing.T) {
 			fmt.Sscan(radius, &ε)
 			robust := signAscent(t, r.Classifier, r.Examples, ε, 20)
 			for method, key := range map[certify.Method]string{certify.IBP: "ibp", certify.CROWNIBP: "crown-ibp"} {
-				certified, err := method.Certify(ctx, r.Classifier, r.Examples, advlib.BallOf(advlib.Linf, ε))
+				certified, err := method.Certify(ctx, r.Classifier, r.Examples, advlib.Linf.Ball(ε))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -106,7 +106,7 @@ func TestCompilesOnce(t *testing.T) {
 	e := testModels[0].examples(t, c, 6)
 	for k, radius := range []float64{0.01, 0.02, 0.1, 0.5} {
 		builds = 0
-		if _, err := certify.CROWNIBP.Certify(ctx, c, e, advlib.BallOf(advlib.L2, radius)); err != nil {
+		if _, err := certify.CROWNIBP.Certify(ctx, c, e, advlib.L2.Ball(radius)); err != nil {
 			t.Fatal(err)
 		}
 		want := 0
@@ -123,7 +123,7 @@ func TestCompilesOnce(t *testing.T) {
 func TestEvaluate(t *testing.T) {
 	r := load(t, "mlp-digits-adv", nil)
 	e := r.Examples.First(16)
-	report, err := advlib.Evaluate(ctx, r.Classifier, e, []advlib.Attack{nothing{advlib.BallOf(advlib.Linf, 0.05)}}, certify.IBP, certify.CROWNIBP)
+	report, err := advlib.Evaluate(ctx, r.Classifier, e, []advlib.Attack{nothing{advlib.Linf.Ball(0.05)}}, certify.IBP, certify.CROWNIBP)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestPieces(t *testing.T) {
 	m := testModels[2]
 	c := m.classifier(t, backends(t)["Go Backend"])
 	e := m.examples(t, c, 40)
-	ball := advlib.BallOf(advlib.Linf, 0.03)
+	ball := advlib.Linf.Ball(0.03)
 	for _, method := range methods[:2] {
 		all, err := certify.Margins(ctx, c, e, ball, method)
 		if err != nil {
@@ -202,7 +202,7 @@ func TestClasses(t *testing.T) {
 		c := m.classifier(t, backends(t)["Go Backend"])
 		e := m.examples(t, c, 9)
 		for _, method := range methods[:2] {
-			margins, err := certify.Margins(ctx, c, e, advlib.BallOf(advlib.Linf, 0), method)
+			margins, err := certify.Margins(ctx, c, e, advlib.Linf.Ball(0), method)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -232,7 +232,7 @@ func BenchmarkCertify(b *testing.B) {
 			r := load(b, name, backend)
 			for _, method := range methods[:3] {
 				b.Run(fmt.Sprintf("%s/%s/%v/%d", backendName, name, method, r.Examples.Len()), func(b *testing.B) {
-					ball := advlib.BallOf(advlib.Linf, 0.05)
+					ball := advlib.Linf.Ball(0.05)
 					if _, err := method.Certify(ctx, r.Classifier, r.Examples, ball); err != nil { // compiles
 						b.Fatal(err)
 					}
@@ -254,7 +254,7 @@ func TestConcurrent(t *testing.T) {
 	m := testModels[1] // with fused operations
 	shared := m.classifier(t, goBackend)
 	e := m.examples(t, shared, 8)
-	ball := advlib.BallOf(advlib.L2, 0.1)
+	ball := advlib.L2.Ball(0.1)
 	want, err := certify.Margins(ctx, shared, e, ball, certify.CROWNIBP)
 	if err != nil {
 		t.Fatal(err)

@@ -29,11 +29,11 @@ func TestToy(t *testing.T) {
 		}
 		for method, want := range map[certify.Method][2]float64{certify.IBP: {-6, 4}, certify.CROWNIBP: {-3, 3}, certify.CROWN: {-3, 3}} {
 			method := method.In(certify.RealArithmetic)
-			lower, upper, err := certify.Bounds(ctx, c, e, advlib.BallOf(advlib.Linf, 1.5), method)
+			lower, upper, err := certify.Bounds(ctx, c, e, advlib.Linf.Ball(1.5), method)
 			if err != nil {
 				t.Fatal(err)
 			}
-			margins, err := certify.Margins(ctx, c, e, advlib.BallOf(advlib.Linf, 1.5), method)
+			margins, err := certify.Margins(ctx, c, e, advlib.Linf.Ball(1.5), method)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,7 +87,7 @@ func TestLinearModelIsExact(t *testing.T) {
 						for _, method := range methods {
 							// Rounding to float32 costs at most a few millionths here, and never raises the bound.
 							for _, m := range []certify.Method{method.In(certify.RealArithmetic), method} {
-								got, err := certify.Margins(ctx, c, e, advlib.BallOf(norm, ε), m)
+								got, err := certify.Margins(ctx, c, e, norm.Ball(ε), m)
 								if err != nil {
 									t.Fatal(err)
 								}
@@ -116,7 +116,7 @@ func TestBoxLeavesLessRoom(t *testing.T) {
 	}
 	for _, norm := range norms {
 		for _, method := range methods[:2] {
-			got, err := certify.Margins(ctx, c, e, advlib.BallOf(norm, 0.25), method)
+			got, err := certify.Margins(ctx, c, e, norm.Ball(0.25), method)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -150,11 +150,11 @@ func TestPermutedHiddenUnits(t *testing.T) {
 	e := one.examples(t, c, 8)
 	for _, norm := range norms {
 		for _, method := range methods {
-			a, err := certify.Margins(ctx, c, e, advlib.BallOf(norm, 0.1), method)
+			a, err := certify.Margins(ctx, c, e, norm.Ball(0.1), method)
 			if err != nil {
 				t.Fatal(err)
 			}
-			b, err := certify.Margins(ctx, d, e, advlib.BallOf(norm, 0.1), method)
+			b, err := certify.Margins(ctx, d, e, norm.Ball(0.1), method)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -235,7 +235,7 @@ func TestFirstLayerInterval(t *testing.T) {
 				certify.IBP:              {value - ε*math.Sqrt(falls), value + ε*math.Sqrt(rises)},
 				certify.IBP.WithoutBox(): {value - ε*math.Sqrt(all), value + ε*math.Sqrt(all)},
 			} {
-				lower, upper, err := certify.Bounds(ctx, c, e, advlib.BallOf(norm, ε), method)
+				lower, upper, err := certify.Bounds(ctx, c, e, norm.Ball(ε), method)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -274,7 +274,7 @@ func TestRepeatedCoordinates(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, method := range methods {
-			lower, upper, err := certify.Bounds(ctx, c, e, advlib.BallOf(advlib.L2, ε), method)
+			lower, upper, err := certify.Bounds(ctx, c, e, advlib.L2.Ball(ε), method)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -17,7 +17,7 @@ func TestComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ball := advlib.BallOf(advlib.Linf, 0.05)
+	ball := advlib.Linf.Ball(0.05)
 	complete := Complete{Timeout: 2 * time.Minute}
 	weak := []advlib.Attack{attack.FGM{Ball: ball}}
 	all := advlib.MustEvaluate(t.Context(), ref.Classifier, ref.Examples, weak, CROWN)
@@ -90,7 +90,7 @@ func TestCheckedBeforeAttacks(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := ref.Examples.First(2)
-	linf, l0 := advlib.BallOf(advlib.Linf, 0.05), advlib.BallOf(advlib.L0, 1)
+	linf, l0 := advlib.Linf.Ball(0.05), advlib.L0.Ball(1)
 	for want, evaluate := range map[string]func(advlib.Settings) error{
 		"no bounds over L0 balls": func(s advlib.Settings) error {
 			s.Balls = []advlib.Ball{l0}

@@ -102,7 +102,7 @@ func TestAbandoned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ball := advlib.BallOf(advlib.Linf, 0.1)
+	ball := advlib.Linf.Ball(0.1)
 	start := time.Now()
 	v, err := Verify(t.Context(), c, e, ball, Options{Timeout: 100 * time.Millisecond})
 	if err != nil || v.Count(Unknown) != 6 {

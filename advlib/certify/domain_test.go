@@ -76,7 +76,7 @@ func TestBoundsHoldInDomain(t *testing.T) {
 	}
 	for _, norm := range []advlib.ConvexNorm{advlib.Linf, advlib.L2, advlib.L1} {
 		for _, radius := range []float64{0.2, 0.5, 1.1} {
-			ball := advlib.BallOf(norm, radius)
+			ball := norm.Ball(radius)
 			for _, method := range []certify.Method{certify.IBP, certify.CROWNIBP} {
 				lower, upper, err := certify.Bounds(ctx, c, e, ball, method)
 				if err != nil {
@@ -139,7 +139,7 @@ func TestLinearBoundInDomainIsExact(t *testing.T) {
 		t.Fatal(err)
 	}
 	const ε = 0.4
-	lower, upper, err := certify.Bounds(ctx, c, e, advlib.BallOf(advlib.Linf, ε), certify.CROWNIBP)
+	lower, upper, err := certify.Bounds(ctx, c, e, advlib.Linf.Ball(ε), certify.CROWNIBP)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestVerifyInDomain(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, norm := range norms {
-			ball := advlib.BallOf(norm, 0.5) // ±10, nothing, ±2
+			ball := norm.Ball(0.5) // ±10, nothing, ±2
 			v, err := certify.Verify(ctx, c, e, ball, certify.Options{Cells: 300})
 			if err != nil {
 				t.Fatal(err)

@@ -308,7 +308,7 @@ func (o *operatorsTried) try(t *testing.T, b compute.Backend, kind NodeType, m t
 		method := methods[o.turn%len(methods)].(interface {
 			Check(*advlib.Classifier, advlib.Ball) error
 		})
-		checkRefusal(t, m.name, kind, method.Check(c, advlib.BallOf(advlib.Linf, 0.1)))
+		checkRefusal(t, m.name, kind, method.Check(c, advlib.Linf.Ball(0.1)))
 		o.turn++
 		return
 	}
@@ -323,7 +323,7 @@ func (o *operatorsTried) try(t *testing.T, b compute.Backend, kind NodeType, m t
 	}
 	e := m.examples(t, c, 3)
 	r := rand.New(rand.NewPCG(8, uint64(kind)))
-	ball := advlib.BallOf(advlib.Linf, 0.1)
+	ball := advlib.Linf.Ball(0.1)
 	z := sample(t, c, e, ball, 80, r)
 	for _, method := range which {
 		if method, ok := method.(certify.Method); ok {

@@ -86,7 +86,7 @@ func TestUnsupportedOperationsAreNamed(t *testing.T) {
 			}
 			for _, method := range methods[:2] {
 				runs = 0
-				_, err := method.Certify(ctx, c, e, advlib.BallOf(advlib.Linf, 0.1))
+				_, err := method.Certify(ctx, c, e, advlib.Linf.Ball(0.1))
 				if err == nil {
 					t.Fatal("no error")
 				}
@@ -120,7 +120,7 @@ func TestBatchNormalisationAtInference(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := certify.CROWNIBP.Certify(ctx, c, e, advlib.BallOf(advlib.Linf, 0.1)); err != nil {
+	if _, err := certify.CROWNIBP.Certify(ctx, c, e, advlib.Linf.Ball(0.1)); err != nil {
 		t.Errorf("batch normalisation at inference: %v", err)
 	}
 }
@@ -157,7 +157,7 @@ func TestIdentityModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, method := range methods {
-		margins, err := certify.Margins(ctx, c, e, advlib.BallOf(advlib.Linf, 0.125), method)
+		margins, err := certify.Margins(ctx, c, e, advlib.Linf.Ball(0.125), method)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +166,7 @@ func TestIdentityModel(t *testing.T) {
 		}
 	}
 	for ε, want := range map[float64]certify.Status{0.125: certify.Verified, 0.375: certify.Falsified} {
-		v, err := certify.Verify(ctx, c, e, advlib.BallOf(advlib.Linf, ε), certify.Options{})
+		v, err := certify.Verify(ctx, c, e, advlib.Linf.Ball(ε), certify.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

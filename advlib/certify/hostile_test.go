@@ -21,7 +21,7 @@ func TestBadInput(t *testing.T) {
 	m := testModels[0]
 	c := m.classifier(t, nil)
 	e := m.examples(t, c, 2)
-	linf := advlib.BallOf(advlib.Linf, 0.1)
+	linf := advlib.Linf.Ball(0.1)
 	outside := m.examples(t, c, 2)
 	tensors.MustMutableFlatData(outside.X, func(x []float32) { x[3] = 1.5 })
 	nan := m.examples(t, c, 2)
@@ -38,9 +38,9 @@ func TestBadInput(t *testing.T) {
 		{"no classifier", nil, e, linf, "the classifier is nil"},
 		{"no examples", c, nil, linf, "no examples"},
 		{"no ball", c, e, advlib.Ball{}, "the ball is unset"},
-		{"negative radius", c, e, advlib.BallOf(advlib.L2, -1), "ε = -1"},
-		{"NaN radius", c, e, advlib.BallOf(advlib.L2, math.NaN()), "NaN"},
-		{"L0", c, e, advlib.BallOf(advlib.L0, 3), "no bounds over L0 balls"},
+		{"negative radius", c, e, advlib.L2.Ball(-1), "ε = -1"},
+		{"NaN radius", c, e, advlib.L2.Ball(math.NaN()), "NaN"},
+		{"L0", c, e, advlib.L0.Ball(3), "no bounds over L0 balls"},
 		{"outside of the box", c, outside, linf, "1.5 at position 3"},
 		{"NaN", c, nan, linf, "example 1 is NaN at position 2"},
 		{"label", c, label, linf, "label 9 of example 1"},
@@ -104,7 +104,7 @@ func TestWeightsThatAreNotFinite(t *testing.T) {
 						for _, norm := range norms {
 							for _, method := range methods {
 								// The ball holds the box, so that the bad weight matters at some point of it.
-								margins, err := certify.Margins(ctx, c, e, advlib.BallOf(norm, 4), method)
+								margins, err := certify.Margins(ctx, c, e, norm.Ball(4), method)
 								if err != nil {
 									t.Fatal(err)
 								}
@@ -127,7 +127,7 @@ func TestCancelled(t *testing.T) {
 	c := m.classifier(t, nil)
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
-	if _, err := certify.IBP.Certify(cancelled, c, m.examples(t, c, 2), advlib.BallOf(advlib.Linf, 0.1)); !errors.Is(err, context.Canceled) {
+	if _, err := certify.IBP.Certify(cancelled, c, m.examples(t, c, 2), advlib.Linf.Ball(0.1)); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want context.Canceled", err)
 	}
 }

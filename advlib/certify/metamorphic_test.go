@@ -98,7 +98,7 @@ func TestBestLineHoldsIBP(t *testing.T) {
 		c := m.classifier(t, backends(t)["Go Backend"])
 		e := m.examples(t, c, 8)
 		for _, norm := range norms {
-			ball := advlib.BallOf(norm, radii(norm)[1])
+			ball := norm.Ball(radii(norm)[1])
 			loose, err := certify.Margins(ctx, c, e, ball, certify.IBP)
 			if err != nil {
 				t.Fatal(err)
@@ -142,7 +142,7 @@ func TestScaledLayers(t *testing.T) {
 		for _, norm := range norms {
 			for _, method := range []certify.Method{certify.IBP, certify.CROWNIBP, certify.CROWN} {
 				for _, method := range []certify.Method{method, method.In(certify.RealArithmetic)} {
-					ball := advlib.BallOf(norm, 0.1)
+					ball := norm.Ball(0.1)
 					a, err := certify.Margins(ctx, c, e, ball, method)
 					if err != nil {
 						t.Fatal(err)

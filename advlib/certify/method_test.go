@@ -71,7 +71,7 @@ func TestMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ball := advlib.BallOf(advlib.Linf, 0.05)
+	ball := advlib.Linf.Ball(0.05)
 	want, err := Margins(t.Context(), c, e, ball, CROWN.ByGraphs())
 	if err != nil {
 		t.Fatal(err)

@@ -75,9 +75,9 @@ func TestMutants(t *testing.T) {
 		c := m.classifier(t, b)
 		e := m.examples(t, c, 4)
 		r := rand.New(rand.NewPCG(5, 6))
-		balls := []advlib.Ball{advlib.BallOf(advlib.Linf, 0), advlib.BallOf(advlib.Linf, 0.05*m.box.Width()), advlib.BallOf(advlib.Linf, 0.2*m.box.Width())}
+		balls := []advlib.Ball{advlib.Linf.Ball(0), advlib.Linf.Ball(0.05 * m.box.Width()), advlib.Linf.Ball(0.2 * m.box.Width())}
 		if regions {
-			balls = []advlib.Ball{advlib.BallOf(advlib.L2, 0.3*m.box.Width()), advlib.BallOf(advlib.L1, 0.6*m.box.Width())}
+			balls = []advlib.Ball{advlib.L2.Ball(0.3 * m.box.Width()), advlib.L1.Ball(0.6 * m.box.Width())}
 			if count = offGrid(t, c, r); count > 0 {
 				return count
 			}

@@ -155,8 +155,8 @@ func TestONNXOperatorsAreNamed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, certified := certify.CROWN.Certify(ctx, c, e, advlib.BallOf(advlib.Linf, 0.1))
-		for _, err := range []error{certified, certify.CROWN.Check(c, advlib.BallOf(advlib.Linf, 0.1))} {
+		_, certified := certify.CROWN.Certify(ctx, c, e, advlib.Linf.Ball(0.1))
+		for _, err := range []error{certified, certify.CROWN.Check(c, advlib.Linf.Ball(0.1))} {
 			if err == nil || !strings.Contains(err.Error(), `cannot be bounded: #`) || !strings.Contains(err.Error(), `node "/act/Pow"`) {
 				t.Errorf("the error is %v", err)
 			}

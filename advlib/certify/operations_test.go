@@ -177,7 +177,7 @@ func TestOperations(t *testing.T) {
 				e := m.examples(t, c, 4)
 				r := rand.New(rand.NewPCG(1, 2))
 				best := certify.CROWN.WithIBP()
-				for _, ball := range []advlib.Ball{advlib.BallOf(advlib.Linf, 0), advlib.BallOf(advlib.Linf, 0.03), advlib.BallOf(advlib.L2, 0.3)} {
+				for _, ball := range []advlib.Ball{advlib.Linf.Ball(0), advlib.Linf.Ball(0.03), advlib.L2.Ball(0.3)} {
 					z := sample(t, c, e, ball, 200, r)
 					for _, method := range []certify.Method{certify.IBP, certify.CROWNIBP, best} {
 						checkWithin(t, c, e, ball, method, z)
@@ -186,7 +186,7 @@ func TestOperations(t *testing.T) {
 				if !narrow[m.name] {
 					return
 				}
-				ball := advlib.BallOf(advlib.Linf, 0.03)
+				ball := advlib.Linf.Ball(0.03)
 				width := map[certify.Method]float64{}
 				for _, method := range []certify.Method{certify.IBP, best} {
 					lower, upper, err := certify.Bounds(ctx, c, e, ball, method)
@@ -243,7 +243,7 @@ func TestBackendBatchNorm(t *testing.T) {
 				t.Fatal(err)
 			}
 			e := m.examples(t, c, 4)
-			for _, ball := range []advlib.Ball{advlib.BallOf(advlib.Linf, 0), advlib.BallOf(advlib.Linf, 0.05), advlib.BallOf(advlib.L2, 0.2)} {
+			for _, ball := range []advlib.Ball{advlib.Linf.Ball(0), advlib.Linf.Ball(0.05), advlib.L2.Ball(0.2)} {
 				z := sample(t, c, e, ball, 300, r)
 				for _, method := range []certify.Method{certify.IBP, certify.CROWN} {
 					lower, upper, err := certify.Bounds(ctx, c, e, ball, method)

@@ -84,7 +84,7 @@ func TestPatchMutants(t *testing.T) {
 		e := m.examples(t, c, 3)
 		r := rand.New(rand.NewPCG(5, 6))
 		for _, radius := range []float64{0, 0.2} {
-			ball := advlib.BallOf(advlib.Linf, radius)
+			ball := advlib.Linf.Ball(radius)
 			regions, err := certify.Around(c, e, ball, false)
 			if err != nil {
 				t.Fatal(err)

@@ -164,7 +164,7 @@ func comparePatches(t *testing.T, c *advlib.Classifier, e *advlib.Examples, laye
 	if err != nil {
 		t.Fatal(err)
 	}
-	balls := []advlib.Ball{advlib.BallOf(advlib.Linf, 0.1), advlib.BallOf(advlib.L2, 0.5)}
+	balls := []advlib.Ball{advlib.Linf.Ball(0.1), advlib.L2.Ball(0.5)}
 	methods := []certify.Method{certify.CROWN, certify.CROWN.In(certify.RealArithmetic), certify.CROWN.WithLine(certify.Zero).WithIBP()}
 	if once {
 		balls, methods = balls[:1], methods[:1]
@@ -275,7 +275,7 @@ func BenchmarkPatches(b *testing.B) {
 				if _, err := n.Patches(on == "patches"); err != nil {
 					b.Fatal(err)
 				}
-				regions, err := certify.Around(c, e, advlib.BallOf(advlib.Linf, 0.2), false)
+				regions, err := certify.Around(c, e, advlib.Linf.Ball(0.2), false)
 				if err != nil {
 					b.Fatal(err)
 				}

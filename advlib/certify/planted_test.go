@@ -131,8 +131,8 @@ func TestPlanted(t *testing.T) {
 						if z[0][0] < max(z[0][1], z[0][2]) || z[1][0] > max(z[1][1], z[1][2]) || norm.Distance(hidden, x) > radius {
 							t.Fatalf("%s: logits %v and %v at a distance of %g: nothing is hidden", name, z[0], z[1], norm.Distance(hidden, x))
 						}
-						ball := advlib.BallOf(norm, radius)
-						if res, err := advlib.Run(t.Context(), c, attack.PGD{Ball: ball, Steps: 20, NoRandomStart: true}, e); err != nil || res.Success[0] {
+						ball := norm.Ball(radius)
+						if res, err := advlib.Run(t.Context(), c, e, attack.PGD{Ball: ball, Steps: 20, NoRandomStart: true}); err != nil || res.Success[0] {
 							t.Fatalf("%s: PGD from the centre finds it, or %v", name, err)
 						}
 						for _, m := range methods {

@@ -141,7 +141,7 @@ func peerSets(t testing.TB, r *attacktest.Reference) (sets []peerSet) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sets = append(sets, peerSet{key, method, advlib.BallOf(peerNorms[normName], radius)})
+		sets = append(sets, peerSet{key, method, peerNorms[normName].Ball(radius)})
 	}
 	return sets
 }

@@ -57,7 +57,7 @@ func TestSampledPointsStayWithinBounds(t *testing.T) {
 				r := rand.New(rand.NewPCG(1, 2))
 				for _, norm := range norms {
 					for _, radius := range radii(norm) {
-						ball := advlib.BallOf(norm, radius*m.box.Width())
+						ball := norm.Ball(radius * m.box.Width())
 						z := sample(t, c, e, ball, points, r)
 						for _, method := range methods {
 							checkWithin(t, c, e, ball, method, z)
@@ -189,7 +189,7 @@ func TestRadiusZero(t *testing.T) {
 			for _, norm := range norms {
 				for _, method := range methods {
 					for _, method := range []certify.Method{method, method.In(certify.RealArithmetic)} {
-						lower, upper, err := certify.Bounds(ctx, c, e, advlib.BallOf(norm, 0), method)
+						lower, upper, err := certify.Bounds(ctx, c, e, norm.Ball(0), method)
 						if err != nil {
 							t.Fatal(err)
 						}
@@ -223,7 +223,7 @@ func TestBoundsShrinkWithTheBall(t *testing.T) {
 			for _, radius := range []float64{0, 0.01, 0.02, 0.05, 0.1} {
 				now := map[certify.Method][][]float64{}
 				for _, method := range methods {
-					margins, err := certify.Margins(ctx, c, e, advlib.BallOf(norm, radius*m.box.Width()), method)
+					margins, err := certify.Margins(ctx, c, e, norm.Ball(radius*m.box.Width()), method)
 					if err != nil {
 						t.Fatal(err)
 					}

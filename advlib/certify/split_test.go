@@ -134,7 +134,7 @@ func TestVerifyMLPs(t *testing.T) {
 		}
 		const ε = 0.05
 		start := time.Now()
-		v, err := Verify(t.Context(), ref.Classifier, e, advlib.BallOf(advlib.Linf, ε), Options{Timeout: 10 * time.Minute})
+		v, err := Verify(t.Context(), ref.Classifier, e, advlib.Linf.Ball(ε), Options{Timeout: 10 * time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -195,7 +195,7 @@ func wide(t *testing.T, examples int) (c *advlib.Classifier, e *advlib.Examples,
 // counterexamples by itself, and where it may not look at them does not prove that there are none.
 func TestSplittingAlone(t *testing.T) {
 	c, e, x := wide(t, 30)
-	ball := advlib.BallOf(advlib.Linf, 0.12)
+	ball := advlib.Linf.Ball(0.12)
 	with, err := Verify(t.Context(), c, e, ball, Options{Cells: 2000})
 	if err != nil {
 		t.Fatal(err)

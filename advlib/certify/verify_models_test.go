@@ -19,7 +19,7 @@ func TestVerifyModels(t *testing.T) {
 	c := m.classifier(t, backends(t)["go"])
 	e := m.examples(t, c, 2)
 	counts := map[certify.Status]int{}
-	for _, ball := range []advlib.Ball{advlib.BallOf(advlib.Linf, 0.002), advlib.BallOf(advlib.Linf, 0.15)} {
+	for _, ball := range []advlib.Ball{advlib.Linf.Ball(0.002), advlib.Linf.Ball(0.15)} {
 		v, err := certify.Verify(t.Context(), c, e, ball, certify.Options{Timeout: -1, Method: certify.CROWNIBP, Starts: 4, Steps: 2, Cells: 10})
 		if err != nil {
 			t.Fatal(err)
@@ -56,7 +56,7 @@ func TestVerifyCNN(t *testing.T) {
 	}
 	r := load(t, "cnn-mnist-adv", b)
 	open := []int{0, 3, 4} // at Linf 0.1, by CROWN and by α-CROWN; example 2 is not decided within minutes
-	v, err := certify.Verify(t.Context(), r.Classifier, r.Examples.Select(open), advlib.BallOf(advlib.Linf, 0.1), certify.Options{Timeout: 10 * time.Minute})
+	v, err := certify.Verify(t.Context(), r.Classifier, r.Examples.Select(open), advlib.Linf.Ball(0.1), certify.Options{Timeout: 10 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -236,7 +236,7 @@ func TestVerify(t *testing.T) {
 		e.Y[i] = class(z)
 	}
 	e.Y[0] = (e.Y[0] + 1) % 3 // misclassified
-	for _, ball := range []advlib.Ball{advlib.BallOf(advlib.Linf, 0.1), advlib.BallOf(advlib.L2, 0.1), advlib.BallOf(advlib.L1, 0.15)} {
+	for _, ball := range []advlib.Ball{advlib.Linf.Ball(0.1), advlib.L2.Ball(0.1), advlib.L1.Ball(0.15)} {
 		v, err := Verify(t.Context(), c, e, ball, Options{Cells: 1000})
 		if err != nil {
 			t.Fatalf("%v: %v", ball, err)
@@ -280,10 +280,10 @@ func TestVerify(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if v, err := Verify(ctx, c, e, advlib.BallOf(advlib.Linf, 0.1), Options{}); !errors.Is(err, context.Canceled) || v.Count(Unknown) != examples || v.Verdicts[3].Reason != "not reached" {
+	if v, err := Verify(ctx, c, e, advlib.Linf.Ball(0.1), Options{}); !errors.Is(err, context.Canceled) || v.Count(Unknown) != examples || v.Verdicts[3].Reason != "not reached" {
 		t.Errorf("%v, %v", v, err)
 	}
-	if _, err := Verify(t.Context(), c, e, advlib.BallOf(advlib.L0, 1), Options{}); err == nil || !strings.Contains(err.Error(), "L0") {
+	if _, err := Verify(t.Context(), c, e, advlib.L0.Ball(1), Options{}); err == nil || !strings.Contains(err.Error(), "L0") {
 		t.Errorf("L0: %v", err)
 	}
 }
@@ -304,7 +304,7 @@ func TestVerifyThenBound(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, norm := range []advlib.ConvexNorm{advlib.Linf, advlib.L2, advlib.Linf, advlib.L2} {
-		ball := advlib.BallOf(norm, 0.02)
+		ball := norm.Ball(0.02)
 		v, err := Verify(t.Context(), c, e, ball, Options{Cells: 200})
 		if err != nil {
 			t.Fatalf("%d, %v: %v", i, ball, err)

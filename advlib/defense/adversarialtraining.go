@@ -147,7 +147,7 @@ func (a AdversarialTraining) Strength(progress float64) float64 {
 
 // Reach implements [training.Adversary]: the ball, grown to that share of its radius.
 func (a AdversarialTraining) Reach(strength float64) advlib.Ball {
-	return advlib.BallOf(a.Ball.Norm, strength*a.Ball.Radius)
+	return a.Ball.Norm.Ball(strength * a.Ball.Radius)
 }
 
 // Start implements [training.Adversary].

@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 // robust returns the share of examples that are right, and stay so under PGD with 20 steps.
 func robust(t *testing.T, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball) float64 {
 	t.Helper()
-	res, err := advlib.Run(t.Context(), c, attack.PGD{Ball: ball, Steps: 20}, e)
+	res, err := advlib.Run(t.Context(), c, e, attack.PGD{Ball: ball, Steps: 20})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,12 +68,12 @@ func TestAdversarialTrainingRaisesRobustAccuracy(t *testing.T) {
 		rise     float64 // at least, in robust accuracy
 		accuracy float64 // clean, at least
 	}{
-		{defense.AdversarialTraining{Ball: advlib.BallOf(advlib.Linf, 0.1)}, 0.3, 0.95},
-		{defense.AdversarialTraining{Ball: advlib.BallOf(advlib.L2, 0.5), Ascents: 5}, 0.2, 0.95},
+		{defense.AdversarialTraining{Ball: advlib.Linf.Ball(0.1)}, 0.3, 0.95},
+		{defense.AdversarialTraining{Ball: advlib.L2.Ball(0.5), Ascents: 5}, 0.2, 0.95},
 	} {
 		natural := robust(t, m.MustFit(t.Context(), train), test, c.defense.Ball)
 		clf := c.defense.MustFit(t.Context(), m, train)
-		hardened, clean := robust(t, clf, test, c.defense.Ball), robust(t, clf, test, advlib.BallOf(c.defense.Ball.Norm, 0))
+		hardened, clean := robust(t, clf, test, c.defense.Ball), robust(t, clf, test, c.defense.Ball.Norm.Ball(0))
 		t.Logf("%v: robust accuracy %.3f, without it %.3f, clean accuracy %.3f", c.defense, hardened, natural, clean)
 		if hardened < natural+c.rise || clean < c.accuracy {
 			t.Errorf("%v raises the robust accuracy from %.3f to %.3f at a clean accuracy of %.3f, want a rise by at least %.2f at %.2f", c.defense, natural, hardened, clean, c.rise, c.accuracy)
@@ -86,7 +86,7 @@ func TestSameSeedSameBits(t *testing.T) {
 	train = train.First(200)
 	m := zoo.MLP(20)
 	m.Epochs = 2
-	base := defense.AdversarialTraining{Ball: advlib.BallOf(advlib.Linf, 0.1), Ascents: 3}
+	base := defense.AdversarialTraining{Ball: advlib.Linf.Ball(0.1), Ascents: 3}
 	fit := func(ctx context.Context, a defense.AdversarialTraining, m training.Model) []float32 {
 		t.Helper()
 		c := a.MustFit(ctx, m, train)
@@ -163,7 +163,7 @@ func TestPerturbationStaysInTheBall(t *testing.T) {
 		return sum
 	}
 	for _, norm := range []advlib.Norm{advlib.L1, advlib.L2, advlib.Linf} {
-		a := defense.AdversarialTraining{Ball: advlib.BallOf(norm, 0.3), Clean: 0.34}
+		a := defense.AdversarialTraining{Ball: norm.Ball(0.3), Clean: 0.34}
 		if got := a.Rows(n); got != 2 {
 			t.Errorf("%v leaves %d of %d rows clean, want 2", a, got, n)
 		}
@@ -211,14 +211,14 @@ func TestWarmUp(t *testing.T) {
 func TestRefuses(t *testing.T) {
 	train, _ := dataset.Digits()
 	train = train.First(40)
-	ball := advlib.BallOf(advlib.Linf, 0.1)
+	ball := advlib.Linf.Ball(0.1)
 	for _, c := range []struct {
 		defense defense.AdversarialTraining
 		want    string
 	}{
 		{defense.AdversarialTraining{}, "the ball is unset"},
-		{defense.AdversarialTraining{Ball: advlib.BallOf(advlib.L0, 3)}, "L0 has no steepest ascent"},
-		{defense.AdversarialTraining{Ball: advlib.BallOf(advlib.L2, 0)}, "is a point"},
+		{defense.AdversarialTraining{Ball: advlib.L0.Ball(3)}, "L0 has no steepest ascent"},
+		{defense.AdversarialTraining{Ball: advlib.L2.Ball(0)}, "is a point"},
 		{defense.AdversarialTraining{Ball: ball, Ascents: -1}, "Ascents = -1"},
 		{defense.AdversarialTraining{Ball: ball, StepSize: math.NaN()}, "StepSize = NaN"},
 		{defense.AdversarialTraining{Ball: ball, WarmUp: 1}, "WarmUp = 1 is not in [0, 1)"},

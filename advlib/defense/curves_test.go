@@ -55,7 +55,7 @@ func studyOf(t *testing.T) study {
 				slow: func(ball advlib.Ball) []advlib.Attack {
 					return []advlib.Attack{
 						attack.AllTargets{Attack: attack.APGD{Ball: ball, Loss: advlib.DLR}, Most: 9},
-						attack.SquareAttack{Ball: ball, Queries: 2000}, attack.AutoAttack{Ball: ball},
+						attack.Square{Ball: ball, Queries: 2000}, attack.AutoAttack{Ball: ball},
 					}
 				},
 				slowAt: []float64{0.1, 0.2},
@@ -76,7 +76,7 @@ func studyOf(t *testing.T) study {
 		slow: func(ball advlib.Ball) []advlib.Attack {
 			return []advlib.Attack{
 				attack.AllTargets{Attack: attack.APGD{Ball: ball, Steps: 20, Loss: advlib.DLR}, Most: 3},
-				attack.SquareAttack{Ball: ball, Queries: 200}, attack.AutoAttack{Ball: ball},
+				attack.Square{Ball: ball, Queries: 200}, attack.AutoAttack{Ball: ball},
 			}
 		},
 		slowAt: []float64{0.1},
@@ -95,7 +95,7 @@ func TestCurves(t *testing.T) {
 		if radius == 0 {
 			clf = s.model.MustFit(t.Context(), s.train)
 		} else {
-			clf = defense.AdversarialTraining{Ball: advlib.BallOf(advlib.Linf, radius), Ascents: s.ascents, WarmUp: s.warmUp}.MustFit(t.Context(), s.model, s.train)
+			clf = defense.AdversarialTraining{Ball: advlib.Linf.Ball(radius), Ascents: s.ascents, WarmUp: s.warmUp}.MustFit(t.Context(), s.model, s.train)
 		}
 		table.Reset()
 		all, worst := s.curve(t, clf, s.test, s.epsilons, s.attacks, &table)
@@ -149,7 +149,7 @@ func (s study) curve(t *testing.T, clf *advlib.Classifier, e *advlib.Examples, e
 	}
 	var clean float64
 	for _, ε := range epsilons {
-		ball := advlib.BallOf(advlib.Linf, ε)
+		ball := advlib.Linf.Ball(ε)
 		broken := make([]bool, e.Len())
 		least := math.Inf(1)
 		for _, a := range attacks(ball) {

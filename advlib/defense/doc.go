@@ -1,7 +1,7 @@
 // Package defense has defences: ways to train a model so that it is harder to fool.
 //
 //	train, test := dataset.Digits()
-//	at := defense.AdversarialTraining{Ball: advlib.BallOf(advlib.Linf, 0.1)}
+//	at := defense.AdversarialTraining{Ball: advlib.Linf.Ball(0.1)}
 //	clf, err := at.Fit(ctx, zoo.MLP(100, 100), train)
 //
 // A defence is a value, like an attack: its exported fields are its hyperparameters, and zero means the default. What was trained

@@ -14,7 +14,7 @@ func ExampleAdversarialTraining() {
 	train, _ := dataset.Digits()
 	m := zoo.MLP(32)
 	m.Epochs = 2
-	hardened := defense.AdversarialTraining{Ball: advlib.BallOf(advlib.Linf, 0.1), Ascents: 5}
+	hardened := defense.AdversarialTraining{Ball: advlib.Linf.Ball(0.1), Ascents: 5}
 	clf, err := hardened.Fit(context.Background(), m, train)
 	if err != nil {
 		fmt.Println(err)

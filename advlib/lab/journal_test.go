@@ -72,10 +72,10 @@ func cloud(c *advlib.Classifier) *advlib.Examples {
 // evaluateAttacks are two budgets in two norms, an attack of minimal norm, and a targeted one.
 func evaluateAttacks() []advlib.Attack {
 	var all []advlib.Attack
-	for _, ball := range []advlib.Ball{advlib.BallOf(advlib.Linf, 0.5), advlib.BallOf(advlib.Linf, 0.3), advlib.BallOf(advlib.L2, 0.8)} {
+	for _, ball := range []advlib.Ball{advlib.Linf.Ball(0.5), advlib.Linf.Ball(0.3), advlib.L2.Ball(0.8)} {
 		all = append(all, attack.FGM{Ball: ball}, attack.PGD{Ball: ball, Loss: advlib.Margin, Steps: 10})
 	}
-	return append(all, attack.CarliniWagner{BinarySearchSteps: 2, Steps: 20}, attack.PGD{Ball: advlib.BallOf(advlib.L2, 0.8), Goal: advlib.Targeted(1), Steps: 5})
+	return append(all, attack.CarliniWagner{BinarySearchSteps: 2, Steps: 20}, attack.PGD{Ball: advlib.L2.Ball(0.8), Goal: advlib.Targeted(1), Steps: 5})
 }
 
 // evaluateAndDie is the child's work: it evaluates, and after so many batches it is killed by the operating system; "0" lives.
@@ -98,7 +98,7 @@ func evaluateAndDie(after string) {
 		last = p
 	}}
 	c := mlp(3)
-	r, err := lab.Evaluate(context.Background(), s, c, cloud(c), evaluateAttacks(), certify.IBP)
+	r, err := lab.Settings(s).Evaluate(context.Background(), c, cloud(c), evaluateAttacks(), certify.IBP)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -184,7 +184,7 @@ func TestAKilledEvaluationContinues(t *testing.T) {
 	if said != "" || len(want.Attacks) != 8 || len(want.Certificates) != 3 || want.Interrupted {
 		t.Fatalf("said %q, report %v", said, want)
 	}
-	if clean, robust := want.Clean().Count, want.Robust(advlib.BallOf(advlib.Linf, 0.5)).Count; clean != 34 || robust == 0 || robust >= clean {
+	if clean, robust := want.Clean().Count, want.Robust(advlib.Linf.Ball(0.5)).Count; clean != 34 || robust == 0 || robust >= clean {
 		t.Fatalf("%d clean, %d robust: the attacks should break some", clean, robust)
 	}
 	store := t.TempDir()
@@ -244,14 +244,14 @@ func TestKeptPiecesAreNotTrusted(t *testing.T) {
 	lab.KeepEveryPiece()
 	c := mlp(3)
 	e := cloud(c)
-	a := attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.5), Loss: advlib.Margin, Steps: 10}
+	a := attack.PGD{Ball: advlib.Linf.Ball(0.5), Loss: advlib.Margin, Steps: 10}
 	run := func(c *advlib.Classifier, a advlib.Attack, seed uint64) (*advlib.Result, int) {
 		t.Helper()
 		j, err := lab.NewJournal(t.Context(), c, "test")
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := advlib.Settings{Seed: seed, BatchSize: 16, Journal: j}.Run(t.Context(), c, a, e)
+		r, err := advlib.Settings{Seed: seed, BatchSize: 16, Journal: j}.Run(t.Context(), c, e, a)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -337,7 +337,7 @@ func TestKeptPiecesAreNotTrusted(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.Journal = j
-		r, err := advlib.Settings{Seed: 1, BatchSize: 16, Journal: f}.Run(t.Context(), c, a, e)
+		r, err := advlib.Settings{Seed: 1, BatchSize: 16, Journal: f}.Run(t.Context(), c, e, a)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -379,11 +379,11 @@ func TestCancelledEvaluationIsReturnedAndContinues(t *testing.T) {
 			cancel()
 		}
 	}}
-	r, err := lab.Evaluate(ctx, s, c, e, evaluateAttacks(), certify.IBP)
+	r, err := lab.Settings(s).Evaluate(ctx, c, e, evaluateAttacks(), certify.IBP)
 	if !errors.Is(err, context.Canceled) || r == nil || !r.Interrupted || len(r.Attacks) == 0 {
 		t.Fatalf("report %v, error %v", r, err)
 	}
-	whole, err := lab.Evaluate(t.Context(), advlib.Settings{BatchSize: 8}, c, e, evaluateAttacks(), certify.IBP)
+	whole, err := lab.Settings{BatchSize: 8}.Evaluate(t.Context(), c, e, evaluateAttacks(), certify.IBP)
 	if err != nil || whole.Interrupted || len(*notices) != 1 || !strings.Contains((*notices)[0], "continues") {
 		t.Errorf("interrupted %v, error %v, notices %q", whole.Interrupted, err, *notices)
 	}
@@ -398,9 +398,9 @@ func TestRandomClassifiersContinue(t *testing.T) {
 		return first(Add(x, MulScalar(scope.RandomNormal(x.Graph(), x.Shape()), 0.1)))
 	}})
 	e := cloud(advlib.MustClassifier(advlib.Spec{Name: "still", Input: []int{6}, Box: advlib.UnitBox, Logits: func(_ *model.Scope, x *Node) *Node { return first(x) }}))
-	a := attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.05), Steps: 5}
+	a := attack.PGD{Ball: advlib.Linf.Ball(0.05), Steps: 5}
 	whole := advlib.Settings{Seed: 3, BatchSize: 8}
-	want, err := whole.Run(t.Context(), c, a, e)
+	want, err := whole.Run(t.Context(), c, e, a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -412,10 +412,10 @@ func TestRandomClassifiersContinue(t *testing.T) {
 			cancel()
 		}
 	}
-	if _, err := lab.Run(ctx, interrupted, c, a, e); !errors.Is(err, context.Canceled) {
+	if _, err := lab.Settings(interrupted).Run(ctx, c, e, a); !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v, want that it was cancelled", err)
 	}
-	got, err := lab.Run(t.Context(), whole, c, a, e)
+	got, err := lab.Settings(whole).Run(t.Context(), c, e, a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -440,14 +440,14 @@ func TestMeasurementsInADomainContinue(t *testing.T) {
 		return mlp(3).LogitsGraph(x)
 	}})
 	e := cloud(c)
-	a := attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.8), Loss: advlib.Margin, Steps: 10}
+	a := attack.PGD{Ball: advlib.Linf.Ball(0.8), Loss: advlib.Margin, Steps: 10}
 	var results []*advlib.Result
 	for _, recalled := range []int{0, 5} {
 		j, err := lab.NewJournal(t.Context(), c, "test")
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := advlib.Settings{BatchSize: 8, Journal: j}.Run(t.Context(), c, a, e)
+		r, err := advlib.Settings{BatchSize: 8, Journal: j}.Run(t.Context(), c, e, a)
 		if err != nil {
 			t.Fatal(err)
 		}

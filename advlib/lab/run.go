@@ -16,12 +16,21 @@ import (
 // Run is [advlib.Settings.Run] whose result is kept: the same attack on the same classifier, with the same weights, and
 // examples is not run again, and one that was killed continues. What cannot be part of a recipe, such as an attack defined
 // in a cell, whose code the library does not know, is run each time, and Notify told.
-func Run(ctx context.Context, s advlib.Settings, c *advlib.Classifier, a advlib.Attack, e *advlib.Examples) (*advlib.Result, error) {
+func Run(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, a advlib.Attack) (*advlib.Result, error) {
+	return Settings{}.Run(ctx, c, e, a)
+}
+
+// Settings are the conditions of a measurement whose result is kept: lab.Settings{Seed: 3}.Run is advlib's with the same fields.
+type Settings advlib.Settings
+
+// Run is the function [Run] under these settings.
+func (settings Settings) Run(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, a advlib.Attack) (*advlib.Result, error) {
+	s := advlib.Settings(settings)
 	if c == nil || a == nil || e == nil || e.X == nil {
-		return s.Run(ctx, c, a, e) // says what is missing
+		return s.Run(ctx, c, e, a) // says what is missing
 	}
 	name := fmt.Sprintf("%v on %s, %s", a, c.Name(), e.Name)
-	run := journaled(s, c, name, func(ctx context.Context, s advlib.Settings) (*advlib.Result, error) { return s.Run(ctx, c, a, e) })
+	run := journaled(s, c, name, func(ctx context.Context, s advlib.Settings) (*advlib.Result, error) { return s.Run(ctx, c, e, a) })
 	r, err := measurement(s, c, e, name, map[string]any{"attack": a})
 	if err != nil {
 		Notify(fmt.Sprintf("%s is not kept: %v", name, err))
@@ -40,7 +49,13 @@ func Run(ctx context.Context, s advlib.Settings, c *advlib.Classifier, a advlib.
 }
 
 // Evaluate is [advlib.Settings.Evaluate] whose report is kept, with its key in the report; see [Run].
-func Evaluate(ctx context.Context, s advlib.Settings, c *advlib.Classifier, e *advlib.Examples, attacks []advlib.Attack, certifiers ...advlib.Certifier) (*advlib.Report, error) {
+func Evaluate(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, attacks []advlib.Attack, certifiers ...advlib.Certifier) (*advlib.Report, error) {
+	return Settings{}.Evaluate(ctx, c, e, attacks, certifiers...)
+}
+
+// Evaluate is the function [Evaluate] under these settings.
+func (settings Settings) Evaluate(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, attacks []advlib.Attack, certifiers ...advlib.Certifier) (*advlib.Report, error) {
+	s := advlib.Settings(settings)
 	if c == nil || e == nil || e.X == nil {
 		return s.Evaluate(ctx, c, e, attacks, certifiers...)
 	}

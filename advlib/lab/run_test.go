@@ -39,10 +39,10 @@ func points(t *testing.T, x0 float32) *advlib.Examples {
 
 func TestRunIsKept(t *testing.T) {
 	_, notices := ownStore(t)
-	fgm := attack.FGM{Ball: advlib.BallOf(advlib.Linf, 0.1)}
+	fgm := attack.FGM{Ball: advlib.Linf.Ball(0.1)}
 	run := func(s advlib.Settings, slope float32, factor float64, a advlib.Attack, x0 float32) *advlib.Result {
 		t.Helper()
-		r, err := lab.Run(t.Context(), s, linear(t, slope, factor), a, points(t, x0))
+		r, err := lab.Settings(s).Run(t.Context(), linear(t, slope, factor), points(t, x0), a)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,8 +69,8 @@ func TestRunIsKept(t *testing.T) {
 		func() { run(advlib.Settings{}, 3, 1.5, fgm, 0.6) },
 		func() { run(advlib.Settings{}, 3, 1, fgm, 0.61) },
 		func() { run(advlib.Settings{Seed: 1}, 3, 1, fgm, 0.6) },
-		func() { run(advlib.Settings{}, 3, 1, attack.FGM{Ball: advlib.BallOf(advlib.Linf, 0.11)}, 0.6) },
-		func() { run(advlib.Settings{}, 3, 1, attack.FGM{Ball: advlib.BallOf(advlib.L2, 0.1)}, 0.6) },
+		func() { run(advlib.Settings{}, 3, 1, attack.FGM{Ball: advlib.Linf.Ball(0.11)}, 0.6) },
+		func() { run(advlib.Settings{}, 3, 1, attack.FGM{Ball: advlib.L2.Ball(0.1)}, 0.6) },
 		func() { run(advlib.Settings{}, 3, 1, attack.FGM{Ball: fgm.Ball, Loss: advlib.Margin}, 0.6) },
 		func() { run(advlib.Settings{}, 3, 1, attack.FGM{Ball: fgm.Ball, Goal: advlib.Targeted(1)}, 0.6) },
 		func() { run(advlib.Settings{}, 3, 1, attack.PGD{Ball: fgm.Ball}, 0.6) },
@@ -91,7 +91,7 @@ func TestEvaluateIsKept(t *testing.T) {
 	ownStore(t)
 	evaluate := func(radius float64) *advlib.Report {
 		t.Helper()
-		r, err := lab.Evaluate(t.Context(), advlib.Settings{}, linear(t, 3, 1), points(t, 0.6), []advlib.Attack{attack.FGSM(radius)})
+		r, err := lab.Evaluate(t.Context(), linear(t, 3, 1), points(t, 0.6), []advlib.Attack{attack.FGSM(radius)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +120,7 @@ func TestUnknownCodeIsNotKept(t *testing.T) {
 	_, notices := ownStore(t)
 	a := stranger{attack.FGSM(0.1), func(x float64) float64 { return x }}
 	for range 2 {
-		if _, err := lab.Run(t.Context(), advlib.Settings{}, linear(t, 3, 1), a, points(t, 0.6)); err != nil {
+		if _, err := lab.Run(t.Context(), linear(t, 3, 1), points(t, 0.6), a); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -131,12 +131,12 @@ func TestUnknownCodeIsNotKept(t *testing.T) {
 
 func TestRunPassesErrorsOn(t *testing.T) {
 	ownStore(t)
-	if _, err := lab.Run(t.Context(), advlib.Settings{}, nil, attack.FGSM(0.1), nil); err == nil {
+	if _, err := lab.Run(t.Context(), nil, nil, attack.FGSM(0.1)); err == nil {
 		t.Error("no classifier is no error")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := lab.Run(ctx, advlib.Settings{}, linear(t, 3, 1), attack.FGSM(0.1), points(t, 0.6)); err == nil {
+	if _, err := lab.Run(ctx, linear(t, 3, 1), points(t, 0.6), attack.FGSM(0.1)); err == nil {
 		t.Error("a cancelled context is no error")
 	}
 	if entries, _ := lab.List(); len(entries) != 0 {

@@ -22,7 +22,7 @@ func ExampleLoad() {
 		fmt.Println(err)
 		return
 	}
-	report := advlib.MustEvaluate(context.Background(), clf, test.First(32), []advlib.Attack{attack.PGD{Ball: advlib.BallOf(advlib.Linf, 0.2)}})
-	fmt.Println("input", clf.Input(), "clean", report.Clean(), "robust", report.Robust(advlib.BallOf(advlib.Linf, 0.2)))
+	report := advlib.MustEvaluate(context.Background(), clf, test.First(32), []advlib.Attack{attack.PGD{Ball: advlib.Linf.Ball(0.2)}})
+	fmt.Println("input", clf.Input(), "clean", report.Clean(), "robust", report.Robust(advlib.Linf.Ball(0.2)))
 	// Output: input [8 8 1] clean 100.0 % robust 0.0 %
 }

@@ -74,7 +74,7 @@ func TestModelsOfPyTorch(t *testing.T) {
 				if d := difference(slices.Concat(z...), p.logits); !(d <= 1e-5) {
 					t.Errorf("logits differ by %g of the largest", d)
 				}
-				fgm, bim := advlib.BallOf(advlib.Linf, 0.1), advlib.BallOf(advlib.Linf, 0.05)
+				fgm, bim := advlib.Linf.Ball(0.1), advlib.Linf.Ball(0.05)
 				report, err := advlib.Settings{Alone: true}.Evaluate(context.Background(), c, p.examples, []advlib.Attack{attack.FGM{Ball: fgm}, attack.BIM{Ball: bim}})
 				if err != nil {
 					t.Fatal(err)

@@ -235,7 +235,7 @@ func TestSingleExamplesAreBounded(t *testing.T) {
 			for i, row := range z {
 				e.Y[i] = int32(slices.Index(row, slices.Max(row)))
 			}
-			small, large := advlib.BallOf(advlib.Linf, 0.002), advlib.BallOf(advlib.Linf, 0.2)
+			small, large := advlib.Linf.Ball(0.002), advlib.Linf.Ball(0.2)
 			for _, method := range []certify.Method{certify.IBP, certify.CROWN} {
 				r, err := advlib.Evaluate(context.Background(), c, e, []advlib.Attack{attack.PGD{Ball: small}, attack.PGD{Ball: large}}, method)
 				if err != nil {

@@ -229,7 +229,7 @@ func (p panel) robust(r *advlib.Report) []point {
 	measured = distinct(measured)
 	for _, radius := range distinct(append(between, measured...)) {
 		if radius > 0 {
-			points = append(points, point{radius, r.Robust(advlib.BallOf(p.norm, radius)), slices.Contains(measured, radius)})
+			points = append(points, point{radius, r.Robust(p.norm.Ball(radius)), slices.Contains(measured, radius)})
 		}
 	}
 	return points
@@ -249,7 +249,7 @@ func (p panel) certified(r *advlib.Report) []point {
 	}
 	points := []point{{0, r.Clean(), true}}
 	for _, radius := range distinct(radii) {
-		rate, _ := r.Certified(advlib.BallOf(p.norm, radius))
+		rate, _ := r.Certified(p.norm.Ball(radius))
 		points = append(points, point{radius, rate, true})
 	}
 	return points
@@ -281,7 +281,7 @@ func familiesOf(r *advlib.Report, norm advlib.Norm) []family {
 		name := a.Name
 		if !a.Minimal() {
 			// Reports that are older have decimals where balls are written as 8/255 now.
-			for _, ball := range []string{advlib.BallOf(norm, float64(a.Radius)).String(), fmt.Sprintf("%v ≤ %.6g", norm, float64(a.Radius))} {
+			for _, ball := range []string{norm.Ball(float64(a.Radius)).String(), fmt.Sprintf("%v ≤ %.6g", norm, float64(a.Radius))} {
 				name = strings.Join(strings.Fields(strings.Replace(name, ball, "", 1)), " ")
 			}
 			name = strings.TrimSuffix(strings.NewReplacer("()", "", " ,", ",").Replace(name), ",")

@@ -149,7 +149,7 @@ func TestCurveIsMonotone(t *testing.T) {
 				if before := s.points[i]; pt.rate.Count > before.rate.Count || pt.radius <= before.radius {
 					t.Fatalf("%s: %+v follows %+v", s.name, pt, before)
 				}
-				if w := rep.Robust(advlib.BallOf(advlib.Linf, pt.radius)); w.Count > pt.rate.Count {
+				if w := rep.Robust(advlib.Linf.Ball(pt.radius)); w.Count > pt.rate.Count {
 					t.Fatalf("%s: %+v is below the worst case %+v", s.name, pt, w)
 				}
 			}

@@ -38,10 +38,10 @@ func TestDecisionMap(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := must[Picture](t)(DecisionMap(planar(t, 2, 3), e,
-		Mark{"certified by IBP", []float32{0.2, 0.3}, advlib.BallOf(advlib.Linf, 0.15)},
-		Mark{"certified by IBP", []float32{0.9, 0.05}, advlib.BallOf(advlib.Linf, 0.05)},
-		Mark{"L2", []float32{0.2, 0.3}, advlib.BallOf(advlib.L2, 0.25)},
-		Mark{"L1 ball, cut by the box", []float32{0.7, 0.9}, advlib.BallOf(advlib.L1, 0.25)},
+		Mark{"certified by IBP", []float32{0.2, 0.3}, advlib.Linf.Ball(0.15)},
+		Mark{"certified by IBP", []float32{0.9, 0.05}, advlib.Linf.Ball(0.05)},
+		Mark{"L2", []float32{0.2, 0.3}, advlib.L2.Ball(0.25)},
+		Mark{"L1 ball, cut by the box", []float32{0.7, 0.9}, advlib.L1.Ball(0.25)},
 		Mark{"counterexample", []float32{0.5, 0.52}, advlib.Ball{}},
 	))
 	goldenPicture(t, "decisionmap", p)
@@ -77,7 +77,7 @@ func TestDecisionMapRefuses(t *testing.T) {
 		{"seven classes", planar(t, 2, 7), nil, Mark{At: []float32{0, 0}}, "7 classes"},
 		{"other examples", good, images, Mark{At: []float32{0, 0}}, "the inputs have shape [1 3]"},
 		{"a mark without place", good, nil, Mark{Name: "x", At: []float32{0}}, `mark 0, "x", has 1 coordinates`},
-		{"pixels", good, nil, Mark{Name: "x", At: []float32{0, 0}, Ball: advlib.BallOf(advlib.L0, 1)}, "a ball in L0 has no outline"},
+		{"pixels", good, nil, Mark{Name: "x", At: []float32{0, 0}, Ball: advlib.L0.Ball(1)}, "a ball in L0 has no outline"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if _, err := DecisionMap(test.c, test.e, test.mark); err == nil || !strings.Contains(err.Error(), test.want) {

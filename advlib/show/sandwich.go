@@ -129,7 +129,7 @@ func (l layer) certified(of func(advlib.Ball) (advlib.Rate, bool)) (points []poi
 		asked[c.Radius] = asked[c.Radius] || c.Norm == l.norm.String()
 	}
 	for _, radius := range l.radii {
-		if rate, ok := of(advlib.BallOf(l.norm, radius)); ok {
+		if rate, ok := of(l.norm.Ball(radius)); ok {
 			points = append(points, point{radius, rate, asked[radius]})
 		}
 	}
@@ -351,7 +351,7 @@ func sandwichTable(layers []layer) *Table {
 			if (len(radii)-1-k)%step != 0 && !budget {
 				continue // a line of many points needs no row for each: the last one is there
 			}
-			ball := advlib.BallOf(l.norm, radius)
+			ball := l.norm.Ball(radius)
 			robust := l.report.Robust(ball)
 			row := []any{oneLine(l.report.Classifier), l.norm, fmt.Sprintf("%.6g", radius), l.clean, robust, robust.Interval()}
 			if !l.attacked {

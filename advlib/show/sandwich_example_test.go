@@ -34,7 +34,7 @@ func ExampleSandwich() {
 	if err != nil {
 		panic(err)
 	}
-	small, large := advlib.BallOf(advlib.Linf, 0.08), advlib.BallOf(advlib.Linf, 0.12)
+	small, large := advlib.Linf.Ball(0.08), advlib.Linf.Ball(0.12)
 	report := advlib.MustEvaluate(context.Background(), diamond, points, []advlib.Attack{attack.PGD{Ball: small}, attack.PGD{Ball: large}}, certify.IBP, certify.CROWN)
 	picture, err := show.Sandwich(report)
 	if err != nil {

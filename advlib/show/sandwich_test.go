@@ -84,7 +84,7 @@ func TestSandwich(t *testing.T) {
 // Counterexamples that a certifier found lower the upper side, and no attack's own line.
 func TestSandwichOfCounterexamples(t *testing.T) {
 	rep := proving(madeReport("mlp", 20, 0.1, 0.01), "complete", 0, 0.01)
-	before := rep.Robust(advlib.BallOf(advlib.Linf, 0.01)).Count
+	before := rep.Robust(advlib.Linf.Ball(0.01)).Count
 	for i := range rep.Label {
 		rep.Certificates[0].Certified[i] = false
 		rep.Certificates[0].Distance = append(rep.Certificates[0].Distance, 0.005)
@@ -96,7 +96,7 @@ func TestSandwichOfCounterexamples(t *testing.T) {
 	if len(l.robust) != 3 || l.robust[1].radius != 0.005 || l.robust[1].rate.Count != 0 || l.robust[1].measured || !l.robust[2].measured {
 		t.Errorf("the upper side is %+v", l.robust)
 	}
-	if alone := familiesOf(rep, advlib.Linf)[0].alone(rep).Robust(advlib.BallOf(advlib.Linf, 0.01)); alone.Count != before {
+	if alone := familiesOf(rep, advlib.Linf)[0].alone(rep).Robust(advlib.Linf.Ball(0.01)); alone.Count != before {
 		t.Errorf("the attack alone leaves %v, want %d", alone, before)
 	}
 }
@@ -213,7 +213,7 @@ func TestSandwichRefuses(t *testing.T) {
 func TestVerdicts(t *testing.T) {
 	r := proving(madeReport("mlp", 8, 0.05, 0.05), "IBP", 2.5, 0.05)
 	r.Predicted[0] = -1
-	table := Verdicts(r, advlib.BallOf(advlib.Linf, 0.05))
+	table := Verdicts(r, advlib.Linf.Ball(0.05))
 	goldenText(t, "verdicts.txt", table.String())
 	noNetwork(t, table.HTML())
 }

@@ -58,7 +58,7 @@ func (s Gaussian) attacked(ctx context.Context, r *Report, e *advlib.Examples, a
 	n := e.Len()
 	for _, a := range attacks {
 		start := time.Now()
-		res, err := advlib.Settings{Seed: s.Seed}.Run(ctx, surrogate, a, e)
+		res, err := advlib.Settings{Seed: s.Seed}.Run(ctx, surrogate, e, a)
 		if err != nil {
 			return nil, err
 		}

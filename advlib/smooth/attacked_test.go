@@ -37,7 +37,7 @@ func TestAttacked(t *testing.T) {
 	var attacks []advlib.Attack
 	radii := []float64{0.05, 0.15, 0.3}
 	for _, ε := range radii {
-		attacks = append(attacks, attack.PGD{Ball: advlib.BallOf(advlib.L2, ε), Steps: 10, KeepGoing: true})
+		attacks = append(attacks, attack.PGD{Ball: advlib.L2.Ball(ε), Steps: 10, KeepGoing: true})
 	}
 	r, err := s.Attacked(t.Context(), certified, e, attacks...)
 	if err != nil {
@@ -67,7 +67,7 @@ func TestAttacked(t *testing.T) {
 			}
 		}
 	}
-	if got := r.Robust(advlib.BallOf(advlib.L2, 0.3)).Count; got != 1 {
+	if got := r.Robust(advlib.L2.Ball(0.3)).Count; got != 1 {
 		t.Errorf("%d stand at 0.3, want 1", got)
 	}
 

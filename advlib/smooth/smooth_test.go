@@ -330,7 +330,7 @@ func TestDigits(t *testing.T) {
 			continue
 		}
 		for restart := range restarts {
-			result := advlib.Settings{Seed: uint64(restart)}.MustRun(t.Context(), surrogate, attack.PGD{Ball: advlib.BallOf(advlib.L2, ε), Steps: 10, KeepGoing: true}, few.Select(rows))
+			result := advlib.Settings{Seed: uint64(restart)}.MustRun(t.Context(), surrogate, few.Select(rows), attack.PGD{Ball: advlib.L2.Ball(ε), Steps: 10, KeepGoing: true})
 			e := *result.Examples
 			e.X = result.Adversarial
 			s.N = 500

@@ -282,7 +282,7 @@ func TestEmbedding(t *testing.T) {
 func TestValidation(t *testing.T) {
 	train, test := dataset.Digits()
 	test = test.First(200)
-	ball := advlib.BallOf(advlib.Linf, 0.03)
+	ball := advlib.Linf.Ball(0.03)
 	m := zoo.MLP(20)
 	m.Epochs, m.LearningRate = 6, 0.01
 	m.Schedule = rising{} // the last epochs destroy what was learned
@@ -303,7 +303,7 @@ func TestValidation(t *testing.T) {
 			t.Errorf("%v: robust accuracy above the clean one", e)
 		}
 	}
-	res, err := advlib.Run(t.Context(), trained.Classifier, m.Validation.Attack, test)
+	res, err := advlib.Run(t.Context(), trained.Classifier, test, m.Validation.Attack)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -419,7 +419,7 @@ func TestNoExampleLeavesTheDomain(t *testing.T) {
 	for name, domain := range map[string]advlib.Domain{"scales": stepped, "ranges": ranged} {
 		radius := map[string]float64{"scales": 0.05, "ranges": 0.01}[name]
 		for _, norm := range []advlib.Norm{advlib.Linf, advlib.L2, advlib.L1} {
-			ball := advlib.BallOf(norm, radius)
+			ball := norm.Ball(radius)
 			m := training.Model{Name: "tabular", Domain: domain, Backend: opened, Epochs: 20, LearningRate: 0.01,
 				Adversary: defense.AdversarialTraining{Ball: ball, Ascents: 4},
 				Build: func(classes int) advlib.LogitsFn {

@@ -188,7 +188,7 @@ func (v *validator) measure(ctx context.Context, training *model.Store, epoch in
 		return "", err
 	}
 	if v.Attack != nil {
-		res, err := advlib.Settings{Seed: v.seed}.Run(ctx, v.classifier, v.Attack, v.Examples)
+		res, err := advlib.Settings{Seed: v.seed}.Run(ctx, v.classifier, v.Examples, v.Attack)
 		if err != nil {
 			return "", err
 		}

@@ -112,7 +112,7 @@ func checkMasks(f *fixtures, s Subject) error {
 			return fmt.Errorf("example %d: the attack proposes %g for coordinate %d, which is %g, %v", i/len(domain), at[i], j, x[i], change)
 		}
 	}
-	res, err := advlib.Run(context.Background(), f.masked, a, f.maskedExamples)
+	res, err := advlib.Run(context.Background(), f.masked, f.maskedExamples, a)
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func checkMasks(f *fixtures, s Subject) error {
 // domain's documentation gives, and at least a quarter is broken.
 func checkDomain(f *fixtures, s Subject) error {
 	a := s.attack(f.customers, advlib.Untargeted)
-	res, err := advlib.Run(context.Background(), f.customers, a, f.customersExamples)
+	res, err := advlib.Run(context.Background(), f.customers, f.customersExamples, a)
 	if s.NoDomain {
 		if err == nil {
 			return fmt.Errorf("it says that it cannot honour steps, categories and scales, but runs")

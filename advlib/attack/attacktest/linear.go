@@ -226,7 +226,7 @@ type BallScore struct {
 
 // ScoreBall runs an attack with a budget and scores it.
 func (l *Linear) ScoreBall(ctx context.Context, a advlib.Attack) (BallScore, error) {
-	res, err := advlib.Run(ctx, l.Classifier, a, l.Examples)
+	res, err := advlib.Run(ctx, l.Classifier, l.Examples, a)
 	if err != nil {
 		return BallScore{}, err
 	}
@@ -278,7 +278,7 @@ func (s MinimalScore) Max() float64 { return slices.Max(append([]float64{0}, s.R
 // ScoreMinimal runs an attack of minimal norm and scores it.
 func (l *Linear) ScoreMinimal(ctx context.Context, a advlib.Attack) (MinimalScore, error) {
 	var s MinimalScore
-	res, err := advlib.Run(ctx, l.Classifier, a, l.Examples)
+	res, err := advlib.Run(ctx, l.Classifier, l.Examples, a)
 	if err != nil {
 		return s, err
 	}

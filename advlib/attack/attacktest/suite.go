@@ -245,7 +245,7 @@ func (f *fixtures) addHostile() error {
 // checkResults: what Run returns is inside ball and box, failures and examples already misclassified are the originals bit for
 // bit, and success is what the classifier says.
 func checkResults(f *fixtures, s Subject) error {
-	res, err := advlib.Run(context.Background(), f.digits, s.attack(f.digits, advlib.Untargeted), f.examples)
+	res, err := advlib.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
 	if err != nil {
 		return err
 	}
@@ -260,7 +260,7 @@ func checkTargeted(f *fixtures, s Subject) error {
 		}
 		return nil
 	}
-	res, err := advlib.Run(context.Background(), f.digits, s.attack(f.digits, advlib.TargetedBy(1)), f.examples)
+	res, err := advlib.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.TargetedBy(1)))
 	if err != nil {
 		return err
 	}
@@ -353,11 +353,11 @@ func wholeBatch(e *advlib.Examples) advlib.Batch {
 
 // checkRepeatable: the same seed gives the same bits.
 func checkRepeatable(f *fixtures, s Subject) error {
-	first, err := advlib.Run(context.Background(), f.digits, s.attack(f.digits, advlib.Untargeted), f.examples)
+	first, err := advlib.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
 	if err != nil {
 		return err
 	}
-	again, err := advlib.Run(context.Background(), f.digits, s.attack(f.digits, advlib.Untargeted), f.examples)
+	again, err := advlib.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
 	if err != nil {
 		return err
 	}
@@ -390,7 +390,7 @@ func checkOrder(f *fixtures, s Subject) error {
 // a part of it the same up to rounding, since matrices of another size are multiplied.
 func checkShuffled(f *fixtures, s Subject) error {
 	a := s.attack(f.digits, advlib.Untargeted)
-	all, err := advlib.Run(context.Background(), f.digits, a, f.examples)
+	all, err := advlib.Run(context.Background(), f.digits, f.examples, a)
 	if err != nil {
 		return err
 	}
@@ -398,7 +398,7 @@ func checkShuffled(f *fixtures, s Subject) error {
 	for _, rows := range [][]int{order, order[:7]} {
 		file := f.examples.Select(rows)
 		file.Index = nil // numbered anew
-		res, err := advlib.Run(context.Background(), f.digits, a, file)
+		res, err := advlib.Run(context.Background(), f.digits, file, a)
 		if err != nil {
 			return err
 		}
@@ -436,7 +436,7 @@ func sameBits(a, b *advlib.Result, order []int) error {
 func checkBatchSizes(f *fixtures, s Subject) error {
 	var all *advlib.Result
 	for _, size := range []int{0, 7, 1} {
-		res, err := advlib.Settings{BatchSize: size}.Run(context.Background(), f.digits, s.attack(f.digits, advlib.Untargeted), f.examples)
+		res, err := advlib.Settings{BatchSize: size}.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
 		if err != nil {
 			return err
 		}
@@ -485,7 +485,7 @@ func closeTo(a, b *advlib.Result, order []int) error {
 func checkPasses(f *fixtures, s Subject) error {
 	var first advlib.Stats
 	for k := range 2 {
-		res, err := advlib.Run(context.Background(), f.digits, s.attack(f.digits, advlib.Untargeted), f.examples)
+		res, err := advlib.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
 		if err != nil {
 			return err
 		}
@@ -520,7 +520,7 @@ func checkCancelled(f *fixtures, s Subject) error {
 	for _, polls := range []int{0, 1, 2, 5} {
 		inner, cancel := context.WithCancel(context.Background())
 		ctx := &countdown{Context: inner, cancel: cancel, left: polls}
-		res, err := advlib.Settings{BatchSize: 4}.Run(ctx, f.digits, s.attack(f.digits, advlib.Untargeted), f.examples)
+		res, err := advlib.Settings{BatchSize: 4}.Run(ctx, f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
 		cancel()
 		if !errors.Is(err, context.Canceled) {
 			return fmt.Errorf("cancelled when it asked the context for the %dth time, it returned the error %w", polls+1, err)
@@ -540,7 +540,7 @@ func checkZeroRadius(f *fixtures, s Subject) error {
 	if s.AtRadius == nil {
 		return nil // of minimal norm
 	}
-	res, err := advlib.Run(context.Background(), f.digits, s.wrap(s.AtRadius(0), f.digits), f.examples)
+	res, err := advlib.Run(context.Background(), f.digits, f.examples, s.wrap(s.AtRadius(0), f.digits))
 	if err != nil {
 		return err
 	}
@@ -556,7 +556,7 @@ func checkZeroGradient(f *fixtures, s Subject) error {
 	if s.AtRadius != nil {
 		a = s.wrap(s.AtRadius(0.05), f.flat)
 	}
-	res, err := advlib.Run(context.Background(), f.flat, a, f.flatExamples)
+	res, err := advlib.Run(context.Background(), f.flat, f.flatExamples, a)
 	if err != nil {
 		return err
 	}
@@ -571,7 +571,7 @@ func checkZeroGradient(f *fixtures, s Subject) error {
 // checkSaturated: logits so large, or so small, that the softmax saturates or is flat give no NaN and no error.
 func checkSaturated(f *fixtures, s Subject) error {
 	for _, c := range []*advlib.Classifier{f.steep, f.faint} {
-		res, err := advlib.Run(context.Background(), c, s.attack(c, advlib.Untargeted), f.linear[0].Examples)
+		res, err := advlib.Run(context.Background(), c, f.linear[0].Examples, s.attack(c, advlib.Untargeted))
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.Name(), err)
 		}
@@ -584,11 +584,11 @@ func checkSaturated(f *fixtures, s Subject) error {
 
 // checkShifted: a constant added to all logits changes nothing but rounding. A mask of 0 in place of −∞ would.
 func checkShifted(f *fixtures, s Subject) error {
-	plain, err := advlib.Run(context.Background(), f.digits, s.attack(f.digits, advlib.Untargeted), f.examples)
+	plain, err := advlib.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
 	if err != nil {
 		return err
 	}
-	shifted, err := advlib.Run(context.Background(), f.shifted, s.attack(f.shifted, advlib.Untargeted), f.examples)
+	shifted, err := advlib.Run(context.Background(), f.shifted, f.examples, s.attack(f.shifted, advlib.Untargeted))
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func (masked0) Of(z *graph.Node, aim advlib.Aim) *graph.Node {
 func TestSuiteCatches(t *testing.T) {
 	attacktest.SetPatience(t, 10*time.Second)
 	const ε = 0.1
-	ball := advlib.BallOf(advlib.Linf, ε)
+	ball := advlib.Linf.Ball(ε)
 	calls := 0
 	spoiled := func(spoil func(ctx context.Context, t *advlib.Target, b advlib.Batch, adv []float32) error) attacktest.Subject {
 		return attacktest.Subject{
@@ -74,7 +74,7 @@ func TestSuiteCatches(t *testing.T) {
 	loss := func(l advlib.Loss) attacktest.Subject {
 		return attacktest.Subject{
 			New:      func(g advlib.Goal) advlib.Attack { return attack.PGD{Ball: ball, Goal: g, Loss: l, Steps: 10} },
-			AtRadius: func(ε float64) advlib.Attack { return attack.PGD{Ball: advlib.BallOf(advlib.Linf, ε), Loss: l} },
+			AtRadius: func(ε float64) advlib.Attack { return attack.PGD{Ball: advlib.Linf.Ball(ε), Loss: l} },
 			WithLoss: func(l advlib.Loss, g advlib.Goal) advlib.Attack { return attack.PGD{Ball: ball, Goal: g, Loss: l} },
 		}
 	}

@@ -47,7 +47,7 @@ var attacks = []choice{
 	{"apgd-t", "APGD on the targeted DLR towards the nine most likely classes, for at least 4", convex, false, one(func(b advlib.Ball) advlib.Attack {
 		return attack.AllTargets{Attack: attack.APGD{Ball: b, Loss: advlib.DLR}, Most: 9}
 	})},
-	{"square", "Square, 5000 queries of random search, without gradients", convex, false, one(func(b advlib.Ball) advlib.Attack { return attack.SquareAttack{Ball: b} })},
+	{"square", "Square, 5000 queries of random search, without gradients", convex, false, one(func(b advlib.Ball) advlib.Attack { return attack.Square{Ball: b} })},
 	{"cw", "Carlini & Wagner: looks for the nearest adversarial example", []advlib.Norm{advlib.Linf, advlib.L2, advlib.L0}, true, one(carliniWagner)},
 	{"deepfool", "DeepFool: the nearest boundary, step by step", []advlib.Norm{advlib.Linf, advlib.L2}, true, one(func(b advlib.Ball) advlib.Attack { return attack.DeepFool{Norm: b.Norm} })},
 	{"ddn", "DDN: gradient steps on a sphere that shrinks and grows", []advlib.Norm{advlib.L2}, true, one(func(advlib.Ball) advlib.Attack { return attack.DDN{} })},

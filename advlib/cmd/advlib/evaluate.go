@@ -234,7 +234,7 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 		return p, err
 	}
 	for _, ε := range eps {
-		p.balls = append(p.balls, advlib.BallOf(p.norm, ε))
+		p.balls = append(p.balls, p.norm.Ball(ε))
 	}
 	if p.box, err = boxOf(e.box); err != nil {
 		return p, err

@@ -278,7 +278,7 @@ func TestContradiction(t *testing.T) {
 	for name, written := range map[string]string{"text": "worst case over attacks", "json": `"method": "liar"`, "csv": "liar,true", "html": "<b>show: sandwich: advlib: a certificate is refuted: liar"} {
 		p := plan{
 			evaluation: evaluation{model: filepath.Join(models(t), "pytorch-script.onnx"), data: filepath.Join(models(t), "pytorch.npz"), layout: "channels-last", batch: 32, limit: 8, quiet: true, minCertified: 0.5},
-			norm:       advlib.Linf, balls: []advlib.Ball{advlib.BallOf(advlib.Linf, 0.3)}, box: advlib.UnitBox, scale: 1,
+			norm:       advlib.Linf, balls: []advlib.Ball{advlib.Linf.Ball(0.3)}, box: advlib.UnitBox, scale: 1,
 			choices: attacks, proofs: []advlib.Certifier{liar{}}, format: formats[name],
 		}
 		var out, progress bytes.Buffer
@@ -324,7 +324,7 @@ func TestDomain(t *testing.T) {
 		}
 		return status, r, progress.String()
 	}
-	ball := advlib.BallOf(advlib.Linf, 0.3)
+	ball := advlib.Linf.Ball(0.3)
 	whole := "[" + strings.Repeat(`{}, `, size-1) + "{}]"
 	status, free, said := evaluate(whole)
 	if status != done || free.Robust(ball).Count >= free.Clean().Count/2 {
@@ -369,7 +369,7 @@ func TestEveryChoice(t *testing.T) {
 				if kind.name == "cw" && norm != advlib.Norm(advlib.L2) {
 					t.Skip("its tens of thousands of steps are tested in package attack")
 				}
-				balls := []advlib.Ball{advlib.BallOf(norm, 0.5), advlib.BallOf(norm, 1)}
+				balls := []advlib.Ball{norm.Ball(0.5), norm.Ball(1)}
 				chosen := attacksOn(balls, []choice{kind}, c.Classes())
 				r, err := advlib.Settings{Balls: balls}.Evaluate(t.Context(), c, e, chosen)
 				if err != nil {
@@ -478,7 +478,7 @@ func TestPresetsWithoutAGradient(t *testing.T) {
 		{"standard", "square", "Square-5000 Linf ≤ 0.1", ""},
 		{"standard", "square,pgd", "", "--attacks square,pgd: the model has no gradient, as its operator Floor has none: give --attacks square"},
 	} {
-		p := plan{norm: advlib.Linf, balls: []advlib.Ball{advlib.BallOf(advlib.Linf, 0.1)}}
+		p := plan{norm: advlib.Linf, balls: []advlib.Ball{advlib.Linf.Ball(0.1)}}
 		p.preset = tc.preset
 		if tc.attacks != "" {
 			p.attacks = strings.Split(tc.attacks, ",")

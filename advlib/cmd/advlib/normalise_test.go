@@ -129,7 +129,7 @@ func TestNormalise(t *testing.T) {
 	}
 	normalise := []string{"--mean", "123.675/255,0.456,.406", "--std", "0.229,0.224,0.225"}
 	status, report, said := evaluate(append(normalise, "--scale", "1/255")...)
-	ball := advlib.BallOf(advlib.Linf, ε)
+	ball := advlib.Linf.Ball(ε)
 	certified, _ := report.Certified(ball)
 	if status != done || report.Clean().Count != clean || report.Robust(ball).Count != robust || certified.Count != robust {
 		t.Errorf("status %d, clean %d, robust %d, certified %d; by hand %d, %d, %d: %s", status, report.Clean().Count, report.Robust(ball).Count, certified.Count, clean, robust, robust, said)
@@ -147,7 +147,7 @@ func TestNormalise(t *testing.T) {
 	}
 	// In bytes it is the same, with the numbers of bytes.
 	status, inBytes, said := evaluate("--box", "0,255", "--mean", "123.675,116.28,103.53", "--std", "58.395,57.12,57.375", "--eps", "7.65")
-	if got := inBytes.Robust(advlib.BallOf(advlib.Linf, 7.65)); status != done || inBytes.Clean().Count != clean || got.Count != robust {
+	if got := inBytes.Robust(advlib.Linf.Ball(7.65)); status != done || inBytes.Clean().Count != clean || got.Count != robust {
 		t.Errorf("in bytes: status %d, clean %v, robust %v: %s", status, inBytes.Clean(), got, said)
 	}
 	// Numbers in other units are warned of.
