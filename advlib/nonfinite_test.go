@@ -289,6 +289,7 @@ func TestOperatorsWithoutAGradient(t *testing.T) {
 func TestRadiusZeroIsNoticed(t *testing.T) {
 	c, e := linear(t), corners(t)
 	const hint = "write 8./255"
+	//lint:ignore SA4025 the mistake that the warning is about
 	zero, some := attack.FGSM(8/255), attack.FGSM(8./255)
 	if got := advlib.MustRun(context.Background(), c, e, zero).String(); !strings.Contains(got, "warning: ") || !strings.Contains(got, hint) {
 		t.Error(got)

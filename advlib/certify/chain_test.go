@@ -251,8 +251,8 @@ func TestChainIsCROWN(t *testing.T) {
 		for range 3 {
 			var lower, upper []float64
 			for range 4 {
-				l, u := outward32(r.NormFloat64(), math.Inf(1))
-				_, u = outward32(0, l+width)
+				l, _ := outward32(r.NormFloat64(), math.Inf(1))
+				_, u := outward32(0, l+width)
 				lower, upper = append(lower, l), append(upper, u)
 			}
 			regions.Lower, regions.Upper = append(regions.Lower, lower), append(regions.Upper, upper)

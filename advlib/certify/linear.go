@@ -92,7 +92,7 @@ func (product) check(_ *walk, u *unit) error {
 }
 
 // forward is μ' = Wμ, r' = |W|r (Gowal et al. 2018, equation 6).
-func (p product) forward(_ *pass, u *unit, in []interval) interval {
+func (op product) forward(_ *pass, u *unit, in []interval) interval {
 	n, k := u.n, u.perturbed[0]
 	W := u.inputs[1-k]
 	apply := func(h, W *Node) *Node {
@@ -108,7 +108,7 @@ func (p product) forward(_ *pass, u *unit, in []interval) interval {
 	if s == nil {
 		return v
 	}
-	if !p.sums(n) {
+	if !op.sums(n) {
 		if !u.inputs[k].Shape().Equal(n.Shape()) {
 			return v
 		}
@@ -142,7 +142,7 @@ func (p product) forward(_ *pass, u *unit, in []interval) interval {
 // 2⁻¹²⁶ times the other one: for that both are raised by 2⁻¹²⁶/u.
 //
 // A quotient may be computed as a product with the reciprocal.
-func (r product) rounding(p *pass, u *unit, in []interval, out interval) *Node {
+func (op product) rounding(p *pass, u *unit, in []interval, out interval) *Node {
 	n := u.n
 	a, b := in[0].magnitude(), in[1].magnitude()
 	apply := func(a, b *Node) *Node {
@@ -173,14 +173,14 @@ func (r product) rounding(p *pass, u *unit, in []interval, out interval) *Node {
 			E = Add(E, Mul(quotient, Div(e, low)))
 		}
 		return finite(E, quotient)
-	case !r.sums(n):
+	case !op.sums(n):
 		a, b = p.scaled(u, a, b, apply)
 		product := apply(a, b)
 		E := Add(relative(product, 1, 2), MulScalar(Add(a, b), 2*tiny))
 		E = plus(E, p.exponentRounding(u, product))
-		return finite(r.operandErrors(E, in, a, b, apply), product)
+		return finite(op.operandErrors(E, in, a, b, apply), product)
 	}
-	K := r.terms(n)
+	K := op.terms(n)
 	const raised = tiny / unitRoundoff
 	if K == 1 {
 		a, b = p.scaled(u, a, b, apply)
@@ -197,7 +197,7 @@ func (r product) rounding(p *pass, u *unit, in []interval, out interval) *Node {
 	if K == 1 {
 		E = plus(E, p.exponentRounding(u, product))
 	}
-	return finite(r.operandErrors(E, in, a, b, apply), product)
+	return finite(op.operandErrors(E, in, a, b, apply), product)
 }
 
 // scaled returns the magnitudes a and b of the factors of u, one product for each coordinate, and notes what u is the sum of if one factor is

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-	"strings"
 
 	"advlab/advlib"
 	"advlab/advlib/vnnlib"
@@ -156,17 +155,4 @@ func (p *problem) distance(planes []plane, conjunction []int) float64 {
 		}
 	}
 	return most
-}
-
-// describe lists the conditions, for messages.
-func describeUnsafe(c vnnlib.Case) string {
-	var all []string
-	for _, conjunction := range c.Unsafe {
-		var parts []string
-		for _, condition := range conjunction {
-			parts = append(parts, condition.String())
-		}
-		all = append(all, strings.Join(parts, " and "))
-	}
-	return strings.Join(all, " or ")
 }

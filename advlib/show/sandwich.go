@@ -337,9 +337,7 @@ func sandwichTable(layers []layer) *Table {
 		}
 	}
 	header := []string{"classifier", "norm", "ε", "clean", "robust", "95 % interval"}
-	for _, name := range names {
-		header = append(header, name)
-	}
+	header = append(header, names...)
 	header = append(header, "certified by any", "95 % interval", "unknown")
 	t := NewTable(header...)
 	for _, l := range layers {

@@ -504,7 +504,7 @@ func (r *run) advance(ctx context.Context, trainer *train.Trainer, rival *oppone
 	progress := float64(k) / float64(r.steps)
 	inputs := []*tensors.Tensor{b.x}
 	if rival != nil {
-		x := b.x
+		var x *tensors.Tensor
 		if first := rival.Rows(r.batch); first < r.batch {
 			x, err = rival.perturb(ctx, uint64(k), progress, b.x, b.y)
 		} else {

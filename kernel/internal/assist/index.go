@@ -48,7 +48,7 @@ func (l *library) find(goRoot string, modules []Module) {
 func (l *library) walk(prefix, root string) {
 	_ = filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.IsDir() {
-			return nil //nolint:nilerr // what cannot be read is not known
+			return nil // what cannot be read is not known
 		}
 		name := entry.Name()
 		if file != root && (name == "internal" || name == "vendor" || name == "testdata" || name == "cmd" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")) {
@@ -56,7 +56,7 @@ func (l *library) walk(prefix, root string) {
 		}
 		rel, err := filepath.Rel(root, file)
 		if err != nil {
-			return nil //nolint:nilerr // cannot be, below root
+			return nil // cannot be, below root
 		}
 		at := path.Join(prefix, filepath.ToSlash(rel))
 		if at == "." || at == "" {
