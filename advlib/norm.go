@@ -75,11 +75,11 @@ func checkNorm(n Norm) error {
 	case !reflect.TypeOf(n).Comparable():
 		return fmt.Errorf("the norm %s, a %T, cannot be compared by ==, as what is compiled for it must be: make it a pointer", name, n)
 	case name == "":
-		return fmt.Errorf("the norm %T has no name: its String returns none", n)
+		return fmt.Errorf("the norm %T has no name: give it one, which reports print", n)
 	}
 	for _, own := range []Norm{L0, L1, L2, Linf} {
 		if name == own.String() && n != own {
-			return fmt.Errorf("the norm %T calls itself %s, which is another one's name: let its String return a name of its own", n, name)
+			return fmt.Errorf("the norm %T calls itself %s, as another norm does: give it a name of its own", n, name)
 		}
 	}
 	return nil
