@@ -51,7 +51,8 @@ func (l *library) walk(prefix, root string) {
 			return nil // what cannot be read is not known
 		}
 		name := entry.Name()
-		if file != root && (name == "internal" || name == "vendor" || name == "testdata" || name == "cmd" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")) {
+		if file != root && (name == "internal" || name == "vendor" || name == "testdata" || name == "cmd" || strings.HasPrefix(name, ".") ||
+			strings.HasPrefix(name, "_")) {
 			return filepath.SkipDir
 		}
 		rel, err := filepath.Rel(root, file)
@@ -143,13 +144,14 @@ var (
 	commandWord = regexp.MustCompile(`^%\w*$`)
 )
 
-var words = []string{"append", "break", "cap", "case", "clear", "close", "complex", "const", "continue", "copy", "default", "defer", "delete",
-	"else", "error", "fallthrough", "false", "float32", "float64", "for", "func", "goto", "import", "int", "int64", "interface", "len", "make", "map",
-	"max", "min", "new", "nil", "package", "panic", "print", "println", "range", "recover", "return", "rune", "select", "string", "struct", "switch", "true",
-	"type", "uint64", "uint8", "var"}
+var words = []string{"append", "break", "cap", "case", "clear", "close", "complex", "const", "continue", "copy", "default",
+	"defer", "delete", "else", "error", "fallthrough", "false", "float32", "float64", "for", "func", "goto", "import", "int", "int64",
+	"interface", "len", "make", "map", "max", "min", "new", "nil", "package", "panic", "print", "println", "range", "recover", "return",
+	"rune", "select", "string", "struct", "switch", "true", "type", "uint64", "uint8", "var"}
 
-var commands = []string{"%%", "%%bash", "%%script", "%%sh", "%%writefile", "%args", "%autoget", "%capture", "%cd", "%env", "%exec", "%goflags", "%help",
-	"%list", "%main", "%noautoget", "%reset", "%rm", "%test", "%track", "%untrack", "%version", "%wasm", "%widgets", "%with_inputs", "%with_password"}
+var commands = []string{"%%", "%%bash", "%%script", "%%sh", "%%writefile", "%args", "%autoget", "%capture", "%cd", "%env", "%exec",
+	"%goflags", "%help", "%list", "%main", "%noautoget", "%reset", "%rm", "%test", "%track", "%untrack", "%version", "%wasm", "%widgets",
+	"%with_inputs", "%with_password"}
 
 // index completes from what is known here: names of earlier cells and of this one, Go's words, packages and what they
 // export. start is where the matches begin, in characters; selector says that they stand behind a dot.

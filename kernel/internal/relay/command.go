@@ -28,7 +28,8 @@ type Command struct {
 // %check, since only the relay can turn its outcome into a class of error.
 const (
 	timeHelp  = "where this cell's time goes: imports, compiler, linker, program, and what the program tells of its phases"
-	checkHelp = "calls `func NAME() error`, which this or an earlier cell declares: prints `NAME: passed`, or fails with the error's text. It is the last line of its cell"
+	checkHelp = "calls `func NAME() error`, which this or an earlier cell declares: prints `NAME: passed`, or fails with the error's text. " +
+		"It is the last line of its cell"
 )
 
 // gonbHelp is what %help says of GoNB's commands: those that notebooks need. %help gonb shows all that GoNB says.
@@ -46,8 +47,8 @@ var gonbHelp = []struct{ command, text string }{
 	{"!*COMMAND", "the same, in the folder in which cells are compiled: `!*go get MODULE@VERSION`"},
 }
 
-// gonbCommands are GoNB's commands of a line (specialcmd.execSpecialConfig in v0.11.5). To one that it does not know, GoNB
-// says so and goes on.
+// gonbCommands are GoNB's commands of a line (specialcmd.execSpecialConfig in v0.11.5). To one that it does not know,
+// GoNB says so and goes on.
 var gonbCommands = map[string]bool{
 	"%": true, "main": true, "args": true, "test": true, "exec": true, "wasm": true, "widgets": true, "widgets_hb": true, "env": true,
 	"cd": true, "goflags": true, "autoget": true, "noautoget": true, "help": true, "version": true, "reset": true, "ls": true,
@@ -81,7 +82,8 @@ func (x *execution) checkStatement(arguments []string, i int) (string, error) {
 		}
 	}
 	x.check = arguments[0]
-	return fmt.Sprintf("if err := %[1]s(); err != nil { fmt.Fprintf(os.Stderr, \"%[1]s: %%v\\n\", err); os.Exit(1) }; fmt.Println(\"%[1]s: passed\")", x.check), nil
+	return fmt.Sprintf("if err := %[1]s(); err != nil { fmt.Fprintf(os.Stderr, \"%[1]s: %%v\\n\", err); os.Exit(1) }; fmt.Println(\"%[1]s: "+
+		"passed\")", x.check), nil
 }
 
 // checked gives a check that failed its class.
@@ -238,7 +240,8 @@ func (x *execution) sample(e *gonb.Engine) {
 // timing is what %time says.
 func (x *execution) timing() string {
 	var parts []string
-	for _, phase := range []struct{ name, text string }{{"imports", "goimports"}, {"go", "go build"}, {"compile", "compiler"}, {"link", "linker"}, {"run", "program"}} {
+	for _, phase := range []struct{ name, text string }{{"imports", "goimports"}, {"go", "go build"}, {"compile", "compiler"},
+		{"link", "linker"}, {"run", "program"}} {
 		if d := x.phases[phase.name]; d > 0 {
 			parts = append(parts, fmt.Sprintf("%s %.2f s", phase.text, d.Seconds()))
 		}

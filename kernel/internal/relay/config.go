@@ -26,12 +26,12 @@ type Config struct {
 	// it is removed with GoNB. GoNB needs -raw_error, or compile errors have no text.
 	Start func(connection, temp string) *exec.Cmd
 
-	// Guard is the command that calls guard.Run with the arguments that follow; empty: GoNB is started without a guard, and
-	// what it has started may outlive a relay that is killed.
+	// Guard is the command that calls guard.Run with the arguments that follow; empty: GoNB is started without a guard,
+	// and what it has started may outlive a relay that is killed.
 	Guard []string
 
-	// Pump is the program kernel/pump, which runs what cells run; empty: GoNB does so itself, and may cut characters and lose
-	// the displays of a program that ends at once.
+	// Pump is the program kernel/pump, which runs what cells run; empty: GoNB does so itself, and may cut characters and
+	// lose the displays of a program that ends at once.
 	Pump string
 
 	// Signals brings what Jupyter signals: os.Interrupt interrupts the running cell, anything else ends the kernel.

@@ -88,7 +88,8 @@ func checkBackend(facts Facts, arguments []string) error {
 		return fmt.Errorf("there is no backend %q: there are auto, go, xla:cpu and xla:cuda", name)
 	}
 	if !facts.CGO {
-		return fmt.Errorf("%s needs a C compiler, and the set-up found none: `go run ./kernel doctor` says what to type; until then %%backend go", name)
+		return fmt.Errorf("%s needs a C compiler, and the set-up found none: `go run ./kernel doctor` says what to type; until then %%backend go",
+			name)
 	}
 	kind := plugin.CPU
 	if name == "xla:cuda" {

@@ -50,7 +50,8 @@ func TestPins(t *testing.T) {
 	}
 	p := place.Of(root, checkout)
 	files := map[string]string{
-		"go.mod": "module advlab.workspace\n\ngo 1.26.5\n\nrequire (\n\tadvlab v0.0.0\n\texample.org/a v1.2.3\n\texample.org/b v0.1.0\n)\n\nreplace advlab v0.0.0 => " + checkout + "\n",
+		"go.mod": "module advlab.workspace\n\ngo 1.26.5\n\nrequire (\n\tadvlab v0.0.0\n\texample.org/a v1.2.3\n\texample.org/b v0.1.0\n)\n\n" +
+			"replace advlab v0.0.0 => " + checkout + "\n",
 		"go.sum": "example.org/a v1.2.3 h1:AAA=\nexample.org/a v1.2.3/go.mod h1:BBB=\nexample.org/b v0.1.0/go.mod h1:CCC=\n",
 	}
 	if err := os.MkdirAll(p.ModuleDir(), 0o700); err != nil {
@@ -66,7 +67,8 @@ func TestPins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(pins.Modules) != 2 || pins.Modules[0] != (Pin{"example.org/a", "v1.2.3", "h1:AAA="}) || pins.Modules[1] != (Pin{"example.org/b", "v0.1.0", ""}) {
+	if len(pins.Modules) != 2 || pins.Modules[0] != (Pin{"example.org/a", "v1.2.3", "h1:AAA="}) ||
+		pins.Modules[1] != (Pin{"example.org/b", "v0.1.0", ""}) {
 		t.Errorf("%+v", pins.Modules)
 	}
 	for _, want := range []string{"advlab  abc, advlib h1:", "go      1.26.5, ", "go.mod  sha256 ", "example.org/a v1.2.3 h1:AAA=\n"} {
@@ -86,7 +88,8 @@ func TestPins(t *testing.T) {
 	if other, err := Pins(p, Facts{Checkout: elsewhere}, ""); err != nil || other.GoMod != pins.GoMod || other.Sources != pins.Sources {
 		t.Errorf("%+v, want %+v (%v)", other, pins, err)
 	}
-	if err := os.WriteFile(filepath.Join(p.ModuleDir(), "go.mod"), []byte(strings.ReplaceAll(files["go.mod"], "v1.2.3", "v1.2.4")), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(p.ModuleDir(), "go.mod"), []byte(strings.ReplaceAll(files["go.mod"], "v1.2.3", "v1.2.4")),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	if other, err := Pins(p, facts, ""); err != nil || other.GoMod == pins.GoMod {

@@ -77,7 +77,8 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 	env := Env(p, facts, os.Environ())
 	// GoNB starts a gopls if it finds one; the relay has its own.
 	bin := filepath.Join(temp, "bin")
-	if err := errors.Join(os.Mkdir(bin, 0o700), os.Symlink(filepath.Join(p.Tools(), "goimports"), filepath.Join(bin, "goimports"))); err != nil {
+	if err := errors.Join(os.Mkdir(bin, 0o700), os.Symlink(filepath.Join(p.Tools(), "goimports"),
+		filepath.Join(bin, "goimports"))); err != nil {
 		return fmt.Errorf("a folder of GoNB's tools: %w", err)
 	}
 	cells := slices.Clone(env)
@@ -156,7 +157,8 @@ func checkConnection(file string) error {
 	info, err := os.Stat(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%w %q does not exist: Jupyter writes it and starts this command; to open a notebook, type `go run ./kernel lab`", ErrConnection, file)
+		return fmt.Errorf("%w %q does not exist: Jupyter writes it and starts this command; to open a notebook, type `go run ./kernel lab`",
+			ErrConnection, file)
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
