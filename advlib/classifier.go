@@ -240,39 +240,21 @@ func (c *Classifier) Logits(x *tensors.Tensor) ([][]float32, error) {
 }
 
 func newClassifier(spec Spec) (*Classifier, error) {
-	switch {
-	case spec.Logits == nil:
+	if spec.Logits == nil {
 		return nil, fmt.Errorf("its Logits are nil: give the function that builds the model's graph")
-	case len(spec.Input) == 0:
-		return nil, fmt.Errorf("its Input is empty: give the shape of one input without the batch axis, such as []int{28, 28, 1}")
 	}
-	for _, d := range spec.Input {
-		if d <= 0 {
-			return nil, fmt.Errorf("its input shape %v has a dimension below 1", spec.Input)
-		}
-	}
-	spec.Box = spec.Box.rounded()
-	var l *layout
-	if spec.Domain != nil {
-		var err error
-		if l, err = spec.Domain.layout(spec.Box, spec.Input); err != nil {
-			return nil, err
-		}
-		spec.Domain, spec.Box = l.features, l.box
-	}
-	if err := spec.Box.check(); err != nil {
+	takes, err := Signature{Input: spec.Input, Box: spec.Box, Domain: spec.Domain}.resolved()
+	if err != nil {
 		return nil, err
 	}
+	spec.Domain, spec.Box = takes.Domain, takes.Box
+	layout, limits := takes.space.layout, takes.space.limits
 	logP := spec.Returns == Probabilities
 	if err := spec.unfold(); err != nil {
 		return nil, err
 	}
-	limits := boxLimits(spec.Box, spec.Input)
-	switch {
-	case spec.limits != nil:
+	if spec.limits != nil {
 		limits = *spec.limits
-	case l != nil:
-		limits = l.limits()
 	}
 	if spec.Store == nil {
 		spec.Store = model.NewStore()
@@ -284,7 +266,7 @@ func newClassifier(spec Spec) (*Classifier, error) {
 		}
 		spec.Backend = b
 	}
-	c := &Classifier{spec: spec, layout: l, limits: limits, cost: 1, logP: logP, mu: new(sync.Mutex), programs: map[any]*program{}, derived: map[any]*Classifier{}, wide: new(wide), memo: map[any]any{}}
+	c := &Classifier{spec: spec, layout: layout, limits: limits, cost: 1, logP: logP, mu: new(sync.Mutex), programs: map[any]*program{}, derived: map[any]*Classifier{}, wide: new(wide), memo: map[any]any{}}
 	if err := c.probe(); err != nil {
 		return nil, err
 	}

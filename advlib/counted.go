@@ -16,6 +16,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib/backend"
+	"advlab/advlib/report"
 )
 
 const float32Type = dtypes.Float32
@@ -42,30 +43,6 @@ type stepCost struct {
 	forward, backward int64
 	elapsed           time.Duration
 	built             bool // a program was compiled or loaded first
-}
-
-// Programs counts the programs that were made for batches of one size, padding included.
-type Programs struct {
-	// Batch is the number of rows.
-	Batch int `json:"batch"`
-	// Compiled counts the programs that were compiled, Loaded those that a former process had compiled and that were
-	// read from the disk instead. Programs that the classifier already had in memory are in neither.
-	Compiled int `json:"compiled"`
-	Loaded   int `json:"loaded"`
-}
-
-// plus adds counts by size, smallest first.
-func plus(a, b []Programs) []Programs {
-	sum := map[int]Programs{}
-	for _, p := range slices.Concat(a, b) {
-		s := sum[p.Batch]
-		sum[p.Batch] = Programs{p.Batch, s.Compiled + p.Compiled, s.Loaded + p.Loaded}
-	}
-	var all []Programs
-	for _, size := range slices.Sorted(maps.Keys(sum)) {
-		all = append(all, sum[size])
-	}
-	return all
 }
 
 // Count returns a victim with its counters at zero.
@@ -107,7 +84,7 @@ func (v *Counted) Passes() (forward, backward int64) {
 func (v *Counted) Programs() []Programs {
 	v.passes.mu.Lock()
 	defer v.passes.mu.Unlock()
-	return plus(slices.Collect(maps.Values(v.passes.programs)), nil)
+	return report.AddPrograms(slices.Collect(maps.Values(v.passes.programs)), nil)
 }
 
 // built counts a program for batches of the given size.

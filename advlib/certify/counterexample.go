@@ -141,14 +141,13 @@ func (n *Network) quick() *Network {
 		if err != nil {
 			return nil
 		}
-		q := &Network{
-			name: n.name, input: n.input, deployed: n.deployed, backend: b, wide: n.wide, build: n.build, exact: n.exact,
-			programs: map[any]*program{}, chains: map[Rounding]cachedChain{}, borrows: true,
-		}
+		q := unread(n.name, n.input, n.deployed, n.wide, n.exact, n.build)
+		q.backend, q.borrows = b, true
 		if q.read() != nil { // it may have operations that the Go backend lacks
 			return nil
 		}
 		n.onGo = q
 	}
+	n.onGo.limit.Store(n.limit.Load())
 	return n.onGo
 }

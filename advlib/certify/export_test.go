@@ -3,10 +3,12 @@ package certify
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
 
-	"advlab/advlib"
 	"advlab/advlib/backend"
 )
 
@@ -68,19 +70,34 @@ func (n *Network) LastInterval(ctx context.Context, regions Regions, m Method) (
 	if m.rounding != RealArithmetic {
 		regions = regions.outward()
 	}
-	r := &run{ctx: ctx, n: n, m: m, regions: regions, size: n.batch(regions.Len(), m)}
-	r.region = r.regionTensors()
-	defer func() {
-		advlib.Free(r.region...)
-		r.free()
-	}()
-	if err := r.intervals(map[int][2]held{}); err != nil {
+	r := n.begin(ctx, m, regions, n.batch(regions.Len(), m))
+	defer r.close()
+	known := map[int]*span{}
+	if err := r.intervals(known); err != nil {
 		return nil, nil, err
 	}
-	ends := r.ends[n.boundaries[len(n.boundaries)-1].node]
+	// The same pass forward, for the interval itself.
+	a, err := n.arithmetic(m.rounding)
+	if err != nil {
+		return nil, nil, err
+	}
+	last := n.boundaries[len(n.boundaries)-1].node
+	exec, err := model.NewExec(n.backend, n.wide.Store(), func(_ *model.Scope, in []*Node) []*Node {
+		p := n.pass(a, m.kind == ibp, regions.Norm != nil, in)
+		v := p.all[p.w.nodes[last].Id()]
+		return []*Node{v.lower, v.upper}
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	out, err := n.call(&program{exec: exec}, slices.Concat(r.region, r.forwardTensors(known)))
+	if err != nil {
+		return nil, nil, err
+	}
+	ends := [2][]float64{tensors.MustCopyFlatData[float64](out[0]), tensors.MustCopyFlatData[float64](out[1])}
+	per := len(ends[0]) / r.size
 	for i := range regions.Len() {
-		from, to := i*ends[0].per, (i+1)*ends[0].per
-		lower, upper = append(lower, ends[0].flat[from:to]), append(upper, ends[1].flat[from:to])
+		lower, upper = append(lower, ends[0][i*per:(i+1)*per]), append(upper, ends[1][i*per:(i+1)*per])
 	}
 	return lower, upper, nil
 }

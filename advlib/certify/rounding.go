@@ -42,7 +42,7 @@ func (r Rounding) String() string {
 }
 
 const (
-	// unit is the unit roundoff of float32.
+	// unitRoundoff is that of float32.
 	unitRoundoff = 0x1p-24
 	// tiny is the smallest normal float32: what a flushed denormal may have been.
 	tiny = 0x1p-126

@@ -35,6 +35,12 @@ type rule interface {
 	follow(u *unit, Λ *Node, h, lines []*Node) *Node
 }
 
+// bent is a rule that is σ(t) = max(t, 0) up to affine maps: the slope a of the line below, lines[0], may be any in [0, 1].
+type bent interface {
+	// bend returns t for inputs h of u, and Λσ, the part of ⟨Λ, u⟩ that is ⟨Λσ, σ(t)⟩. So a bound grows with a by Λσ⁺·t.
+	bend(u *unit, Λ *Node, h []*Node) (Λσ, t *Node)
+}
+
 // rules are the operations that can be bounded. Whatever is missing is an error that names it.
 var rules map[NodeType]rule
 
