@@ -51,7 +51,7 @@ func (t Threat) String() string {
 
 func (t Threat) check() error {
 	if t.Norm != nil && t.Minimal() {
-		return nil
+		return checkNorm(t.Norm)
 	}
 	return t.Ball().Check()
 }

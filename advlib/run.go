@@ -12,6 +12,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib/internal/notebook"
+	"advlab/advlib/report"
 )
 
 // Settings are the conditions of a measurement. The zero value is a good one.
@@ -59,20 +60,20 @@ type Stats struct {
 }
 
 func (s Stats) plus(o Stats) Stats {
-	return Stats{s.Forward + o.Forward, s.Backward + o.Backward, s.NonFinite.plus(o.NonFinite), plus(s.Programs, o.Programs), s.Elapsed + o.Elapsed}
+	return Stats{s.Forward + o.Forward, s.Backward + o.Backward, s.NonFinite.Plus(o.NonFinite), report.AddPrograms(s.Programs, o.Programs), s.Elapsed + o.Elapsed}
 }
 
 // minus returns what was added to o.
 func (s Stats) minus(o Stats) Stats {
 	d := Stats{Forward: s.Forward - o.Forward, Backward: s.Backward - o.Backward, Elapsed: s.Elapsed - o.Elapsed}
-	d.NonFinite = Rate{s.NonFinite.Count - o.NonFinite.Count, s.NonFinite.Of - o.NonFinite.Of}
+	d.NonFinite = Rate{Count: s.NonFinite.Count - o.NonFinite.Count, Of: s.NonFinite.Of - o.NonFinite.Of}
 	before := map[int]Programs{}
 	for _, p := range o.Programs {
 		before[p.Batch] = p
 	}
 	for _, p := range s.Programs {
 		if b := before[p.Batch]; p != b {
-			d.Programs = append(d.Programs, Programs{p.Batch, p.Compiled - b.Compiled, p.Loaded - b.Loaded})
+			d.Programs = append(d.Programs, Programs{Batch: p.Batch, Compiled: p.Compiled - b.Compiled, Loaded: p.Loaded - b.Loaded})
 		}
 	}
 	return d
@@ -169,7 +170,7 @@ func (s Settings) Run(ctx context.Context, c *Classifier, e *Examples, a Attack)
 	}
 	if res != nil {
 		if bad := res.Stats.NonFinite; bad.Count > 0 {
-			res.Warnings = append(res.Warnings, fmt.Sprintf("%s of the gradients' entries were infinite or not a number: %s", share(bad), takenInstead))
+			res.Warnings = append(res.Warnings, fmt.Sprintf("%s of the gradients' entries were infinite or not a number: %s", bad.Fine(), takenInstead))
 		}
 		for _, w := range []string{res.saturation, looksUnscaled(e.X, c), looksRelabelled(res.Clean, e.Y, c)} {
 			if w != "" {
@@ -401,7 +402,7 @@ func (r *Result) finish(t *Target, start time.Time) *Result {
 // stats are the cost up to now of what began at start.
 func (t *Target) stats(start time.Time) Stats {
 	forward, backward := t.Passes()
-	bad := Rate{int(t.passes.nonFinite.Load()), int(t.passes.entries.Load())}
+	bad := Rate{Count: int(t.passes.nonFinite.Load()), Of: int(t.passes.entries.Load())}
 	return Stats{Forward: forward, Backward: backward, NonFinite: bad, Programs: t.Programs(), Elapsed: time.Since(start)}
 }
 

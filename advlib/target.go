@@ -15,6 +15,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib/backend"
+	"advlab/advlib/report"
 )
 
 const float32Type = dtypes.Float32
@@ -43,30 +44,6 @@ type stepCost struct {
 	built             bool // a program was compiled or loaded first
 }
 
-// Programs counts the programs that were made for batches of one size, padding included.
-type Programs struct {
-	// Batch is the number of rows.
-	Batch int `json:"batch"`
-	// Compiled counts the programs that were compiled, Loaded those that a former process had compiled and that were
-	// read from the disk instead. Programs that the classifier already had in memory are in neither.
-	Compiled int `json:"compiled"`
-	Loaded   int `json:"loaded"`
-}
-
-// plus adds counts by size, smallest first.
-func plus(a, b []Programs) []Programs {
-	sum := map[int]Programs{}
-	for _, p := range slices.Concat(a, b) {
-		s := sum[p.Batch]
-		sum[p.Batch] = Programs{p.Batch, s.Compiled + p.Compiled, s.Loaded + p.Loaded}
-	}
-	var all []Programs
-	for _, size := range slices.Sorted(maps.Keys(sum)) {
-		all = append(all, sum[size])
-	}
-	return all
-}
-
 // NewTarget returns the classifier with its counters at zero.
 func NewTarget(c *Classifier) *Target { return &Target{classifier: c, passes: new(passes)} }
 
@@ -92,7 +69,7 @@ func (t *Target) Passes() (forward, backward int64) {
 func (t *Target) Programs() []Programs {
 	t.passes.mu.Lock()
 	defer t.passes.mu.Unlock()
-	return plus(slices.Collect(maps.Values(t.passes.programs)), nil)
+	return report.AddPrograms(slices.Collect(maps.Values(t.passes.programs)), nil)
 }
 
 // built counts a program for batches of the given size.

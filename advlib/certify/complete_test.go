@@ -23,7 +23,7 @@ func TestComplete(t *testing.T) {
 	all := advlib.MustEvaluate(t.Context(), ref.Classifier, ref.Examples, weak, CROWN)
 	var open []int // and the first that CROWN proves
 	for i, v := range all.Verdicts(ball) {
-		if len(open) < 8 && (v.Status == advlib.Undecided || len(open) == 0 && v.Status == advlib.Verified) {
+		if len(open) < 8 && (v.Status == advlib.Unknown || len(open) == 0 && v.Status == advlib.Verified) {
 			open = append(open, i)
 		}
 	}

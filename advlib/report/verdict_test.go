@@ -1,4 +1,4 @@
-package advlib_test
+package report_test
 
 import (
 	"encoding/json"
@@ -7,29 +7,29 @@ import (
 	"strings"
 	"testing"
 
-	"advlab/advlib"
+	"advlab/advlib/report"
 )
 
 // judged is a report by hand on 6 examples: 0 verified by both methods, 1 by CROWN only, 2 unknown, 3 broken, 4 broken beyond the
 // ball, 5 misclassified.
-func judged() *advlib.Report {
-	inf := advlib.Distance(math.Inf(1))
-	return &advlib.Report{
-		Classifier: "mlp", Data: "digits/test", Backend: "go", Box: advlib.UnitBox, Asked: []advlib.AskedBall{},
+func judged() *report.Report {
+	inf := report.Distance(math.Inf(1))
+	return &report.Report{
+		Classifier: "mlp", Data: "digits/test", Backend: "go", Box: report.UnitBox, Asked: []report.Ball{},
 		Index: []int64{10, 11, 12, 13, 14, 15}, Label: []int32{0, 1, 2, 3, 4, 5}, Predicted: []int32{0, 1, 2, 3, 4, 0},
-		Attacks: []advlib.AttackRow{
+		Attacks: []report.AttackRow{
 			{
 				Name: "PGD Linf ≤ 0.1", Norm: "Linf", Radius: 0.1, Attempted: make([]bool, 6), Skipped: make([]bool, 6),
-				Success: []bool{false, false, false, true, false, true}, Distance: []advlib.Distance{inf, inf, inf, 0.1, inf, 0},
+				Success: []bool{false, false, false, true, false, true}, Distance: []report.Distance{inf, inf, inf, 0.1, inf, 0},
 			},
 			{
 				Name: "FMN Linf", Norm: "Linf", Radius: inf, Attempted: make([]bool, 6), Skipped: make([]bool, 6),
-				Success: []bool{true, true, false, true, true, true}, Distance: []advlib.Distance{0.4, 0.25, inf, 0.07, 0.12, 0},
+				Success: []bool{true, true, false, true, true, true}, Distance: []report.Distance{0.4, 0.25, inf, 0.07, 0.12, 0},
 			},
 		},
-		Certificates: []advlib.Certificate{
-			{Method: "IBP", Norm: "Linf", Radius: 0.1, Certified: []bool{true, false, false, false, false, false}, Margin: []advlib.Bound{0.5, -0.5, -3, -4, -5, -6}, Rounding: "float32-any-order"},
-			{Method: "CROWN", Norm: "Linf", Radius: 0.1, Certified: []bool{true, true, false, false, false, false}, Margin: []advlib.Bound{0.75, 0.25, -0.125, -2, -1, -6.5}, Rounding: "float32-any-order"},
+		Certificates: []report.CertifierRow{
+			{Method: "IBP", Norm: "Linf", Radius: 0.1, Certified: []bool{true, false, false, false, false, false}, Margin: []report.Bound{0.5, -0.5, -3, -4, -5, -6}, Rounding: "float32-any-order"},
+			{Method: "CROWN", Norm: "Linf", Radius: 0.1, Certified: []bool{true, true, false, false, false, false}, Margin: []report.Bound{0.75, 0.25, -0.125, -2, -1, -6.5}, Rounding: "float32-any-order"},
 			{Method: "half-space", Norm: "Linf", Radius: 0.2, Certified: []bool{true, false, false, false, false, false}},
 		},
 	}
@@ -39,21 +39,21 @@ func TestVerdicts(t *testing.T) {
 	r := judged()
 	none := math.Inf(-1)
 	want := []struct {
-		status   advlib.Status
+		status   report.Status
 		method   string
 		margin   float64
 		attack   string
 		distance float64
 	}{
-		{advlib.Verified, "CROWN", 0.75, "", math.Inf(1)},
-		{advlib.Verified, "CROWN", 0.25, "", math.Inf(1)},
-		{advlib.Undecided, "CROWN", -0.125, "", math.Inf(1)},
-		{advlib.Falsified, "CROWN", -2, "FMN Linf", 0.07},
-		{advlib.Undecided, "CROWN", -1, "", math.Inf(1)},
-		{advlib.Falsified, "IBP", -6, "none", 0},
+		{report.Verified, "CROWN", 0.75, "", math.Inf(1)},
+		{report.Verified, "CROWN", 0.25, "", math.Inf(1)},
+		{report.Unknown, "CROWN", -0.125, "", math.Inf(1)},
+		{report.Falsified, "CROWN", -2, "FMN Linf", 0.07},
+		{report.Unknown, "CROWN", -1, "", math.Inf(1)},
+		{report.Falsified, "IBP", -6, "none", 0},
 	}
-	ball := advlib.Linf.Ball(0.1)
-	count := map[advlib.Status]int{}
+	ball := within(report.Linf, 0.1)
+	count := map[report.Status]int{}
 	for i, v := range r.Verdicts(ball) {
 		w := want[i]
 		count[v.Status]++
@@ -62,24 +62,24 @@ func TestVerdicts(t *testing.T) {
 		}
 	}
 	// The shares follow from the verdicts.
-	if certified, _ := r.Certified(ball); certified.Count != count[advlib.Verified] || r.Robust(ball).Count != 6-count[advlib.Falsified] {
+	if certified, _ := r.Certified(ball); certified.Count != count[report.Verified] || r.Robust(ball).Count != 6-count[report.Falsified] {
 		t.Errorf("%v beside certified %v, robust %v", count, certified, r.Robust(ball))
 	}
 	// Only the proof without margins covers the larger ball, in which more is broken.
-	larger := r.Verdicts(advlib.Linf.Ball(0.2))
-	if v := larger[0]; v.Status != advlib.Verified || v.Method != "half-space" || float64(v.Margin) != none {
+	larger := r.Verdicts(within(report.Linf, 0.2))
+	if v := larger[0]; v.Status != report.Verified || v.Method != "half-space" || float64(v.Margin) != none {
 		t.Errorf("at 0.2: %+v", v)
 	}
-	if v := larger[4]; v.Status != advlib.Falsified || v.Attack != "FMN Linf" {
+	if v := larger[4]; v.Status != report.Falsified || v.Attack != "FMN Linf" {
 		t.Errorf("at 0.2: %+v", v)
 	}
-	if v := r.Verdicts(advlib.L2.Ball(0.1))[0]; v.Status != advlib.Undecided || v.Method != "" {
+	if v := r.Verdicts(within(report.L2, 0.1))[0]; v.Status != report.Unknown || v.Method != "" {
 		t.Errorf("in L2, where nothing was asked: %+v", v)
 	}
 	if alone, asked := r.CertifiedBy("IBP", ball); !asked || alone.Count != 1 {
 		t.Errorf("by IBP alone %v, %v", alone, asked)
 	}
-	if alone, asked := r.CertifiedBy("IBP", advlib.Linf.Ball(0.2)); asked || alone.Count != 0 {
+	if alone, asked := r.CertifiedBy("IBP", within(report.Linf, 0.2)); asked || alone.Count != 0 {
 		t.Errorf("by IBP alone in a ball that it was not asked for: %v, %v", alone, asked)
 	}
 }
@@ -88,19 +88,19 @@ func TestVerdicts(t *testing.T) {
 // What a certifier finds beside its proofs breaks an example as an attack does, in every ball that holds it.
 func TestCounterexamples(t *testing.T) {
 	r := judged()
-	inf := advlib.Distance(math.Inf(1))
-	r.Certificates[2].Distance = []advlib.Distance{inf, inf, 0.08, 0.06, 0.15, 0}
+	inf := report.Distance(math.Inf(1))
+	r.Certificates[2].Distance = []report.Distance{inf, inf, 0.08, 0.06, 0.15, 0}
 	for radius, want := range map[float64]int{0.05: 5, 0.07: 4, 0.08: 3, 0.1: 3, 0.12: 2} {
-		if got := r.Robust(advlib.Linf.Ball(radius)); got.Count != want {
+		if got := r.Robust(within(report.Linf, radius)); got.Count != want {
 			t.Errorf("robust at %g: %v, want %d", radius, got.Count, want)
 		}
 	}
-	ball := advlib.Linf.Ball(0.1)
+	ball := within(report.Linf, 0.1)
 	for i, want := range map[int]struct {
 		by string
-		at advlib.Distance
+		at report.Distance
 	}{1: {"", inf}, 2: {"half-space", 0.08}, 3: {"half-space", 0.06}, 4: {"", inf}, 5: {"none", 0}} {
-		if v := r.Verdicts(ball)[i]; v.Attack != want.by || v.Distance != want.at || (v.Status == advlib.Falsified) != (want.by != "") {
+		if v := r.Verdicts(ball)[i]; v.Attack != want.by || v.Distance != want.at || (v.Status == report.Falsified) != (want.by != "") {
 			t.Errorf("example %d: %+v, want broken by %q at %g", i, v, want.by, want.at)
 		}
 	}
@@ -116,7 +116,7 @@ func TestCounterexamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(text, new(advlib.Report)); err == nil || !strings.Contains(err.Error(), "distance of half-space has 5 entries for 6 labels") {
+	if err := json.Unmarshal(text, new(report.Report)); err == nil || !strings.Contains(err.Error(), "distance of half-space has 5 entries for 6 labels") {
 		t.Errorf("the error is %v", err)
 	}
 }
@@ -125,7 +125,7 @@ func TestCounterexamples(t *testing.T) {
 func TestUnsetBall(t *testing.T) {
 	r := judged()
 	for name, ask := range map[string]func(){
-		"Robust": func() { r.Robust(advlib.Ball{}) }, "Certified": func() { r.Certified(advlib.Ball{}) }, "Verdicts": func() { r.Verdicts(advlib.Ball{}) },
+		"Robust": func() { r.Robust(report.Ball{}) }, "Certified": func() { r.Certified(report.Ball{}) }, "Verdicts": func() { r.Verdicts(report.Ball{}) },
 	} {
 		func() {
 			defer func() {
@@ -159,8 +159,8 @@ func TestVerdictsJSON(t *testing.T) {
 	if len(j.Verdicts) != 1 || j.Verdicts[0].Norm != "Linf" || j.Verdicts[0].Radius != 0.1 || strings.Join(j.Verdicts[0].Status, " ") != "verified verified unknown falsified unknown falsified" || *j.Verdicts[0].Margin[1] != 0.25 || j.Verdicts[0].Method[2] != "CROWN" || j.Verdicts[0].Attack[3] != "FMN Linf" {
 		t.Errorf("verdicts %+v", j.Verdicts)
 	}
-	var back advlib.Report
-	if err := json.Unmarshal(text, &back); err != nil || len(back.Verdicts(advlib.Linf.Ball(0.1))) != 6 {
+	var back report.Report
+	if err := json.Unmarshal(text, &back); err != nil || len(back.Verdicts(within(report.Linf, 0.1))) != 6 {
 		t.Errorf("read back: %v", err)
 	}
 	broken := judged()
@@ -176,25 +176,25 @@ func TestContradiction(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name   string
-		change func(r *advlib.Report)
+		change func(r *report.Report)
 		want   string // "" if there is none
 	}{
-		{"misclassified", func(r *advlib.Report) { r.Certificates[1].Certified[5] = true }, "CROWN certifies example 15 (label 5) for Linf ≤ 0.1, but without any change it is classified as 0"},
-		{"broken", func(r *advlib.Report) { r.Certificates[0].Certified[3] = true }, "IBP certifies example 13 (label 3) for Linf ≤ 0.1, but PGD Linf ≤ 0.1 changed its class at the Linf distance 0.1"},
-		{"broken by minimal norm", func(r *advlib.Report) { r.Certificates[2].Certified[4] = true }, "half-space certifies example 14 (label 4) for Linf ≤ 0.2, but FMN Linf changed its class at the Linf distance 0.12"},
-		{"broken beyond the ball", func(r *advlib.Report) { r.Certificates[1].Certified[4] = true }, ""},
-		{"targeted", func(r *advlib.Report) {
+		{"misclassified", func(r *report.Report) { r.Certificates[1].Certified[5] = true }, "CROWN certifies example 15 (label 5) for Linf ≤ 0.1, but without any change it is classified as 0"},
+		{"broken", func(r *report.Report) { r.Certificates[0].Certified[3] = true }, "IBP certifies example 13 (label 3) for Linf ≤ 0.1, but PGD Linf ≤ 0.1 changed its class at the Linf distance 0.1"},
+		{"broken by minimal norm", func(r *report.Report) { r.Certificates[2].Certified[4] = true }, "half-space certifies example 14 (label 4) for Linf ≤ 0.2, but FMN Linf changed its class at the Linf distance 0.12"},
+		{"broken beyond the ball", func(r *report.Report) { r.Certificates[1].Certified[4] = true }, ""},
+		{"targeted", func(r *report.Report) {
 			r.Certificates[0].Certified[3], r.Attacks[0].Targeted, r.Attacks[1].Targeted = true, true, true
 		}, ""},
-		{"broken in a norm whose ball lies inside", func(r *advlib.Report) { r.Attacks[1].Norm, r.Attacks[1].Distance[0] = "L2", 0.15 }, "half-space certifies example 10 (label 0) for Linf ≤ 0.2, but FMN Linf changed its class at the L2 distance 0.15"},
-		{"broken in a norm whose ball does not", func(r *advlib.Report) {
-			r.Attacks[1].Distance[0], r.Certificates = 0.05, []advlib.Certificate{{Method: "CROWN", Norm: "L2", Radius: 0.1, Certified: r.Certificates[0].Certified}}
+		{"broken in a norm whose ball lies inside", func(r *report.Report) { r.Attacks[1].Norm, r.Attacks[1].Distance[0] = "L2", 0.15 }, "half-space certifies example 10 (label 0) for Linf ≤ 0.2, but FMN Linf changed its class at the L2 distance 0.15"},
+		{"broken in a norm whose ball does not", func(r *report.Report) {
+			r.Attacks[1].Distance[0], r.Certificates = 0.05, []report.CertifierRow{{Method: "CROWN", Norm: "L2", Radius: 0.1, Certified: r.Certificates[0].Certified}}
 		}, ""},
-		{"broken by another certifier", func(r *advlib.Report) {
-			r.Certificates[2].Distance = []advlib.Distance{0.3, 0.09, 0.3, 0.3, 0.3, 0.3}
+		{"broken by another certifier", func(r *report.Report) {
+			r.Certificates[2].Distance = []report.Distance{0.3, 0.09, 0.3, 0.3, 0.3, 0.3}
 		}, "CROWN certifies example 11 (label 1) for Linf ≤ 0.1, but half-space changed its class at the Linf distance 0.09"},
-		{"pixels", func(r *advlib.Report) { r.Attacks[1].Norm, r.Attacks[1].Distance[0] = "L0", 0.1 }, ""},
-		{"in a domain, another norm", func(r *advlib.Report) {
+		{"pixels", func(r *report.Report) { r.Attacks[1].Norm, r.Attacks[1].Distance[0] = "L0", 0.1 }, ""},
+		{"in a domain, another norm", func(r *report.Report) {
 			r.Domain, r.Attacks[1].Norm, r.Attacks[1].Distance[0] = "2 features", "L2", 0.15
 		}, ""},
 	} {
@@ -202,7 +202,7 @@ func TestContradiction(t *testing.T) {
 			r := judged()
 			test.change(r)
 			err := r.Contradiction()
-			if test.want == "" && err != nil || test.want != "" && (!errors.Is(err, advlib.ErrContradiction) || !strings.HasSuffix(err.Error(), test.want)) {
+			if test.want == "" && err != nil || test.want != "" && (!errors.Is(err, report.ErrContradiction) || !strings.HasSuffix(err.Error(), test.want)) {
 				t.Errorf("the error is %v, want one with %q", err, test.want)
 			}
 		})

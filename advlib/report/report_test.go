@@ -1,4 +1,4 @@
-package advlib_test
+package report_test
 
 import (
 	"encoding/json"
@@ -16,64 +16,67 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"advlab/advlib"
+	"advlab/advlib/report"
 )
 
 // madeReport is a report by hand: 8 examples of which the last two are misclassified, two Linf balls and an L2 ball,
 // attacks of all kinds, two certificates, warnings, and gradients that look masked.
-func madeReport() *advlib.Report {
-	inf := advlib.Distance(math.Inf(1))
+func madeReport() *report.Report {
+	inf := report.Distance(math.Inf(1))
 	all := []bool{true, true, true, true, true, true, true, true}
 	none := make([]bool, 8)
-	return &advlib.Report{
-		Classifier: "mlp <100-100>", Data: "digits/test & friends", Backend: "xla:cpu", Box: advlib.UnitBox, Seed: 42,
+	return &report.Report{
+		Classifier: "mlp <100-100>", Data: "digits/test & friends", Backend: "xla:cpu", Box: report.UnitBox, Seed: 42,
 		Index:     []int64{3, 5, 8, 13, 21, 34, 55, 89},
 		Label:     []int32{0, 1, 2, 3, 4, 5, 6, 7},
 		Predicted: []int32{0, 1, 2, 3, 4, 5, 0, 0},
-		Attacks: []advlib.AttackRow{
+		Attacks: []report.AttackRow{
 			{
 				Name: "FGSM Linf ≤ 4/255", Norm: "Linf", Radius: 4. / 255, Goal: "untargeted", Attempted: all,
 				Success:  []bool{true, false, false, false, false, false, true, true},
-				Distance: []advlib.Distance{4. / 255, inf, inf, inf, inf, inf, 0, 0},
-				Skipped:  none, Forward: 6, Backward: 6, Seconds: 0.25, Programs: []advlib.Programs{{Batch: 8, Compiled: 1}},
+				Distance: []report.Distance{4. / 255, inf, inf, inf, inf, inf, 0, 0},
+				Skipped:  none, Forward: 6, Backward: 6, Seconds: 0.25, Programs: []report.Programs{{Batch: 8, Compiled: 1}},
 			},
 			{
 				Name: "PGD-40 Linf ≤ 8/255", Norm: "Linf", Radius: 8. / 255, Goal: "untargeted", Attempted: all,
 				Success:  []bool{true, true, true, false, false, false, true, true},
-				Distance: []advlib.Distance{3. / 255, 7.5 / 255, 8. / 255, inf, inf, inf, 0, 0},
-				Skipped:  none, Forward: 246, Backward: 240, Seconds: 1.5, Programs: []advlib.Programs{{Batch: 8, Compiled: 1, Loaded: 2}},
+				Distance: []report.Distance{3. / 255, 7.5 / 255, 8. / 255, inf, inf, inf, 0, 0},
+				Skipped:  none, Forward: 246, Backward: 240, Seconds: 1.5, Programs: []report.Programs{{Batch: 8, Compiled: 1, Loaded: 2}},
 			},
 			{
 				Name: "FGM L2 ≤ 0.5", Norm: "L2", Radius: 0.5, Goal: "untargeted", Attempted: all,
 				Success:  []bool{false, false, true, false, false, false, true, true},
-				Distance: []advlib.Distance{inf, inf, 0.5, inf, inf, inf, 0, 0},
-				Skipped:  none, Forward: 6, Backward: 6, Seconds: 0.125, Programs: []advlib.Programs{},
+				Distance: []report.Distance{inf, inf, 0.5, inf, inf, inf, 0, 0},
+				Skipped:  none, Forward: 6, Backward: 6, Seconds: 0.125, Programs: []report.Programs{},
 			},
 			{
 				Name: "Carlini & Wagner L2", Norm: "L2", Radius: inf, Goal: "untargeted", Attempted: all,
 				Success:  []bool{true, true, true, true, true, false, true, true},
-				Distance: []advlib.Distance{0.125, 0.25, 0.375, 0.75, 1.5, inf, 0, 0},
-				Skipped:  none, Forward: 54000, Backward: 54000, Seconds: 60, Programs: []advlib.Programs{{Batch: 8, Loaded: 3}},
+				Distance: []report.Distance{0.125, 0.25, 0.375, 0.75, 1.5, inf, 0, 0},
+				Skipped:  none, Forward: 54000, Backward: 54000, Seconds: 60, Programs: []report.Programs{{Batch: 8, Loaded: 3}},
 			},
 			{
 				Name: "PGD-40 Linf ≤ 8/255, targeted(3)", Norm: "Linf", Radius: 8. / 255, Goal: "targeted(3)", Targeted: true,
 				Attempted: []bool{true, true, true, false, true, true, true, true},
 				Success:   []bool{true, false, false, false, false, false, false, true},
-				Distance:  []advlib.Distance{8. / 255, inf, inf, inf, inf, inf, inf, 4. / 255},
-				Skipped:   none, Forward: 280, Backward: 280, Seconds: 1.5, Programs: []advlib.Programs{{Batch: 8, Compiled: 1}},
+				Distance:  []report.Distance{8. / 255, inf, inf, inf, inf, inf, inf, 4. / 255},
+				Skipped:   none, Forward: 280, Backward: 280, Seconds: 1.5, Programs: []report.Programs{{Batch: 8, Compiled: 1}},
 			},
 		},
-		Certificates: []advlib.Certificate{
+		Certificates: []report.CertifierRow{
 			{Method: "IBP", Norm: "Linf", Radius: 4. / 255, Certified: []bool{false, false, true, false, false, false, true, false}, Seconds: 0.5},
 			{Method: "CROWN-IBP", Norm: "Linf", Radius: 4. / 255, Certified: []bool{false, false, true, true, false, false, false, false}, Seconds: 1},
 		},
-		Asked:    []advlib.AskedBall{},
-		Sanity:   advlib.Sanity{ZeroGradient: advlib.Rate{Count: 2, Of: 6}, Unbounded: advlib.Rate{Count: 5, Of: 6}},
+		Asked:    []report.Ball{},
+		Sanity:   report.Sanity{ZeroGradient: report.Rate{Count: 2, Of: 6}, Unbounded: report.Rate{Count: 5, Of: 6}},
 		Warnings: []string{"the ball Linf ≤ 8 holds the whole box [0, 1] (diameter 1): any input may become any other: if ε was meant in steps of 0..255, write 8./255"},
 		Seconds:  64.75,
 		Key:      "0123abcd",
 	}
 }
+
+// within returns a ball by name.
+func within(norm string, radius float64) report.Ball { return report.Ball{Norm: norm, Radius: radius} }
 
 var update = flag.Bool("update", false, "write the golden files of testdata anew")
 
@@ -99,37 +102,37 @@ func TestReportString(t *testing.T) { golden(t, "report.txt", madeReport().Strin
 
 // madeCascade is a report by hand of a cascade: 6 examples of which the last is misclassified, two balls and an attack of
 // minimal norm, in the order 1, 2, 0.
-func madeCascade() *advlib.Report {
-	inf := advlib.Distance(math.Inf(1))
-	return &advlib.Report{
-		Classifier: "mlp", Data: "digits/test", Backend: "go", Box: advlib.UnitBox, Cascade: true, Asked: []advlib.AskedBall{},
+func madeCascade() *report.Report {
+	inf := report.Distance(math.Inf(1))
+	return &report.Report{
+		Classifier: "mlp", Data: "digits/test", Backend: "go", Box: report.UnitBox, Cascade: true, Asked: []report.Ball{},
 		Index: []int64{0, 1, 2, 3, 4, 5}, Label: []int32{0, 1, 2, 3, 4, 5}, Predicted: []int32{0, 1, 2, 3, 4, 0},
-		Attacks: []advlib.AttackRow{
+		Attacks: []report.AttackRow{
 			{
 				Name: "PGD-40 Linf ≤ 0.2", Norm: "Linf", Radius: 0.2, Goal: "untargeted",
 				Attempted: []bool{false, false, false, true, true, true},
 				Skipped:   []bool{true, true, true, false, false, false},
 				Success:   []bool{false, false, false, true, false, true},
-				Distance:  []advlib.Distance{0.1, 0.05, 0.15, 0.2, inf, 0},
+				Distance:  []report.Distance{0.1, 0.05, 0.15, 0.2, inf, 0},
 				Forward:   80, Backward: 78, Seconds: 1,
 			},
 			{
 				Name: "FGSM Linf ≤ 0.1", Norm: "Linf", Radius: 0.1, Goal: "untargeted",
 				Attempted: []bool{true, true, true, true, true, true}, Skipped: make([]bool, 6),
 				Success:  []bool{true, false, false, false, false, true},
-				Distance: []advlib.Distance{0.1, inf, inf, inf, inf, 0},
-				Forward:  5, Backward: 5, Seconds: 0.5, Programs: []advlib.Programs{{Batch: 8, Compiled: 1}},
+				Distance: []report.Distance{0.1, inf, inf, inf, inf, 0},
+				Forward:  5, Backward: 5, Seconds: 0.5, Programs: []report.Programs{{Batch: 8, Compiled: 1}},
 			},
 			{
 				Name: "DeepFool Linf minimal", Norm: "Linf", Radius: inf, Goal: "untargeted",
 				Attempted: []bool{false, true, true, true, true, true},
 				Skipped:   []bool{true, false, false, false, false, false},
 				Success:   []bool{false, true, true, true, true, true},
-				Distance:  []advlib.Distance{0.1, 0.05, 0.15, 0.25, 0.3, 0},
-				Forward:   200, Backward: 2000, Seconds: 2, Programs: []advlib.Programs{{Batch: 8, Compiled: 1, Loaded: 1}},
+				Distance:  []report.Distance{0.1, 0.05, 0.15, 0.25, 0.3, 0},
+				Forward:   200, Backward: 2000, Seconds: 2, Programs: []report.Programs{{Batch: 8, Compiled: 1, Loaded: 1}},
 			},
 		},
-		Sanity: advlib.Sanity{ZeroGradient: advlib.Rate{Count: 0, Of: 5}, Unbounded: advlib.Rate{Count: 5, Of: 5}}, Seconds: 3.5,
+		Sanity: report.Sanity{ZeroGradient: report.Rate{Count: 0, Of: 5}, Unbounded: report.Rate{Count: 5, Of: 5}}, Seconds: 3.5,
 	}
 }
 
@@ -148,24 +151,24 @@ func TestCascade(t *testing.T) {
 		{1, 0.1, 4}, {2, 0.1, 3}, {0, 0.1, 3},
 		{1, 0.2, 4}, {2, 0.2, 2}, {0, 0.2, 1},
 	} {
-		if got := r.RobustAfter(test.k, advlib.Linf.Ball(test.radius)); got != (advlib.Rate{Count: test.want, Of: 6}) {
+		if got := r.RobustAfter(test.k, within(report.Linf, test.radius)); got != (report.Rate{Count: test.want, Of: 6}) {
 			t.Errorf("after attack %d at %g: %v, want %d", test.k, test.radius, got, test.want)
 		}
 	}
 	// What an attack would do alone is not known where it skipped examples.
 	for k, want := range []bool{false, true, false} {
-		if _, known := r.RobustTo(r.Attacks[k], advlib.Linf.Ball(0.2)); known != want {
+		if _, known := r.RobustTo(r.Attacks[k], within(report.Linf, 0.2)); known != want {
 			t.Errorf("%s alone: known %v", r.Attacks[k].Name, known)
 		}
 	}
 	for k, want := range []struct {
 		attacked int
-		success  advlib.Rate
+		success  report.Rate
 		median   float64
 	}{
-		{2, advlib.Rate{Count: 5, Of: 6}, 0.15}, // 0.05, 0.1, 0.15, 0.2, ∞
-		{5, advlib.Rate{Count: 2, Of: 6}, math.Inf(1)},
-		{4, advlib.Rate{Count: 6, Of: 6}, 0.15}, // 0.05, 0.1, 0.15, 0.25, 0.3
+		{2, report.Rate{Count: 5, Of: 6}, 0.15}, // 0.05, 0.1, 0.15, 0.2, ∞
+		{5, report.Rate{Count: 2, Of: 6}, math.Inf(1)},
+		{4, report.Rate{Count: 6, Of: 6}, 0.15}, // 0.05, 0.1, 0.15, 0.25, 0.3
 	} {
 		a := r.Attacks[k]
 		if a.Attacked() != want.attacked || a.SuccessRate() != want.success || a.MedianDistance() != want.median {
@@ -225,17 +228,17 @@ func TestReportJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "report.json", string(text)+"\n")
-	var back advlib.Report
+	var back report.Report
 	if err := json.Unmarshal(text, &back); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(r, &back); diff != "" {
 		t.Errorf("JSON round trip (-before +after):\n%s", diff)
 	}
-	if before, after := r.Robust(advlib.Linf.Ball(8./255)), back.Robust(advlib.Linf.Ball(8./255)); before != after {
+	if before, after := r.Robust(within(report.Linf, 8./255)), back.Robust(within(report.Linf, 8./255)); before != after {
 		t.Errorf("robust accuracy %v became %v", before, after)
 	}
-	empty, err := json.Marshal(advlib.Report{})
+	empty, err := json.Marshal(report.Report{})
 	if err != nil || strings.Contains(string(empty), "null") {
 		t.Errorf("the empty report is %s, %v", empty, err)
 	}
@@ -250,7 +253,8 @@ func TestReportJSONRefuses(t *testing.T) {
 		{"another schema", `advlab.report/2`, `advlab.report/9`, `"advlab.report/9"`},
 		{"too few predictions", `"predicted":[0,1,2,3,4,5,0,0]`, `"predicted":[0]`, "predicted has 1 entries for 8 labels"},
 		{"too few verdicts", `"certified":[false,false,true,false,false,false,true,false]`, `"certified":[]`, "certified of IBP has 0 entries for 8 labels"},
-		{"unknown norm", `"norm":"Linf"`, `"norm":"L7"`, `"L7"`},
+		{"no norm of an attack", `"norm":"Linf"`, `"norm":""`, "the attack FGSM Linf ≤ 4/255 has no norm"},
+		{"no norm of a ball", `"asked":[]`, `"asked":[{"radius":0.5}]`, "a ball of radius 0.5 that was asked for has no norm"},
 		{"wrong type", `"seed":42`, `"seed":"x"`, "seed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -258,7 +262,7 @@ func TestReportJSONRefuses(t *testing.T) {
 			if text == string(good) {
 				t.Fatal("the test changes nothing")
 			}
-			r := advlib.Report{Classifier: "before"}
+			r := report.Report{Classifier: "before"}
 			err := json.Unmarshal([]byte(text), &r)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("the error is %v, want one with %q", err, test.want)
@@ -273,11 +277,11 @@ func TestReportJSONRefuses(t *testing.T) {
 // Distances survive JSON exactly: rounding could move one out of its ball.
 func TestDistanceJSON(t *testing.T) {
 	for _, d := range []float64{0, 8. / 255, 2. / 3, math.Nextafter(0.1, 0), 1e-300, math.MaxFloat64, math.Inf(1)} {
-		text, err := json.Marshal(advlib.Distance(d))
+		text, err := json.Marshal(report.Distance(d))
 		if err != nil {
 			t.Fatal(err)
 		}
-		back := advlib.Distance(math.NaN())
+		back := report.Distance(math.NaN())
 		if err := json.Unmarshal(text, &back); err != nil || float64(back) != d {
 			t.Errorf("%v became %s and then %v, %v", d, text, back, err)
 		}
@@ -302,15 +306,15 @@ func TestWilson(t *testing.T) {
 		{499, 500, 0.988759293294853, 0.999646863605441},
 		{9500, 10000, 0.945552884156976, 0.954101517309415},
 	} {
-		lo, hi := advlib.Rate{Count: test.k, Of: test.n}.Wilson()
+		lo, hi := report.Rate{Count: test.k, Of: test.n}.Wilson()
 		if math.Abs(lo-test.lo) > 1e-13 || math.Abs(hi-test.hi) > 1e-13 {
 			t.Errorf("%d of %d: [%.15g, %.15g], want [%.15g, %.15g]", test.k, test.n, lo, hi, test.lo, test.hi)
 		}
 	}
-	if lo, hi := (advlib.Rate{}).Wilson(); !math.IsNaN(lo) || !math.IsNaN(hi) {
+	if lo, hi := (report.Rate{}).Wilson(); !math.IsNaN(lo) || !math.IsNaN(hi) {
 		t.Errorf("of none: [%v, %v], want NaN", lo, hi)
 	}
-	if s := (advlib.Rate{}).String() + (advlib.Rate{}).Interval(); s != "none" {
+	if s := (report.Rate{}).String() + (report.Rate{}).Interval(); s != "none" {
 		t.Errorf("of none: %q", s)
 	}
 }
@@ -318,29 +322,29 @@ func TestWilson(t *testing.T) {
 func TestRobust(t *testing.T) {
 	r := madeReport()
 	for _, test := range []struct {
-		ball advlib.Ball
+		ball report.Ball
 		want int // of 8, counted by hand in madeReport
 	}{
-		{advlib.Linf.Ball(0), 6},
-		{advlib.Linf.Ball(2. / 255), 6},
-		{advlib.Linf.Ball(3. / 255), 5}, // found by PGD, which had a larger budget
-		{advlib.Linf.Ball(4. / 255), 5},
-		{advlib.Linf.Ball(7.5 / 255), 4},
-		{advlib.Linf.Ball(8. / 255), 3}, // the targeted success on example 0 does not count
-		{advlib.Linf.Ball(1), 3},
-		{advlib.L2.Ball(0.125), 5},
-		{advlib.L2.Ball(0.5), 3},
-		{advlib.L2.Ball(100), 1},
-		{advlib.L1.Ball(100), 6}, // no attack in L1
+		{within(report.Linf, 0), 6},
+		{within(report.Linf, 2./255), 6},
+		{within(report.Linf, 3./255), 5}, // found by PGD, which had a larger budget
+		{within(report.Linf, 4./255), 5},
+		{within(report.Linf, 7.5/255), 4},
+		{within(report.Linf, 8./255), 3}, // the targeted success on example 0 does not count
+		{within(report.Linf, 1), 3},
+		{within(report.L2, 0.125), 5},
+		{within(report.L2, 0.5), 3},
+		{within(report.L2, 100), 1},
+		{within(report.L1, 100), 6}, // no attack in L1
 	} {
-		if got := r.Robust(test.ball); got != (advlib.Rate{Count: test.want, Of: 8}) {
+		if got := r.Robust(test.ball); got != (report.Rate{Count: test.want, Of: 8}) {
 			t.Errorf("%v: %v of %v robust, want %d of 8", test.ball, got.Count, got.Of, test.want)
 		}
 	}
-	if got, known := r.RobustTo(r.Attacks[0], advlib.Linf.Ball(4./255)); got.Count != 5 || !known {
+	if got, known := r.RobustTo(r.Attacks[0], within(report.Linf, 4./255)); got.Count != 5 || !known {
 		t.Errorf("robust to FGSM alone: %d of 8 (%v), want 5", got.Count, known)
 	}
-	if got := r.Clean(); got != (advlib.Rate{Count: 6, Of: 8}) {
+	if got := r.Clean(); got != (report.Rate{Count: 6, Of: 8}) {
 		t.Errorf("clean: %+v", got)
 	}
 }
@@ -348,24 +352,24 @@ func TestRobust(t *testing.T) {
 func TestCertified(t *testing.T) {
 	r := madeReport()
 	// Examples 2 and 3; example 6 is certified by IBP and misclassified.
-	if got, asked := r.Certified(advlib.Linf.Ball(4. / 255)); !asked || got.Count != 2 {
+	if got, asked := r.Certified(within(report.Linf, 4./255)); !asked || got.Count != 2 {
 		t.Errorf("at 4/255: %v of 8, %v", got.Count, asked)
 	}
 	// A proof for a ball holds in smaller ones.
-	if got, asked := r.Certified(advlib.Linf.Ball(1. / 255)); !asked || got.Count != 2 {
+	if got, asked := r.Certified(within(report.Linf, 1./255)); !asked || got.Count != 2 {
 		t.Errorf("at 1/255: %v of 8, %v", got.Count, asked)
 	}
-	if got, asked := r.Certified(advlib.Linf.Ball(8. / 255)); asked || got.Count != 0 {
+	if got, asked := r.Certified(within(report.Linf, 8./255)); asked || got.Count != 0 {
 		t.Errorf("at 8/255: %v of 8, %v", got.Count, asked)
 	}
 }
 
 func TestMedianDistance(t *testing.T) {
 	inf := math.Inf(1)
-	row := func(attempted []bool, d ...float64) advlib.AttackRow {
-		a := advlib.AttackRow{Attempted: attempted}
+	row := func(attempted []bool, d ...float64) report.AttackRow {
+		a := report.AttackRow{Attempted: attempted}
 		for _, v := range d {
-			a.Distance = append(a.Distance, advlib.Distance(v))
+			a.Distance = append(a.Distance, report.Distance(v))
 			a.Success = append(a.Success, !math.IsInf(v, 1))
 		}
 		return a
@@ -373,7 +377,7 @@ func TestMedianDistance(t *testing.T) {
 	yes := []bool{true, true, true, true}
 	for _, test := range []struct {
 		name string
-		row  advlib.AttackRow
+		row  report.AttackRow
 		want float64
 	}{
 		{"even", row(yes, 4, 1, 3, 2), 2.5},
@@ -392,7 +396,7 @@ func TestMedianDistance(t *testing.T) {
 // Merge of the halves is the whole.
 func TestMerge(t *testing.T) {
 	whole := madeReport()
-	part := func(lo, hi int, share float64) *advlib.Report {
+	part := func(lo, hi int, share float64) *report.Report {
 		p := madeReport()
 		p.Index, p.Label, p.Predicted = p.Index[lo:hi], p.Label[lo:hi], p.Predicted[lo:hi]
 		for i := range p.Attacks {
@@ -413,8 +417,8 @@ func TestMerge(t *testing.T) {
 		return p
 	}
 	a, b := part(0, 3, 0.5), part(3, 8, 0.5)
-	a.Sanity = advlib.Sanity{ZeroGradient: advlib.Rate{Count: 2, Of: 3}, Unbounded: advlib.Rate{Count: 2, Of: 3}}
-	b.Sanity = advlib.Sanity{ZeroGradient: advlib.Rate{Count: 0, Of: 3}, Unbounded: advlib.Rate{Count: 3, Of: 3}}
+	a.Sanity = report.Sanity{ZeroGradient: report.Rate{Count: 2, Of: 3}, Unbounded: report.Rate{Count: 2, Of: 3}}
+	b.Sanity = report.Sanity{ZeroGradient: report.Rate{Count: 0, Of: 3}, Unbounded: report.Rate{Count: 3, Of: 3}}
 	m, err := a.Merge(b)
 	if err != nil {
 		t.Fatal(err)
@@ -427,15 +431,15 @@ func TestMerge(t *testing.T) {
 		t.Error("Merge changed its receiver")
 	}
 
-	for name, change := range map[string]func(*advlib.Report){
-		"classifier":   func(r *advlib.Report) { r.Classifier = "other" },
-		"data":         func(r *advlib.Report) { r.Data = "other" },
-		"seed":         func(r *advlib.Report) { r.Seed = 1 },
-		"attacks":      func(r *advlib.Report) { r.Attacks = r.Attacks[1:] },
-		"cascade":      func(r *advlib.Report) { r.Cascade = true },
-		"balls":        func(r *advlib.Report) { r.Asked = []advlib.AskedBall{{Norm: "L2", Radius: 1}} },
-		"goals":        func(r *advlib.Report) { r.Attacks[4].Goal = "targeted(5)" },
-		"certificates": func(r *advlib.Report) { r.Certificates[0].Radius = 1 },
+	for name, change := range map[string]func(*report.Report){
+		"classifier":   func(r *report.Report) { r.Classifier = "other" },
+		"data":         func(r *report.Report) { r.Data = "other" },
+		"seed":         func(r *report.Report) { r.Seed = 1 },
+		"attacks":      func(r *report.Report) { r.Attacks = r.Attacks[1:] },
+		"cascade":      func(r *report.Report) { r.Cascade = true },
+		"balls":        func(r *report.Report) { r.Asked = []report.Ball{{Norm: "L2", Radius: 1}} },
+		"goals":        func(r *report.Report) { r.Attacks[4].Goal = "targeted(5)" },
+		"certificates": func(r *report.Report) { r.Certificates[0].Radius = 1 },
 	} {
 		other := part(3, 8, 0.5)
 		change(other)
@@ -459,7 +463,7 @@ func TestHeadingInSteps(t *testing.T) {
 	} {
 		r := madeReport()
 		r.Attacks = r.Attacks[:1]
-		r.Attacks[0].Norm, r.Attacks[0].Radius = test.norm, advlib.Distance(test.radius)
+		r.Attacks[0].Norm, r.Attacks[0].Radius = test.norm, report.Distance(test.radius)
 		if got := r.Lines()[1].Heading; got != test.want {
 			t.Errorf("%s %v: %q, want %q", test.norm, test.radius, got, test.want)
 		}

@@ -1,4 +1,4 @@
-package advlib
+package report
 
 import (
 	"html/template"
