@@ -2,9 +2,7 @@ package certify
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -27,7 +25,19 @@ const (
 // abandoned has an entry for each computation that goes on and nobody waits for.
 var abandoned = make(chan struct{}, maxAbandoned)
 
-// findings are what a computation has come to so far. A nil one takes no notes.
+// Progress says how far branch and bound is.
+type Progress struct {
+	// Cells is how many boxes have been bounded, Open how many wait.
+	Cells, Open int
+	// Done is the share of the box's volume in which nothing unsafe can be.
+	Done float64
+	// Bound is the least margin of a waiting box: see [Verdict].
+	Bound float64
+	// Elapsed is the time since the search began.
+	Elapsed time.Duration
+}
+
+// findings are what a computation has come to so far.
 type findings struct {
 	start    time.Time
 	mu       sync.Mutex
@@ -38,36 +48,8 @@ type findings struct {
 	updates chan Progress
 }
 
-// standing is how far a search is.
-type standing struct {
-	of            string // what it bounds: boxes or branches; empty before it begins
-	bounded, left int
-	done          float64 // share of the volume, of boxes
-	bound         float64 // the least margin of what is left
-}
-
-// interrupted is the outcome of a search that ctx ended.
-func (s standing) interrupted(ctx context.Context) outcome {
-	out := outcome{bound: s.bound, late: errors.Is(ctx.Err(), context.DeadlineExceeded), reason: "interrupted"}
-	if out.late {
-		out.reason = "the time is up"
-	}
-	switch s.of {
-	case "":
-		out.bound = math.Inf(-1)
-		out.reason += " before anything was bounded"
-	case "boxes":
-		out.reason += fmt.Sprintf(": %d boxes were bounded, %d are left, nothing unsafe is in %.3g %% of the volume", s.bounded, s.left, 100*s.done)
-	default:
-		out.reason += fmt.Sprintf(": %d %s were bounded, %d are left", s.bounded, s.of, s.left)
-	}
-	return out
-}
-
+// note implements recorder.
 func (f *findings) note(s standing) {
-	if f == nil {
-		return
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.standing = s
@@ -75,9 +57,6 @@ func (f *findings) note(s standing) {
 
 // counterexample notes one; the next replaces it.
 func (f *findings) counterexample(v *Verdict) {
-	if f == nil {
-		return
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.best == nil {
@@ -89,11 +68,9 @@ func (f *findings) counterexample(v *Verdict) {
 	f.best = v
 }
 
-// tell hands progress to whoever waits.
-func (f *findings) tell(ctx context.Context, p Progress) {
-	if f == nil {
-		return
-	}
+// tell implements recorder.
+func (f *findings) tell(ctx context.Context, s standing, elapsed time.Duration) {
+	p := Progress{Cells: s.bounded, Open: s.left, Done: s.done, Bound: s.bound, Elapsed: elapsed}
 	select {
 	case f.updates <- p:
 	case <-ctx.Done():

@@ -137,8 +137,8 @@ func TestInTime(t *testing.T) {
 	var told []int // without a lock: the race detector would see another goroutine
 	o := Options{OnProgress: func(p Progress) { told = append(told, p.Cells) }}
 	v, err := o.inTime(t.Context(), func(ctx context.Context, f *findings) (*Verdict, error) {
-		f.tell(ctx, Progress{Cells: 1})
-		f.tell(ctx, Progress{Cells: 2})
+		f.tell(ctx, standing{bounded: 1}, 0)
+		f.tell(ctx, standing{bounded: 2}, 0)
 		return &Verdict{Status: Verified}, nil
 	})
 	if err != nil || v.Status != Verified || len(told) != 2 || told[1] != 2 {
