@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"advlab/advlib"
 )
 
 // A graph that is built, compiled or run cannot be interrupted, and XLA may compile for a minute. So a verdict is computed in a
@@ -31,11 +33,11 @@ var abandoned = make(chan struct{}, maxAbandoned)
 type findings struct {
 	start    time.Time
 	mu       sync.Mutex
-	best     *Verdict // a counterexample; what it points to does not change
+	best     *Decision // a counterexample; what it points to does not change
 	standing standing
 
 	hit     chan struct{} // closed with the first counterexample
-	updates chan Progress
+	updates chan advlib.Progress
 }
 
 // standing is how far a search is.
@@ -74,7 +76,7 @@ func (f *findings) note(s standing) {
 }
 
 // counterexample notes one; the next replaces it.
-func (f *findings) counterexample(v *Verdict) {
+func (f *findings) counterexample(v *Decision) {
 	if f == nil {
 		return
 	}
@@ -90,7 +92,7 @@ func (f *findings) counterexample(v *Verdict) {
 }
 
 // tell hands progress to whoever waits.
-func (f *findings) tell(ctx context.Context, p Progress) {
+func (f *findings) tell(ctx context.Context, p advlib.Progress) {
 	if f == nil {
 		return
 	}
@@ -101,7 +103,7 @@ func (f *findings) tell(ctx context.Context, p Progress) {
 }
 
 // verdict is what is known when ctx ends.
-func (f *findings) verdict(ctx context.Context, r Rounding) *Verdict {
+func (f *findings) verdict(ctx context.Context, r Rounding) *Decision {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.best != nil {
@@ -109,20 +111,20 @@ func (f *findings) verdict(ctx context.Context, r Rounding) *Verdict {
 		return &best
 	}
 	out := f.standing.interrupted(ctx)
-	return &Verdict{Reason: out.reason, TimedOut: out.late, Bound: out.bound, Cells: f.standing.bounded, Method: "bounds", Rounding: r}
+	return &Decision{Reason: out.reason, TimedOut: out.late, Bound: out.bound, Cells: f.standing.bounded, Method: "bounds", Rounding: r}
 }
 
 // computed is what a goroutine returns, or panics with.
 type computed struct {
-	verdict  *Verdict
+	verdict  *Decision
 	err      error
 	panicked any
 }
 
 // inTime returns the verdict that compute returns, or what it has found when the context ends, or a counterexample some time after it was
 // found.
-func (o Options) inTime(ctx context.Context, compute func(context.Context, *findings) (*Verdict, error)) (*Verdict, error) {
-	f := &findings{start: time.Now(), hit: make(chan struct{}), updates: make(chan Progress)}
+func (o Options) inTime(ctx context.Context, compute func(context.Context, *findings) (*Decision, error)) (*Decision, error) {
+	f := &findings{start: time.Now(), hit: make(chan struct{}), updates: make(chan advlib.Progress)}
 	select { // not more than so many at once
 	case abandoned <- struct{}{}:
 		<-abandoned
@@ -142,7 +144,7 @@ func (o Options) inTime(ctx context.Context, compute func(context.Context, *find
 		}()
 		c.verdict, c.err = compute(inner, f)
 	}()
-	finish := func(c computed) (*Verdict, error) {
+	finish := func(c computed) (*Decision, error) {
 		switch {
 		case c.panicked != nil:
 			panic(c.panicked)

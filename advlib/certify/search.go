@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"advlab/advlib"
 )
 
 // search is branch and bound over cells of inputs: a cell is done when no conjunction can be met in it, and split
@@ -24,6 +26,8 @@ type search struct {
 	batch, cells int
 	// found takes notes; it may be nil.
 	found *findings
+	// part is the problem's number, from 0, of as many as there are parts.
+	part, parts int
 
 	open     openCells
 	bounded  int
@@ -32,18 +36,6 @@ type search struct {
 	stuck    *openCell // a cell that is too small to be split
 	told     time.Time
 	rootBest float64
-}
-
-// Progress says how far branch and bound is.
-type Progress struct {
-	// Cells is how many boxes have been bounded, Open how many wait.
-	Cells, Open int
-	// Done is the share of the box's volume in which nothing unsafe can be.
-	Done float64
-	// Bound is the least margin of a waiting box: see [Verdict].
-	Bound float64
-	// Elapsed is the time since the search began.
-	Elapsed time.Duration
 }
 
 // openCell waits to be bounded.
@@ -359,7 +351,12 @@ func (s *search) report(ctx context.Context, now standing, last bool) {
 		return
 	}
 	s.told = time.Now()
-	s.found.tell(ctx, Progress{Cells: now.bounded, Open: now.left, Done: now.done, Bound: now.bound, Elapsed: time.Since(s.start)})
+	parts := max(1, s.parts)
+	s.found.tell(ctx, advlib.Progress{
+		What: fmt.Sprintf("branch and bound, margin ≥ %.4g", now.bound), Part: s.part + 1, Parts: parts,
+		Done: now.bounded, Total: now.bounded + now.left, Share: (float64(s.part) + now.done) / float64(parts),
+		Elapsed: time.Since(s.start), Remaining: -1,
+	})
 }
 
 // shortened writes the beginning of a list of numbers.
