@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"advlab/advlib"
+
+	"github.com/gomlx/compute/dtypes"
 )
 
 // A network that is a chain is decided the same way, whether it is taken as one or as any graph; and where the search may not look
@@ -19,7 +21,7 @@ func TestSplittingOfGraphs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &deployed{input: c.Input(), size: 20, dtype: float32Type, run: onTarget{advlib.NewTarget(c)}}
+	d := &deployed{input: c.Input(), size: 20, dtype: dtypes.Float32, run: onTarget{advlib.NewTarget(c)}}
 	counts := map[advlib.Status]int{}
 	for i, v := range chain.Decisions {
 		around, err := Around(c, e, ball, false)

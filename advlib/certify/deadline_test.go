@@ -137,8 +137,8 @@ func TestInTime(t *testing.T) {
 	var told []int // without a lock: the race detector would see another goroutine
 	o := Options{OnProgress: func(p advlib.Progress) { told = append(told, p.Done) }}
 	v, err := o.inTime(t.Context(), func(ctx context.Context, f *findings) (*Decision, error) {
-		f.tell(ctx, advlib.Progress{Done: 1})
-		f.tell(ctx, advlib.Progress{Done: 2})
+		f.tell(ctx, standing{bounded: 1}, 0)
+		f.tell(ctx, standing{bounded: 2}, 0)
 		return &Decision{Status: advlib.Verified}, nil
 	})
 	if err != nil || v.Status != advlib.Verified || len(told) != 2 || told[1] != 2 {

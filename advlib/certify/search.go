@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"math"
 	"time"
-
-	"advlab/advlib"
 )
 
 // search is branch and bound over cells of inputs: a cell is done when no conjunction can be met in it, and split
@@ -25,9 +23,7 @@ type search struct {
 	// batch is the most cells that are bounded at once, cells the most that are bounded at all.
 	batch, cells int
 	// found takes notes; it may be nil.
-	found *findings
-	// part is the problem's number, from 0, of as many as there are parts.
-	part, parts int
+	found recorder
 
 	open     openCells
 	bounded  int
@@ -341,8 +337,15 @@ const beat = time.Second
 
 func (s *search) tell(ctx context.Context, last bool) {
 	now := s.standing()
-	s.found.note(now)
+	s.note(now)
 	s.report(ctx, now, last)
+}
+
+// note notes how far the search is.
+func (s *search) note(now standing) {
+	if s.found != nil {
+		s.found.note(now)
+	}
 }
 
 // report tells progress, if it is time to.
@@ -351,12 +354,9 @@ func (s *search) report(ctx context.Context, now standing, last bool) {
 		return
 	}
 	s.told = time.Now()
-	parts := max(1, s.parts)
-	s.found.tell(ctx, advlib.Progress{
-		What: fmt.Sprintf("branch and bound, margin ≥ %.4g", now.bound), Part: s.part + 1, Parts: parts,
-		Done: now.bounded, Total: now.bounded + now.left, Share: (float64(s.part) + now.done) / float64(parts),
-		Elapsed: time.Since(s.start), Remaining: -1,
-	})
+	if s.found != nil {
+		s.found.tell(ctx, now, time.Since(s.start))
+	}
 }
 
 // shortened writes the beginning of a list of numbers.

@@ -296,7 +296,8 @@ func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounde
 		return &Decision{Reason: fmt.Sprintf("no counterexample was found, and it cannot be bounded: %v", err), Method: "search for counterexamples", Rounding: o.Method.rounding, Bound: math.Inf(-1)}, nil
 	}
 	for k, p := range problems {
-		s := &search{problem: p, part: k, parts: len(problems), outputs: d.outputs, batch: o.Batch, found: f, bound: o.bounds(b, p)}
+		f.part, f.parts = k, len(problems)
+		s := &search{problem: p, outputs: d.outputs, batch: o.Batch, found: f, bound: o.bounds(b, p)}
 		if o.Cells > 0 {
 			s.cells = max(1, o.Cells-v.Cells)
 		}
@@ -333,17 +334,6 @@ func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounde
 	return v, nil
 }
 
-// chain returns the network as a chain, nil if it is none, or if the method is not what a chain computes.
-func (n *Network) chain(m Method) (*chain, error) {
-	if err := n.checkArithmetic(m.rounding); err != nil {
-		return nil, err
-	}
-	if m.kind != crown || m.line != Adaptive || m.tuned && n.Size() <= maxSensitive {
-		return nil, nil
-	}
-	return chainOf(n, m.rounding)
-}
-
 // bounds returns the search's bounds.
 func (o Options) bounds(b bounder, p *problem) func(context.Context, []cell) ([][]plane, [][]float64, error) {
 	return func(ctx context.Context, cells []cell) ([][]plane, [][]float64, error) {
@@ -353,7 +343,7 @@ func (o Options) bounds(b bounder, p *problem) func(context.Context, []cell) ([]
 		if b.chain != nil && !p.round {
 			return b.chain.bound(ctx, cells, p.rows)
 		}
-		a, err := b.network.Bound(ctx, Query{Regions: p.regions(cells), Rows: [][][]float64{p.rows}, Slopes: true, Enough: p.limits}, o.Method)
+		a, err := b.network.Bound(ctx, Query{Regions: regionsOf(p, cells), Rows: [][][]float64{p.rows}, Slopes: true, Enough: p.limits}, o.Method)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -387,7 +377,7 @@ func (o Options) sensitivity(n *Network, p *problem) func(context.Context, []cel
 				all = append(all, thin)
 			}
 		}
-		a, err := n.Bound(ctx, Query{Regions: p.regions(all), Rows: [][][]float64{p.rows}}, IBP.In(RealArithmetic))
+		a, err := n.Bound(ctx, Query{Regions: regionsOf(p, all), Rows: [][][]float64{p.rows}}, IBP.In(RealArithmetic))
 		if err != nil {
 			return nil, err
 		}
@@ -483,7 +473,7 @@ func verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball 
 		limited, cancel := o.limited(ctx)
 		p := aroundExample(c, flat[i*size:(i+1)*size], e.Y[i], ball, regions.Select([]int{i}))
 		verdict, err := o.inTime(limited, func(ctx context.Context, f *findings) (*Decision, error) {
-			d := &deployed{input: c.Input(), size: size, dtype: float32Type, run: onTarget{advlib.NewTarget(c)}}
+			d := &deployed{input: c.Input(), size: size, dtype: dtypes.Float32, run: onTarget{advlib.NewTarget(c)}}
 			return o.decide(ctx, f, bounder, d, []*problem{p})
 		})
 		cancel()
