@@ -12,7 +12,8 @@ type Progress struct {
 	What string
 	// Part is its number, 1 … Parts, among all that the measurement consists of.
 	Part, Parts int
-	// Done and Total count the examples that What is tried on.
+	// Done and Total count the examples that What is tried on; of a verification, the boxes that were bounded, and these
+	// with those that wait.
 	Done, Total int
 	// Elapsed is the time since What began.
 	Elapsed time.Duration

@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"advlab/advlib"
 )
 
 // A graph that is built, compiled or run cannot be interrupted, and XLA may compile for a minute. So a verdict is computed in a
@@ -25,27 +27,17 @@ const (
 // abandoned has an entry for each computation that goes on and nobody waits for.
 var abandoned = make(chan struct{}, maxAbandoned)
 
-// Progress says how far branch and bound is.
-type Progress struct {
-	// Cells is how many boxes have been bounded, Open how many wait.
-	Cells, Open int
-	// Done is the share of the box's volume in which nothing unsafe can be.
-	Done float64
-	// Bound is the least margin of a waiting box: see [Verdict].
-	Bound float64
-	// Elapsed is the time since the search began.
-	Elapsed time.Duration
-}
-
 // findings are what a computation has come to so far.
 type findings struct {
 	start    time.Time
 	mu       sync.Mutex
-	best     *Verdict // a counterexample; what it points to does not change
+	best     *Decision // a counterexample; what it points to does not change
 	standing standing
+	// part is the number of the problem that is searched, from 0, of as many as there are parts.
+	part, parts int
 
 	hit     chan struct{} // closed with the first counterexample
-	updates chan Progress
+	updates chan advlib.Progress
 }
 
 // note implements recorder.
@@ -56,7 +48,7 @@ func (f *findings) note(s standing) {
 }
 
 // counterexample notes one; the next replaces it.
-func (f *findings) counterexample(v *Verdict) {
+func (f *findings) counterexample(v *Decision) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.best == nil {
@@ -70,7 +62,12 @@ func (f *findings) counterexample(v *Verdict) {
 
 // tell implements recorder.
 func (f *findings) tell(ctx context.Context, s standing, elapsed time.Duration) {
-	p := Progress{Cells: s.bounded, Open: s.left, Done: s.done, Bound: s.bound, Elapsed: elapsed}
+	parts := max(1, f.parts)
+	p := advlib.Progress{
+		What: fmt.Sprintf("branch and bound, margin ≥ %.4g", s.bound), Part: f.part + 1, Parts: parts,
+		Done: s.bounded, Total: s.bounded + s.left, Share: (float64(f.part) + s.done) / float64(parts),
+		Elapsed: elapsed, Remaining: -1,
+	}
 	select {
 	case f.updates <- p:
 	case <-ctx.Done():
@@ -78,7 +75,7 @@ func (f *findings) tell(ctx context.Context, s standing, elapsed time.Duration) 
 }
 
 // verdict is what is known when ctx ends.
-func (f *findings) verdict(ctx context.Context, r Rounding) *Verdict {
+func (f *findings) verdict(ctx context.Context, r Rounding) *Decision {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.best != nil {
@@ -86,20 +83,20 @@ func (f *findings) verdict(ctx context.Context, r Rounding) *Verdict {
 		return &best
 	}
 	out := f.standing.interrupted(ctx)
-	return &Verdict{Reason: out.reason, TimedOut: out.late, Bound: out.bound, Cells: f.standing.bounded, Method: "bounds", Rounding: r}
+	return &Decision{Reason: out.reason, TimedOut: out.late, Bound: out.bound, Cells: f.standing.bounded, Method: "bounds", Rounding: r}
 }
 
 // computed is what a goroutine returns, or panics with.
 type computed struct {
-	verdict  *Verdict
+	verdict  *Decision
 	err      error
 	panicked any
 }
 
 // inTime returns the verdict that compute returns, or what it has found when the context ends, or a counterexample some time after it was
 // found.
-func (o Options) inTime(ctx context.Context, compute func(context.Context, *findings) (*Verdict, error)) (*Verdict, error) {
-	f := &findings{start: time.Now(), hit: make(chan struct{}), updates: make(chan Progress)}
+func (o Options) inTime(ctx context.Context, compute func(context.Context, *findings) (*Decision, error)) (*Decision, error) {
+	f := &findings{start: time.Now(), hit: make(chan struct{}), updates: make(chan advlib.Progress)}
 	select { // not more than so many at once
 	case abandoned <- struct{}{}:
 		<-abandoned
@@ -119,7 +116,7 @@ func (o Options) inTime(ctx context.Context, compute func(context.Context, *find
 		}()
 		c.verdict, c.err = compute(inner, f)
 	}()
-	finish := func(c computed) (*Verdict, error) {
+	finish := func(c computed) (*Decision, error) {
 		switch {
 		case c.panicked != nil:
 			panic(c.panicked)

@@ -38,7 +38,7 @@ var outOfReach = map[string]string{
 	"attack/placement.go: ":                           "there are no patches",
 	"attack/universal.go: ":                           "there are no universal perturbations",
 	"ball.go: the ball is unset":                      "balls are made of --norm and --eps",
-	"certify/region.go: leave Norm nil":               "regions are made by the library",
+	"certify/regions.go: leave Norm nil":              "regions are made by the library",
 	"certify/verify.go: the Timeout":                  "--certify-timeout is checked before",
 	"certify/walk.go: backend.Open":                   "the backend is opened so",
 	"classifier.go: its Logits are nil":               "models have a graph",
