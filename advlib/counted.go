@@ -26,6 +26,7 @@ const float32Type = dtypes.Float32
 type Counted struct {
 	victim Victim
 	passes *passes
+	ctx    context.Context // of the run: a victim without a graph is asked under it
 }
 
 // passes count examples, forward and backward, and the programs that were made for them.
@@ -38,6 +39,13 @@ type passes struct {
 	programs map[int]Programs // by the size of the batch
 }
 
+// tell tells who follows the passes of a step.
+func (p *passes) tell(c stepCost) {
+	if p.onStep != nil {
+		p.onStep(c)
+	}
+}
+
 // stepCost is the cost of one call of a step.
 type stepCost struct {
 	forward, backward int64
@@ -46,15 +54,24 @@ type stepCost struct {
 }
 
 // Count returns a victim with its counters at zero.
-func Count(v Victim) *Counted { return &Counted{victim: v, passes: new(passes)} }
+func Count(v Victim) *Counted {
+	return &Counted{victim: v, passes: new(passes), ctx: context.Background()}
+}
+
+// within returns v asked under a context.
+func (v *Counted) within(ctx context.Context) *Counted {
+	w := *v
+	w.ctx = ctx
+	return &w
+}
 
 // On returns a classifier whose passes count into those of v: for attacks that work on a surrogate, or on a classifier
 // from [Classifier.Derive].
 func (v *Counted) On(c *Classifier) *Counted {
-	if s := v.Signature().space; s != nil && s.base != nil && c.spec.base == nil {
-		c = c.View() // the inputs of v are encoded
+	if v.Signature().isEncoded() && !c.Signature().isEncoded() {
+		c = c.View()
 	}
-	return &Counted{victim: c, passes: v.passes}
+	return &Counted{victim: c, passes: v.passes, ctx: v.ctx}
 }
 
 // Name returns the victim's name.
@@ -65,11 +82,11 @@ func (v *Counted) Signature() Signature { return v.victim.Signature() }
 
 // Query asks the victim, and counts a forward pass for each row that it answers.
 func (v *Counted) Query(ctx context.Context, x *tensors.Tensor) ([]Answer, error) {
-	if c, err := WhiteBox(v.victim); err == nil {
-		z, err := (&Counted{victim: c, passes: v.passes}).Logits(ctx, x)
+	if _, err := WhiteBox(v.victim); err == nil {
+		z, err := v.Logits(ctx, x)
 		return answers(z), err
 	}
-	a, err := v.victim.Query(ctx, x)
+	a, err := v.ask(ctx, x)
 	v.passes.forward.Add(int64(len(a)))
 	return a, err
 }
@@ -106,7 +123,9 @@ func (p *passes) built(size int, loaded bool) {
 
 // Model is the classifier inside a graph under construction. It counts how often the graph uses it.
 type Model struct {
-	classifier        *Classifier
+	classifier        *Classifier // nil of a victim without a graph
+	none              *NoGraphError
+	answers           []*graph.Node // of such a victim, to the questions before
 	forward, backward int
 	entries           int         // of the gradients of a row
 	bad               *graph.Node // how many of these are not finite, int32 [n]; nil if there are none
@@ -121,6 +140,9 @@ func NewModel(c *Classifier) *Model { return &Model{classifier: c, once: true} }
 
 // Logits returns the logits [n, K] of x [n, d...]: one forward pass for each row.
 func (m *Model) Logits(x *graph.Node) *graph.Node {
+	if m.none != nil {
+		return m.answer(x)
+	}
 	m.forward += m.classifier.cost
 	z := m.classifier.LogitsGraph(x)
 	if m.nearby != nil {
@@ -139,7 +161,7 @@ type Step struct {
 	on      *Classifier
 	passes  *passes
 	program *program
-	err     error // why there is no program
+	asked   *asked // of a victim without a graph; nil of a classifier
 }
 
 // program is what a classifier keeps of a step.
@@ -168,11 +190,12 @@ type building struct {
 // does not compile again: the key must be comparable and determine everything that build puts into the graph, such
 // as the norm and the loss. What changes often, such as a radius, is better passed as an input.
 //
-// Of a victim without a graph the step cannot be run: its Run returns a [NoGraphError].
+// On a victim without a graph the step asks the victim for logits wherever build asks the model. If build takes a gradient, Run returns a
+// [NoGraphError].
 func (v *Counted) Compile(key any, build Build) *Step {
 	c, err := WhiteBox(v.victim)
 	if err != nil {
-		return &Step{err: err}
+		return &Step{asked: &asked{of: v, build: build}}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -223,8 +246,8 @@ func (s *Step) compile(in ...shapes.Shape) error {
 //
 // Tensors that a loop no longer needs should be given to [Free]: the garbage collector does not see device memory.
 func (s *Step) Run(rows int, in ...any) ([]*tensors.Tensor, error) {
-	if s.err != nil {
-		return nil, s.err
+	if s.asked != nil {
+		return s.asked.run(rows, in)
 	}
 	plain, passes := s.program.plain, s.passes
 	out, err := s.run(plain, rows, in)
@@ -273,9 +296,7 @@ func (s *Step) run(v *variant, rows int, in []any) ([]*tensors.Tensor, error) {
 	forward, backward := int64(rows)*v.forward.Load(), int64(rows)*v.backward.Load()
 	passes.forward.Add(forward)
 	passes.backward.Add(backward)
-	if passes.onStep != nil {
-		passes.onStep(stepCost{forward, backward, time.Since(start), built != nil})
-	}
+	passes.tell(stepCost{forward, backward, time.Since(start), built != nil})
 	return out, nil
 }
 
@@ -300,17 +321,25 @@ func Free(ts ...*tensors.Tensor) {
 
 type logitsKey struct{}
 
-// Logits returns the logits of x [n, d...] as n rows of K: one forward pass for each row.
+// Logits returns the logits of x [n, d...] as n rows of K: one forward pass for each row. Those of a rejected input are not a number. Of a
+// victim that answers labels only it returns a [NoScoresError].
 func (v *Counted) Logits(ctx context.Context, x *tensors.Tensor) ([][]float32, error) {
+	if _, err := WhiteBox(v.victim); err != nil {
+		a, err := v.Query(ctx, x)
+		if err != nil {
+			return nil, err
+		}
+		return v.logitsOf(a)
+	}
 	rows := make([]int, x.Shape().Dimensions[0])
 	for i := range rows {
 		rows[i] = i
 	}
-	return v.logits(ctx, x, rows)
+	return v.logits(x, rows)
 }
 
-// logits returns the logits of the n rows of x, computed in the order in which rows, which has each once, names them.
-func (v *Counted) logits(ctx context.Context, x *tensors.Tensor, rows []int) ([][]float32, error) {
+// logits returns the logits of a classifier at the n rows of x, computed in the order in which rows, which has each once, names them.
+func (v *Counted) logits(x *tensors.Tensor, rows []int) ([][]float32, error) {
 	step := v.Compile(logitsKey{}, func(m *Model, in []*graph.Node) []*graph.Node {
 		return []*graph.Node{m.Logits(in[0])}
 	})

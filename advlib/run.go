@@ -324,7 +324,7 @@ func (s Settings) clean(c *Classifier, b Batch) ([][]float32, error) {
 			return nil, err
 		}
 	}
-	return Count(c).logits(context.Background(), b.X, b.Order())
+	return Count(c).logits(b.X, b.Order())
 }
 
 // reseed makes what a random classifier draws next depend on the seed and the batch alone, not on the batches before,
