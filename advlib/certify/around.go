@@ -119,8 +119,8 @@ func (a around) admits(v []float64, allowed cell, round bool) ([]float64, bool) 
 	}
 }
 
-// regions are cells, and what they have in common with the ball, if there is one.
-func (p *problem) regions(cells []cell) Regions {
+// regionsOf are cells, and what they have in common with the ball, if there is one.
+func regionsOf(p *problem, cells []cell) Regions {
 	r := Regions{}
 	for _, c := range cells {
 		r.Lower, r.Upper = append(r.Lower, c.lower), append(r.Upper, c.upper)

@@ -75,7 +75,7 @@ func (n *Network) TakeApart(ctx context.Context, q Query, count int, rnd *rand.R
 	}
 	fixed := []*tensors.Tensor{tensors.FromFlatDataAndDimensions(make([]int32, size), size), stack(q.Rows[0][:1], size, []int{n.outputs})}
 	ask := func(build func(in []*Node) []*Node, front ...*tensors.Tensor) ([]*tensors.Tensor, error) {
-		exec, err := model.NewExec(n.backend, n.wide.Store(), func(_ *model.Scope, in []*Node) []*Node { return build(in) })
+		exec, err := model.NewExec(n.model.Backend, n.model.Wide.Store(), func(_ *model.Scope, in []*Node) []*Node { return build(in) })
 		if err != nil {
 			return nil, err
 		}

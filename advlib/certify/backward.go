@@ -191,3 +191,23 @@ func (w *walk) ancestors(start *Node, stops func(*unit) bool) (units []*unit) {
 	}
 	return units
 }
+
+// sumsBefore counts, for each node, the sums on the way to it from x; 2 stands for more than one, and for two ways.
+func (w *walk) sumsBefore() map[NodeId]int {
+	sums := map[NodeId]int{w.x.Id(): 0}
+	for _, u := range w.units {
+		count := 2
+		if u.rule.affine() && len(u.perturbed) == 1 {
+			count = sums[u.the().Id()]
+			switch u.n.Type() {
+			case NodeTypeDotGeneral, NodeTypeConvGeneral, NodeTypeReduceSum, NodeTypeReduceWindow, NodeTypeCumSum:
+				count = min(count+1, 2)
+			}
+			if u.n.Shape().Size() > u.the().Shape().Size() && count == 0 {
+				count = 1 // repeated coordinates
+			}
+		}
+		sums[u.n.Id()] = count
+	}
+	return sums
+}

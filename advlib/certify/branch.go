@@ -334,7 +334,7 @@ func (s *graphSplitter) rowTensors(part []*bounded, size int) []*tensors.Tensor 
 		r := part[min(i, len(part)-1)]
 		cells[i], functions[i] = r.cell, r.row
 	}
-	regions := s.problem.regions(cells)
+	regions := regionsOf(s.problem, cells)
 	if s.run.m.rounding != RealArithmetic {
 		regions = regions.outward()
 	}
@@ -417,7 +417,7 @@ func (n *Network) branchStep(a arithmetic, units []taken, tuned bool, in []*Node
 	region, in := regionOf(in)
 	Λ, in := in[0], in[1:]
 	rows := Λ.Shape().Dimensions[0]
-	b := &backward{w: n.walk(region.lower), a: a, r: region, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
+	b := &backward{w: n.model.Walk(region.lower), a: a, r: region, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
 	g := groups{examples: Zeros(Λ.Graph(), shapes.Make(dtypes.Int32, rows)), rows: rows, all: 1}
 	state := b.take(units, func(_, v *Node) *Node { return g.of(v) }, in)
 	var relus []*bentUnit

@@ -25,31 +25,6 @@ func (c *chain) bound(ctx context.Context, cells []cell, rows [][]float64) (plan
 	return planes, rates, err
 }
 
-// answer bounds rows over boxes as [Network.general] does.
-func (c *chain) answer(ctx context.Context, q Query, m Method) (*Answer, error) {
-	n := q.Regions.Len()
-	a := &Answer{Method: m, Lower: make([][]float64, n), Slack: make([][]float64, n)}
-	if q.Slopes {
-		a.Slopes = make([][][]float64, n)
-	}
-	err := c.each(ctx, n, m.intersect, func(p *chainPass, i int) {
-		rows := q.Rows[0]
-		if len(q.Rows) > 1 {
-			rows = q.Rows[i]
-		}
-		for _, res := range p.run(cell{q.Regions.Lower[i], q.Regions.Upper[i]}, rows) {
-			a.Lower[i], a.Slack[i] = append(a.Lower[i], res.lower), append(a.Slack[i], res.slack)
-			if q.Slopes {
-				if res.slope == nil {
-					res.slope = make([]float64, p.inputs)
-				}
-				a.Slopes[i] = append(a.Slopes[i], res.slope)
-			}
-		}
-	})
-	return a, err
-}
-
 // each calls do for 0 ≤ i < n, on all CPUs, with a pass for each of them.
 func (c *chain) each(ctx context.Context, n int, intersect bool, do func(p *chainPass, i int)) error {
 	var wait sync.WaitGroup
@@ -100,6 +75,12 @@ type chainPass struct {
 	empty bool
 }
 
+// chainBound is a lower bound of a linear function, what rounding took from it, and its slope at the input.
+type chainBound struct {
+	lower, slack float64
+	slope        []float64
+}
+
 // end is what is known of a coordinate that goes into a layer: the middle and half the width of its interval, and its largest absolute value.
 type end struct{ centre, radius, magnitude float64 }
 
@@ -121,11 +102,11 @@ func (c *chain) newPass() *chainPass {
 func (p *chainPass) stopped() bool { return p.ctx != nil && p.ctx.Err() != nil }
 
 // run bounds rows over a box. A bound of −∞, without a slope, says nothing.
-func (p *chainPass) run(box cell, rows [][]float64) []result {
+func (p *chainPass) run(box cell, rows [][]float64) []chainBound {
 	p.cell = box
-	results := make([]result, len(rows))
+	results := make([]chainBound, len(rows))
 	for r := range results {
-		results[r] = result{lower: math.Inf(-1), slack: math.Inf(1)}
+		results[r] = chainBound{lower: math.Inf(-1), slack: math.Inf(1)}
 	}
 	for k := range p.layers {
 		if !p.interval(k) {
@@ -295,7 +276,7 @@ func (p *chainPass) given(k, i int) (lower, upper float64) {
 
 // back returns a lower bound of ⟨row, z⟩ for z of layer k, and its slope at the input, which the next call overwrites. With
 // t, it goes by its lower lines and multipliers, and notes Λ.
-func (p *chainPass) back(k int, row []float64, t *tuning) result {
+func (p *chainPass) back(k int, row []float64, t *tuning) chainBound {
 	v, next := p.v[:len(row)], p.next
 	copy(v, row)
 	sum, size, slack := 0., 0., 0.
@@ -351,11 +332,11 @@ func (p *chainPass) back(k int, row []float64, t *tuning) result {
 
 // lowest takes from a bound what rounding may have changed: the errors of z, and those of sums of as many terms, of the size given, in
 // float64.
-func (p *chainPass) lowest(bound, slack, size float64, terms int, slope []float64) result {
+func (p *chainPass) lowest(bound, slack, size float64, terms int, slope []float64) chainBound {
 	if !p.a.real {
 		slack += slack*0x1p-40 + size*roundoff(terms)
 	}
-	return result{lower: bound - slack, slack: slack, slope: slope}
+	return chainBound{lower: bound - slack, slack: slack, slope: slope}
 }
 
 // addRates adds |row|·|W|·a·|W|·…, with the upper slopes a: how far the interval of ⟨row, y⟩ grows with that of each input.

@@ -1,10 +1,7 @@
 package certify
 
 import (
-	"maps"
 	"slices"
-
-	"github.com/gomlx/gomlx/core/graph"
 )
 
 // describe notes what is needed of a walk without its graph. All its operations can be bounded.
@@ -22,51 +19,6 @@ func (n *Network) describe(w *walk) {
 	n.functions = w.libraryFunctions()
 	n.boundaries = boundariesOf(w)
 	n.describeRows(w)
-}
-
-// libraryFunctions lists the functions of the backend's library that the outputs are computed with, those of constants too.
-func (w *walk) libraryFunctions() (types []graph.NodeType) {
-	seen := map[graph.NodeId]bool{}
-	used := map[graph.NodeType]bool{}
-	var visit func(v *graph.Node)
-	visit = func(v *graph.Node) {
-		if seen[v.Id()] {
-			return
-		}
-		seen[v.Id()] = true
-		t := v.Type()
-		if t == graph.NodeTypeRsqrt || t == graph.NodeTypeBatchNormForInference {
-			t = graph.NodeTypeSqrt
-		}
-		if _, ok := functions[t]; ok || t == graph.NodeTypePow {
-			used[t] = true
-		}
-		for _, in := range v.Inputs() {
-			visit(in)
-		}
-	}
-	visit(w.out)
-	return slices.Sorted(maps.Keys(used))
-}
-
-// sumsBefore counts, for each node, the sums on the way to it from x; 2 stands for more than one, and for two ways.
-func (w *walk) sumsBefore() map[graph.NodeId]int {
-	sums := map[graph.NodeId]int{w.x.Id(): 0}
-	for _, u := range w.units {
-		count := 2
-		if u.rule.affine() && len(u.perturbed) == 1 {
-			count = sums[u.the().Id()]
-			switch u.n.Type() {
-			case graph.NodeTypeDotGeneral, graph.NodeTypeConvGeneral, graph.NodeTypeReduceSum, graph.NodeTypeReduceWindow, graph.NodeTypeCumSum:
-				count = min(count+1, 2)
-			}
-			if u.n.Shape().Size() > u.the().Shape().Size() && count == 0 {
-				count = 1 // repeated coordinates
-			}
-		}
-		sums[u.n.Id()] = count
-	}
-	return sums
 }
 
 // boundariesOf finds the boundaries, in order.

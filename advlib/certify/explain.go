@@ -57,9 +57,9 @@ func Explain(c *advlib.Classifier) ([]Operation, error) {
 
 // explain lists the operations, each with its problem, if there is one.
 func (n *Network) explain() (ops []Operation, err error) {
-	err = n.trace(func(g *graph.Graph) {
+	err = n.model.Trace(func(g *graph.Graph) {
 		g.SetTraced(true) // before x, by which package onnx sees that its nodes are to be named
-		x := n.parameterOf(g, "x", probe)
+		x := n.model.Parameter(g, "x", probe)
 		once, err := n.traced(x)
 		if err != nil {
 			panic(err)
@@ -77,10 +77,10 @@ func (n *Network) explain() (ops []Operation, err error) {
 				panic(fmt.Errorf("%v", operation(v, probe, "there is no rule for it: unroll loops, and write branches by Where")))
 			}
 		}
-		if err := checkFusion(n.deployed, n.build, n.parameterOf(g, "fused", probe)); err != nil {
+		if err := checkFusion(n.deployed, n.model.Build, n.model.Parameter(g, "fused", probe)); err != nil {
 			panic(err)
 		}
-		again := n.walk(n.parameterOf(g, "again", probe*repeats))
+		again := n.model.Walk(n.model.Parameter(g, "again", probe*repeats))
 		if len(once.nodes) != len(again.nodes) || len(once.units) != len(again.units) {
 			panic(fmt.Errorf("the model has %d operations on x for %d examples and %d for %d: it must not depend on the batch size", len(once.nodes), probe, len(again.nodes), probe*repeats))
 		}
@@ -102,7 +102,7 @@ func (n *Network) explain() (ops []Operation, err error) {
 
 // traced walks the model; an error in building it names the line.
 func (n *Network) traced(x *graph.Node) (w *walk, err error) {
-	err = catch(func() { w = n.walk(x) })
+	err = catch(func() { w = n.model.Walk(x) })
 	if err == nil {
 		return w, nil
 	}
@@ -131,21 +131,6 @@ func operation(n *graph.Node, examples int, problem string) Operation {
 		}
 	}
 	return Operation{Node: int(n.Id()), Name: nameOf(n), Shape: dims, Line: lineOf(n), Problem: problem}
-}
-
-// nameOf names the operation; GoMLX leaves those of control flow without a name.
-func nameOf(n *graph.Node) string {
-	switch n.Type() {
-	case graph.NodeTypeCall:
-		return "Call"
-	case graph.NodeTypeIf:
-		return "If"
-	case graph.NodeTypeWhile:
-		return "While"
-	case graph.NodeTypeSort:
-		return "Sort"
-	}
-	return n.Type().String()
 }
 
 // instead says what to do about them.

@@ -54,8 +54,8 @@ func LimitMemory(bytes int) (restore func()) {
 // that are.
 func (n *Network) Patches(wherever bool) (layers int, err error) {
 	n.places, n.programs = map[int]*places{}, map[any]*program{}
-	err = n.trace(func(g *Graph) {
-		w := n.walk(n.parameterOf(g, "x", probe))
+	err = n.model.Trace(func(g *Graph) {
+		w := n.model.Walk(n.model.Parameter(g, "x", probe))
 		for _, b := range n.boundaries {
 			if r := w.receptive(w.nodes[b.node]); r != nil && wherever {
 				n.places[b.node] = &r.places
@@ -82,7 +82,7 @@ func (n *Network) LastInterval(ctx context.Context, regions Regions, m Method) (
 		return nil, nil, err
 	}
 	last := n.boundaries[len(n.boundaries)-1].node
-	exec, err := model.NewExec(n.backend, n.wide.Store(), func(_ *model.Scope, in []*Node) []*Node {
+	exec, err := model.NewExec(n.model.Backend, n.model.Wide.Store(), func(_ *model.Scope, in []*Node) []*Node {
 		p := n.pass(a, m.kind == ibp, regions.Norm != nil, in)
 		v := p.all[p.w.nodes[last].Id()]
 		return []*Node{v.lower, v.upper}
@@ -105,8 +105,8 @@ func (n *Network) LastInterval(ctx context.Context, regions Regions, m Method) (
 // OnPatches returns the rules, and the operations, that some layer's rows go back over on patches.
 func (n *Network) OnPatches() (names map[string]bool, err error) {
 	names = map[string]bool{}
-	err = n.trace(func(g *Graph) {
-		w := n.walk(n.parameterOf(g, "x", probe))
+	err = n.model.Trace(func(g *Graph) {
+		w := n.model.Walk(n.model.Parameter(g, "x", probe))
 		for _, b := range n.boundaries {
 			r := w.receptive(w.nodes[b.node])
 			if r == nil {
@@ -138,6 +138,6 @@ func (n *Network) BoundOnGo() error {
 	if err != nil {
 		return err
 	}
-	n.backend = b
+	n.model.Backend = b
 	return n.read()
 }

@@ -46,13 +46,13 @@ func (n *Network) Footprint() Footprint {
 // an error, and changes nothing, if not even one region, or one row, fits.
 func (n *Network) LimitMemory(bytes int64) error {
 	if bytes < 0 {
-		return fmt.Errorf("certify: model %q: a limit of %d bytes: give a number above 0, or 0 for %s", n.name, bytes, bytesOf(int64(memory)))
+		return fmt.Errorf("certify: model %q: a limit of %d bytes: give a number above 0, or 0 for %s", n.model.Name, bytes, bytesOf(int64(memory)))
 	}
 	if bytes == 0 {
 		n.limit.Store(0)
 	}
 	if err := n.within(bytes); err != nil {
-		return fmt.Errorf("certify: model %q: %w", n.name, err)
+		return fmt.Errorf("certify: model %q: %w", n.model.Name, err)
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/backend"
+
+	"github.com/gomlx/compute/dtypes"
 )
 
 // The estimate of memory cuts batches of examples and of rows.
@@ -98,7 +100,7 @@ func TestMemoryIsKept(t *testing.T) {
 	}
 	p := aroundExample(c, x, e.Y[0], ball, region)
 	search := func() *search {
-		d := &deployed{input: c.Input(), size: 20, dtype: float32Type, run: onTarget{advlib.NewTarget(c)}}
+		d := &deployed{input: c.Input(), size: 20, dtype: dtypes.Float32, run: onTarget{advlib.Count(c)}}
 		return &search{problem: p, outputs: d.outputs, cells: 3}
 	}
 	f := n.Footprint()

@@ -8,15 +8,12 @@ import (
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
-	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib"
 	"advlab/advlib/backend"
 )
-
-const float32Type = dtypes.Float32
 
 // Source describes a model to [New].
 type Source struct {
@@ -36,14 +33,11 @@ type Source struct {
 // Network is a model ready to be bounded. Its compiled graphs are kept as long as it lives. Its methods may be called
 // concurrently, as long as nobody changes the variables.
 type Network struct {
-	name  string
-	input []int
-	// deployed is the backend of the model whose outputs are bounded, and backend the one that computes the bounds: see prepare.
-	deployed, backend compute.Backend
-
-	wide  *advlib.Wide
-	build func(x *graph.Node) *graph.Node // in float64, with wide locked
-	exact bool                            // variables are those of the deployed model
+	// model is what is bounded, and where its bounds are computed; deployed is the backend of the model whose outputs are bounded. They may
+	// differ: see prepare.
+	model    Model
+	deployed compute.Backend
+	exact    bool // variables are those of the deployed model
 
 	outputs    int
 	numbers    int                   // how many numbers all perturbed nodes hold for one example
@@ -124,7 +118,8 @@ func newNetwork(s Source) (*Network, error) {
 // unread returns a network whose model has not been looked at yet. All networks are made here: without its maps and backends one is of no use.
 func unread(name string, input []int, deployed compute.Backend, wide *advlib.Wide, exact bool, build func(x *graph.Node) *graph.Node) *Network {
 	return &Network{
-		name: name, input: input, deployed: deployed, backend: deployed, wide: wide, exact: exact, build: build,
+		model:    Model{Name: name, Input: input, Backend: deployed, Wide: wide, Build: build},
+		deployed: deployed, exact: exact,
 		programs: map[any]*program{}, chains: map[Rounding]cachedChain{},
 	}
 }
@@ -168,26 +163,13 @@ func of(c *advlib.Classifier) (*Network, error) {
 }
 
 // Size returns how many numbers an input has.
-func (n *Network) Size() int {
-	size := 1
-	for _, d := range n.input {
-		size *= d
-	}
-	return size
-}
+func (n *Network) Size() int { return n.model.Size() }
 
 // Outputs returns K, how many numbers the model returns for an input.
 func (n *Network) Outputs() int { return n.outputs }
 
 // Refresh copies variables that have changed since. [Of] does so by itself.
-func (n *Network) Refresh() error { return n.wide.Refresh() }
-
-// probe and repeats are batch sizes of graphs that are only looked at: two that no other axis is likely to have, so that
-// an axis that grows with the batch can be told from others.
-const (
-	probe   = 3
-	repeats = 5
-)
+func (n *Network) Refresh() error { return n.model.Wide.Refresh() }
 
 // prepare reads the model, and chooses what computes its bounds: the backend where it is deployed, or the Go backend where XLA would
 // compile for a quarter of an hour. That is so of the lines of functions such as x·Φ(x), products of what several operations make of
@@ -200,11 +182,11 @@ func (n *Network) prepare() error {
 	if err != nil {
 		return nil // it is slow, and right
 	}
-	n.backend = b
+	n.model.Backend = b
 	if n.read() == nil {
 		return nil
 	}
-	n.backend = n.deployed // it may have operations that the Go backend lacks
+	n.model.Backend = n.deployed // it may have operations that the Go backend lacks
 	return n.read()
 }
 
@@ -217,46 +199,7 @@ func (n *Network) read() error {
 	return refuse(ops)
 }
 
-// trace builds a graph that is thrown away. What build panics with is returned as an error.
-func (n *Network) trace(build func(g *graph.Graph)) error {
-	n.wide.Lock()
-	defer n.wide.Unlock()
-	g := graph.NewGraph(n.backend, "trace of "+n.name)
-	defer g.Finalize()
-	return catch(func() { build(g) })
-}
-
-// catch returns what a graph function panics with as an error.
-func catch(build func()) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			var ok bool
-			if err, ok = r.(error); !ok {
-				err = fmt.Errorf("%v", r)
-			}
-		}
-	}()
-	build()
-	return nil
-}
-
-// parameterOf returns a graph's input of the given rows.
-func (n *Network) parameterOf(g *graph.Graph, name string, rows int) *graph.Node {
-	return graph.Parameter(g, name, shapes.Make(dtypes.Float64, append([]int{rows}, n.input...)...))
-}
-
 var (
 	errNoGraph = errors.New("its Graph is nil: give the function that builds it")
 	errRandom  = errors.New("its logits are random: no bound holds for all draws; see randomized smoothing")
 )
-
-var errIndependent = errors.New("the outputs do not depend on the input x in the graph: no perturbation would change them, and a bound would mean nothing")
-
-// walk builds the model on x.
-func (n *Network) walk(x *graph.Node) *walk {
-	w := newWalk(n.backend, n.build, x)
-	if !w.perturbed(w.out) {
-		panic(errIndependent)
-	}
-	return w
-}

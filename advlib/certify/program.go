@@ -49,7 +49,7 @@ func (n *Network) program(key any, build func(p *program, in []*Node) []*Node) *
 	p := n.programs[key]
 	if p == nil {
 		p = &program{}
-		exec, err := model.NewExec(n.backend, n.wide.Store(), func(_ *model.Scope, in []*Node) []*Node { return build(p, in) })
+		exec, err := model.NewExec(n.model.Backend, n.model.Wide.Store(), func(_ *model.Scope, in []*Node) []*Node { return build(p, in) })
 		must(err) // fails for a nil store only
 		exec.WithName(fmt.Sprintf("%T", key)).SetMaxCache(-1)
 		p.exec = exec
@@ -64,13 +64,13 @@ func (n *Network) call(p *program, in []*tensors.Tensor) (out []*tensors.Tensor,
 	for i, t := range in {
 		args[i] = t
 	}
-	n.wide.Lock()
-	defer n.wide.Unlock()
+	n.model.Wide.Lock()
+	defer n.model.Wide.Unlock()
 	if n.borrows { // a tensor belongs to one backend at a time
-		if err := detach(n.wide.Store()); err != nil {
+		if err := n.model.Detach(); err != nil {
 			return nil, err
 		}
-		defer func() { err = errors.Join(err, detach(n.wide.Store())) }()
+		defer func() { err = errors.Join(err, n.model.Detach()) }()
 	}
 	if panicked := catch(func() { out, err = p.exec.Exec(args...) }); panicked != nil {
 		return nil, panicked

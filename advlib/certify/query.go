@@ -37,7 +37,7 @@ type Answer struct {
 func (n *Network) Bound(ctx context.Context, q Query, m Method) (*Answer, error) {
 	a, err := n.bound(ctx, q, m)
 	if err != nil {
-		return nil, fmt.Errorf("certify: %v: model %q: %w", m, n.name, err)
+		return nil, fmt.Errorf("certify: %v: model %q: %w", m, n.model.Name, err)
 	}
 	return a, nil
 }
@@ -61,7 +61,7 @@ func (n *Network) bound(ctx context.Context, q Query, m Method) (*Answer, error)
 	if c == nil {
 		return n.general(ctx, q, m)
 	}
-	a, err := c.answer(ctx, q, m)
+	a, err := byChain(ctx, c, q, m)
 	if err != nil || !m.tuned {
 		return a, err
 	}

@@ -57,12 +57,6 @@ func grouped(items []item, perGroup int, p *places) (groups []group) {
 	return groups
 }
 
-// taken is what rows on their way back take of what a pass forward found: of a unit, by its place in walk.units.
-type taken struct {
-	unit int
-	unitResults
-}
-
 // needed returns what rows from a node take, in order.
 func (n *Network) needed(start int, ibp bool, l *layout) (units []taken) {
 	way := n.reach[start]
@@ -78,29 +72,6 @@ func (n *Network) needed(start int, ibp bool, l *layout) (units []taken) {
 		}
 	}
 	return units
-}
-
-// take gives a pass back what it needs of the units, off the front of a graph's inputs. of makes of a value of a node for all regions that
-// for all rows.
-func (b *backward) take(units []taken, of func(n, v *Node) *Node, in []*Node) (rest []*Node) {
-	for _, t := range units {
-		u := b.w.units[t.unit]
-		next := func() *Node {
-			v := of(u.n, in[0])
-			in = in[1:]
-			return v
-		}
-		for range t.error {
-			b.rounding[u] = next()
-		}
-		if len(t.ends) > 0 {
-			b.stop[u] = interval{lower: next(), upper: next()}
-		}
-		for range t.lines {
-			b.lines[u] = append(b.lines[u], next())
-		}
-	}
-	return in
 }
 
 // taken returns the results themselves.
@@ -145,7 +116,7 @@ func (y way) build(in []*Node) (b *backward, from, Λ *Node, rest []*Node) {
 	switch function := in[1]; {
 	case y.start == outputs:
 		b.r = all.map_(g.of)
-		b.w = y.n.walk(b.r.lower)
+		b.w = y.n.model.Walk(b.r.lower)
 		from, Λ, in = b.w.out, function, in[2:]
 	case y.n.places[y.start] == nil:
 		b.r = all.map_(g.of)
@@ -160,7 +131,7 @@ func (y way) build(in []*Node) (b *backward, from, Λ *Node, rest []*Node) {
 // whole begins rows of coordinates of the start: in are their numbers and signs, and the table, if there is one.
 func (y way) whole(b *backward, all region, g groups, in []*Node) (from, Λ *Node, rest []*Node) {
 	at, sign, in := in[0], in[1], in[2:]
-	b.w = y.n.walk(b.r.lower)
+	b.w = y.n.model.Walk(b.r.lower)
 	from = b.w.nodes[y.start]
 	dims, size := from.Shape().Dimensions, from.Shape().Size()/g.rows
 	Λ = Reshape(unitRows(at, sign, size), dims...)
@@ -186,7 +157,7 @@ func (y way) whole(b *backward, all region, g groups, in []*Node) (from, Λ *Nod
 // groups.
 func (y way) patches(b *backward, all region, g groups, in []*Node) (from, Λ *Node, rest []*Node) {
 	at, sign, place := in[0], in[1], in[2]
-	b.w = y.n.walk(all.lower)
+	b.w = y.n.model.Walk(all.lower)
 	from = b.w.nodes[y.start]
 	b.cut = b.w.receptive(from).cut(g, place)
 	x := func(v *Node) *Node { return b.cut.take(b.cut.end, b.w.rearrange(b.cut.end, v)) }
@@ -244,6 +215,9 @@ func (r *run) rowTensors(start int, items []item, part []group, count, perGroup 
 	}
 	return in
 }
+
+// mutateBackward, if it is not nil, changes a pass on patches. Tests of the tests plant mistakes with it.
+var mutateBackward func(*backward)
 
 // back bounds the items' linear functions of a node, or of the [outputs], from below.
 func (r *run) back(start int, items []item) ([]result, error) {
@@ -344,7 +318,7 @@ func (n *Network) table(start int) (*tensors.Tensor, error) {
 
 // tableOn builds the table of a boundary, [size, ...].
 func (n *Network) tableOn(g *Graph, start, size int) *Node {
-	w := n.walk(Zeros(g, shapes.Make(dtypes.Float64, append([]int{size}, n.input...)...)))
+	w := n.model.Walk(Zeros(g, shapes.Make(dtypes.Float64, append([]int{size}, n.model.Input...)...)))
 	_, table := w.table(w.nodes[start])
 	return Reshape(table, size, -1)
 }

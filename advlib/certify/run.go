@@ -46,7 +46,7 @@ func (n *Network) regionTensors(regions Regions, size int) []*tensors.Tensor {
 		copy(radius, regions.Radius)
 	}
 	return []*tensors.Tensor{
-		stack(regions.Lower, size, n.input), stack(regions.Upper, size, n.input), stack(centre, size, n.input),
+		stack(regions.Lower, size, n.model.Input), stack(regions.Upper, size, n.model.Input), stack(centre, size, n.model.Input),
 		tensors.FromFlatDataAndDimensions(radius, size), tensors.FromScalar(normCode(regions.Norm)),
 	}
 }

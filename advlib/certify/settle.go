@@ -19,7 +19,7 @@ type settling struct {
 // settle bounds a problem as a whole, ever more closely, and then searches.
 func (o Options) settle(ctx context.Context, n *Network, s *search) (outcome, error) {
 	p := s.problem
-	regions := p.regions([]cell{p.cell})
+	regions := regionsOf(p, []cell{p.cell})
 	if o.Method.rounding != RealArithmetic {
 		regions = regions.outward()
 	}
@@ -53,7 +53,7 @@ func (o Options) settle(ctx context.Context, n *Network, s *search) (outcome, er
 		if best = max(best, p.margin(planes)); best > 0 {
 			return outcome{bound: best}, nil
 		}
-		s.found.note(standing{of: "branches", bounded: s.bounded, left: len(p.unsafe), bound: best})
+		s.note(standing{of: "branches", bounded: s.bounded, left: len(p.unsafe), bound: best})
 	}
 	if tooLarge != nil {
 		return outcome{bound: best, reason: fmt.Sprintf("the bounds leave it open, and there is no memory to tune them: %v", tooLarge)}, nil
@@ -80,7 +80,7 @@ func (t *settling) crown() (err error) {
 // intervals takes bounds by IBP where they are better, for example without any ReLU.
 func (t *settling) intervals() error {
 	p := t.problem
-	a, err := t.run.n.bound(t.run.ctx, Query{Regions: p.regions([]cell{p.cell}), Rows: [][][]float64{p.rows}}, IBP.In(t.o.Method.rounding))
+	a, err := t.run.n.bound(t.run.ctx, Query{Regions: regionsOf(p, []cell{p.cell}), Rows: [][][]float64{p.rows}}, IBP.In(t.o.Method.rounding))
 	if err != nil {
 		return err
 	}

@@ -52,12 +52,6 @@ func (b *branches) Pop() any {
 	return c
 }
 
-// Steps of the tuning at the beginning and in branches: as alpha-beta-CROWN's.
-const (
-	firstSteps  = 100
-	branchSteps = 30
-)
-
 // judged is what came out for a branch.
 type judged struct {
 	margin   float64
@@ -89,7 +83,7 @@ func (s *splitting) run(ctx context.Context) (outcome, error) {
 			return outcome{x: x, y: y, bound: s.leastOpen()}, nil
 		}
 		now := s.standing()
-		s.found.note(now)
+		s.note(now)
 		s.report(ctx, now, false)
 	}
 	if s.stuck != nil {

@@ -45,5 +45,11 @@ func wave(f func(*Node) *Node, crest float64, slopes func(l, u *Node) (least, mo
 	}
 }
 
-// arctan is the arc tangent, which GoMLX has as Atan2(x, 1) only.
-func arctan(x *Node) *Node { return Atan2(x, OnesLike(x)) }
+// The sine and the cosine.
+var (
+	sinJet = wave(Sin, math.Pi/2, func(l, u *Node) (least, most *Node) { return waveRange(Cos, 0, l, u) })
+	cosJet = wave(Cos, 0, func(l, u *Node) (least, most *Node) {
+		least, most = waveRange(Sin, math.Pi/2, l, u)
+		return Neg(most), Neg(least)
+	})
+)

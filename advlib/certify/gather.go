@@ -9,63 +9,6 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// selection is Where with a condition that does not depend on x: a mask.
-type selection struct{ linear }
-
-func (selection) forward(_ *pass, u *unit, in []interval) interval { return ends(u, in) }
-
-func (selection) rounding(p *pass, u *unit, in []interval, _ interval) *Node {
-	p.moved(u, in, 1, 2)
-	if in[1].err == nil && in[2].err == nil {
-		return nil
-	}
-	part := func(v interval) *Node {
-		if v.err == nil {
-			return ZerosLike(u.n)
-		}
-		return BroadcastToDims(v.err, u.n.Shape().Dimensions...)
-	}
-	return Where(BroadcastToDims(in[0].lower, u.n.Shape().Dimensions...), part(in[1]), part(in[2]))
-}
-
-func (selection) backward(_ *walk, u *unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
-	return adjoint(u, Λ), offset(u, Λ)
-}
-
-// hull is Where with a condition that depends on x and cannot be decided: either value is possible.
-type hull struct{}
-
-func (hull) affine() bool { return false }
-
-func (hull) check(*walk, *unit) error { return nil }
-
-func (hull) forward(_ *pass, u *unit, in []interval) interval {
-	dims := u.n.Shape().Dimensions
-	wide := func(v *Node) *Node { return BroadcastToDims(v, dims...) }
-	return interval{lower: Min(wide(in[0].lower), wide(in[1].lower)), upper: Max(wide(in[0].upper), wide(in[1].upper))}
-}
-
-func (hull) rounding(_ *pass, u *unit, in []interval, _ interval) *Node {
-	E := Zeros(u.n.Graph(), u.n.Shape())
-	for _, v := range in {
-		if v.err != nil {
-			E = Max(E, BroadcastToDims(v.err, u.n.Shape().Dimensions...))
-		}
-	}
-	return AddScalar(E, 2*tiny)
-}
-
-func (r hull) relax(p *pass, u *unit, in []interval) (lines []*Node, open *Node) {
-	v := r.forward(p, u, in)
-	return []*Node{v.lower, v.upper}, nil
-}
-
-func (hull) backward(_ *walk, _ *unit, Λ *Node, lines []*Node) (map[int]*Node, *Node) {
-	return nil, Add(Mul(positive(Λ), lines[0]), Mul(negative(Λ), lines[1]))
-}
-
-func (hull) follow(_ *unit, Λ *Node, _, lines []*Node) *Node { return above0(Λ, lines[0], lines[1]) }
-
 // lookup is Gather with indices that do not depend on x, within each example.
 type lookup struct{ linear }
 
