@@ -88,7 +88,7 @@ func (s *asked) stage(answers int) (*stage, error) {
 }
 
 // run runs the stages, and asks the victim in between.
-func (s *asked) run(rows int, in []any) ([]*tensors.Tensor, error) {
+func (s *asked) run(rows int, of []int64, in []any) ([]*tensors.Tensor, error) {
 	start, ctx := time.Now(), s.of.ctx
 	var answers []*tensors.Tensor
 	defer func() { Free(answers...) }()
@@ -117,7 +117,7 @@ func (s *asked) run(rows int, in []any) ([]*tensors.Tensor, error) {
 			}
 			x = out[0]
 		}
-		z, err := s.of.rowLogits(ctx, x, rows)
+		z, err := s.of.rowLogits(ctx, x, rows, of)
 		if !given {
 			Free(x)
 		}
@@ -136,21 +136,12 @@ func noGraph(err error) error {
 	return err
 }
 
-// rowLogits asks about the rows of x [n, d...], of which so many carry examples: the others are copies of these, and not asked about.
-// It returns the logits [n, K]; those of a rejected input are not a number.
-func (v *Counted) rowLogits(ctx context.Context, x *tensors.Tensor, rows int) (*tensors.Tensor, error) {
-	n := x.Shape().Dimensions[0]
-	var once []int // the first of equal rows
-	at := make([]int, n)
-	first := map[uint64]int{}
-	for i, key := range contentKeys(x, 0, n) {
-		j, known := first[key]
-		if !known {
-			j = len(once)
-			first[key] = j
-			once = append(once, i)
-		}
-		at[i] = j
+// rowLogits asks about the rows of x [n, d...], of which so many carry examples, of says which; see [Step.Run] and [Step.Ask]. It returns
+// the logits [n, K]; those of a rejected input are not a number, and those of padding are of some other row.
+func (v *Counted) rowLogits(ctx context.Context, x *tensors.Tensor, rows int, of []int64) (*tensors.Tensor, error) {
+	once, at := realRows(x, of)
+	if err := v.charge(of); err != nil {
+		return nil, err
 	}
 	z := make([][]float32, 0, len(once))
 	for lo := 0; lo < len(once); lo += maxBucket {
@@ -168,12 +159,38 @@ func (v *Counted) rowLogits(ctx context.Context, x *tensors.Tensor, rows int) (*
 		z = append(z, more...)
 	}
 	v.passes.forward.Add(int64(rows))
-	k := v.Signature().Classes
+	n, k := len(at), v.Signature().Classes
 	flat := make([]float32, 0, n*k)
 	for _, j := range at {
 		flat = append(flat, z[j]...)
 	}
 	return tensors.FromFlatDataAndDimensions(flat, n, k), nil
+}
+
+// realRows returns the rows of x [n, d...] to ask about, without the padding, and for each row where its answer is among theirs. If of does
+// not say which rows are padding, those are that equal one before them.
+func realRows(x *tensors.Tensor, of []int64) (ask, at []int) {
+	at = make([]int, x.Shape().Dimensions[0])
+	if of != nil {
+		for i, e := range of {
+			if e >= 0 {
+				at[i] = len(ask)
+				ask = append(ask, i)
+			}
+		}
+		return ask, at
+	}
+	first := map[uint64]int{}
+	for i, key := range contentKeys(x, 0, len(at)) {
+		j, known := first[key]
+		if !known {
+			j = len(ask)
+			first[key] = j
+			ask = append(ask, i)
+		}
+		at[i] = j
+	}
+	return ask, at
 }
 
 // ask queries the victim without counting, and checks what it answers. Of an error, the answers before it are returned with it.

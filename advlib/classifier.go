@@ -107,12 +107,7 @@ func (c *Classifier) Name() string { return c.spec.Name }
 func (c *Classifier) Classes() int { return c.classes }
 
 // ClassName returns the name of class k, which is its number if it has none.
-func (c *Classifier) ClassName(k int) string {
-	if k >= 0 && k < len(c.spec.Classes) {
-		return c.spec.Classes[k]
-	}
-	return fmt.Sprint(k)
-}
+func (c *Classifier) ClassName(k int) string { return c.Signature().ClassName(k) }
 
 // Box returns the range of the inputs: the box around all ranges of a Domain.
 func (c *Classifier) Box() Box { return c.spec.Box }

@@ -2,8 +2,10 @@ package advlib
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,6 +28,7 @@ const float32Type = dtypes.Float32
 type Counted struct {
 	victim Victim
 	passes *passes
+	ledger *ledger
 	ctx    context.Context // of the run: a victim without a graph is asked under it
 }
 
@@ -38,6 +41,32 @@ type passes struct {
 	mu       sync.Mutex
 	programs map[int]Programs // by the size of the batch
 }
+
+// ledger counts queries by the number of the example.
+type ledger struct {
+	mu      sync.Mutex
+	queries map[int64]int64
+}
+
+// count counts queries for each of some examples; those below 0 are padding.
+func (l *ledger) count(of []int64, each int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range of {
+		if e >= 0 {
+			l.queries[e] += each
+		}
+	}
+}
+
+// of returns how often was asked about an example.
+func (l *ledger) of(example int64) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.queries[example]
+}
+
+func newLedger() *ledger { return &ledger{queries: map[int64]int64{}} }
 
 // tell tells who follows the passes of a step.
 func (p *passes) tell(c stepCost) {
@@ -55,7 +84,7 @@ type stepCost struct {
 
 // Count returns a victim with its counters at zero.
 func Count(v Victim) *Counted {
-	return &Counted{victim: v, passes: new(passes), ctx: context.Background()}
+	return &Counted{victim: v, passes: new(passes), ledger: newLedger(), ctx: context.Background()}
 }
 
 // within returns v asked under a context.
@@ -66,12 +95,16 @@ func (v *Counted) within(ctx context.Context) *Counted {
 }
 
 // On returns a classifier whose passes count into those of v: for attacks that work on a surrogate, or on a classifier
-// from [Classifier.Derive].
+// from [Classifier.Derive]. Queries of a surrogate are not queries of the victim.
 func (v *Counted) On(c *Classifier) *Counted {
 	if v.Signature().isEncoded() && !c.Signature().isEncoded() {
 		c = c.View()
 	}
-	return &Counted{victim: c, passes: v.passes, ctx: v.ctx}
+	on := &Counted{victim: c, passes: v.passes, ledger: newLedger(), ctx: v.ctx}
+	if own, err := WhiteBox(v); err == nil && own.mu == c.mu {
+		on.ledger = v.ledger
+	}
+	return on
 }
 
 // Name returns the victim's name.
@@ -80,8 +113,16 @@ func (v *Counted) Name() string { return v.victim.Name() }
 // Signature returns that of the victim.
 func (v *Counted) Signature() Signature { return v.victim.Signature() }
 
-// Query asks the victim, and counts a forward pass for each row that it answers.
+// Query asks the victim, and counts a forward pass for each row that it answers. A victim with a budget is asked by [Counted.Ask] instead.
 func (v *Counted) Query(ctx context.Context, x *tensors.Tensor) ([]Answer, error) {
+	if err := v.charge(nil); err != nil {
+		return nil, err
+	}
+	return v.answer(ctx, x)
+}
+
+// answer asks the victim, and counts.
+func (v *Counted) answer(ctx context.Context, x *tensors.Tensor) ([]Answer, error) {
 	if _, err := WhiteBox(v.victim); err == nil {
 		z, err := v.Logits(ctx, x)
 		return answers(z), err
@@ -89,6 +130,53 @@ func (v *Counted) Query(ctx context.Context, x *tensors.Tensor) ([]Answer, error
 	a, err := v.ask(ctx, x)
 	v.passes.forward.Add(int64(len(a)))
 	return a, err
+}
+
+// ErrBudget says that an attack would ask a victim more often about an example than [Signature.Queries] allows.
+var ErrBudget = errors.New("the budget of queries is used up")
+
+// Ask asks about the rows of x, each of the example with the number of[i]; see [Step.Ask].
+func (v *Counted) Ask(ctx context.Context, of []int64, x *tensors.Tensor) ([]Answer, error) {
+	if len(of) != x.Shape().Dimensions[0] {
+		return nil, fmt.Errorf("%d numbers of examples for inputs of shape %v: give one for each", len(of), x.Shape().Dimensions)
+	}
+	if err := v.charge(of); err != nil {
+		return nil, err
+	}
+	return v.answer(ctx, x)
+}
+
+// Left returns how often the victim may still be asked about an example.
+func (v *Counted) Left(example int64) int {
+	limit := v.Signature().Queries
+	if limit == 0 {
+		return math.MaxInt
+	}
+	return max(0, limit-int(v.ledger.of(example)))
+}
+
+// charge counts a query for each of some examples, unless one of them has none left. Nil stands for queries of unknown examples, which a
+// victim with a budget does not answer.
+func (v *Counted) charge(of []int64) error {
+	limit := v.Signature().Queries
+	if of == nil && limit > 0 {
+		return fmt.Errorf("%s answers %d queries for each example, and the attack does not say of which example it asks: it must ask by Ask", v.Name(), limit)
+	}
+	need := map[int64]int{}
+	for _, e := range of {
+		if e >= 0 {
+			need[e]++
+		}
+	}
+	if limit > 0 {
+		for e, n := range need {
+			if n > v.Left(e) {
+				return fmt.Errorf("%s answers %d queries for each example, and example %d has %d left: %w", v.Name(), limit, e, v.Left(e), ErrBudget)
+			}
+		}
+	}
+	v.ledger.count(of, 1)
+	return nil
 }
 
 // Passes returns how many times an example has gone forward and backward through the model.
@@ -160,6 +248,7 @@ type Build func(m *Model, in []*graph.Node) []*graph.Node
 type Step struct {
 	on      *Classifier
 	passes  *passes
+	ledger  *ledger
 	program *program
 	asked   *asked // of a victim without a graph; nil of a classifier
 }
@@ -204,7 +293,7 @@ func (v *Counted) Compile(key any, build Build) *Step {
 		p = &program{plain: c.variant(key, build, false), nearby: c.variant(key, build, true)}
 		c.programs[key] = p
 	}
-	return &Step{on: c, passes: v.passes, program: p}
+	return &Step{on: c, passes: v.passes, ledger: v.ledger, program: p}
 }
 
 // variant returns one of the graphs that build makes; it is built when it is first run.
@@ -247,7 +336,7 @@ func (s *Step) compile(in ...shapes.Shape) error {
 // Tensors that a loop no longer needs should be given to [Free]: the garbage collector does not see device memory.
 func (s *Step) Run(rows int, in ...any) ([]*tensors.Tensor, error) {
 	if s.asked != nil {
-		return s.asked.run(rows, in)
+		return s.asked.run(rows, nil, in)
 	}
 	plain, passes := s.program.plain, s.passes
 	out, err := s.run(plain, rows, in)
@@ -276,6 +365,26 @@ func (s *Step) Run(rows int, in ...any) ([]*tensors.Tensor, error) {
 			}
 		}
 	}
+}
+
+// Ask is Run for a step that asks the victim about an input for each row: of[i] is the number of the example, [Batch.Number], that row i
+// belongs to, −1 of padding, wherever it stands. So queries are counted for each example, and a budget of the victim is kept: where an
+// example has none left, nothing is asked, and the error wraps [ErrBudget]. See [Counted.Left].
+func (s *Step) Ask(of []int64, in ...any) ([]*tensors.Tensor, error) {
+	rows := 0
+	for _, e := range of {
+		if e >= 0 {
+			rows++
+		}
+	}
+	if s.asked != nil {
+		return s.asked.run(rows, of, in)
+	}
+	out, err := s.Run(rows, in...)
+	if err == nil {
+		s.ledger.count(of, s.program.plain.forward.Load())
+	}
+	return out, err
 }
 
 // run executes one of the step's graphs.

@@ -366,7 +366,7 @@ func TestDomainRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := e.check(c); err == nil || !strings.Contains(err.Error(), want) {
+		if err := must(subjectOf(c)).check(e); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not say %s", err, want)
 		}
 	}

@@ -36,6 +36,9 @@ type Signature struct {
 	Returns Returns
 	// Random says that the same input may be answered otherwise each time.
 	Random bool
+	// Queries is how many inputs are answered to an attack for each example, as a service would limit it; 0 means any number. The answers by
+	// which an attack is measured are not among them.
+	Queries int
 	// Notes are sentences on what the victim is, and Warnings on what looks wrong with it. Reports show both.
 	Notes, Warnings []string
 
@@ -80,6 +83,14 @@ func (s Signature) resolved() (Signature, error) {
 	}
 	s.space = space
 	return s, nil
+}
+
+// ClassName returns the name of class k, which is its number if it has none.
+func (s Signature) ClassName(k int) string {
+	if k >= 0 && k < len(s.ClassNames) {
+		return s.ClassNames[k]
+	}
+	return fmt.Sprint(k)
 }
 
 // distance returns how far a flat input y is from x, as a norm measures it: with a domain, by features and in their scales.
