@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"advlab/advlib/certify/internal/search"
 )
 
 // A graph that is built, compiled or run cannot be interrupted, and XLA may compile for a minute. So a verdict is computed in a
@@ -42,14 +44,14 @@ type findings struct {
 	start    time.Time
 	mu       sync.Mutex
 	best     *Verdict // a counterexample; what it points to does not change
-	standing standing
+	standing search.Standing
 
 	hit     chan struct{} // closed with the first counterexample
 	updates chan Progress
 }
 
-// note implements recorder.
-func (f *findings) note(s standing) {
+// Note implements recorder.
+func (f *findings) Note(s search.Standing) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.standing = s
@@ -68,9 +70,9 @@ func (f *findings) counterexample(v *Verdict) {
 	f.best = v
 }
 
-// tell implements recorder.
-func (f *findings) tell(ctx context.Context, s standing, elapsed time.Duration) {
-	p := Progress{Cells: s.bounded, Open: s.left, Done: s.done, Bound: s.bound, Elapsed: elapsed}
+// Tell implements recorder.
+func (f *findings) Tell(ctx context.Context, s search.Standing, elapsed time.Duration) {
+	p := Progress{Cells: s.Bounded, Open: s.Left, Done: s.Done, Bound: s.Bound, Elapsed: elapsed}
 	select {
 	case f.updates <- p:
 	case <-ctx.Done():
@@ -85,8 +87,8 @@ func (f *findings) verdict(ctx context.Context, r Rounding) *Verdict {
 		best := *f.best
 		return &best
 	}
-	out := f.standing.interrupted(ctx)
-	return &Verdict{Reason: out.reason, TimedOut: out.late, Bound: out.bound, Cells: f.standing.bounded, Method: "bounds", Rounding: r}
+	out := f.standing.Interrupted(ctx)
+	return &Verdict{Reason: out.Reason, TimedOut: out.Late, Bound: out.Bound, Cells: f.standing.Bounded, Method: "bounds", Rounding: r}
 }
 
 // computed is what a goroutine returns, or panics with.
