@@ -21,7 +21,7 @@ func TestSplittingOfGraphs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &deployed{input: c.Input(), size: 20, dtype: dtypes.Float32, run: onTarget{advlib.NewTarget(c)}}
+	d := &deployed{input: c.Input(), size: 20, dtype: dtypes.Float32, run: onTarget{advlib.Count(c)}}
 	counts := map[advlib.Status]int{}
 	for i, v := range chain.Decisions {
 		around, err := Around(c, e, ball, false)

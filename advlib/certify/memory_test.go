@@ -100,7 +100,7 @@ func TestMemoryIsKept(t *testing.T) {
 	}
 	p := aroundExample(c, x, e.Y[0], ball, region)
 	search := func() *search {
-		d := &deployed{input: c.Input(), size: 20, dtype: dtypes.Float32, run: onTarget{advlib.NewTarget(c)}}
+		d := &deployed{input: c.Input(), size: 20, dtype: dtypes.Float32, run: onTarget{advlib.Count(c)}}
 		return &search{problem: p, outputs: d.outputs, cells: 3}
 	}
 	f := n.Footprint()

@@ -229,7 +229,7 @@ func TestSplittingAlone(t *testing.T) {
 		}
 		p := aroundExample(c, x[20*i:20*i+20], e.Y[i], ball, around.Select([]int{i}))
 		p.is = func([]float64) bool { return false }
-		d := &deployed{input: c.Input(), size: 20, dtype: dtypes.Float32, run: onTarget{advlib.NewTarget(c)}}
+		d := &deployed{input: c.Input(), size: 20, dtype: dtypes.Float32, run: onTarget{advlib.Count(c)}}
 		out, err := (&splitting{search: &search{problem: p, outputs: d.outputs, cells: 400}, splitter: newChainSplitter(chain, p)}).run(t.Context())
 		if err != nil || out.reason == "" {
 			t.Errorf("example %d has a counterexample, and was closed: %+v, %v", i, out, err)

@@ -473,7 +473,7 @@ func verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball 
 		limited, cancel := o.limited(ctx)
 		p := aroundExample(c, flat[i*size:(i+1)*size], e.Y[i], ball, regions.Select([]int{i}))
 		verdict, err := o.inTime(limited, func(ctx context.Context, f *findings) (*Decision, error) {
-			d := &deployed{input: c.Input(), size: size, dtype: dtypes.Float32, run: onTarget{advlib.NewTarget(c)}}
+			d := &deployed{input: c.Input(), size: size, dtype: dtypes.Float32, run: onTarget{advlib.Count(c)}}
 			return o.decide(ctx, f, bounder, d, []*problem{p})
 		})
 		cancel()
