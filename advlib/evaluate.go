@@ -367,7 +367,7 @@ func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, r *Rep
 	if len(rows) == 0 {
 		return sanity, nil
 	}
-	t, ranges := NewTarget(c), c.ranges()
+	t, ranges := Count(c), c.ranges()
 	t.passes.onStep = p.step
 	zero := t.Compile(zeroKey{}, func(m *Model, in []*Node) []*Node {
 		x := in[0]

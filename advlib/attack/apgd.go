@@ -77,8 +77,8 @@ func (a APGD) filled() any {
 }
 
 // Threat implements [advlib.Attack].
-func (a APGD) Threat(c *advlib.Classifier) (advlib.Threat, error) {
-	if err := checkGradient(c); err != nil {
+func (a APGD) Threat(v advlib.Victim) (advlib.Threat, error) {
+	if err := checkGradient(v); err != nil {
 		return advlib.Threat{}, err
 	}
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
@@ -99,11 +99,11 @@ func (a APGD) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	case a.LargerRadii && a.steps() < 3:
 		return threat, fmt.Errorf("%d steps cannot be spent in three balls: give at least 3, or leave LargerRadii out", a.steps())
 	}
-	return threat, a.checkGoal(c, a.Goal.IsTargeted())
+	return threat, a.checkGoal(v, a.Goal.IsTargeted())
 }
 
-func (a APGD) checkGoal(c *advlib.Classifier, targeted bool) error {
-	return checkLoss(a.loss(), c.Classes(), targeted)
+func (a APGD) checkGoal(v advlib.Victim, targeted bool) error {
+	return checkLoss(a.loss(), v.Signature().Classes, targeted)
 }
 
 // sparse tells whether steps are those of L1.
@@ -126,8 +126,8 @@ func (a APGD) stages() []stage {
 }
 
 // Perturb implements [advlib.Attack].
-func (a APGD) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	if err := a.checkGoal(t.Classifier(), b.Target != nil); err != nil {
+func (a APGD) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	if err := a.checkGoal(v, b.Target != nil); err != nil {
 		return nil, err
 	}
 	best := newIncumbents(b)
@@ -136,7 +136,7 @@ func (a APGD) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*t
 			if rows = best.standing(rows, false); len(rows) == 0 {
 				break
 			}
-			s := a.start(t, b, rows, restart)
+			s := a.start(v, b, rows, restart)
 			err := a.run(ctx, b, s, best)
 			s.free()
 			if err != nil {
@@ -158,9 +158,9 @@ func (a APGD) run(ctx context.Context, b advlib.Batch, s *autoAscent, best *incu
 		if err := s.enter(stage.radius, last); err != nil {
 			return fmt.Errorf("the start on %d examples: %w", len(s.rows), err)
 		}
-		pace := a.pace(s, stage, k == 0 && !a.LargerRadii)
+		steps := a.schedule(s, stage, k == 0 && !a.LargerRadii)
 		for i := 0; ; i++ {
-			if s.shrink(b, best, pace); s.active == 0 {
+			if s.shrink(b, best, steps); s.active == 0 {
 				return nil
 			}
 			if err := ctx.Err(); err != nil {
@@ -176,7 +176,7 @@ func (a APGD) run(ctx context.Context, b advlib.Batch, s *autoAscent, best *incu
 			if err := s.step(i); err != nil {
 				return fmt.Errorf("step %d on %d examples: %w", i, len(s.rows), err)
 			}
-			pace.after(s, before)
+			steps.after(s, before)
 		}
 	}
 	s.save(best)
@@ -285,11 +285,11 @@ type autoAscent struct {
 	cut      []int32   // in L1, the rank of the smallest gradient that moves its coordinate
 }
 
-func (a APGD) start(t *advlib.Target, b advlib.Batch, rows []int, restart int) *autoAscent {
-	limits := t.Classifier().Limits()
+func (a APGD) start(v *advlib.Counted, b advlib.Batch, rows []int, restart int) *autoAscent {
+	limits := v.Signature().Limits()
 	key := apgdStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.loss(), wish: wishOf(b)}
 	compile := func(key apgdStep) *advlib.Step {
-		return t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+		return v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	}
 	s := &autoAscent{group: newGroup(b, rows), active: len(rows), changeable: limits.Free(), sparse: a.sparse(), climb: compile(key)}
 	key.begin = true
@@ -387,7 +387,7 @@ func (s *autoAscent) step(i int) error {
 }
 
 // shrink counts the rows that still stand, and moves them to a smaller bucket as soon as they fit into one.
-func (s *autoAscent) shrink(b advlib.Batch, best *incumbents, pace pace) {
+func (s *autoAscent) shrink(b advlib.Batch, best *incumbents, steps schedule) {
 	var keep, rows []int
 	for i, r := range s.rows {
 		if !s.solved[i] {
@@ -410,7 +410,7 @@ func (s *autoAscent) shrink(b advlib.Batch, best *incumbents, pace pace) {
 	}
 	s.L, s.bestL, s.η, s.moved = shorter(s.L, keep, s.size), shorter(s.bestL, keep, s.size), shorter(s.η, keep, s.size), shorter(s.moved, keep, s.size)
 	s.solved, s.restart, s.cut = shorter(s.solved, keep, s.size), shorter(s.restart, keep, s.size), shorter(s.cut, keep, s.size)
-	pace.keep(keep)
+	steps.keep(keep)
 }
 
 // shorter returns the given elements of v, followed by zeros up to size.
@@ -438,16 +438,16 @@ func (s *autoAscent) free() {
 	advlib.Free(s.x, s.xOld, s.g, s.best, s.gBest)
 }
 
-// pace decides, at its checkpoints, on the step sizes and on which rows go back to their best point.
-type pace interface {
+// schedule decides, at its checkpoints, on the step sizes and on which rows go back to their best point.
+type schedule interface {
 	// after is told that a step was made; before are the losses before it.
 	after(s *autoAscent, before []float32)
 	// keep drops the state of all rows but the given ones.
 	keep(rows []int)
 }
 
-// pace returns the schedule of a stage and sets the first step sizes; fresh says that the stage begins at a random point.
-func (a APGD) pace(s *autoAscent, stage stage, fresh bool) pace {
+// schedule returns that of a stage and sets the first step sizes; fresh says that the stage begins at a random point.
+func (a APGD) schedule(s *autoAscent, stage stage, fresh bool) schedule {
 	share := func(of float64) int { return max(1, int(of*float64(stage.steps))) }
 	n := len(s.rows)
 	if !s.sparse {

@@ -23,9 +23,9 @@ func TestSplittingOfGraphs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &deployed{input: c.Input(), size: 20, dtype: dtypes.Float32, run: onTarget{advlib.NewTarget(c)}}
-	counts := map[Status]int{}
-	for i, v := range chain.Verdicts {
+	d := &deployed{input: c.Input(), size: 20, dtype: dtypes.Float32, run: onTarget{advlib.Count(c)}}
+	counts := map[advlib.Status]int{}
+	for i, v := range chain.Decisions {
 		around, err := Around(c, e, ball, false)
 		if err != nil {
 			t.Fatal(err)
@@ -35,17 +35,17 @@ func TestSplittingOfGraphs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		status := Verified
+		status := advlib.Verified
 		if out.X != nil {
-			status = Falsified
+			status = advlib.Falsified
 		} else if out.Reason != "" {
-			status = Unknown
+			status = advlib.Unknown
 		}
 		counts[status]++
 		if status != v.Status {
 			t.Errorf("example %d: %v, as a chain %v", i, status, v)
 		}
-		if status != Falsified || counts[Falsified] > 2 {
+		if status != advlib.Falsified || counts[advlib.Falsified] > 2 {
 			continue
 		}
 		p.IsUnsafe = func([]float64) bool { return false }
@@ -54,7 +54,7 @@ func TestSplittingOfGraphs(t *testing.T) {
 			t.Errorf("example %d has a counterexample, and was closed: %+v, %v", i, blind, err)
 		}
 	}
-	if counts[Verified] < 2 || counts[Falsified] < 2 {
+	if counts[advlib.Verified] < 2 || counts[advlib.Falsified] < 2 {
 		t.Errorf("%v: too few to tell", counts)
 	}
 }

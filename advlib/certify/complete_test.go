@@ -38,9 +38,9 @@ func TestComplete(t *testing.T) {
 	}
 	falsified := 0
 	c := r.Certificates[1]
-	for i, verdict := range v.Verdicts {
+	for i, verdict := range v.Decisions {
 		found := float64(c.Distance[i]) <= ball.Radius
-		if c.Certified[i] != (verdict.Status == Verified) || found != (verdict.Status == Falsified) || found && r.Verdicts(ball)[i].Status != advlib.Falsified {
+		if c.Certified[i] != (verdict.Status == advlib.Verified) || found != (verdict.Status == advlib.Falsified) || found && r.Verdicts(ball)[i].Status != advlib.Falsified {
 			t.Errorf("example %d: %v, certified %v, counterexample at %g", i, verdict, c.Certified[i], c.Distance[i])
 		}
 		if found && float64(r.Attacks[0].Distance[i]) > ball.Radius {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"advlab/advlib"
 	"advlab/advlib/backend"
 	"advlab/advlib/certify/internal/chain"
 	"advlab/advlib/certify/internal/search"
@@ -40,7 +41,7 @@ type falsifier struct {
 	method  string
 	cells   int // bounded before
 
-	best  *Verdict
+	best  *Decision
 	depth float64
 }
 
@@ -52,7 +53,7 @@ func (f *falsifier) take(ctx context.Context, x, y []float64) (enough bool) {
 		return false
 	}
 	f.depth = depth
-	f.best = &Verdict{Status: Falsified, Counterexample: x, Outputs: y, Method: f.method, Rounding: f.o.Method.rounding, Bound: math.Inf(-1), Cells: f.cells}
+	f.best = &Decision{Status: advlib.Falsified, Counterexample: x, Outputs: y, Method: f.method, Rounding: f.o.Method.rounding, Bound: math.Inf(-1), Cells: f.cells}
 	f.found.counterexample(f.best)
 	if f.proven(ctx, x) {
 		proven := *f.best

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"advlab/advlib"
 	"advlab/advlib/certify/internal/search"
 )
 
@@ -27,27 +28,17 @@ const (
 // abandoned has an entry for each computation that goes on and nobody waits for.
 var abandoned = make(chan struct{}, maxAbandoned)
 
-// Progress says how far branch and bound is.
-type Progress struct {
-	// Cells is how many boxes have been bounded, Open how many wait.
-	Cells, Open int
-	// Done is the share of the box's volume in which nothing unsafe can be.
-	Done float64
-	// Bound is the least margin of a waiting box: see [Verdict].
-	Bound float64
-	// Elapsed is the time since the search began.
-	Elapsed time.Duration
-}
-
 // findings are what a computation has come to so far.
 type findings struct {
 	start    time.Time
 	mu       sync.Mutex
-	best     *Verdict // a counterexample; what it points to does not change
+	best     *Decision // a counterexample; what it points to does not change
 	standing search.Standing
+	// part is the number of the problem that is searched, from 0, of as many as there are parts.
+	part, parts int
 
 	hit     chan struct{} // closed with the first counterexample
-	updates chan Progress
+	updates chan advlib.Progress
 }
 
 // Note implements recorder.
@@ -58,7 +49,7 @@ func (f *findings) Note(s search.Standing) {
 }
 
 // counterexample notes one; the next replaces it.
-func (f *findings) counterexample(v *Verdict) {
+func (f *findings) counterexample(v *Decision) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.best == nil {
@@ -72,7 +63,12 @@ func (f *findings) counterexample(v *Verdict) {
 
 // Tell implements recorder.
 func (f *findings) Tell(ctx context.Context, s search.Standing, elapsed time.Duration) {
-	p := Progress{Cells: s.Bounded, Open: s.Left, Done: s.Done, Bound: s.Bound, Elapsed: elapsed}
+	parts := max(1, f.parts)
+	p := advlib.Progress{
+		What: fmt.Sprintf("branch and bound, margin ≥ %.4g", s.Bound), Part: f.part + 1, Parts: parts,
+		Done: s.Bounded, Total: s.Bounded + s.Left, Share: (float64(f.part) + s.Done) / float64(parts),
+		Elapsed: elapsed, Remaining: -1,
+	}
 	select {
 	case f.updates <- p:
 	case <-ctx.Done():
@@ -80,7 +76,7 @@ func (f *findings) Tell(ctx context.Context, s search.Standing, elapsed time.Dur
 }
 
 // verdict is what is known when ctx ends.
-func (f *findings) verdict(ctx context.Context, r Rounding) *Verdict {
+func (f *findings) verdict(ctx context.Context, r Rounding) *Decision {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.best != nil {
@@ -88,20 +84,20 @@ func (f *findings) verdict(ctx context.Context, r Rounding) *Verdict {
 		return &best
 	}
 	out := f.standing.Interrupted(ctx)
-	return &Verdict{Reason: out.Reason, TimedOut: out.Late, Bound: out.Bound, Cells: f.standing.Bounded, Method: "bounds", Rounding: r}
+	return &Decision{Reason: out.Reason, TimedOut: out.Late, Bound: out.Bound, Cells: f.standing.Bounded, Method: "bounds", Rounding: r}
 }
 
 // computed is what a goroutine returns, or panics with.
 type computed struct {
-	verdict  *Verdict
+	verdict  *Decision
 	err      error
 	panicked any
 }
 
 // inTime returns the verdict that compute returns, or what it has found when the context ends, or a counterexample some time after it was
 // found.
-func (o Options) inTime(ctx context.Context, compute func(context.Context, *findings) (*Verdict, error)) (*Verdict, error) {
-	f := &findings{start: time.Now(), hit: make(chan struct{}), updates: make(chan Progress)}
+func (o Options) inTime(ctx context.Context, compute func(context.Context, *findings) (*Decision, error)) (*Decision, error) {
+	f := &findings{start: time.Now(), hit: make(chan struct{}), updates: make(chan advlib.Progress)}
 	select { // not more than so many at once
 	case abandoned <- struct{}{}:
 		<-abandoned
@@ -121,7 +117,7 @@ func (o Options) inTime(ctx context.Context, compute func(context.Context, *find
 		}()
 		c.verdict, c.err = compute(inner, f)
 	}()
-	finish := func(c computed) (*Verdict, error) {
+	finish := func(c computed) (*Decision, error) {
 		switch {
 		case c.panicked != nil:
 			panic(c.panicked)

@@ -28,7 +28,7 @@ type runner interface {
 }
 
 // onTarget runs a classifier, and counts.
-type onTarget struct{ target *advlib.Target }
+type onTarget struct{ target *advlib.Counted }
 
 func (r onTarget) run(key any, build func(func(*Node) *Node, []*Node) []*Node, rows int, in ...any) ([]*tensors.Tensor, error) {
 	step := r.target.Compile(key, func(m *advlib.Model, in []*Node) []*Node {

@@ -102,7 +102,7 @@ func TestMemoryIsKept(t *testing.T) {
 	}
 	p := aroundExample(c, x, e.Y[0], ball, region)
 	fresh := func() *search.Search {
-		d := &deployed{input: c.Input(), size: 20, dtype: dtypes.Float32, run: onTarget{advlib.NewTarget(c)}}
+		d := &deployed{input: c.Input(), size: 20, dtype: dtypes.Float32, run: onTarget{advlib.Count(c)}}
 		return &search.Search{Problem: p, Outputs: d.outputs, Cells: 3}
 	}
 	f := n.Footprint()

@@ -18,34 +18,11 @@ import (
 	"advlab/advlib/vnnlib"
 )
 
-// Status is the answer to the question whether a network is safe.
-type Status int
-
-const (
-	// Unknown: neither was shown.
-	Unknown Status = iota
-	// Verified: no input of the region has an unsafe output, however the deployed model sums and rounds.
-	Verified
-	// Falsified: the deployed model has an unsafe output for an input of the region, which is given.
-	Falsified
-)
-
-// String returns "unknown", "verified" or "falsified".
-func (s Status) String() string {
-	switch s {
-	case Unknown:
-		return "unknown"
-	case Verified:
-		return "verified"
-	case Falsified:
-		return "falsified"
-	}
-	return fmt.Sprintf("Status(%d)", int(s))
-}
-
-// Verdict is the answer for one example or property.
-type Verdict struct {
-	Status Status
+// Decision is the answer for one example or property.
+type Decision struct {
+	// Status is Verified if no input of the region has an unsafe output, however the deployed model sums and rounds;
+	// Falsified if the deployed model has an unsafe output for an input of the region, which is given; else Unknown.
+	Status advlib.Status
 	// Counterexample is an input, flat, that was given to the deployed model, and Outputs what it returned, in a pass of its
 	// own; nil unless Falsified.
 	Counterexample, Outputs []float64
@@ -72,15 +49,15 @@ type Verdict struct {
 }
 
 // String says in a line what came out.
-func (v Verdict) String() string {
+func (v Decision) String() string {
 	switch v.Status {
-	case Verified:
+	case advlib.Verified:
 		margin := ""
 		if v.Bound > 0 {
 			margin = fmt.Sprintf(", margin ≥ %.4g", v.Bound)
 		}
 		return fmt.Sprintf("verified by %s%s, %d boxes, %.1f s", v.Method, margin, v.Cells, v.Elapsed.Seconds())
-	case Falsified:
+	case advlib.Falsified:
 		return fmt.Sprintf("falsified by %s at %s, found after %.1f s, %.1f s", v.Method, search.Shortened(v.Counterexample), v.Found.Seconds(), v.Elapsed.Seconds())
 	}
 	return fmt.Sprintf("unknown: %s (margin ≥ %.4g, %d boxes, %.1f s)", v.Reason, v.Bound, v.Cells, v.Elapsed.Seconds())
@@ -108,8 +85,11 @@ type Options struct {
 	Memory int64
 	// Seed keys the search for counterexamples.
 	Seed uint64
-	// OnProgress, if set, is called about once a second while boxes are bounded, by the goroutine that waits for the verdict.
-	OnProgress func(Progress)
+	// OnProgress, if set, is called about once a second while boxes are bounded, by the goroutine that waits for the
+	// decision: Done boxes, or branches, have been bounded, and Total − Done wait. Share is that of the volume in which
+	// nothing unsafe can be, where boxes are split. Part counts examples, or the boxes of a property. What has the least
+	// margin of what waits: see [Decision].
+	OnProgress func(advlib.Progress)
 }
 
 // Question is a model with what is unsafe.
@@ -128,7 +108,7 @@ type Question struct {
 // An error says that the question is no question: a model that cannot be computed, a property of another number of inputs. That
 // nothing could be shown is a verdict, also of a model that cannot be bounded: counterexamples are looked for all the same.
 // It returns at the latest a moment after Options.Timeout, or the context's deadline, and a third of a second after a counterexample is found.
-func VerifyProperty(ctx context.Context, q Question, o Options) (*Verdict, error) {
+func VerifyProperty(ctx context.Context, q Question, o Options) (*Decision, error) {
 	v, err := verifyProperty(ctx, q, o)
 	if err != nil {
 		return nil, fmt.Errorf("certify: verify %q: %w", q.Model.Name, err)
@@ -136,7 +116,7 @@ func VerifyProperty(ctx context.Context, q Question, o Options) (*Verdict, error
 	return v, nil
 }
 
-func verifyProperty(ctx context.Context, q Question, o Options) (*Verdict, error) {
+func verifyProperty(ctx context.Context, q Question, o Options) (*Decision, error) {
 	start := time.Now()
 	if q.Property == nil {
 		return nil, fmt.Errorf("the property is nil")
@@ -150,7 +130,7 @@ func verifyProperty(ctx context.Context, q Question, o Options) (*Verdict, error
 	}
 	ctx, cancel := o.limited(ctx)
 	defer cancel()
-	v, err := o.inTime(ctx, func(ctx context.Context, f *findings) (*Verdict, error) { return o.property(ctx, q, f) })
+	v, err := o.inTime(ctx, func(ctx context.Context, f *findings) (*Decision, error) { return o.property(ctx, q, f) })
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +139,7 @@ func verifyProperty(ctx context.Context, q Question, o Options) (*Verdict, error
 }
 
 // property decides a question.
-func (o Options) property(ctx context.Context, q Question, f *findings) (_ *Verdict, err error) {
+func (o Options) property(ctx context.Context, q Question, f *findings) (_ *Decision, err error) {
 	if q.Model.Backend == nil {
 		if q.Model.Backend, err = backend.Open(); err != nil {
 			return nil, err
@@ -265,6 +245,17 @@ func (o Options) checked() (Options, error) {
 // defaultTimeout is that of the zero Options.
 const defaultTimeout = time.Minute
 
+// partOf returns the options for example i of n, whose progress is a part of the whole.
+func (o Options) partOf(i, n int) Options {
+	if tell := o.OnProgress; tell != nil {
+		o.OnProgress = func(p advlib.Progress) {
+			p.Part, p.Parts, p.Share = i+1, n, (float64(i)+p.Share)/float64(n)
+			tell(p)
+		}
+	}
+	return o
+}
+
 func (o Options) limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	if o.Timeout < 0 {
 		return context.WithCancel(ctx)
@@ -274,9 +265,9 @@ func (o Options) limited(ctx context.Context) (context.Context, context.CancelFu
 
 // decide answers for all problems: one counterexample falsifies, all must be verified. First each is searched for counterexamples, which
 // is quick, and needs no bounds: what cannot be bounded stays unknown after that.
-func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounder, error), d *deployed, problems []*search.Problem) (*Verdict, error) {
-	v := &Verdict{Status: Verified, Method: "bounds", Rounding: o.Method.rounding, Bound: math.Inf(1)}
-	late := func() *Verdict {
+func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounder, error), d *deployed, problems []*search.Problem) (*Decision, error) {
+	v := &Decision{Status: advlib.Verified, Method: "bounds", Rounding: o.Method.rounding, Bound: math.Inf(1)}
+	late := func() *Decision {
 		now := f.verdict(ctx, o.Method.rounding)
 		now.Cells = v.Cells
 		return now
@@ -304,9 +295,10 @@ func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounde
 	case ctx.Err() != nil:
 		return late(), nil
 	case err != nil:
-		return &Verdict{Reason: fmt.Sprintf("no counterexample was found, and it cannot be bounded: %v", err), Method: "search for counterexamples", Rounding: o.Method.rounding, Bound: math.Inf(-1)}, nil
+		return &Decision{Reason: fmt.Sprintf("no counterexample was found, and it cannot be bounded: %v", err), Method: "search for counterexamples", Rounding: o.Method.rounding, Bound: math.Inf(-1)}, nil
 	}
-	for _, p := range problems {
+	for k, p := range problems {
+		f.part, f.parts = k, len(problems)
 		s := &search.Search{Problem: p, Outputs: d.outputs, Batch: o.Batch, Found: f, Bound: o.bounds(b, p)}
 		if o.Cells > 0 {
 			s.Cells = max(1, o.Cells-v.Cells)
@@ -337,7 +329,7 @@ func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounde
 		}
 		v.Bound = min(v.Bound, out.Bound)
 		if out.Reason != "" {
-			v.Status, v.Reason, v.TimedOut = Unknown, out.Reason, out.Late
+			v.Status, v.Reason, v.TimedOut = advlib.Unknown, out.Reason, out.Late
 			return v, nil
 		}
 	}
@@ -414,14 +406,14 @@ func (o Options) sensitivity(n *Network, p *search.Problem) func(context.Context
 type Verification struct {
 	// Ball is the threat model.
 	Ball advlib.Ball
-	// Examples are those asked about, and Verdicts one for each.
-	Examples *advlib.Examples
-	Verdicts []Verdict
+	// Examples are those asked about, and Decisions one for each.
+	Examples  *advlib.Examples
+	Decisions []Decision
 }
 
 // Count returns how many examples have the given status.
-func (v *Verification) Count(s Status) (n int) {
-	for _, verdict := range v.Verdicts {
+func (v *Verification) Count(s advlib.Status) (n int) {
+	for _, verdict := range v.Decisions {
 		if verdict.Status == s {
 			n++
 		}
@@ -431,7 +423,7 @@ func (v *Verification) Count(s Status) (n int) {
 
 // String returns for example "mlp, Linf ≤ 0.05, 32 examples: 20 verified, 10 falsified, 2 unknown".
 func (v *Verification) String() string {
-	return fmt.Sprintf("%s, %v, %d examples: %d verified, %d falsified, %d unknown", v.Examples.Name, v.Ball, len(v.Verdicts), v.Count(Verified), v.Count(Falsified), v.Count(Unknown))
+	return fmt.Sprintf("%s, %v, %d examples: %d verified, %d falsified, %d unknown", v.Examples.Name, v.Ball, len(v.Decisions), v.Count(advlib.Verified), v.Count(advlib.Falsified), v.Count(advlib.Unknown))
 }
 
 // Verify decides for each example whether any input of the ball around it, inside the classifier's box, has another class than
@@ -469,9 +461,9 @@ func verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball 
 		}
 	}
 	size := len(regions.Lower[0])
-	v := &Verification{Ball: ball, Examples: e, Verdicts: make([]Verdict, e.Len())}
-	for i := range v.Verdicts {
-		v.Verdicts[i] = Verdict{Reason: "not reached", Bound: math.Inf(-1), Rounding: o.Method.rounding}
+	v := &Verification{Ball: ball, Examples: e, Decisions: make([]Decision, e.Len())}
+	for i := range v.Decisions {
+		v.Decisions[i] = Decision{Reason: "not reached", Bound: math.Inf(-1), Rounding: o.Method.rounding}
 	}
 	flat := tensors.MustCopyFlatData[float32](e.X)
 	for i := range e.Len() {
@@ -479,10 +471,11 @@ func verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball 
 			return v, err
 		}
 		start := time.Now()
+		o := o.partOf(i, e.Len())
 		limited, cancel := o.limited(ctx)
 		p := aroundExample(c, flat[i*size:(i+1)*size], e.Y[i], ball, regions.Select([]int{i}))
-		verdict, err := o.inTime(limited, func(ctx context.Context, f *findings) (*Verdict, error) {
-			d := &deployed{input: c.Input(), size: size, dtype: dtypes.Float32, run: onTarget{advlib.NewTarget(c)}}
+		verdict, err := o.inTime(limited, func(ctx context.Context, f *findings) (*Decision, error) {
+			d := &deployed{input: c.Input(), size: size, dtype: dtypes.Float32, run: onTarget{advlib.Count(c)}}
 			return o.decide(ctx, f, bounder, d, []*search.Problem{p})
 		})
 		cancel()
@@ -490,7 +483,7 @@ func verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball 
 			return v, fmt.Errorf("example %d: %w", i, err)
 		}
 		verdict.Elapsed = time.Since(start)
-		v.Verdicts[i] = *verdict
+		v.Decisions[i] = *verdict
 	}
 	if err := ctx.Err(); err != nil {
 		return v, err

@@ -1,6 +1,7 @@
 package advlib
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,11 +21,11 @@ import (
 
 const float32Type = dtypes.Float32
 
-// Target is a classifier as an attack sees it: compiled, and counted. Every pass of the model that an attack causes
-// goes through a Target, so that no attack reports its own cost.
-type Target struct {
-	classifier *Classifier
-	passes     *passes
+// Counted is a victim as an attack sees it: counted, and compiled where it has a graph. Every pass of the model that an attack causes
+// goes through a Counted, so that no attack reports its own cost.
+type Counted struct {
+	victim Victim
+	passes *passes
 }
 
 // passes count examples, forward and backward, and the programs that were made for them.
@@ -44,32 +45,46 @@ type stepCost struct {
 	built             bool // a program was compiled or loaded first
 }
 
-// NewTarget returns the classifier with its counters at zero.
-func NewTarget(c *Classifier) *Target { return &Target{classifier: c, passes: new(passes)} }
+// Count returns a victim with its counters at zero.
+func Count(v Victim) *Counted { return &Counted{victim: v, passes: new(passes)} }
 
-// On returns another classifier as a target whose passes count into those of t: for attacks that work on a surrogate, or on a classifier
+// On returns a classifier whose passes count into those of v: for attacks that work on a surrogate, or on a classifier
 // from [Classifier.Derive].
-func (t *Target) On(c *Classifier) *Target {
-	if t.classifier.spec.base != nil && c.spec.base == nil {
-		c = c.View() // the inputs of t are encoded
+func (v *Counted) On(c *Classifier) *Counted {
+	if s := v.Signature().space; s != nil && s.base != nil && c.spec.base == nil {
+		c = c.View() // the inputs of v are encoded
 	}
-	return &Target{classifier: c, passes: t.passes}
+	return &Counted{victim: c, passes: v.passes}
 }
 
-// Classifier returns what is attacked. An attack reads its box, classes and shape, and leaves its graph alone.
-func (t *Target) Classifier() *Classifier { return t.classifier }
+// Name returns the victim's name.
+func (v *Counted) Name() string { return v.victim.Name() }
+
+// Signature returns that of the victim.
+func (v *Counted) Signature() Signature { return v.victim.Signature() }
+
+// Query asks the victim, and counts a forward pass for each row that it answers.
+func (v *Counted) Query(ctx context.Context, x *tensors.Tensor) ([]Answer, error) {
+	if c, err := WhiteBox(v.victim); err == nil {
+		z, err := (&Counted{victim: c, passes: v.passes}).Logits(ctx, x)
+		return answers(z), err
+	}
+	a, err := v.victim.Query(ctx, x)
+	v.passes.forward.Add(int64(len(a)))
+	return a, err
+}
 
 // Passes returns how many times an example has gone forward and backward through the model.
-func (t *Target) Passes() (forward, backward int64) {
-	return t.passes.forward.Load(), t.passes.backward.Load()
+func (v *Counted) Passes() (forward, backward int64) {
+	return v.passes.forward.Load(), v.passes.backward.Load()
 }
 
-// Programs returns how many programs were compiled and loaded for the target's steps, by the size of the batch. Where
+// Programs returns how many programs were compiled and loaded for the victim's steps, by the size of the batch. Where
 // other goroutines compile at the same time, one that was compiled may be counted as loaded.
-func (t *Target) Programs() []Programs {
-	t.passes.mu.Lock()
-	defer t.passes.mu.Unlock()
-	return report.AddPrograms(slices.Collect(maps.Values(t.passes.programs)), nil)
+func (v *Counted) Programs() []Programs {
+	v.passes.mu.Lock()
+	defer v.passes.mu.Unlock()
+	return report.AddPrograms(slices.Collect(maps.Values(v.passes.programs)), nil)
 }
 
 // built counts a program for batches of the given size.
@@ -121,8 +136,10 @@ type Build func(m *Model, in []*graph.Node) []*graph.Node
 // Step is a compiled graph function of an attack on one classifier. It compiles once for each combination of input
 // shapes.
 type Step struct {
-	target  *Target
+	on      *Classifier
+	passes  *passes
 	program *program
+	err     error // why there is no program
 }
 
 // program is what a classifier keeps of a step.
@@ -150,8 +167,13 @@ type building struct {
 // Compile returns the step built by build. The classifier keeps it under key, so that the next batch, run or radius
 // does not compile again: the key must be comparable and determine everything that build puts into the graph, such
 // as the norm and the loss. What changes often, such as a radius, is better passed as an input.
-func (t *Target) Compile(key any, build Build) *Step {
-	c := t.classifier
+//
+// Of a victim without a graph the step cannot be run: its Run returns a [NoGraphError].
+func (v *Counted) Compile(key any, build Build) *Step {
+	c, err := WhiteBox(v.victim)
+	if err != nil {
+		return &Step{err: err}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.programs[key]
@@ -159,7 +181,7 @@ func (t *Target) Compile(key any, build Build) *Step {
 		p = &program{plain: c.variant(key, build, false), nearby: c.variant(key, build, true)}
 		c.programs[key] = p
 	}
-	return &Step{target: t, program: p}
+	return &Step{on: c, passes: v.passes, program: p}
 }
 
 // variant returns one of the graphs that build makes; it is built when it is first run.
@@ -190,8 +212,8 @@ func (c *Classifier) variant(key any, build Build, near bool) *variant {
 
 // compile builds and compiles without running.
 func (s *Step) compile(in ...shapes.Shape) error {
-	s.target.classifier.mu.Lock()
-	defer s.target.classifier.mu.Unlock()
+	s.on.mu.Lock()
+	defer s.on.mu.Unlock()
 	_, err := s.program.plain.exec.Compile(in...)
 	return err
 }
@@ -201,7 +223,10 @@ func (s *Step) compile(in ...shapes.Shape) error {
 //
 // Tensors that a loop no longer needs should be given to [Free]: the garbage collector does not see device memory.
 func (s *Step) Run(rows int, in ...any) ([]*tensors.Tensor, error) {
-	plain, passes := s.program.plain, s.target.passes
+	if s.err != nil {
+		return nil, s.err
+	}
+	plain, passes := s.program.plain, s.passes
 	out, err := s.run(plain, rows, in)
 	entries := plain.entries.Load()
 	if err != nil || entries == 0 {
@@ -233,15 +258,15 @@ func (s *Step) Run(rows int, in ...any) ([]*tensors.Tensor, error) {
 // run executes one of the step's graphs.
 func (s *Step) run(v *variant, rows int, in []any) ([]*tensors.Tensor, error) {
 	start := time.Now()
-	s.target.classifier.mu.Lock()
+	s.on.mu.Lock()
 	v.building = nil
 	out, err := v.exec.Exec(in...)
 	built := v.building
-	s.target.classifier.mu.Unlock()
+	s.on.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	passes := s.target.passes
+	passes := s.passes
 	if built != nil {
 		passes.built(built.batch, backend.CacheStats().Hits > built.hits)
 	}
@@ -276,17 +301,17 @@ func Free(ts ...*tensors.Tensor) {
 type logitsKey struct{}
 
 // Logits returns the logits of x [n, d...] as n rows of K: one forward pass for each row.
-func (t *Target) Logits(x *tensors.Tensor) ([][]float32, error) {
+func (v *Counted) Logits(ctx context.Context, x *tensors.Tensor) ([][]float32, error) {
 	rows := make([]int, x.Shape().Dimensions[0])
 	for i := range rows {
 		rows[i] = i
 	}
-	return t.logits(x, rows)
+	return v.logits(ctx, x, rows)
 }
 
 // logits returns the logits of the n rows of x, computed in the order in which rows, which has each once, names them.
-func (t *Target) logits(x *tensors.Tensor, rows []int) ([][]float32, error) {
-	step := t.Compile(logitsKey{}, func(m *Model, in []*graph.Node) []*graph.Node {
+func (v *Counted) logits(ctx context.Context, x *tensors.Tensor, rows []int) ([][]float32, error) {
+	step := v.Compile(logitsKey{}, func(m *Model, in []*graph.Node) []*graph.Node {
 		return []*graph.Node{m.Logits(in[0])}
 	})
 	z := make([][]float32, len(rows))
