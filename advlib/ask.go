@@ -112,7 +112,7 @@ func (s *asked) run(rows int, of []int64, in []any) ([]*tensors.Tensor, error) {
 				return nil, noGraph(err)
 			}
 			if !st.asks {
-				s.of.passes.tell(stepCost{forward: int64(rows * len(answers)), elapsed: time.Since(start)})
+				s.of.passes.tell(stepCost{forward: int64(rows * len(answers) * s.of.times()), elapsed: time.Since(start)})
 				return out, nil
 			}
 			x = out[0]
@@ -147,7 +147,7 @@ func (v *Counted) rowLogits(ctx context.Context, x *tensors.Tensor, rows int, of
 	for lo := 0; lo < len(once); lo += maxBucket {
 		some := once[lo:min(lo+maxBucket, len(once))]
 		in := TakeRows(x, some, len(some))
-		answers, err := v.ask(ctx, in)
+		answers, err := v.mean(ctx, in)
 		Free(in)
 		if err != nil {
 			return nil, err
@@ -158,7 +158,7 @@ func (v *Counted) rowLogits(ctx context.Context, x *tensors.Tensor, rows int, of
 		}
 		z = append(z, more...)
 	}
-	v.passes.forward.Add(int64(rows))
+	v.passes.forward.Add(int64(rows * v.times()))
 	n, k := len(at), v.Signature().Classes
 	flat := make([]float32, 0, n*k)
 	for _, j := range at {
@@ -191,6 +191,35 @@ func realRows(x *tensors.Tensor, of []int64) (ask, at []int) {
 		at[i] = j
 	}
 	return ask, at
+}
+
+// mean asks as often as there are draws, and returns the mean of the logits, or the only answers.
+func (v *Counted) mean(ctx context.Context, x *tensors.Tensor) ([]Answer, error) {
+	said, err := v.ask(ctx, x)
+	if err != nil || v.times() == 1 {
+		return said, err
+	}
+	sum, err := v.logitsOf(said)
+	for range v.times() - 1 {
+		if err != nil {
+			return nil, err
+		}
+		var z [][]float32
+		if said, err = v.ask(ctx, x); err == nil {
+			z, err = v.logitsOf(said)
+		}
+		for i := range z {
+			for k := range z[i] {
+				sum[i][k] += z[i][k]
+			}
+		}
+	}
+	for i := range sum {
+		for k := range sum[i] {
+			sum[i][k] /= float32(v.times())
+		}
+	}
+	return answers(sum), err
 }
 
 // ask queries the victim without counting, and checks what it answers. Of an error, the answers before it are returned with it.

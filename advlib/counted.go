@@ -30,6 +30,7 @@ type Counted struct {
 	passes *passes
 	ledger *ledger
 	ctx    context.Context // of the run: a victim without a graph is asked under it
+	draws  int             // how often a random victim is asked each question; 0 means once
 }
 
 // passes count examples, forward and backward, and the programs that were made for them.
@@ -107,6 +108,17 @@ func (v *Counted) On(c *Classifier) *Counted {
 	return on
 }
 
+// Draws returns v asked each question n times, and answering with the mean of the logits: for expectations over a random victim that has no
+// graph. Each time counts. Of a classifier, [Classifier.Derive] makes the mean a part of the graph.
+func (v *Counted) Draws(n int) *Counted {
+	w := *v
+	w.draws = v.times() * n
+	return &w
+}
+
+// times is how often each question is asked.
+func (v *Counted) times() int { return max(1, v.draws) }
+
 // Name returns the victim's name.
 func (v *Counted) Name() string { return v.victim.Name() }
 
@@ -127,8 +139,8 @@ func (v *Counted) answer(ctx context.Context, x *tensors.Tensor) ([]Answer, erro
 		z, err := v.Logits(ctx, x)
 		return answers(z), err
 	}
-	a, err := v.ask(ctx, x)
-	v.passes.forward.Add(int64(len(a)))
+	a, err := v.mean(ctx, x)
+	v.passes.forward.Add(int64(len(a) * v.times()))
 	return a, err
 }
 
@@ -165,7 +177,7 @@ func (v *Counted) charge(of []int64) error {
 	need := map[int64]int{}
 	for _, e := range of {
 		if e >= 0 {
-			need[e]++
+			need[e] += v.times()
 		}
 	}
 	if limit > 0 {
@@ -175,7 +187,7 @@ func (v *Counted) charge(of []int64) error {
 			}
 		}
 	}
-	v.ledger.count(of, 1)
+	v.ledger.count(of, int64(v.times()))
 	return nil
 }
 
