@@ -96,8 +96,8 @@ var fashion = source{
 // [*MissingError] says what to put where.
 func MNIST(ctx context.Context) (train, test *advlib.Examples, err error) { return mnist.load(ctx) }
 
-// FashionMNIST returns the pictures of clothes by Xiao, Rasul and Vollgraf (arXiv:1708.07747, MIT licence): 60000 examples
-// to train on and 10000 to test on, the authors' split, gray images [28, 28, 1] in [0, 1].
+// FashionMNIST returns the pictures of clothes by Xiao, Rasul and Vollgraf (arXiv:1708.07747, MIT licence): 60000
+// examples to train on and 10000 to test on, the authors' split, gray images [28, 28, 1] in [0, 1].
 //
 // The files have the names of MNIST's. They are looked for in $ADVLAB_DATA/fashion-mnist and in data/fashion-mnist of
 // the cache, where they are downloaded to, 30 MB in all, and checked; never in $ADVLAB_DATA itself, where they could be

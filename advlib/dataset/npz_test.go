@@ -157,7 +157,8 @@ func TestUsualNames(t *testing.T) {
 	}
 }
 
-// Text is refused with the line that is right for it; the file is numpy.savez("t.npz", x=numpy.zeros((2, 1)), y=numpy.array(["dog", "cat"])).
+// Text is refused with the line that is right for it; the file is numpy.savez("t.npz", x=numpy.zeros((2, 1)),
+// y=numpy.array(["dog", "cat"])).
 func TestTextLabels(t *testing.T) {
 	for y, want := range map[string]string{
 		"dog cat": `["cat", "dog"].index(v) for v in y]`,

@@ -15,21 +15,21 @@ import (
 	"advlab/advlib/internal/option"
 )
 
-// File says what is read of a file that numpy.savez or numpy.savez_compressed wrote. Only the two arrays that are asked for are decoded:
-// the others may hold anything.
+// File says what is read of a file that numpy.savez or numpy.savez_compressed wrote. Only the two arrays that are asked
+// for are decoded: the others may hold anything.
 //
-// Inputs x [n, d...] may be floats of 16, 32 or 64 bits, integers, or booleans, in either byte order and either memory order. They become
-// float32 with their values unchanged, but for Scale: pixels stored as bytes stay in 0..255.
+// Inputs x [n, d...] may be floats of 16, 32 or 64 bits, integers, or booleans, in either byte order and either memory
+// order. They become float32 with their values unchanged, but for Scale: pixels stored as bytes stay in 0..255.
 //
-// Labels y are n numbers of classes, counted from 0. These are read too, and said in [advlib.Examples.Notes]: the shape [n, 1], floats
-// that are whole numbers, booleans, and one-hot rows [n, K]. What could mean several things is refused, with the line of NumPy that says
-// which: text, labels below 0, probabilities.
+// Labels y are n numbers of classes, counted from 0. These are read too, and said in [advlib.Examples.Notes]: the shape
+// [n, 1], floats that are whole numbers, booleans, and one-hot rows [n, K]. What could mean several things is refused,
+// with the line of NumPy that says which: text, labels below 0, probabilities.
 type File struct {
 	// Path is where the file is.
 	Path string
-	// X and Y are the names of the arrays. Where they are empty, the arrays are called x and y; or, where there is one pair of usual
-	// names only, these: images and labels, data and target, x_test and y_test, test_images and test_labels (MedMNIST), arr_0 and arr_1,
-	// in capitals too. Arrays for training and validation are passed over.
+	// X and Y are the names of the arrays. Where they are empty, the arrays are called x and y; or, where there is one
+	// pair of usual names only, these: images and labels, data and target, x_test and y_test, test_images and test_labels
+	// (MedMNIST), arr_0 and arr_1, in capitals too. Arrays for training and validation are passed over.
 	X, Y string
 	// Scale is a factor for x: 1./255 brings bytes to [0, 1]. 0 means 1.
 	Scale float64

@@ -12,7 +12,8 @@ import (
 // point to included. Equal texts mean equal values.
 //
 // It is an error if the value holds something whose meaning is not in its data: a function, a channel, or a type with
-// methods that is defined outside of advlab and the standard library, for edits of its methods would not change the text.
+// methods that is defined outside of advlab and the standard library, for edits of its methods would not change the
+// text.
 func Describe(v any) (string, error) {
 	var s strings.Builder
 	fmt.Fprintf(&s, "%T ", v)

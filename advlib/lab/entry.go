@@ -83,8 +83,8 @@ func place(key string) (string, error) {
 	return filepath.Join(root, "store", key[:2], key), nil
 }
 
-// readEntry returns the provenance of the entry in a directory after comparing every checksum. It is fs.ErrNotExist when
-// there is none.
+// readEntry returns the provenance of the entry in a directory after comparing every checksum. It is fs.ErrNotExist
+// when there is none.
 func readEntry(dir string) (Entry, error) {
 	var e Entry
 	text, err := os.ReadFile(filepath.Join(dir, provenanceFile))
@@ -193,7 +193,8 @@ func host() string {
 	return strings.TrimSpace(fmt.Sprintf("%s/%s, %d processors %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), strings.Join(features, " ")))
 }
 
-// List returns the provenance of everything that is kept, newest first. Damaged entries have their Key and Damaged only.
+// List returns the provenance of everything that is kept, newest first. Damaged entries have their Key and Damaged
+// only.
 func List() ([]Entry, error) {
 	root, err := cachedir.Root()
 	if err != nil {

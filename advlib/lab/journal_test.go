@@ -78,8 +78,8 @@ func evaluateAttacks() []advlib.Attack {
 	return append(all, attack.CarliniWagner{BinarySearchSteps: 2, Steps: 20}, attack.PGD{Ball: advlib.L2.Ball(0.8), Goal: advlib.Targeted(1), Steps: 5})
 }
 
-// evaluateAndDie is the child's work: it evaluates, and after so many batches it is killed by the operating system; "0" lives.
-// Once it has begun it makes the file begun in the store, for a parent that kills.
+// evaluateAndDie is the child's work: it evaluates, and after so many batches it is killed by the operating system; "0"
+// lives. Once it has begun it makes the file begun in the store, for a parent that kills.
 func evaluateAndDie(after string) {
 	lab.KeepEveryPiece()
 	batches, err := strconv.Atoi(after)
@@ -177,8 +177,8 @@ func kindsIn(t *testing.T, store string) map[string]int {
 	return kinds
 }
 
-// TestAKilledEvaluationContinues: killed at several points, each time it goes on from what was kept, and gives the report of
-// an evaluation that was not killed.
+// TestAKilledEvaluationContinues: killed at several points, each time it goes on from what was kept, and gives the
+// report of an evaluation that was not killed.
 func TestAKilledEvaluationContinues(t *testing.T) {
 	want, said := evaluated(t, t.TempDir())
 	if said != "" || len(want.Attacks) != 8 || len(want.Certificates) != 3 || want.Interrupted {
@@ -389,7 +389,8 @@ func TestCancelledEvaluationIsReturnedAndContinues(t *testing.T) {
 	}
 }
 
-// TestRandomClassifiersContinue: what a classifier with random logits draws depends on the batch, not on the batches before.
+// TestRandomClassifiersContinue: what a classifier with random logits draws depends on the batch, not on the batches
+// before.
 func TestRandomClassifiersContinue(t *testing.T) {
 	_, notices := ownStore(t)
 	lab.KeepEveryPiece()

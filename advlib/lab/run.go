@@ -14,13 +14,14 @@ import (
 )
 
 // Run is [advlib.Settings.Run] whose result is kept: the same attack on the same classifier, with the same weights, and
-// examples is not run again, and one that was killed continues. What cannot be part of a recipe, such as an attack defined
-// in a cell, whose code the library does not know, is run each time, and Notify told.
+// examples is not run again, and one that was killed continues. What cannot be part of a recipe, such as an attack
+// defined in a cell, whose code the library does not know, is run each time, and Notify told.
 func Run(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, a advlib.Attack) (*advlib.Result, error) {
 	return Settings{}.Run(ctx, c, e, a)
 }
 
-// Settings are the conditions of a measurement whose result is kept: lab.Settings{Seed: 3}.Run is advlib's with the same fields.
+// Settings are the conditions of a measurement whose result is kept: lab.Settings{Seed: 3}.Run is advlib's with the
+// same fields.
 type Settings advlib.Settings
 
 // Run is the function [Run] under these settings.

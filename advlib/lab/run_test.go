@@ -15,8 +15,8 @@ import (
 	"advlab/advlib/lab"
 )
 
-// linear returns a linear classifier of inputs of two coordinates whose margin is slope·(x₀ − x₁), and whose graph holds
-// a factor.
+// linear returns a linear classifier of inputs of two coordinates whose margin is slope·(x₀ − x₁), and whose graph
+// holds a factor.
 func linear(t *testing.T, slope float32, factor float64) *advlib.Classifier {
 	t.Helper()
 	store := model.NewStore()

@@ -24,8 +24,8 @@ func init() {
 	graph.MinConstValueSizeToKeep = math.MaxInt
 }
 
-// ErrHidden is returned for graphs with parts that cannot be seen: GoMLX does not tell which node the body of an If, a While
-// or a function returns, so two models that differ in it would have the same trace.
+// ErrHidden is returned for graphs with parts that cannot be seen: GoMLX does not tell which node the body of an If, a
+// While or a function returns, so two models that differ in it would have the same trace.
 var ErrHidden = errors.New("what its body returns cannot be seen in the graph")
 
 // Trace returns the text of the graph that build makes for inputs of the given shapes, neither compiled nor executed:
@@ -177,8 +177,8 @@ func attributes(s *strings.Builder, v reflect.Value, function func(uintptr) int,
 	}
 }
 
-// Variables returns a hash of the store's variables: their paths, shapes and values, without the state of GoMLX's random
-// number generator.
+// Variables returns a hash of the store's variables: their paths, shapes and values, without the state of GoMLX's
+// random number generator.
 func Variables(store *model.Store) (string, error) {
 	var lines []string
 	for v := range store.IterVariables() {

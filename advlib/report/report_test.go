@@ -100,8 +100,8 @@ func golden(t *testing.T, name, got string) {
 
 func TestReportString(t *testing.T) { golden(t, "report.txt", madeReport().String()) }
 
-// madeCascade is a report by hand of a cascade: 6 examples of which the last is misclassified, two balls and an attack of
-// minimal norm, in the order 1, 2, 0.
+// madeCascade is a report by hand of a cascade: 6 examples of which the last is misclassified, two balls and an attack
+// of minimal norm, in the order 1, 2, 0.
 func madeCascade() *report.Report {
 	inf := report.Distance(math.Inf(1))
 	return &report.Report{

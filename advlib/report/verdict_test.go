@@ -10,8 +10,8 @@ import (
 	"advlab/advlib/report"
 )
 
-// judged is a report by hand on 6 examples: 0 verified by both methods, 1 by CROWN only, 2 unknown, 3 broken, 4 broken beyond the
-// ball, 5 misclassified.
+// judged is a report by hand on 6 examples: 0 verified by both methods, 1 by CROWN only, 2 unknown, 3 broken, 4 broken
+// beyond the ball, 5 misclassified.
 func judged() *report.Report {
 	inf := report.Distance(math.Inf(1))
 	return &report.Report{

@@ -26,8 +26,8 @@ import (
 // the same examples, so that the worst case never rises with ε; reports of several classifiers, on the same data,
 // are drawn together, without single attacks.
 //
-// Of a cascade, which is what Evaluate does by default, there is the worst case only: what each attack would do alone is
-// not known. To compare attacks, evaluate with [advlib.Settings].Alone.
+// Of a cascade, which is what Evaluate does by default, there is the worst case only: what each attack would do alone
+// is not known. To compare attacks, evaluate with [advlib.Settings].Alone.
 func Curve(reports ...*advlib.Report) (Picture, error) {
 	p, err := curve(reports)
 	if err != nil {
@@ -245,8 +245,8 @@ func (p panel) robust(r *advlib.Report) []point {
 	return points
 }
 
-// certified returns the certified accuracy at the radii of r's certificates, or nil if there are none. At radius 0 it is
-// the clean accuracy: nothing may change.
+// certified returns the certified accuracy at the radii of r's certificates, or nil if there are none. At radius 0 it
+// is the clean accuracy: nothing may change.
 func (p panel) certified(r *advlib.Report) []point {
 	var radii []float64
 	for _, c := range r.Certificates {

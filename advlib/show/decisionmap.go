@@ -16,8 +16,8 @@ import (
 	"advlab/advlib"
 )
 
-// Mark is something drawn on a [DecisionMap]: the outline of a ball around a point, as far as it lies in the classifier's box, or, without a
-// ball, the point itself as a cross.
+// Mark is something drawn on a [DecisionMap]: the outline of a ball around a point, as far as it lies in the
+// classifier's box, or, without a ball, the point itself as a cross.
 type Mark struct {
 	// Name is what the legend calls it; marks of the same name look the same.
 	Name string
@@ -27,9 +27,9 @@ type Mark struct {
 	Ball advlib.Ball
 }
 
-// DecisionMap draws the whole input box of a classifier of two numbers: which class it predicts where, examples by their labels, and marks, such
-// as the balls for which a prediction is certified. Examples may be nil. Up to six classes can be told apart, by colour and by the
-// shape of their points.
+// DecisionMap draws the whole input box of a classifier of two numbers: which class it predicts where, examples by
+// their labels, and marks, such as the balls for which a prediction is certified. Examples may be nil. Up to six
+// classes can be told apart, by colour and by the shape of their points.
 //
 // The classifier is asked on a grid of 240 × 240 points: a region smaller than that may be missed.
 func DecisionMap(c *advlib.Classifier, e *advlib.Examples, marks ...Mark) (Picture, error) {

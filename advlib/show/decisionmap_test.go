@@ -48,7 +48,8 @@ func TestDecisionMap(t *testing.T) {
 	goldenText(t, "decisionmap.txt", p.String())
 	noNetwork(t, p.SVG())
 	wellFormed(t, p.SVG())
-	// Class 2 is the triangle x₁ > 0.8, x₁ + x₂ ≤ 1 of area 0.02; on the diagonal of the grid, 1/240 of it, the first class wins.
+	// Class 2 is the triangle x₁ > 0.8, x₁ + x₂ ≤ 1 of area 0.02; on the diagonal of the grid, 1/240 of it, the first
+	// class wins.
 	for _, want := range []string{"48.2 %", "49.8 %", "2.0 %"} {
 		if !strings.Contains(p.String(), want) {
 			t.Errorf("no class has %s of the box:\n%s", want, p)

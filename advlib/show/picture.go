@@ -145,11 +145,11 @@ func reduced(img image.Image) image.Image {
 	return out
 }
 
-// finishSVG replaces the head that vgsvg writes by one that says what the picture shows to those who do not see it,
-// and mends four things: text without Liberation's fonts falls back to a serif face (Arial and Helvetica have the
-// same widths), embedded PNG data is called a JPEG, and browsers blur enlarged pixels, and shrink an image that is to fill a
-// rectangle of other proportions. All patterns hold a
-// quotation mark or a tag, which vgsvg escapes in text: no label can be mistaken for them.
+// finishSVG replaces the head that vgsvg writes by one that says what the picture shows to those who do not see it, and
+// mends four things: text without Liberation's fonts falls back to a serif face (Arial and Helvetica have the same
+// widths), embedded PNG data is called a JPEG, and browsers blur enlarged pixels, and shrink an image that is to fill a
+// rectangle of other proportions. All patterns hold a quotation mark or a tag, which vgsvg escapes in text: no label
+// can be mistaken for them.
 func (p Picture) finishSVG(svg string, w, h vg.Length) (string, error) {
 	_, body, found := strings.Cut(svg, "<svg ")
 	if found {

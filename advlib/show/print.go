@@ -14,11 +14,12 @@ import (
 	"math"
 )
 
-// Printed returns an image as a picture of a stated physical size: an adversarial patch, to be printed and put into the world.
+// Printed returns an image as a picture of a stated physical size: an adversarial patch, to be printed and put into the
+// world.
 //
-// The width is in millimetres; the height follows. As PNG it has dpi dots an inch (0 means 300), which the file says, so that programs print
-// it at that size; as SVG its size is in millimetres; in HTML it is in CSS's. Print at 100 %, without "fit to page". Pixels of the image are
-// repeated, not blurred, and what is transparent stays so.
+// The width is in millimetres; the height follows. As PNG it has dpi dots an inch (0 means 300), which the file says,
+// so that programs print it at that size; as SVG its size is in millimetres; in HTML it is in CSS's. Print at 100 %,
+// without "fit to page". Pixels of the image are repeated, not blurred, and what is transparent stays so.
 func Printed(img image.Image, title string, width float64, dpi int) (Picture, error) {
 	const inch, most = 25.4, 20000 // millimetres; dots
 	if img == nil || img.Bounds().Empty() {
@@ -66,7 +67,8 @@ func Printed(img image.Image, title string, width float64, dpi int) (Picture, er
 	return p, nil
 }
 
-// withDensity puts a chunk pHYs behind the header of a PNG file: dots a metre in both directions (PNG specification, section 11.3.4.3).
+// withDensity puts a chunk pHYs behind the header of a PNG file: dots a metre in both directions (PNG specification,
+// section 11.3.4.3).
 func withDensity(file []byte, perMetre float64) []byte {
 	const header = 8 + 4 + 4 + 13 + 4 // signature; length, type, data and checksum of IHDR
 	chunk := binary.BigEndian.AppendUint32(nil, 9)

@@ -17,24 +17,24 @@ import (
 	"advlab/advlib/report"
 )
 
-// Sandwich draws what is known of a classifier's robust accuracy against the radius ε, in one picture: above it the accuracy in the
-// worst case over attacks, below it the certified accuracy of each method, and between the two what nobody knows. There is a panel
-// for each classifier and norm that has certificates.
+// Sandwich draws what is known of a classifier's robust accuracy against the radius ε, in one picture: above it the
+// accuracy in the worst case over attacks, below it the certified accuracy of each method, and between the two what
+// nobody knows. There is a panel for each classifier and norm that has certificates.
 //
-// All lines are steps, so that each point of the picture is true, and not only the marked ones: a certificate for a ball holds in smaller
-// ones, and an adversarial example stays one in larger balls. More radii make the steps smaller. The true robust accuracy is a curve
-// somewhere in the part "unknown".
+// All lines are steps, so that each point of the picture is true, and not only the marked ones: a certificate for a
+// ball holds in smaller ones, and an adversarial example stays one in larger balls. More radii make the steps smaller.
+// The true robust accuracy is a curve somewhere in the part "unknown".
 //
-// The radii come from one report with attacks of several budgets, or from one report for each. A smoothed classifier is another
-// classifier than its base, and has a panel of its own: pass what smooth.Report.Plain returns, beside reports of the base. Its
-// certificates hold with a probability each.
+// The radii come from one report with attacks of several budgets, or from one report for each. A smoothed classifier is
+// another classifier than its base, and has a panel of its own: pass what smooth.Report.Plain returns, beside reports
+// of the base. Its certificates hold with a probability each.
 //
 //	show.Display(show.Sandwich(report))
 //	show.Display(show.Sandwich(report, smoothed.Plain()))
 //
-// It is an error wrapping [advlib.ErrContradiction] if certified ≤ robust ≤ clean does not hold for every single example: see
-// [advlib.Report.Contradiction]. For a smoothed classifier, whose certificates may be wrong with probability α, that is to be expected
-// of a share α of the examples at most.
+// It is an error wrapping [advlib.ErrContradiction] if certified ≤ robust ≤ clean does not hold for every single
+// example: see [advlib.Report.Contradiction]. For a smoothed classifier, whose certificates may be wrong with
+// probability α, that is to be expected of a share α of the examples at most.
 func Sandwich(reports ...*advlib.Report) (Picture, error) {
 	p, err := sandwich(reports)
 	if err != nil {
@@ -73,7 +73,8 @@ type layer struct {
 	largest float64 // radius drawn
 	// radii are where both sides are known exactly: those of budgets and certificates, growing, without 0.
 	radii []float64
-	// robust falls at each of its points, and holds until the next; certified holds up to each of its points, and falls behind it.
+	// robust falls at each of its points, and holds until the next; certified holds up to each of its points, and falls
+	// behind it.
 	robust  []point
 	methods []method
 	// best is the certified accuracy by any method; proven the largest radius for which one was asked.

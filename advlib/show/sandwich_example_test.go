@@ -15,7 +15,8 @@ import (
 	"advlab/advlib/show"
 )
 
-// Four points, attacked and certified in two balls. The picture goes into a notebook, or a file; what it shows is also text.
+// Four points, attacked and certified in two balls. The picture goes into a notebook, or a file; what it shows is also
+// text.
 func ExampleSandwich() {
 	goBackend, err := backend.OpenNamed(backend.Go)
 	if err != nil {

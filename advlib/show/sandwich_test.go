@@ -13,8 +13,8 @@ import (
 	"advlab/advlib/report"
 )
 
-// proving adds certificates of another strength to a report of madeReport: it proves what is farther than factor times the
-// radius, and tells margins.
+// proving adds certificates of another strength to a report of madeReport: it proves what is farther than factor times
+// the radius, and tells margins.
 func proving(r *advlib.Report, method string, factor float64, radii ...float64) *advlib.Report {
 	distance := make([]float64, len(r.Label))
 	for _, a := range r.Attacks {
@@ -102,8 +102,8 @@ func TestSandwichOfCounterexamples(t *testing.T) {
 	}
 }
 
-// Each point of the picture is true: at any radius the lower line is at most the share of examples that are truly robust, and the
-// upper one at least that, whatever radii were asked.
+// Each point of the picture is true: at any radius the lower line is at most the share of examples that are truly
+// robust, and the upper one at least that, whatever radii were asked.
 func TestSandwichHoldsEverywhere(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 9))
 	for range 100 {

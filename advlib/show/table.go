@@ -24,8 +24,8 @@ type Table struct {
 	Rows [][]string
 }
 
-// Verdicts is what is known of each example in a ball, as a table: verified by which method with which margin, falsified by which attack at
-// which distance, or unknown. The same as data is [report.Report.Verdicts].
+// Verdicts is what is known of each example in a ball, as a table: verified by which method with which margin,
+// falsified by which attack at which distance, or unknown. The same as data is [report.Report.Verdicts].
 func Verdicts(r *advlib.Report, ball report.Named) *Table {
 	t := NewTable("example", "label", "predicted", "verdict", "margin ≥", "method", "broken by", "at distance")
 	count := map[advlib.Status]int{}

@@ -29,8 +29,8 @@ func MLP(hidden ...int) training.Model {
 }
 
 // CNN returns a convolutional network for images [height, width, channels]: for each number of channels a convolution
-// with a 4×4 kernel, stride 2 and padding 1, which halves the image, and ReLU; then a dense layer of 100 units with ReLU
-// and a dense layer to the logits. CNN() is CNN(16, 32), the small network on which certified training is compared
+// with a 4×4 kernel, stride 2 and padding 1, which halves the image, and ReLU; then a dense layer of 100 units with
+// ReLU and a dense layer to the logits. CNN() is CNN(16, 32), the small network on which certified training is compared
 // (Wong & Kolter 2018, arXiv:1711.00851, section 4).
 func CNN(channels ...int) training.Model {
 	if len(channels) == 0 {

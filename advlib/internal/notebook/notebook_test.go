@@ -169,8 +169,8 @@ func TestACellTells(t *testing.T) {
 	}
 }
 
-// Nobody is told, and nothing waits, outside of a cell of a kernel that listens: not in a terminal, not in bare GoNB, not
-// in a program that a cell starts. The pipes that are named here would block whoever opened them.
+// Nobody is told, and nothing waits, outside of a cell of a kernel that listens: not in a terminal, not in bare GoNB,
+// not in a program that a cell starts. The pipes that are named here would block whoever opened them.
 func TestOthersTellNothing(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {

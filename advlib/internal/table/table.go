@@ -1,4 +1,5 @@
-// Package table lays out the indexes of attacks and of certifiers: the same rows as text, as HTML, and with links for a README.
+// Package table lays out the indexes of attacks and of certifiers: the same rows as text, as HTML, and with links for a
+// README.
 package table
 
 import (

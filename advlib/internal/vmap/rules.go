@@ -199,8 +199,8 @@ func convolve(m *mapping, n *Node) *Node {
 	return m.merged(n, int(inspect.Parameter(n, "axes.InputBatch").Int()), int(inspect.Parameter(n, "axes.OutputBatch").Int()))
 }
 
-// merged does with the rows as with one more part of axis in of the input, which is axis out of the result and along which
-// the operation does nothing.
+// merged does with the rows as with one more part of axis in of the input, which is axis out of the result and along
+// which the operation does nothing.
 func (m *mapping) merged(n *Node, in, out int) *Node {
 	x := m.only(n)
 	x = moved(x, 0, in) // to just before that axis
