@@ -36,7 +36,8 @@ func BreastCancer() (train, test *advlib.Examples) {
 func BreastCancerDomain() advlib.Domain {
 	var d advlib.Domain
 	for _, of := range []string{"mean", "standard error of", "worst"} {
-		for _, what := range []string{"radius", "texture", "perimeter", "area", "smoothness", "compactness", "concavity", "concave points", "symmetry", "fractal dimension"} {
+		for _, what := range []string{"radius", "texture", "perimeter", "area", "smoothness", "compactness", "concavity",
+			"concave points", "symmetry", "fractal dimension"} {
 			d = append(d, advlib.Feature{Name: of + " " + what})
 		}
 	}

@@ -33,7 +33,8 @@ type MissingError struct {
 
 // Error names the files and the folders.
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("dataset: %s: %s not found: put %s (or with .gz) into one of %s; %v", e.Dataset, plural(len(e.Files)), strings.Join(e.Files, ", "), strings.Join(e.Folders, ", "), e.Why)
+	return fmt.Sprintf("dataset: %s: %s not found: put %s (or with .gz) into one of %s; %v", e.Dataset, plural(len(e.Files)),
+		strings.Join(e.Files, ", "), strings.Join(e.Folders, ", "), e.Why)
 }
 
 // Unwrap returns Why.
@@ -152,7 +153,8 @@ func (s source) part(ctx context.Context, part, imagesName, labelsName string) (
 		return nil, err
 	}
 	if len(images.Dims) != 3 || len(labels.Dims) != 1 || images.Dims[0] != labels.Dims[0] {
-		return nil, fmt.Errorf("dataset: %s: %s has dimensions %v and %s %v: want [n, height, width] and [n]", s.name, paths[0], images.Dims, paths[1], labels.Dims)
+		return nil, fmt.Errorf("dataset: %s: %s has dimensions %v and %s %v: want [n, height, width] and [n]", s.name, paths[0],
+			images.Dims, paths[1], labels.Dims)
 	}
 	x := make([]float32, len(images.Data))
 	for i, v := range images.Data {

@@ -42,7 +42,8 @@ func NewJournal(ctx context.Context, c *advlib.Classifier, name string) (*Journa
 	if err != nil {
 		return nil, err
 	}
-	return &Journal{name: name, classifier: text, backend: c.Backend(), fresh: ctx.Value(freshKey{}) != nil, keys: map[string]bool{}, told: map[string]bool{}}, nil
+	return &Journal{name: name, classifier: text, backend: c.Backend(), fresh: ctx.Value(freshKey{}) != nil,
+		keys: map[string]bool{}, told: map[string]bool{}}, nil
 }
 
 // Recalled returns how many pieces were recalled instead of made.

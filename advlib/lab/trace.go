@@ -33,7 +33,8 @@ var ErrHidden = errors.New("what its body returns cannot be seen in the graph")
 // updated. Equal texts compute the same from equal values of the variables; those are not in the text, see [Variables].
 //
 // Variables that build creates stay in the store. What build panics with is returned as an error.
-func Trace(b compute.Backend, store *model.Store, inputs []shapes.Shape, build func(scope *model.Scope, in []*graph.Node) []*graph.Node) (string, error) {
+func Trace(b compute.Backend, store *model.Store, inputs []shapes.Shape,
+	build func(scope *model.Scope, in []*graph.Node) []*graph.Node) (string, error) {
 	var text string
 	err := exceptions.TryCatch[error](func() {
 		g := graph.NewGraph(b, "trace")
@@ -197,7 +198,8 @@ func Variables(store *model.Store) (string, error) {
 
 func tensorHash(t *tensors.Tensor) string {
 	if t == nil {
-		panic(fmt.Errorf("GoMLX did not keep the value of a constant: graph.MinConstValueSizeToKeep was lowered to %d, leave it at what package lab sets", graph.MinConstValueSizeToKeep))
+		panic(fmt.Errorf("GoMLX did not keep the value of a constant: graph.MinConstValueSizeToKeep was lowered to %d, "+
+			"leave it at what package lab sets", graph.MinConstValueSizeToKeep))
 	}
 	var sum string
 	if err := t.ConstBytes(func(data []byte) { sum = digest(data) }); err != nil {

@@ -18,14 +18,15 @@ func planar(t *testing.T, inputs, classes int) *advlib.Classifier {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := advlib.NewClassifier(advlib.Spec{Name: "planar <2>", Input: []int{inputs}, Box: advlib.UnitBox, Backend: b, Logits: func(_ *model.Scope, x *Node) *Node {
-		sum, first := ReduceAndKeep(x, ReduceSum, 1), Slice(x, AxisRange(), AxisElem(0))
-		columns := []*Node{ZerosLike(sum), AddScalar(sum, -1), MulScalar(AddScalar(first, -0.8), 1e-3)}
-		for len(columns) < classes {
-			columns = append(columns, AddScalar(MulScalar(sum, 1e-4), -1))
-		}
-		return Concatenate(columns[:classes], 1)
-	}})
+	c, err := advlib.NewClassifier(advlib.Spec{Name: "planar <2>", Input: []int{inputs}, Box: advlib.UnitBox, Backend: b,
+		Logits: func(_ *model.Scope, x *Node) *Node {
+			sum, first := ReduceAndKeep(x, ReduceSum, 1), Slice(x, AxisRange(), AxisElem(0))
+			columns := []*Node{ZerosLike(sum), AddScalar(sum, -1), MulScalar(AddScalar(first, -0.8), 1e-3)}
+			for len(columns) < classes {
+				columns = append(columns, AddScalar(MulScalar(sum, 1e-4), -1))
+			}
+			return Concatenate(columns[:classes], 1)
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}

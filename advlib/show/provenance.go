@@ -63,7 +63,8 @@ func irrelevant(key string) bool {
 	return strings.HasPrefix(key, "vcs") || key == "-compiler" || key == "-buildmode" || key == "GOOS" || key == "GOARCH"
 }
 
-func provenance(s advlib.Settings, where backend.Info, info *debug.BuildInfo, cpu string, args []string, env func(string) (string, bool)) *Table {
+func provenance(s advlib.Settings, where backend.Info, info *debug.BuildInfo, cpu string, args []string,
+	env func(string) (string, bool)) *Table {
 	t := &Table{Title: "Provenance"}
 	add := func(name, format string, args ...any) {
 		if value := fmt.Sprintf(format, args...); value != "" {

@@ -62,7 +62,8 @@ func TestSandwich(t *testing.T) {
 	radii := []float64{0.01, 0.02, 0.03, 0.05, 0.1}
 	base := proving(madeReport("mlp <100>", 100, 0.05, radii...), "IBP", 3.5, radii...)
 	warned := madeReport("mlp", 20, 0.1, 8)
-	warned.Warnings = []string{"the ball Linf ≤ 8 holds the whole box [0, 1] (diameter 1): any input may become any other: if ε was meant in steps of 0..255, write 8./255"}
+	warned.Warnings = []string{"the ball Linf ≤ 8 holds the whole box [0, 1] (diameter 1): any input may become any " +
+		"other: if ε was meant in steps of 0..255, write 8./255"}
 	for _, test := range []struct {
 		name    string
 		reports []*advlib.Report
@@ -162,7 +163,8 @@ func TestSandwichHoldsEverywhere(t *testing.T) {
 				t.Fatalf("at %g the upper line is at %g, the truth %g", ε, top, share)
 			}
 			for _, m := range append(slices.Clone(l.methods), method{"any", l.best}) {
-				if line := below(m.points); ε <= line[len(line)-1].X && highest(line, ε) > share+1e-9 && !slices.ContainsFunc(m.points, func(pt point) bool { return pt.radius == ε }) {
+				if line := below(m.points); ε <= line[len(line)-1].X && highest(line, ε) > share+1e-9 &&
+					!slices.ContainsFunc(m.points, func(pt point) bool { return pt.radius == ε }) {
 					t.Fatalf("at %g the line of %s is at %g, the truth %g", ε, m.name, highest(line, ε), share)
 				}
 			}

@@ -86,7 +86,8 @@ func (a *Array) element() (element, error) {
 		return e, fmt.Errorf("it holds Python objects (dtype %q), which are not read: save numbers, by %[2]s.astype(numpy.float32), "+
 			"or, where each object is an array, by numpy.stack(list(%[2]s)).astype(numpy.float32)", a.Type, a.Name)
 	case !ok:
-		return e, fmt.Errorf("its elements have the dtype %q, which is not read: convert them, for example by %s.astype(numpy.float32)", a.Type, a.Name)
+		return e, fmt.Errorf("its elements have the dtype %q, which is not read: convert them, for example by "+
+			"%s.astype(numpy.float32)", a.Type, a.Name)
 	}
 	return e, nil
 }
@@ -95,7 +96,8 @@ func (a *Array) element() (element, error) {
 func (a *Array) open(do func(r *bufio.Reader) error) error {
 	f := a.entry
 	if f.UncompressedSize64 > f.CompressedSize64*maxRatio+maxHeader {
-		return fmt.Errorf("its size of %d bytes cannot be true, it is packed into %d: the file is damaged", f.UncompressedSize64, f.CompressedSize64)
+		return fmt.Errorf("its size of %d bytes cannot be true, it is packed into %d: the file is damaged", f.UncompressedSize64,
+			f.CompressedSize64)
 	}
 	entry, err := f.Open()
 	if err != nil {
@@ -173,7 +175,8 @@ func (a *Array) count(rows, size int) (n, wanted int, err error) {
 			return 0, 0, fmt.Errorf("its shape %v has a dimension below 0: the file is damaged", a.Shape)
 		}
 		if all > limit/uint64(d) {
-			return 0, 0, fmt.Errorf("its shape %v of %s needs more than the %d bytes that it has: the file is damaged", a.Shape, a.Type, a.entry.UncompressedSize64)
+			return 0, 0, fmt.Errorf("its shape %v of %s needs more than the %d bytes that it has: the file is damaged", a.Shape,
+				a.Type, a.entry.UncompressedSize64)
 		}
 		all *= uint64(d)
 	}

@@ -84,7 +84,8 @@ func follows(n *Node, axis map[NodeId]int, p int) bool {
 		return inspect.Integers(n, "permutation")[p] == a
 	case t == NodeTypeBroadcastInDim:
 		return inspect.Integers(n, "broadcastAxes")[a] == p
-	case t == NodeTypeReduceSum, t == NodeTypeReduceMax, t == NodeTypeReduceMin, t == NodeTypeReduceProduct, t == NodeTypeReduceLogicalAnd, t == NodeTypeReduceLogicalOr:
+	case t == NodeTypeReduceSum, t == NodeTypeReduceMax, t == NodeTypeReduceMin, t == NodeTypeReduceProduct,
+		t == NodeTypeReduceLogicalAnd, t == NodeTypeReduceLogicalOr:
 		return without(a, inspect.Integers(n, "axes")) == p
 	case t == NodeTypeArgMinMax:
 		return without(a, []int{int(inspect.Parameter(n, "axis").Int())}) == p

@@ -65,7 +65,8 @@ func (m *mapping) node(n *graph.Node) *graph.Node {
 	}
 	out := rule(m, n)
 	if want := append([]int{m.n}, n.Shape().Dimensions...); !slices.Equal(out.Shape().Dimensions, want) {
-		panic(fmt.Errorf("GoMLX's operation %s, mapped over %d examples, has the shape %v instead of %v", n.Type(), m.n, out.Shape().Dimensions, want))
+		panic(fmt.Errorf("GoMLX's operation %s, mapped over %d examples, has the shape %v instead of %v", n.Type(), m.n,
+			out.Shape().Dimensions, want))
 	}
 	if n.StopGradient() && !out.StopGradient() {
 		out = graph.StopGradient(out)
