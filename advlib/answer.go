@@ -112,7 +112,39 @@ func (a Answer) check(s Signature) error {
 	case len(a.Scores) != s.Classes:
 		return fmt.Errorf("it has %d scores for %d classes", len(a.Scores), s.Classes)
 	}
+	if a.Kind != Logits && a.Kind != Label {
+		for _, p := range a.Scores {
+			if p < -slackOfP || p > 1+slackOfP {
+				return fmt.Errorf("the score %g is no probability: if the victim answers logits, its signature's Returns must say so", p)
+			}
+		}
+	}
 	return nil
+}
+
+// slackOfP is by how much a probability may miss 0..1, or their sum 1, by rounding.
+const slackOfP = 1e-3
+
+// looksLikeProbabilities tells whether all logits that are finite are at least 0 and sum to 1 in each row.
+func looksLikeProbabilities(said []Answer) bool {
+	rows := 0
+	for _, a := range said {
+		if a.Kind == Rejected || notFinite(a.Scores) >= 0 {
+			continue
+		}
+		sum := 0.
+		for _, z := range a.Scores {
+			if z < 0 {
+				return false
+			}
+			sum += float64(z)
+		}
+		if math.Abs(sum-1) > slackOfP {
+			return false
+		}
+		rows++
+	}
+	return rows > 0
 }
 
 // answers are those of a classifier with logits z.

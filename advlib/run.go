@@ -160,7 +160,11 @@ func (v *subject) check(e *Examples) error {
 // clean returns the answers on the originals; those of a random classifier are the same in each run, whatever the order.
 func (v *subject) clean(ctx context.Context, b Batch) ([]Answer, error) {
 	if v.white == nil {
-		return v.answers(ctx, b.X)
+		said, err := v.answers(ctx, b.X)
+		if err == nil && v.signature.Returns == Logits && looksLikeProbabilities(said) {
+			err = fmt.Errorf("what %s returns as logits look like probabilities (rows ≥ 0 that sum to 1): let its signature say Returns: %v", v.victim.Name(), Probabilities)
+		}
+		return said, err
 	}
 	if v.signature.Random {
 		if err := v.white.Store().SetRNGStateFromSeed(int64(b.Seed)); err != nil {

@@ -15,13 +15,15 @@ import (
 )
 
 // Run is [advlib.Settings.Run] whose result is kept: the same attack on the same classifier, with the same weights, and
-// examples is not run again, and one that was killed continues. What cannot be part of a recipe, such as an attack defined
-// in a cell, or a victim that is a Go function, whose code the library does not know, is run each time, and Notify told. See [Victim].
+// examples is not run again, and one that was killed continues. What cannot be part of a recipe, such as an attack
+// defined in a cell, or a victim that is a Go function, whose code the library does not know, is run each time, and
+// Notify told. See [Victim].
 func Run(ctx context.Context, v advlib.Victim, e *advlib.Examples, a advlib.Attack) (*advlib.Result, error) {
 	return Settings{}.Run(ctx, v, e, a)
 }
 
-// Settings are the conditions of a measurement whose result is kept: lab.Settings{Seed: 3}.Run is advlib's with the same fields.
+// Settings are the conditions of a measurement whose result is kept: lab.Settings{Seed: 3}.Run is advlib's with the
+// same fields.
 type Settings advlib.Settings
 
 // Run is the function [Run] under these settings.
@@ -50,7 +52,9 @@ func (settings Settings) Run(ctx context.Context, v advlib.Victim, e *advlib.Exa
 }
 
 // Evaluate is [advlib.Settings.Evaluate] whose report is kept, with its key in the report; see [Run].
-func Evaluate(ctx context.Context, v advlib.Victim, e *advlib.Examples, attacks []advlib.Attack, certifiers ...advlib.Certifier) (*advlib.Report, error) {
+func Evaluate(
+	ctx context.Context, v advlib.Victim, e *advlib.Examples, attacks []advlib.Attack, certifiers ...advlib.Certifier,
+) (*advlib.Report, error) {
 	return Settings{}.Evaluate(ctx, v, e, attacks, certifiers...)
 }
 
@@ -138,13 +142,14 @@ func measurement(s advlib.Settings, v advlib.Victim, e *advlib.Examples, name st
 	return r, nil
 }
 
-// Victim returns a text for a recipe that changes with anything that changes the victim's answers: of a classifier that is [Classifier]; of a
-// view in package oracle, that of the victim underneath and what is seen of it; of another one, its signature with the text that its method
+// Victim returns a text for a recipe that changes with anything that changes the victim's answers. Of a classifier that
+// is [Classifier]; of a view in package oracle, it is that of the victim underneath and what is seen of it; of another
+// one, its signature with the text that its method
 //
 //	Fingerprint() string
 //
-// returns, which oracle.Fingerprint gives it. It is an error where there is no such text, and where answers are random, so that what was kept
-// would stand for draws that nobody can draw again.
+// returns, which oracle.Fingerprint gives it. It is an error where there is no such text, and where answers are random:
+// what was kept would stand for draws that nobody can draw again.
 func Victim(v advlib.Victim) (string, error) {
 	if c, err := advlib.WhiteBox(v); err == nil {
 		return Classifier(c)
@@ -153,7 +158,8 @@ func Victim(v advlib.Victim) (string, error) {
 		return "", fmt.Errorf("lab: %s answers at random, by no seed", v.Name())
 	}
 	s := v.Signature()
-	about := fmt.Sprintf("%s, inputs %v, box %v, domain %+v, classes %d %q, returns %v, queries %d", v.Name(), s.Input, s.Box, []advlib.Feature(s.Domain), s.Classes, s.ClassNames, s.Returns, s.Queries)
+	about := fmt.Sprintf("%s, inputs %v, box %v, domain %+v, classes %d %q, returns %v, queries %d",
+		v.Name(), s.Input, s.Box, []advlib.Feature(s.Domain), s.Classes, s.ClassNames, s.Returns, s.Queries)
 	if p, ok := v.(interface{ Fingerprint() string }); ok && p.Fingerprint() != "" {
 		return fmt.Sprintf("%s, fingerprint %q", about, p.Fingerprint()), nil
 	}
@@ -161,7 +167,8 @@ func Victim(v advlib.Victim) (string, error) {
 		text, err := Victim(under)
 		return fmt.Sprintf("%s: %q of %s", about, what, text), err
 	}
-	return "", fmt.Errorf("lab: what %s answers is not known to the library: give it a text that changes with its answers, by oracle.Fingerprint", v.Name())
+	return "", fmt.Errorf("lab: what %s answers is not known to the library: give it a text that changes with its answers, "+
+		"by oracle.Fingerprint", v.Name())
 }
 
 // underneath returns the victim that a view is of, and what is seen of it; "" if v is none, or cannot say.
