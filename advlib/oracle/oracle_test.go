@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
@@ -123,8 +124,8 @@ func (gradients) Threat(advlib.Victim) (advlib.Threat, error) {
 }
 
 func (gradients) Perturb(_ context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	step := v.Compile(gradients{}, func(m *advlib.Model, in []*advlib.Node) []*advlib.Node {
-		return []*advlib.Node{m.Gradient(advlib.Margin.Of(m.Logits(in[0]), advlib.Aim{Label: in[1]}), in[0])}
+	step := v.Compile(gradients{}, func(m *advlib.Model, in []*graph.Node) []*graph.Node {
+		return []*graph.Node{m.Gradient(advlib.Margin.Of(m.Logits(in[0]), advlib.Aim{Label: in[1]}), in[0])}
 	})
 	_, err := step.Run(b.Len(), b.X, b.Y)
 	return b.X, err
@@ -133,7 +134,7 @@ func (gradients) Perturb(_ context.Context, v *advlib.Counted, b advlib.Batch) (
 func TestEvaluateAFunction(t *testing.T) {
 	l, f := function(t)
 	a := square(0.15, 100)
-	r, err := advlib.Evaluate(t.Context(), f, l.Examples, []advlib.Attack{a}, certify.IBP{})
+	r, err := advlib.Evaluate(t.Context(), f, l.Examples, []advlib.Attack{a}, certify.IBP)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -446,7 +447,7 @@ func TestWhatIsRefused(t *testing.T) {
 func TestCertificatesWithoutAttacks(t *testing.T) {
 	l, _ := linear(t)
 	ball := advlib.Linf.Ball(0.01)
-	r, err := advlib.Settings{Balls: []advlib.Ball{ball}}.Evaluate(t.Context(), l.Classifier, l.Examples, nil, certify.IBP{})
+	r, err := advlib.Settings{Balls: []advlib.Ball{ball}}.Evaluate(t.Context(), l.Classifier, l.Examples, nil, certify.IBP)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -456,7 +457,7 @@ func TestCertificatesWithoutAttacks(t *testing.T) {
 	if text := r.String(); strings.Contains(text, "worst case") || !strings.Contains(text, "nothing was attacked") {
 		t.Errorf("the report names a robust accuracy where nothing was attacked:\n%s", text)
 	}
-	if _, err := advlib.Evaluate(t.Context(), l.Classifier, l.Examples, nil, certify.IBP{}); err == nil || !strings.Contains(err.Error(), "Settings.Balls") {
+	if _, err := advlib.Evaluate(t.Context(), l.Classifier, l.Examples, nil, certify.IBP); err == nil || !strings.Contains(err.Error(), "Settings.Balls") {
 		t.Errorf("a certifier without a ball: %v", err)
 	}
 	if _, err := advlib.Evaluate(t.Context(), l.Classifier, l.Examples, nil); err == nil || !strings.Contains(err.Error(), "no attacks") {
