@@ -25,7 +25,7 @@ import (
 // The true robust accuracy is a curve somewhere in the part "unknown".
 //
 // The radii come from one report with attacks of several budgets, or from one report for each. A smoothed classifier is
-// another classifier than its base, and has a panel of its own: pass what smooth.Report.Plain returns, beside reports
+// another classifier than its base, and has a panel of its own: pass what smooth.Certified.Plain returns, beside reports
 // of the base. Its certificates hold with a probability each.
 //
 //	show.Display(show.Sandwich(report))

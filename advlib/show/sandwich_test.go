@@ -35,7 +35,7 @@ func proving(r *advlib.Report, method string, factor float64, radii ...float64) 
 	return r
 }
 
-// smoothed is a report as smooth.Report.Plain makes it: a radius for each example, abstentions, no attacks.
+// smoothed is a report as smooth.Certified.Plain makes it: a radius for each example, abstentions, no attacks.
 func smoothed(n int) *advlib.Report {
 	r := rand.New(rand.NewPCG(3, 4))
 	rep := &advlib.Report{Classifier: "mlp smoothed, σ = 0.25", Data: "rings/test", Backend: "go", Box: report.UnitBox}
