@@ -21,13 +21,15 @@
 //
 // # Where things are
 //
-//   - Classifier, Box, Domain, Examples: what is attacked, where its inputs live, and on which inputs.
+//   - Victim, Signature, Answer: what is attacked, what it takes, and what it says. Classifier is a victim with a graph;
+//     package oracle has those that only answer.
+//   - Box, Domain, Examples: where inputs live, and on which of them a victim is attacked.
 //   - Norm, Ball, Goal, Loss: what an attack may change, what it wants, what it ascends.
-//   - Attack, Target, Batch, Run, Result: one attack, measured. Run owns every measurement: an attack only proposes.
+//   - Attack, Counted, Batch, Run, Result: one attack, measured. Run owns every measurement: an attack only proposes.
 //   - Settings.Evaluate, Report: several attacks and certificates on the same examples, each attack on what still stands.
 //   - Verdict: what is known of one example: verified, falsified or unknown. Report.Contradiction checks the three numbers example by example.
 //   - Journal, Progress: what a long evaluation is continued from, and how long it takes still.
-//   - subpackages: attack; certify (bounds) and smooth (randomized smoothing); defense; dataset, zoo (models), lab (kept values), show (pictures),
+//   - subpackages: attack; oracle; certify (bounds) and smooth (randomized smoothing); defense; dataset, zoo (models), lab (kept values), show (pictures),
 //     backend (XLA or Go), onnx and vnnlib (models and properties in files).
 //
 // Inputs need not be images: a [Domain] gives each feature its range, direction, step, category and scale, and every attack

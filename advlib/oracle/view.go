@@ -183,7 +183,7 @@ func Budget(v advlib.Victim, n int) advlib.Victim {
 	if n < 1 {
 		panic(fmt.Sprintf("oracle: Budget: n = %d: give at least 1", n))
 	}
-	return view{Victim: v, what: fmt.Sprintf("%d queries", n), change: func(s *advlib.Signature) {
+	return view{Victim: v, what: fmt.Sprintf("budget %d", n), change: func(s *advlib.Signature) {
 		if s.Queries == 0 || n < s.Queries {
 			s.Queries = n
 		}
