@@ -6,10 +6,14 @@ import (
 	"math"
 
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() { register[BPDA](Wrapper) }
 
 // BPDA is backward pass differentiable approximation of Athalye et al. (2018), arXiv:1802.00420, section 4.1: an attack takes its gradients through
 // a stand-in for what has none, such as a quantiser, while the forward pass is the real one.
@@ -33,35 +37,37 @@ func StraightThrough(forward, backward func(x *Node) *Node) func(x *Node) *Node 
 	}
 }
 
+// Describe implements [craft.Described].
+func (a *BPDA) Describe(d *craft.Description) {
+	d.Paper("Athalye et al. 2018, arXiv:1802.00420")
+	d.Name("%s, BPDA", nameOf(a.Attack))
+	d.Refuse(a.Attack == nil, "the Attack to run with other gradients is nil")
+	if v := d.Victim(); v != nil {
+		d.Check(checkStandIn(a.Through, v, "Through"))
+	}
+	d.RunsOn(a.Through, a.Attack, 1, "to run with other gradients")
+}
+
 // String returns for example "PGD-40 Linf ≤ 0.1, BPDA".
-func (a BPDA) String() string { return nameOf(a.Attack) + ", BPDA" }
+func (a BPDA) String() string { return craft.Name(a) }
 
 // Threat implements [advlib.Attack].
-func (a BPDA) Threat(c *advlib.Classifier) (advlib.Threat, error) {
-	if a.Attack == nil {
-		return advlib.Threat{}, fmt.Errorf("the Attack to run with other gradients is nil")
-	}
-	if err := checkStandIn(a.Through, c, "Through"); err != nil {
-		return advlib.Threat{}, err
-	}
-	return a.Attack.Threat(a.Through)
-}
+func (a BPDA) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
 
-func (a BPDA) checkGoal(_ *advlib.Classifier, targeted bool) error {
-	return checkGoalOf(a.Attack, a.Through, targeted)
-}
+// Plan implements [advlib.Planner].
+func (a BPDA) Plan(v advlib.Victim) (forward, backward float64, known bool) { return craft.Plan(a, v) }
 
 // agreement is how far the logits of Through may be off, relative to the largest: adding and subtracting the stand-in rounds.
 const agreement = 1e-3
 
 // Perturb implements [advlib.Attack]. It is an error if the logits of Through are not those of the classifier, at the originals.
-func (a BPDA) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	through := t.On(a.Through)
-	want, err := t.Logits(b.X)
+func (a BPDA) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	through := v.On(a.Through)
+	want, err := v.Logits(ctx, b.X)
 	if err != nil {
 		return nil, err
 	}
-	got, err := through.Logits(b.X)
+	got, err := through.Logits(ctx, b.X)
 	if err != nil {
 		return nil, err
 	}
@@ -71,8 +77,8 @@ func (a BPDA) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*t
 			largest = max(largest, math.Abs(float64(z)))
 		}
 		for k := range got[i] {
-			if d := math.Abs(float64(got[i][k]) - float64(want[i][k])); d > agreement*largest && !t.Classifier().Random() {
-				return nil, fmt.Errorf("logit %d of example %d is %g by %s and %g by %s: the forward pass of Through must be that of the classifier", k, b.Number(i), got[i][k], a.Through.Name(), want[i][k], t.Classifier().Name())
+			if d := math.Abs(float64(got[i][k]) - float64(want[i][k])); d > agreement*largest && !v.Signature().Random {
+				return nil, fmt.Errorf("logit %d of example %d is %g by %s and %g by %s: the forward pass of Through must be that of the classifier", k, b.Number(i), got[i][k], a.Through.Name(), want[i][k], v.Name())
 			}
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"io/fs"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -22,12 +22,19 @@ func everySubject() []attacktest.Subject {
 // Every exported type of the package that is an attack, by its source, is run by the suite, but for what a Fit returns: a perturbation or a patch
 // fits the inputs that it was learned on, and the suite has models of several shapes; universal_test.go and patch_test.go hold them.
 func TestEveryAttackIsInTheSuite(t *testing.T) {
-	packages, err := parser.ParseDir(token.NewFileSet(), ".", func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0)
+	files, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var attacks, learned []string
-	for _, file := range packages["attack"].Files {
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, d := range file.Decls {
 			f, ok := d.(*ast.FuncDecl)
 			if ok && f.Recv != nil && f.Name.Name == "Fit" {
