@@ -62,7 +62,7 @@ type slopeKey struct{ name string }
 // gradientsAt returns what a Model gives attacks at a point for the second logit: Gradient, Ascent, and Direction in Linf and L2.
 func gradientsAt(t *testing.T, c *advlib.Classifier, name string, x []float32) (gradient, ascent, linf, l2 []float32) {
 	t.Helper()
-	step := advlib.NewTarget(c).Compile(slopeKey{name}, func(m *advlib.Model, in []*Node) []*Node {
+	step := advlib.Count(c).Compile(slopeKey{name}, func(m *advlib.Model, in []*Node) []*Node {
 		x := in[0]
 		y := Reshape(Slice(m.Logits(x), AxisRange(), AxisElem(1)), -1)
 		return []*Node{m.Gradient(y, x), m.Ascent(y, x), m.Direction(advlib.Linf, y, x), m.Direction(advlib.L2, y, x)}
@@ -289,6 +289,7 @@ func TestOperatorsWithoutAGradient(t *testing.T) {
 func TestRadiusZeroIsNoticed(t *testing.T) {
 	c, e := linear(t), corners(t)
 	const hint = "write 8./255"
+	//lint:ignore SA4025 the mistake that the warning is about
 	zero, some := attack.FGSM(8/255), attack.FGSM(8./255)
 	if got := advlib.MustRun(context.Background(), c, e, zero).String(); !strings.Contains(got, "warning: ") || !strings.Contains(got, hint) {
 		t.Error(got)

@@ -157,7 +157,8 @@ func writeCertificate(t *testing.T, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	template := x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
 	certificate, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +167,8 @@ func writeCertificate(t *testing.T, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
+	text := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -337,7 +339,8 @@ type point struct{ X, Y float64 }
 func (b *browser) menu(t *testing.T, menu, entry string) {
 	t.Helper()
 	for _, text := range []string{menu, entry} {
-		item := fmt.Sprintf(`[...document.querySelectorAll('.lm-MenuBar-itemLabel, .lm-Menu-itemLabel')].find(e => e.innerText.trim() === %q)`, text)
+		item := fmt.Sprintf(`[...document.querySelectorAll('.lm-MenuBar-itemLabel, .lm-Menu-itemLabel')].find(e => e.innerText.trim() === %q)`,
+			text)
 		b.click(t, item)
 	}
 }
@@ -345,7 +348,10 @@ func (b *browser) menu(t *testing.T, menu, entry string) {
 // click clicks, with the mouse, into the middle of the element that a JavaScript expression gives, once it is there.
 func (b *browser) click(t *testing.T, element string) {
 	t.Helper()
-	place := fmt.Sprintf(`(() => { const r = (%s)?.getBoundingClientRect(); return r?.width ? {X: r.x + r.width / 2, Y: r.y + r.height / 2} : {X: 0, Y: 0} })()`, element)
+	place := fmt.Sprintf(`(() => {
+		const r = (%s)?.getBoundingClientRect()
+		return r?.width ? {X: r.x + r.width / 2, Y: r.y + r.height / 2} : {X: 0, Y: 0}
+	})()`, element)
 	last := point{}
 	for deadline := time.Now().Add(patient); ; time.Sleep(50 * time.Millisecond) {
 		at := eval[point](t, b, place)
@@ -381,8 +387,8 @@ func TestJupyterLab(t *testing.T) {
 	b := startBrowser(t)
 
 	t.Run("Run All stops at an error", func(t *testing.T) {
-		l.write(t, "errors.ipynb", "import \"fmt\"\n\nfunc divide(a, b int) int {\n\treturn a / b\n}", "%%\nfmt.Println(\"before\", divide(6, 2))",
-			"%%\nfmt.Println(\"here\")\nfmt.Println(divide(1, 0))", "%%\nfmt.Println(\"never\")")
+		l.write(t, "errors.ipynb", "import \"fmt\"\n\nfunc divide(a, b int) int {\n\treturn a / b\n}",
+			"%%\nfmt.Println(\"before\", divide(6, 2))", "%%\nfmt.Println(\"here\")\nfmt.Println(divide(1, 0))", "%%\nfmt.Println(\"never\")")
 		b.open(t, l, "errors.ipynb")
 		b.menu(t, "Run", "Run All Cells")
 		b.wait(t, patient, output(2)+"?.includes('Panic: ')")
@@ -392,7 +398,8 @@ func TestJupyterLab(t *testing.T) {
 			t.Errorf("the cell before the error shows %q", got)
 		}
 		got := eval[string](t, b, output(2))
-		for _, want := range []string{"here\n", "Panic: cell 1, line 4: runtime error: integer divide by zero", ">   4 | \treturn a / b", "cell 3, line 3"} {
+		for _, want := range []string{"here\n", "Panic: cell 1, line 4: runtime error: integer divide by zero", ">   4 | \treturn a / b",
+			"cell 3, line 3"} {
 			if !strings.Contains(got, want) {
 				t.Errorf("no %q in the error:\n%s", want, got)
 			}
@@ -410,7 +417,9 @@ func TestJupyterLab(t *testing.T) {
 		compiles := func(line string) bool {
 			return strings.Contains(line, "/compile ") && strings.Contains(line, " -p main ")
 		}
-		for deadline := time.Now().Add(patient); !slices.ContainsFunc(processesWith(t, "TMPDIR="+l.temp), compiles); time.Sleep(100 * time.Millisecond) {
+		deadline := time.Now().Add(patient)
+		for !slices.ContainsFunc(processesWith(t, "TMPDIR="+l.temp), compiles) {
+			time.Sleep(100 * time.Millisecond)
 			if time.Now().After(deadline) {
 				t.Fatalf("no compiler is at work on the cell, only %q", processesWith(t, "TMPDIR="+l.temp))
 			}
@@ -436,7 +445,8 @@ func TestJupyterLab(t *testing.T) {
 		b.open(t, l, "complete.ipynb")
 		b.edit(t, 0)
 		b.do(t, chromedp.KeyEvent(kb.End), chromedp.KeyEvent(kb.Tab))
-		b.wait(t, patient, `[...document.querySelectorAll('.jp-Completer:not(.lm-mod-hidden) .jp-Completer-item')].some(e => e.innerText.includes('Println'))`)
+		b.wait(t, patient, `[...document.querySelectorAll('.jp-Completer:not(.lm-mod-hidden) .jp-Completer-item')]
+			.some(e => e.innerText.includes('Println'))`)
 		b.picture(t, "list")
 		b.do(t, chromedp.KeyEvent("tln"), chromedp.KeyEvent(kb.Enter))
 		b.wait(t, patient, cell(0)+`.querySelector('.cm-line').innerText === 'fmt.Println'`)
@@ -448,7 +458,8 @@ func TestJupyterLab(t *testing.T) {
 	t.Run("displays, and where they come from is saved", func(t *testing.T) {
 		l.write(t, "displays.ipynb", "import (\n\t\"image\"\n\t\"advlab/advlib\"\n\t\"advlab/advlib/backend\"\n\t\"advlab/advlib/show\"\n)",
 			"%%\nimg := image.NewGray(image.Rect(0, 0, 60, 40))\nfor i := range img.Pix {\n\timg.Pix[i] = byte(i)\n}\nshow.Display(img)",
-			"%%\nupdate := show.Progress()\nfor i := range 11 {\n\tupdate(advlib.Progress{What: \"counting\", Done: i, Total: 10})\n\ttime.Sleep(100 * time.Millisecond)\n}",
+			"%%\nupdate := show.Progress()\nfor i := range 11 {\n\tupdate(advlib.Progress{What: \"counting\", Done: i, Total: 10})\n"+
+				"\ttime.Sleep(100 * time.Millisecond)\n}",
 			"%%\nif _, err := backend.Open(); err != nil {\n\tpanic(err)\n}\nshow.Result(show.Provenance(advlib.Settings{Seed: 7}))",
 			"%%\nfmt.Println(\"streams only\")")
 		b.open(t, l, "displays.ipynb")
@@ -512,8 +523,8 @@ func TestJupyterLab(t *testing.T) {
 	})
 }
 
-// slowToCompile is a cell of 2^17 functions, in a few lines. With a quarter of them the compiler takes 31 s of a core's time
-// (Go 1.26.8), so this is two minutes of work.
+// slowToCompile is a cell of 2^17 functions, in a few lines. With a quarter of them the compiler takes 31 s of a core's
+// time (Go 1.26.8), so this is two minutes of work.
 var slowToCompile = func() string {
 	var b strings.Builder
 	b.WriteString("func f0[T any]() {\n\tvar x T\n\t_ = &x\n}\n")
@@ -523,15 +534,17 @@ var slowToCompile = func() string {
 	return b.String() + "%%\nf16[[0]int]()"
 }()
 
-// GoNB's widgets talk to the kernel through a WebSocket of their own, whose address GoNB gets wrong behind https and a base
-// URL, as on a JupyterHub.
+// GoNB's widgets talk to the kernel through a WebSocket of their own, whose address GoNB gets wrong behind https and a
+// base URL, as on a JupyterHub.
 func TestWidgetsBehindHTTPS(t *testing.T) {
 	chromium(t)
 	l := startLab(t, "/user/x/", true)
 	b := startBrowser(t)
 	l.write(t, "widgets.ipynb", "import \"github.com/janpfeifer/gonb/gonbui/widgets\"",
-		"%%\nslider := widgets.Slider(0, 100, 20).Done()\nbutton := widgets.Button(\"done\").Done()\nmoved, pressed := slider.Listen(), button.Listen()\nfmt.Println(\"listening\")\n"+
-			"for {\n\tselect {\n\tcase v := <-moved.C:\n\t\tfmt.Println(\"slider\", v)\n\tcase <-pressed.C:\n\t\tfmt.Println(\"pressed\")\n\t\treturn\n\t}\n}")
+		"%%\nslider := widgets.Slider(0, 100, 20).Done()\nbutton := widgets.Button(\"done\").Done()\n"+
+			"moved, pressed := slider.Listen(), button.Listen()\nfmt.Println(\"listening\")\n"+
+			"for {\n\tselect {\n\tcase v := <-moved.C:\n\t\tfmt.Println(\"slider\", v)\n\tcase <-pressed.C:\n\t\tfmt.Println(\"pressed\")\n"+
+			"\t\treturn\n\t}\n}")
 	b.open(t, l, "widgets.ipynb")
 	b.menu(t, "Run", "Run All Cells")
 	b.wait(t, patient, output(1)+"?.includes('listening')")

@@ -41,7 +41,8 @@ func prepared(t *testing.T) place.Place {
 	if _, err := session.ReadFacts(p); err != nil {
 		missing(err)
 	}
-	for _, file := range []string{p.PythonExe(), p.Program(), filepath.Join(p.Tools(), "gonb"), filepath.Join(p.Kernels(), kernelspec.NameCI, "kernel.json")} {
+	for _, file := range []string{p.PythonExe(), p.Program(), filepath.Join(p.Tools(), "gonb"), filepath.Join(p.Kernels(), kernelspec.NameCI,
+		"kernel.json")} {
 		if _, err := os.Stat(file); err != nil {
 			missing(err)
 		}
@@ -279,8 +280,8 @@ func startCutOff(t *testing.T) (output []byte, err error) {
 	return out.Bytes(), err
 }
 
-// TestInterruptAndKill interrupts a cell while it compiles and while it runs, and kills the kernel: the kernel goes on after
-// the one, and leaves no process behind after the other.
+// TestInterruptAndKill interrupts a cell while it compiles and while it runs, and kills the kernel: the kernel goes on
+// after the one, and leaves no process behind after the other.
 func TestInterruptAndKill(t *testing.T) {
 	p := prepared(t)
 	temp := t.TempDir()

@@ -19,7 +19,8 @@ import (
 // quickstart is a real notebook; with few examples it takes seconds.
 var quickstart = filepath.Join("..", "notebooks", "01-quickstart.ipynb")
 
-// tool returns the maker of commands of the prepared Python environment. They see the kernels, and write to folder only.
+// tool returns the maker of commands of the prepared Python environment. They see the kernels, and write to folder
+// only.
 func tool(t *testing.T, folder string) func(name string, args ...string) (output string, err error) {
 	t.Helper()
 	p := prepared(t)
@@ -46,7 +47,8 @@ func TestPapermill(t *testing.T) {
 	folder := t.TempDir()
 	run := tool(t, folder)
 	executed := filepath.Join(folder, "executed.ipynb")
-	out, err := run("papermill", "--kernel", kernelspec.NameCI, "-p", "examples", "40", "-p", "epsilon", "0.05", "-p", "seed", "7", quickstart, executed)
+	out, err := run("papermill", "--kernel", kernelspec.NameCI, "-p", "examples", "40", "-p", "epsilon", "0.05", "-p", "seed", "7",
+		quickstart, executed)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -65,10 +67,12 @@ func TestPapermill(t *testing.T) {
 		t.Errorf("papermill does not find the parameters:\n%s", out)
 	}
 
-	if out, err := run("papermill", "--help-notebook", quickstart); err != nil || !strings.Contains(out, "epsilon: Unknown type (default 0.1)") || !strings.Contains(out, "budget") {
+	if out, err := run("papermill", "--help-notebook", quickstart); err != nil ||
+		!strings.Contains(out, "epsilon: Unknown type (default 0.1)") || !strings.Contains(out, "budget") {
 		t.Errorf("papermill does not tell the parameters (%v):\n%s", err, out)
 	}
-	if out, err := run("papermill", "--kernel", kernelspec.NameCI, "-p", "examples", "many", quickstart, executed); err == nil || !strings.Contains(out, "CompileError") {
+	if out, err := run("papermill", "--kernel", kernelspec.NameCI, "-p", "examples", "many", quickstart, executed); err == nil ||
+		!strings.Contains(out, "CompileError") {
 		t.Errorf("a text where a number belongs (%v):\n%s", err, out)
 	}
 }
@@ -87,7 +91,8 @@ func TestNbval(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		return run("python", "-m", "pytest", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-kernel-name", kernelspec.NameCI, "--rootdir", folder, file)
+		return run("python", "-m", "pytest", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-kernel-name", kernelspec.NameCI,
+			"--rootdir", folder, file)
 	}
 	if out, err := check(string(saved)); err != nil || !strings.Contains(out, "5 passed") {
 		t.Errorf("%v\n%s", err, out)
@@ -120,7 +125,8 @@ func TestNbvalOnARealNotebook(t *testing.T) {
 			code++
 		}
 	}
-	out, err := run("python", "-m", "pytest", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-kernel-name", kernelspec.NameCI, "--nbval-cell-timeout", "300", "--rootdir", copied, file)
+	out, err := run("python", "-m", "pytest", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-kernel-name", kernelspec.NameCI,
+		"--nbval-cell-timeout", "300", "--rootdir", copied, file)
 	if err != nil || !strings.Contains(out, fmt.Sprintf("%d passed", code)) {
 		t.Errorf("%d cells, %v\n%s", code, err, out)
 	}
@@ -130,7 +136,8 @@ func TestNbconvertHighlightsGo(t *testing.T) {
 	folder := t.TempDir()
 	run := tool(t, folder)
 	executed := filepath.Join(folder, "good.ipynb")
-	if out, err := run("jupyter-nbconvert", "--execute", "--to", "notebook", "--ExecutePreprocessor.kernel_name="+kernelspec.NameCI, "--output", executed, filepath.Join("testdata", "notebooks", "good.ipynb")); err != nil {
+	if out, err := run("jupyter-nbconvert", "--execute", "--to", "notebook", "--ExecutePreprocessor.kernel_name="+kernelspec.NameCI,
+		"--output", executed, filepath.Join("testdata", "notebooks", "good.ipynb")); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if out, err := run("jupyter-nbconvert", "--to", "html", executed); err != nil {
@@ -196,9 +203,11 @@ func TestNbclientShowsTheError(t *testing.T) {
 	run := tool(t, folder)
 	for name, want := range map[string]string{
 		"compile-error.ipynb": "CompileError: cell 2, line ",
-		"panic.ipynb":         "Panic: cell 1, line 3: runtime error: integer divide by zero\n\n    1 | import \"fmt\"\n    2 | \n>   3 | func divide",
+		"panic.ipynb": "Panic: cell 1, line 3: runtime error: integer divide by zero\n\n    1 | import \"fmt\"\n    2 | \n" +
+			">   3 | func divide",
 	} {
-		out, err := run("jupyter-execute", "--kernel_name="+kernelspec.NameCI, "--output", filepath.Join(folder, name), filepath.Join("testdata", "notebooks", name))
+		out, err := run("jupyter-execute", "--kernel_name="+kernelspec.NameCI, "--output", filepath.Join(folder, name),
+			filepath.Join("testdata", "notebooks", name))
 		if err == nil || !strings.Contains(out, want) || strings.Contains(out, "\x1b") {
 			t.Errorf("%s (%v): no %q in\n%s", name, err, want, out)
 		}
@@ -209,12 +218,14 @@ func TestNbclientShowsTheError(t *testing.T) {
 // The commands that the kernel adds to GoNB's, in a notebook as people have it.
 func TestCommandsOfCells(t *testing.T) {
 	cells := []string{
-		"%backend", "%backend go", "import \"advlab/advlib/backend\"\n%%\ninfo, err := backend.Describe()\nfmt.Println(info.Name, err)", "%doctor", "%pin gomlx", "%help", "%time\n%%\nfmt.Println(1)",
+		"%backend", "%backend go", "import \"advlab/advlib/backend\"\n%%\ninfo, err := backend.Describe()\nfmt.Println(info.Name, err)",
+		"%doctor", "%pin gomlx", "%help", "%time\n%%\nfmt.Println(1)",
 		"func Sum() error {\n\tif 1+1 != 2 {\n\t\treturn errors.New(\"sum\")\n\t}\n\treturn nil\n}\n%check Sum",
 	}
 	var list []map[string]any
 	for _, source := range cells {
-		list = append(list, map[string]any{"cell_type": "code", "source": source, "metadata": map[string]any{}, "outputs": []any{}, "execution_count": nil})
+		list = append(list, map[string]any{"cell_type": "code", "source": source, "metadata": map[string]any{}, "outputs": []any{},
+			"execution_count": nil})
 	}
 	text, err := json.Marshal(map[string]any{"cells": list, "metadata": map[string]any{}, "nbformat": 4, "nbformat_minor": 4})
 	if err != nil {
@@ -228,7 +239,8 @@ func TestCommandsOfCells(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []string{"backend auto\n", "", "go <nil>\n", "ok       Go ", "github.com/gomlx/gomlx v", "%check NAME", "total ", "Sum: passed\n"} {
+	for i, want := range []string{"backend auto\n", "", "go <nil>\n", "ok       Go ", "github.com/gomlx/gomlx v", "%check NAME", "total ",
+		"Sum: passed\n"} {
 		got := ""
 		for _, o := range executed.Cells[i].Outputs {
 			got += o.Text + o.Data["text/plain"]

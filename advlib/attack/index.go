@@ -221,7 +221,8 @@ func (t Table) Markdown() string {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", r[0], r[1], r[2], r[3], table.Paper(r[5]))
 	}
 	if n := len(wrappers); n > 0 {
-		b.WriteString("\nWrappers change how another attack is run: " + strings.Join(slices.Concat(wrappers[:n-1], []string{"and " + wrappers[n-1]}), ", ") + ".\n")
+		all := strings.Join(slices.Concat(wrappers[:n-1], []string{"and " + wrappers[n-1]}), ", ")
+		b.WriteString("\n" + wrapped("Wrappers change how another attack is run: "+all+".", 120) + "\n")
 	}
 	return b.String()
 }
@@ -234,4 +235,17 @@ func (t Table) rows() (rows [][]string) {
 		rows = append(rows, e.row())
 	}
 	return rows
+}
+
+// wrapped breaks a text into lines of at most width characters.
+func wrapped(text string, width int) string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && utf8.RuneCountInString(line+" "+word) > width {
+			lines, line = append(lines, line), ""
+		}
+		line = strings.TrimSpace(line + " " + word)
+	}
+	return strings.Join(append(lines, line), "\n")
 }

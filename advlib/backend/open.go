@@ -105,15 +105,6 @@ func OpenNamed(name string) (compute.Backend, error) {
 	return o.backend, nil
 }
 
-// DescribeNamed returns the description of the backend that OpenNamed returns, and opens it if need be.
-func DescribeNamed(name string) (Info, error) {
-	o, err := openNamed(name)
-	if err != nil {
-		return Info{}, err
-	}
-	return o.info, nil
-}
-
 // InfoOf returns the description of a backend that this package opened; one that it did not open has a name only.
 func InfoOf(b compute.Backend) Info {
 	process.Lock()

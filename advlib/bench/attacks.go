@@ -35,7 +35,8 @@ type attacked struct {
 	attack advlib.Attack
 }
 
-// hardened is the ball that the small network is trained against, and attacked in: about 0.9 of the examples stay robust.
+// hardened is the ball that the small network is trained against, and attacked in: about 0.9 of the examples stay
+// robust.
 var hardened = advlib.Linf.Ball(0.2)
 
 var attacks = map[string]attacked{
@@ -47,7 +48,8 @@ var attacks = map[string]attacked{
 	"cw-all-steps": {Model: "small", Step: 0.01, Steps: 1000, Rounds: 9, attack: attack.CarliniWagner{NoAbort: true}},
 }
 
-// attackOn makes the workload of an attack. It attacks the first images that its model was not trained on, and gets right.
+// attackOn makes the workload of an attack. It attacks the first images that its model was not trained on, and gets
+// right.
 func attackOn(name string) func(ctx context.Context, s sources) (workload, error) {
 	return func(ctx context.Context, s sources) (workload, error) {
 		a := attacks[name]
@@ -111,8 +113,8 @@ func right(c *advlib.Classifier, e *advlib.Examples, n int) (*advlib.Examples, e
 	return e.Select(rows), nil
 }
 
-// keep returns the classifier whose weights lie in the folder, or trains it and leaves them there, so that both sides, and later runs, have
-// the same ones whatever has changed in the training.
+// keep returns the classifier whose weights lie in the folder, or trains it and leaves them there, so that both sides,
+// and later runs, have the same ones whatever has changed in the training.
 func keep(folder string, m training.Model, fit func() (*advlib.Classifier, error)) (*advlib.Classifier, error) {
 	path := filepath.Join(folder, m.Name+"-weights.npz")
 	arrays, err := npz.ReadFile(path)
@@ -143,8 +145,8 @@ func keep(folder string, m training.Model, fit func() (*advlib.Classifier, error
 	return advlib.NewClassifier(advlib.Spec{Name: m.Name, Logits: m.Build(10), Store: store, Input: []int{28, 28, 1}, Box: advlib.UnitBox})
 }
 
-// madry is the MNIST network of Madry et al. (2018), section 3: two convolutions of 5×5 with 32 and 64 filters, each followed by ReLU and 2×2
-// max-pooling, and a dense layer of 1024 units; as one writes it in GoMLX.
+// madry is the MNIST network of Madry et al. (2018), section 3: two convolutions of 5×5 with 32 and 64 filters, each
+// followed by ReLU and 2×2 max-pooling, and a dense layer of 1024 units; as one writes it in GoMLX.
 func madry(classes int) advlib.LogitsFn {
 	return func(scope *model.Scope, x *Node) *Node {
 		for k, channels := range []int{32, 64} {

@@ -90,7 +90,8 @@ func acasBounds(_ context.Context, s sources) (workload, error) {
 	}
 	w := bounded{regions: parts()}
 	w.labels = make([]int32, w.regions.Len())
-	if w.network, err = certify.New(certify.Source{Name: n.Name(), Graph: n.Graph, Store: n.Store(), Input: n.Input(), Backend: b}); err != nil {
+	if w.network, err = certify.New(certify.Source{Name: n.Name(), Graph: n.Graph, Store: n.Store(), Input: n.Input(),
+		Backend: b}); err != nil {
 		return workload{}, err
 	}
 	return w.workload("acas")

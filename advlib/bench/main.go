@@ -1,6 +1,6 @@
 // Command bench is our side of a comparison with other libraries, of attacks and of bounds; compare.py beside it is the
-// other side, starts it, and says how to run both. It prepares the workloads that are named, leaves in a folder what the
-// other side needs, and then runs one turn for each line on its standard input.
+// other side, starts it, and says how to run both. It prepares the workloads that are named, leaves in a folder what
+// the other side needs, and then runs one turn for each line on its standard input.
 //
 //	go run ./advlib/bench [-examples N] [-cnn FILE] [-acas FILE] FOLDER WORKLOAD...
 //
@@ -157,7 +157,8 @@ func (w workload) run(ctx context.Context, t turn, folder string) (reply, error)
 		return reply{}, err
 	}
 	after := backend.CacheStats()
-	r := reply{answer: a, Seconds: time.Since(start).Seconds(), CPU: cpu() - used, Programs: after.Hits + after.Misses - before.Hits - before.Misses}
+	r := reply{answer: a, Seconds: time.Since(start).Seconds(), CPU: cpu() - used,
+		Programs: after.Hits + after.Misses - before.Hits - before.Misses}
 	if a.adversarial != nil {
 		readErr := a.adversarial.ConstBytes(func(b []byte) { err = os.WriteFile(filepath.Join(folder, w.name+".f32"), b, 0o600) })
 		err = errors.Join(err, readErr)

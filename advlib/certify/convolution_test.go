@@ -65,7 +65,7 @@ func TestUnfolded(t *testing.T) {
 			back := unpadded(convolveBack(n, Λ), x.Shape().Dimensions, cut)
 			return []*Node{n, mine, ReduceAllSum(Mul(Λ, n)), ReduceAllSum(Mul(back, x))}
 		})
-		out, err := exec.Exec(at(xs), at(ks))
+		out, err := exec.Call(at(xs), at(ks))
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}

@@ -232,7 +232,9 @@ func TestBackendBatchNorm(t *testing.T) {
 				}
 			}
 			if v.DType().IsFloat() {
-				v.MustSetValue(tensors.FromFlatDataAndDimensions(flat, v.Shape().Dimensions...))
+				if err := v.SetValue(tensors.FromFlatDataAndDimensions(flat, v.Shape().Dimensions...)); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 		m := testModel{name: "batch norm", input: []int{4}, box: advlib.UnitBox}

@@ -109,7 +109,7 @@ func readEntry(dir string) (Entry, error) {
 	for _, f := range e.Files {
 		got, err := sumFile(dir, f.Name)
 		if err != nil {
-			return e, fmt.Errorf("%s cannot be read: %v", f.Name, err) //nolint:errorlint // the entry exists, and is damaged
+			return e, fmt.Errorf("%s cannot be read: %v", f.Name, err) // the entry exists, and is damaged
 		}
 		if got != f {
 			return e, fmt.Errorf("%s does not have its size and checksum", f.Name)

@@ -36,7 +36,7 @@ func TestThreefryKnownAnswers(t *testing.T) {
 			{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x1cb996fc, 0xbb002be7},
 			{0x13198a2e, 0x03707344, 0x243f6a88, 0x85a308d3, 0xc4923a9c, 0x483df7a0},
 		} {
-			out := run.MustExec(c[0], c[1], c[2], c[3])
+			out := run.MustCall(c[0], c[1], c[2], c[3])
 			got := [2]uint32{tensors.ToScalar[uint32](out[0]), tensors.ToScalar[uint32](out[1])}
 			if got != [2]uint32{c[4], c[5]} {
 				t.Errorf("%s: key %x, counter %x: %x, want %x", name, c[:2], c[2:4], got, c[4:])
@@ -48,7 +48,7 @@ func TestThreefryKnownAnswers(t *testing.T) {
 func draws(t *testing.T, b compute.Backend, k0, k1, first uint32, draws, length int) []float32 {
 	t.Helper()
 	run := MustNewExec(b, func(k0, k1, first *Node) *Node { return normals(k0, k1, first, draws, length) })
-	return tensors.MustCopyFlatData[float32](run.MustExec(k0, k1, first)[0])
+	return tensors.MustCopyFlatData[float32](run.MustCall(k0, k1, first)[0])
 }
 
 // The draws are standard normal: moments, the largest distance of the distribution functions (Kolmogorov & Smirnov: above 1.95/√n once in a
@@ -129,7 +129,7 @@ func TestNormalsAtTheEnds(t *testing.T) {
 		for name, b := range backends(t) {
 			got := MustNewExec(b, func(w *Node) *Node {
 				return Sqrt(MulScalar(Log(AddScalar(MulScalar(ConvertDType(w, dtypes.Float32), 0x1p-32), 0x1p-33)), -2))
-			}).MustExec(w)[0]
+			}).MustCall(w)[0]
 			if r := float64(tensors.ToScalar[float32](got)); math.Abs(r-want) > 1e-5 || r > reach {
 				t.Errorf("%s: word %x gives r = %g, want %g", name, w, r, want)
 			}

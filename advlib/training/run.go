@@ -246,7 +246,7 @@ func (r *run) traceAdversary() (string, error) {
 		return "", err
 	}
 	o := newOpponent(r.Adversary, c, r.Seed)
-	view := o.target.Classifier()
+	view := c.View()
 	x := shapes.Make(dtypes.Float32, append([]int{r.batch}, view.Input()...)...)
 	y := shapes.Make(dtypes.Int32, r.batch)
 	return lab.Trace(r.Backend, r.store, []shapes.Shape{x, x, y, shapes.Make(dtypes.Float32)}, func(_ *model.Scope, in []*graph.Node) []*graph.Node {
@@ -504,7 +504,7 @@ func (r *run) advance(ctx context.Context, trainer *train.Trainer, rival *oppone
 	progress := float64(k) / float64(r.steps)
 	inputs := []*tensors.Tensor{b.x}
 	if rival != nil {
-		x := b.x
+		var x *tensors.Tensor
 		if first := rival.Rows(r.batch); first < r.batch {
 			x, err = rival.perturb(ctx, uint64(k), progress, b.x, b.y)
 		} else {

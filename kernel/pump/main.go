@@ -1,4 +1,5 @@
-// Command pump runs a cell's program for GoNB: see package kernel/internal/pump. The set-up builds it; nobody else starts it.
+// Command pump runs a cell's program for GoNB: see package kernel/internal/pump. The set-up builds it; nobody else
+// starts it.
 package main
 
 import (

@@ -136,7 +136,7 @@ func TestRows(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					out, err := e.Exec(tensors.FromFlatDataAndDimensions(x, dims...))
+					out, err := e.Call(tensors.FromFlatDataAndDimensions(x, dims...))
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -205,7 +205,7 @@ func TestRefused(t *testing.T) {
 		_, err := NewExec(b, func(x *Node) []*Node { return Rows(x, func(row *Node) []*Node { return []*Node{f(row)} }) })
 		if err == nil {
 			e, _ := NewExec(b, func(x *Node) []*Node { return Rows(x, func(row *Node) []*Node { return []*Node{f(row)} }) })
-			_, err = e.Exec(tensors.FromFlatDataAndDimensions(make([]float32, 48), 2, 2, 3, 4))
+			_, err = e.Call(tensors.FromFlatDataAndDimensions(make([]float32, 48), 2, 2, 3, 4))
 		}
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "cannot be mapped") {
 			t.Errorf("%v, want an error with %q", err, want)

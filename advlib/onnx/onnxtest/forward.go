@@ -50,11 +50,6 @@ func Parse(file []byte) (*Model, error) {
 	return model, nil
 }
 
-// Double tells whether the file's input is in double precision.
-func (m *Model) Double() bool {
-	return m.inputProto().GetType().GetTensorType().GetElemType() == int32(protos.TensorProto_DOUBLE)
-}
-
 func (m *Model) inputProto() *protos.ValueInfoProto {
 	for _, in := range m.graph.Input {
 		if !slices.ContainsFunc(m.graph.Initializer, func(w *protos.TensorProto) bool { return w.Name == in.Name }) {

@@ -26,8 +26,8 @@ import (
 )
 
 // gopls answers completions and inspections. GoNB would, too, but rewrites and compiles its program for each, in the
-// queue of the cells. This one is the relay's own: it is started at the first question, knows the notebook's declarations
-// and the cell that is being written from texts in memory, and works while a cell runs.
+// queue of the cells. This one is the relay's own: it is started at the first question, knows the notebook's
+// declarations and the cell that is being written from texts in memory, and works while a cell runs.
 type gopls struct {
 	config Config
 
@@ -66,8 +66,8 @@ func (g *gopls) running() (s *server, ready bool) {
 	return g.server, g.ready
 }
 
-// ask puts a question about a place of the notebook, whose modules are those of a directory, and returns gopls's answer,
-// which may take longer than a front-end is to wait.
+// ask puts a question about a place of the notebook, whose modules are those of a directory, and returns gopls's
+// answer, which may take longer than a front-end is to wait.
 func (g *gopls) ask(o overlay, module, method string) (json.RawMessage, error) {
 	if g.config.Gopls == "" || module == "" {
 		return nil, errNoGopls
@@ -253,7 +253,8 @@ type rpc struct {
 	} `json:"error,omitempty"`
 }
 
-// startServer starts a language server with its TMPDIR, under a guard if there is one. Its directory is removed with it.
+// startServer starts a language server with its TMPDIR, under a guard if there is one. Its directory is removed with
+// it.
 func startServer(c Config, cmd *exec.Cmd, dir, temp string) (*server, error) {
 	s := &server{cmd: cmd, done: make(chan struct{}), version: 1, waiting: map[int]chan rpc{}}
 	if len(c.Guard) > 0 {
@@ -398,8 +399,8 @@ type Suggestion struct {
 }
 
 // itemKinds are LSP's kinds of completions in the words of JupyterLab's icons.
-var itemKinds = map[int]string{2: "method", 3: "function", 4: "function", 5: "field", 6: "variable", 7: "class", 8: "interface", 9: "module",
-	13: "enum", 14: "keyword", 20: "enum", 21: "constant", 22: "class", 25: "type"}
+var itemKinds = map[int]string{2: "method", 3: "function", 4: "function", 5: "field", 6: "variable", 7: "class",
+	8: "interface", 9: "module", 13: "enum", 14: "keyword", 20: "enum", 21: "constant", 22: "class", 25: "type"}
 
 // suggestions reads gopls's answer to a completion: the names that begin with prefix.
 func suggestions(answer json.RawMessage, prefix string) (list []Suggestion) {

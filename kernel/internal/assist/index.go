@@ -48,15 +48,16 @@ func (l *library) find(goRoot string, modules []Module) {
 func (l *library) walk(prefix, root string) {
 	_ = filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.IsDir() {
-			return nil //nolint:nilerr // what cannot be read is not known
+			return nil // what cannot be read is not known
 		}
 		name := entry.Name()
-		if file != root && (name == "internal" || name == "vendor" || name == "testdata" || name == "cmd" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")) {
+		if file != root && (name == "internal" || name == "vendor" || name == "testdata" || name == "cmd" || strings.HasPrefix(name, ".") ||
+			strings.HasPrefix(name, "_")) {
 			return filepath.SkipDir
 		}
 		rel, err := filepath.Rel(root, file)
 		if err != nil {
-			return nil //nolint:nilerr // cannot be, below root
+			return nil // cannot be, below root
 		}
 		at := path.Join(prefix, filepath.ToSlash(rel))
 		if at == "." || at == "" {
@@ -143,13 +144,10 @@ var (
 	commandWord = regexp.MustCompile(`^%\w*$`)
 )
 
-var words = []string{"append", "break", "cap", "case", "clear", "close", "complex", "const", "continue", "copy", "default", "defer", "delete",
-	"else", "error", "fallthrough", "false", "float32", "float64", "for", "func", "goto", "import", "int", "int64", "interface", "len", "make", "map",
-	"max", "min", "new", "nil", "package", "panic", "print", "println", "range", "recover", "return", "rune", "select", "string", "struct", "switch", "true",
-	"type", "uint64", "uint8", "var"}
-
-var commands = []string{"%%", "%%bash", "%%script", "%%sh", "%%writefile", "%args", "%autoget", "%capture", "%cd", "%env", "%exec", "%goflags", "%help",
-	"%list", "%main", "%noautoget", "%reset", "%rm", "%test", "%track", "%untrack", "%version", "%wasm", "%widgets", "%with_inputs", "%with_password"}
+var words = []string{"append", "break", "cap", "case", "clear", "close", "complex", "const", "continue", "copy", "default",
+	"defer", "delete", "else", "error", "fallthrough", "false", "float32", "float64", "for", "func", "goto", "import", "int", "int64",
+	"interface", "len", "make", "map", "max", "min", "new", "nil", "package", "panic", "print", "println", "range", "recover", "return",
+	"rune", "select", "string", "struct", "switch", "true", "type", "uint64", "uint8", "var"}
 
 // index completes from what is known here: names of earlier cells and of this one, Go's words, packages and what they
 // export. start is where the matches begin, in characters; selector says that they stand behind a dot.
@@ -158,7 +156,7 @@ func (a *Assistant) index(code string, cursor int, earlier *cell.Declarations) (
 	left := string(runes[:cursor])
 	line := left[strings.LastIndexByte(left, '\n')+1:]
 	if commandWord.MatchString(line) || strings.HasPrefix(line, "%%") && !strings.Contains(line, " ") {
-		for _, command := range commands {
+		for _, command := range a.config.Commands {
 			if strings.HasPrefix(command, line) {
 				matches = append(matches, command)
 			}

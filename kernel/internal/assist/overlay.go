@@ -35,8 +35,8 @@ const placeholder = "x__"
 
 var isName = regexp.MustCompile(`^[\p{L}_][\p{L}\p{N}_]*$`)
 
-// makeOverlay writes the notebook as Go. cursor counts characters of code. paths are import paths by a package's name, for
-// packages that nobody imports: goimports will.
+// makeOverlay writes the notebook as Go. cursor counts characters of code. paths are import paths by a package's name,
+// for packages that nobody imports: goimports will.
 func makeOverlay(code string, cursor int, earlier *cell.Declarations, paths map[string]string) (o overlay, ok bool) {
 	runes := []rune(code)
 	left, right := string(runes[:cursor]), string(runes[cursor:])

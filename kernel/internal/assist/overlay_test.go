@@ -53,7 +53,8 @@ func TestMakeOverlay(t *testing.T) {
 
 // Whatever is in a cell, wherever the cursor is.
 func FuzzMakeOverlay(f *testing.F) {
-	for _, code := range []string{"", "x.", "%%\n", "func f() {", "`", "é.ü(\r\n", "!a\\\n%b", "import (\n\"os\"", "\x00\xff", "package x\nvar y ="} {
+	for _, code := range []string{"", "x.", "%%\n", "func f() {", "`", "é.ü(\r\n", "!a\\\n%b", "import (\n\"os\"", "\x00\xff",
+		"package x\nvar y ="} {
 		f.Add(code, len(code))
 	}
 	paths := map[string]string{"strings": "strings"}

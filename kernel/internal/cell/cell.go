@@ -4,8 +4,8 @@ import (
 	"strings"
 )
 
-// Cell is the text of one Cell, as GoNB reads it: Go declarations, a main program below a line %%, and command lines that
-// begin with % or !.
+// Cell is the text of one Cell, as GoNB reads it: Go declarations, a main program below a line %%, and command lines
+// that begin with % or !.
 type Cell struct {
 	Lines    []string
 	Command  []bool // this line is a command, or continues one

@@ -77,8 +77,10 @@ func FuzzCell(f *testing.F) {
 func TestDeclarations(t *testing.T) {
 	var d Declarations
 	for _, code := range []string{
-		"%env A 1\n%cd sub\n!rm -r everything\nimport (\n\t\"fmt\"\n\tm \"math\"\n)\nvar x, y = 1, 2\nconst (\n\tA = iota\n\tB\n)\n// f is old.\nfunc f() {}",
-		"%env A 2\n%goflags -race\ntype T[P any] struct{}\nfunc (t T[P]) M() {}\nfunc (t *T[P]) N() {}\n// f is new.\nfunc f() int { return 1 }\n%%\nfmt.Println(\"never again\")",
+		"%env A 1\n%cd sub\n!rm -r everything\nimport (\n\t\"fmt\"\n\tm \"math\"\n)\nvar x, y = 1, 2\nconst (\n\tA = iota\n\tB\n)\n" +
+			"// f is old.\nfunc f() {}",
+		"%env A 2\n%goflags -race\ntype T[P any] struct{}\nfunc (t T[P]) M() {}\nfunc (t *T[P]) N() {}\n// f is new.\n" +
+			"func f() int { return 1 }\n%%\nfmt.Println(\"never again\")",
 		"%goflags -s\n%goflags\nvar y = 3\n%cd further",
 		"%%bash\necho no",
 		"func broken( {",

@@ -11,7 +11,8 @@ import (
 // way with the same meaning. No line changes its number.
 func ForGoNB(code string) string { return WithMain(withoutTraps(code)) }
 
-// withoutTraps returns the cell's text, with the same number of lines, without what GoNB takes for a command and is none.
+// withoutTraps returns the cell's text, with the same number of lines, without what GoNB takes for a command and is
+// none.
 //
 //   - A line of a raw string that begins with % or ! would be run as a command. It is cut out of the string and added:
 //     the line then begins with a backquote.
@@ -127,7 +128,8 @@ func sumsOnly(lines []string, raw []bool) bool {
 		if literal, ok := n.(*ast.BasicLit); ok && literal.Kind == token.STRING &&
 			(strings.Contains(literal.Value, "\n%") || strings.Contains(literal.Value, "\n!")) {
 			switch parent := parents[len(parents)-1].(type) {
-			case *ast.CallExpr, *ast.AssignStmt, *ast.ValueSpec, *ast.ReturnStmt, *ast.KeyValueExpr, *ast.CompositeLit, *ast.ParenExpr, *ast.SendStmt:
+			case *ast.CallExpr, *ast.AssignStmt, *ast.ValueSpec, *ast.ReturnStmt, *ast.KeyValueExpr, *ast.CompositeLit, *ast.ParenExpr,
+				*ast.SendStmt:
 			case *ast.BinaryExpr:
 				fits = fits && parent.Op == token.ADD
 			default:

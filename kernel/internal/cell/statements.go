@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// MainOpen begins the program of a cell of statements, on the line of the first: so its lines keep their numbers. Below a
-// line %%, GoNB writes the same.
+// MainOpen begins the program of a cell of statements, on the line of the first: so its lines keep their numbers. Below
+// a line %%, GoNB writes the same.
 const MainOpen = "func main() { flag.Parse(); "
 
 // WithMain returns a cell whose statements stand in a main function: one that has no %%, that is not Go's declarations,

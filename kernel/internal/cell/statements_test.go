@@ -52,8 +52,8 @@ func TestWithMain(t *testing.T) {
 	}
 }
 
-// checkWithMain: what GoNB can read as it is stays as it is; and what is changed keeps its lines, but for mainOpen in one
-// of them and a brace behind, and is Go then.
+// checkWithMain: what GoNB can read as it is stays as it is; and what is changed keeps its lines, but for mainOpen in
+// one of them and a brace behind, and is Go then.
 func checkWithMain(t *testing.T, code string) (changed bool) {
 	t.Helper()
 	parses := func(code string) bool {
@@ -75,7 +75,8 @@ func checkWithMain(t *testing.T, code string) (changed bool) {
 	if !ok || strings.Replace(rest, MainOpen, "", 1) != code {
 		t.Fatalf("\n%s\nbecame\n%s", code, got)
 	}
-	if before, _, _ := strings.Cut(rest, MainOpen); strings.Count(rest, "\n") != strings.Count(code, "\n") || !strings.HasPrefix(code, before) {
+	if before, _, _ := strings.Cut(rest, MainOpen); strings.Count(rest, "\n") != strings.Count(code, "\n") ||
+		!strings.HasPrefix(code, before) {
 		t.Fatalf("lines of\n%s\nmoved in\n%s", code, got)
 	}
 	if again := WithMain(got); again != got {
@@ -87,10 +88,13 @@ func checkWithMain(t *testing.T, code string) (changed bool) {
 // Cells put together from pieces: those of declarations alone, or with %%, are never changed; those of declarations and
 // then statements always are.
 func TestCellsThatWorkAreNotChanged(t *testing.T) {
-	declarations := []string{"import \"fmt\"", "var x, y = 1, 2", "const (\n\tA = iota\n\tB\n)", "func f(a int) int {\n\treturn a\n}", "type T[P any] struct {\n\tA P `json:\"a\"`\n}",
-		"func (t *T[P]) M() {}", "// a comment", "", "/* more\n   of it */", "!ls", "%env A 1", "//gonb:%cd /tmp", "var s = `raw\ntext`", "func init_a() { x = 2 }", "package main"}
-	statements := []string{"fmt.Println(x)", "z := f(1)", "for i := range 3 {\n\t_ = i\n}", "_ = func() int { return 1 }()", "// a comment", "", "!ls", "if x > 1 {\n\tx--\n} else {\n\tx++\n}",
-		"x, y = y, x", "go f(1)", "defer f(2)", "var w = 3", "switch {\ncase x > 0:\n}", "L:\n\tfor {\n\t\tbreak L\n\t}", "{\n\tx := 2\n\t_ = x\n}"}
+	declarations := []string{"import \"fmt\"", "var x, y = 1, 2", "const (\n\tA = iota\n\tB\n)", "func f(a int) int {\n\treturn a\n}",
+		"type T[P any] struct {\n\tA P `json:\"a\"`\n}",
+		"func (t *T[P]) M() {}", "// a comment", "", "/* more\n   of it */", "!ls", "%env A 1", "//gonb:%cd /tmp", "var s = `raw\ntext`",
+		"func init_a() { x = 2 }", "package main"}
+	statements := []string{"fmt.Println(x)", "z := f(1)", "for i := range 3 {\n\t_ = i\n}", "_ = func() int { return 1 }()", "// a comment",
+		"", "!ls", "if x > 1 {\n\tx--\n} else {\n\tx++\n}", "x, y = y, x", "go f(1)", "defer f(2)", "var w = 3", "switch {\ncase x > 0:\n}",
+		"L:\n\tfor {\n\t\tbreak L\n\t}", "{\n\tx := 2\n\t_ = x\n}"}
 	r := rand.New(rand.NewPCG(1, 2))
 	pick := func(from []string, n int) (lines []string) {
 		for range n {
@@ -125,7 +129,8 @@ func TestCellsThatWorkAreNotChanged(t *testing.T) {
 }
 
 func FuzzWithMain(f *testing.F) {
-	for _, seed := range []string{"x := 1", "var a = 1; a++\n", "%%\nx", "func main() {}\nx", "x }\nfunc f() {", "`\n!a`", "/*\n*/ x()", "x //", "é()", "!\\\nx"} {
+	for _, seed := range []string{"x := 1", "var a = 1; a++\n", "%%\nx", "func main() {}\nx", "x }\nfunc f() {", "`\n!a`", "/*\n*/ x()",
+		"x //", "é()", "!\\\nx"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, code string) { checkWithMain(t, code) })

@@ -94,7 +94,8 @@ func refuseRoot(uid int, extra []string) error {
 	if uid != 0 || allowed {
 		return nil
 	}
-	return misuse("JupyterLab does not run as root unless it is told to: become another user, or, where there is none, as in a container, add `-- --allow-root`")
+	return misuse("JupyterLab does not run as root unless it is told to: become another user, or, where there is none, as in a container, " +
+		"add `-- --allow-root`")
 }
 
 // labFlags are JupyterLab's flags. It tells forty lines before the one with its address, which comes at every level, so

@@ -30,7 +30,8 @@ the kernel known to another Jupyter.`,
 			printer := progress.New(a.err)
 			p, _, results, err := a.prepare(cmd.Context(), printer)
 			if asJSON && results != nil {
-				if jsonErr := a.printJSON(setupReport{Cache: p.Root, Checkout: p.Checkout, Seconds: printer.Elapsed().Seconds(), Steps: results}); jsonErr != nil {
+				if jsonErr := a.printJSON(setupReport{Cache: p.Root, Checkout: p.Checkout, Seconds: printer.Elapsed().Seconds(),
+					Steps: results}); jsonErr != nil {
 					return jsonErr
 				}
 			}

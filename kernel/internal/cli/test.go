@@ -74,7 +74,8 @@ func (a *app) quickTest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.run(ctx, []string{filepath.Join(p.Checkout, "notebooks", "01-quickstart.ipynb")}, runFlags{check: true, kernel: kernelspec.Name}); err != nil {
+	if err := a.run(ctx, []string{filepath.Join(p.Checkout, "notebooks", "01-quickstart.ipynb")},
+		runFlags{check: true, kernel: kernelspec.Name}); err != nil {
 		return err
 	}
 	var names, packages []string
@@ -116,7 +117,8 @@ func (a *app) test(ctx context.Context, args []string) error {
 // gets that.
 func (a *app) follow(ctx context.Context, p place.Place, facts session.Facts, test, packages []string, printer *progress.Printer) error {
 	if slices.ContainsFunc(test, func(arg string) bool {
-		return strings.HasPrefix(arg, "-v") && !strings.HasPrefix(arg, "-vet") || strings.HasPrefix(arg, "-json") || strings.HasPrefix(arg, "-bench") ||
+		return strings.HasPrefix(arg, "-v") && !strings.HasPrefix(arg, "-vet") || strings.HasPrefix(arg, "-json") ||
+			strings.HasPrefix(arg, "-bench") ||
 			strings.HasPrefix(arg, "-fuzz") || strings.HasPrefix(arg, "-list") || arg == "-c" || arg == "-exec"
 	}) {
 		return a.goCommand(ctx, p, facts, test, a.out)

@@ -217,11 +217,13 @@ func install(packages string) string {
 	case has("apt-get"):
 		return "sudo apt-get install " + packages
 	case has("dnf"):
-		return "sudo dnf install " + strings.NewReplacer("libc6-dev", "glibc-devel", " python3-venv", "", "python3-venv", "python3").Replace(packages)
+		return "sudo dnf install " + strings.NewReplacer("libc6-dev", "glibc-devel", " python3-venv", "", "python3-venv",
+			"python3").Replace(packages)
 	case has("apk"):
 		return "sudo apk add " + strings.NewReplacer("libc6-dev", "musl-dev", " python3-venv", "", "python3-venv", "python3").Replace(packages)
 	case has("pacman"):
-		return "sudo pacman -S " + strings.NewReplacer(" libc6-dev", "", "python3 python3-venv", "python", "python3-venv", "python").Replace(packages)
+		return "sudo pacman -S " + strings.NewReplacer(" libc6-dev", "", "python3 python3-venv", "python", "python3-venv",
+			"python").Replace(packages)
 	}
 	return "install, with your system's package manager: " + packages
 }

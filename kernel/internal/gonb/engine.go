@@ -84,8 +84,9 @@ func Start(c Config, dir, kernelID string, published func(*Engine, *jupyter.Mess
 	if c.Beat == 0 {
 		c.Beat = time.Second
 	}
-	e := &Engine{config: c, dir: dir, temp: temp, session: jupyter.NewID(), started: time.Now(), published: published, asked: asked, heard: make(chan struct{}),
-		comms: make(chan *jupyter.Message, mostComms), ready: make(chan struct{}), ended: make(chan struct{}), waiting: map[string]chan *jupyter.Message{}}
+	e := &Engine{config: c, dir: dir, temp: temp, session: jupyter.NewID(), started: time.Now(), published: published, asked: asked,
+		heard: make(chan struct{}), comms: make(chan *jupyter.Message, mostComms), ready: make(chan struct{}), ended: make(chan struct{}),
+		waiting: map[string]chan *jupyter.Message{}}
 	conn := jupyter.Connection{Transport: "ipc", IP: filepath.Join(dir, "s"), Shell: 1, IOPub: 2, Stdin: 3, Control: 4, Heartbeat: 5,
 		Key: jupyter.NewID(), Scheme: jupyter.Scheme, KernelName: "gonb"}
 	e.codec = jupyter.NewCodec(conn.Key)

@@ -10,8 +10,8 @@ import (
 	"advlab/kernel/internal/pump"
 )
 
-// Cells' programs and commands are run by pumps: see package pump. GoNB runs the file that it has told `go build` to write.
-// That is a link to the pump, and a second -o, in %goflags, has the program written beside it.
+// Cells' programs and commands are run by pumps: see package pump. GoNB runs the file that it has told `go build` to
+// write. That is a link to the pump, and a second -o, in %goflags, has the program written beside it.
 
 // pumpPaths is what the relay knows of an engine's pumps; nil: GoNB starts programs itself.
 type pumpPaths struct {
@@ -44,7 +44,8 @@ func prepareShell(dir, program string) (env []string, err error) {
 	if err := os.Symlink(program, link); err != nil {
 		return nil, err
 	}
-	const text = "[ -x \"$" + pump.Variable + "\" ] && mapfile -d '' BASH_ENV < /proc/$$/cmdline && exec \"$" + pump.Variable + "\" \"${BASH_ENV[@]}\"\n"
+	const text = "[ -x \"$" + pump.Variable + "\" ] && mapfile -d '' BASH_ENV < /proc/$$/cmdline && exec \"$" + pump.Variable +
+		"\" \"${BASH_ENV[@]}\"\n"
 	if err := os.WriteFile(start, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -70,8 +70,8 @@ func (e *Engine) End() string {
 	return "GoNB has ended (" + e.state + ")"
 }
 
-// Progress follows whether anything moves while GoNB has a cell to run: a message, a process that works for it, or GoNB's
-// own use of the processor.
+// Progress follows whether anything moves while GoNB has a cell to run: a message, a process that works for it, or
+// GoNB's own use of the processor.
 type Progress struct {
 	since, looked time.Time
 	cpu           int64

@@ -20,9 +20,9 @@ import (
 )
 
 // Run is the body of the small process between the relay and GoNB that leaves nothing behind. Its arguments are a
-// directory and the command that runs GoNB. Orphans below it become its children; when GoNB ends, or the relay, whose end
-// of the pipe on descriptor 3 closes however it dies, all that is below it is killed and the directory is removed. It
-// returns GoNB's exit status.
+// directory and the command that runs GoNB. Orphans below it become its children; when GoNB ends, or the relay, whose
+// end of the pipe on descriptor 3 closes however it dies, all that is below it is killed and the directory is removed.
+// It returns GoNB's exit status.
 func Run(args []string) (status int) {
 	if len(args) < 2 {
 		fmt.Fprintln(os.Stderr, "advlab: guard is started by the kernel, with a directory and a command")

@@ -34,8 +34,8 @@ type Codec struct {
 	next int
 }
 
-// NewCodec returns a codec that signs with HMAC-SHA256. With an empty key, which Jupyter allows for connections that are
-// safe by other means, messages are neither signed nor checked.
+// NewCodec returns a codec that signs with HMAC-SHA256. With an empty key, which Jupyter allows for connections that
+// are safe by other means, messages are neither signed nor checked.
 func NewCodec(key string) *Codec {
 	return &Codec{key: []byte(key), seen: map[[sha256.Size]byte]bool{}}
 }

@@ -52,8 +52,8 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// The signature as jupyter_client makes it: HMAC-SHA256 of the four dictionaries, in hexadecimal. The number was computed
-// with Python: hmac.new(b"a key", b"{}{}{}{}", "sha256").hexdigest().
+// The signature as jupyter_client makes it: HMAC-SHA256 of the four dictionaries, in hexadecimal. The number was
+// computed with Python: hmac.new(b"a key", b"{}{}{}{}", "sha256").hexdigest().
 func TestSignature(t *testing.T) {
 	d := json.RawMessage("{}")
 	parts := jupyter.NewCodec(key).Encode(&jupyter.Message{HeaderJSON: d, ParentJSON: d, Metadata: d, Content: d})
@@ -213,8 +213,8 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
-// FuzzDecode feeds what is derived from the input: as it is, or with a right signature, so that more than a tenth of what
-// is tried passes the check of the signature. Nothing may panic, and nothing that is wrongly signed may pass.
+// FuzzDecode feeds what is derived from the input: as it is, or with a right signature, so that more than a tenth of
+// what is tried passes the check of the signature. Nothing may panic, and nothing that is wrongly signed may pass.
 func FuzzDecode(f *testing.F) {
 	counts := map[string]int{}
 	f.Cleanup(func() {
@@ -231,7 +231,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// tryDecode decodes a message made of the four dictionaries in one of several ways and returns the class of the outcome.
+// tryDecode decodes a message made of the four dictionaries in one of several ways and returns the class of the
+// outcome.
 func tryDecode(t testing.TB, header, parent, metadata, content []byte, how uint8) (class string) {
 	c := jupyter.NewCodec(key)
 	m := &jupyter.Message{Identities: [][]byte{[]byte("id")}, HeaderJSON: header, ParentJSON: parent, Metadata: metadata, Content: content}
@@ -275,8 +276,8 @@ func tryDecode(t testing.TB, header, parent, metadata, content []byte, how uint8
 	return ""
 }
 
-// TestManyFrames is the fuzz target's long run without the fuzzer's engine, which counts nothing: 10⁵ frames, with ADVLAB_FULL=1 10⁶, at least
-// a tenth of them signed rightly.
+// TestManyFrames is the fuzz target's long run without the fuzzer's engine, which counts nothing: 10⁵ frames, with
+// ADVLAB_FULL=1 10⁶, at least a tenth of them signed rightly.
 func TestManyFrames(t *testing.T) {
 	n := 100_000
 	switch {
@@ -286,7 +287,8 @@ func TestManyFrames(t *testing.T) {
 		n = 1_000_000
 	}
 	r := rand.New(rand.NewPCG(1, 2))
-	samples := []string{`{"msg_id":"1","msg_type":"x"}`, "{}", "[]", "null", "", "{", `{"a":"`, "\x00", `{"msg_id":"","msg_type":1}`, "<IDS|MSG>"}
+	samples := []string{`{"msg_id":"1","msg_type":"x"}`, "{}", "[]", "null", "", "{", `{"a":"`, "\x00", `{"msg_id":"","msg_type":1}`,
+		"<IDS|MSG>"}
 	pick := func() []byte {
 		text := []byte(samples[min(r.IntN(2*len(samples)), len(samples)-1)%len(samples)])
 		if len(text) > 0 && r.IntN(4) == 0 {

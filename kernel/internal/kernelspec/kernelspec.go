@@ -1,6 +1,6 @@
 // Package kernelspec writes, finds and removes Jupyter's descriptions of the two kernels: advlab, for people, and
-// advlab-ci, which never touches the network and leaves no history. Beside them goes a small extension of JupyterLab, which
-// keeps what these kernels tell of each cell in the notebook's metadata.
+// advlab-ci, which never touches the network and leaves no history. Beside them goes a small extension of JupyterLab,
+// which keeps what these kernels tell of each cell in the notebook's metadata.
 package kernelspec
 
 import (
@@ -79,8 +79,8 @@ func For(p place.Place, name string) (Spec, error) {
 	return s, nil
 }
 
-// Write writes both specs below dir, a folder named kernels, and the extension into labextensions beside it, and returns
-// their files. What has one of these names and is not ours is left alone and is an error.
+// Write writes both specs below dir, a folder named kernels, and the extension into labextensions beside it, and
+// returns their files. What has one of these names and is not ours is left alone and is an error.
 func Write(p place.Place, dir string) ([]string, error) {
 	if err := refuseForeignAt(dir); err != nil {
 		return nil, err
@@ -113,8 +113,8 @@ func Write(p place.Place, dir string) ([]string, error) {
 	return files, nil
 }
 
-// Remove removes what Write has written below and beside dir, and returns the folders removed. Those that are not there are
-// no error.
+// Remove removes what Write has written below and beside dir, and returns the folders removed. Those that are not there
+// are no error.
 func Remove(dir string) ([]string, error) {
 	if err := refuseForeignAt(dir); err != nil {
 		return nil, err

@@ -98,8 +98,10 @@ func TestPlainTextKeepsTheOrder(t *testing.T) {
 	n := parse(t, []map[string]any{{"cell_type": "code", "source": "", "metadata": map[string]any{"tags": []string{"table"}}, "outputs": []any{
 		map[string]any{"output_type": "stream", "name": "stdout", "text": "first\n"},
 		map[string]any{"output_type": "stream", "name": "stderr", "text": "a log line\n"},
-		map[string]any{"output_type": "display_data", "data": map[string]any{"text/plain": []string{"a  b\n", "1  2"}, "text/html": "<table>"}, "metadata": map[string]any{}},
-		map[string]any{"output_type": "display_data", "data": map[string]any{"application/json": map[string]any{"a": 1}}, "metadata": map[string]any{}},
+		map[string]any{"output_type": "display_data", "data": map[string]any{"text/plain": []string{"a  b\n", "1  2"}, "text/html": "<table>"},
+			"metadata": map[string]any{}},
+		map[string]any{"output_type": "display_data", "data": map[string]any{"application/json": map[string]any{"a": 1}},
+			"metadata": map[string]any{}},
 	}}})
 	if got, want := n.TextOf("table"), "first\na  b\n1  2\n"; got != want {
 		t.Errorf("TextOf = %q, want %q", got, want)

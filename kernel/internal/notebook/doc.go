@@ -1,5 +1,5 @@
-// Package notebook reads Jupyter notebooks, sets their parameters, executes them through a real kernel with nbclient, and
-// compares the numbers of a fresh run with the saved ones.
+// Package notebook reads Jupyter notebooks, sets their parameters, executes them through a real kernel with nbclient,
+// and compares the numbers of a fresh run with the saved ones.
 //
 // # Tags
 //

@@ -78,8 +78,8 @@ func (e *CellError) Error() string {
 // ErrKernel says that the kernel failed rather than a cell.
 var ErrKernel = errors.New("the kernel failed")
 
-// Run executes the notebook in the folder it was read from, from a fresh kernel, and returns it with its outputs. When a
-// cell fails, the error is a *CellError and the notebook holds the outputs up to there.
+// Run executes the notebook in the folder it was read from, from a fresh kernel, and returns it with its outputs. When
+// a cell fails, the error is a *CellError and the notebook holds the outputs up to there.
 func (e Execution) Run(ctx context.Context, n *Notebook) (*Notebook, error) {
 	temp, err := os.MkdirTemp("", "advlab-run-")
 	if err != nil {

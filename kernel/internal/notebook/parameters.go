@@ -109,7 +109,8 @@ func literalKind(e ast.Expr) (token.Token, error) {
 		x, errX := literalKind(e.X)
 		y, errY := literalKind(e.Y)
 		numeric := func(k token.Token) bool { return k == token.INT || k == token.FLOAT }
-		if errX == nil && errY == nil && numeric(x) && numeric(y) && slices.Contains([]token.Token{token.ADD, token.SUB, token.MUL, token.QUO}, e.Op) {
+		if errX == nil && errY == nil && numeric(x) && numeric(y) &&
+			slices.Contains([]token.Token{token.ADD, token.SUB, token.MUL, token.QUO}, e.Op) {
 			return max(x, y), nil // token.INT < token.FLOAT
 		}
 	}
@@ -117,8 +118,8 @@ func literalKind(e ast.Expr) (token.Token, error) {
 }
 
 // Set returns a copy of the notebook with a cell after the one tagged parameters that sets variables of it, as
-// papermill does: in GoNB a later declaration of a name replaces an earlier one. settings are NAME=VALUE. The value keeps
-// the type: 1 for a parameter with a fraction becomes float64(1), and text needs no quotes.
+// papermill does: in GoNB a later declaration of a name replaces an earlier one. settings are NAME=VALUE. The value
+// keeps the type: 1 for a parameter with a fraction becomes float64(1), and text needs no quotes.
 func (n *Notebook) Set(settings []string) (*Notebook, error) {
 	if len(settings) == 0 {
 		return n, nil

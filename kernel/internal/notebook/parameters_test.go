@@ -17,7 +17,8 @@ func withParameters(t *testing.T, source string) *notebook.Notebook {
 }
 
 func TestSet(t *testing.T) {
-	source := "// What this notebook measures.\n%env GODEBUG=\nvar eps = 8. / 255 // in pixel values\nvar rows = -4\nvar name = \"digits\"\nvar ok = true\n%%\nfmt.Println()"
+	source := "// What this notebook measures.\n%env GODEBUG=\nvar eps = 8. / 255 // in pixel values\nvar rows = -4\n" +
+		"var name = \"digits\"\nvar ok = true\n%%\nfmt.Println()"
 	for _, test := range []struct{ setting, want string }{
 		{"eps=0.1", "var eps = 0.1"},
 		{"eps=4./255", "var eps = 4./255"},
@@ -77,7 +78,8 @@ func TestSetRefuses(t *testing.T) {
 }
 
 func TestTwoParameterCellsAreRefused(t *testing.T) {
-	cell := map[string]any{"cell_type": "code", "source": "var a = 1", "metadata": map[string]any{"tags": []string{"parameters"}}, "outputs": []any{}}
+	cell := map[string]any{"cell_type": "code", "source": "var a = 1", "metadata": map[string]any{"tags": []string{"parameters"}},
+		"outputs": []any{}}
 	_, err := parse(t, []map[string]any{cell, cell}).Set([]string{"a=2"})
 	if err == nil || !strings.Contains(err.Error(), "cells 1 and 2") {
 		t.Errorf("error %v, want one that names both cells", err)

@@ -78,8 +78,8 @@ func At(space string) (Place, error) {
 	return Place{Root: filepath.Dir(parent), space: space}, nil
 }
 
-// OfProgram returns the place whose workspace holds the program file, as a set-up has copied it there. Its checkout is not
-// known. For another program ok is false.
+// OfProgram returns the place whose workspace holds the program file, as a set-up has copied it there. Its checkout is
+// not known. For another program ok is false.
 func OfProgram(file string) (p Place, ok bool) {
 	file, err := filepath.EvalSymlinks(file)
 	if err != nil {
@@ -103,7 +103,8 @@ func FindCheckout(dir string) (string, error) {
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return "", err
 		case at == filepath.Dir(at):
-			return "", fmt.Errorf("%w: neither %s nor a folder above it has a go.mod of module %s: cd into the checkout first", ErrNoCheckout, dir, Module)
+			return "", fmt.Errorf("%w: neither %s nor a folder above it has a go.mod of module %s: cd into the checkout first",
+				ErrNoCheckout, dir, Module)
 		}
 	}
 }

@@ -1,13 +1,13 @@
 // Package pump is the small process between GoNB and a cell's program.
 //
-// GoNB (v0.11.5, internal/jpyexec) cuts what a program prints at 32 KiB, also in the middle of a character, reads stdout,
-// stderr and displays in no order, and stops reading displays when the program has ended. So GoNB does not start the
-// cell's program but a pump, which starts it, passes on what it prints in pieces that GoNB cannot cut, its displays in
-// their place between them, and ends when GoNB has taken all of it.
+// GoNB (v0.11.5, internal/jpyexec) cuts what a program prints at 32 KiB, also in the middle of a character, reads
+// stdout, stderr and displays in no order, and stops reading displays when the program has ended. So GoNB does not
+// start the cell's program but a pump, which starts it, passes on what it prints in pieces that GoNB cannot cut, its
+// displays in their place between them, and ends when GoNB has taken all of it.
 //
 // It starts with each cell, before anything of the cell is seen. So it is a program of its own, kernel/pump, and this
-// package imports little: the kernel's own program in this role took 6.7 ms a cell, this one takes 3.5 (of which any program
-// in Go that starts another takes 2.5).
+// package imports little: the kernel's own program in this role took 6.7 ms a cell, this one takes 3.5 (of which any
+// program in Go that starts another takes 2.5).
 package pump
 
 import (

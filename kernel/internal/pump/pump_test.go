@@ -9,7 +9,8 @@ import (
 
 // Pieces are whole lines, or else whole characters, and together they are the text; what is no UTF-8 is passed on, too.
 func TestPiece(t *testing.T) {
-	for _, text := range []string{"", "a", "äöü", "日本語", "😀😀😀", "a\nb\nc", "\xff\xfe", "ä\xc3", "ä\xe6\x97", "😀\xf0\x9f\x98", strings.Repeat("é", 50) + "\n" + strings.Repeat("日", 50)} {
+	for _, text := range []string{"", "a", "äöü", "日本語", "😀😀😀", "a\nb\nc", "\xff\xfe", "ä\xc3", "ä\xe6\x97", "😀\xf0\x9f\x98",
+		strings.Repeat("é", 50) + "\n" + strings.Repeat("日", 50)} {
 		for most := 4; most < 40; most++ {
 			rest, all := []byte(text), ""
 			for len(rest) > 0 {

@@ -73,7 +73,8 @@ func TestOverhead(t *testing.T) {
 			slices.Sort(list)
 		}
 		at := func(list []float64, q float64) float64 { return list[int(q*float64(len(list)-1))] }
-		t.Logf("%s, %d pairs, ms, median and 95 %%: relayed %.1f, %.1f; bare %.1f, %.1f; difference of a pair %.1f, %.1f; difference of the two %.1f, %.1f",
+		t.Logf("%s, %d pairs, ms, median and 95 %%: relayed %.1f, %.1f; bare %.1f, %.1f; difference of a pair %.1f, %.1f; difference of the "+
+			"two %.1f, %.1f",
 			cell.name, cell.pairs, at(with, .5), at(with, .95), at(without, .5), at(without, .95), at(more, .5), at(more, .95),
 			at(with, .5)-at(without, .5), at(with, .95)-at(without, .95))
 	}

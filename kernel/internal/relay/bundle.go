@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// MIME is the type under which a cell tells the kernel about itself, over GoNB's display pipe: one entry of a display, whose
-// value is a Bundle as JSON: text, or its bytes, which GoNB passes on as base64. The kernel takes it out; front-ends never
-// see it.
+// MIME is the type under which a cell tells the kernel about itself, over GoNB's display pipe: one entry of a display,
+// whose value is a Bundle as JSON: text, or its bytes, which GoNB passes on as base64. The kernel takes it out;
+// front-ends never see it.
 //
 //	gonbui.SendData(&protocol.DisplayData{Data: map[protocol.MIMEType]any{relay.MIME: `{"seed": 1}`}})
 const MIME = "application/vnd.advlab.cell+json"

@@ -10,7 +10,8 @@ import (
 
 // golden is what kernel and cells agree on: advlib's package notebook has a test with the same text.
 const golden = `{"result":{"image/png":"iVBORw==","text/plain":"42"},"grade":2.5,"clear":"wait","phases":{"compile":0.25,"run":1.5},` +
-	`"backend":"xla:cpu","device":"TFRT_CPU_0","plugin":"0123456789ab","seed":18446744073709551615,"modules":{"advlab":"local","github.com/gomlx/gomlx":"v0.28.8"}}`
+	`"backend":"xla:cpu","device":"TFRT_CPU_0","plugin":"0123456789ab","seed":18446744073709551615,` +
+	`"modules":{"advlab":"local","github.com/gomlx/gomlx":"v0.28.8"}}`
 
 func TestBundle(t *testing.T) {
 	grade, seed := 2.5, ^uint64(0)
@@ -64,7 +65,8 @@ func TestAdvlibTells(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := metadata.Advlab
-	if p.Backend == "" || p.Device == "" || p.Modules["github.com/gomlx/gomlx"] == "" || p.Modules["advlab"] != "local" || p.Advlab != "test" ||
+	if p.Backend == "" || p.Device == "" || p.Modules["github.com/gomlx/gomlx"] == "" || p.Modules["advlab"] != "local" ||
+		p.Advlab != "test" ||
 		p.Phases["open"] <= 0 || p.Phases["open"]+p.Phases["run"] > p.Seconds {
 		t.Errorf("the metadata is %s", r.metadata)
 	}
@@ -87,7 +89,8 @@ func TestProvenanceInANotebook(t *testing.T) {
 	r := f.run("var settings = advlib.Settings{Seed: 11}\n%%\nshow.Result(show.Provenance(settings))")
 	data, _ := r.contents["execute_result"]["data"].(map[string]any)
 	text, _ := data["text/plain"].(string)
-	for _, want := range []string{"seed", "11", "backend", "processor", goVersion(), "-ldflags=-s", "github.com/gomlx/gomlx", "github.com/gomlx/compute"} {
+	for _, want := range []string{"seed", "11", "backend", "processor", goVersion(), "-ldflags=-s", "github.com/gomlx/gomlx",
+		"github.com/gomlx/compute"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}

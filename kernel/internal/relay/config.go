@@ -11,6 +11,7 @@ import (
 
 	"advlab/kernel/internal/assist"
 	"advlab/kernel/internal/gonb"
+	"advlab/kernel/internal/magic"
 )
 
 // Config says what to relay.
@@ -26,12 +27,12 @@ type Config struct {
 	// it is removed with GoNB. GoNB needs -raw_error, or compile errors have no text.
 	Start func(connection, temp string) *exec.Cmd
 
-	// Guard is the command that calls guard.Run with the arguments that follow; empty: GoNB is started without a guard, and
-	// what it has started may outlive a relay that is killed.
+	// Guard is the command that calls guard.Run with the arguments that follow; empty: GoNB is started without a guard,
+	// and what it has started may outlive a relay that is killed.
 	Guard []string
 
-	// Pump is the program kernel/pump, which runs what cells run; empty: GoNB does so itself, and may cut characters and lose
-	// the displays of a program that ends at once.
+	// Pump is the program kernel/pump, which runs what cells run; empty: GoNB does so itself, and may cut characters and
+	// lose the displays of a program that ends at once.
 	Pump string
 
 	// Signals brings what Jupyter signals: os.Interrupt interrupts the running cell, anything else ends the kernel.
@@ -46,8 +47,8 @@ type Config struct {
 	Overflow  string          // folder for output beyond OutputLimit; empty: it is dropped
 	CellLimit time.Duration   // how long a cell may take; 0: any time
 
-	// Commands are those of cells that the relay runs itself, by name without %.
-	Commands map[string]Command
+	// Magics are the commands of cells that the kernel runs itself, besides those of this package.
+	Magics magic.List
 
 	// Beat is how often GoNB is asked whether it is alive, and how long it may take to answer; 0: a second.
 	Beat time.Duration

@@ -106,7 +106,8 @@ func (x *execution) run(ctx context.Context, e *gonb.Engine) outcome {
 	if limit == 0 {
 		limit = defaultOutputLimit
 	}
-	x.out = &output{emit: x.stream, limit: limit, dir: x.relay.config.Overflow, name: fmt.Sprintf("%s-cell-%d.txt", time.Now().Format("20060102-150405"), x.count)}
+	x.out = &output{emit: x.stream, limit: limit, dir: x.relay.config.Overflow,
+		name: fmt.Sprintf("%s-cell-%d.txt", time.Now().Format("20060102-150405"), x.count)}
 	defer x.out.finish()
 	code, f := x.ownCommands()
 	if f != nil {
@@ -302,8 +303,8 @@ func tail(s string) string {
 }
 
 // panicSigns begin the runtime's reports. The last ones come where C code, such as XLA, has crashed.
-var panicSigns = []string{"panic: ", "fatal error: ", "unexpected fault address ", "runtime: goroutine stack exceeds", "SIGSEGV: ", "SIGABRT: ",
-	"SIGBUS: ", "SIGFPE: ", "SIGILL: "}
+var panicSigns = []string{"panic: ", "fatal error: ", "unexpected fault address ", "runtime: goroutine stack exceeds",
+	"SIGSEGV: ", "SIGABRT: ", "SIGBUS: ", "SIGFPE: ", "SIGILL: "}
 
 // panicStart is the offset of the line from which text may be the runtime's report of a panic; -1: none.
 func panicStart(text string, lineStart bool) int {

@@ -248,7 +248,8 @@ func (e evidence) compile() *failure {
 			lines = lines[:i] // GoNB's advice on `go get` and workspaces, which does not hold for a pinned one
 			continue
 		case strings.HasPrefix(line, "# ") || strings.TrimSpace(line) == "" || exitValue.MatchString(line) ||
-			strings.HasPrefix(line, `failed to run "`) && len(lines) > 1 || strings.HasPrefix(line, "go: gonb_") && strings.HasSuffix(line, " imports") ||
+			strings.HasPrefix(line, `failed to run "`) && len(lines) > 1 ||
+			strings.HasPrefix(line, "go: gonb_") && strings.HasSuffix(line, " imports") ||
 			strings.HasPrefix(line, "package gonb_") || strings.HasPrefix(line, "\tgo get "): // which the hint says better
 			continue
 		case m == nil && blank == nil:

@@ -43,10 +43,13 @@ func TestPlacesThatGoNBMissed(t *testing.T) {
 		2: {2, "%%\nfmt.Println(f(nil))\nif true {\n}\nif true {\n}"},
 	}
 	e := evidence{latest: 2, where: func(id int) record { return cells[id] },
-		mainGo:    "package main\n\nfunc f(xs []int) int {\n\treturn xs[7]\n}\n\nfunc main() {\n\tflag.Parse()\n\tfmt.Println(f(nil))\n\tif true {\n\t}\n\tif true {\n\t}\n}\n",
-		panicText: "panic: x\n\nmain.f(...)\n\t/t/gonb_1/main.go:4 +0x1d\nmain.main()\n\t \x1b[7m[[ Cell [2] Line 2 ]]\x1b[0m /t/gonb_1/main.go:9 +0x2e\n\t/t/gonb_1/main.go:1\n"}
+		mainGo: "package main\n\nfunc f(xs []int) int {\n\treturn xs[7]\n}\n\nfunc main() {\n\tflag.Parse()\n\tfmt.Println(f(nil))\n" +
+			"\tif true {\n\t}\n\tif true {\n\t}\n}\n",
+		panicText: "panic: x\n\nmain.f(...)\n\t/t/gonb_1/main.go:4 +0x1d\nmain.main()\n" +
+			"\t \x1b[7m[[ Cell [2] Line 2 ]]\x1b[0m /t/gonb_1/main.go:9 +0x2e\n\t/t/gonb_1/main.go:1\n"}
 	got := strings.Join(e.panic().Traceback, "\n")
-	for _, want := range []string{"cell 1, line 2 (main.go:4)", "cell 2, line 2 (main.go:9)", "/t/gonb_1/main.go:1", ">   2 | \treturn xs[7]"} {
+	for _, want := range []string{"cell 1, line 2 (main.go:4)", "cell 2, line 2 (main.go:9)", "/t/gonb_1/main.go:1",
+		">   2 | \treturn xs[7]"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}

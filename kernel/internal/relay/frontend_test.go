@@ -53,7 +53,8 @@ func prepared(t *testing.T) place.Place {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range []string{filepath.Join(p.Tools(), "gonb"), filepath.Join(p.Tools(), "goimports"), filepath.Join(p.ModuleDir(), "go.mod")} {
+	for _, file := range []string{filepath.Join(p.Tools(), "gonb"), filepath.Join(p.Tools(), "goimports"),
+		filepath.Join(p.ModuleDir(), "go.mod")} {
 		if _, err := os.Stat(file); err != nil {
 			t.Skipf("%s is missing: `go run ./kernel test` prepares GoNB and runs this test", file)
 		}
@@ -73,8 +74,10 @@ func kernelCommand(t *testing.T, p place.Place, args ...string) (argv, env []str
 	if err := os.Symlink(filepath.Join(p.Tools(), "goimports"), filepath.Join(bin, "goimports")); err != nil {
 		t.Fatal(err)
 	}
-	argv = append([]string{self, "-gonb", filepath.Join(p.Tools(), "gonb"), "-gopls", filepath.Join(p.Tools(), "gopls"), "-pump", p.Pump(), "-go_work", p.ModuleDir()}, args...)
-	env = []string{roleVariable + "=kernel", "PATH=" + bin + string(os.PathListSeparator) + strings.ReplaceAll(os.Getenv("PATH"), p.Tools()+string(os.PathListSeparator), ""),
+	argv = append([]string{self, "-gonb", filepath.Join(p.Tools(), "gonb"), "-gopls", filepath.Join(p.Tools(), "gopls"), "-pump", p.Pump(),
+		"-go_work", p.ModuleDir()}, args...)
+	const separator = string(os.PathListSeparator)
+	env = []string{roleVariable + "=kernel", "PATH=" + bin + separator + strings.ReplaceAll(os.Getenv("PATH"), p.Tools()+separator, ""),
 		"GOFLAGS=-ldflags=-s", "GOPROXY=off", "GOTOOLCHAIN=local", "GOWORK="}
 	return argv, env
 }
@@ -99,7 +102,8 @@ func startKernel(t *testing.T, args ...string) *kernel {
 	p := prepared(t)
 	k := &kernel{t: t, temp: shortTemp(t), ended: make(chan struct{}), log: &logBuffer{}}
 	k.connection = jupyter.Connection{Transport: "tcp", IP: "127.0.0.1", Key: jupyter.NewID(), Scheme: jupyter.Scheme}
-	for _, port := range []*int{&k.connection.Shell, &k.connection.IOPub, &k.connection.Stdin, &k.connection.Control, &k.connection.Heartbeat} {
+	for _, port := range []*int{&k.connection.Shell, &k.connection.IOPub, &k.connection.Stdin, &k.connection.Control,
+		&k.connection.Heartbeat} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -201,7 +205,8 @@ func (k *kernel) frontEnd() *frontEnd {
 		k.t.Cleanup(func() { s.Close() })
 		return s
 	}
-	f.shell, f.control, f.stdin = open(zmtp.Dealer, k.connection.Shell), open(zmtp.Dealer, k.connection.Control), open(zmtp.Dealer, k.connection.Stdin)
+	f.shell, f.control, f.stdin = open(zmtp.Dealer, k.connection.Shell), open(zmtp.Dealer, k.connection.Control),
+		open(zmtp.Dealer, k.connection.Stdin)
 	f.iopub = open(zmtp.Sub, k.connection.IOPub)
 	receive := func(s *zmtp.Socket, take func(*jupyter.Message)) {
 		for {
@@ -299,7 +304,8 @@ type ran struct {
 // start sends a cell.
 func (f *frontEnd) start(code string, options ...map[string]any) string {
 	f.t.Helper()
-	content := map[string]any{"code": code, "silent": false, "store_history": true, "user_expressions": map[string]string{}, "allow_stdin": true, "stop_on_error": true}
+	content := map[string]any{"code": code, "silent": false, "store_history": true, "user_expressions": map[string]string{},
+		"allow_stdin": true, "stop_on_error": true}
 	for _, option := range options {
 		for name, value := range option {
 			content[name] = value

@@ -18,15 +18,19 @@ var hints = []struct {
 	{compileError, regexp.MustCompile(`advlab/\S* is not in std`),
 		"there is no such package of advlab: see the list with !*go list advlab/advlib/..."},
 	{compileError, regexp.MustCompile(`is not in std`),
-		"the import path is mistyped, or its module is not pinned: a path without a dot in its first part is looked for in the standard library only."},
-	{compileError, regexp.MustCompile(`no required module provides package|cannot find module providing package|module lookup disabled by GOPROXY=off`),
-		"the package is not among those that advlab pins, and cells do not use the network. To add it: %env GOPROXY=https://proxy.golang.org and then !*go get MODULE@VERSION"},
+		"the import path is mistyped, or its module is not pinned: a path without a dot in its first part is looked for in the standard " +
+			"library only."},
+	{compileError, regexp.MustCompile(`no required module provides package|cannot find module providing package|` +
+		`module lookup disabled by GOPROXY=off`),
+		"the package is not among those that advlab pins, and cells do not use the network. To add it: %env GOPROXY=https://proxy.golang.org " +
+			"and then !*go get MODULE@VERSION"},
 	{compileError, regexp.MustCompile(`declared and not used`),
 		"Go refuses variables that nothing reads: use it, or assign it to _."},
 	{compileError, regexp.MustCompile(`imported and not used`),
 		"remove the import; those that are missing are added without asking."},
 	{compileError, regexp.MustCompile(`undefined: \w+`),
-		"values do not outlive their cell: declare with var, const or func above the line %% what later cells need, and keep results with lab.Keep."},
+		"values do not outlive their cell: declare with var, const or func above the line %% what later cells need, and keep results with " +
+			"lab.Keep."},
 	{panicked, regexp.MustCompile(`nil pointer dereference`),
 		"something that was not set is used: values of an earlier cell's %% part are not there any more."},
 	{"", regexp.MustCompile(`(?i)plugin.*(not found|cannot be|could not|failed)|pjrt.*not found|no plugin`),

@@ -20,8 +20,8 @@ const (
 	historyMost = 20_000 // cells from which it is
 )
 
-// history remembers executed cells, over kernels. The file has one JSON entry per line; kernels that run at the same time
-// append to it.
+// history remembers executed cells, over kernels. The file has one JSON entry per line; kernels that run at the same
+// time append to it.
 type history struct {
 	mu      sync.Mutex
 	file    string // empty: nothing is kept
@@ -36,8 +36,8 @@ type entry struct {
 	Code    string `json:"code"`
 }
 
-// openHistory reads the history and begins a new session. A damaged line is skipped; the error, where the file cannot be
-// read at all, leaves a history in memory.
+// openHistory reads the history and begins a new session. A damaged line is skipped; the error, where the file cannot
+// be read at all, leaves a history in memory.
 func openHistory(file string) (*history, error) {
 	h := &history{file: file, session: 1}
 	if file == "" {
@@ -71,8 +71,8 @@ func openHistory(file string) (*history, error) {
 	return h, nil
 }
 
-// add appends a cell, in one write, so that kernels do not mix their lines. After an error, which may be that the folder
-// cannot be written, the history is in memory only.
+// add appends a cell, in one write, so that kernels do not mix their lines. After an error, which may be that the
+// folder cannot be written, the history is in memory only.
 func (h *history) add(line int, code string) (err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -113,8 +113,8 @@ type historyRequest struct {
 	Unique  bool   `json:"unique"`
 }
 
-// find answers a history_request with [session, line, code] triples, or [session, line, [code, output]]; outputs are not
-// kept, so they are null.
+// find answers a history_request with [session, line, code] triples, or [session, line, [code, output]]; outputs are
+// not kept, so they are null.
 func (h *history) find(q historyRequest) [][]any {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -161,8 +161,8 @@ func (h *history) find(q historyRequest) [][]any {
 	return list
 }
 
-// glob matches as SQLite's GLOB, which IPython uses: * any text, ? one character, [...] one of some; over lines, too. It
-// takes time in proportion to the product of the lengths at most.
+// glob matches as SQLite's GLOB, which IPython uses: * any text, ? one character, [...] one of some; over lines, too.
+// It takes time in proportion to the product of the lengths at most.
 func glob(pattern, text string) bool {
 	p, t := []rune(pattern), []rune(text)
 	i, j := 0, 0

@@ -31,10 +31,11 @@ func (c Config) kernelInfo() map[string]any {
 		"protocol_version":       jupyter.Version,
 		"implementation":         "advlab",
 		"implementation_version": version,
-		"banner":                 "advlab " + version + ": Go " + goVersion + " notebooks. A line %% begins the statements of a cell; %help says more.",
-		"debugger":               false,
-		"help_links":             helpLinks,
-		"supported_features":     []string{},
+		"banner": "advlab " + version + ": Go " + goVersion +
+			" notebooks. A line %% begins the statements of a cell; %help says more.",
+		"debugger":           false,
+		"help_links":         helpLinks,
+		"supported_features": []string{},
 		"language_info": map[string]any{
 			"name":            "go",
 			"version":         goVersion,

@@ -38,7 +38,8 @@ func TestExecute(t *testing.T) {
 		Started string
 		Advlab  provenance
 	}
-	if err := json.Unmarshal(r.metadata, &metadata); err != nil || metadata.Advlab.Seconds <= 0 || metadata.Advlab.Go != goVersion() || metadata.Started == "" {
+	if err := json.Unmarshal(r.metadata, &metadata); err != nil || metadata.Advlab.Seconds <= 0 || metadata.Advlab.Go != goVersion() ||
+		metadata.Started == "" {
 		t.Errorf("metadata %s (%v)", r.metadata, err)
 	}
 
@@ -88,8 +89,10 @@ func TestErrors(t *testing.T) {
 		{"no %%", "x := 1\nfunc f() {}", "CompileError", "cell 4, line 1: expected declaration, found x", []string{"Hint: statements need a line %%"}, "", ""},
 		{"unfinished", "func h( {", "CompileError", "cell 5, line 1: expected ')', found '{'", nil, "", ""},
 		{"wrong package of ours", "import \"advlab/advlib/atack\"\n%%\natack.X()", "CompileError",
-			"cell 6, line 1: package advlab/advlib/atack is not in std", []string{">   1 | import", "Hint: there is no such package of advlab"}, "", ""},
-		{"package beyond the pin", "import \"example.org/nope\"\n%%\nnope.X()", "CompileError", "cell 7, line 1: no required module provides package example.org/nope",
+			"cell 6, line 1: package advlab/advlib/atack is not in std", []string{">   1 | import", "Hint: there is no such package of advlab"}, "",
+			""},
+		{"package beyond the pin", "import \"example.org/nope\"\n%%\nnope.X()", "CompileError",
+			"cell 7, line 1: no required module provides package example.org/nope",
 			[]string{">   1 | import", "Hint: the package is not among those that advlab pins"}, "", ""},
 		{"panic", "%%\nvar m map[string]int\nm[\"a\"] = 1", "Panic", "assignment to entry in nil map",
 			[]string{">   3 | m[\"a\"] = 1", "goroutine 1 [running]", "cell 8, line 3"}, "", ""},
@@ -178,8 +181,8 @@ func TestQueueIsAbortedAfterAnError(t *testing.T) {
 	}
 }
 
-// interruptAfter runs a cell, interrupts it after a time, or, if it says that it is ready, then, and returns how long it
-// took to end.
+// interruptAfter runs a cell, interrupts it after a time, or, if it says that it is ready, then, and returns how long
+// it took to end.
 func interruptAfter(t *testing.T, f *frontEnd, code string, after time.Duration, how func()) (ran, time.Duration) {
 	t.Helper()
 	id := f.start(code)
@@ -203,7 +206,8 @@ func TestInterrupt(t *testing.T) {
 	k := startKernel(t)
 	// A goimports that takes long where it is told to: as the real one does when it looks through a large module cache.
 	bin := t.TempDir()
-	slow := "#!/bin/sh\nif grep -q slow_imports \"$2\"; then sleep 60; fi\nexec " + filepath.Join(prepared(t).Tools(), "goimports") + " \"$@\"\n"
+	slow := "#!/bin/sh\nif grep -q slow_imports \"$2\"; then sleep 60; fi\n" +
+		"exec " + filepath.Join(prepared(t).Tools(), "goimports") + " \"$@\"\n"
 	if err := os.WriteFile(filepath.Join(bin, "goimports"), []byte(slow), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +263,9 @@ func TestInterrupt(t *testing.T) {
 		})
 	}
 	// One that saves its work at the first signal gets no second.
-	r, _ := interruptAfter(t, f, "%%\nc := make(chan os.Signal, 9)\nsignal.Notify(c, os.Interrupt)\nfmt.Println(\"ready\")\n<-c\nselect {\ncase <-c:\n\tfmt.Println(\"again\")\ncase <-time.After(500*time.Millisecond):\n\tfmt.Println(\"saved\")\n}", 1500*time.Millisecond, byMessage)
+	r, _ := interruptAfter(t, f, "%%\nc := make(chan os.Signal, 9)\nsignal.Notify(c, os.Interrupt)\nfmt.Println(\"ready\")\n<-c\nselect {\n"+
+		"case <-c:\n\tfmt.Println(\"again\")\ncase <-time.After(500*time.Millisecond):\n\tfmt.Println(\"saved\")\n}",
+		1500*time.Millisecond, byMessage)
 	if r.stdout != "ready\nsaved\n" {
 		t.Errorf("got %q (%s)", r.stdout, r.Class)
 	}
@@ -283,7 +289,8 @@ func TestTabAtOnce(t *testing.T) {
 		defer f.mu.Unlock()
 		return f.replies[first] != nil
 	}
-	for _, code := range []string{"strings.TrimSpac", "x := strings.NewReader(\"\"); x.", "fmt.Printl", "unknown.", "f().", "adv", "%ti", "sync.WaitGroup{}."} {
+	for _, code := range []string{"strings.TrimSpac", "x := strings.NewReader(\"\"); x.", "fmt.Printl", "unknown.", "f().", "adv", "%ti",
+		"sync.WaitGroup{}."} {
 		for _, kind := range []string{"complete_request", "inspect_request"} {
 			if ended() {
 				break
@@ -321,7 +328,8 @@ func TestTabAtOnce(t *testing.T) {
 func TestIPC(t *testing.T) {
 	k := startKernel(t)
 	dir := shortTemp(t)
-	k.connection = jupyter.Connection{Transport: "ipc", IP: filepath.Join(dir, "k"), Shell: 1, IOPub: 2, Stdin: 3, Control: 4, Heartbeat: 5, Key: jupyter.NewID(), Scheme: jupyter.Scheme}
+	k.connection = jupyter.Connection{Transport: "ipc", IP: filepath.Join(dir, "k"), Shell: 1, IOPub: 2, Stdin: 3, Control: 4, Heartbeat: 5,
+		Key: jupyter.NewID(), Scheme: jupyter.Scheme}
 	if err := k.connection.Write(k.cmd.Args[len(k.cmd.Args)-1]); err != nil {
 		t.Fatal(err)
 	}
@@ -357,7 +365,8 @@ func TestIPC(t *testing.T) {
 			switch {
 			case path == root && root == dir: // the front-end's
 			case entry.IsDir() && filepath.Dir(path) == k.temp && open, path == k.temp && open, mode&os.ModeNamedPipe != 0 && open,
-				mode&os.ModeSocket != 0 && open && root == dir, strings.HasPrefix(filepath.Base(path), "kernel-") && open: // connection files; gopls makes others
+				// connection files; gopls makes others
+				mode&os.ModeSocket != 0 && open && root == dir, strings.HasPrefix(filepath.Base(path), "kernel-") && open:
 				t.Errorf("%s has mode %v", path, mode)
 			default:
 				private++
@@ -515,7 +524,8 @@ func TestDisplays(t *testing.T) {
 	if data["text/html"] != "<b>4</b>2" || data["text/plain"] != "42" || r.contents["execute_result"]["execution_count"] != 1.0 {
 		t.Errorf("%v", r.contents["execute_result"])
 	}
-	if !strings.Contains(string(r.metadata), `"backend":"go"`) || !strings.Contains(string(r.metadata), `"seed":7`) || !strings.Contains(string(r.metadata), `"run":0.5`) {
+	if !strings.Contains(string(r.metadata), `"backend":"go"`) || !strings.Contains(string(r.metadata), `"seed":7`) ||
+		!strings.Contains(string(r.metadata), `"run":0.5`) {
 		t.Errorf("metadata %s", r.metadata)
 	}
 	r = f.run(send + `{"grade": 2.5}` + "`}})\ngonbui.Sync()")
@@ -540,10 +550,12 @@ func TestDisplays(t *testing.T) {
 func TestOwnCommands(t *testing.T) {
 	f := startKernel(t).start().frontEnd()
 	r := f.run("%hello gopher\n%%\nfmt.Println(1)")
-	if data, _ := r.contents["display_data"]["data"].(map[string]any); r.Status != "ok" || data["text/plain"] != "hello gopher" || r.stdout != "1\n" || r.stderr != "" {
+	if data, _ := r.contents["display_data"]["data"].(map[string]any); r.Status != "ok" || data["text/plain"] != "hello gopher" ||
+		r.stdout != "1\n" || r.stderr != "" {
 		t.Errorf("%+v", r)
 	}
-	if r := f.run("%hello\n%%\nfmt.Println(1)"); r.Class != "CommandError" || r.Text != "%hello: takes one name, and got []" || r.stdout != "" {
+	if r := f.run("%hello\n%%\nfmt.Println(1)"); r.Class != "CommandError" || r.Text != "%hello: takes one name, and got []" ||
+		r.stdout != "" {
 		t.Errorf("%+v", r)
 	}
 	r = f.run("%time\n%%\ntime.Sleep(300*time.Millisecond)")
@@ -586,13 +598,15 @@ func TestOwnCommands(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	f := startKernel(t).start().frontEnd()
-	if r := f.run("func Half(x int) int { return x / 2 }\nfunc Halves() error {\n\tif got := Half(5); got != 3 {\n\t\treturn fmt.Errorf(\"Half(5) = %d, want 3\", got)\n\t}\n\treturn nil\n}"); r.Status != "ok" {
+	if r := f.run("func Half(x int) int { return x / 2 }\nfunc Halves() error {\n\tif got := Half(5); got != 3 {\n" +
+		"\t\treturn fmt.Errorf(\"Half(5) = %d, want 3\", got)\n\t}\n\treturn nil\n}"); r.Status != "ok" {
 		t.Fatalf("%+v", r)
 	}
 	if r := f.run("%check Halves"); r.Class != "CheckFailed" || r.Text != "Halves: Half(5) = 2, want 3" || r.stdout != "" || r.stderr != "" {
 		t.Errorf("%+v", r)
 	}
-	if r := f.run("func Half(x int) int { return (x + 1) / 2 }\n\n%check Halves\n"); r.Status != "ok" || r.stdout != "Halves: passed\n" || r.stderr != "" {
+	if r := f.run("func Half(x int) int { return (x + 1) / 2 }\n\n%check Halves\n"); r.Status != "ok" || r.stdout != "Halves: passed\n" ||
+		r.stderr != "" {
 		t.Errorf("%+v", r)
 	}
 	for code, want := range map[string]string{
@@ -629,7 +643,8 @@ func TestFlood(t *testing.T) {
 	f := startKernel(t, "-overflow", over).start().frontEnd()
 	const lines = 100_000 // of 500 bytes: 50 MB
 	began := time.Now()
-	r := f.run(fmt.Sprintf("%%%%\nw := bufio.NewWriter(os.Stdout)\nfor i := range %d { fmt.Fprintf(w, \"%%07d%%s\\n\", i, strings.Repeat(\"x\", 492)) }\nw.Flush()", lines))
+	r := f.run(fmt.Sprintf("%%%%\nw := bufio.NewWriter(os.Stdout)\n"+
+		"for i := range %d { fmt.Fprintf(w, \"%%07d%%s\\n\", i, strings.Repeat(\"x\", 492)) }\nw.Flush()", lines))
 	took := time.Since(began)
 	if r.Status != "ok" {
 		t.Fatalf("%+v", r)
@@ -669,7 +684,8 @@ func TestGoNBDies(t *testing.T) {
 	f.run("%env RELAY_TEST value\nvar declared = 17\nfunc twice(x int) int { return 2 * x }\n%%\nfmt.Println(\"once\")")
 	f.run("!echo once >> " + counter)
 	elsewhere := t.TempDir()
-	f.run("%cd " + elsewhere + "\n%goflags -race=false\nimport (_ \"image/png\"; _ \"image/jpeg\")\ntype pair struct{ a, b int }\nfunc (p pair) sum() int { return p.a + p.b }\nconst (zero = iota; one; two)")
+	f.run("%cd " + elsewhere + "\n%goflags -race=false\nimport (_ \"image/png\"; _ \"image/jpeg\")\ntype pair struct{ a, b int }\n" +
+		"func (p pair) sum() int { return p.a + p.b }\nconst (zero = iota; one; two)")
 	id := f.start("%%\ntime.Sleep(time.Minute)")
 	time.Sleep(time.Second)
 	gonb := k.pid("gonb")
@@ -681,7 +697,8 @@ func TestGoNBDies(t *testing.T) {
 	if r.Class != "GoNBDied" || !strings.Contains(r.Text, "killed") || !strings.Contains(strings.Join(r.Traceback, "\n"), "declarations") {
 		t.Errorf("%+v", r)
 	}
-	if r := f.run("%%\nfmt.Println(twice(declared), os.Getenv(\"RELAY_TEST\"), pair{1, 2}.sum(), two)"); r.stdout != "34 value 3 2\n" || r.Count != 5 {
+	if r := f.run("%%\nfmt.Println(twice(declared), os.Getenv(\"RELAY_TEST\"), pair{1, 2}.sum(), two)"); r.stdout != "34 value 3 2\n" ||
+		r.Count != 5 {
 		t.Errorf("%+v", r)
 	}
 	if text, _ := os.ReadFile(counter); string(text) != "once\n" {
@@ -1025,7 +1042,8 @@ func TestQuestionsDoNotHoldUpCells(t *testing.T) {
 	f.run("var kept = 5\n%%\nfmt.Println(0)")
 	questions := func() {
 		t.Helper()
-		for _, code := range []string{"func f() {", "", "\x00", "*[*", "x := kept", "%%\nx := strings.NewReader(\"\")\nx.Re", "%%\nx", "é.ü(", "\n\n", "package", "!ls", "%%bash\nls", "a\r\nb.", "%%", "%"} {
+		for _, code := range []string{"func f() {", "", "\x00", "*[*", "x := kept", "%%\nx := strings.NewReader(\"\")\nx.Re", "%%\nx", "é.ü(",
+			"\n\n", "package", "!ls", "%%bash\nls", "a\r\nb.", "%%", "%"} {
 			for _, kind := range []string{"complete_request", "inspect_request"} {
 				began := time.Now()
 				reply := f.ask(f.shell, kind, map[string]any{"code": code, "cursor_pos": len([]rune(code))})
@@ -1066,7 +1084,8 @@ func completes(t *testing.T, f *frontEnd, code, want string) map[string]any {
 // standard library, and what they are documented with.
 func TestGopls(t *testing.T) {
 	f := startKernel(t).start().frontEnd()
-	f.run("type Point struct {\n\tWidth, Height int // in pixels\n}\n\n// Area is what it covers.\nfunc (p Point) Area() int { return p.Width * p.Height }\n\nvar r = strings.NewReader(\"x\")\n%%\nfmt.Println(r.Len())")
+	f.run("type Point struct {\n\tWidth, Height int // in pixels\n}\n\n// Area is what it covers.\n" +
+		"func (p Point) Area() int { return p.Width * p.Height }\n\nvar r = strings.NewReader(\"x\")\n%%\nfmt.Println(r.Len())")
 	id := f.start("%%\ntime.Sleep(20*time.Second)")
 	completes(t, f, "%%\np := Point{}\np.", "Area")
 	for code, want := range map[string]string{
@@ -1088,7 +1107,8 @@ func TestGopls(t *testing.T) {
 		data, _ := reply["data"].(map[string]any)
 		return fmt.Sprint(data["text/plain"])
 	}
-	for code, want := range map[string]string{"p := Point{}\np.Area": "Area is what it covers.", "r.ReadRune": "ReadRune implements", "Point{}.Width": "in pixels",
+	for code, want := range map[string]string{"p := Point{}\np.Area": "Area is what it covers.", "r.ReadRune": "ReadRune implements",
+		"Point{}.Width":       "in pixels",
 		"fmt.Printf(\"%d\", ": "Printf formats according to a format specifier"} {
 		eventually(t, fmt.Sprintf("what %q is documented with: %q", code, want), cellTime, func() bool {
 			return strings.Contains(inspect(code, len([]rune(code))), want)

@@ -157,7 +157,8 @@ func (o *output) finish() {
 	for len(tail) > 0 && !utf8.RuneStart(tail[0]) {
 		tail = tail[1:]
 	}
-	o.emit("stdout", fmt.Sprintf("\n[… cut after %s. The rest, %s, %s. It ends:]\n%s", bytesText(int64(o.limit)), bytesText(o.cut), where, tail))
+	o.emit("stdout", fmt.Sprintf("\n[… cut after %s. The rest, %s, %s. It ends:]\n%s", bytesText(int64(o.limit)),
+		bytesText(o.cut), where, tail))
 }
 
 func bytesText(n int64) string {

@@ -104,7 +104,8 @@ func TestOutputIsCut(t *testing.T) {
 
 func TestOldOutputsAreRemoved(t *testing.T) {
 	dir := t.TempDir()
-	for name, age := range map[string]time.Duration{"1-cell-1.txt": 8 * 24 * time.Hour, "2-cell-2.txt": time.Hour, "mine.txt": 8 * 24 * time.Hour} {
+	for name, age := range map[string]time.Duration{"1-cell-1.txt": 8 * 24 * time.Hour, "2-cell-2.txt": time.Hour,
+		"mine.txt": 8 * 24 * time.Hour} {
 		file := filepath.Join(dir, name)
 		if err := os.WriteFile(file, nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -174,7 +175,8 @@ func TestMendedWidgetURL(t *testing.T) {
 	data := map[string]any{"text/html": `<script>_ws_url: "ws://" + document.location.host + "/api/kernels/{{.KernelId}}/channels",</script>`}
 	mend(data)
 	got := data["text/html"].(string)
-	if strings.Contains(got, `_ws_url: "ws://"`) || !strings.Contains(got, `"wss://"`) || !strings.Contains(got, "baseUrl") || !strings.HasSuffix(got, `"api/kernels/{{.KernelId}}/channels",</script>`) {
+	if strings.Contains(got, `_ws_url: "ws://"`) || !strings.Contains(got, `"wss://"`) || !strings.Contains(got, "baseUrl") ||
+		!strings.HasSuffix(got, `"api/kernels/{{.KernelId}}/channels",</script>`) {
 		t.Error(got)
 	}
 }

@@ -12,7 +12,8 @@ import (
 func TestCharactersAreNeverCut(t *testing.T) {
 	f := startKernel(t, "-output", "1000000000").start().frontEnd()
 	// Every offset of characters of two, three and four bytes against pages and 32 KiB.
-	const offsets = "%%\nw := bufio.NewWriterSize(os.Stdout, 1<<20)\nfor _, c := range []string{\"é\", \"語\", \"😀\"} {\n\tfor i := range 4 {\n" +
+	const offsets = "%%\nw := bufio.NewWriterSize(os.Stdout, 1<<20)\n" +
+		"for _, c := range []string{\"é\", \"語\", \"😀\"} {\n\tfor i := range 4 {\n" +
 		"\t\tfmt.Fprint(w, strings.Repeat(\"x\", i), strings.Repeat(c, 100_000), \"\\n\")\n\t\tw.Flush()\n\t}\n}"
 	check := func(name string, r ran, want string) {
 		t.Helper()
@@ -47,7 +48,8 @@ func TestCharactersAreNeverCut(t *testing.T) {
 	}
 	one := strings.Repeat("äx日", 83) + "\n" // 499 bytes
 	began := time.Now()
-	r = f.run(fmt.Sprintf("%%%%\nw := bufio.NewWriter(os.Stdout)\nfor range %d { fmt.Fprint(w, strings.Repeat(\"äx日\", 83), \"\\n\") }\nw.Flush()", lines))
+	r = f.run(fmt.Sprintf("%%%%\nw := bufio.NewWriter(os.Stdout)\nfor range %d { fmt.Fprint(w, strings.Repeat(\"äx日\", 83), \"\\n\") }\n"+
+		"w.Flush()", lines))
 	check("flood", r, strings.Repeat(one, lines))
 	t.Logf("%d MB in %s", len(r.stdout)>>20, time.Since(began).Round(10*time.Millisecond))
 }
@@ -68,7 +70,8 @@ func TestDisplaysAtTheEnd(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			const n = 50
 			began := time.Now()
-			r := f.run(fmt.Sprintf("%%%%\nfmt.Println(\"before\")\nfor i := range %d { gonbui.DisplayHTML(fmt.Sprintf(\"<b>%%d</b>\", i)) }\ngonbui.DisplayHTML(strings.Repeat(\"x\", 3_000_000))\n%s", n, test.end))
+			r := f.run(fmt.Sprintf("%%%%\nfmt.Println(\"before\")\nfor i := range %d { gonbui.DisplayHTML(fmt.Sprintf(\"<b>%%d</b>\", i)) }\n"+
+				"gonbui.DisplayHTML(strings.Repeat(\"x\", 3_000_000))\n%s", n, test.end))
 			t.Logf("%s", time.Since(began).Round(time.Millisecond))
 			if r.Class != test.class {
 				t.Errorf("%s %s: %q, want %q", r.Status, r.Class, r.Text, test.class)
@@ -91,9 +94,11 @@ func TestDisplaysAtTheEnd(t *testing.T) {
 		})
 	}
 	// One that is not to be decoded is said to be dropped, and the next one is shown.
-	r := f.run("type own struct{ X int }\n%%\ngob.Register(own{})\ngonbui.SendData(&protocol.DisplayData{Data: map[protocol.MIMEType]any{\"text/plain\": own{1}}})\n" +
+	r := f.run("type own struct{ X int }\n%%\ngob.Register(own{})\n" +
+		"gonbui.SendData(&protocol.DisplayData{Data: map[protocol.MIMEType]any{\"text/plain\": own{1}}})\n" +
 		"gonbui.SendData(&protocol.DisplayData{Data: map[protocol.MIMEType]any{\"text/plain\": \"sound\"}})")
-	if data, _ := r.contents["display_data"]["data"].(map[string]any); r.Status != "ok" || !strings.Contains(r.stderr, "a display was dropped") || data["text/plain"] != "sound" {
+	if data, _ := r.contents["display_data"]["data"].(map[string]any); r.Status != "ok" ||
+		!strings.Contains(r.stderr, "a display was dropped") || data["text/plain"] != "sound" {
 		t.Errorf("%s %q, stderr %q, shown %v", r.Status, r.Text, r.stderr, r.contents["display_data"])
 	}
 }
@@ -155,13 +160,16 @@ func TestProgramsBehindThePump(t *testing.T) {
 		{"!sleep 30 & echo started", "", "", "started\n[programs that the cell has left go on; what they print from now on is not shown]\n"},
 	} {
 		r := f.run(test.code)
-		if r.Class != test.class || !strings.Contains(r.Text, test.text) || !strings.Contains(r.stdout, test.stdout) || test.stdout == "" && r.stdout != "" {
-			t.Errorf("%q: %s %q, stdout %q, stderr %q; want %s %q, %q", test.code, r.Class, r.Text, r.stdout, r.stderr, test.class, test.text, test.stdout)
+		if r.Class != test.class || !strings.Contains(r.Text, test.text) || !strings.Contains(r.stdout, test.stdout) ||
+			test.stdout == "" && r.stdout != "" {
+			t.Errorf("%q: %s %q, stdout %q, stderr %q; want %s %q, %q", test.code, r.Class, r.Text, r.stdout, r.stderr, test.class,
+				test.text, test.stdout)
 		}
 	}
 	// A stack trace that is written in small pieces keeps its marks.
 	r := f.run("func deep(n int) int {\n\tif n == 0 {\n\t\tpanic(\"deep\")\n\t}\n\treturn deep(n-1) + 1\n}\n%%\ndeep(30)")
-	if trace := strings.Join(r.Traceback, "\n"); strings.Count(trace, "cell ") < 30 || strings.Contains(trace, "\tmain.go:") || strings.Contains(trace, "/gonb_") {
+	if trace := strings.Join(r.Traceback, "\n"); strings.Count(trace, "cell ") < 30 || strings.Contains(trace, "\tmain.go:") ||
+		strings.Contains(trace, "/gonb_") {
 		t.Errorf("the trace lacks places:\n%s", trace)
 	}
 }

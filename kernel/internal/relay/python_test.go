@@ -24,7 +24,8 @@ func jupyterCommand(t *testing.T) func(name string, args ...string) *exec.Cmd {
 		name, value, _ := strings.Cut(entry, "=")
 		variables[name] = value
 	}
-	spec, err := json.Marshal(map[string]any{"argv": argv, "display_name": "relay", "language": "go", "interrupt_mode": "message", "env": variables})
+	spec, err := json.Marshal(map[string]any{"argv": argv, "display_name": "relay", "language": "go", "interrupt_mode": "message",
+		"env": variables})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +165,8 @@ func TestPapermillAndNbval(t *testing.T) {
 	if err != nil || !strings.Contains(string(text), "eps 0.25") {
 		t.Errorf("papermill's notebook has no output: %v", err)
 	}
-	if out, err := command("python", "-m", "pytest", "--nbval", "-q", "-p", "no:cacheprovider", file).CombinedOutput(); err != nil || !strings.Contains(string(out), "2 passed") {
+	if out, err := command("python", "-m", "pytest", "--nbval", "-q", "-p", "no:cacheprovider", file).CombinedOutput(); err != nil ||
+		!strings.Contains(string(out), "2 passed") {
 		t.Errorf("nbval: %v\n%s", err, out)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"advlab/kernel/internal/jupyter"
 )
 
-// settle is how long the queue is watched after a cell that failed: what a front-end has sent before it could know is on
-// its way for a moment.
+// settle is how long the queue is watched after a cell that failed: what a front-end has sent before it could know is
+// on its way for a moment.
 const settle = 10 * time.Millisecond
 
 // cells starts GoNB and runs the queue, until ctx ends.
@@ -129,7 +129,8 @@ func (r *relay) execute(ctx context.Context, e *gonb.Engine, startErr error, m *
 			r.publish("execute_input", m, map[string]any{"code": q.Code, "execution_count": x.count})
 		}
 		if r.notice != "" && !q.Silent {
-			r.publish("display_data", m, map[string]any{"data": map[string]string{"text/plain": "[" + r.notice + "]"}, "metadata": map[string]any{}, "transient": map[string]any{}})
+			r.publish("display_data", m, map[string]any{"data": map[string]string{"text/plain": "[" + r.notice + "]"}, "metadata": map[string]any{},
+				"transient": map[string]any{}})
 			r.notice = ""
 		}
 		if !x.cell.Empty() {

@@ -116,24 +116,24 @@ func Run(ctx context.Context, c Config) error {
 
 // newRelay returns a relay without sockets and history.
 func newRelay(c Config, key string) *relay {
-	r := &relay{front: front{id: kernelID(c.Connection), session: jupyter.NewID(), codec: jupyter.NewCodec(key)}, config: c, asides: make(chan struct{}, mostAside),
-		arrived: make(chan struct{}, 1), records: map[int]record{},
+	r := &relay{front: front{id: kernelID(c.Connection), session: jupyter.NewID(), codec: jupyter.NewCodec(key)}, config: c,
+		asides: make(chan struct{}, mostAside), arrived: make(chan struct{}, 1), records: map[int]record{},
 		parents: map[string]*jupyter.Message{}, comms: map[string]string{}}
 	r.front.log = func(format string, args ...any) {
 		if c.Log != nil {
 			fmt.Fprintf(c.Log, "advlab: "+format+"\n", args...)
 		}
 	}
-	r.assistant = assist.New(assist.Config{Gopls: c.Gopls, Dir: filepath.Join(c.Dir, "gopls"), Guard: c.Guard, GoRoot: c.GoRoot, Modules: c.Modules, Log: r.log,
-		Environ: func(temp string) []string { return c.Start("", temp).Environ() }})
+	r.assistant = assist.New(assist.Config{Gopls: c.Gopls, Dir: filepath.Join(c.Dir, "gopls"), Guard: c.Guard, GoRoot: c.GoRoot,
+		Modules: c.Modules, Commands: c.Magics.Names(), Log: r.log, Environ: func(temp string) []string { return c.Start("", temp).Environ() }})
 	return r
 }
 
 // parentEvery is how often it is looked whether the process that started the kernel is still there.
 const parentEvery = time.Second
 
-// jupyterParent is the process that has started this one, if it is Jupyter's, which says so; 0: it is not known, and the
-// kernel may outlive it.
+// jupyterParent is the process that has started this one, if it is Jupyter's, which says so; 0: it is not known, and
+// the kernel may outlive it.
 func jupyterParent() int {
 	pid, err := strconv.Atoi(os.Getenv("JPY_PARENT_PID"))
 	if err != nil || pid != os.Getppid() {

@@ -68,7 +68,8 @@ func (r *relay) handle(s *zmtp.Socket, m *jupyter.Message) (end bool) {
 // mostAside is the number of questions that gopls is asked at the same time; further ones are answered without it.
 const mostAside = 32
 
-// aside answers a question that may take until assist.AnswerLimit, if gopls may be asked, without holding up what is behind it.
+// aside answers a question that may take until assist.AnswerLimit, if gopls may be asked, without holding up what is
+// behind it.
 func (r *relay) aside(s *zmtp.Socket, m *jupyter.Message, answer func(m *jupyter.Message, ask bool) any) {
 	select {
 	case r.asides <- struct{}{}:

@@ -22,7 +22,8 @@ func TestCellsOfStatements(t *testing.T) {
 	} {
 		r := f.run(test.code)
 		trace := strings.Join(r.Traceback, "\n")
-		if r.stdout != test.stdout || !strings.Contains(r.Text, test.text) || !strings.Contains(trace, test.trace) || (r.Status == "ok") != (test.text == "") {
+		if r.stdout != test.stdout || !strings.Contains(r.Text, test.text) || !strings.Contains(trace, test.trace) ||
+			(r.Status == "ok") != (test.text == "") {
 			t.Errorf("%s: %s, stdout %q, %q\n%s", test.name, r.Status, r.stdout, r.Text, trace)
 		}
 		if strings.Contains(trace, cell.MainOpen) {

@@ -23,8 +23,8 @@ func Offline() bool {
 //   - Go's build settings are those of the warm-up, and settings that break a workspace (GOWORK, GO111MODULE, a GOROOT
 //     of another toolchain) are gone,
 //   - PJRT_PLUGIN_LIBRARY_PATH names the plugin's folder, unless the user has set it,
-//   - GOPROXY is off. GoNB runs `go get` for every cell; with a proxy that takes the newest version of what a cell imports
-//     instead of the pinned one, and asks the network each time. A notebook that wants another module says so:
+//   - GOPROXY is off. GoNB runs `go get` for every cell; with a proxy that takes the newest version of what a cell
+//     imports instead of the pinned one, and asks the network each time. A notebook that wants another module says so:
 //     `%env GOPROXY=https://proxy.golang.org` and `!*go get NAME@VERSION`.
 //
 // CGO_ENABLED=0 in base stays: the user wants it.

@@ -26,7 +26,8 @@ func preparedPython(t *testing.T) string {
 	return p.PythonExe()
 }
 
-// askPython runs a script with the modules beside this test, not those that are installed, and passes values to it and back.
+// askPython runs a script with the modules beside this test, not those that are installed, and passes values to it and
+// back.
 func askPython[A any](t *testing.T, script string, question any, answer *[]A) {
 	t.Helper()
 	input, err := json.Marshal(question)
@@ -93,7 +94,8 @@ func TestTranslatorWritesGo(t *testing.T) {
 	var got []string
 	askPython(t, translate, values, &got)
 	for i, test := range tests {
-		if refused := strings.HasPrefix(test.want, "refused"); refused && !strings.HasPrefix(got[i], test.want) || !refused && got[i] != test.want {
+		if refused := strings.HasPrefix(test.want, "refused"); refused && !strings.HasPrefix(got[i], test.want) ||
+			!refused && got[i] != test.want {
 			t.Errorf("%s: %s, want %s", test.python, got[i], test.want)
 		}
 		if value, ok := strings.CutPrefix(got[i], "var x = "); ok {
@@ -129,8 +131,9 @@ func TestBridgeIsAPackage(t *testing.T) {
 	if damage := damagedDistribution(info[0]); damage == "" {
 		t.Error("a file that was emptied is no damage")
 	}
-	out, err := exec.Command(preparedPython(t), "-c", "import importlib.metadata as m, sys; d = [d for d in m.distributions(path=[sys.argv[1]])]; "+
-		"print(d[0].name, d[0].version, [e.value for e in d[0].entry_points])", site).CombinedOutput()
+	out, err := exec.Command(preparedPython(t), "-c",
+		"import importlib.metadata as m, sys; d = [d for d in m.distributions(path=[sys.argv[1]])]; "+
+			"print(d[0].name, d[0].version, [e.value for e in d[0].entry_points])", site).CombinedOutput()
 	if want := "advlab-jupyter 1 ['advlab_papermill:GoEngine', 'advlab_nbval']\n"; err != nil || string(out) != want {
 		t.Errorf("%s (%v), want %s", out, err, want)
 	}

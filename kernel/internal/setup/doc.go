@@ -8,7 +8,7 @@
 //	warm-up     the packages cells import, compiled with a cell's flags
 //	kernelspecs advlab and advlab-ci
 //
-// Each step leaves a stamp (package stamp); a second run only compares. The steps run in two lanes, Python and Go, since
-// one waits for the network while the other compiles. A file lock keeps two set-ups apart. Only the plugin may fail:
-// without it cells use the pure Go backend.
+// Each step leaves a stamp (package stamp); a second run only compares. The steps run in two lanes, Python and Go,
+// since one waits for the network while the other compiles. A file lock keeps two set-ups apart. Only the plugin may
+// fail: without it cells use the pure Go backend.
 package setup

@@ -10,8 +10,8 @@ import (
 	"advlab/kernel/internal/stamp"
 )
 
-// kernelspecStep writes the kernelspecs and JupyterLab's extension into the workspace, where our own commands find them through JUPYTER_PATH. The
-// user's Jupyter learns of them by `advlab install` only.
+// kernelspecStep writes the kernelspecs and JupyterLab's extension into the workspace, where our own commands find them
+// through JUPYTER_PATH. The user's Jupyter learns of them by `advlab install` only.
 func (m *machine) kernelspecStep() step {
 	return step{
 		name:  "kernelspecs",

@@ -32,8 +32,8 @@ type Interpreter struct {
 	Version string // such as 3.11.7
 }
 
-// FindPython returns $ADVLAB_PYTHON, or the first of python3 and python on PATH that is new enough. Its error says what to
-// install.
+// FindPython returns $ADVLAB_PYTHON, or the first of python3 and python on PATH that is new enough. Its error says what
+// to install.
 func FindPython(ctx context.Context) (Interpreter, error) {
 	names := []string{"python3", "python"}
 	if chosen := os.Getenv("ADVLAB_PYTHON"); chosen != "" {
@@ -66,16 +66,18 @@ func FindPython(ctx context.Context) (Interpreter, error) {
 		found.Path, found.Real = path, strings.TrimSpace(real)
 		return found, nil
 	}
-	return Interpreter{}, fmt.Errorf("no Python %d.%d or later (%s): install it (Debian, Ubuntu: apt install python3 python3-venv), or set ADVLAB_PYTHON to its path",
+	return Interpreter{}, fmt.Errorf("no Python %d.%d or later (%s): install it (Debian, Ubuntu: apt install python3 python3-venv), or set "+
+		"ADVLAB_PYTHON to its path",
 		MinPython[0], MinPython[1], strings.Join(tried, "; "))
 }
 
-// CanMakeEnvironments returns an error with the remedy where Python lacks the parts that make virtual environments, which
-// Debian ships apart.
+// CanMakeEnvironments returns an error with the remedy where Python lacks the parts that make virtual environments,
+// which Debian ships apart.
 func (i Interpreter) CanMakeEnvironments(ctx context.Context) error {
 	if err := exec.CommandContext(ctx, i.Path, "-c", "import venv, ensurepip").Run(); err != nil {
 		version := strings.Join(strings.SplitN(i.Version, ".", 3)[:2], ".")
-		return fmt.Errorf("%s (%s) has no module venv or ensurepip: install it (Debian, Ubuntu: apt install python%s-venv)", i.Path, i.Version, version)
+		return fmt.Errorf("%s (%s) has no module venv or ensurepip: install it (Debian, Ubuntu: apt install python%s-venv)", i.Path,
+			i.Version, version)
 	}
 	return nil
 }
@@ -123,7 +125,8 @@ func (m *machine) pythonStep() step {
 			if err := os.WriteFile(lock, []byte(requirements), 0o600); err != nil {
 				return made{}, err
 			}
-			args := []string{"-m", "pip", "install", "--require-hashes", "--no-input", "--disable-pip-version-check", "--progress-bar", "off", "-r", lock}
+			args := []string{"-m", "pip", "install", "--require-hashes", "--no-input", "--disable-pip-version-check", "--progress-bar",
+				"off", "-r", lock}
 			if err := w.run(ctx, "", pythonEnv(m.options.Offline), m.place.PythonExe(), args...); err != nil {
 				return made{}, m.offlineHint(err)
 			}
@@ -148,7 +151,8 @@ func (m *machine) offlineHint(err error) error {
 	if !m.options.Offline {
 		return err
 	}
-	return fmt.Errorf("%w\nADVLAB_OFFLINE is set or --offline was given, and this piece is not prepared: run `go run ./kernel setup` once with the network", err)
+	return fmt.Errorf("%w\nADVLAB_OFFLINE is set or --offline was given, and this piece is not prepared: run `go run ./kernel setup` once "+
+		"with the network", err)
 }
 
 // pythonEnv is the user's environment, so that pip finds the user's mirrors, without what points Python elsewhere.

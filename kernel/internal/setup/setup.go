@@ -186,7 +186,8 @@ func Missing(ctx context.Context, p place.Place) (map[string]string, error) {
 	}
 	m := &machine{place: p, goTool: goTool, results: map[string]Result{}}
 	missing := map[string]string{}
-	for _, s := range []step{m.pythonStep(), m.bridgeStep(), m.pluginStep(), m.toolsStep(), m.programStep(), m.pumpStep(), m.workspaceStep(), m.warmStep(), m.kernelspecStep()} {
+	for _, s := range []step{m.pythonStep(), m.bridgeStep(), m.pluginStep(), m.toolsStep(), m.programStep(), m.pumpStep(), m.workspaceStep(),
+		m.warmStep(), m.kernelspecStep()} {
 		if s.name == "program" {
 			continue // its check says only whether this very binary is the one copied last
 		}

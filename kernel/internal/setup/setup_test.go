@@ -196,7 +196,8 @@ func TestReadyCacheNeedsNoLock(t *testing.T) {
 		t.Errorf("with everything ready: %v", err)
 	}
 	c.inputs = "two"
-	if _, err := newMachine(t, root).run(t.Context(), [][]step{{c.step("piece")}}); err == nil || !strings.Contains(err.Error(), "ADVLAB_CACHE") {
+	if _, err := newMachine(t, root).run(t.Context(), [][]step{{c.step("piece")}}); err == nil ||
+		!strings.Contains(err.Error(), "ADVLAB_CACHE") {
 		t.Errorf("with work to do: error %v, want one that names ADVLAB_CACHE", err)
 	}
 }

@@ -48,8 +48,8 @@ func (m *machine) toolsStep() step {
 	}
 }
 
-// goEnv is the environment of our own builds: the user's proxies, but not a workspace or flags that would change what is
-// built.
+// goEnv is the environment of our own builds: the user's proxies, but not a workspace or flags that would change what
+// is built.
 func (m *machine) goEnv(extra ...string) []string {
 	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")

@@ -104,8 +104,8 @@ type listed struct {
 	Imports    []string
 }
 
-// forCells reports whether a notebook may want to import the package: not commands, internal packages, packages that have
-// only tests, or helpers of tests, which would put package testing's flags into every cell.
+// forCells reports whether a notebook may want to import the package: not commands, internal packages, packages that
+// have only tests, or helpers of tests, which would put package testing's flags into every cell.
 func (l listed) forCells() bool {
 	return l.Name != "main" && len(l.GoFiles)+len(l.CgoFiles) > 0 &&
 		!slices.Contains(strings.Split(l.ImportPath, "/"), "internal") && !slices.Contains(l.Imports, "testing")
@@ -228,8 +228,8 @@ func walkSources(checkout string, visit func(path string)) error {
 	})
 }
 
-// warmStep builds, once, what cells import, the way GoNB builds a cell: in a module of its own beside the workspace, with
-// a cell's environment. The build cache then holds every package, and a first cell only compiles itself and links.
+// warmStep builds, once, what cells import, the way GoNB builds a cell: in a module of its own beside the workspace,
+// with a cell's environment. The build cache then holds every package, and a first cell only compiles itself and links.
 func (m *machine) warmStep() step {
 	checkout, dir := m.place.Checkout, m.place.ModuleDir()
 	return step{

@@ -60,7 +60,8 @@ exclude example.org/e v0.1.0
 	for _, r := range mod.Replace {
 		replaced[r.Old.Path] = r.New.String()
 	}
-	for path, target := range map[string]string{"advlab": "/home/ann/advlab", "example.org/a": "/home/ann/a", "example.org/c": "example.org/d@v1.1.0"} {
+	for path, target := range map[string]string{"advlab": "/home/ann/advlab", "example.org/a": "/home/ann/a",
+		"example.org/c": "example.org/d@v1.1.0"} {
 		if replaced[path] != target {
 			t.Errorf("%s is replaced by %q, want %q", path, replaced[path], target)
 		}
@@ -160,7 +161,8 @@ func TestWorkspaceHasTheBuildListOfAdvlab(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for name, text := range map[string][]byte{"go.mod": mod, "go.sum": sum, "advlib.go": GenerateImports("workspace", []string{"advlab/advlib"})} {
+	for name, text := range map[string][]byte{"go.mod": mod, "go.sum": sum, "advlib.go": GenerateImports("workspace",
+		[]string{"advlab/advlib"})} {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -7,7 +7,7 @@
 //	err = shell.Send(m)    // back to that peer
 //
 // Anyone on the machine may connect to a kernel's port, and need not know the key that signs Jupyter's messages. So
-// nothing that a peer sends or leaves unsent may hold up the others: the handshake has a time limit, every connection has
-// its own reader and its own queue, a length is checked before memory is taken for it, and a subscriber that stops
+// nothing that a peer sends or leaves unsent may hold up the others: the handshake has a time limit, every connection
+// has its own reader and its own queue, a length is checked before memory is taken for it, and a subscriber that stops
 // reading is waited for and then cut off. Messages are checked by package jupyter.
 package zmtp

@@ -29,7 +29,8 @@ func splitEndpoint(endpoint string) (network, address string, err error) {
 		return "tcp", net.JoinHostPort(host, port), nil
 	case scheme == "ipc":
 		if len(rest) > maxUnixPath {
-			return "", "", fmt.Errorf("zmtp: the path of %q has %d bytes, and a Unix socket's at most %d: use a shorter directory", endpoint, len(rest), maxUnixPath)
+			return "", "", fmt.Errorf("zmtp: the path of %q has %d bytes, and a Unix socket's at most %d: use a shorter directory", endpoint,
+				len(rest), maxUnixPath)
 		}
 		return "unix", rest, nil
 	}

@@ -58,15 +58,16 @@ func TestRefusedFrames(t *testing.T) {
 		return "\x02" + string(binary.BigEndian.AppendUint64(nil, size))
 	}
 	for name, wire := range map[string]string{
-		"2^62 bytes":                   long(1 << 62),
-		"2^40 bytes":                   long(1 << 40),
-		"one byte over the limit":      long(MaxMessage + 1),
-		"reserved flags":               "\x80\x01a",
-		"command with more":            "\x05\x01a",
-		"command over its limit":       "\x06" + string(binary.BigEndian.AppendUint64(nil, maxCommand+1)),
-		"command inside of a message":  "\x01\x01a" + "\x04\x02\x01C",
-		"too many parts":               strings.Repeat("\x01\x00", MaxParts+1),
-		"two parts that are too large": "\x03" + string(binary.BigEndian.AppendUint64(nil, 1000)) + strings.Repeat("x", 1000) + long(MaxMessage-999),
+		"2^62 bytes":                  long(1 << 62),
+		"2^40 bytes":                  long(1 << 40),
+		"one byte over the limit":     long(MaxMessage + 1),
+		"reserved flags":              "\x80\x01a",
+		"command with more":           "\x05\x01a",
+		"command over its limit":      "\x06" + string(binary.BigEndian.AppendUint64(nil, maxCommand+1)),
+		"command inside of a message": "\x01\x01a" + "\x04\x02\x01C",
+		"too many parts":              strings.Repeat("\x01\x00", MaxParts+1),
+		"two parts that are too large": "\x03" + string(binary.BigEndian.AppendUint64(nil, 1000)) + strings.Repeat("x", 1000) +
+			long(MaxMessage-999),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
@@ -101,7 +102,8 @@ func TestHeaderAloneTakesNoMemory(t *testing.T) {
 // FuzzReadMessage: whatever a peer sends is a message within the limits or an error, and a message that was read
 // comes out of the wire again as it was.
 func FuzzReadMessage(f *testing.F) {
-	for _, seed := range []string{"\x00\x01a", "\x01\x01a\x00\x00", "\x04\x06\x05READY", "\x02\x00\x00\x00\x00\x00\x00\x00\x01a", "\x06\xff\xff\xff\xff\xff\xff\xff\xff", "\x03"} {
+	for _, seed := range []string{"\x00\x01a", "\x01\x01a\x00\x00", "\x04\x06\x05READY", "\x02\x00\x00\x00\x00\x00\x00\x00\x01a",
+		"\x06\xff\xff\xff\xff\xff\xff\xff\xff", "\x03"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, wire []byte) {

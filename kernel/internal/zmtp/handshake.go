@@ -32,8 +32,8 @@ var partners = map[Kind][]string{
 // maxIdentity is ZeroMQ's limit on a routing id.
 const maxIdentity = 255
 
-// handshake exchanges greeting and READY, RFC 23 sections "The greeting" and "The NULL security mechanism", and returns the
-// peer's identity.
+// handshake exchanges greeting and READY, RFC 23 sections "The greeting" and "The NULL security mechanism", and returns
+// the peer's identity.
 func handshake(w io.Writer, r io.Reader, kind Kind, identity []byte) (peer []byte, err error) {
 	var greeting [64]byte
 	greeting[0], greeting[9] = 0xff, 0x7f // signature

@@ -114,8 +114,8 @@ func (o *outbox) take() (Message, bool) {
 	return m, true
 }
 
-// writeTo writes what is queued until the connection or the outbox ends. A client's outbox outlives its connection: what
-// was being written is lost then, as with ZeroMQ, and what is queued goes to the next.
+// writeTo writes what is queued until the connection or the outbox ends. A client's outbox outlives its connection:
+// what was being written is lost then, as with ZeroMQ, and what is queued goes to the next.
 func (o *outbox) writeTo(conn io.Writer, ended <-chan struct{}) {
 	w := bufio.NewWriterSize(meter{conn, o}, 64<<10)
 	defer o.recount()

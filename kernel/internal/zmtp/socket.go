@@ -152,8 +152,8 @@ func (s *Socket) WaitConnected(ctx context.Context) error {
 	}
 }
 
-// Recv returns the next message; on a ROUTER and a REP the sender's identity is its first part. After Close the error is
-// net.ErrClosed. A PUB receives nothing.
+// Recv returns the next message; on a ROUTER and a REP the sender's identity is its first part. After Close the error
+// is net.ErrClosed. A PUB receives nothing.
 func (s *Socket) Recv() (Message, error) {
 	select {
 	case <-s.done:
@@ -168,9 +168,9 @@ func (s *Socket) Recv() (Message, error) {
 	}
 }
 
-// Send queues a message, whose parts must not be changed afterwards. On a ROUTER or a REP the first part names the peer;
-// that the peer is gone is no error, as with ZeroMQ. On a PUB each subscriber to a prefix of the first part gets it. Where
-// a peer has Backlog bytes unread, Send waits; one that hardly reads for two seconds is cut off.
+// Send queues a message, whose parts must not be changed afterwards. On a ROUTER or a REP the first part names the
+// peer; that the peer is gone is no error, as with ZeroMQ. On a PUB each subscriber to a prefix of the first part gets
+// it. Where a peer has Backlog bytes unread, Send waits; one that hardly reads for two seconds is cut off.
 func (s *Socket) Send(m Message) error {
 	s.sending.Lock()
 	defer s.sending.Unlock()

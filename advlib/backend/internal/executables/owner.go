@@ -25,5 +25,5 @@ func inode(info fs.FileInfo) (device, number uint64) {
 	if !ok {
 		return 0, 0
 	}
-	return uint64(stat.Dev), uint64(stat.Ino) //nolint:unconvert // the fields' types differ between systems
+	return uint64(stat.Dev), uint64(stat.Ino) // the fields' types differ between systems
 }
