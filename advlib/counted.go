@@ -36,6 +36,7 @@ type passes struct {
 
 	mu       sync.Mutex
 	programs map[int]Programs // by the size of the batch
+	warnings []string
 }
 
 // stepCost is the cost of one call of a step.
@@ -77,6 +78,15 @@ func (v *Counted) Query(ctx context.Context, x *tensors.Tensor) ([]Answer, error
 // Passes returns how many times an example has gone forward and backward through the model.
 func (v *Counted) Passes() (forward, backward int64) {
 	return v.passes.forward.Load(), v.passes.backward.Load()
+}
+
+// Warn says what looks wrong to an attack, in a sentence for [Result.Warnings].
+func (v *Counted) Warn(sentence string) {
+	v.passes.mu.Lock()
+	defer v.passes.mu.Unlock()
+	if !slices.Contains(v.passes.warnings, sentence) {
+		v.passes.warnings = append(v.passes.warnings, sentence)
+	}
 }
 
 // Programs returns how many programs were compiled and loaded for the victim's steps, by the size of the batch. Where

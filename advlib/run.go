@@ -388,6 +388,7 @@ func (r *Result) keep(row int, x []float32) {
 
 func (r *Result) finish(v *Counted, start time.Time) *Result {
 	r.Stats = r.Stats.plus(v.stats(start))
+	r.Warnings = append(r.Warnings, v.passes.warnings...)
 	if stopped := stopped(v); r.Stats.NonFinite.Of > 0 && len(stopped) > 0 {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("%s lets no gradient pass: gradients are those of the other ways from the inputs to the logits; an attack "+
 			"that needs none, such as Square, or BPDA with a stand-in, may find more", strings.Join(stopped, ", ")))

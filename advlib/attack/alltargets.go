@@ -95,10 +95,11 @@ func (a AllTargets) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Bat
 	}
 	c := newContest(b, threat)
 	if a.Untargeted {
-		if err := c.enter(ctx, v, a.Attack, nil); err != nil {
+		if err := c.enter(ctx, v, a.Attack, nil, nil); err != nil {
 			return c.end(ctx, err)
 		}
 	}
+	heard := hearing{size: b.X.Shape().Size() / b.Len()}
 	for k := range a.targets(v) {
 		towards := func(b *advlib.Batch) {
 			b.AnyClass, b.Target = true, make([]int32, b.Len())
@@ -106,12 +107,51 @@ func (a AllTargets) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Bat
 				b.Target[i] = likely(clean[row], b.Y[i])[k]
 			}
 		}
-		if err := c.enter(ctx, v, a.Attack, towards); err != nil {
+		if err := c.enter(ctx, v, a.Attack, towards, heard.listen); err != nil {
 			return c.end(ctx, err)
 		}
 	}
+	if heard.nothing() {
+		v.Warn(fmt.Sprintf("%v gives the same candidates whatever class it is asked for: it ignores Batch.Target, so that all targets are one "+
+			"(what a step wants must come from the Aim, not from the labels), or the gradient is 0", a.Attack))
+	}
 	return c.best.Tensor(), nil
 }
+
+// hearing compares the candidates of one class with those of the class before, to notice an attack that ignores which is wanted.
+type hearing struct {
+	size      int // of a row
+	before    map[int][]float32
+	same      int // coordinates that moved, and to the same value for both classes
+	different bool
+}
+
+// listen takes the candidates x of some rows, whose originals are x0.
+func (h *hearing) listen(rows []int, x, x0 []float32) {
+	now := make(map[int][]float32, len(rows))
+	for i, row := range rows {
+		at := x[i*h.size : (i+1)*h.size]
+		now[row] = at
+		before, ok := h.before[row]
+		switch {
+		case !ok:
+		case !slices.Equal(at, before):
+			h.different = true
+		default:
+			for j, v := range at {
+				if v != x0[i*h.size+j] {
+					h.same++
+				}
+			}
+		}
+	}
+	h.before = now
+}
+
+// enough is how many coordinates must have moved to the same values for two classes to be no chance.
+const enough = 64
+
+func (h *hearing) nothing() bool { return !h.different && h.same >= enough }
 
 // likely returns all classes but y, the largest logit first; of equal ones the first.
 func likely(z []float32, y int32) []int32 {

@@ -17,13 +17,13 @@ import (
 
 func init() {
 	register[APGD](InBall,
-		Command{"apgd-ce", "APGD, 100 steps of its own size, on the cross-entropy", func(b advlib.Ball) advlib.Attack {
+		Command{Name: "apgd-ce", About: "APGD, 100 steps of its own size, on the cross-entropy", Make: func(b advlib.Ball) advlib.Attack {
 			return APGD{Ball: b}
 		}},
-		Command{"apgd-dlr", "APGD on the difference of logits ratio, for at least 3 classes", func(b advlib.Ball) advlib.Attack {
+		Command{Name: "apgd-dlr", About: "APGD on the difference of logits ratio, for at least 3 classes", Make: func(b advlib.Ball) advlib.Attack {
 			return APGD{Ball: b, Loss: advlib.DLR}
 		}},
-		Command{"apgd-t", "APGD on the targeted DLR towards the nine most likely classes, for at least 4", func(b advlib.Ball) advlib.Attack {
+		Command{Name: "apgd-t", About: "APGD on the targeted DLR towards the nine most likely classes, for at least 4", Make: func(b advlib.Ball) advlib.Attack {
 			return AllTargets{Attack: APGD{Ball: b, Loss: advlib.DLR}, Most: 9}
 		}})
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func init() {
-	register[BIM](InBall, Command{"bim", "10 steps along the gradient, from the original", func(b advlib.Ball) advlib.Attack {
+	register[BIM](InBall, Command{Name: "bim", About: "10 steps along the gradient, from the original", Make: func(b advlib.Ball) advlib.Attack {
 		return BIM{Ball: b}
 	}})
 }

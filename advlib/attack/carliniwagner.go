@@ -14,17 +14,18 @@ import (
 )
 
 func init() {
-	register[CarliniWagner](Nearest, Command{"cw", "Carlini & Wagner: looks for the nearest adversarial example", func(b advlib.Ball) advlib.Attack {
-		switch b.Norm {
-		case advlib.Norm(advlib.L2):
+	register[CarliniWagner](Nearest, Command{
+		Name: "cw", About: "Carlini & Wagner: looks for the nearest adversarial example", Norms: []advlib.Norm{advlib.Linf, advlib.L2, advlib.L0},
+		Make: func(b advlib.Ball) advlib.Attack {
+			switch b.Norm {
+			case advlib.Norm(advlib.Linf):
+				return CarliniWagnerLinf{}
+			case advlib.L0:
+				return CarliniWagnerL0{}
+			}
 			return CarliniWagner{}
-		case advlib.Norm(advlib.Linf):
-			return CarliniWagnerLinf{}
-		case advlib.L0:
-			return CarliniWagnerL0{}
-		}
-		return nil
-	}})
+		},
+	})
 }
 
 // CarliniWagner is the L2 attack of Carlini & Wagner (2017), arXiv:1608.04644, section VI-A: it looks for the nearest adversarial

@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	register[DDN](Nearest, Command{"ddn", "DDN: gradient steps on a sphere that shrinks and grows", func(advlib.Ball) advlib.Attack { return DDN{} }})
+	register[DDN](Nearest, Command{Name: "ddn", About: "DDN: gradient steps on a sphere that shrinks and grows", Make: func(advlib.Ball) advlib.Attack { return DDN{} }})
 }
 
 // DDN is the attack with decoupled direction and norm of Rony et al. (2019), arXiv:1811.09600, algorithm 1: the direction of the

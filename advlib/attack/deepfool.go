@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	register[DeepFool](Nearest, Command{"deepfool", "DeepFool: the nearest boundary, step by step", func(b advlib.Ball) advlib.Attack {
+	register[DeepFool](Nearest, Command{Name: "deepfool", About: "DeepFool: the nearest boundary, step by step", Make: func(b advlib.Ball) advlib.Attack {
 		return DeepFool{Norm: b.Norm}
 	}})
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	register[EAD](Nearest, Command{"ead", "EAD: Carlini & Wagner with an elastic net", func(advlib.Ball) advlib.Attack { return EAD{} }})
+	register[EAD](Nearest, Command{Name: "ead", About: "EAD: Carlini & Wagner with an elastic net", Make: func(advlib.Ball) advlib.Attack { return EAD{} }})
 }
 
 // EAD is the elastic-net attack of Chen et al. (2018), arXiv:1709.04114, algorithm 1, with the L1 decision rule: it minimises

@@ -14,10 +14,10 @@ import (
 
 func init() {
 	register[FAB](Nearest,
-		Command{"fab", "FAB: projections on the linearised boundary, back and forth", func(b advlib.Ball) advlib.Attack {
+		Command{Name: "fab", About: "FAB: projections on the linearised boundary, back and forth", Make: func(b advlib.Ball) advlib.Attack {
 			return FAB{Norm: b.Norm}
 		}},
-		Command{"fab-t", "FAB towards each of the nine most likely classes", func(b advlib.Ball) advlib.Attack { return FABT(b.Norm) }})
+		Command{Name: "fab-t", About: "FAB towards each of the nine most likely classes", Make: func(b advlib.Ball) advlib.Attack { return FABT(b.Norm) }})
 }
 
 // FAB is the fast adaptive boundary attack of Croce & Hein (2020), arXiv:1907.02044, algorithm 1: it projects the iterate and the

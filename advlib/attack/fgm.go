@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	register[FGM](InBall, Command{"fgm", "one step along the gradient of the cross-entropy (FGSM in Linf)", func(b advlib.Ball) advlib.Attack {
+	register[FGM](InBall, Command{Name: "fgm", About: "one step along the gradient of the cross-entropy (FGSM in Linf)", Make: func(b advlib.Ball) advlib.Attack {
 		return FGM{Ball: b}
 	}})
 }

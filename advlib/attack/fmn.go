@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	register[FMN](Nearest, Command{"fmn", "FMN: gradient steps in a ball that shrinks and grows", func(b advlib.Ball) advlib.Attack {
+	register[FMN](Nearest, Command{Name: "fmn", About: "FMN: gradient steps in a ball that shrinks and grows", Make: func(b advlib.Ball) advlib.Attack {
 		return FMN{Norm: b.Norm}
 	}})
 }

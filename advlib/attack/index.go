@@ -91,11 +91,13 @@ type threatened interface {
 	Threat(v advlib.Victim) (advlib.Threat, error)
 }
 
-// Command is a name for an attack on the command line.
+// Command is a name for an attack on the command line, with what its help says about it.
 type Command struct {
 	Name, About string
-	// Make returns the attack, in a ball, or looking for the nearest example in its norm.
+	// Make returns the attack in a ball, or, of one that looks for the nearest example, in the ball's norm.
 	Make func(b advlib.Ball) advlib.Attack
+	// Norms are those that Make takes; nil stands for those of the attack in the index.
+	Norms []advlib.Norm
 }
 
 // registered is an attack in the index.
@@ -124,7 +126,12 @@ func (r registered) entry() Entry {
 	gradients, targeted, paper := d.ForIndex()
 	e := Entry{
 		Attack: r.name(), Kind: r.kind, Norms: d.Norms(), Targeted: targeted, Paper: paper, Knowledge: Scores,
-		Defaults: r.defaults(d.Norms()), Commands: r.commands,
+		Defaults: r.defaults(d.Norms()), Commands: slices.Clone(r.commands),
+	}
+	for i := range e.Commands {
+		if c := &e.Commands[i]; c.Norms == nil {
+			c.Norms = e.Norms
+		}
 	}
 	switch {
 	case r.kind == Wrapper:

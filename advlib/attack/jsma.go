@@ -15,7 +15,7 @@ import (
 )
 
 func init() {
-	register[JSMA](Nearest, Command{"jsma", "JSMA: pairs of values by their saliency, up or down", func(advlib.Ball) advlib.Attack {
+	register[JSMA](Nearest, Command{Name: "jsma", About: "JSMA: pairs of values by their saliency, up or down", Make: func(advlib.Ball) advlib.Attack {
 		return JSMA{BothDirections: true, Gamma: 1}
 	}})
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	register[MIFGSM](InBall, Command{"mifgsm", "10 steps with momentum", func(b advlib.Ball) advlib.Attack { return MIFGSM{Ball: b} }})
+	register[MIFGSM](InBall, Command{Name: "mifgsm", About: "10 steps with momentum", Make: func(b advlib.Ball) advlib.Attack { return MIFGSM{Ball: b} }})
 }
 
 // MIFGSM is the momentum iterative method of Dong et al. (2018), arXiv:1710.06081, algorithm 1, with the variants that make its examples

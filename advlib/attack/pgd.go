@@ -16,13 +16,13 @@ import (
 
 func init() {
 	register[PGD](InBall,
-		Command{"pgd", "projected gradient descent, 40 steps on the cross-entropy", func(b advlib.Ball) advlib.Attack {
+		Command{Name: "pgd", About: "projected gradient descent, 40 steps on the cross-entropy", Make: func(b advlib.Ball) advlib.Attack {
 			return PGD{Ball: b}
 		}},
-		Command{"pgd-margin", "PGD on the margin between the label and the best other class", func(b advlib.Ball) advlib.Attack {
+		Command{Name: "pgd-margin", About: "PGD on the margin between the label and the best other class", Make: func(b advlib.Ball) advlib.Attack {
 			return PGD{Ball: b, Loss: advlib.Margin}
 		}},
-		Command{"pgd-targets", "PGD on the margin towards each other class, the most likely first", func(b advlib.Ball) advlib.Attack {
+		Command{Name: "pgd-targets", About: "PGD on the margin towards each other class, the most likely first", Make: func(b advlib.Ball) advlib.Attack {
 			return AllTargets{Attack: PGD{Ball: b, Loss: advlib.Margin}}
 		}})
 }

@@ -50,7 +50,7 @@ func (a Repeat) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) 
 	}
 	c := newContest(b, threat)
 	for k := range a.Times {
-		if err := c.enter(ctx, v, a.Attack, func(b *advlib.Batch) { b.Seed += uint64(k) * seedStep }); err != nil {
+		if err := c.enter(ctx, v, a.Attack, func(b *advlib.Batch) { b.Seed += uint64(k) * seedStep }, nil); err != nil {
 			return c.end(ctx, err)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	register[SigmaZero](Nearest, Command{"sigma-zero", "σ-zero: gradient steps on a smooth stand-in for L0", func(advlib.Ball) advlib.Attack {
+	register[SigmaZero](Nearest, Command{Name: "sigma-zero", About: "σ-zero: gradient steps on a smooth stand-in for L0", Make: func(advlib.Ball) advlib.Attack {
 		return SigmaZero{}
 	}})
 }

@@ -15,7 +15,7 @@ import (
 )
 
 func init() {
-	register[Square](InBall, Command{"square", "Square, 5000 queries of random search, without gradients", func(b advlib.Ball) advlib.Attack {
+	register[Square](InBall, Command{Name: "square", About: "Square, 5000 queries of random search, without gradients", Make: func(b advlib.Ball) advlib.Attack {
 		return Square{Ball: b}
 	}})
 }

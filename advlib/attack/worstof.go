@@ -87,7 +87,7 @@ func (a WorstOf) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch)
 	}
 	c := newContest(b, threat)
 	for _, one := range a.Attacks {
-		if err := c.enter(ctx, v, one, nil); err != nil {
+		if err := c.enter(ctx, v, one, nil, nil); err != nil {
 			return c.end(ctx, err)
 		}
 	}
@@ -111,8 +111,11 @@ func newContest(b advlib.Batch, threat advlib.Threat) *contest {
 	return c
 }
 
-// enter runs an attack on the rows that still stand; change, if it is not nil, changes their batch first, another seed or target say.
-func (c *contest) enter(ctx context.Context, v *advlib.Counted, a advlib.Attack, change func(b *advlib.Batch)) error {
+// enter runs an attack on the rows that still stand. If they are not nil, change changes their batch first, another seed or target
+// say, and listen is told what came out for which rows, and their originals.
+func (c *contest) enter(
+	ctx context.Context, v *advlib.Counted, a advlib.Attack, change func(b *advlib.Batch), listen func(rows []int, x, x0 []float32),
+) error {
 	if len(c.standing) == 0 {
 		return nil
 	}
@@ -127,6 +130,9 @@ func (c *contest) enter(ctx context.Context, v *advlib.Counted, a advlib.Attack,
 	threat, threatErr := a.Threat(v)
 	if threatErr != nil {
 		return threatErr
+	}
+	if listen != nil {
+		listen(c.standing, tensors.MustCopyFlatData[float32](adv), tensors.MustCopyFlatData[float32](b.X))
 	}
 	if judgeErr := c.judge(ctx, v, b, adv, threat.Minimal()); judgeErr != nil {
 		return judgeErr

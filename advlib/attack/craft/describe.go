@@ -148,13 +148,27 @@ func (d *Description) field(ptr any, given bool) *Field {
 
 // nameOf returns the name of the field that ptr points to.
 func (d *Description) nameOf(ptr any) string {
-	at, of := reflect.ValueOf(ptr).Pointer(), reflect.TypeOf(ptr).Elem()
-	for i := range d.attack.NumField() {
-		if f := d.attack.Field(i); f.Addr().Pointer() == at && f.Type() == of {
-			return d.attack.Type().Field(i).Name
+	if name := fieldAt(d.attack, reflect.ValueOf(ptr)); name != "" {
+		return name
+	}
+	panic(fmt.Sprintf("craft: %v describes a %T that is none of its fields: give a pointer to a field", d.attack.Type(), ptr))
+}
+
+// fieldAt returns the name of the field of a struct that ptr points to, which may be one of a struct that is embedded; "" if there is none.
+func fieldAt(of, ptr reflect.Value) string {
+	for i := range of.NumField() {
+		f, t := of.Field(i), of.Type().Field(i)
+		if f.Type() == ptr.Type().Elem() && f.Addr().Pointer() == ptr.Pointer() {
+			return t.Name
+		}
+		f = reflect.Indirect(f)
+		if t.Anonymous && f.Kind() == reflect.Struct {
+			if name := fieldAt(f, ptr); name != "" {
+				return name
+			}
 		}
 	}
-	panic(fmt.Sprintf("craft: %v describes a %v that is none of its fields: give a pointer to a field", d.attack.Type(), of))
+	return ""
 }
 
 // As shows the field in the attack's name where it is not 0, by a format for its value, such as "α = %.6g".
