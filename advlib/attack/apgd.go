@@ -134,9 +134,9 @@ func (a APGD) run(ctx context.Context, s *autoAscent, best *craft.Best) error {
 		if err := s.enter(ctx, stage.radius, last); err != nil {
 			return err
 		}
-		pace := a.pace(s, stage, k == 0 && !a.LargerRadii)
+		steps := a.schedule(s, stage, k == 0 && !a.LargerRadii)
 		for i := 0; ; i++ {
-			if s.leave(best, pace); s.Active == 0 {
+			if s.leave(best, steps); s.Active == 0 {
 				s.save(best)
 				return nil
 			}
@@ -150,7 +150,7 @@ func (a APGD) run(ctx context.Context, s *autoAscent, best *craft.Best) error {
 				}
 				return err
 			}
-			pace.after(s, before)
+			steps.after(s, before)
 		}
 	}
 	s.save(best)
@@ -340,14 +340,14 @@ func (s *autoAscent) step(ctx context.Context, i int) error {
 }
 
 // leave takes solved rows out of play.
-func (s *autoAscent) leave(best *craft.Best, pace pace) {
+func (s *autoAscent) leave(best *craft.Best, steps schedule) {
 	keep := s.Leave(s.solved, func() { s.save(best) })
 	if keep == nil {
 		return
 	}
 	s.L, s.bestL, s.η, s.moved = shorter(s.L, keep, s.Size), shorter(s.bestL, keep, s.Size), shorter(s.η, keep, s.Size), shorter(s.moved, keep, s.Size)
 	s.solved, s.restart, s.cut = shorter(s.solved, keep, s.Size), shorter(s.restart, keep, s.Size), shorter(s.cut, keep, s.Size)
-	pace.keep(keep)
+	steps.keep(keep)
 }
 
 // shorter returns the given elements of v, followed by zeros up to size.
@@ -370,16 +370,16 @@ func (s *autoAscent) save(best *craft.Best) {
 	best.Put(s.At, s.State[bestState], take)
 }
 
-// pace decides, at its checkpoints, on the step sizes and on which rows go back to their best point.
-type pace interface {
+// schedule decides, at its checkpoints, on the step sizes and on which rows go back to their best point.
+type schedule interface {
 	// after is told that a step was made; before are the losses before it.
 	after(s *autoAscent, before []float32)
 	// keep drops the state of all rows but the given ones.
 	keep(rows []int)
 }
 
-// pace returns the schedule of a stage and sets the first step sizes; fresh says that the stage begins at a random point.
-func (a APGD) pace(s *autoAscent, stage stage, fresh bool) pace {
+// schedule returns that of a stage and sets the first step sizes; fresh says that the stage begins at a random point.
+func (a APGD) schedule(s *autoAscent, stage stage, fresh bool) schedule {
 	share := func(of float64) int { return max(1, int(of*float64(stage.steps))) }
 	n := len(s.At)
 	if !s.sparse {

@@ -8,19 +8,22 @@ import (
 	"time"
 
 	"advlab/advlib"
+	"advlab/advlib/certify/internal/search"
 )
 
-// A graph that is built, compiled or run cannot be interrupted, and XLA may compile for a minute. So a verdict is computed in a
-// goroutine of its own, which notes what it has found so far. Whoever waits for it leaves at the deadline with that, and the goroutine
-// ends when the computation that it is in does: its programs are kept for the next call, its verdict is dropped.
+// A graph that is built, compiled or run cannot be interrupted, and XLA may compile for a minute. So a verdict is
+// computed in a goroutine of its own, which notes what it has found so far. Whoever waits for it leaves at the deadline
+// with that, and the goroutine ends when the computation that it is in does: its programs are kept for the next call,
+// its verdict is dropped.
 
 const (
 	// orderly is how long past the deadline a computation may take to end by itself: what it says then is more exact.
 	orderly = 50 * time.Millisecond
-	// refinement is how long a counterexample may be kept back, for a proof that it is one in any order of summation, or for
-	// another one that lies deeper.
+	// refinement is how long a counterexample may be kept back, for a proof that it is one in any order of summation, or
+	// for another one that lies deeper.
 	refinement = 300 * time.Millisecond
-	// maxAbandoned is how many computations may go on that nobody waits for. With more, the next call waits for one to end.
+	// maxAbandoned is how many computations may go on that nobody waits for. With more, the next call waits for one to
+	// end.
 	maxAbandoned = 4
 )
 
@@ -32,7 +35,7 @@ type findings struct {
 	start    time.Time
 	mu       sync.Mutex
 	best     *Decision // a counterexample; what it points to does not change
-	standing standing
+	standing search.Standing
 	// part is the number of the problem that is searched, from 0, of as many as there are parts.
 	part, parts int
 
@@ -40,8 +43,8 @@ type findings struct {
 	updates chan advlib.Progress
 }
 
-// note implements recorder.
-func (f *findings) note(s standing) {
+// Note implements recorder.
+func (f *findings) Note(s search.Standing) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.standing = s
@@ -60,12 +63,12 @@ func (f *findings) counterexample(v *Decision) {
 	f.best = v
 }
 
-// tell implements recorder.
-func (f *findings) tell(ctx context.Context, s standing, elapsed time.Duration) {
+// Tell implements recorder.
+func (f *findings) Tell(ctx context.Context, s search.Standing, elapsed time.Duration) {
 	parts := max(1, f.parts)
 	p := advlib.Progress{
-		What: fmt.Sprintf("branch and bound, margin ≥ %.4g", s.bound), Part: f.part + 1, Parts: parts,
-		Done: s.bounded, Total: s.bounded + s.left, Share: (float64(f.part) + s.done) / float64(parts),
+		What: fmt.Sprintf("branch and bound, margin ≥ %.4g", s.Bound), Part: f.part + 1, Parts: parts,
+		Done: s.Bounded, Total: s.Bounded + s.Left, Share: (float64(f.part) + s.Done) / float64(parts),
 		Elapsed: elapsed, Remaining: -1,
 	}
 	select {
@@ -82,8 +85,8 @@ func (f *findings) verdict(ctx context.Context, r Rounding) *Decision {
 		best := *f.best
 		return &best
 	}
-	out := f.standing.interrupted(ctx)
-	return &Decision{Reason: out.reason, TimedOut: out.late, Bound: out.bound, Cells: f.standing.bounded, Method: "bounds", Rounding: r}
+	out := f.standing.Interrupted(ctx)
+	return &Decision{Reason: out.Reason, TimedOut: out.Late, Bound: out.Bound, Cells: f.standing.Bounded, Method: "bounds", Rounding: r}
 }
 
 // computed is what a goroutine returns, or panics with.
@@ -93,8 +96,8 @@ type computed struct {
 	panicked any
 }
 
-// inTime returns the verdict that compute returns, or what it has found when the context ends, or a counterexample some time after it was
-// found.
+// inTime returns the verdict that compute returns, or what it has found when the context ends, or a counterexample some
+// time after it was found.
 func (o Options) inTime(ctx context.Context, compute func(context.Context, *findings) (*Decision, error)) (*Decision, error) {
 	f := &findings{start: time.Now(), hit: make(chan struct{}), updates: make(chan advlib.Progress)}
 	select { // not more than so many at once

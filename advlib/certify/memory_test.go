@@ -9,6 +9,8 @@ import (
 	"advlab/advlib"
 	"advlab/advlib/backend"
 
+	"advlab/advlib/certify/internal/search"
+
 	"github.com/gomlx/compute/dtypes"
 )
 
@@ -29,7 +31,8 @@ func TestBatches(t *testing.T) {
 	}
 }
 
-// What does not fit even in pieces is refused before anything is compiled, with bytes; what fits in pieces has the same bounds.
+// What does not fit even in pieces is refused before anything is compiled, with bytes; what fits in pieces has the same
+// bounds.
 func TestMemory(t *testing.T) {
 	s := random32(rand.New(rand.NewPCG(1, 2)), 1, 20, 40, 40, 3).source(goBackend(t), false)
 	c, err := advlib.NewClassifier(advlib.Spec{Name: "net", Logits: s.Graph, Store: s.Store, Input: s.Input, Box: advlib.Box{Lo: -1, Hi: 1}, Backend: s.Backend})
@@ -85,8 +88,8 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// Whatever the limit is, as long as it is not refused: what is bounded at once fits into it, forward, backward, with tuned slopes and in branches.
-// Where one row fits, but not with its slopes tuned, it is not tuned, and that is said.
+// Whatever the limit is, as long as it is not refused: what is bounded at once fits into it, forward, backward, with
+// tuned slopes and in branches. Where one row fits, but not with its slopes tuned, it is not tuned, and that is said.
 func TestMemoryIsKept(t *testing.T) {
 	c, e, x := wide(t, 1)
 	n, err := Of(c)
@@ -99,9 +102,9 @@ func TestMemoryIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := aroundExample(c, x, e.Y[0], ball, region)
-	search := func() *search {
+	fresh := func() *search.Search {
 		d := &deployed{input: c.Input(), size: 20, dtype: dtypes.Float32, run: onTarget{advlib.Count(c)}}
-		return &search{problem: p, outputs: d.outputs, cells: 3}
+		return &search.Search{Problem: p, Outputs: d.outputs, Cells: 3}
 	}
 	f := n.Footprint()
 	one := f.Region / copiesForward // of each copy
@@ -126,13 +129,13 @@ func TestMemoryIsKept(t *testing.T) {
 		switch {
 		case n.fits(true) == nil && tuned < 2: // the least limits with which it goes
 			tuned++
-			if out, err := (Options{Method: CROWN}).settle(t.Context(), n, search()); err != nil || out.reason != "" && !strings.Contains(out.reason, "branches") {
+			if out, err := (Options{Method: CROWN}).settle(t.Context(), n, fresh()); err != nil || out.Reason != "" && !strings.Contains(out.Reason, "branches") {
 				t.Errorf("%d bytes: %+v, %v", limit, out, err)
 			}
 		case n.fits(true) != nil:
 			untuned++
-			out, err := Options{Method: CROWN}.settle(t.Context(), n, search())
-			if err != nil || !strings.Contains(out.reason, "no memory to tune") || !strings.Contains(out.reason, "Options.Memory") || math.IsInf(out.bound, 0) {
+			out, err := Options{Method: CROWN}.settle(t.Context(), n, fresh())
+			if err != nil || !strings.Contains(out.Reason, "no memory to tune") || !strings.Contains(out.Reason, "Options.Memory") || math.IsInf(out.Bound, 0) {
 				t.Errorf("%d bytes: %+v, %v", limit, out, err)
 			}
 			if _, err := Margins(t.Context(), c, e, ball, AlphaCROWN.ByGraphs()); err == nil || !strings.Contains(err.Error(), "slopes are tuned") {

@@ -7,6 +7,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/certify/internal/propagate"
 )
 
 // run bounds the rows of one batch of regions by graphs.
@@ -20,9 +21,9 @@ type run struct {
 	enough  []float64         // as Query.Enough
 	region  []*tensors.Tensor // the regions, padded, on the device
 
-	// What the last pass forward found: its results on the device, of which layout says what they are, and on the host where it is worth
-	// tightening a boundary, by the boundary's node.
-	layout *layout
+	// What the last pass forward found: its results on the device, of which layout says what they are, and on the host
+	// where it is worth tightening a boundary, by the boundary's node.
+	layout *propagate.Layout
 	found  []*tensors.Tensor
 	open   map[int][]float64
 }
@@ -47,7 +48,7 @@ func (n *Network) regionTensors(regions Regions, size int) []*tensors.Tensor {
 	}
 	return []*tensors.Tensor{
 		stack(regions.Lower, size, n.model.Input), stack(regions.Upper, size, n.model.Input), stack(centre, size, n.model.Input),
-		tensors.FromFlatDataAndDimensions(radius, size), tensors.FromScalar(normCode(regions.Norm)),
+		tensors.FromFlatDataAndDimensions(radius, size), tensors.FromScalar(propagate.NormCode(regions.Norm)),
 	}
 }
 
@@ -101,7 +102,8 @@ func (r *run) answer(rows [][][]float64, answer *Answer) error {
 	return nil
 }
 
-// span is the interval of each coordinate of a boundary, for all regions of a batch, on the host. An infinite end is not known.
+// span is the interval of each coordinate of a boundary, for all regions of a batch, on the host. An infinite end is
+// not known.
 type span struct {
 	lower, upper []float64
 	per          int   // numbers for each region
@@ -110,7 +112,7 @@ type span struct {
 
 // unknown is a span that says nothing.
 func unknown(b boundary, size int) *span {
-	k := &span{per: sizeOf(b.dims), dims: b.dims}
+	k := &span{per: propagate.SizeOf(b.dims), dims: b.dims}
 	k.lower, k.upper = make([]float64, k.per*size), make([]float64, k.per*size)
 	for i := range k.lower {
 		k.lower[i], k.upper[i] = math.Inf(-1), math.Inf(1)
@@ -129,7 +131,8 @@ func (k *span) of(regions []int, size int) *span {
 	return s
 }
 
-// intervals computes intervals and lines of all units, as the method has them, and notes those of boundaries that it tightens.
+// intervals computes intervals and lines of all units, as the method has them, and notes those of boundaries that it
+// tightens.
 func (r *run) intervals(known map[int]*span) error {
 	if err := r.forward(known); err != nil || r.m.kind != crown {
 		return err
@@ -137,8 +140,9 @@ func (r *run) intervals(known map[int]*span) error {
 	return r.improve(known, func(node int, items []item, _ []result) ([]result, error) { return r.back(node, items) })
 }
 
-// improve replaces the bounds of each boundary's open coordinates by what better makes of them, from the input on, and computes what
-// lies behind anew. better is given the boundary's node, both ends of its open coordinates, and their bounds in known.
+// improve replaces the bounds of each boundary's open coordinates by what better makes of them, from the input on, and
+// computes what lies behind anew. better is given the boundary's node, both ends of its open coordinates, and their
+// bounds in known.
 func (r *run) improve(known map[int]*span, better func(node int, items []item, results []result) ([]result, error)) error {
 	for _, b := range r.n.boundaries {
 		if b.exact && r.regions.Norm != advlib.L1 {

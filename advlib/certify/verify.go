@@ -13,6 +13,8 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/backend"
+	"advlab/advlib/certify/internal/chain"
+	"advlab/advlib/certify/internal/search"
 	"advlab/advlib/vnnlib"
 )
 
@@ -21,19 +23,20 @@ type Decision struct {
 	// Status is Verified if no input of the region has an unsafe output, however the deployed model sums and rounds;
 	// Falsified if the deployed model has an unsafe output for an input of the region, which is given; else Unknown.
 	Status advlib.Status
-	// Counterexample is an input, flat, that was given to the deployed model, and Outputs what it returned, in a pass of its
-	// own; nil unless Falsified.
+	// Counterexample is an input, flat, that was given to the deployed model, and Outputs what it returned, in a pass of
+	// its own; nil unless Falsified.
 	Counterexample, Outputs []float64
 	// AnyOrder tells of a counterexample that it is one however the model sums and rounds: bounds at this input prove it.
-	// Else it may be none on another machine. It is false, too, where bounds would have taken longer than a third of a second.
+	// Else it may be none on another machine. It is false, too, where bounds would have taken longer than a third of a
+	// second.
 	AnyOrder bool
 	// Reason says why nothing was shown; empty unless Unknown.
 	Reason string
 	// TimedOut tells that the reason is Options.Timeout or the context's deadline.
 	TimedOut bool
-	// Bound is the best lower bound of the margin, which is how far outputs are from unsafe: for an unsafe set of conditions
-	// ⟨c, y⟩ ≤ b that must all be met it is the largest ⟨c, y⟩ − b, for alternatives the least. It is above 0 if Verified, or 0
-	// where the search had to leave out all inputs one by one, and -Inf where nothing is known.
+	// Bound is the best lower bound of the margin, which is how far outputs are from unsafe: for an unsafe set of
+	// conditions ⟨c, y⟩ ≤ b that must all be met it is the largest ⟨c, y⟩ − b, for alternatives the least. It is above 0
+	// if Verified, or 0 where the search had to leave out all inputs one by one, and -Inf where nothing is known.
 	Bound float64
 	// Method is how the verdict was found: "search for counterexamples", "bounds", or "branch and bound".
 	Method string
@@ -41,8 +44,8 @@ type Decision struct {
 	Rounding Rounding
 	// Cells is how many boxes were bounded.
 	Cells int
-	// Found is when the first counterexample was found, and Elapsed when the verdict was there: wall times since the beginning, compilation
-	// included.
+	// Found is when the first counterexample was found, and Elapsed when the verdict was there: wall times since the
+	// beginning, compilation included.
 	Found, Elapsed time.Duration
 }
 
@@ -56,20 +59,21 @@ func (v Decision) String() string {
 		}
 		return fmt.Sprintf("verified by %s%s, %d boxes, %.1f s", v.Method, margin, v.Cells, v.Elapsed.Seconds())
 	case advlib.Falsified:
-		return fmt.Sprintf("falsified by %s at %s, found after %.1f s, %.1f s", v.Method, shortened(v.Counterexample), v.Found.Seconds(), v.Elapsed.Seconds())
+		return fmt.Sprintf("falsified by %s at %s, found after %.1f s, %.1f s", v.Method, search.Shortened(v.Counterexample), v.Found.Seconds(), v.Elapsed.Seconds())
 	}
 	return fmt.Sprintf("unknown: %s (margin ≥ %.4g, %d boxes, %.1f s)", v.Reason, v.Bound, v.Cells, v.Elapsed.Seconds())
 }
 
 // Options say how much is tried. The zero Options are good ones.
 type Options struct {
-	// Timeout is for each example or property; 0 means a minute, below 0 no limit; less than a millisecond is refused. A computation that
-	// runs then, or is being compiled, cannot be interrupted: it goes on by itself until it ends, and nobody waits for it. Until then the model's
-	// variables must stay as they are, and other uses of the same classifier wait for their turn.
+	// Timeout is for each example or property; 0 means a minute, below 0 no limit; less than a millisecond is refused. A
+	// computation that runs then, or is being compiled, cannot be interrupted: it goes on by itself until it ends, and
+	// nobody waits for it. Until then the model's variables must stay as they are, and other uses of the same classifier
+	// wait for their turn.
 	Timeout time.Duration
-	// Method bounds boxes; the zero Method, IBP, means CROWN in float32. Use Method.In for other arithmetics. A method with the
-	// best line or without the box is refused. [AlphaCROWN] tunes each box where inputs are split; where the signs of ReLUs are,
-	// slopes are tuned with any method, at the root as its [Alpha] says.
+	// Method bounds boxes; the zero Method, IBP, means CROWN in float32. Use Method.In for other arithmetics. A method
+	// with the best line or without the box is refused. [AlphaCROWN] tunes each box where inputs are split; where the
+	// signs of ReLUs are, slopes are tuned with any method, at the root as its [Alpha] says.
 	Method Method
 	// Starts and Steps are those of the search for counterexamples; 0 means 64 and 50, below 0 that there is none.
 	Starts, Steps int
@@ -77,9 +81,9 @@ type Options struct {
 	Batch int
 	// Cells is the most boxes bounded for each example or property; 0 means no limit.
 	Cells int
-	// Memory is how many bytes the tensors of one computation may take, as estimated before anything is compiled: see [Footprint]. More boxes
-	// and rows are bounded in pieces; it is an error if not even one fits. 0 leaves the network's limit, which is 1 GiB unless
-	// [Network.LimitMemory] has set another. A limit stays with a classifier's network.
+	// Memory is how many bytes the tensors of one computation may take, as estimated before anything is compiled: see
+	// [Footprint]. More boxes and rows are bounded in pieces; it is an error if not even one fits. 0 leaves the network's
+	// limit, which is 1 GiB unless [Network.LimitMemory] has set another. A limit stays with a classifier's network.
 	Memory int64
 	// Seed keys the search for counterexamples.
 	Seed uint64
@@ -92,20 +96,23 @@ type Options struct {
 
 // Question is a model with what is unsafe.
 type Question struct {
-	// Model is the deployed model, whose Store is in float32, or in float64 for a model that is deployed in float64. It need
-	// not be a classifier. For one in float64 proofs count with the errors of float32, which are larger, and with boxes whose ends are rounded
-	// outward to float32: they hold, and leave open what only float64's own errors would decide.
+	// Model is the deployed model, whose Store is in float32, or in float64 for a model that is deployed in float64. It
+	// need not be a classifier. For one in float64 proofs count with the errors of float32, which are larger, and with
+	// boxes whose ends are rounded outward to float32: they hold, and leave open what only float64's own errors would
+	// decide.
 	Model Source
 	// Property says which outputs are unsafe. Its inputs are the numbers of the model's input in their order.
 	Property *vnnlib.Property
 }
 
-// VerifyProperty decides whether a model is safe, in three steps: it looks for a counterexample, it bounds the conditions over
-// the whole box, and it splits that, or the signs of ReLUs, until each part is decided (branch and bound).
+// VerifyProperty decides whether a model is safe, in three steps: it looks for a counterexample, it bounds the
+// conditions over the whole box, and it splits that, or the signs of ReLUs, until each part is decided (branch and
+// bound).
 //
-// An error says that the question is no question: a model that cannot be computed, a property of another number of inputs. That
-// nothing could be shown is a verdict, also of a model that cannot be bounded: counterexamples are looked for all the same.
-// It returns at the latest a moment after Options.Timeout, or the context's deadline, and a third of a second after a counterexample is found.
+// An error says that the question is no question: a model that cannot be computed, a property of another number of
+// inputs. That nothing could be shown is a verdict, also of a model that cannot be bounded: counterexamples are looked
+// for all the same. It returns at the latest a moment after Options.Timeout, or the context's deadline, and a third of
+// a second after a counterexample is found.
 func VerifyProperty(ctx context.Context, q Question, o Options) (*Decision, error) {
 	v, err := verifyProperty(ctx, q, o)
 	if err != nil {
@@ -154,9 +161,9 @@ func (o Options) property(ctx context.Context, q Question, f *findings) (_ *Deci
 	if d.size != q.Property.Inputs || outputs != q.Property.Outputs {
 		return nil, fmt.Errorf("the property is of %d inputs and %d outputs, the model has %d and %d: they do not belong together", q.Property.Inputs, q.Property.Outputs, d.size, outputs)
 	}
-	var problems []*problem
+	var problems []*search.Problem
 	for _, c := range q.Property.Cases {
-		p, err := newProblem(c, d.dtype == dtypes.Float64)
+		p, err := search.NewProblem(c, d.dtype == dtypes.Float64)
 		if err != nil {
 			return nil, err
 		}
@@ -261,9 +268,9 @@ func (o Options) limited(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithTimeout(ctx, o.Timeout)
 }
 
-// decide answers for all problems: one counterexample falsifies, all must be verified. First each is searched for counterexamples, which
-// is quick, and needs no bounds: what cannot be bounded stays unknown after that.
-func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounder, error), d *deployed, problems []*problem) (*Decision, error) {
+// decide answers for all problems: one counterexample falsifies, all must be verified. First each is searched for
+// counterexamples, which is quick, and needs no bounds: what cannot be bounded stays unknown after that.
+func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounder, error), d *deployed, problems []*search.Problem) (*Decision, error) {
 	v := &Decision{Status: advlib.Verified, Method: "bounds", Rounding: o.Method.rounding, Bound: math.Inf(1)}
 	late := func() *Decision {
 		now := f.verdict(ctx, o.Method.rounding)
@@ -297,37 +304,37 @@ func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounde
 	}
 	for k, p := range problems {
 		f.part, f.parts = k, len(problems)
-		s := &search{problem: p, outputs: d.outputs, batch: o.Batch, found: f, bound: o.bounds(b, p)}
+		s := &search.Search{Problem: p, Outputs: d.outputs, Batch: o.Batch, Found: f, Bound: o.bounds(b, p)}
 		if o.Cells > 0 {
-			s.cells = max(1, o.Cells-v.Cells)
+			s.Cells = max(1, o.Cells-v.Cells)
 		}
 		if d.size <= maxSensitive {
-			s.sensitivity = o.sensitivity(b.network, p)
+			s.Sensitivity = o.sensitivity(b.network, p)
 		}
-		run := s.run
+		run := s.Run
 		switch {
-		case d.size <= maxSensitive || len(p.rows) == 0:
-		case b.chain != nil && !p.round && b.chain.bent():
-			run = (&splitting{search: s, splitter: newChainSplitter(b.chain, p)}).run
+		case d.size <= maxSensitive || len(p.Rows) == 0:
+		case b.chain != nil && !p.Round && b.chain.Bent():
+			run = (&search.Splitting{Search: s, Splitter: chain.NewSplitter(b.chain, p)}).Run
 		default:
-			run = func(ctx context.Context) (outcome, error) { return o.settle(ctx, b.network, s) }
+			run = func(ctx context.Context) (search.Outcome, error) { return o.settle(ctx, b.network, s) }
 		}
 		out, err := run(ctx)
 		if err != nil {
 			return nil, err
 		}
-		v.Cells += s.bounded
-		if s.done > 0 && s.bounded > 1 {
+		v.Cells += s.Bounded
+		if s.Done > 0 && s.Bounded > 1 {
 			v.Method = "branch and bound"
 		}
-		if out.x != nil {
+		if out.X != nil {
 			judge := &falsifier{o: o, problem: p, bounder: bounder, found: f, method: "branch and bound", cells: v.Cells}
-			judge.take(ctx, out.x, out.y)
+			judge.take(ctx, out.X, out.Y)
 			return judge.best, nil
 		}
-		v.Bound = min(v.Bound, out.bound)
-		if out.reason != "" {
-			v.Status, v.Reason, v.TimedOut = advlib.Unknown, out.reason, out.late
+		v.Bound = min(v.Bound, out.Bound)
+		if out.Reason != "" {
+			v.Status, v.Reason, v.TimedOut = advlib.Unknown, out.Reason, out.Late
 			return v, nil
 		}
 	}
@@ -335,26 +342,26 @@ func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounde
 }
 
 // bounds returns the search's bounds.
-func (o Options) bounds(b bounder, p *problem) func(context.Context, []cell) ([][]plane, [][]float64, error) {
-	return func(ctx context.Context, cells []cell) ([][]plane, [][]float64, error) {
-		if len(p.rows) == 0 { // every output is unsafe
-			return make([][]plane, len(cells)), nil, nil
+func (o Options) bounds(b bounder, p *search.Problem) func(context.Context, []search.Cell) ([][]search.Plane, [][]float64, error) {
+	return func(ctx context.Context, cells []search.Cell) ([][]search.Plane, [][]float64, error) {
+		if len(p.Rows) == 0 { // every output is unsafe
+			return make([][]search.Plane, len(cells)), nil, nil
 		}
-		if b.chain != nil && !p.round {
-			return b.chain.bound(ctx, cells, p.rows)
+		if b.chain != nil && !p.Round {
+			return b.chain.Bound(ctx, cells, p.Rows)
 		}
-		a, err := b.network.Bound(ctx, Query{Regions: regionsOf(p, cells), Rows: [][][]float64{p.rows}, Slopes: true, Enough: p.limits}, o.Method)
+		a, err := b.network.Bound(ctx, Query{Regions: regionsOf(p, cells), Rows: [][][]float64{p.Rows}, Slopes: true, Enough: p.Limits}, o.Method)
 		if err != nil {
 			return nil, nil, err
 		}
-		planes := make([][]plane, len(cells))
+		planes := make([][]search.Plane, len(cells))
 		for i, c := range cells {
 			for r, lower := range a.Lower[i] {
-				if p.round { // the minimum is over part of the box, so the offset is not known
-					planes[i] = append(planes[i], plane{lower: lower})
+				if p.Round { // the minimum is over part of the box, so the offset is not known
+					planes[i] = append(planes[i], search.Plane{Lower: lower})
 					continue
 				}
-				planes[i] = append(planes[i], newPlane(c, lower, a.Slopes[i][r]))
+				planes[i] = append(planes[i], search.NewPlane(c, lower, a.Slopes[i][r]))
 			}
 		}
 		return planes, nil, nil
@@ -364,20 +371,20 @@ func (o Options) bounds(b bounder, p *problem) func(context.Context, []cell) ([]
 // maxSensitive is the largest input that is split: halving one of many coordinates gains little.
 const maxSensitive = 16
 
-// sensitivity returns the search's sensitivities: how much IBP's bounds of all rows gain when a coordinate is fixed at its
-// middle.
-func (o Options) sensitivity(n *Network, p *problem) func(context.Context, []cell) ([][]float64, error) {
-	return func(ctx context.Context, cells []cell) ([][]float64, error) {
-		var all []cell
+// sensitivity returns the search's sensitivities: how much IBP's bounds of all rows gain when a coordinate is fixed at
+// its middle.
+func (o Options) sensitivity(n *Network, p *search.Problem) func(context.Context, []search.Cell) ([][]float64, error) {
+	return func(ctx context.Context, cells []search.Cell) ([][]float64, error) {
+		var all []search.Cell
 		for _, c := range cells {
 			all = append(all, c)
-			for i, m := range c.centre() {
-				thin := c.clone()
-				thin.lower[i], thin.upper[i] = float64(float32(m)), float64(float32(m))
+			for i, m := range c.Centre() {
+				thin := c.Clone()
+				thin.Lower[i], thin.Upper[i] = float64(float32(m)), float64(float32(m))
 				all = append(all, thin)
 			}
 		}
-		a, err := n.Bound(ctx, Query{Regions: regionsOf(p, all), Rows: [][][]float64{p.rows}}, IBP.In(RealArithmetic))
+		a, err := n.Bound(ctx, Query{Regions: regionsOf(p, all), Rows: [][][]float64{p.Rows}}, IBP.In(RealArithmetic))
 		if err != nil {
 			return nil, err
 		}
@@ -388,7 +395,7 @@ func (o Options) sensitivity(n *Network, p *problem) func(context.Context, []cel
 			return s
 		}
 		out := make([][]float64, len(cells))
-		d := len(p.cell.lower)
+		d := len(p.Cell.Lower)
 		for i := range cells {
 			out[i] = make([]float64, d)
 			whole := sum(a.Lower[i*(d+1)])
@@ -424,9 +431,10 @@ func (v *Verification) String() string {
 	return fmt.Sprintf("%s, %v, %d examples: %d verified, %d falsified, %d unknown", v.Examples.Name, v.Ball, len(v.Decisions), v.Count(advlib.Verified), v.Count(advlib.Falsified), v.Count(advlib.Unknown))
 }
 
-// Verify decides for each example whether any input of the ball around it, inside the classifier's box, has another class than
-// its label. With an [advlib.Domain] that is what its features and scales make of the ball: counterexamples are admissible, and proofs hold for
-// all values between those of features with steps, so that more may stay unknown. An example that is misclassified is its own counterexample. When ctx is done, the verdicts so far are returned
+// Verify decides for each example whether any input of the ball around it, inside the classifier's box, has another
+// class than its label. With an [advlib.Domain] that is what its features and scales make of the ball: counterexamples
+// are admissible, and proofs hold for all values between those of features with steps, so that more may stay unknown.
+// An example that is misclassified is its own counterexample. When ctx is done, the verdicts so far are returned
 // together with ctx.Err(); the others are unknown.
 func Verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, o Options) (*Verification, error) {
 	v, err := verify(ctx, c, e, ball, o)
@@ -474,7 +482,7 @@ func verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball 
 		p := aroundExample(c, flat[i*size:(i+1)*size], e.Y[i], ball, regions.Select([]int{i}))
 		verdict, err := o.inTime(limited, func(ctx context.Context, f *findings) (*Decision, error) {
 			d := &deployed{input: c.Input(), size: size, dtype: dtypes.Float32, run: onTarget{advlib.Count(c)}}
-			return o.decide(ctx, f, bounder, d, []*problem{p})
+			return o.decide(ctx, f, bounder, d, []*search.Problem{p})
 		})
 		cancel()
 		if err != nil {

@@ -43,12 +43,17 @@ func NewRows(b advlib.Batch, at []int) *Rows {
 
 // Run runs a step of [Compile] on the rows: its inputs are what in holds.
 func (r *Rows) Run(step *advlib.Step, in ...any) ([]*tensors.Tensor, error) {
+	return step.Run(r.Active, r.inputs(in)...)
+}
+
+// inputs are all inputs of a step's graph: x₀, y and, with a target, t come first.
+func (r *Rows) inputs(in []any) []any {
 	all := make([]any, 0, 3+len(in))
 	all = append(all, r.X0, r.label)
 	if r.target != nil {
 		all = append(all, r.target)
 	}
-	return step.Run(r.Active, append(all, in...)...)
+	return append(all, in...)
 }
 
 // Originals returns a copy of the originals.

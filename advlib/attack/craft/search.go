@@ -16,7 +16,8 @@ type Search struct {
 	// State are tensors with a first axis of Size.
 	State []*tensors.Tensor
 
-	runs int // since the state was pushed, for messages
+	runs  int    // since the state was pushed, for messages
+	steep []bool // rows that have met slopes that are not finite, padding included; nil if none has
 }
 
 // Each lets work attack the rows of a batch, piece by piece. The first tensor of the state, the originals at first, is what is
@@ -64,11 +65,17 @@ func (s *Search) Run(ctx context.Context, step *advlib.Step, more ...any) ([]*te
 	for _, t := range s.State {
 		in = append(in, t)
 	}
-	out, err := s.Rows.Run(step, append(in, more...)...)
+	out, steep, err := step.RunSteep(s.Active, s.inputs(append(in, more...))...)
 	if err != nil {
 		return nil, fmt.Errorf("step %d on %d examples: %w", s.runs, len(s.At), err)
 	}
 	s.runs++
+	if steep != nil && s.steep == nil {
+		s.steep = make([]bool, s.Size)
+	}
+	for i, n := range steep {
+		s.steep[i] = s.steep[i] || n > 0
+	}
 	n := len(s.State)
 	advlib.Free(s.State...)
 	s.State = out[:n:n]
@@ -96,6 +103,13 @@ func (s *Search) Leave(done []bool, before func()) (kept []int) {
 	for k, t := range s.State {
 		s.State[k] = advlib.TakeRows(t, keep, rows.Size)
 		advlib.Free(t)
+	}
+	if s.steep != nil {
+		steep := make([]bool, rows.Size)
+		for i, k := range keep {
+			steep[i] = s.steep[k]
+		}
+		s.steep = steep
 	}
 	s.Rows.Free()
 	s.Rows = rows
