@@ -244,8 +244,8 @@ func (v *Counted) ask(ctx context.Context, x *tensors.Tensor) ([]Answer, error) 
 // logitsOf returns the logits of answers; those of a rejection are not a number.
 func (v *Counted) logitsOf(answers []Answer) ([][]float32, error) {
 	s := v.Signature()
-	if s.Returns == Label {
-		return nil, &NoScoresError{v.Name(), s.Returns}
+	if err := GivesScores(v); err != nil {
+		return nil, err
 	}
 	z := make([][]float32, len(answers))
 	for i, a := range answers {

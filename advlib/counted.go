@@ -159,13 +159,13 @@ func (v *Counted) Ask(ctx context.Context, of []int64, x *tensors.Tensor) ([]Ans
 	return v.answer(ctx, x)
 }
 
-// Left returns how often the victim may still be asked about an example.
+// Left returns how many questions about an example the victim still answers.
 func (v *Counted) Left(example int64) int {
 	limit := v.Signature().Queries
 	if limit == 0 {
 		return math.MaxInt
 	}
-	return max(0, limit-int(v.ledger.of(example)))
+	return max(0, limit-int(v.ledger.of(example))) / v.times()
 }
 
 // charge counts a query for each of some examples, unless one of them has none left. Nil stands for queries of unknown examples, which a
@@ -178,7 +178,7 @@ func (v *Counted) charge(of []int64) error {
 	need := map[int64]int{}
 	for _, e := range of {
 		if e >= 0 {
-			need[e] += v.times()
+			need[e]++
 		}
 	}
 	if limit > 0 {

@@ -155,6 +155,14 @@ func WhiteBox(v Victim) (*Classifier, error) {
 	return nil, fmt.Errorf("the victim is nil")
 }
 
+// GivesScores returns a [NoScoresError] for a victim that answers labels only: for attacks that need logits or probabilities.
+func GivesScores(v Victim) error {
+	if r := v.Signature().Returns; r == Label {
+		return &NoScoresError{v.Name(), r}
+	}
+	return nil
+}
+
 // NoScoresError says that a victim answers with less than an attack needs: a label, where logits or probabilities are needed.
 type NoScoresError struct {
 	// Victim is its name, and Returns what it answers.
