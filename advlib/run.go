@@ -229,6 +229,9 @@ func (s Settings) run(ctx context.Context, v *subject, a Attack, e *Examples, p 
 	}
 	start := time.Now()
 	todo, err := t.begin(ctx, targets, wanted)
+	if err != nil && ctx.Err() != nil {
+		return t.nothing(), err
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -328,6 +331,17 @@ func (t *trial) begin(ctx context.Context, targets []int32, wanted bool) ([]int,
 		}
 	}
 	return todo, nil
+}
+
+// nothing is the result where not even the originals were answered.
+func (t *trial) nothing() *Result {
+	r := t.result
+	r.Clean = slices.Repeat([]Prediction{{Class: -1}}, r.Examples.Len())
+	r.Final, r.Adversarial = r.Clean, r.Examples.X
+	for i := range r.Distance {
+		r.Distance[i] = math.Inf(1)
+	}
+	return r
 }
 
 // piece attacks some rows at once, or recalls what came out. What was found until the context was done is judged, too.
