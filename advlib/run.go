@@ -164,7 +164,8 @@ func (s Settings) Run(ctx context.Context, c *Classifier, e *Examples, a Attack)
 	if a != nil && c != nil {
 		expected = workOf(a, c)
 	}
-	res, err := s.run(ctx, c, a, e, newPace(s.OnProgress, part{what: nameOf(a), expected: expected}), 0, true)
+	p := newPace(s.OnProgress, part{what: nameOf(a), expected: expected})
+	res, err := s.run(ctx, c, a, e, p, func(done int) { p.begin(0, e.Len(), done) }, true)
 	if err != nil {
 		err = fmt.Errorf("advlib: %s: %w", nameOf(a), err)
 	}
@@ -200,8 +201,11 @@ func nameOf(a Attack) string {
 	return a.String()
 }
 
-// run is Run as part k of what p follows. The adversarial examples, which take as much memory as the examples, are kept if they are wanted.
-func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples, p *pace, k int, wanted bool) (*Result, error) {
+// run is Run as a part of what p follows; begin is told how many examples need no attack. The adversarial examples, which
+// take as much memory as the examples, are kept if they are wanted.
+func (s Settings) run(
+	ctx context.Context, c *Classifier, a Attack, e *Examples, p *pace, begin func(done int), wanted bool,
+) (*Result, error) {
 	switch {
 	case a == nil:
 		return nil, fmt.Errorf("the attack is nil")
@@ -271,7 +275,7 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples,
 
 	t := Count(view)
 	t.passes.onStep = p.step
-	p.begin(k, n, n-len(todo))
+	begin(n - len(todo))
 	batch := s.BatchSize
 	if batch == 0 {
 		batch = maxBucket
