@@ -35,9 +35,7 @@ var toDo = []string{
 	"advlib/backend/plugin",
 	"advlib/cachedir",
 	"advlib/certify",
-	"advlib/certify/internal/chain",
 	"advlib/certify/internal/propagate",
-	"advlib/certify/internal/search",
 	"advlib/cmd/advlib",
 	"advlib/dataset",
 	"advlib/defense",
@@ -52,9 +50,7 @@ var toDo = []string{
 	"advlib/onnx",
 	"advlib/onnx/onnxtest",
 	"advlib/show",
-	"advlib/smooth",
 	"advlib/training",
-	"advlib/vnnlib",
 	"advlib/zoo",
 }
 

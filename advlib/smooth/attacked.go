@@ -50,7 +50,8 @@ func (s Gaussian) attacked(ctx context.Context, r *Report, e *advlib.Examples, a
 	case len(attacks) == 0:
 		return nil, fmt.Errorf("there are no attacks: give at least one, such as attack.PGD in L2; a report without attacks is Report.Plain")
 	case r.Base != s.Base.Name() || r.Sigma != s.Sigma || r.Data != e.Name || !slices.Equal(r.Label, e.Y):
-		return nil, fmt.Errorf("the report is of %s with σ = %g on %d examples of %s, and not of these %d of %s: give what Certify returned for them", r.Base, r.Sigma, len(r.Label), r.Data, e.Len(), e.Name)
+		return nil, fmt.Errorf("the report is of %s with σ = %g on %d examples of %s, and not of these %d of %s: give what Certify returned "+
+			"for them", r.Base, r.Sigma, len(r.Label), r.Data, e.Len(), e.Name)
 	}
 	surrogate, err := s.Surrogate(surrogateDraws)
 	if err != nil {
@@ -69,7 +70,8 @@ func (s Gaussian) attacked(ctx context.Context, r *Report, e *advlib.Examples, a
 		}
 		row := report.AttackRow{
 			Name: res.Attack, Norm: res.Threat.Norm.String(), Radius: advlib.Distance(res.Threat.Radius), Goal: res.Threat.Goal.String(),
-			Attempted: make([]bool, n), Success: make([]bool, n), Skipped: make([]bool, n), Distance: make([]advlib.Distance, n), Programs: res.Stats.Programs,
+			Attempted: make([]bool, n), Success: make([]bool, n), Skipped: make([]bool, n), Distance: make([]advlib.Distance,
+				n), Programs: res.Stats.Programs,
 		}
 		var found []int
 		for i := range n {
