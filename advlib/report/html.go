@@ -14,7 +14,7 @@ func (r *Report) HTML() string {
 		Columns [7]string
 		Masked  bool
 		Last    string
-	}{r, Columns, r.Interrupted || r.Sanity.Masked(), r.lastLine()})
+	}{r, Columns, r.Interrupted || r.Sanity.Masked() || r.Sanity.NotApplicable != "", r.lastLine()})
 	if err != nil {
 		panic(err) // the template is fixed and its methods do not fail: only a mistake in this file gets here
 	}

@@ -56,7 +56,8 @@ type verdictsJSON struct {
 //	verdicts      array of {norm, radius, status, margin, method, attack}, one for each ball that was asked a certificate
 //	              for; the last four are arrays of n, and follow from the rest: see [Verdict]. Reading ignores them
 //	sanity        {non_finite: {count, of}, zero_gradient: {count, of}, unbounded: {count, of}}; no_gradient, an array of
-//	              strings, if the model has none because of these operators
+//	              strings, if the model has none because of these operators; not_applicable, a string, if nothing was
+//	              checked, such as "no graph"
 //	warnings      array of strings
 //	seconds       number
 //

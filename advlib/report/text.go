@@ -66,7 +66,7 @@ func (r *Report) Title() string {
 // SanityLine says in one line what the check of the gradients saw.
 func (r *Report) SanityLine() string {
 	s := r.Sanity
-	if len(s.NoGradient) > 0 {
+	if len(s.NoGradient) > 0 || s.NotApplicable != "" {
 		return "sanity: " + s.Judgement()
 	}
 	notFinite := ""
