@@ -29,8 +29,8 @@ func (r *Report) String() string {
 	return b.String()
 }
 
-// align writes rows in columns, the first at the left and the others at the right. A row whose second cell is empty is a
-// heading, which may be wider than its column.
+// align writes rows in columns, the first at the left and the others at the right. A row whose second cell is empty is
+// a heading, which may be wider than its column.
 func align(b *strings.Builder, rows [][7]string) {
 	var width [7]int
 	for _, row := range rows {
