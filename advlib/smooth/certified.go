@@ -12,8 +12,8 @@ import (
 	"advlab/advlib/report"
 )
 
-// Certified is what is certified of a smoothed classifier on examples, and how it was sampled. Slices have one entry for
-// each example.
+// Certified is what is certified of a smoothed classifier on examples, and how it was sampled. Slices have one entry
+// for each example.
 type Certified struct {
 	// Base, Data, Backend and Box say whose smoothed classifier was certified, on what.
 	Base    string     `json:"base"`

@@ -234,8 +234,8 @@ func TestCancelledKeepsWhatIsDone(t *testing.T) {
 }
 
 func TestCertified(t *testing.T) {
-	r := &smooth.Certified{Base: "MLP-100", Data: "digits/test", Backend: "go", Box: advlib.UnitBox, Sigma: 0.25, N0: 100, N: 1000, Alpha: 0.001,
-		Slack: 1e-6,
+	r := &smooth.Certified{Base: "MLP-100", Data: "digits/test", Backend: "go", Box: advlib.UnitBox, Sigma: 0.25,
+		N0: 100, N: 1000, Alpha: 0.001, Slack: 1e-6,
 		Index: []int64{0, 1, 2, 3}, Label: []int32{3, 1, 4, 1},
 		Certificates: []smooth.Certificate{{Class: 3, Count: 1000, P: 0.993, Radius: 0.6149}, {Class: 1, Count: 900, P: 0.868, Radius: 0.279},
 			{Class: smooth.Abstain, Count: 500, P: 0.45}, {Class: 7, Count: 990, P: 0.97, Radius: 0.4}}}
