@@ -223,29 +223,37 @@ func (s *Step) compile(in ...shapes.Shape) error {
 //
 // Tensors that a loop no longer needs should be given to [Free]: the garbage collector does not see device memory.
 func (s *Step) Run(rows int, in ...any) ([]*tensors.Tensor, error) {
+	out, _, err := s.RunSteep(rows, in...)
+	return out, err
+}
+
+// RunSteep is [Step.Run], and tells for each row, padding included, how many entries of the gradients were not finite; nil if none of
+// any row were.
+func (s *Step) RunSteep(rows int, in ...any) (out []*tensors.Tensor, steep []int32, err error) {
 	if s.err != nil {
-		return nil, s.err
+		return nil, nil, s.err
 	}
 	plain, passes := s.program.plain, s.passes
-	out, err := s.run(plain, rows, in)
+	out, err = s.run(plain, rows, in)
 	entries := plain.entries.Load()
 	if err != nil || entries == 0 {
-		return out, err
+		return out, nil, err
 	}
-	out, each, bad := takeCounts(out, rows)
+	out, steep, bad := takeCounts(out, rows)
 	passes.entries.Add(int64(rows) * entries)
 	passes.nonFinite.Add(int64(bad))
 	if bad == 0 {
-		return out, nil
+		return out, nil, nil
 	}
-	h := offsets(len(each))
+	h := offsets(len(steep))
 	for try := 1; ; try++ {
 		Free(out...)
 		if out, err = s.run(s.program.nearby, rows, append(slices.Clone(in), h)); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+		var each []int32
 		if out, each, bad = takeCounts(out, rows); bad == 0 || try == tries {
-			return out, nil
+			return out, steep, nil
 		}
 		for i, n := range each {
 			if n > 0 {
