@@ -18,8 +18,8 @@ import (
 	"advlab/advlib/onnx/onnxtest"
 )
 
-// Random graphs of all operators that are read from ONNX: each is bounded, so that its outputs in float32 stay within, or refused by the
-// operator of the file. ADVLAB_FULL=1 bounds 10⁴ of them on the Go backend, and 100 on XLA.
+// Random graphs of all operators that are read from ONNX: each is bounded, so that its outputs in float32 stay within,
+// or refused by the operator of the file. ADVLAB_FULL=1 bounds 10⁴ of them on the Go backend, and 100 on XLA.
 func TestRandomONNXGraphsAreBounded(t *testing.T) {
 	read := strings.Split(onnx.Operators(), ", ")
 	o := onnxtest.Options{Allow: func(op string) bool { return slices.Contains(read, op) }}

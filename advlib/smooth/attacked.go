@@ -14,11 +14,12 @@ import (
 // surrogateDraws are those of the surrogate that [Gaussian.Attacked] attacks.
 const surrogateDraws = 16
 
-// Attacked attacks the smoothed classifier on the examples that it was certified on, and returns both in the form of other reports, as
-// [Report.Plain] does, with a row for each attack: what package show draws as a sandwich. The attacks run on [Gaussian.Surrogate] with 16
-// draws; what they find is then put to [Gaussian.Predict]. An example is broken where that answers another class than the label, which is
-// wrong with probability α; where it abstains, the example still stands, and so does one that the surrogate gets wrong as it is, which no
-// attack on the surrogate then looks at. So the robust accuracy is an upper bound, as ever.
+// Attacked attacks the smoothed classifier on the examples that it was certified on, and returns both in the form of
+// other reports, as [Report.Plain] does, with a row for each attack: what package show draws as a sandwich. The attacks
+// run on [Gaussian.Surrogate] with 16 draws; what they find is then put to [Gaussian.Predict]. An example is broken
+// where that answers another class than the label, which is wrong with probability α; where it abstains, the example
+// still stands, and so does one that the surrogate gets wrong as it is, which no attack on the surrogate then looks at.
+// So the robust accuracy is an upper bound, as ever.
 //
 // It is an error, before anything is computed, if r is not s.Certify(ctx, e).
 func (s Gaussian) Attacked(ctx context.Context, r *Report, e *advlib.Examples, attacks ...advlib.Attack) (*advlib.Report, error) {

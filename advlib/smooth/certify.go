@@ -27,12 +27,12 @@ type Certificate struct {
 	NotFinite int `json:"not_finite,omitempty"`
 }
 
-// Certify is CERTIFY of Cohen et al. (2019), section 3.2.2 (Pseudocode), for each example: N0 noisy copies choose a class, N other ones
-// bound its probability from below, p ≤ P with probability 1 − α (Clopper & Pearson 1934). If p > 1/2, the smoothed classifier's class is
-// certified within σΦ⁻¹(p), less Report.Slack; else it abstains.
+// Certify is CERTIFY of Cohen et al. (2019), section 3.2.2 (Pseudocode), for each example: N0 noisy copies choose a
+// class, N other ones bound its probability from below, p ≤ P with probability 1 − α (Clopper & Pearson 1934). If p >
+// 1/2, the smoothed classifier's class is certified within σΦ⁻¹(p), less Report.Slack; else it abstains.
 //
-// Everything is checked before anything is computed; an N with which all would be abstentions is refused. When ctx is done, the report
-// of the examples so far is returned together with ctx.Err().
+// Everything is checked before anything is computed; an N with which all would be abstentions is refused. When ctx is
+// done, the report of the examples so far is returned together with ctx.Err().
 func (s Gaussian) Certify(ctx context.Context, e *advlib.Examples) (*Report, error) {
 	r, err := s.certify(ctx, e)
 	if err != nil {
@@ -138,8 +138,9 @@ type Prediction struct {
 	PValue float64
 }
 
-// Predict is PREDICT of Cohen et al. (2019), section 3.2.1, for each example: the class that most of N noisy copies are classified as, unless
-// the next one could as well be the most probable. Where it answers, the answer is that of the smoothed classifier with probability 1 − α.
+// Predict is PREDICT of Cohen et al. (2019), section 3.2.1, for each example: the class that most of N noisy copies are
+// classified as, unless the next one could as well be the most probable. Where it answers, the answer is that of the
+// smoothed classifier with probability 1 − α.
 func (s Gaussian) Predict(ctx context.Context, e *advlib.Examples) ([]Prediction, error) {
 	s = s.defaults()
 	if err := s.check(e, leastToPredict); err != nil {

@@ -12,7 +12,8 @@ import (
 	"advlab/advlib/report"
 )
 
-// Report is what is certified of a smoothed classifier on examples, and how it was sampled. Slices have one entry for each example.
+// Report is what is certified of a smoothed classifier on examples, and how it was sampled. Slices have one entry for
+// each example.
 type Report struct {
 	// Base, Data, Backend and Box say whose smoothed classifier was certified, on what.
 	Base    string     `json:"base"`
@@ -41,7 +42,8 @@ type Report struct {
 
 const reportSchema = "advlab.smooth/1"
 
-// MarshalJSON writes the report with its schema, "advlab.smooth/1": an object of the fields above, with the names of their tags.
+// MarshalJSON writes the report with its schema, "advlab.smooth/1": an object of the fields above, with the names of
+// their tags.
 func (r Report) MarshalJSON() ([]byte, error) {
 	type plain Report
 	return json.Marshal(struct {
@@ -70,8 +72,8 @@ func (r *Report) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// CertifiedAccuracy is the share of examples whose label is certified for all ‖δ‖₂ ≤ radius. At radius 0 it is the share of
-// examples that the smoothed classifier is known to get right.
+// CertifiedAccuracy is the share of examples whose label is certified for all ‖δ‖₂ ≤ radius. At radius 0 it is the
+// share of examples that the smoothed classifier is known to get right.
 func (r *Report) CertifiedAccuracy(radius float64) advlib.Rate {
 	rate := advlib.Rate{Of: len(r.Label)}
 	for i, c := range r.Certificates {
@@ -104,8 +106,8 @@ func (r *Report) Wrong() advlib.Rate {
 	return rate
 }
 
-// NotFinite says in a sentence for how many examples some noisy copies gave logits that are not finite, or returns "". Such copies count for no
-// class, so that they can only take from what is certified.
+// NotFinite says in a sentence for how many examples some noisy copies gave logits that are not finite, or returns "".
+// Such copies count for no class, so that they can only take from what is certified.
 func (r *Report) NotFinite() string {
 	examples, copies, first := 0, 0, int64(0)
 	for i, c := range r.Certificates {
@@ -130,7 +132,8 @@ func (r *Report) LargestRadius() float64 {
 // Radii returns radii for a table: 0, and at most six in steps of a round number below the largest one.
 func (r *Report) Radii() []float64 { return r.steps(6) }
 
-// steps returns 0, and at most the given number of radii below the largest one, in steps of 1, 2.5 or 5 times a power of ten.
+// steps returns 0, and at most the given number of radii below the largest one, in steps of 1, 2.5 or 5 times a power
+// of ten.
 func (r *Report) steps(most float64) []float64 {
 	largest := r.LargestRadius()
 	step := math.Pow(10, math.Floor(math.Log10(largest/most)))
@@ -147,9 +150,9 @@ func (r *Report) steps(most float64) []float64 {
 	return radii
 }
 
-// Plain returns the numbers in the form of other reports, to be shown beside them: certified accuracies at the given radii, the clean
-// accuracy being that of the smoothed classifier where it does not abstain. Without radii it is at up to 40 round
-// ones, and at the last number below the largest, for a curve: from the largest on nothing is certified.
+// Plain returns the numbers in the form of other reports, to be shown beside them: certified accuracies at the given
+// radii, the clean accuracy being that of the smoothed classifier where it does not abstain. Without radii it is at up
+// to 40 round ones, and at the last number below the largest, for a curve: from the largest on nothing is certified.
 func (r *Report) Plain(radii ...float64) *advlib.Report {
 	if len(radii) == 0 {
 		radii = append(r.steps(40), math.Nextafter(r.LargestRadius(), 0))

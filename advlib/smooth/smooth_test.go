@@ -26,8 +26,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the files in testdata")
 
-// halves is the classifier of two classes that says 1 where w·x > b. Smoothed, it is itself, and the radius of its certificate at x is the
-// distance from the plane: P(f(x+η) = 1) = Φ((w·x−b)/(σ‖w‖)).
+// halves is the classifier of two classes that says 1 where w·x > b. Smoothed, it is itself, and the radius of its
+// certificate at x is the distance from the plane: P(f(x+η) = 1) = Φ((w·x−b)/(σ‖w‖)).
 func halves(t *testing.T, w []float32, b float64) *advlib.Classifier {
 	t.Helper()
 	c, err := advlib.NewClassifier(advlib.Spec{Name: "half-spaces", Input: []int{len(w)}, Box: advlib.UnitBox, Logits: func(_ *model.Scope, x *Node) *Node {
@@ -287,7 +287,8 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// On digits: training on noisy inputs pays, and no attack on the smoothed classifier succeeds inside a certified radius.
+// On digits: training on noisy inputs pays, and no attack on the smoothed classifier succeeds inside a certified
+// radius.
 func TestDigits(t *testing.T) {
 	const σ = 0.25
 	train, test := dataset.Digits()
