@@ -131,6 +131,9 @@ func (m *Model) Ahead(y, x, x0, g, share *Node) *Node {
 
 // slope returns ∂(Σ y)/∂x as the chain rule gives it, but 0 in coordinates that are fixed.
 func (m *Model) slope(y, x *Node) *Node {
+	if m.none != nil {
+		panic(m.none)
+	}
 	m.backward += m.classifier.cost
 	g := Gradient(ReduceAllSum(y), x)[0]
 	if l := m.classifier.Limits(); l.holds() && !m.freely {

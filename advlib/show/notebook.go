@@ -95,8 +95,8 @@ func Result(v any, err ...error) {
 	flush()
 }
 
-// Grade gives the points of a check as the cell's result: a number alone, which graders such as nbgrader read for partial
-// credit. It panics where points are not finite.
+// Grade gives the points of a check as the cell's result: a number alone, which graders such as nbgrader read for
+// partial credit. It panics where points are not finite.
 func Grade(points float64) {
 	if math.IsNaN(points) || math.IsInf(points, 0) {
 		panic(fmt.Errorf("show: a grade of %v points: give a finite number", points))

@@ -75,7 +75,7 @@ func TestAttacked(t *testing.T) {
 	other.Sigma = 0.5
 	for _, test := range []struct {
 		name    string
-		r       *smooth.Report
+		r       *smooth.Certified
 		e       *advlib.Examples
 		attacks []advlib.Attack
 		want    string

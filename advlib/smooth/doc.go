@@ -30,7 +30,7 @@
 // In floating point x + η is rounded, and an attacker can choose x so that the rounding tells x from x': certificates
 // that ignore it have been broken (Voráček & Hein 2023, arXiv:2303.01220). Here x and η are rounded to multiples of a
 // power of two first, so fine that their sum is exact. Rounding moves x by half a multiple in each coordinate, and what
-// that can change is taken off every radius (Report.Slack, of the order of 1e-5). The confidence bound on p and the
+// that can change is taken off every radius (Certified.Slack, of the order of 1e-5). The confidence bound on p and the
 // radius are rounded down. What is left is that the noise is a Gaussian rounded to that grid, made from 64 random bits
 // for two coordinates, with no value beyond 6.8σ; the theorem is applied to it as if it were a Gaussian.
 package smooth

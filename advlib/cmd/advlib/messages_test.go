@@ -62,7 +62,7 @@ var outOfReach = map[string]string{
 // packages are those whose errors and warnings reach this program.
 var packages = []string{
 	".", "attack", "backend", "certify", "certify/internal/chain", "certify/internal/propagate", "certify/internal/search", "dataset",
-	"internal/npz", "internal/vmap", "lab", "onnx", "vnnlib",
+	"internal/npz", "internal/vmap", "lab", "onnx", "report", "vnnlib",
 }
 
 // TestMessagesNameFlags reads all texts of the library, and finds those that name Go's fields and functions where the user of the program
