@@ -126,7 +126,11 @@ func (x *execution) run(ctx context.Context, e *gonb.Engine) outcome {
 	if err != nil {
 		return outcome{failure: newFailure(gonbDied, err.Error())}
 	}
+	return x.follow(ctx, e, reply)
+}
 
+// follow passes on what GoNB tells of the cell until it has ended.
+func (x *execution) follow(ctx context.Context, e *gonb.Engine, reply <-chan *jupyter.Message) outcome {
 	var limitC <-chan time.Time
 	if d := x.relay.config.CellLimit; d > 0 && x.request != nil {
 		timer := time.NewTimer(d)
