@@ -16,10 +16,11 @@ import (
 
 // # Steps on a victim without a graph
 //
-// A [Build] that asks its [Model] for logits only, and for no gradient, also runs on a victim that has no graph. The graph is cut where it
-// asks: the first stage computes the inputs of the first question, the victim answers them outside of any graph, the next stage goes on
-// with the answer as one more input, and so on; the last returns what the step returns. A step that computes a loss at a given point, such as
-// that of attack.Square, is one question and one stage.
+// A [Build] that asks its [Model] for logits only, and for no gradient, also runs on a victim that has no graph. The
+// graph is cut where it asks: the first stage computes the inputs of the first question, the victim answers them
+// outside of any graph, the next stage goes on with the answer as one more input, and so on; the last returns what the
+// step returns. A step that computes a loss at a given point, such as that of attack.Square, is one question and one
+// stage.
 
 // asked is a step on a victim without a graph.
 type asked struct {
@@ -136,8 +137,9 @@ func noGraph(err error) error {
 	return err
 }
 
-// rowLogits asks about the rows of x [n, d...], of which so many carry examples, of says which; see [Step.Run] and [Step.Ask]. It returns
-// the logits [n, K]; those of a rejected input are not a number, and those of padding are of some other row.
+// rowLogits asks about the rows of x [n, d...], of which so many carry examples, of says which; see [Step.Run] and
+// [Step.Ask]. It returns the logits [n, K]; those of a rejected input are not a number, and those of padding are of
+// some other row.
 func (v *Counted) rowLogits(ctx context.Context, x *tensors.Tensor, rows int, of []int64) (*tensors.Tensor, error) {
 	once, at := realRows(x, of)
 	if err := v.charge(of); err != nil {
@@ -167,8 +169,8 @@ func (v *Counted) rowLogits(ctx context.Context, x *tensors.Tensor, rows int, of
 	return tensors.FromFlatDataAndDimensions(flat, n, k), nil
 }
 
-// realRows returns the rows of x [n, d...] to ask about, without the padding, and for each row where its answer is among theirs. If of does
-// not say which rows are padding, those are that equal one before them.
+// realRows returns the rows of x [n, d...] to ask about, without the padding, and for each row where its answer is
+// among theirs. If of does not say which rows are padding, those are that equal one before them.
 func realRows(x *tensors.Tensor, of []int64) (ask, at []int) {
 	at = make([]int, x.Shape().Dimensions[0])
 	if of != nil {
@@ -222,7 +224,8 @@ func (v *Counted) mean(ctx context.Context, x *tensors.Tensor) ([]Answer, error)
 	return answers(sum), err
 }
 
-// ask queries the victim without counting, and checks what it answers. Of an error, the answers before it are returned with it.
+// ask queries the victim without counting, and checks what it answers. Of an error, the answers before it are returned
+// with it.
 func (v *Counted) ask(ctx context.Context, x *tensors.Tensor) ([]Answer, error) {
 	n, s := x.Shape().Dimensions[0], v.Signature()
 	answers, err := v.victim.Query(ctx, x)

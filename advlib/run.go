@@ -16,9 +16,9 @@ import (
 // Settings are the conditions of a measurement. The zero value is a good one.
 type Settings struct {
 	// Seed keys all randomness; the same seed gives the same numbers. An example's random streams depend on it and on the
-	// content of the example's input, so another order of the examples gives each the same bits. Another size of the batches, or
-	// some of the examples alone, gives the same up to rounding, except where a classifier's logits are random: their draws are
-	// for a batch.
+	// content of the example's input, so another order of the examples gives each the same bits. Another size of the
+	// batches, or some of the examples alone, gives the same up to rounding, except where a classifier's logits are
+	// random: their draws are for a batch.
 	Seed uint64
 	// BatchSize is the largest number of examples that an attack is given at once; 0 means 512.
 	BatchSize int
@@ -31,8 +31,8 @@ type Settings struct {
 	// Balls are reported besides those of the attacks with a budget: for attacks of minimal norm, whose distances tell
 	// the robust accuracy in any ball.
 	Balls []Ball
-	// Strict makes an example for which the model's logits are not finite an error. Otherwise such examples are left out of the measurement, which
-	// counts and names them.
+	// Strict makes an example for which the model's logits are not finite an error. Otherwise such examples are left out
+	// of the measurement, which counts and names them.
 	Strict bool
 	// Journal, if set, keeps what is found, so that a measurement that was killed continues. Package lab has one, which
 	// lab.Run and lab.Evaluate set.
@@ -61,9 +61,10 @@ func (s Settings) MustRun(ctx context.Context, v Victim, e *Examples, a Attack) 
 // A failed attack is a result, not an error: Success is false and the original is returned. When ctx is done, the
 // result so far is returned together with ctx.Err().
 //
-// An attack succeeds on an untargeted example if the victim's answer to what it returns is a class, and not the label. To reject it is no
-// success, and an original that is rejected is left out: the victim gets it wrong, but there is no answer to change. The answers of a random
-// victim are drawn once more to judge an attack, independently of the draws that the attack saw: a success is one of one draw.
+// An attack succeeds on an untargeted example if the victim's answer to what it returns is a class, and not the label.
+// To reject it is no success, and an original that is rejected is left out: the victim gets it wrong, but there is no
+// answer to change. The answers of a random victim are drawn once more to judge an attack, independently of the draws
+// that the attack saw: a success is one of one draw.
 func (s Settings) Run(ctx context.Context, v Victim, e *Examples, a Attack) (*Result, error) {
 	res, err := s.runAlone(ctx, v, e, a)
 	if err != nil {
@@ -158,7 +159,8 @@ func (v *subject) check(e *Examples) error {
 	return e.Check(Spec{Name: v.victim.Name(), Input: s.Input, Box: s.Box, Domain: s.Domain}, s.Classes)
 }
 
-// clean returns the answers on the originals; those of a random classifier are the same in each run, whatever the order.
+// clean returns the answers on the originals; those of a random classifier are the same in each run, whatever the
+// order.
 func (v *subject) clean(ctx context.Context, b Batch) ([]Answer, error) {
 	if v.white == nil {
 		said, err := v.answers(ctx, b.X)
@@ -222,8 +224,8 @@ type trial struct {
 	result   *Result
 }
 
-// run is Run as a part of what p follows; begin is told how many examples need no attack. The adversarial examples, which
-// take as much memory as the examples, are kept if they are wanted.
+// run is Run as a part of what p follows; begin is told how many examples need no attack. The adversarial examples,
+// which take as much memory as the examples, are kept if they are wanted.
 func (s Settings) run(
 	ctx context.Context, v *subject, a Attack, e *Examples, p *pace, begin func(done int), wanted bool,
 ) (*Result, error) {

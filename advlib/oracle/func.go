@@ -9,9 +9,9 @@ import (
 	"advlab/advlib"
 )
 
-// Func returns a victim that asks f about each input, flat, in the order of the batch. What f returns is what the signature says:
-// K logits or probabilities. Nil rejects the input. A function with other answers, such as [advlib.TopClasses], or one that
-// may fail, is an [advlib.Victim] of its own, of three methods.
+// Func returns a victim that asks f about each input, flat, in the order of the batch. What f returns is what the
+// signature says: K logits or probabilities. Nil rejects the input. A function with other answers, such as
+// [advlib.TopClasses], or one that may fail, is an [advlib.Victim] of its own, of three methods.
 //
 // Results on it are not kept by package lab, which cannot see what f does, unless [Fingerprint] says it.
 func Func(name string, s advlib.Signature, f func(x []float32) []float32) advlib.Victim {
@@ -24,8 +24,8 @@ func Func(name string, s advlib.Signature, f func(x []float32) []float32) advlib
 	}}
 }
 
-// Decide is [Func] for a function that returns the class alone. A class below 0 rejects the input. The signature's Returns is
-// [advlib.Label], whatever it says.
+// Decide is [Func] for a function that returns the class alone. A class below 0 rejects the input. The signature's
+// Returns is [advlib.Label], whatever it says.
 func Decide(name string, s advlib.Signature, f func(x []float32) int) advlib.Victim {
 	s.Returns = advlib.Label
 	return function{name, s, func(x []float32) advlib.Answer {
@@ -65,9 +65,9 @@ func (f function) Query(ctx context.Context, x *tensors.Tensor) ([]advlib.Answer
 	return answers, nil
 }
 
-// Fingerprint returns v with a text by which package lab recognises it: by giving it you say that two victims with equal texts and
-// signatures answer equally, so that a result that was kept is taken in place of a new one. For a file of weights that is its hash, for a
-// service the name and version of its model.
+// Fingerprint returns v with a text by which package lab recognises it: by giving it you say that two victims with
+// equal texts and signatures answer equally, so that a result that was kept is taken in place of a new one. For a file
+// of weights that is its hash, for a service the name and version of its model.
 func Fingerprint(v advlib.Victim, text string) advlib.Victim { return printed{v, text} }
 
 type printed struct {

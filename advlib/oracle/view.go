@@ -79,7 +79,8 @@ func label(a advlib.Answer) advlib.Answer {
 	return advlib.Answer{Kind: advlib.Label, Label: k}
 }
 
-// Probabilities returns v with the softmax of its logits, computed in float64 and rounded to float32; other answers stay as they are.
+// Probabilities returns v with the softmax of its logits, computed in float64 and rounded to float32; other answers
+// stay as they are.
 func Probabilities(v advlib.Victim) advlib.Victim {
 	return view{Victim: v, what: "probabilities", change: func(s *advlib.Signature) {
 		if s.Returns == advlib.Logits {
@@ -105,8 +106,8 @@ func softmax(z []float32) []float32 {
 	return p
 }
 
-// TopK returns v with the probabilities of its k most likely classes, the first of equals. A victim that answers labels only is left as it
-// is. It panics for k below 1.
+// TopK returns v with the probabilities of its k most likely classes, the first of equals. A victim that answers labels
+// only is left as it is. It panics for k below 1.
 func TopK(v advlib.Victim, k int) advlib.Victim {
 	if k < 1 {
 		panic(fmt.Sprintf("oracle: TopK: k = %d: give at least 1", k))
@@ -149,8 +150,8 @@ func largest(p []float32, k int) advlib.Answer {
 	return a
 }
 
-// Rounded returns v with its scores rounded to so many digits after the point. Rounding makes ties: of these the first class counts. It
-// panics for digits below 0.
+// Rounded returns v with its scores rounded to so many digits after the point. Rounding makes ties: of these the first
+// class counts. It panics for digits below 0.
 func Rounded(v advlib.Victim, digits int) advlib.Victim {
 	if digits < 0 {
 		panic(fmt.Sprintf("oracle: Rounded: %d digits: give 0 or more", digits))
@@ -166,8 +167,8 @@ func Rounded(v advlib.Victim, digits int) advlib.Victim {
 	}}
 }
 
-// Rejecting returns v with those inputs rejected for which reject says so: it sees the input, flat, and the answer. See package advlib's Run for how
-// attacks on it are judged.
+// Rejecting returns v with those inputs rejected for which reject says so: it sees the input, flat, and the answer. See
+// package advlib's Run for how attacks on it are judged.
 func Rejecting(v advlib.Victim, what string, reject func(x []float32, a advlib.Answer) bool) advlib.Victim {
 	return view{Victim: v, what: what, change: same, opaque: true, answer: func(x []float32, a advlib.Answer) advlib.Answer {
 		if reject(x, a) {
@@ -177,8 +178,9 @@ func Rejecting(v advlib.Victim, what string, reject func(x []float32, a advlib.A
 	}}
 }
 
-// Budget returns v with at most n queries for each example: [advlib.Counted], which an attack is given, keeps to it, to the last one. The
-// answers by which a measurement judges are not among them, nor is what you ask yourself by Query. It panics for n below 1.
+// Budget returns v with at most n queries for each example: [advlib.Counted], which an attack is given, keeps to it, to
+// the last one. The answers by which a measurement judges are not among them, nor is what you ask yourself by Query. It
+// panics for n below 1.
 func Budget(v advlib.Victim, n int) advlib.Victim {
 	if n < 1 {
 		panic(fmt.Sprintf("oracle: Budget: n = %d: give at least 1", n))
