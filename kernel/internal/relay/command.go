@@ -86,6 +86,17 @@ func (x *execution) checkStatement(arguments []string, i int) (string, error) {
 		"passed\")", x.check), nil
 }
 
+// execCall makes the main program of a cell whose line i is %exec with arguments.
+func (x *execution) execCall(arguments []string, i int) (string, error) {
+	if len(arguments) == 0 || !token.IsIdentifier(arguments[0]) {
+		return "", fmt.Errorf("takes the name of a function, and the arguments of the program; got %q", arguments)
+	}
+	if x.cell.MainLine >= 0 || x.cell.Test {
+		return "", errors.New("stands for the main program, so its cell may not have %%, %main or %test")
+	}
+	return arguments[0] + "()", nil
+}
+
 // checked gives a check that failed its class.
 func (x *execution) checked(o outcome) outcome {
 	if o = x.classCheck(o); x.checkSaid != "" && (o.failure == nil || o.failure.Class != checkFailed) {
@@ -161,6 +172,23 @@ func (x *execution) ownCommands() (code string, f *failure) {
 				lines[i] = command.Instead(words[1:])
 				continue
 			}
+		case words[0] == "ls" || words[0] == "list":
+			x.show(map[string]any{"text/plain": x.relay.list()})
+		case words[0] == "rm" || words[0] == "remove":
+			if err := x.relay.remove(words[1:]); err != nil {
+				return "", newFailure(commandError, fmt.Sprintf("%%%s: %v", words[0], err))
+			}
+		case words[0] == "reset":
+			x.relay.notebook.Reset()
+			continue // GoNB has a module to reset
+		case words[0] == "exec":
+			call, err := x.execCall(words[1:], i)
+			if err != nil {
+				return "", newFailure(commandError, fmt.Sprintf("%%exec: %v", err))
+			}
+			lines[i] = "%args " + strings.Join(words[2:], " ")
+			lines = append(lines, "%%", call)
+			continue
 		case !gonbCommands[words[0]]:
 			return "", x.relay.config.unknownCommand(words[0])
 		default:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"advlab/kernel/internal/cell"
+	"advlab/kernel/internal/compose"
 	"advlab/kernel/internal/gonb"
 	"advlab/kernel/internal/guard"
 	"advlab/kernel/internal/jupyter"
@@ -50,6 +51,7 @@ type execution struct {
 	request *jupyter.Message // nil: the relay's own cell, whose output nobody sees
 	query   executeRequest
 	cell    cell.Cell
+	program *compose.Program // what it is compiled to; nil: it has no Go
 	count   int
 	id      string // of the request to GoNB; relay.mu guards it
 	began   time.Time
@@ -87,17 +89,6 @@ type outcome struct {
 	compiled bool     // GoNB keeps its declarations
 }
 
-// importBlanks gives Go the blank imports of earlier cells and of this one that GoNB does not keep.
-func (r *relay) importBlanks(e *gonb.Engine, c cell.Cell) error {
-	if c.Special {
-		return nil
-	}
-	r.mu.Lock()
-	paths := r.declared.With(c).Blanks()
-	r.mu.Unlock()
-	return e.ImportBlanks(paths)
-}
-
 // run gives the cell to GoNB and follows it to its end. ctx ends it with the kernel.
 func (x *execution) run(ctx context.Context, e *gonb.Engine) outcome {
 	x.ticks = guard.Ticks()
@@ -116,13 +107,22 @@ func (x *execution) run(ctx context.Context, e *gonb.Engine) outcome {
 	if x.cell.Empty() {
 		return outcome{}
 	}
-	if err := x.relay.importBlanks(e, x.cell); err != nil {
-		x.relay.log("%v", err)
+	for again := false; ; again = true {
+		given, f := x.compose(ctx, e, code, again)
+		if f != nil {
+			return outcome{failure: f}
+		}
+		o := x.follow(ctx, e, given)
+		if o.failure == nil || !x.leaveOut(o.failure) {
+			return o
+		}
 	}
+}
 
-	// GoNB counts every cell, so that its numbers in error messages are known to be those of records; its counter starts
-	// again with each GoNB. silent: the relay publishes execute_input itself.
-	reply, err := x.relay.sendExecute(e, x, e.Text(code, x.cell))
+// follow gives GoNB a text and follows the cell to its end.
+func (x *execution) follow(ctx context.Context, e *gonb.Engine, text string) outcome {
+	// silent: the relay publishes execute_input itself.
+	reply, err := x.relay.sendExecute(e, x, e.Text(text, cell.Parse(text)))
 	if err != nil {
 		return outcome{failure: newFailure(gonbDied, err.Error())}
 	}
@@ -458,7 +458,6 @@ func (x *execution) judge(e *gonb.Engine, reply *jupyter.Message) outcome {
 		return outcome{compiled: true}
 	}
 	f := classify(evidence{cell: x.cell, value: value, traceback: trace, exit: x.exit, panicText: x.held, stderr: x.stderr,
-		stdout: x.stdout, where: x.relay.record, latest: x.relay.latest(), mainGo: e.Program(x.cell.Test),
-		blanks: e.Blanks()})
+		stdout: x.stdout, program: x.program})
 	return outcome{failure: f, compiled: !failed || ran}
 }
