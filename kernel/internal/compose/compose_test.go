@@ -208,7 +208,7 @@ func TestPrograms(t *testing.T) {
 			{"", "x := 1\nif x {\n\tx++\n", "syntax: 2:6: this { is not closed"},
 			{"", "x := 1\n  y = = 2", "syntax: 2:7: expected operand, found '='"},
 			{"", "func sign(x float64) float64 {\n\tif x > 0 { return 1\n\treturn 0\n}\nfunc step(x float64) float64 { return x }", "syntax: 1:30: this { is not closed; by the indentation, it is that of line 2 which lacks its }"},
-			{"", "f() }\nfunc g() {", "syntax: 1:5: there is no { for this }"},
+			{"", "f() }\nfunc g() {", "syntax: 1:5: there is nothing open for this }"},
 			{"", "import fmt\nf()", "syntax: 1:11: missing import path"},
 			{"", "x++\n%%\nf()", "syntax: 1:1: statements stand below the line %%"},
 			{"", "var (\n\ta = 1\n\tb = = 2\n)", "syntax: 3:6: expected operand, found '='"},

@@ -227,7 +227,7 @@ func (n *Notebook) owners(own *Source) owners {
 	}
 	for _, s := range all {
 		for _, u := range s.units {
-			if u.kind == typeKind {
+			if u.kind == function || u.kind == typeKind || u.kind == value {
 				o.retire(u)
 			}
 		}
@@ -242,8 +242,8 @@ func (n *Notebook) owners(own *Source) owners {
 	return o
 }
 
-// retire drops the methods that were declared in the cell of a type that is declared again elsewhere. Methods in cells of
-// their own stay.
+// retire drops the methods that were declared in the cell of a type, if another cell gives its name to something else.
+// Methods in cells of their own stay.
 func (o owners) retire(again *unit) {
 	for _, n := range again.names {
 		old := o[n.text]

@@ -3,7 +3,6 @@ package compose
 import (
 	"errors"
 	"fmt"
-	"go/ast"
 	"go/parser"
 	"go/scanner"
 	"go/token"
@@ -28,23 +27,23 @@ func (s *Source) syntax() error {
 		line, column := place(text, at)
 		list.Add(token.Position{Line: line, Column: column}, message)
 	}
-	check := func(open, code, shut string, at int) *ast.File {
+	check := func(open, code, shut string, at int) {
 		line, column := place(text, at)
-		fset := token.NewFileSet()
-		file, err := parser.ParseFile(fset, "", fmt.Sprintf("package p; %s/*line :%d:%d*/%s%s", open, line, column, code, shut), parser.SkipObjectResolution|parser.AllErrors)
+		_, err := parser.ParseFile(token.NewFileSet(), "", fmt.Sprintf("package p; %s/*line :%d:%d*/%s%s", open, line, column, code, shut), parser.SkipObjectResolution|parser.AllErrors)
 		var problems scanner.ErrorList
 		if errors.As(err, &problems) {
 			list = append(list, problems...)
 		} else if err != nil {
 			add(at, err.Error())
-		} else if open != "" && len(file.Decls) > 1 {
-			end := fset.Position(file.Decls[0].End() - 1)
-			list.Add(token.Position{Line: end.Line, Column: end.Column}, "there is no { for this }")
 		}
-		return file
 	}
 	for _, p := range slices.Concat(s.parts.declared, s.parts.hoisted, s.parts.body) {
-		if open, suspect := unclosed(text[p.start:p.end]); open >= 0 {
+		open, suspect, stray := brackets(text[p.start:p.end])
+		if stray >= 0 {
+			line, column := place(text, p.start+stray)
+			return &SyntaxError{line, column, fmt.Sprintf("there is nothing open for this %c", text[p.start+stray]), 0}
+		}
+		if open >= 0 {
 			line, column := place(text, p.start+open)
 			e := &SyntaxError{line, column, fmt.Sprintf("this %c is not closed", text[p.start+open]), 0}
 			if at, _ := place(text, p.start+max(suspect, open)); suspect >= 0 && at != line {
@@ -74,9 +73,9 @@ func (s *Source) syntax() error {
 	return &SyntaxError{first.Pos.Line, first.Pos.Column, first.Msg, len(list) - 1}
 }
 
-// unclosed finds the outermost bracket that a text leaves open, and, where a brace was closed by one that is indented less, the
-// first such brace: most likely its own is missing. -1: none.
-func unclosed(text string) (open, suspect int) {
+// brackets finds the outermost bracket that a text leaves open, and, where a brace was closed by one that is indented
+// less, the first such brace: most likely its own is missing. stray is the first bracket that closes nothing. -1: none.
+func brackets(text string) (open, suspect, stray int) {
 	fset := token.NewFileSet()
 	file := fset.AddFile("", fset.Base(), len(text))
 	var s scanner.Scanner
@@ -93,14 +92,14 @@ func unclosed(text string) (open, suspect int) {
 		switch tok {
 		case token.EOF:
 			if len(stack) == 0 {
-				return -1, -1
+				return -1, -1, -1
 			}
-			return stack[0], suspect
+			return stack[0], suspect, -1
 		case token.LPAREN, token.LBRACK, token.LBRACE:
 			stack = append(stack, at)
 		case token.RPAREN, token.RBRACK, token.RBRACE:
 			if len(stack) == 0 {
-				return -1, -1
+				return -1, -1, at
 			}
 			last := stack[len(stack)-1]
 			stack = stack[:len(stack)-1]

@@ -108,7 +108,7 @@ func TestErrors(t *testing.T) {
 		{"bash", "%%bash\necho out\nexit 4", "ExitError", "%%bash: exit status 4", nil, "", "out\n"},
 		{"statements above %%", "x++\n%%\nfmt.Println(1)", "CompileError", "line 1: statements stand below the line %%",
 			[]string{">   1 | x++"}, "", ""},
-		{"a brace too many", "%%\nfmt.Println(1) }", "CompileError", "line 2: there is no { for this }", nil, "", ""},
+		{"a brace too many", "%%\nfmt.Println(1) }", "CompileError", "line 2: there is nothing open for this }", nil, "", ""},
 		{"unknown command", "%chekc Half\n%%\nfmt.Println(1)", "CommandError", "there is no command %chekc", nil, "", ""},
 		{"command", "%cd /does-not-exist", "CommandError", "chdir /does-not-exist", nil, "", ""},
 	} {
