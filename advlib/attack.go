@@ -16,13 +16,13 @@ import (
 type Attack interface {
 	// String names the attack with its hyper-parameters, for tables: "PGD-40 Linf ≤ 0.1".
 	String() string
-	// Threat checks the attack's fields against the classifier, before anything is computed, and says what the
-	// attack may change and what it wants.
-	Threat(c *Classifier) (Threat, error)
+	// Threat checks the attack's fields against the victim, before anything is computed, and says what the attack may
+	// change and what it wants. An attack that looks into a graph asks [WhiteBox] for it.
+	Threat(v Victim) (Threat, error)
 	// Perturb returns one candidate for each row of b, in the shape of b.X. For rows where it finds nothing it may
 	// return anything inside the threat model; Run puts the original there. When ctx is done it returns the best
 	// candidates so far together with ctx.Err().
-	Perturb(ctx context.Context, t *Target, b Batch) (*tensors.Tensor, error)
+	Perturb(ctx context.Context, v *Counted, b Batch) (*tensors.Tensor, error)
 }
 
 // Threat is what an attack may change, and what it wants.
@@ -51,7 +51,7 @@ func (t Threat) String() string {
 
 func (t Threat) check() error {
 	if t.Norm != nil && t.Minimal() {
-		return nil
+		return checkNorm(t.Norm)
 	}
 	return t.Ball().Check()
 }

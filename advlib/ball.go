@@ -3,11 +3,11 @@ package advlib
 import (
 	"fmt"
 	"math"
-	"strconv"
 
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"advlab/advlib/internal/option"
+	"advlab/advlib/report"
 )
 
 // Box is the domain of a classifier's inputs: every coordinate lies in [Lo, Hi]. Preprocessing belongs inside the
@@ -36,7 +36,7 @@ func (b Box) Room(x *Node) (lo, hi *Node) {
 func (b Box) Contains(v float32) bool { return float64(v) >= b.Lo && float64(v) <= b.Hi }
 
 // String returns the box as an interval.
-func (b Box) String() string { return "[" + end(b.Lo) + ", " + end(b.Hi) + "]" }
+func (b Box) String() string { return report.Box(b).String() }
 
 func (b Box) check() error {
 	if !(b.Lo < b.Hi) || math.IsInf(b.Lo, 0) || math.IsInf(b.Hi, 0) {
@@ -47,14 +47,6 @@ func (b Box) check() error {
 
 // rounded returns the box with its ends in float32, where inputs at these ends are.
 func (b Box) rounded() Box { return Box{Lo: float64(float32(b.Lo)), Hi: float64(float32(b.Hi))} }
-
-// end writes an end of a box with the digits that tell it from other numbers in float32.
-func end(v float64) string {
-	if math.Abs(v) > math.MaxFloat32 {
-		return strconv.FormatFloat(v, 'g', -1, 64)
-	}
-	return strconv.FormatFloat(v, 'g', -1, 32)
-}
 
 // Ball is the threat model: all perturbations δ with ‖δ‖ ≤ Radius. The radius, the budget ε, is in units of the box.
 // The zero Ball is unset, and refused; a radius of 0 with a norm is legal. Linf.Ball(8./255) makes one.
@@ -68,19 +60,16 @@ func (b Ball) String() string {
 	if b.Norm == nil {
 		return "no ball"
 	}
-	if k := b.in255ths(); k > 0 {
-		return fmt.Sprintf("%v ≤ %d/255", b.Norm, k)
-	}
-	return fmt.Sprintf("%v ≤ %.6g", b.Norm, b.Radius)
+	return b.Named().String()
 }
 
-// in255ths returns k if the radius is that of the Go expression k./255, and no short decimal such as 0.2, nor a third; else 0.
-func (b Ball) in255ths() int {
-	k := math.Round(b.Radius * 255)
-	if !(k >= 1 && k < 1<<20) || k/255 != b.Radius || math.Mod(k, 85) == 0 || len(strconv.FormatFloat(b.Radius, 'g', -1, 64)) <= 6 {
-		return 0
+// Named returns the ball by the name of its norm, as reports have it. An unset ball is a mistake in the caller's program:
+// the panic says so.
+func (b Ball) Named() report.Ball {
+	if b.Norm == nil {
+		panic(fmt.Errorf("advlib: %w", b.Check()))
 	}
-	return int(k)
+	return report.Ball{Norm: b.Norm.String(), Radius: b.Radius}
 }
 
 // Check returns an error when the ball is unset or its radius makes no sense.
@@ -91,15 +80,7 @@ func (b Ball) Check() error {
 	case math.IsNaN(b.Radius) || math.IsInf(b.Radius, 0) || b.Radius < 0:
 		return fmt.Errorf("the radius ε = %g of the %v ball is not a finite number ≥ 0", b.Radius, b.Norm)
 	}
-	return nil
-}
-
-// norm returns the name of the norm. An unset ball is a mistake in the caller's program: the panic says so.
-func (b Ball) norm() string {
-	if b.Norm == nil {
-		panic(fmt.Errorf("advlib: %w", b.Check()))
-	}
-	return b.Norm.String()
+	return checkNorm(b.Norm)
 }
 
 // Warning says in a sentence what looks wrong with the ball for inputs of d coordinates in the box, or returns "".

@@ -1,6 +1,7 @@
 package advlib
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -191,6 +192,25 @@ func (c *Classifier) Notes() []string { return slices.Clone(c.spec.Notes) }
 // Random tells whether the logits are random: see [Spec].
 func (c *Classifier) Random() bool { return c.spec.Random }
 
+// Signature implements [Victim].
+func (c *Classifier) Signature() Signature {
+	s := Signature{
+		Input: c.spec.Input, Box: c.spec.Box, Domain: c.spec.Domain, Classes: c.classes, ClassNames: c.spec.Classes, Returns: Logits,
+		Random: c.spec.Random, Notes: c.Notes(), Warnings: c.spec.Warnings,
+		space: &space{layout: c.layout, limits: c.limits},
+	}
+	if c.spec.base != nil {
+		base := c.spec.base.Signature()
+		s.space.base = &base
+	}
+	return s
+}
+
+// Query implements [Victim]: its answers are [Logits].
+func (c *Classifier) Query(ctx context.Context, x *tensors.Tensor) ([]Answer, error) {
+	return Count(c).Query(ctx, x)
+}
+
 // Store returns the model's variables.
 func (c *Classifier) Store() *model.Store { return c.spec.Store }
 
@@ -216,43 +236,25 @@ func (c *Classifier) LogitsGraph(x *graph.Node) *graph.Node {
 
 // Logits returns the logits of inputs x [n, d...] as [n, K] rows.
 func (c *Classifier) Logits(x *tensors.Tensor) ([][]float32, error) {
-	return NewTarget(c).Logits(x)
+	return Count(c).Logits(context.Background(), x)
 }
 
 func newClassifier(spec Spec) (*Classifier, error) {
-	switch {
-	case spec.Logits == nil:
+	if spec.Logits == nil {
 		return nil, fmt.Errorf("its Logits are nil: give the function that builds the model's graph")
-	case len(spec.Input) == 0:
-		return nil, fmt.Errorf("its Input is empty: give the shape of one input without the batch axis, such as []int{28, 28, 1}")
 	}
-	for _, d := range spec.Input {
-		if d <= 0 {
-			return nil, fmt.Errorf("its input shape %v has a dimension below 1", spec.Input)
-		}
-	}
-	spec.Box = spec.Box.rounded()
-	var l *layout
-	if spec.Domain != nil {
-		var err error
-		if l, err = spec.Domain.layout(spec.Box, spec.Input); err != nil {
-			return nil, err
-		}
-		spec.Domain, spec.Box = l.features, l.box
-	}
-	if err := spec.Box.check(); err != nil {
+	takes, err := Signature{Input: spec.Input, Box: spec.Box, Domain: spec.Domain}.resolved()
+	if err != nil {
 		return nil, err
 	}
+	spec.Domain, spec.Box = takes.Domain, takes.Box
+	layout, limits := takes.space.layout, takes.space.limits
 	logP := spec.Returns == Probabilities
 	if err := spec.unfold(); err != nil {
 		return nil, err
 	}
-	limits := boxLimits(spec.Box, spec.Input)
-	switch {
-	case spec.limits != nil:
+	if spec.limits != nil {
 		limits = *spec.limits
-	case l != nil:
-		limits = l.limits()
 	}
 	if spec.Store == nil {
 		spec.Store = model.NewStore()
@@ -264,7 +266,7 @@ func newClassifier(spec Spec) (*Classifier, error) {
 		}
 		spec.Backend = b
 	}
-	c := &Classifier{spec: spec, layout: l, limits: limits, cost: 1, logP: logP, mu: new(sync.Mutex), programs: map[any]*program{}, derived: map[any]*Classifier{}, wide: new(wide), memo: map[any]any{}}
+	c := &Classifier{spec: spec, layout: layout, limits: limits, cost: 1, logP: logP, mu: new(sync.Mutex), programs: map[any]*program{}, derived: map[any]*Classifier{}, wide: new(wide), memo: map[any]any{}}
 	if err := c.probe(); err != nil {
 		return nil, err
 	}
@@ -279,7 +281,7 @@ const randomName = option.Name("if they are meant to be random, set Spec.Random"
 
 // probe builds the model and runs it on made-up inputs.
 func (c *Classifier) probe() error {
-	t := NewTarget(c)
+	t := Count(c)
 	step := t.Compile(logitsKey{}, func(m *Model, in []*graph.Node) []*graph.Node {
 		x := in[0]
 		z := c.LogitsGraph(x)
@@ -312,7 +314,7 @@ func (c *Classifier) probe() error {
 	zs := make([][][]float32, 2)
 	for i, flat := range [][]float32{x, other} {
 		var err error
-		if zs[i], err = t.Logits(tensors.FromFlatDataAndDimensions(flat, dims...)); err != nil {
+		if zs[i], err = t.Logits(context.Background(), tensors.FromFlatDataAndDimensions(flat, dims...)); err != nil {
 			return err
 		}
 	}

@@ -32,13 +32,13 @@ func TestDerive(t *testing.T) {
 	if halved(t, c, 4) != d || halved(t, c, 5) == d {
 		t.Error("a derived classifier is not kept under its key")
 	}
-	target := advlib.NewTarget(c)
+	target := advlib.Count(c)
 	on := target.On(d)
-	z, err := on.Logits(e.X)
+	z, err := on.Logits(t.Context(), e.X)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := target.Logits(e.X)
+	want, err := target.Logits(t.Context(), e.X)
 	if err != nil {
 		t.Fatal(err)
 	}

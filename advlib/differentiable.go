@@ -113,6 +113,15 @@ func (c *Classifier) slopes() slopes {
 	return s
 }
 
+// stopped returns the operators of a victim that let no gradient pass, beside others that do.
+func stopped(v Victim) []string {
+	c, err := WhiteBox(v)
+	if err != nil {
+		return nil
+	}
+	return c.slopes().stopped
+}
+
 // gradientWalk follows the gradient from the logits back to the inputs.
 type gradientWalk struct {
 	open, asked      bool // a way was found; StopGradient ended one

@@ -362,23 +362,3 @@ func (l *layout) escape(j int) error {
 	f := l.features[i]
 	return fmt.Errorf("the attack moved %s out of what an attacker may change (range [%g, %g], %v): this is a mistake in the attack, which must keep its points by Limits.Clip", strings.TrimSuffix(l.name(i), ","), f.Lo, f.Hi, f.Change)
 }
-
-// base returns the classifier whose inputs are not encoded.
-func (c *Classifier) base() *Classifier {
-	if c.spec.base != nil {
-		return c.spec.base
-	}
-	return c
-}
-
-// SameInputs returns an error that says how the inputs of c differ from those of o: in shape, box or domain.
-func (c *Classifier) SameInputs(o *Classifier) error {
-	a, b := c.base(), o.base()
-	switch {
-	case !slices.Equal(a.Input(), b.Input()) || a.Box() != b.Box():
-		return fmt.Errorf("%s takes inputs %v in %v, %s takes %v in %v: they must be the same", a.Name(), a.Input(), a.Box(), b.Name(), b.Input(), b.Box())
-	case !slices.Equal(a.Domain(), b.Domain()):
-		return fmt.Errorf("the inputs of %s and of %s are not in the same domain (%v; %v): give both the same", a.Name(), b.Name(), a.Domain(), b.Domain())
-	}
-	return nil
-}

@@ -91,7 +91,7 @@ func TestDecode(t *testing.T) {
 	for _, shape := range [][]int{{mixedSize}, {3, 4}, {2, 2, 3}} {
 		c := mixedClassifier(t, shape...)
 		e := encoding{c.layout}
-		step := NewTarget(c.View()).Compile("decode", func(_ *Model, in []*Node) []*Node { return []*Node{e.decode(in[0])} })
+		step := Count(c.View()).Compile("decode", func(_ *Model, in []*Node) []*Node { return []*Node{e.decode(in[0])} })
 		const n = 512
 		x, u0, u := rows(t, c, n, 1)
 		for name, points := range map[string][][]float32{"the originals": u0, "points": u} {
@@ -189,7 +189,7 @@ func TestGradientOfDomain(t *testing.T) {
 	c := mixedClassifier(t, mixedSize)
 	view := c.View()
 	gradient := func(c *Classifier, in [][]float32) []float32 {
-		step := NewTarget(c).Compile("gradient", func(m *Model, in []*Node) []*Node {
+		step := Count(c).Compile("gradient", func(m *Model, in []*Node) []*Node {
 			return []*Node{m.Gradient(Slice(m.Logits(in[0]), AxisRange(), AxisElem(1)), in[0])}
 		})
 		out, err := step.Run(len(in), tensors.FromFlatDataAndDimensions(slices.Concat(in...), append([]int{len(in)}, c.Input()...)...))
@@ -265,9 +265,9 @@ type wander struct {
 	move   func(u []float32)
 }
 
-func (w wander) String() string                     { return "wander" }
-func (w wander) Threat(*Classifier) (Threat, error) { return w.threat, nil }
-func (w wander) Perturb(_ context.Context, t *Target, b Batch) (*tensors.Tensor, error) {
+func (w wander) String() string                { return "wander" }
+func (w wander) Threat(Victim) (Threat, error) { return w.threat, nil }
+func (w wander) Perturb(_ context.Context, v *Counted, b Batch) (*tensors.Tensor, error) {
 	u := tensors.MustCopyFlatData[float32](b.X)
 	size := len(u) / b.Len()
 	for i := range b.Len() {
@@ -318,7 +318,7 @@ func TestRunInDomain(t *testing.T) {
 		t.Errorf("%g features changed, want 4", d)
 	}
 	// Bypassing Run is an error, not another set.
-	step := NewTarget(c).Compile("clip", func(_ *Model, in []*Node) []*Node { return []*Node{c.Limits().Clip(in[0], in[0])} })
+	step := Count(c).Compile("clip", func(_ *Model, in []*Node) []*Node { return []*Node{c.Limits().Clip(in[0], in[0])} })
 	if _, err := step.Run(1, e.X); err == nil || !strings.Contains(err.Error(), "advlib.Run") {
 		t.Errorf("attacked outside of Run: error %v", err)
 	}

@@ -2,16 +2,14 @@ package advlib
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
 	"time"
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
+
+	"advlab/advlib/report"
 )
 
 // Certifier proves that no perturbation in a ball changes a prediction. Package certify has some. One that has a method
@@ -26,10 +24,6 @@ type Certifier interface {
 	// False means unknown.
 	Certify(ctx context.Context, c *Classifier, e *Examples, ball Ball) ([]bool, error)
 }
-
-// ErrContradiction is returned, together with the report, when an attack broke an example that was certified, or one was
-// certified that is misclassified as it is: one of the two is wrong, and neither number can be trusted. See [Report.Contradiction].
-var ErrContradiction = errors.New("advlib: a certificate is refuted")
 
 // Evaluate measures attacks and certificates on the same examples under default settings; see [Settings.Evaluate].
 func Evaluate(ctx context.Context, c *Classifier, e *Examples, attacks []Attack, certifiers ...Certifier) (*Report, error) {
@@ -90,10 +84,13 @@ func (s Settings) fill(ctx context.Context, report *Report, c *Classifier, e *Ex
 	planned := report.Attacks
 	order := report.Order()
 	var parts []part
-	balls := report.Balls()
+	balls, err := s.balls(report, c, attacks)
+	if err != nil {
+		return fmt.Errorf("advlib: evaluate: %w", err)
+	}
 	for _, b := range balls {
 		if b.Radius == 0 && !curve(b.Norm, balls) {
-			report.warn(b.zero())
+			report.Warn(b.zero())
 		}
 	}
 	for _, k := range order {
@@ -101,7 +98,7 @@ func (s Settings) fill(ctx context.Context, report *Report, c *Classifier, e *Ex
 	}
 	expect := func(from int) { // no more examples than stand for them now
 		for n := from; n < len(order); n++ {
-			parts[n].total = len(report.standing(&planned[order[n]], balls))
+			parts[n].total = len(standing(report, &planned[order[n]], balls))
 		}
 	}
 	for range balls {
@@ -116,7 +113,7 @@ func (s Settings) fill(ctx context.Context, report *Report, c *Classifier, e *Ex
 	// What is not reached is not in the report.
 	reached := map[int]bool{}
 	defer func() {
-		var rows []AttackRow
+		rows := planned[:0:0]
 		for k, row := range planned {
 			if reached[k] {
 				rows = append(rows, row)
@@ -153,7 +150,6 @@ func (s Settings) fill(ctx context.Context, report *Report, c *Classifier, e *Ex
 		}
 	}
 	p.begin(n, min(report.Clean().Count, sanityExamples), 0)
-	var err error
 	if report.Sanity, err = s.sanity(ctx, c, e, report, p); err != nil {
 		return fmt.Errorf("advlib: evaluate: the check of the gradients: %w", err)
 	}
@@ -163,9 +159,9 @@ func (s Settings) fill(ctx context.Context, report *Report, c *Classifier, e *Ex
 
 // attack runs part n, an attack, on what stands for it, and fills in its row. It tells whether there was anything to
 // attack that it came to: the row of an attack that was cancelled has what was found.
-func (s Settings) attack(ctx context.Context, report *Report, row *AttackRow, balls []Ball, c *Classifier, e *Examples, a Attack, p *pace, n int) (begun bool, err error) {
-	standing := report.standing(row, balls)
-	report.prepare(row, standing)
+func (s Settings) attack(ctx context.Context, report *Report, row *report.AttackRow, balls []Ball, c *Classifier, e *Examples, a Attack, p *pace, n int) (begun bool, err error) {
+	standing := standing(report, row, balls)
+	prepare(report, row, standing)
 	if len(standing) == 0 {
 		p.begin(n, 0, 0)
 		return false, nil
@@ -189,23 +185,23 @@ func (s Settings) attack(ctx context.Context, report *Report, row *AttackRow, ba
 	row.Forward, row.Backward, row.NonFinite, row.Programs, row.Seconds = got.Forward, got.Backward, got.NonFinite, got.Programs, got.Seconds
 	for _, w := range res.Warnings {
 		if zero := res.Threat.Ball(); zero.Radius > 0 || w != zero.zero() || !curve(zero.Norm, balls) {
-			report.warn(w)
+			report.Warn(w)
 		}
 	}
 	if row.NonFinite.Count > 0 { // without a share, so that the warnings of parts are the same sentence
-		report.warn("some of the gradients' entries were infinite or not a number: " + takenInstead)
+		report.Warn("some of the gradients' entries were infinite or not a number: " + takenInstead)
 	}
 	return begun, err
 }
 
 // curve tells whether balls are asked for at several radii of a norm, as for accuracy against ε: then 0 is one of them on purpose.
 func curve(norm Norm, balls []Ball) bool {
-	return slices.ContainsFunc(balls, func(b Ball) bool { return b.Norm == norm && b.Radius > 0 })
+	return slices.ContainsFunc(balls, func(b Ball) bool { return b.Norm.String() == norm.String() && b.Radius > 0 })
 }
 
 // certify asks a certifier, or recalls what it said.
-func (s Settings) certify(ctx context.Context, c *Classifier, e *Examples, method Certifier, ball Ball) (Certificate, error) {
-	cert := Certificate{Method: method.String(), Norm: ball.Norm.String(), Radius: ball.Radius}
+func (s Settings) certify(ctx context.Context, c *Classifier, e *Examples, method Certifier, ball Ball) (report.CertifierRow, error) {
+	cert := report.CertifierRow{Method: method.String(), Norm: ball.Norm.String(), Radius: ball.Radius}
 	piece := Piece{By: method, On: e.batch(s.Seed), In: ball}
 	_, tells := method.(Prover)
 	take := func(o Outcome) error {
@@ -249,6 +245,39 @@ func prove(ctx context.Context, method Certifier, c *Classifier, e *Examples, ba
 	return &Proof{Certified: certified}, err
 }
 
+// balls returns the balls of a report with their norms, of which the report knows the names.
+func (s Settings) balls(r *Report, c *Classifier, attacks []Attack) ([]Ball, error) {
+	norms, err := s.norms(c, attacks)
+	var balls []Ball
+	for _, b := range r.Balls() {
+		balls = append(balls, Ball{norms[b.Norm], b.Radius})
+	}
+	return balls, err
+}
+
+// norms returns the norms of balls and attacks by name. Two different ones that have the same name are an error.
+func (s Settings) norms(c *Classifier, attacks []Attack) (map[string]Norm, error) {
+	var all []Norm
+	for _, b := range s.Balls {
+		all = append(all, b.Norm)
+	}
+	for _, a := range attacks {
+		threat, err := a.Threat(c)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", a, err)
+		}
+		all = append(all, threat.Norm)
+	}
+	norms := map[string]Norm{}
+	for _, n := range all {
+		if other, met := norms[n.String()]; met && other != n {
+			return nil, fmt.Errorf("two different norms, a %T and a %T, call themselves %s: a report knows them by their names", other, n, n)
+		}
+		norms[n.String()] = n
+	}
+	return norms, nil
+}
+
 func (s Settings) checkEvaluate(c *Classifier, e *Examples, attacks []Attack, certifiers []Certifier) error {
 	if c == nil {
 		return fmt.Errorf("the classifier is nil")
@@ -286,6 +315,9 @@ func (s Settings) checkEvaluate(c *Classifier, e *Examples, attacks []Attack, ce
 			balls = append(balls, threat.Ball())
 		}
 	}
+	if _, err := s.norms(c, attacks); err != nil {
+		return err
+	}
 	for _, m := range certifiers {
 		if m == nil {
 			return fmt.Errorf("one of the certifiers is nil")
@@ -321,21 +353,21 @@ type (
 // sanity looks at the gradients that the attacks were given: how many entries of the gradient of the cross-entropy are not
 // finite, on how many examples is it zero, and do 20 steps of sign ascent on the margin break every example when the whole box is allowed
 // (Carlini et al. 2019, arXiv:1902.06705, section 5.2: an unbounded attack should reach 100 %).
-func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, report *Report, p *pace) (Sanity, error) {
+func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, r *Report, p *pace) (report.Sanity, error) {
 	var rows []int
 	for _, i := range e.batch(s.Seed).Order() { // the same ones in another order of the examples
-		if report.Predicted[i] == e.Y[i] && len(rows) < sanityExamples {
+		if r.Predicted[i] == e.Y[i] && len(rows) < sanityExamples {
 			rows = append(rows, i)
 		}
 	}
 	if none := c.withoutGradient(); none != nil {
-		return Sanity{NoGradient: none}, nil
+		return report.Sanity{NoGradient: none}, nil
 	}
-	sanity := Sanity{ZeroGradient: Rate{Of: len(rows)}, Unbounded: Rate{Of: len(rows)}}
+	sanity := report.Sanity{ZeroGradient: Rate{Of: len(rows)}, Unbounded: Rate{Of: len(rows)}}
 	if len(rows) == 0 {
 		return sanity, nil
 	}
-	t, ranges := NewTarget(c), c.ranges()
+	t, ranges := Count(c), c.ranges()
 	t.passes.onStep = p.step
 	zero := t.Compile(zeroKey{}, func(m *Model, in []*Node) []*Node {
 		x := in[0]
@@ -385,24 +417,4 @@ func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, report
 	}
 	Free(x, y)
 	return sanity, nil
-}
-
-// Distance is a perturbation's norm that survives JSON: +Inf, where an attack failed, is written as null.
-type Distance float64
-
-// MarshalJSON writes +Inf as null, and all other values exactly: a distance rounded up would leave its ball.
-func (d Distance) MarshalJSON() ([]byte, error) {
-	if math.IsInf(float64(d), 0) || math.IsNaN(float64(d)) {
-		return []byte("null"), nil
-	}
-	return strconv.AppendFloat(nil, float64(d), 'g', -1, 64), nil
-}
-
-// UnmarshalJSON reads null as +Inf.
-func (d *Distance) UnmarshalJSON(text []byte) error {
-	if string(text) == "null" {
-		*d = Distance(math.Inf(1))
-		return nil
-	}
-	return json.Unmarshal(text, (*float64)(d))
 }

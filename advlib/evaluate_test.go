@@ -57,11 +57,11 @@ func (m mover) String() string {
 	return name
 }
 
-func (m mover) Threat(*advlib.Classifier) (advlib.Threat, error) {
+func (m mover) Threat(advlib.Victim) (advlib.Threat, error) {
 	return advlib.Threat{Norm: m.norm, Radius: m.radius, Goal: m.goal}, nil
 }
 
-func (m mover) Perturb(ctx context.Context, _ *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
+func (m mover) Perturb(ctx context.Context, _ *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
 	if m.seen != nil {
 		m.seen(b.Index)
 	}

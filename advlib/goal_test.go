@@ -18,9 +18,9 @@ type recorder struct {
 	got    *[]advlib.Batch
 }
 
-func (r recorder) String() string                                   { return "recorder" }
-func (r recorder) Threat(*advlib.Classifier) (advlib.Threat, error) { return r.threat, nil }
-func (r recorder) Perturb(_ context.Context, _ *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
+func (r recorder) String() string                              { return "recorder" }
+func (r recorder) Threat(advlib.Victim) (advlib.Threat, error) { return r.threat, nil }
+func (r recorder) Perturb(_ context.Context, _ *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
 	// In the order of the file.
 	s := b.Select(slices.SortedFunc(slices.Values(b.Order()), func(i, j int) int { return cmp.Compare(b.Number(i), b.Number(j)) }))
 	*r.got = append(*r.got, advlib.Batch{Y: s.Y, Target: s.Target, Index: s.Index, AnyClass: s.AnyClass})

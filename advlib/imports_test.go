@@ -13,7 +13,8 @@ import (
 // allowed lists, for each package of the module, which others of the module it may import. Arrows go one way: the
 // vocabulary knows nothing of the attacks, the kernel knows nothing of advlib but where things lie.
 var allowed = map[string][]string{
-	"advlib":                   {"advlib/backend", "advlib/internal/notebook", "advlib/internal/option"},
+	"advlib":                   {"advlib/backend", "advlib/internal/notebook", "advlib/internal/option", "advlib/report"},
+	"advlib/report":            {},
 	"advlib/cachedir":          {},
 	"advlib/internal":          {},
 	"advlib/backend":           {"advlib/backend/...", "advlib/cachedir", "advlib/internal/notebook"},
@@ -26,8 +27,8 @@ var allowed = map[string][]string{
 	"advlib/training":          {"advlib", "advlib/backend", "advlib/lab", "advlib/internal/..."},
 	"advlib/zoo":               {"advlib", "advlib/training"},
 	"advlib/defense":           {"advlib", "advlib/training"},
-	"advlib/show":              {"advlib", "advlib/backend", "advlib/internal/notebook"},
-	"advlib/smooth":            {"advlib", "advlib/backend", "advlib/training"},
+	"advlib/show":              {"advlib", "advlib/backend", "advlib/internal/notebook", "advlib/report"},
+	"advlib/smooth":            {"advlib", "advlib/backend", "advlib/report", "advlib/training"},
 	"advlib/onnx":              {"advlib", "advlib/backend", "advlib/internal/option", "advlib/internal/inspect", "advlib/internal/operator", "advlib/internal/vmap"},
 	"advlib/internal/vmap":     {"advlib/internal/inspect"},
 	"advlib/onnx/onnxtest":     {},
@@ -84,5 +85,16 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 	if seen < 5 {
 		t.Errorf("go list named %d packages only", seen)
+	}
+}
+
+// Reports are read where there is no XLA: what package report imports, by whatever way, is the standard library's.
+func TestReportsNeedNoXLA(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "advlab/advlib/report").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	if got := strings.Fields(string(out)); !slices.Equal(got, []string{"advlab/advlib/report"}) {
+		t.Errorf("advlib/report needs %q: only itself and the standard library are allowed", got)
 	}
 }

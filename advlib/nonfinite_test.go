@@ -62,7 +62,7 @@ type slopeKey struct{ name string }
 // gradientsAt returns what a Model gives attacks at a point for the second logit: Gradient, Ascent, and Direction in Linf and L2.
 func gradientsAt(t *testing.T, c *advlib.Classifier, name string, x []float32) (gradient, ascent, linf, l2 []float32) {
 	t.Helper()
-	step := advlib.NewTarget(c).Compile(slopeKey{name}, func(m *advlib.Model, in []*Node) []*Node {
+	step := advlib.Count(c).Compile(slopeKey{name}, func(m *advlib.Model, in []*Node) []*Node {
 		x := in[0]
 		y := Reshape(Slice(m.Logits(x), AxisRange(), AxisElem(1)), -1)
 		return []*Node{m.Gradient(y, x), m.Ascent(y, x), m.Direction(advlib.Linf, y, x), m.Direction(advlib.L2, y, x)}

@@ -1,16 +1,21 @@
 package advlib
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 
 	. "github.com/gomlx/gomlx/core/graph"
+
+	"advlab/advlib/report"
 )
 
 // Norm measures a perturbation δ. The package's values are [L0], [L1], [L2] and [Linf]; all but L0 are [ConvexNorm]s.
 type Norm interface {
-	// String is the norm's name: "L0", "L1", "L2" or "Linf".
+	// String is the norm's name: "L0", "L1", "L2" or "Linf". Reports know norms by their names, so that a norm of your own
+	// needs a name of its own.
 	String() string
 	// Of returns ‖δ‖ of each row: δ is [n, d...], the result [n].
 	Of(δ *Node) *Node
@@ -58,10 +63,27 @@ type (
 	linf struct{}
 )
 
-func (l0) String() string   { return "L0" }
-func (l1) String() string   { return "L1" }
-func (l2) String() string   { return "L2" }
-func (linf) String() string { return "Linf" }
+func (l0) String() string   { return report.L0 }
+func (l1) String() string   { return report.L1 }
+func (l2) String() string   { return report.L2 }
+func (linf) String() string { return report.Linf }
+
+// checkNorm refuses a norm of the user's own that reports could not tell from others, or steps could not be kept under.
+func checkNorm(n Norm) error {
+	name := n.String()
+	switch {
+	case !reflect.TypeOf(n).Comparable():
+		return fmt.Errorf("the norm %s, a %T, cannot be compared by ==, as what is compiled for it must be: make it a pointer", name, n)
+	case name == "":
+		return fmt.Errorf("the norm %T has no name: give it one, which reports print", n)
+	}
+	for _, own := range []Norm{L0, L1, L2, Linf} {
+		if name == own.String() && n != own {
+			return fmt.Errorf("the norm %T calls itself %s, as another norm does: give it a name of its own", n, name)
+		}
+	}
+	return nil
+}
 
 func (n l0) Ball(ε float64) Ball   { return Ball{Norm: n, Radius: ε} }
 func (n l1) Ball(ε float64) Ball   { return Ball{Norm: n, Radius: ε} }

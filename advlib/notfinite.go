@@ -9,22 +9,6 @@ import (
 	"advlab/advlib/internal/option"
 )
 
-// NotFinite is an example for which the model returns a logit that is NaN or infinite. Such an example is neither right nor wrong, and can
-// be neither attacked nor certified: it is left out of a measurement, which says so, or with Settings.Strict ends it.
-type NotFinite struct {
-	// Index is the example's number, and Label its label.
-	Index int64 `json:"index"`
-	Label int32 `json:"label"`
-	// Logit is the first logit that is not finite, and Value what it is: "NaN", "+Inf" or "-Inf".
-	Logit int    `json:"logit"`
-	Value string `json:"value"`
-}
-
-// String returns for example "example 2 (logit 0 is NaN)".
-func (n NotFinite) String() string {
-	return fmt.Sprintf("example %d (logit %d is %s)", n.Index, n.Logit, n.Value)
-}
-
 // strictName is how a caller stops at such examples.
 const strictName = option.Name("Settings.Strict")
 
@@ -46,7 +30,7 @@ func (s Settings) notFinite(c *Classifier, e *Examples, logits [][]float32) (row
 			continue
 		}
 		rows = append(rows, i)
-		out = append(out, NotFinite{e.Number(i), e.Y[i], k, strconv.FormatFloat(float64(z[k]), 'g', -1, 32)})
+		out = append(out, NotFinite{Index: e.Number(i), Label: e.Y[i], Logit: k, Value: strconv.FormatFloat(float64(z[k]), 'g', -1, 32)})
 	}
 	switch {
 	case len(out) == len(logits):

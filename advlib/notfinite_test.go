@@ -150,7 +150,7 @@ func TestNotFiniteExamplesOfARun(t *testing.T) {
 // toOrigin moves all inputs to the origin.
 type toOrigin struct{ attack.FGM }
 
-func (a toOrigin) Perturb(_ context.Context, _ *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
+func (a toOrigin) Perturb(_ context.Context, _ *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
 	return tensors.FromShape(b.X.Shape()), nil
 }
 

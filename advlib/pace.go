@@ -12,7 +12,8 @@ type Progress struct {
 	What string
 	// Part is its number, 1 … Parts, among all that the measurement consists of.
 	Part, Parts int
-	// Done and Total count the examples that What is tried on.
+	// Done and Total count the examples that What is tried on; of a verification, the boxes that were bounded, and these
+	// with those that wait.
 	Done, Total int
 	// Elapsed is the time since What began.
 	Elapsed time.Duration
@@ -43,7 +44,7 @@ func (p Progress) Left() string {
 type Planner interface {
 	// Plan returns how many passes forward and backward an example takes when nothing stops early; known is false when
 	// that cannot be said, by a wrapper of an attack that is no Planner for example.
-	Plan(c *Classifier) (forward, backward float64, known bool)
+	Plan(v Victim) (forward, backward float64, known bool)
 }
 
 // weigh returns the work of passes, in forward ones: a backward pass takes about as long as two.
@@ -55,9 +56,9 @@ const (
 )
 
 // workOf is what an attack announces for an example.
-func workOf(a Attack, c *Classifier) float64 {
+func workOf(a Attack, v Victim) float64 {
 	if p, ok := a.(Planner); ok {
-		if forward, backward, known := p.Plan(c); known {
+		if forward, backward, known := p.Plan(v); known {
 			return weigh(forward, backward)
 		}
 	}

@@ -1,10 +1,6 @@
 package advlib
 
-import (
-	"context"
-	"encoding/json"
-	"math"
-)
+import "context"
 
 // Prover is a [Certifier] that tells more than its verdicts.
 type Prover interface {
@@ -26,19 +22,4 @@ type Proof struct {
 	Distance []Distance
 	// Slack is the most that rounding errors took from one of the bounds.
 	Slack float64
-}
-
-// Bound is a lower bound that survives JSON: -Inf, where nothing could be shown, is written as null.
-type Bound float64
-
-// MarshalJSON writes what is not finite as null.
-func (b Bound) MarshalJSON() ([]byte, error) { return Distance(b).MarshalJSON() }
-
-// UnmarshalJSON reads null as -Inf.
-func (b *Bound) UnmarshalJSON(text []byte) error {
-	if string(text) == "null" {
-		*b = Bound(math.Inf(-1))
-		return nil
-	}
-	return json.Unmarshal(text, (*float64)(b))
 }

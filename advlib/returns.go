@@ -26,12 +26,17 @@ const (
 	Probabilities
 	// OneLogit is the logit z of class 1 against class 0: [n] or [n, 1], of which the logits are 0 and z.
 	OneLogit
+	// TopClasses are the probabilities of the k most likely classes, Label is the class alone, and Rejected is the answer that there is none. Only
+	// a [Victim] that has no graph answers so: no Spec has them.
+	TopClasses
+	Label
+	Rejected
 )
 
 // LeastProbability is what a probability of [Probabilities] counts as at least: the smallest number that float32 holds with all its digits.
 const LeastProbability = 1. / (1 << 63) / (1 << 63)
 
-// String returns "logits", "probabilities" or "one logit".
+// String returns "logits", "probabilities", "one logit", "top k", "label" or "rejected".
 func (r Returns) String() string {
 	switch r {
 	case Logits:
@@ -40,6 +45,12 @@ func (r Returns) String() string {
 		return "probabilities"
 	case OneLogit:
 		return "one logit"
+	case TopClasses:
+		return "top k"
+	case Label:
+		return "label"
+	case Rejected:
+		return "rejected"
 	}
 	return fmt.Sprintf("Returns(%d)", int(r))
 }
@@ -123,7 +134,7 @@ func (c *Classifier) saturation(logits [][]float32) string {
 func (s *Spec) unfold() error {
 	logits, returns := s.Logits, s.Returns
 	if returns < Logits || returns > OneLogit {
-		return fmt.Errorf("there is no %v: there are advlib.Logits, advlib.Probabilities and advlib.OneLogit", returns)
+		return fmt.Errorf("there is no %v of a classifier: there are advlib.Logits, advlib.Probabilities and advlib.OneLogit", returns)
 	}
 	if s.Normalisation != nil {
 		n, err := s.Normalisation.Fit(s.Input)

@@ -12,6 +12,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib/internal/notebook"
+	"advlab/advlib/report"
 )
 
 // Settings are the conditions of a measurement. The zero value is a good one.
@@ -59,20 +60,20 @@ type Stats struct {
 }
 
 func (s Stats) plus(o Stats) Stats {
-	return Stats{s.Forward + o.Forward, s.Backward + o.Backward, s.NonFinite.plus(o.NonFinite), plus(s.Programs, o.Programs), s.Elapsed + o.Elapsed}
+	return Stats{s.Forward + o.Forward, s.Backward + o.Backward, s.NonFinite.Plus(o.NonFinite), report.AddPrograms(s.Programs, o.Programs), s.Elapsed + o.Elapsed}
 }
 
 // minus returns what was added to o.
 func (s Stats) minus(o Stats) Stats {
 	d := Stats{Forward: s.Forward - o.Forward, Backward: s.Backward - o.Backward, Elapsed: s.Elapsed - o.Elapsed}
-	d.NonFinite = Rate{s.NonFinite.Count - o.NonFinite.Count, s.NonFinite.Of - o.NonFinite.Of}
+	d.NonFinite = Rate{Count: s.NonFinite.Count - o.NonFinite.Count, Of: s.NonFinite.Of - o.NonFinite.Of}
 	before := map[int]Programs{}
 	for _, p := range o.Programs {
 		before[p.Batch] = p
 	}
 	for _, p := range s.Programs {
 		if b := before[p.Batch]; p != b {
-			d.Programs = append(d.Programs, Programs{p.Batch, p.Compiled - b.Compiled, p.Loaded - b.Loaded})
+			d.Programs = append(d.Programs, Programs{Batch: p.Batch, Compiled: p.Compiled - b.Compiled, Loaded: p.Loaded - b.Loaded})
 		}
 	}
 	return d
@@ -169,7 +170,7 @@ func (s Settings) Run(ctx context.Context, c *Classifier, e *Examples, a Attack)
 	}
 	if res != nil {
 		if bad := res.Stats.NonFinite; bad.Count > 0 {
-			res.Warnings = append(res.Warnings, fmt.Sprintf("%s of the gradients' entries were infinite or not a number: %s", share(bad), takenInstead))
+			res.Warnings = append(res.Warnings, fmt.Sprintf("%s of the gradients' entries were infinite or not a number: %s", bad.Fine(), takenInstead))
 		}
 		for _, w := range []string{res.saturation, looksUnscaled(e.X, c), looksRelabelled(res.Clean, e.Y, c)} {
 			if w != "" {
@@ -268,7 +269,7 @@ func (s Settings) run(ctx context.Context, c *Classifier, a Attack, e *Examples,
 		}
 	}
 
-	t := NewTarget(view)
+	t := Count(view)
 	t.passes.onStep = p.step
 	p.begin(k, n, n-len(todo))
 	batch := s.BatchSize
@@ -323,7 +324,7 @@ func (s Settings) clean(c *Classifier, b Batch) ([][]float32, error) {
 			return nil, err
 		}
 	}
-	return NewTarget(c).logits(b.X, b.Order())
+	return Count(c).logits(context.Background(), b.X, b.Order())
 }
 
 // reseed makes what a random classifier draws next depend on the seed and the batch alone, not on the batches before,
@@ -357,7 +358,7 @@ func (r *Result) judge(c *Classifier, b Batch, rows []int, adv *tensors.Tensor) 
 		got = append(got, x...)
 	}
 	// A new tensor, because Perturb may return b.X itself.
-	z, err := NewTarget(c).Logits(tensors.FromFlatDataAndDimensions(got, append([]int{len(rows)}, c.Input()...)...))
+	z, err := Count(c).Logits(context.Background(), tensors.FromFlatDataAndDimensions(got, append([]int{len(rows)}, c.Input()...)...))
 	if err != nil {
 		return err
 	}
@@ -385,9 +386,9 @@ func (r *Result) keep(row int, x []float32) {
 	}
 }
 
-func (r *Result) finish(t *Target, start time.Time) *Result {
-	r.Stats = r.Stats.plus(t.stats(start))
-	if stopped := t.classifier.slopes().stopped; r.Stats.NonFinite.Of > 0 && len(stopped) > 0 {
+func (r *Result) finish(v *Counted, start time.Time) *Result {
+	r.Stats = r.Stats.plus(v.stats(start))
+	if stopped := stopped(v); r.Stats.NonFinite.Of > 0 && len(stopped) > 0 {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("%s lets no gradient pass: gradients are those of the other ways from the inputs to the logits; an attack "+
 			"that needs none, such as Square, or BPDA with a stand-in, may find more", strings.Join(stopped, ", ")))
 	}
@@ -399,10 +400,10 @@ func (r *Result) finish(t *Target, start time.Time) *Result {
 }
 
 // stats are the cost up to now of what began at start.
-func (t *Target) stats(start time.Time) Stats {
-	forward, backward := t.Passes()
-	bad := Rate{int(t.passes.nonFinite.Load()), int(t.passes.entries.Load())}
-	return Stats{Forward: forward, Backward: backward, NonFinite: bad, Programs: t.Programs(), Elapsed: time.Since(start)}
+func (v *Counted) stats(start time.Time) Stats {
+	forward, backward := v.Passes()
+	bad := Rate{Count: int(v.passes.nonFinite.Load()), Of: int(v.passes.entries.Load())}
+	return Stats{Forward: forward, Backward: backward, NonFinite: bad, Programs: v.Programs(), Elapsed: time.Since(start)}
 }
 
 // predictions turns logits into classes and softmax probabilities, computed in float64; where a logit is not finite, into class -1.

@@ -45,9 +45,9 @@ type proposal struct {
 	adv    func(b advlib.Batch) (*tensors.Tensor, error)
 }
 
-func (p proposal) String() string                                   { return "proposal" }
-func (p proposal) Threat(*advlib.Classifier) (advlib.Threat, error) { return p.threat, nil }
-func (p proposal) Perturb(_ context.Context, _ *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
+func (p proposal) String() string                              { return "proposal" }
+func (p proposal) Threat(advlib.Victim) (advlib.Threat, error) { return p.threat, nil }
+func (p proposal) Perturb(_ context.Context, _ *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
 	return p.adv(b)
 }
 

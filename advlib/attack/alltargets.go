@@ -46,15 +46,15 @@ func (a AllTargets) String() string {
 
 // goalChecker is what attacks of this package implement, so that a wrapper can refuse goals it would give them.
 type goalChecker interface {
-	checkGoal(c *advlib.Classifier, targeted bool) error
+	checkGoal(v advlib.Victim, targeted bool) error
 }
 
 // Threat implements [advlib.Attack].
-func (a AllTargets) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+func (a AllTargets) Threat(v advlib.Victim) (advlib.Threat, error) {
 	if a.Attack == nil {
 		return advlib.Threat{}, fmt.Errorf("the Attack to run towards all targets is nil")
 	}
-	threat, err := a.Attack.Threat(c)
+	threat, err := a.Attack.Threat(v)
 	if err != nil {
 		return threat, err
 	}
@@ -65,21 +65,21 @@ func (a AllTargets) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 		return threat, err
 	}
 	if g, ok := a.Attack.(goalChecker); ok {
-		return threat, g.checkGoal(c, true)
+		return threat, g.checkGoal(v, true)
 	}
 	return threat, nil
 }
 
 // Perturb implements [advlib.Attack].
-func (a AllTargets) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	threat, err := a.Attack.Threat(t.Classifier())
+func (a AllTargets) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	threat, err := a.Attack.Threat(v)
 	if err != nil {
 		return nil, err
 	}
 	if b.Target != nil {
 		return nil, fmt.Errorf("%v was given a batch with targets, but chooses them itself", a)
 	}
-	clean, err := t.Logits(b.X)
+	clean, err := v.Logits(ctx, b.X)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (a AllTargets) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batc
 	for i := range distance {
 		distance[i], standing[i] = math.Inf(1), i
 	}
-	classes := t.Classifier().Classes() - 1
+	classes := v.Signature().Classes - 1
 	if a.Most > 0 {
 		classes = min(classes, a.Most)
 	}
@@ -108,11 +108,11 @@ func (a AllTargets) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batc
 				towards.Target[i] = likely(clean[row], b.Y[row])[k]
 			}
 		}
-		adv, err := a.Attack.Perturb(ctx, t, towards)
+		adv, err := a.Attack.Perturb(ctx, v, towards)
 		if adv == nil {
 			return nil, err
 		}
-		if judgeErr := a.keep(t, towards, standing, adv, threat, best, distance); judgeErr != nil {
+		if judgeErr := a.keep(ctx, v, towards, standing, adv, threat, best, distance); judgeErr != nil {
 			return nil, judgeErr
 		}
 		advlib.Free(towards.X, adv)
@@ -127,8 +127,8 @@ func (a AllTargets) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batc
 }
 
 // keep takes the candidates that succeed, and are nearer than what there is.
-func (a AllTargets) keep(t *advlib.Target, b advlib.Batch, rows []int, adv *tensors.Tensor, threat advlib.Threat, best *candidates, distance []float64) error {
-	z, err := t.Logits(adv)
+func (a AllTargets) keep(ctx context.Context, v *advlib.Counted, b advlib.Batch, rows []int, adv *tensors.Tensor, threat advlib.Threat, best *candidates, distance []float64) error {
+	z, err := v.Logits(context.WithoutCancel(ctx), adv)
 	if err != nil {
 		return err
 	}

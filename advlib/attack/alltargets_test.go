@@ -57,7 +57,7 @@ func TestAllTargetsRefusesTargets(t *testing.T) {
 	r := digits(t)
 	b := batch(r.Examples.First(2))
 	b.Target = []int32{1, 2}
-	if _, err := (attack.AllTargets{Attack: attack.FGSM(0.1)}).Perturb(context.Background(), advlib.NewTarget(r.Classifier), b); err == nil {
+	if _, err := (attack.AllTargets{Attack: attack.FGSM(0.1)}).Perturb(context.Background(), advlib.Count(r.Classifier), b); err == nil {
 		t.Error("it took a batch with targets")
 	}
 }

@@ -77,8 +77,8 @@ func (a APGD) filled() any {
 }
 
 // Threat implements [advlib.Attack].
-func (a APGD) Threat(c *advlib.Classifier) (advlib.Threat, error) {
-	if err := checkGradient(c); err != nil {
+func (a APGD) Threat(v advlib.Victim) (advlib.Threat, error) {
+	if err := checkGradient(v); err != nil {
 		return advlib.Threat{}, err
 	}
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
@@ -99,11 +99,11 @@ func (a APGD) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	case a.LargerRadii && a.steps() < 3:
 		return threat, fmt.Errorf("%d steps cannot be spent in three balls: give at least 3, or leave LargerRadii out", a.steps())
 	}
-	return threat, a.checkGoal(c, a.Goal.IsTargeted())
+	return threat, a.checkGoal(v, a.Goal.IsTargeted())
 }
 
-func (a APGD) checkGoal(c *advlib.Classifier, targeted bool) error {
-	return checkLoss(a.loss(), c.Classes(), targeted)
+func (a APGD) checkGoal(v advlib.Victim, targeted bool) error {
+	return checkLoss(a.loss(), v.Signature().Classes, targeted)
 }
 
 // sparse tells whether steps are those of L1.
@@ -126,8 +126,8 @@ func (a APGD) stages() []stage {
 }
 
 // Perturb implements [advlib.Attack].
-func (a APGD) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	if err := a.checkGoal(t.Classifier(), b.Target != nil); err != nil {
+func (a APGD) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	if err := a.checkGoal(v, b.Target != nil); err != nil {
 		return nil, err
 	}
 	best := newIncumbents(b)
@@ -136,7 +136,7 @@ func (a APGD) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*t
 			if rows = best.standing(rows, false); len(rows) == 0 {
 				break
 			}
-			s := a.start(t, b, rows, restart)
+			s := a.start(v, b, rows, restart)
 			err := a.run(ctx, b, s, best)
 			s.free()
 			if err != nil {
@@ -285,11 +285,11 @@ type autoAscent struct {
 	cut      []int32   // in L1, the rank of the smallest gradient that moves its coordinate
 }
 
-func (a APGD) start(t *advlib.Target, b advlib.Batch, rows []int, restart int) *autoAscent {
-	limits := t.Classifier().Limits()
+func (a APGD) start(v *advlib.Counted, b advlib.Batch, rows []int, restart int) *autoAscent {
+	limits := v.Signature().Limits()
 	key := apgdStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.loss(), wish: wishOf(b)}
 	compile := func(key apgdStep) *advlib.Step {
-		return t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+		return v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	}
 	s := &autoAscent{group: newGroup(b, rows), active: len(rows), changeable: limits.Free(), sparse: a.sparse(), climb: compile(key)}
 	key.begin = true

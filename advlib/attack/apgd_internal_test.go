@@ -194,7 +194,7 @@ func TestAPGDIsTheAlgorithm(t *testing.T) {
 	}
 	a := APGD{Ball: advlib.L2.Ball(ε), Loss: advlib.Margin}
 	batch := advlib.Batch{X: tensors.FromFlatDataAndDimensions([]float32{0.5, -0.5, 0.25, 0.5}, 1, 4), Y: []int32{y}}
-	s := a.start(advlib.NewTarget(c), batch, []int{0}, 0)
+	s := a.start(advlib.Count(c), batch, []int{0}, 0)
 	defer s.free()
 	if err := s.enter(ε, true); err != nil {
 		t.Fatal(err)

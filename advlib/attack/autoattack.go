@@ -82,7 +82,7 @@ func (a AutoAttack) Attacks(classes int) []advlib.Attack {
 }
 
 // Threat implements [advlib.Attack].
-func (a AutoAttack) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+func (a AutoAttack) Threat(v advlib.Victim) (advlib.Threat, error) {
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius}
 	if err := checkBall(a.Ball); err != nil {
 		return threat, err
@@ -90,11 +90,11 @@ func (a AutoAttack) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	if a.Version < VersionStandard || a.Version > VersionRand {
 		return threat, fmt.Errorf("%v is not one of VersionStandard, VersionPlus and VersionRand", a.Version)
 	}
-	return WorstOf{a.Attacks(c.Classes())}.Threat(c)
+	return WorstOf{a.Attacks(v.Signature().Classes)}.Threat(v)
 }
 
 // checkGoal refuses targets: the ensemble chooses its own.
-func (a AutoAttack) checkGoal(_ *advlib.Classifier, targeted bool) error {
+func (a AutoAttack) checkGoal(_ advlib.Victim, targeted bool) error {
 	if targeted {
 		return fmt.Errorf("%v has no targeted form: it chooses its targets itself", a)
 	}
@@ -102,9 +102,9 @@ func (a AutoAttack) checkGoal(_ *advlib.Classifier, targeted bool) error {
 }
 
 // Perturb implements [advlib.Attack].
-func (a AutoAttack) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
+func (a AutoAttack) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
 	if b.Target != nil {
-		return nil, a.checkGoal(t.Classifier(), true)
+		return nil, a.checkGoal(v, true)
 	}
-	return WorstOf{a.Attacks(t.Classifier().Classes())}.Perturb(ctx, t, b)
+	return WorstOf{a.Attacks(v.Signature().Classes)}.Perturb(ctx, v, b)
 }

@@ -52,18 +52,18 @@ func (a BIM) pgd() PGD {
 }
 
 // Threat implements [advlib.Attack].
-func (a BIM) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+func (a BIM) Threat(v advlib.Victim) (advlib.Threat, error) {
 	if err := checkBall(a.Ball); err != nil {
 		return advlib.Threat{}, err
 	}
-	return a.pgd().Threat(c)
+	return a.pgd().Threat(v)
 }
 
-func (a BIM) checkGoal(c *advlib.Classifier, targeted bool) error {
-	return a.pgd().checkGoal(c, targeted)
+func (a BIM) checkGoal(v advlib.Victim, targeted bool) error {
+	return a.pgd().checkGoal(v, targeted)
 }
 
 // Perturb implements [advlib.Attack].
-func (a BIM) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	return a.pgd().Perturb(ctx, t, b)
+func (a BIM) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	return a.pgd().Perturb(ctx, v, b)
 }

@@ -37,17 +37,17 @@ func StraightThrough(forward, backward func(x *Node) *Node) func(x *Node) *Node 
 func (a BPDA) String() string { return nameOf(a.Attack) + ", BPDA" }
 
 // Threat implements [advlib.Attack].
-func (a BPDA) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+func (a BPDA) Threat(v advlib.Victim) (advlib.Threat, error) {
 	if a.Attack == nil {
 		return advlib.Threat{}, fmt.Errorf("the Attack to run with other gradients is nil")
 	}
-	if err := checkStandIn(a.Through, c, "Through"); err != nil {
+	if err := checkStandIn(a.Through, v, "Through"); err != nil {
 		return advlib.Threat{}, err
 	}
 	return a.Attack.Threat(a.Through)
 }
 
-func (a BPDA) checkGoal(_ *advlib.Classifier, targeted bool) error {
+func (a BPDA) checkGoal(_ advlib.Victim, targeted bool) error {
 	return checkGoalOf(a.Attack, a.Through, targeted)
 }
 
@@ -55,13 +55,13 @@ func (a BPDA) checkGoal(_ *advlib.Classifier, targeted bool) error {
 const agreement = 1e-3
 
 // Perturb implements [advlib.Attack]. It is an error if the logits of Through are not those of the classifier, at the originals.
-func (a BPDA) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	through := t.On(a.Through)
-	want, err := t.Logits(b.X)
+func (a BPDA) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	through := v.On(a.Through)
+	want, err := v.Logits(ctx, b.X)
 	if err != nil {
 		return nil, err
 	}
-	got, err := through.Logits(b.X)
+	got, err := through.Logits(ctx, b.X)
 	if err != nil {
 		return nil, err
 	}
@@ -71,8 +71,8 @@ func (a BPDA) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*t
 			largest = max(largest, math.Abs(float64(z)))
 		}
 		for k := range got[i] {
-			if d := math.Abs(float64(got[i][k]) - float64(want[i][k])); d > agreement*largest && !t.Classifier().Random() {
-				return nil, fmt.Errorf("logit %d of example %d is %g by %s and %g by %s: the forward pass of Through must be that of the classifier", k, b.Number(i), got[i][k], a.Through.Name(), want[i][k], t.Classifier().Name())
+			if d := math.Abs(float64(got[i][k]) - float64(want[i][k])); d > agreement*largest && !v.Signature().Random {
+				return nil, fmt.Errorf("logit %d of example %d is %g by %s and %g by %s: the forward pass of Through must be that of the classifier", k, b.Number(i), got[i][k], a.Through.Name(), want[i][k], v.Name())
 			}
 		}
 	}

@@ -51,12 +51,12 @@ type drawnAs struct {
 	examples *advlib.Examples
 }
 
-func (d drawnAs) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
+func (d drawnAs) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
 	b.Key = nil
 	for row := range b.Len() {
 		b.Key = append(b.Key, d.examples.Key(int(b.Number(row))))
 	}
-	return d.Attack.Perturb(ctx, t, b)
+	return d.Attack.Perturb(ctx, v, b)
 }
 
 func BenchmarkAPGD100MLP(b *testing.B) {

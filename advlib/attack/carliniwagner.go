@@ -76,8 +76,8 @@ func (a CarliniWagner) filled() any {
 }
 
 // Threat implements [advlib.Attack].
-func (a CarliniWagner) Threat(c *advlib.Classifier) (advlib.Threat, error) {
-	if err := checkGradient(c); err != nil {
+func (a CarliniWagner) Threat(v advlib.Victim) (advlib.Threat, error) {
+	if err := checkGradient(v); err != nil {
 		return advlib.Threat{}, err
 	}
 	threat := advlib.Threat{Norm: advlib.L2, Radius: math.Inf(1), Goal: a.Goal}
@@ -96,7 +96,7 @@ func (a CarliniWagner) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	return threat, checkSize("InitialConst", a.InitialConst)
 }
 
-func (a CarliniWagner) checkGoal(*advlib.Classifier, bool) error { return nil } // the margin suits any number of classes
+func (a CarliniWagner) checkGoal(advlib.Victim, bool) error { return nil } // the margin suits any number of classes
 
 // Constants of the authors' code.
 const (
@@ -144,10 +144,10 @@ func (s cwStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node
 }
 
 // Perturb implements [advlib.Attack].
-func (a CarliniWagner) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	limits := t.Classifier().Limits()
+func (a CarliniWagner) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	limits := v.Signature().Limits()
 	key := cwStep{wish: wishOf(b), κ: a.Confidence}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	adv := newCandidates(b)
 	for _, rows := range pieces(b) {
 		s := a.begin(step, b, rows, limits)

@@ -19,10 +19,14 @@ func checkBall(b advlib.Ball) error {
 	return nil
 }
 
-// checkGradient refuses classifiers without a gradient, for attacks that need one.
-func checkGradient(c *advlib.Classifier) error {
-	if c == nil {
+// checkGradient refuses victims without a graph, and classifiers without a gradient, for attacks that need one.
+func checkGradient(v advlib.Victim) error {
+	if v == nil {
 		return nil // the caller says so
+	}
+	c, err := advlib.WhiteBox(v)
+	if err != nil {
+		return err
 	}
 	return c.Differentiable()
 }

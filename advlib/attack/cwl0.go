@@ -75,8 +75,8 @@ const (
 )
 
 // Threat implements [advlib.Attack].
-func (a CarliniWagnerL0) Threat(c *advlib.Classifier) (advlib.Threat, error) {
-	if err := checkGradient(c); err != nil {
+func (a CarliniWagnerL0) Threat(v advlib.Victim) (advlib.Threat, error) {
+	if err := checkGradient(v); err != nil {
 		return advlib.Threat{}, err
 	}
 	threat := advlib.Threat{Norm: advlib.L0, Radius: math.Inf(1), Goal: a.Goal}
@@ -92,17 +92,17 @@ func (a CarliniWagnerL0) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 		}
 	}
 	if a.initialC() > a.largestC() {
-		return threat, fmt.Errorf("InitialConst = %g is above LargestConst = %g: no c would be tried", a.initialC(), a.largestC())
+		return threat, fmt.Errorf("InitialConst = %g is above LargestConst = %g: no v would be tried", a.initialC(), a.largestC())
 	}
 	return threat, nil
 }
 
-func (a CarliniWagnerL0) checkGoal(*advlib.Classifier, bool) error { return nil } // the margin suits any number of classes
+func (a CarliniWagnerL0) checkGoal(advlib.Victim, bool) error { return nil } // the margin suits any number of classes
 
 // Perturb implements [advlib.Attack].
-func (a CarliniWagnerL0) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	limits, key := t.Classifier().Limits(), cwL0Step{wish: wishOf(b), margin: a.margin()}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+func (a CarliniWagnerL0) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	limits, key := v.Signature().Limits(), cwL0Step{wish: wishOf(b), margin: a.margin()}
+	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
 		w0 := tanhStart(s.x, limits)
 		defer advlib.Free(w0)
@@ -118,7 +118,7 @@ func (a CarliniWagnerL0) Perturb(ctx context.Context, t *advlib.Target, b advlib
 		if a.NoLineSearch {
 			return nil
 		}
-		return restore(ctx, t, b, s)
+		return restore(ctx, v, b, s)
 	})
 }
 

@@ -80,8 +80,8 @@ func (a CarliniWagnerLinf) filled() any {
 const cwSolved = 1e-4
 
 // Threat implements [advlib.Attack].
-func (a CarliniWagnerLinf) Threat(c *advlib.Classifier) (advlib.Threat, error) {
-	if err := checkGradient(c); err != nil {
+func (a CarliniWagnerLinf) Threat(v advlib.Victim) (advlib.Threat, error) {
+	if err := checkGradient(v); err != nil {
 		return advlib.Threat{}, err
 	}
 	threat := advlib.Threat{Norm: advlib.Linf, Radius: math.Inf(1), Goal: a.Goal}
@@ -97,17 +97,17 @@ func (a CarliniWagnerLinf) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 		}
 	}
 	if a.initialC() > a.largestC() {
-		return threat, fmt.Errorf("InitialConst = %g is above LargestConst = %g: no c would be tried", a.initialC(), a.largestC())
+		return threat, fmt.Errorf("InitialConst = %g is above LargestConst = %g: no v would be tried", a.initialC(), a.largestC())
 	}
 	return threat, checkShare("Decrease", a.Decrease)
 }
 
-func (a CarliniWagnerLinf) checkGoal(*advlib.Classifier, bool) error { return nil } // the margin suits any number of classes
+func (a CarliniWagnerLinf) checkGoal(advlib.Victim, bool) error { return nil } // the margin suits any number of classes
 
 // Perturb implements [advlib.Attack].
-func (a CarliniWagnerLinf) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	limits, key := t.Classifier().Limits(), cwLinfStep{wish: wishOf(b), κ: a.Confidence}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+func (a CarliniWagnerLinf) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	limits, key := v.Signature().Limits(), cwLinfStep{wish: wishOf(b), κ: a.Confidence}
+	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
 		w0 := tanhStart(s.x, limits)
 		defer advlib.Free(w0)
@@ -118,7 +118,7 @@ func (a CarliniWagnerLinf) Perturb(ctx context.Context, t *advlib.Target, b advl
 		if a.NoLineSearch || a.Confidence > 0 { // on the way back there is less confidence
 			return nil
 		}
-		return searchSegment(ctx, t, b, s)
+		return searchSegment(ctx, v, b, s)
 	})
 }
 

@@ -62,8 +62,8 @@ const (
 )
 
 // Threat implements [advlib.Attack].
-func (a DDN) Threat(c *advlib.Classifier) (advlib.Threat, error) {
-	if err := checkGradient(c); err != nil {
+func (a DDN) Threat(v advlib.Victim) (advlib.Threat, error) {
+	if err := checkGradient(v); err != nil {
 		return advlib.Threat{}, err
 	}
 	threat := advlib.Threat{Norm: advlib.L2, Radius: math.Inf(1), Goal: a.Goal}
@@ -76,12 +76,12 @@ func (a DDN) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	return threat, checkShare("Gamma", a.Gamma)
 }
 
-func (a DDN) checkGoal(*advlib.Classifier, bool) error { return nil } // cross-entropy suits any number of classes
+func (a DDN) checkGoal(advlib.Victim, bool) error { return nil } // cross-entropy suits any number of classes
 
 // Perturb implements [advlib.Attack].
-func (a DDN) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	limits, key := t.Classifier().Limits(), ddnStep{wish: wishOf(b), γ: a.γ()}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+func (a DDN) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	limits, key := v.Signature().Limits(), ddnStep{wish: wishOf(b), γ: a.γ()}
+	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
 		u := s.directions(b)
 		defer advlib.Free(u)
@@ -98,7 +98,7 @@ func (a DDN) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*te
 		if a.NoLineSearch {
 			return nil
 		}
-		return searchSegment(ctx, t, b, s)
+		return searchSegment(ctx, v, b, s)
 	})
 }
 

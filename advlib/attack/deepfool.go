@@ -55,8 +55,8 @@ func (a DeepFool) filled() any {
 }
 
 // Threat implements [advlib.Attack].
-func (a DeepFool) Threat(c *advlib.Classifier) (advlib.Threat, error) {
-	if err := checkGradient(c); err != nil {
+func (a DeepFool) Threat(v advlib.Victim) (advlib.Threat, error) {
+	if err := checkGradient(v); err != nil {
 		return advlib.Threat{}, err
 	}
 	threat := advlib.Threat{Norm: a.Norm, Radius: math.Inf(1), Goal: a.Goal}
@@ -72,15 +72,15 @@ func (a DeepFool) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	return threat, checkSize("Overshoot", a.Overshoot)
 }
 
-func (a DeepFool) checkGoal(*advlib.Classifier, bool) error { return nil } // it needs no loss
+func (a DeepFool) checkGoal(advlib.Victim, bool) error { return nil } // it needs no loss
 
 // Perturb implements [advlib.Attack].
-func (a DeepFool) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	c := t.Classifier()
+func (a DeepFool) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	limits := v.Signature().Limits()
 	key := deepFoolStep{wish: wishOf(b), norm: a.Norm.(advlib.ConvexNorm), η: a.η()}
-	key.others = min(a.candidates(), c.Classes()) - 1
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, c.Limits(), in) })
-	clean, err := t.Logits(b.X)
+	key.others = min(a.candidates(), v.Signature().Classes) - 1
+	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+	clean, err := v.Logits(ctx, b.X)
 	if err != nil {
 		return nil, err
 	}

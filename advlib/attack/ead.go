@@ -71,8 +71,8 @@ func (a EAD) filled() any {
 }
 
 // Threat implements [advlib.Attack].
-func (a EAD) Threat(c *advlib.Classifier) (advlib.Threat, error) {
-	if err := checkGradient(c); err != nil {
+func (a EAD) Threat(v advlib.Victim) (advlib.Threat, error) {
+	if err := checkGradient(v); err != nil {
 		return advlib.Threat{}, err
 	}
 	threat := advlib.Threat{Norm: advlib.L1, Radius: math.Inf(1), Goal: a.Goal}
@@ -93,12 +93,12 @@ func (a EAD) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	return threat, nil
 }
 
-func (a EAD) checkGoal(*advlib.Classifier, bool) error { return nil } // the margin suits any number of classes
+func (a EAD) checkGoal(advlib.Victim, bool) error { return nil } // the margin suits any number of classes
 
 // Perturb implements [advlib.Attack].
-func (a EAD) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	limits, key := t.Classifier().Limits(), eadStep{wish: wishOf(b), κ: a.Confidence, β: a.β()}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+func (a EAD) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	limits, key := v.Signature().Limits(), eadStep{wish: wishOf(b), κ: a.Confidence, β: a.β()}
+	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
 		search := newConstants(len(s.rows), a.initialC())
 		for k := range a.searches() {
@@ -114,7 +114,7 @@ func (a EAD) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*te
 		if a.NoLineSearch || a.Confidence > 0 { // on the way back there is less confidence
 			return nil
 		}
-		return searchSegment(ctx, t, b, s)
+		return searchSegment(ctx, v, b, s)
 	})
 }
 

@@ -33,35 +33,38 @@ func (a EOT) String() string {
 }
 
 // Threat implements [advlib.Attack].
-func (a EOT) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+func (a EOT) Threat(v advlib.Victim) (advlib.Threat, error) {
 	if a.Attack == nil {
 		return advlib.Threat{}, fmt.Errorf("the Attack to run on the expectation is nil")
 	}
 	if err := checkCount("Samples", a.Samples); err != nil {
 		return advlib.Threat{}, err
 	}
-	return a.Attack.Threat(c)
+	return a.Attack.Threat(v)
 }
 
-func (a EOT) checkGoal(c *advlib.Classifier, targeted bool) error {
-	return checkGoalOf(a.Attack, c, targeted)
+func (a EOT) checkGoal(v advlib.Victim, targeted bool) error {
+	return checkGoalOf(a.Attack, v, targeted)
 }
 
 type eotKey struct{ samples int }
 
 // Perturb implements [advlib.Attack].
-func (a EOT) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
+func (a EOT) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
 	n := a.Samples
 	if n == 0 {
 		var err error
-		if n, err = a.Measure(ctx, t, b); err != nil {
+		if n, err = a.Measure(ctx, v, b); err != nil {
 			if ctx.Err() == nil {
 				return nil, err
 			}
 			return newCandidates(b).tensor(), err
 		}
 	}
-	c := t.Classifier()
+	c, err := advlib.WhiteBox(v)
+	if err != nil {
+		return nil, err
+	}
 	mean, err := c.Derive(eotKey{n}, fmt.Sprintf("%s, mean of %d draws", c.Name(), n), func(m *advlib.Model, x *Node) *Node {
 		sum := m.Logits(x)
 		for range n - 1 {
@@ -72,7 +75,7 @@ func (a EOT) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*te
 	if err != nil {
 		return nil, err
 	}
-	return a.Attack.Perturb(ctx, t.On(mean), b)
+	return a.Attack.Perturb(ctx, v.On(mean), b)
 }
 
 // Constants of Measure.
@@ -88,9 +91,9 @@ type eotGradient struct{ wish wish }
 // Measure returns how many draws the mean gradient of the margin needs at the originals: with v the variance of a gradient, summed over its
 // coordinates, and s the squared length of the expected one, both estimated from 16 draws, the smallest n with v/n ≤ s/4; the median over at most 32
 // examples, as a power of two, so that few numbers are compiled for. It is 1 where nothing is random.
-func (a EOT) Measure(ctx context.Context, t *advlib.Target, b advlib.Batch) (int, error) {
+func (a EOT) Measure(ctx context.Context, v *advlib.Counted, b advlib.Batch) (int, error) {
 	key := eotGradient{wishOf(b)}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node {
+	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node {
 		x, aim, _ := key.wish.read(in)
 		return []*Node{m.Gradient(advlib.Margin.Of(m.Logits(x), aim), x)}
 	})

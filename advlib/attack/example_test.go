@@ -57,7 +57,7 @@ func ExamplePGD_Iterates() {
 	c, e := brightness()
 	pgd := attack.PGD{Ball: advlib.Linf.Ball(0.3), Steps: 4, StepSize: 0.1, NoRandomStart: true, Loss: advlib.Margin, KeepGoing: true}
 	batch := advlib.Batch{X: e.X, Y: e.Y}
-	for it, err := range pgd.Iterates(context.Background(), advlib.NewTarget(c), batch) {
+	for it, err := range pgd.Iterates(context.Background(), advlib.Count(c), batch) {
 		if err != nil {
 			panic(err)
 		}

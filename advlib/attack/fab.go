@@ -80,8 +80,8 @@ func (a FAB) filled() any {
 }
 
 // Threat implements [advlib.Attack].
-func (a FAB) Threat(c *advlib.Classifier) (advlib.Threat, error) {
-	if err := checkGradient(c); err != nil {
+func (a FAB) Threat(v advlib.Victim) (advlib.Threat, error) {
+	if err := checkGradient(v); err != nil {
 		return advlib.Threat{}, err
 	}
 	threat := advlib.Threat{Norm: a.Norm, Radius: math.Inf(1), Goal: a.Goal}
@@ -111,19 +111,19 @@ func (a FAB) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	return threat, nil
 }
 
-func (a FAB) checkGoal(*advlib.Classifier, bool) error { return nil } // it needs no loss
+func (a FAB) checkGoal(advlib.Victim, bool) error { return nil } // it needs no loss
 
 // startRadius bounds the distance of random starts where nothing has been found, in widths of the box (the reference implementation's
 // default ε).
 var startRadius = map[advlib.Norm]float64{advlib.L1: 5, advlib.L2: 1, advlib.Linf: 0.3}
 
 // Perturb implements [advlib.Attack].
-func (a FAB) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	c := t.Classifier()
+func (a FAB) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	limits := v.Signature().Limits()
 	key := fabStep{wish: wishOf(b), norm: a.Norm.(advlib.ConvexNorm), αmax: a.αmax(), η: a.η(), β: a.β()}
-	key.others = min(a.candidates(), c.Classes()) - 1
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, c.Limits(), in) })
-	clean, err := t.Logits(b.X)
+	key.others = min(a.candidates(), v.Signature().Classes) - 1
+	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+	clean, err := v.Logits(ctx, b.X)
 	if err != nil {
 		return nil, err
 	}
@@ -132,8 +132,8 @@ func (a FAB) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*te
 		defer advlib.Free(classes)
 		for restart := range 1 + a.Restarts {
 			earlier := s.restart()
-			s.push(a.start(b, s, restart, earlier, c.Limits()))
-			err := a.search(ctx, t, b, s, step, classes)
+			s.push(a.start(b, s, restart, earlier, limits))
+			err := a.search(ctx, v, b, s, step, classes)
 			s.merge(earlier, a.Norm)
 			if err != nil {
 				return err
@@ -144,7 +144,7 @@ func (a FAB) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*te
 }
 
 // search looks for the boundary from where the state says, and back along the segment.
-func (a FAB) search(ctx context.Context, t *advlib.Target, b advlib.Batch, s *iteration, step *advlib.Step, classes *tensors.Tensor) error {
+func (a FAB) search(ctx context.Context, v *advlib.Counted, b advlib.Batch, s *iteration, step *advlib.Step, classes *tensors.Tensor) error {
 	for k := range a.steps() + 1 { // the last one judges
 		if err := ctx.Err(); err != nil {
 			return err
@@ -156,7 +156,7 @@ func (a FAB) search(ctx context.Context, t *advlib.Target, b advlib.Batch, s *it
 	if a.NoLineSearch {
 		return nil
 	}
-	return searchSegment(ctx, t, b, s)
+	return searchSegment(ctx, v, b, s)
 }
 
 // start returns where a search starts: the originals, then random points around them.

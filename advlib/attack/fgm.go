@@ -47,18 +47,18 @@ func (a FGM) filled() any {
 }
 
 // Threat implements [advlib.Attack].
-func (a FGM) Threat(c *advlib.Classifier) (advlib.Threat, error) {
-	if err := checkGradient(c); err != nil {
+func (a FGM) Threat(v advlib.Victim) (advlib.Threat, error) {
+	if err := checkGradient(v); err != nil {
 		return advlib.Threat{}, err
 	}
 	if err := checkBall(a.Ball); err != nil {
 		return advlib.Threat{}, err
 	}
-	return advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}, a.checkGoal(c, a.Goal.IsTargeted())
+	return advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}, a.checkGoal(v, a.Goal.IsTargeted())
 }
 
-func (a FGM) checkGoal(c *advlib.Classifier, targeted bool) error {
-	return checkLoss(a.loss(), c.Classes(), targeted)
+func (a FGM) checkGoal(v advlib.Victim, targeted bool) error {
+	return checkLoss(a.loss(), v.Signature().Classes, targeted)
 }
 
 // fgmStep determines the graph of FGM.
@@ -78,13 +78,13 @@ func (s fgmStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Nod
 }
 
 // Perturb implements [advlib.Attack].
-func (a FGM) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	c := t.Classifier()
-	if err := a.checkGoal(c, b.Target != nil); err != nil {
+func (a FGM) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	limits := v.Signature().Limits()
+	if err := a.checkGoal(v, b.Target != nil); err != nil {
 		return nil, err
 	}
 	key := fgmStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.loss(), wish: wishOf(b)}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, c.Limits(), in) })
+	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	adv := newCandidates(b)
 	for _, rows := range pieces(b) {
 		if err := ctx.Err(); err != nil {

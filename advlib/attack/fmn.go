@@ -85,8 +85,8 @@ const (
 )
 
 // Threat implements [advlib.Attack].
-func (a FMN) Threat(c *advlib.Classifier) (advlib.Threat, error) {
-	if err := checkGradient(c); err != nil {
+func (a FMN) Threat(v advlib.Victim) (advlib.Threat, error) {
+	if err := checkGradient(v); err != nil {
 		return advlib.Threat{}, err
 	}
 	threat := advlib.Threat{Norm: a.Norm, Radius: math.Inf(1), Goal: a.Goal}
@@ -105,12 +105,12 @@ func (a FMN) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	return threat, checkSize("Overshoot", a.Overshoot)
 }
 
-func (a FMN) checkGoal(*advlib.Classifier, bool) error { return nil } // the margin suits any number of classes
+func (a FMN) checkGoal(advlib.Victim, bool) error { return nil } // the margin suits any number of classes
 
 // Perturb implements [advlib.Attack].
-func (a FMN) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	limits, key := t.Classifier().Limits(), fmnStep{wish: wishOf(b), norm: a.Norm, over: 1 + a.over()}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+func (a FMN) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	limits, key := v.Signature().Limits(), fmnStep{wish: wishOf(b), norm: a.Norm, over: 1 + a.over()}
+	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
 		s.push(s.zeros(), s.fill(1))
 		for k := range a.steps() {
@@ -127,9 +127,9 @@ func (a FMN) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*te
 		case a.NoLineSearch:
 			return nil
 		case a.Norm == advlib.L0:
-			return restore(ctx, t, b, s)
+			return restore(ctx, v, b, s)
 		}
-		return searchSegment(ctx, t, b, s)
+		return searchSegment(ctx, v, b, s)
 	})
 }
 

@@ -71,7 +71,7 @@ func Index() Table {
 // threatened is what has a name and a threat: an attack, or what learns one.
 type threatened interface {
 	String() string
-	Threat(c *advlib.Classifier) (advlib.Threat, error)
+	Threat(v advlib.Victim) (advlib.Threat, error)
 }
 
 // indexed is an attack whose fields have defaults.
@@ -224,7 +224,8 @@ func (t Table) Markdown() string {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", r[0], r[1], r[2], r[3], table.Paper(r[5]))
 	}
 	if n := len(wrappers); n > 0 {
-		b.WriteString("\nWrappers change how another attack is run: " + strings.Join(slices.Concat(wrappers[:n-1], []string{"and " + wrappers[n-1]}), ", ") + ".\n")
+		all := strings.Join(slices.Concat(wrappers[:n-1], []string{"and " + wrappers[n-1]}), ", ")
+		b.WriteString("\n" + wrapped("Wrappers change how another attack is run: "+all+".", 120) + "\n")
 	}
 	return b.String()
 }
@@ -237,4 +238,17 @@ func (t Table) rows() (rows [][]string) {
 		rows = append(rows, e.row())
 	}
 	return rows
+}
+
+// wrapped breaks a text into lines of at most width characters.
+func wrapped(text string, width int) string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && utf8.RuneCountInString(line+" "+word) > width {
+			lines, line = append(lines, line), ""
+		}
+		line = strings.TrimSpace(line + " " + word)
+	}
+	return strings.Join(append(lines, line), "\n")
 }

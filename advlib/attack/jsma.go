@@ -64,8 +64,8 @@ func (a JSMA) filled() any {
 }
 
 // Threat implements [advlib.Attack].
-func (a JSMA) Threat(c *advlib.Classifier) (advlib.Threat, error) {
-	if err := checkGradient(c); err != nil {
+func (a JSMA) Threat(v advlib.Victim) (advlib.Threat, error) {
+	if err := checkGradient(v); err != nil {
 		return advlib.Threat{}, err
 	}
 	threat := advlib.Threat{Norm: advlib.L0, Radius: math.Inf(1), Goal: a.Goal}
@@ -83,15 +83,15 @@ func (a JSMA) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	return threat, checkCount("Candidates", a.Candidates)
 }
 
-func (a JSMA) checkGoal(*advlib.Classifier, bool) error { return nil } // it needs no loss
+func (a JSMA) checkGoal(advlib.Victim, bool) error { return nil } // it needs no loss
 
 // Perturb implements [advlib.Attack].
-func (a JSMA) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	limits, key := t.Classifier().Limits(), jsmaStep{wish: wishOf(b)}
+func (a JSMA) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	limits, key := v.Signature().Limits(), jsmaStep{wish: wishOf(b)}
 	if err := limits.Check(); err != nil {
 		return nil, err
 	}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
 		if err := a.search(ctx, s, step, limits); err != nil {
 			return err
@@ -99,7 +99,7 @@ func (a JSMA) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*t
 		if a.NoLineSearch {
 			return nil
 		}
-		return restore(ctx, t, b, s)
+		return restore(ctx, v, b, s)
 	})
 }
 

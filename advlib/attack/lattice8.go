@@ -24,18 +24,18 @@ type Lattice8 struct {
 func (a Lattice8) String() string { return nameOf(a.Attack) + ", in 255ths" }
 
 // Threat implements [advlib.Attack].
-func (a Lattice8) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+func (a Lattice8) Threat(v advlib.Victim) (advlib.Threat, error) {
 	if a.Attack == nil {
 		return advlib.Threat{}, fmt.Errorf("the Attack whose results are to be rounded is nil")
 	}
-	if l := c.Limits(); l.Encoded() || !l.SameRanges() {
-		return advlib.Threat{}, fmt.Errorf("the domain of the classifier %s (%v) says itself which values its features may have: leave Lattice8 out, and give those that are bytes the Step (Hi − Lo)/255", c.Name(), c.Domain())
+	if l := v.Signature().Limits(); l.Encoded() || !l.SameRanges() {
+		return advlib.Threat{}, fmt.Errorf("the domain of the classifier %s (%v) says itself which values its features may have: leave Lattice8 out, and give those that are bytes the Step (Hi − Lo)/255", v.Name(), v.Signature().Domain)
 	}
-	return a.Attack.Threat(c)
+	return a.Attack.Threat(v)
 }
 
-func (a Lattice8) checkGoal(c *advlib.Classifier, targeted bool) error {
-	return checkGoalOf(a.Attack, c, targeted)
+func (a Lattice8) checkGoal(v advlib.Victim, targeted bool) error {
+	return checkGoalOf(a.Attack, v, targeted)
 }
 
 // lattice is the values of a byte in a box, and how far a single coordinate may go.
@@ -75,16 +75,16 @@ func (l lattice) towards(v, x float32) float32 {
 }
 
 // Perturb implements [advlib.Attack].
-func (a Lattice8) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	threat, err := a.Threat(t.Classifier())
+func (a Lattice8) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	threat, err := a.Threat(v)
 	if err != nil {
 		return nil, err
 	}
-	adv, attackErr := a.Attack.Perturb(ctx, t, b)
+	adv, attackErr := a.Attack.Perturb(ctx, v, b)
 	if adv == nil {
 		return nil, attackErr
 	}
-	limits := t.Classifier().Limits()
+	limits := v.Signature().Limits()
 	l := lattice{lo: limits.Box().Lo, step: limits.Width() / 255, reach: math.Inf(1)}
 	if threat.Norm == advlib.Norm(advlib.Linf) {
 		l.reach = slack(threat.Radius)
@@ -102,7 +102,7 @@ func (a Lattice8) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch)
 			}
 		}
 		rounded := tensors.FromFlatDataAndDimensions(at, b.X.Shape().Dimensions...)
-		z, err := t.Logits(rounded)
+		z, err := v.Logits(ctx, rounded)
 		if err != nil {
 			return nil, err
 		}

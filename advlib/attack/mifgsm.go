@@ -79,8 +79,8 @@ func (a MIFGSM) filled() any {
 }
 
 // Threat implements [advlib.Attack].
-func (a MIFGSM) Threat(c *advlib.Classifier) (advlib.Threat, error) {
-	if err := checkGradient(c); err != nil {
+func (a MIFGSM) Threat(v advlib.Victim) (advlib.Threat, error) {
+	if err := checkGradient(v); err != nil {
 		return advlib.Threat{}, err
 	}
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
@@ -103,29 +103,29 @@ func (a MIFGSM) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 		return threat, fmt.Errorf("Diversity = %g is not a probability", a.Diversity)
 	case a.Smoothing < 0 || a.Smoothing > 0 && a.Smoothing%2 == 0:
 		return threat, fmt.Errorf("Smoothing = %d is not the width of a window around a pixel: give an odd number, or 0 for none", a.Smoothing)
-	case (a.Diversity > 0 || a.Smoothing > 0) && len(c.Input()) < 2:
-		return threat, fmt.Errorf("Diversity and Smoothing need images, of shape [height, width] or [height, width, channels], but the classifier %s takes %v", c.Name(), c.Input())
-	case a.Diversity > 0 && c.Limits().Encoded():
-		return threat, fmt.Errorf("Diversity moves the image about, and what pixels of the classifier %s stand for depends on where they are, because its domain (%v) has scales, steps or categories: leave Diversity out", c.Name(), c.Domain())
+	case (a.Diversity > 0 || a.Smoothing > 0) && len(v.Signature().Input) < 2:
+		return threat, fmt.Errorf("Diversity and Smoothing need images, of shape [height, width] or [height, width, channels], but the classifier %s takes %v", v.Name(), v.Signature().Input)
+	case a.Diversity > 0 && v.Signature().Limits().Encoded():
+		return threat, fmt.Errorf("Diversity moves the image about, and what pixels of the classifier %s stand for depends on where they are, because its domain (%v) has scales, steps or categories: leave Diversity out", v.Name(), v.Signature().Domain)
 	}
-	return threat, a.checkGoal(c, a.Goal.IsTargeted())
+	return threat, a.checkGoal(v, a.Goal.IsTargeted())
 }
 
-func (a MIFGSM) checkGoal(c *advlib.Classifier, targeted bool) error {
-	return checkLoss(a.loss(), c.Classes(), targeted)
+func (a MIFGSM) checkGoal(v advlib.Victim, targeted bool) error {
+	return checkLoss(a.loss(), v.Signature().Classes, targeted)
 }
 
 // Perturb implements [advlib.Attack].
-func (a MIFGSM) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	limits := t.Classifier().Limits()
-	if err := a.checkGoal(t.Classifier(), b.Target != nil); err != nil {
+func (a MIFGSM) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	limits := v.Signature().Limits()
+	if err := a.checkGoal(v, b.Target != nil); err != nil {
 		return nil, err
 	}
 	key := mifgsmStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.loss(), wish: wishOf(b), nesterov: a.Nesterov, diverse: a.Diversity > 0, smoothing: a.Smoothing}
-	climb := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+	climb := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	end := key
 	end.last = true
-	judge := t.Compile(end, func(m *advlib.Model, in []*Node) []*Node { return end.graph(m, limits, in) })
+	judge := v.Compile(end, func(m *advlib.Model, in []*Node) []*Node { return end.graph(m, limits, in) })
 	adv := newCandidates(b)
 	for _, rows := range pieces(b) {
 		g := newGroup(b, rows)

@@ -29,7 +29,7 @@ func TestReferenceMIFGSM(t *testing.T) {
 					continue // the peer was not run on this model
 				}
 				compared++
-				adv, err := attack.MIFGSM{Ball: advlib.Linf.Ball(ε)}.Perturb(context.Background(), advlib.NewTarget(r.Classifier), batch(r.Examples))
+				adv, err := attack.MIFGSM{Ball: advlib.Linf.Ball(ε)}.Perturb(context.Background(), advlib.Count(r.Classifier), batch(r.Examples))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -79,11 +79,11 @@ func (a AdversarialPatch) filled() any {
 }
 
 // Threat checks the fields against the classifier, and says what may be changed and what is wanted; see [Patch.Threat].
-func (a AdversarialPatch) Threat(c *advlib.Classifier) (advlib.Threat, error) {
-	if err := checkGradient(c); err != nil {
+func (a AdversarialPatch) Threat(v advlib.Victim) (advlib.Threat, error) {
+	if err := checkGradient(v); err != nil {
 		return advlib.Threat{}, err
 	}
-	threat, err := patchThreat(c, a.Shape, a.Placements, a.Goal)
+	threat, err := patchThreat(v, a.Shape, a.Placements, a.Goal)
 	if err != nil {
 		return threat, err
 	}
@@ -104,17 +104,17 @@ func (a AdversarialPatch) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	if err := checkSize("LearningRate", a.LearningRate); err != nil {
 		return threat, err
 	}
-	return threat, checkLoss(a.loss(), c.Classes(), a.Goal.IsTargeted())
+	return threat, checkLoss(a.loss(), v.Signature().Classes, a.Goal.IsTargeted())
 }
 
 // patchThreat is the threat of a patch.
-func patchThreat(c *advlib.Classifier, shape PatchShape, p Placements, goal advlib.Goal) (advlib.Threat, error) {
+func patchThreat(v advlib.Victim, shape PatchShape, p Placements, goal advlib.Goal) (advlib.Threat, error) {
 	threat := advlib.Threat{Norm: advlib.L0, Goal: goal}
-	on, err := planeOf(c.Input())
+	on, err := planeOf(v.Signature().Input)
 	if err != nil {
 		return threat, err
 	}
-	if err := checkOwnInputs(c); err != nil {
+	if err := checkOwnInputs(v); err != nil {
 		return threat, err
 	}
 	if shape < PatchCircle || shape > PatchSquare {
@@ -138,8 +138,8 @@ func (a AdversarialPatch) Fit(ctx context.Context, c *advlib.Classifier, train *
 			p.Pixels = slices.Repeat([]float32{float32((p.Box.Lo + p.Box.Hi) / 2)}, p.Size*p.Size*p.Channels)
 		}
 	}
-	l := &lesson{threatened: a, learn: func(ctx context.Context, t *advlib.Target, b advlib.Batch) (advlib.Attack, error) {
-		pixels, err := a.learn(ctx, t, b, p)
+	l := &lesson{threatened: a, learn: func(ctx context.Context, v *advlib.Counted, b advlib.Batch) (advlib.Attack, error) {
+		pixels, err := a.learn(ctx, v, b, p)
 		if pixels != nil {
 			p.Pixels = pixels
 		}
@@ -153,15 +153,14 @@ func (a AdversarialPatch) Fit(ctx context.Context, c *advlib.Classifier, train *
 }
 
 // learn returns the pixels of the patch, from those of start on.
-func (a AdversarialPatch) learn(ctx context.Context, t *advlib.Target, b advlib.Batch, start *Patch) ([]float32, error) {
-	c := t.Classifier()
-	on, err := planeOf(c.Input())
+func (a AdversarialPatch) learn(ctx context.Context, v *advlib.Counted, b advlib.Batch, start *Patch) ([]float32, error) {
+	on, err := planeOf(v.Signature().Input)
 	if err != nil {
 		return nil, err
 	}
-	key, limits := patchStep{loss: a.loss(), wish: wishOf(b)}, c.Limits()
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
-	u := newUniversal(t, b)
+	key, limits := patchStep{loss: a.loss(), wish: wishOf(b)}, v.Signature().Limits()
+	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+	u := newUniversal(v, b)
 	p := tensors.FromFlatDataAndDimensions(slices.Clone(start.Pixels), start.Size*start.Size, start.Channels)
 	state := []*tensors.Tensor{p, tensors.FromShape(p.Shape()), tensors.FromShape(p.Shape())} // with Adam's moments
 	defer func() { advlib.Free(state...) }()
@@ -258,17 +257,17 @@ func (p Patch) String() string { return p.Name }
 // Threat implements [advlib.Attack]. A patch has no ball of a norm: inside of its outline everything may change, and nothing outside. What
 // contains it is the L0 ball whose radius is the number of values that it covers where it is largest, bounded from above. So distances are
 // counts of values, a certificate for that ball holds against the patch, and an attack in that ball may do more than a patch can.
-func (p Patch) Threat(c *advlib.Classifier) (advlib.Threat, error) {
-	threat, err := patchThreat(c, p.Shape, p.Placements, p.Goal)
+func (p Patch) Threat(v advlib.Victim) (advlib.Threat, error) {
+	threat, err := patchThreat(v, p.Shape, p.Placements, p.Goal)
 	if err != nil {
 		return threat, err
 	}
-	on, err := planeOf(c.Input())
+	on, err := planeOf(v.Signature().Input)
 	switch {
 	case err != nil:
 		return threat, err
-	case on.channels != p.Channels || c.Box() != p.Box:
-		return threat, fmt.Errorf("the patch has %d channels in %v, inputs of %s %d in %v", p.Channels, p.Box, c.Name(), on.channels, c.Box())
+	case on.channels != p.Channels || v.Signature().Box != p.Box:
+		return threat, fmt.Errorf("the patch has %d channels in %v, inputs of %s %d in %v", p.Channels, p.Box, v.Name(), on.channels, v.Signature().Box)
 	case p.Size < 1 || len(p.Pixels) != p.Size*p.Size*p.Channels:
 		return threat, fmt.Errorf("the patch has %d values, %d × %d pixels of %d channels need %d", len(p.Pixels), p.Size, p.Size, p.Channels, p.Size*p.Size*p.Channels)
 	}
@@ -281,9 +280,9 @@ func (p Patch) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 }
 
 // Perturb implements [advlib.Attack].
-func (p Patch) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	limits := t.Classifier().Limits()
-	on, err := planeOf(t.Classifier().Input())
+func (p Patch) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	limits := v.Signature().Limits()
+	on, err := planeOf(v.Signature().Input)
 	if err != nil {
 		return nil, err
 	}

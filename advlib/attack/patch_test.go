@@ -162,7 +162,7 @@ func TestPatchSeeds(t *testing.T) {
 	put := func(e *advlib.Examples, seed uint64) []float32 {
 		b := batch(e)
 		b.Seed = seed
-		adv, err := first.Perturb(context.Background(), advlib.NewTarget(c), b)
+		adv, err := first.Perturb(context.Background(), advlib.Count(c), b)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -80,8 +80,8 @@ func (a PGD) filled() any {
 }
 
 // Threat implements [advlib.Attack].
-func (a PGD) Threat(c *advlib.Classifier) (advlib.Threat, error) {
-	if err := checkGradient(c); err != nil {
+func (a PGD) Threat(v advlib.Victim) (advlib.Threat, error) {
+	if err := checkGradient(v); err != nil {
 		return advlib.Threat{}, err
 	}
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
@@ -105,11 +105,11 @@ func (a PGD) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	case a.NoRandomStart && a.Restarts > 0:
 		return threat, fmt.Errorf("%d restarts without a random start would repeat the same steps: leave one of the two out", a.Restarts)
 	}
-	return threat, a.checkGoal(c, a.Goal.IsTargeted())
+	return threat, a.checkGoal(v, a.Goal.IsTargeted())
 }
 
-func (a PGD) checkGoal(c *advlib.Classifier, targeted bool) error {
-	return checkLoss(a.loss(), c.Classes(), targeted)
+func (a PGD) checkGoal(v advlib.Victim, targeted bool) error {
+	return checkLoss(a.loss(), v.Signature().Classes, targeted)
 }
 
 // Iterate is where PGD stands after one step on some of the rows of a batch.
@@ -125,9 +125,9 @@ type Iterate struct {
 }
 
 // Perturb implements [advlib.Attack].
-func (a PGD) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
+func (a PGD) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
 	best := newIncumbents(b)
-	for _, err := range a.iterates(ctx, t, b, best) {
+	for _, err := range a.iterates(ctx, v, b, best) {
 		if err != nil {
 			if ctx.Err() == nil {
 				return nil, err
@@ -140,13 +140,13 @@ func (a PGD) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*te
 
 // Iterates runs the attack and yields after each step; the caller may stop at any time. When ctx is done, the last pair
 // holds ctx.Err(). Perturb is this, drained.
-func (a PGD) Iterates(ctx context.Context, t *advlib.Target, b advlib.Batch) iter.Seq2[Iterate, error] {
-	return a.iterates(ctx, t, b, newIncumbents(b))
+func (a PGD) Iterates(ctx context.Context, v *advlib.Counted, b advlib.Batch) iter.Seq2[Iterate, error] {
+	return a.iterates(ctx, v, b, newIncumbents(b))
 }
 
-func (a PGD) iterates(ctx context.Context, t *advlib.Target, b advlib.Batch, best *incumbents) iter.Seq2[Iterate, error] {
+func (a PGD) iterates(ctx context.Context, v *advlib.Counted, b advlib.Batch, best *incumbents) iter.Seq2[Iterate, error] {
 	return func(yield func(Iterate, error) bool) {
-		if err := a.checkGoal(t.Classifier(), b.Target != nil); err != nil {
+		if err := a.checkGoal(v, b.Target != nil); err != nil {
 			yield(Iterate{}, err)
 			return
 		}
@@ -155,7 +155,7 @@ func (a PGD) iterates(ctx context.Context, t *advlib.Target, b advlib.Batch, bes
 				if rows = best.standing(rows, a.KeepGoing); len(rows) == 0 {
 					break
 				}
-				if !a.run(ctx, t, b, rows, restart, best, yield) {
+				if !a.run(ctx, v, b, rows, restart, best, yield) {
 					return
 				}
 			}
@@ -164,8 +164,8 @@ func (a PGD) iterates(ctx context.Context, t *advlib.Target, b advlib.Batch, bes
 }
 
 // run makes one run of all steps on the given rows. It returns false when it was stopped.
-func (a PGD) run(ctx context.Context, t *advlib.Target, b advlib.Batch, rows []int, restart int, best *incumbents, yield func(Iterate, error) bool) bool {
-	s := a.start(t, b, rows, restart, best)
+func (a PGD) run(ctx context.Context, v *advlib.Counted, b advlib.Batch, rows []int, restart int, best *incumbents, yield func(Iterate, error) bool) bool {
+	s := a.start(v, b, rows, restart, best)
 	defer func() { s.free() }()
 	for k := 0; ; k++ {
 		if err := ctx.Err(); err != nil {
@@ -263,15 +263,15 @@ type ascent struct {
 	ε, α                   *tensors.Tensor
 }
 
-func (a PGD) start(t *advlib.Target, b advlib.Batch, rows []int, restart int, best *incumbents) *ascent {
-	limits := t.Classifier().Limits()
+func (a PGD) start(v *advlib.Counted, b advlib.Batch, rows []int, restart int, best *incumbents) *ascent {
+	limits := v.Signature().Limits()
 	key := pgdStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.loss(), wish: wishOf(b), keepGoing: a.KeepGoing}
 	size := b.X.Shape().Size() / b.Len()
 	if key.norm == advlib.L1 {
 		key.sparse = max(1, int(math.Round(a.sparsity()*float64(limits.Free()))))
 	}
 	compile := func(key pgdStep) *advlib.Step {
-		return t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+		return v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	}
 	s := &ascent{group: newGroup(b, rows), active: len(rows), climb: compile(key)}
 	key.last = true

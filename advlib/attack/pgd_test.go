@@ -26,7 +26,7 @@ func digits(t testing.TB) *attacktest.Reference {
 }
 
 // run collects what PGD yields for each row and restart.
-func run(t *testing.T, a attack.PGD, target *advlib.Target, b advlib.Batch) []attack.Iterate {
+func run(t *testing.T, a attack.PGD, target *advlib.Counted, b advlib.Batch) []attack.Iterate {
 	t.Helper()
 	var all []attack.Iterate
 	for it, err := range a.Iterates(context.Background(), target, b) {
@@ -42,7 +42,7 @@ func run(t *testing.T, a attack.PGD, target *advlib.Target, b advlib.Batch) []at
 // without any the one of highest loss.
 func TestPGDKeepsTheBest(t *testing.T) {
 	r := digits(t)
-	target := advlib.NewTarget(r.Classifier)
+	target := advlib.Count(r.Classifier)
 	b := batch(r.Examples.First(20))
 	for _, keepGoing := range []bool{false, true} {
 		// A step as long as the ball's diameter jumps to and fro, so that the last iterate is often not the best.
@@ -86,7 +86,7 @@ func TestPGDKeepsTheBest(t *testing.T) {
 }
 
 // losses returns the loss of each row at x.
-func losses(t *testing.T, target *advlib.Target, loss advlib.Loss, x *tensors.Tensor, y []int32) []float32 {
+func losses(t *testing.T, target *advlib.Counted, loss advlib.Loss, x *tensors.Tensor, y []int32) []float32 {
 	t.Helper()
 	type key struct{ l advlib.Loss }
 	step := target.Compile(key{loss}, func(m *advlib.Model, in []*graph.Node) []*graph.Node {
@@ -103,7 +103,7 @@ func losses(t *testing.T, target *advlib.Target, loss advlib.Loss, x *tensors.Te
 func TestPGDActiveSet(t *testing.T) {
 	r := digits(t)
 	b := batch(r.Examples)
-	target := advlib.NewTarget(r.Classifier)
+	target := advlib.Count(r.Classifier)
 	a := attack.PGD{Ball: advlib.Linf.Ball(0.1), Steps: 10, Restarts: 2}
 	standing := make(map[int]bool)
 	for i := range b.Len() {
@@ -157,7 +157,7 @@ func TestPGDActiveSet(t *testing.T) {
 // Random starts depend on seed, example and restart, and on nothing else.
 func TestPGDRandomStarts(t *testing.T) {
 	r := digits(t)
-	target := advlib.NewTarget(r.Classifier)
+	target := advlib.Count(r.Classifier)
 	start := func(b advlib.Batch) [][]float32 {
 		a := attack.PGD{Ball: advlib.Linf.Ball(0.05), Steps: 1, Restarts: 1, KeepGoing: true}
 		starts := make([][]float32, 2)
@@ -222,7 +222,7 @@ func TestPGDCurveCompilesOnce(t *testing.T) {
 // A reader of the iterates may stop, and the attack is cancelled between steps with the best so far.
 func TestPGDStops(t *testing.T) {
 	r := digits(t)
-	target := advlib.NewTarget(r.Classifier)
+	target := advlib.Count(r.Classifier)
 	b := batch(r.Examples)
 	a := attack.PGD{Ball: advlib.Linf.Ball(0.2), KeepGoing: true}
 	steps := 0

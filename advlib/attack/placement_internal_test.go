@@ -138,7 +138,7 @@ func TestPatchStep(t *testing.T) {
 	for range n {
 		at = append(at, Placements{Rotation: 90, Brightness: 0.3}.draw(r, on, PatchCircle, advlib.UnitBox))
 	}
-	target := advlib.NewTarget(c)
+	target := advlib.Count(c)
 	placed := target.Compile("placed", func(_ *advlib.Model, in []*Node) []*Node {
 		return []*Node{place(in[0], in[1], in[2:], limits)}
 	})

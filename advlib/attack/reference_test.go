@@ -85,7 +85,7 @@ func TestReferenceFGM(t *testing.T) {
 			for key, n := range normKeys {
 				for text, ε := range radii(name, n) {
 					want := array(t, r, "fgm_"+key+"__"+text)
-					adv, err := attack.FGM{Ball: n.Ball(ε)}.Perturb(context.Background(), advlib.NewTarget(r.Classifier), batch(r.Examples))
+					adv, err := attack.FGM{Ball: n.Ball(ε)}.Perturb(context.Background(), advlib.Count(r.Classifier), batch(r.Examples))
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -219,7 +219,7 @@ func TestLossGradientByDifferences(t *testing.T) {
 	l := linear(t, linearSpecs[0])
 	_ = b
 	for _, loss := range []advlib.Loss{advlib.CrossEntropy, advlib.Margin, advlib.DLR} {
-		step := advlib.NewTarget(l.Classifier).Compile(lossKey{loss}, func(m *advlib.Model, in []*graph.Node) []*graph.Node {
+		step := advlib.Count(l.Classifier).Compile(lossKey{loss}, func(m *advlib.Model, in []*graph.Node) []*graph.Node {
 			L := loss.Of(m.Logits(in[0]), advlib.Aim{Label: in[1]})
 			return []*graph.Node{L, m.Gradient(L, in[0])}
 		})

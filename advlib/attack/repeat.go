@@ -36,29 +36,29 @@ func (a Repeat) filled() any {
 }
 
 // Threat implements [advlib.Attack].
-func (a Repeat) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+func (a Repeat) Threat(v advlib.Victim) (advlib.Threat, error) {
 	if a.Attack == nil {
 		return advlib.Threat{}, fmt.Errorf("the Attack to repeat is nil")
 	}
 	if err := checkCount("Times", a.Times); err != nil {
 		return advlib.Threat{}, err
 	}
-	return a.Attack.Threat(c)
+	return a.Attack.Threat(v)
 }
 
-func (a Repeat) checkGoal(c *advlib.Classifier, targeted bool) error {
-	return checkGoalOf(a.Attack, c, targeted)
+func (a Repeat) checkGoal(v advlib.Victim, targeted bool) error {
+	return checkGoalOf(a.Attack, v, targeted)
 }
 
 // Perturb implements [advlib.Attack].
-func (a Repeat) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	threat, err := a.Threat(t.Classifier())
+func (a Repeat) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	threat, err := a.Threat(v)
 	if err != nil {
 		return nil, err
 	}
 	c := newContest(b, threat)
 	for k := range a.times() {
-		if err := c.enter(ctx, t, a.Attack, b.Seed+uint64(k)*seedStep); err != nil {
+		if err := c.enter(ctx, v, a.Attack, b.Seed+uint64(k)*seedStep); err != nil {
 			return c.end(ctx, err)
 		}
 	}

@@ -48,9 +48,9 @@ func (s restoreStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []
 
 // restore gives changed coordinates back their original values, the smallest change first, each kept if the example remains
 // adversarial: in L0 what bisecting the segment is in the other norms. Each is tried at most twice on average.
-func restore(ctx context.Context, t *advlib.Target, b advlib.Batch, s *iteration) error {
-	limits, key := t.Classifier().Limits(), restoreStep{wishOf(b)}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+func restore(ctx context.Context, v *advlib.Counted, b advlib.Batch, s *iteration) error {
+	limits, key := v.Signature().Limits(), restoreStep{wishOf(b)}
+	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	s.drop(1)
 	s.push(tensors.FromFlatDataAndDimensions(make([]bool, s.x.Shape().Size()), s.x.Shape().Dimensions...))
 	for k := range 2 * s.x.Shape().Size() / s.size {

@@ -27,9 +27,9 @@ func (s segmentStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []
 
 // searchSegment bisects between each original and its best example for the boundary of the two, which makes the best example nearer in
 // every norm but L0 whenever the attack has left it beyond the boundary. Originals for which nothing was found are left alone.
-func searchSegment(ctx context.Context, t *advlib.Target, b advlib.Batch, s *iteration) error {
-	limits, key := t.Classifier().Limits(), segmentStep{wishOf(b)}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+func searchSegment(ctx context.Context, v *advlib.Counted, b advlib.Batch, s *iteration) error {
+	limits, key := v.Signature().Limits(), segmentStep{wishOf(b)}
+	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	s.drop(1)
 	all := make([]int, s.size)
 	for i := range all {

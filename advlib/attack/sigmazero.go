@@ -70,8 +70,8 @@ func (a SigmaZero) filled() any {
 const sigmaZeroLastη = 0.1
 
 // Threat implements [advlib.Attack].
-func (a SigmaZero) Threat(c *advlib.Classifier) (advlib.Threat, error) {
-	if err := checkGradient(c); err != nil {
+func (a SigmaZero) Threat(v advlib.Victim) (advlib.Threat, error) {
+	if err := checkGradient(v); err != nil {
 		return advlib.Threat{}, err
 	}
 	threat := advlib.Threat{Norm: advlib.L0, Radius: math.Inf(1), Goal: a.Goal}
@@ -89,12 +89,12 @@ func (a SigmaZero) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	return threat, nil
 }
 
-func (a SigmaZero) checkGoal(*advlib.Classifier, bool) error { return nil } // the margin suits any number of classes
+func (a SigmaZero) checkGoal(advlib.Victim, bool) error { return nil } // the margin suits any number of classes
 
 // Perturb implements [advlib.Attack].
-func (a SigmaZero) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	limits, key := t.Classifier().Limits(), sigmaZeroStep{wish: wishOf(b), σ: a.σ(), t: a.t()}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+func (a SigmaZero) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	limits, key := v.Signature().Limits(), sigmaZeroStep{wish: wishOf(b), σ: a.σ(), t: a.t()}
+	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
 	return eachPiece(ctx, b, func(s *iteration) error {
 		s.push(s.zeros(), s.fill(float32(a.τ0())), s.zeros(), s.zeros())
 		η0 := a.η0()
@@ -110,7 +110,7 @@ func (a SigmaZero) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch
 		if a.NoLineSearch {
 			return nil
 		}
-		return restore(ctx, t, b, s)
+		return restore(ctx, v, b, s)
 	})
 }
 

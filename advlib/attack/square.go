@@ -73,7 +73,7 @@ func (a Square) loss(targeted bool) advlib.Loss {
 }
 
 // Threat implements [advlib.Attack].
-func (a Square) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+func (a Square) Threat(v advlib.Victim) (advlib.Threat, error) {
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
 	if err := checkBall(a.Ball); err != nil {
 		return threat, err
@@ -87,11 +87,11 @@ func (a Square) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	if math.IsNaN(a.Area) || a.Area < 0 || a.Area > 1 {
 		return threat, fmt.Errorf("Area = %g is not in (0, 1]: it is the share of the pixels that the first windows cover; leave it at 0 for 0.8", a.Area)
 	}
-	return threat, a.checkGoal(c, a.Goal.IsTargeted())
+	return threat, a.checkGoal(v, a.Goal.IsTargeted())
 }
 
-func (a Square) checkGoal(c *advlib.Classifier, targeted bool) error {
-	return checkLoss(a.loss(targeted), c.Classes(), targeted)
+func (a Square) checkGoal(v advlib.Victim, targeted bool) error {
+	return checkLoss(a.loss(targeted), v.Signature().Classes, targeted)
 }
 
 // squareStep determines the graph of Square.
@@ -109,22 +109,22 @@ func (s squareStep) graph(m *advlib.Model, in []*Node) []*Node {
 }
 
 // Perturb implements [advlib.Attack].
-func (a Square) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	if err := a.checkGoal(t.Classifier(), b.Target != nil); err != nil {
+func (a Square) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	if err := a.checkGoal(v, b.Target != nil); err != nil {
 		return nil, err
 	}
-	if err := t.Classifier().Limits().Check(); err != nil {
+	if err := v.Signature().Limits().Check(); err != nil {
 		return nil, err
 	}
 	key := squareStep{loss: a.loss(b.Target != nil), wish: wishOf(b)}
-	step := t.Compile(key, key.graph)
+	step := v.Compile(key, key.graph)
 	best := newIncumbents(b)
 	for _, rows := range pieces(b) {
 		for restart := range 1 + a.Restarts {
 			if rows = best.standing(rows, false); len(rows) == 0 {
 				break
 			}
-			if err := a.search(ctx, step, b, rows, restart, best, t.Classifier().Limits()); err != nil {
+			if err := a.search(ctx, step, b, rows, restart, best, v.Signature().Limits()); err != nil {
 				if ctx.Err() == nil {
 					return nil, err
 				}

@@ -33,30 +33,33 @@ func nameOf(a advlib.Attack) string {
 }
 
 // Threat implements [advlib.Attack].
-func (a Temperature) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+func (a Temperature) Threat(v advlib.Victim) (advlib.Threat, error) {
 	if a.Attack == nil {
 		return advlib.Threat{}, fmt.Errorf("the Attack to run at another temperature is nil")
 	}
 	if math.IsNaN(a.T) || math.IsInf(a.T, 0) || a.T <= 0 {
 		return advlib.Threat{}, fmt.Errorf("the temperature T = %g is not a finite number above 0", a.T)
 	}
-	return a.Attack.Threat(c)
+	return a.Attack.Threat(v)
 }
 
-func (a Temperature) checkGoal(c *advlib.Classifier, targeted bool) error {
-	return checkGoalOf(a.Attack, c, targeted)
+func (a Temperature) checkGoal(v advlib.Victim, targeted bool) error {
+	return checkGoalOf(a.Attack, v, targeted)
 }
 
 type temperatureKey struct{ T float64 }
 
 // Perturb implements [advlib.Attack].
-func (a Temperature) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	c := t.Classifier()
+func (a Temperature) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	c, err := advlib.WhiteBox(v)
+	if err != nil {
+		return nil, err
+	}
 	cool, err := c.Derive(temperatureKey{a.T}, fmt.Sprintf("%s, logits / %g", c.Name(), a.T), func(m *advlib.Model, x *Node) *Node {
 		return DivScalar(m.Logits(x), a.T)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return a.Attack.Perturb(ctx, t.On(cool), b)
+	return a.Attack.Perturb(ctx, v.On(cool), b)
 }

@@ -31,35 +31,35 @@ func (a Transfer) String() string {
 }
 
 // Threat implements [advlib.Attack].
-func (a Transfer) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+func (a Transfer) Threat(v advlib.Victim) (advlib.Threat, error) {
 	if a.Attack == nil {
 		return advlib.Threat{}, fmt.Errorf("the Attack to transfer is nil")
 	}
-	if err := checkStandIn(a.From, c, "From"); err != nil {
+	if err := checkStandIn(a.From, v, "From"); err != nil {
 		return advlib.Threat{}, err
 	}
 	return a.Attack.Threat(a.From)
 }
 
-// checkStandIn refuses classifiers that an attack cannot use in place of c.
-func checkStandIn(s, c *advlib.Classifier, field string) error {
+// checkStandIn refuses classifiers that an attack cannot use in place of v.
+func checkStandIn(s *advlib.Classifier, v advlib.Victim, field string) error {
 	switch {
 	case s == nil:
-		return fmt.Errorf("%s is nil: give the classifier to attack in place of %s", field, c.Name())
-	case s.Classes() != c.Classes():
-		return fmt.Errorf("%s, %s, has %d classes, the classifier %s has %d", field, s.Name(), s.Classes(), c.Name(), c.Classes())
+		return fmt.Errorf("%s is nil: give the classifier to attack in place of %s", field, v.Name())
+	case s.Classes() != v.Signature().Classes:
+		return fmt.Errorf("%s, %s, has %d classes, the classifier %s has %d", field, s.Name(), s.Classes(), v.Name(), v.Signature().Classes)
 	}
-	if err := s.SameInputs(c); err != nil {
+	if err := advlib.SameInputs(s, v); err != nil {
 		return fmt.Errorf("%s: %w", field, err)
 	}
 	return nil
 }
 
-func (a Transfer) checkGoal(_ *advlib.Classifier, targeted bool) error {
+func (a Transfer) checkGoal(_ advlib.Victim, targeted bool) error {
 	return checkGoalOf(a.Attack, a.From, targeted)
 }
 
 // Perturb implements [advlib.Attack].
-func (a Transfer) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	return a.Attack.Perturb(ctx, t.On(a.From), b)
+func (a Transfer) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	return a.Attack.Perturb(ctx, v.On(a.From), b)
 }

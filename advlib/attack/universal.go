@@ -69,15 +69,15 @@ func (a Universal) filled() any {
 }
 
 // Threat checks the fields against the classifier, and says what may be changed and what is wanted.
-func (a Universal) Threat(c *advlib.Classifier) (advlib.Threat, error) {
-	if err := checkGradient(c); err != nil {
+func (a Universal) Threat(v advlib.Victim) (advlib.Threat, error) {
+	if err := checkGradient(v); err != nil {
 		return advlib.Threat{}, err
 	}
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
 	if err := checkBall(a.Ball); err != nil {
 		return threat, err
 	}
-	if err := checkOwnInputs(c); err != nil {
+	if err := checkOwnInputs(v); err != nil {
 		return threat, err
 	}
 	if err := checkSize("Cap", a.Cap); err != nil {
@@ -92,13 +92,13 @@ func (a Universal) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	if err := checkBatch(a.BatchSize); err != nil {
 		return threat, err
 	}
-	return threat, checkLoss(a.loss(), c.Classes(), a.Goal.IsTargeted())
+	return threat, checkLoss(a.loss(), v.Signature().Classes, a.Goal.IsTargeted())
 }
 
 // checkOwnInputs refuses classifiers whose domain lets attacks work in other coordinates than the inputs.
-func checkOwnInputs(c *advlib.Classifier) error {
-	if c.Limits().Check() != nil {
-		return fmt.Errorf("what is the same for all examples is put into the inputs themselves, but the domain of %s has scales, steps or categories: leave them out, or attack each example by itself", c.Name())
+func checkOwnInputs(v advlib.Victim) error {
+	if v.Signature().Limits().Check() != nil {
+		return fmt.Errorf("what is the same for all examples is put into the inputs themselves, but the domain of %s has scales, steps or categories: leave them out, or attack each example by itself", v.Name())
 	}
 	return nil
 }
@@ -118,11 +118,11 @@ func (a Universal) Fit(ctx context.Context, c *advlib.Classifier, train *advlib.
 }
 
 // learn returns the best δ.
-func (a Universal) learn(ctx context.Context, t *advlib.Target, b advlib.Batch) ([]float32, error) {
-	limits := t.Classifier().Limits()
+func (a Universal) learn(ctx context.Context, v *advlib.Counted, b advlib.Batch) ([]float32, error) {
+	limits := v.Signature().Limits()
 	key := universalStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.loss(), wish: wishOf(b), β: a.β()}
-	step := t.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
-	best := newUniversal(t, b)
+	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+	best := newUniversal(v, b)
 	δ := tensors.FromShape(best.shape)
 	defer func() { advlib.Free(δ) }()
 	batches := (len(best.rows) + a.batchSize() - 1) / a.batchSize()
@@ -144,7 +144,7 @@ func (a Universal) learn(ctx context.Context, t *advlib.Target, b advlib.Batch) 
 			advlib.Free(δ)
 			δ = out[0]
 		}
-		if err := best.offer(tensors.MustCopyFlatData[float32](δ)); err != nil {
+		if err := best.offer(ctx, tensors.MustCopyFlatData[float32](δ)); err != nil {
 			return nil, err
 		}
 	}
@@ -238,15 +238,15 @@ func (a UniversalDeepFool) filled() any {
 }
 
 // Threat checks the fields against the classifier, and says what may be changed and what is wanted.
-func (a UniversalDeepFool) Threat(c *advlib.Classifier) (advlib.Threat, error) {
-	if err := checkGradient(c); err != nil {
+func (a UniversalDeepFool) Threat(v advlib.Victim) (advlib.Threat, error) {
+	if err := checkGradient(v); err != nil {
 		return advlib.Threat{}, err
 	}
 	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
 	if err := checkBall(a.Ball); err != nil {
 		return threat, err
 	}
-	if err := checkOwnInputs(c); err != nil {
+	if err := checkOwnInputs(v); err != nil {
 		return threat, err
 	}
 	if err := checkShare("FoolingRate", a.FoolingRate); err != nil {
@@ -255,7 +255,7 @@ func (a UniversalDeepFool) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	if err := checkCount("Epochs", a.Epochs); err != nil {
 		return threat, err
 	}
-	_, err := a.inner().Threat(c)
+	_, err := a.inner().Threat(v)
 	return threat, err
 }
 
@@ -268,20 +268,20 @@ func (a UniversalDeepFool) Fit(ctx context.Context, c *advlib.Classifier, train 
 type projectStep struct{ norm advlib.ConvexNorm }
 
 // learn returns the best δ.
-func (a UniversalDeepFool) learn(ctx context.Context, t *advlib.Target, b advlib.Batch) ([]float32, error) {
-	limits, key := t.Classifier().Limits(), projectStep{a.Ball.Norm.(advlib.ConvexNorm)}
-	project := t.Compile(key, func(_ *advlib.Model, in []*Node) []*Node {
+func (a UniversalDeepFool) learn(ctx context.Context, v *advlib.Counted, b advlib.Batch) ([]float32, error) {
+	limits, key := v.Signature().Limits(), projectStep{a.Ball.Norm.(advlib.ConvexNorm)}
+	project := v.Compile(key, func(_ *advlib.Model, in []*Node) []*Node {
 		width := limits.Constant(in[0], func(r advlib.Box) float64 { return r.Width() })
 		return []*Node{key.norm.Project(in[0], in[1], Neg(width), width)}
 	})
-	best := newUniversal(t, b)
+	best := newUniversal(v, b)
 	δ := slices.Clone(best.δ)
 	for epoch := range a.epochs() {
 		for _, row := range best.shuffled(a.Seed, epoch) {
 			if err := ctx.Err(); err != nil {
 				return best.δ, err
 			}
-			missing, err := a.missing(ctx, t, b.Select([]int{row}), δ)
+			missing, err := a.missing(ctx, v, b.Select([]int{row}), δ)
 			if err != nil && ctx.Err() != nil {
 				return best.δ, err
 			}
@@ -299,7 +299,7 @@ func (a UniversalDeepFool) learn(ctx context.Context, t *advlib.Target, b advlib
 			δ = tensors.MustCopyFlatData[float32](out[0])
 			advlib.Free(sum, out[0])
 		}
-		if err := best.offer(slices.Clone(δ)); err != nil {
+		if err := best.offer(ctx, slices.Clone(δ)); err != nil {
 			return nil, err
 		}
 		if float64(best.fooled) >= a.rate()*float64(b.Len()) {
@@ -310,17 +310,17 @@ func (a UniversalDeepFool) learn(ctx context.Context, t *advlib.Target, b advlib
 }
 
 // missing returns δ with what DeepFool adds to it so that the one example of b is fooled; nil if it is already.
-func (a UniversalDeepFool) missing(ctx context.Context, t *advlib.Target, b advlib.Batch, δ []float32) ([]float32, error) {
-	at := shifted(t.Classifier().Limits(), tensors.MustCopyFlatData[float32](b.X), δ)
+func (a UniversalDeepFool) missing(ctx context.Context, v *advlib.Counted, b advlib.Batch, δ []float32) ([]float32, error) {
+	at := shifted(v.Signature().Limits(), tensors.MustCopyFlatData[float32](b.X), δ)
 	dims := b.X.Shape().Dimensions
 	advlib.Free(b.X)
 	b.X = tensors.FromFlatDataAndDimensions(at, dims...)
 	defer advlib.Free(b.X)
-	z, err := t.Logits(b.X)
+	z, err := v.Logits(ctx, b.X)
 	if err != nil || b.Reached(0, z[0]) {
 		return nil, err
 	}
-	adv, err := a.inner().Perturb(ctx, t, b)
+	adv, err := a.inner().Perturb(ctx, v, b)
 	if err != nil {
 		return nil, err
 	}
@@ -334,7 +334,7 @@ func (a UniversalDeepFool) missing(ctx context.Context, t *advlib.Target, b advl
 
 // universal is the search for a perturbation on a batch: the best so far.
 type universal struct {
-	target *advlib.Target
+	target *advlib.Counted
 	batch  advlib.Batch
 	rows   []int // in the order of their content
 	shape  shapes.Shape
@@ -342,8 +342,8 @@ type universal struct {
 	fooled int
 }
 
-func newUniversal(t *advlib.Target, b advlib.Batch) *universal {
-	u := &universal{target: t, batch: b, rows: slices.Concat(pieces(b)...), fooled: -1}
+func newUniversal(v *advlib.Counted, b advlib.Batch) *universal {
+	u := &universal{target: v, batch: b, rows: slices.Concat(pieces(b)...), fooled: -1}
 	u.shape = b.X.Shape().Clone()
 	u.shape.Dimensions[0] = 1
 	u.δ = make([]float32, u.shape.Size())
@@ -359,10 +359,10 @@ func (u *universal) shuffled(seed uint64, epoch int) []int {
 }
 
 // offer keeps δ if it fools more of the batch.
-func (u *universal) offer(δ []float32) error {
-	x := tensors.FromFlatDataAndDimensions(shifted(u.target.Classifier().Limits(), tensors.MustCopyFlatData[float32](u.batch.X), δ), u.batch.X.Shape().Dimensions...)
+func (u *universal) offer(ctx context.Context, δ []float32) error {
+	x := tensors.FromFlatDataAndDimensions(shifted(u.target.Signature().Limits(), tensors.MustCopyFlatData[float32](u.batch.X), δ), u.batch.X.Shape().Dimensions...)
 	defer advlib.Free(x)
-	z, err := u.target.Logits(x)
+	z, err := u.target.Logits(ctx, x)
 	if err != nil {
 		return err
 	}
@@ -405,19 +405,19 @@ type Perturbation struct {
 func (p Perturbation) String() string { return "one δ by " + p.Name }
 
 // Threat implements [advlib.Attack].
-func (p Perturbation) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+func (p Perturbation) Threat(v advlib.Victim) (advlib.Threat, error) {
 	threat := advlib.Threat{Norm: p.Ball.Norm, Radius: p.Ball.Radius, Goal: p.Goal}
 	if err := p.Ball.Check(); err != nil {
 		return threat, err
 	}
-	if !slices.Equal(p.Shape, c.Input()) {
-		return threat, fmt.Errorf("the perturbation has the shape %v, inputs of %s %v", p.Shape, c.Name(), c.Input())
+	if !slices.Equal(p.Shape, v.Signature().Input) {
+		return threat, fmt.Errorf("the perturbation has the shape %v, inputs of %s %v", p.Shape, v.Name(), v.Signature().Input)
 	}
-	if err := checkOwnInputs(c); err != nil {
+	if err := checkOwnInputs(v); err != nil {
 		return threat, err
 	}
-	if n := c.Limits().Size(); len(p.Delta) != n {
-		return threat, fmt.Errorf("the perturbation has %d values, inputs of %s %d", len(p.Delta), c.Name(), n)
+	if n := v.Signature().Limits().Size(); len(p.Delta) != n {
+		return threat, fmt.Errorf("the perturbation has %d values, inputs of %s %d", len(p.Delta), v.Name(), n)
 	}
 	size := p.Ball.Norm.Distance(p.Delta, make([]float32, len(p.Delta)))
 	if math.IsNaN(size) || size > slack(p.Ball.Radius) {
@@ -427,18 +427,18 @@ func (p Perturbation) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 }
 
 // Perturb implements [advlib.Attack].
-func (p Perturbation) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	x := shifted(t.Classifier().Limits(), tensors.MustCopyFlatData[float32](b.X), p.Delta)
+func (p Perturbation) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	x := shifted(v.Signature().Limits(), tensors.MustCopyFlatData[float32](b.X), p.Delta)
 	return tensors.FromFlatDataAndDimensions(x, b.X.Shape().Dimensions...), ctx.Err()
 }
 
 // fitUniversal lets learn find δ inside a run on the examples, so that Run checks, counts and measures that as it does anything.
 func fitUniversal(ctx context.Context, c *advlib.Classifier, train *advlib.Examples, a threatened, ball advlib.Ball, goal advlib.Goal, seed uint64,
-	learn func(ctx context.Context, t *advlib.Target, b advlib.Batch) ([]float32, error),
+	learn func(ctx context.Context, v *advlib.Counted, b advlib.Batch) ([]float32, error),
 ) (*Perturbation, *advlib.Result, error) {
 	p := &Perturbation{Name: a.String(), Ball: ball, Goal: goal}
-	l := &lesson{threatened: a, learn: func(ctx context.Context, t *advlib.Target, b advlib.Batch) (advlib.Attack, error) {
-		δ, err := learn(ctx, t, b)
+	l := &lesson{threatened: a, learn: func(ctx context.Context, v *advlib.Counted, b advlib.Batch) (advlib.Attack, error) {
+		δ, err := learn(ctx, v, b)
 		if δ != nil {
 			p.Delta = δ
 		}
@@ -457,7 +457,7 @@ func fitUniversal(ctx context.Context, c *advlib.Classifier, train *advlib.Examp
 // lesson is the attack inside Fit: it learns from all examples in one batch, and is measured by what it has learned.
 type lesson struct {
 	threatened
-	learn func(ctx context.Context, t *advlib.Target, b advlib.Batch) (advlib.Attack, error)
+	learn func(ctx context.Context, v *advlib.Counted, b advlib.Batch) (advlib.Attack, error)
 }
 
 // run runs the lesson on all examples at once.
@@ -470,13 +470,13 @@ func (l *lesson) run(ctx context.Context, c *advlib.Classifier, train *advlib.Ex
 }
 
 // Perturb implements [advlib.Attack].
-func (l *lesson) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	learned, err := l.learn(ctx, t, b)
+func (l *lesson) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	learned, err := l.learn(ctx, v, b)
 	if err != nil && ctx.Err() == nil {
 		return nil, err
 	}
 	// What was learned is applied even when the lesson was cut short.
-	adv, applyErr := learned.Perturb(context.WithoutCancel(ctx), t, b)
+	adv, applyErr := learned.Perturb(context.WithoutCancel(ctx), v, b)
 	if applyErr != nil {
 		return nil, applyErr
 	}

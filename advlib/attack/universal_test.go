@@ -199,7 +199,7 @@ func TestUniversalRefusals(t *testing.T) {
 	linf := advlib.Linf.Ball(0.1)
 	d := l.Examples.Shape()
 	for want, a := range map[string]interface {
-		Threat(*advlib.Classifier) (advlib.Threat, error)
+		Threat(advlib.Victim) (advlib.Threat, error)
 	}{
 		"the ball is unset":                attack.Universal{},
 		"no steepest ascent":               attack.Universal{Ball: advlib.L0.Ball(1)},
@@ -254,7 +254,7 @@ func TestUniversalDomain(t *testing.T) {
 	}
 	x := tensors.MustCopyFlatData[float32](e.X)
 	for _, a := range []advlib.Attack{δ, patch} {
-		adv, err := a.Perturb(context.Background(), advlib.NewTarget(some), batch(e))
+		adv, err := a.Perturb(context.Background(), advlib.Count(some), batch(e))
 		if err != nil {
 			t.Fatal(err)
 		}

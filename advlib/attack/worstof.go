@@ -34,7 +34,7 @@ func (a WorstOf) String() string {
 }
 
 // Threat implements [advlib.Attack].
-func (a WorstOf) Threat(c *advlib.Classifier) (advlib.Threat, error) {
+func (a WorstOf) Threat(v advlib.Victim) (advlib.Threat, error) {
 	if len(a.Attacks) == 0 {
 		return advlib.Threat{}, fmt.Errorf("there are no Attacks to take the worst of: give at least one")
 	}
@@ -43,7 +43,7 @@ func (a WorstOf) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 		if one == nil {
 			return all, fmt.Errorf("attack %d of %d is nil", i, len(a.Attacks))
 		}
-		threat, err := one.Threat(c)
+		threat, err := one.Threat(v)
 		if err != nil {
 			return all, fmt.Errorf("%v: %w", one, err)
 		}
@@ -63,9 +63,9 @@ func (a WorstOf) Threat(c *advlib.Classifier) (advlib.Threat, error) {
 	return all, nil
 }
 
-func (a WorstOf) checkGoal(c *advlib.Classifier, targeted bool) error {
+func (a WorstOf) checkGoal(v advlib.Victim, targeted bool) error {
 	for _, one := range a.Attacks {
-		if err := checkGoalOf(one, c, targeted); err != nil {
+		if err := checkGoalOf(one, v, targeted); err != nil {
 			return err
 		}
 	}
@@ -73,22 +73,22 @@ func (a WorstOf) checkGoal(c *advlib.Classifier, targeted bool) error {
 }
 
 // checkGoalOf asks an attack whether it can be given a goal; one that does not say can.
-func checkGoalOf(a advlib.Attack, c *advlib.Classifier, targeted bool) error {
+func checkGoalOf(a advlib.Attack, v advlib.Victim, targeted bool) error {
 	if g, ok := a.(goalChecker); ok {
-		return g.checkGoal(c, targeted)
+		return g.checkGoal(v, targeted)
 	}
 	return nil
 }
 
 // Perturb implements [advlib.Attack].
-func (a WorstOf) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	threat, err := a.Threat(t.Classifier())
+func (a WorstOf) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	threat, err := a.Threat(v)
 	if err != nil {
 		return nil, err
 	}
 	c := newContest(b, threat)
 	for _, one := range a.Attacks {
-		if err := c.enter(ctx, t, one, b.Seed); err != nil {
+		if err := c.enter(ctx, v, one, b.Seed); err != nil {
 			return c.end(ctx, err)
 		}
 	}
@@ -113,21 +113,21 @@ func newContest(b advlib.Batch, threat advlib.Threat) *contest {
 }
 
 // enter runs an attack on the rows that still stand, with the given seed.
-func (c *contest) enter(ctx context.Context, t *advlib.Target, a advlib.Attack, seed uint64) error {
+func (c *contest) enter(ctx context.Context, v *advlib.Counted, a advlib.Attack, seed uint64) error {
 	if len(c.standing) == 0 {
 		return nil
 	}
 	b := c.batch.Select(c.standing)
 	b.Seed = seed
-	adv, err := a.Perturb(ctx, t, b)
+	adv, err := a.Perturb(ctx, v, b)
 	if adv == nil {
 		return err
 	}
-	threat, threatErr := a.Threat(t.Classifier())
+	threat, threatErr := a.Threat(v)
 	if threatErr != nil {
 		return threatErr
 	}
-	if judgeErr := c.judge(t, b, adv, threat.Minimal()); judgeErr != nil {
+	if judgeErr := c.judge(ctx, v, b, adv, threat.Minimal()); judgeErr != nil {
 		return judgeErr
 	}
 	advlib.Free(b.X, adv)
@@ -136,8 +136,8 @@ func (c *contest) enter(ctx context.Context, t *advlib.Target, a advlib.Attack, 
 
 // judge takes the candidates that reach the goal inside the ball, if they are nearer than what there is. What attacks with a budget return
 // may lie outside by rounding, which advlib.Run undoes; what attacks of minimal norm return may lie anywhere.
-func (c *contest) judge(t *advlib.Target, b advlib.Batch, adv *tensors.Tensor, minimal bool) error {
-	z, err := t.Logits(adv)
+func (c *contest) judge(ctx context.Context, v *advlib.Counted, b advlib.Batch, adv *tensors.Tensor, minimal bool) error {
+	z, err := v.Logits(context.WithoutCancel(ctx), adv)
 	if err != nil {
 		return err
 	}

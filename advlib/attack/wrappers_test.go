@@ -299,7 +299,7 @@ func TestEOT(t *testing.T) {
 		if err := c.Store().SetRNGStateFromSeed(1); err != nil {
 			t.Fatal(err)
 		}
-		n, err := attack.EOT{}.Measure(context.Background(), advlib.NewTarget(c), b)
+		n, err := attack.EOT{}.Measure(context.Background(), advlib.Count(c), b)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -318,7 +318,7 @@ func TestEOT(t *testing.T) {
 	}
 	// How often the model says the label at what was returned, over 50 draws; examples that were not broken are returned as they are.
 	says := func(attempt advlib.Attack) int {
-		adv, err := attempt.Perturb(context.Background(), advlib.NewTarget(c), b)
+		adv, err := attempt.Perturb(context.Background(), advlib.Count(c), b)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -169,7 +169,7 @@ func (c affineCase) violations(t testing.TB, b compute.Backend, r Rounding) (cou
 	if err != nil {
 		t.Fatal(err)
 	}
-	by, err := chainOf(n, r)
+	by, err := n.readChain(chainShapeOf(n.model), r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,6 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
-
-	"advlab/advlib"
 )
 
 // Derivative is of a bound with respect to a slope: as α-CROWN has it, and by central differences.
@@ -29,44 +27,31 @@ type Ascent struct {
 func (n *Network) TakeApart(ctx context.Context, q Query, count int, rnd *rand.Rand) (*Ascent, error) {
 	const δ = 1e-6
 	m := AlphaCROWN.In(RealArithmetic)
-	r := &run{ctx: ctx, n: n, m: m, regions: q.Regions, size: n.batch(1, m)}
-	r.region = r.regionTensors()
-	defer func() {
-		advlib.Free(r.region...)
-		r.free()
-	}()
-	if err := r.forward(map[int][2]held{}); err != nil {
+	r := n.begin(ctx, m, q.Regions, n.batch(1, m))
+	defer r.close()
+	if err := r.forward(map[int]*span{}); err != nil {
 		return nil, err
 	}
-	a, err := n.arithmetic(m.rounding)
+	y, err := r.way(outputs)
 	if err != nil {
 		return nil, err
 	}
-	slots := n.needed(-1, false, r.layout)
 	// The slopes: of all units that are bent, and where each of them is.
 	var α [][]float64
 	var dims [][]int
 	type place struct{ unit, at int }
 	var open []place
-	var lines []*tensors.Tensor
-	for _, s := range slots {
-		if s.what != "lines" {
-			continue
-		}
-		h := r.lines[s.place][s.part]
-		lines = append(lines, h.device)
-		if s.part != 0 || !n.units[s.place].bent {
-			continue
-		}
-		slopes := make([]float64, h.per)
-		above := tensors.MustCopyFlatData[float64](r.lines[s.place][2].device)
+	lines := r.taken(y.units)
+	for _, t := range n.bentOf(y.units) {
+		above := tensors.MustCopyFlatData[float64](r.found[t.lines[2]])
+		slopes := make([]float64, len(above)/r.size)
 		for i := range slopes {
 			slopes[i] = 0.1 + 0.8*rnd.Float64()
 			if above[i] > 0 {
 				open = append(open, place{len(α), i})
 			}
 		}
-		α, dims = append(α, slopes), append(dims, h.dims)
+		α, dims = append(α, slopes), append(dims, r.dims(t.lines[0], 1))
 	}
 	answer := &Ascent{Open: len(open)}
 	rnd.Shuffle(len(open), func(i, j int) { open[i], open[j] = open[j], open[i] })
@@ -90,13 +75,13 @@ func (n *Network) TakeApart(ctx context.Context, q Query, count int, rnd *rand.R
 	}
 	fixed := []*tensors.Tensor{tensors.FromFlatDataAndDimensions(make([]int32, size), size), stack(q.Rows[0][:1], size, []int{n.outputs})}
 	ask := func(build func(in []*Node) []*Node, front ...*tensors.Tensor) ([]*tensors.Tensor, error) {
-		exec, err := model.NewExec(n.backend, n.wide.Store(), func(_ *model.Scope, in []*Node) []*Node { return build(in) })
+		exec, err := model.NewExec(n.model.Backend, n.model.Wide.Store(), func(_ *model.Scope, in []*Node) []*Node { return build(in) })
 		if err != nil {
 			return nil, err
 		}
 		return n.call(&program{exec: exec}, slices.Concat(front, r.region, fixed, lines, states))
 	}
-	out, err := ask(func(in []*Node) []*Node { return n.ascent(a, -1, true, slots, in) }, tensors.FromScalar(1.), tensors.FromScalar(0.))
+	out, err := ask(func(in []*Node) []*Node { return y.ascent(in) }, tensors.FromScalar(1.), tensors.FromScalar(0.))
 	if err != nil {
 		return nil, err
 	}
@@ -107,13 +92,11 @@ func (n *Network) TakeApart(ctx context.Context, q Query, count int, rnd *rand.R
 		answer.Derivatives = append(answer.Derivatives, Derivative{average[p.at] / (1 - beta1), (lower[1+2*i] - lower[2+2*i]) / (2 * δ)})
 	}
 	out, err = ask(func(in []*Node) []*Node {
-		b, from, Λ, state := n.rows(a, -1, true, slots, in)
-		for _, s := range slots {
-			if s.part == 0 && n.units[s.place].bent && s.what == "lines" {
-				u := b.w.units[s.place]
-				b.lines[u][0] = Where(GreaterThan(b.lines[u][2], ZerosLike(b.lines[u][2])), state[0], b.lines[u][0])
-				state = state[3:]
-			}
+		b, from, Λ, state := y.build(in)
+		for _, t := range n.bentOf(y.units) {
+			u := b.w.units[t.unit]
+			b.lines[u][0] = Where(GreaterThan(b.lines[u][2], ZerosLike(b.lines[u][2])), state[0], b.lines[u][0])
+			state = state[perSlope:]
 		}
 		bound := b.from(from, Λ)
 		h := b.follow(b.r.lowest(bound.slope), from)

@@ -130,6 +130,49 @@ func (b *backward) step(u *unit, Λ *Node) (parts map[int]*Node, constant *Node)
 	return parts, constant
 }
 
+// follow returns the values that the lines, as from chose them, have for an input x: of all nodes that the start needs.
+func (b *backward) follow(x, start *Node) map[NodeId]*Node {
+	end := b.end()
+	h := map[NodeId]*Node{end.Id(): x}
+	for _, u := range b.w.units {
+		if Λ := b.Λs[u.n.Id()]; Λ != nil && u.n != end {
+			in := b.inputs(u, h)
+			if b.cut != nil {
+				h[u.n.Id()] = b.cut.inside(u.n, u.rule.(local).followPatch(b.cut, u, Λ, in, b.lines[u]))
+			} else {
+				h[u.n.Id()] = u.rule.follow(u, Λ, in, b.lines[u])
+			}
+		}
+		if u.n == start {
+			break
+		}
+	}
+	return h
+}
+
+// inputs returns values of the inputs of u, which are in h if they depend on x: on patches, of what its patch reaches.
+func (b *backward) inputs(u *unit, h map[NodeId]*Node) []*Node {
+	in := slices.Clone(u.inputs)
+	for _, k := range u.perturbed {
+		in[k] = h[u.inputs[k].Id()]
+		if b.cut != nil {
+			p := u.rule.(local).reach(u, k, b.cut.of[u.n.Id()])
+			in[k] = p.within(in[k], b.cut.of[u.inputs[k].Id()])
+		}
+	}
+	return in
+}
+
+// bend returns what [bent] has for u.
+func (b *backward) bend(u *unit, h map[NodeId]*Node) (Λσ, t *Node) {
+	in := b.inputs(u, h)
+	if b.cut != nil {
+		u2, in := b.cut.small(u, in)
+		return u.rule.(bent).bend(u2, b.Λs[u.n.Id()], in)
+	}
+	return u.rule.(bent).bend(u, b.Λs[u.n.Id()], in)
+}
+
 // ancestors returns the units that are needed for a node, in order, without those behind others at which the walk stops.
 func (w *walk) ancestors(start *Node, stops func(*unit) bool) (units []*unit) {
 	needed := map[NodeId]bool{start.Id(): true}
@@ -147,4 +190,24 @@ func (w *walk) ancestors(start *Node, stops func(*unit) bool) (units []*unit) {
 		}
 	}
 	return units
+}
+
+// sumsBefore counts, for each node, the sums on the way to it from x; 2 stands for more than one, and for two ways.
+func (w *walk) sumsBefore() map[NodeId]int {
+	sums := map[NodeId]int{w.x.Id(): 0}
+	for _, u := range w.units {
+		count := 2
+		if u.rule.affine() && len(u.perturbed) == 1 {
+			count = sums[u.the().Id()]
+			switch u.n.Type() {
+			case NodeTypeDotGeneral, NodeTypeConvGeneral, NodeTypeReduceSum, NodeTypeReduceWindow, NodeTypeCumSum:
+				count = min(count+1, 2)
+			}
+			if u.n.Shape().Size() > u.the().Shape().Size() && count == 0 {
+				count = 1 // repeated coordinates
+			}
+		}
+		sums[u.n.Id()] = count
+	}
+	return sums
 }

@@ -20,9 +20,9 @@ import (
 type graphSplitter struct {
 	n       *Network
 	problem *problem
-	run     *run // with lines of the problem's only region
-	slots   []slot
-	relus   []relus
+	run     *run    // with lines of the problem's only region
+	units   []taken // by rows from the outputs
+	relus   []relus // of those that are bent
 }
 
 // A branch of a graph is cheap to bound beside another one, and its parent's tuning is a good one: so it has few steps, and few ReLUs
@@ -35,8 +35,7 @@ const (
 
 // relus are the ReLUs of one unit that is bent.
 type relus struct {
-	unit int   // its place in walk.units
-	dims []int // as held.dims
+	dims []int // for one branch
 	// slope are the lower slopes to begin with, and lower and upper the interval of t where it may have either sign; 0 elsewhere.
 	slope, lower, upper []float64
 }
@@ -44,18 +43,15 @@ type relus struct {
 // open tells whether a ReLU is neither linear nor has a sign.
 func (u *relus) open(i int, signs []int8) bool { return u.upper[i] > 0 && signs[i] == 0 }
 
-// newGraphSplitter takes the lines of a run that has one region, its slots those of the outputs.
+// newGraphSplitter takes the lines of a run that has one region.
 func newGraphSplitter(r *run, p *problem) *graphSplitter {
-	s := &graphSplitter{n: r.n, problem: p, run: r, slots: r.n.needed(-1, false, r.layout)}
-	for _, slot := range s.slots {
-		if slot.what != "lines" || slot.part != 0 || !r.n.units[slot.place].bent {
-			continue
-		}
+	s := &graphSplitter{n: r.n, problem: p, run: r, units: r.n.needed(outputs, false, r.layout)}
+	for _, t := range r.n.bentOf(s.units) {
 		var lines [3][]float64
-		for part, h := range r.lines[slot.place][:3] {
-			lines[part] = tensors.MustCopyFlatData[float64](h.device)
+		for part := range lines {
+			lines[part] = tensors.MustCopyFlatData[float64](r.found[t.lines[part]])
 		}
-		u := relus{unit: slot.place, dims: r.lines[slot.place][0].dims, slope: lines[0]}
+		u := relus{dims: r.dims(t.lines[0], 1), slope: lines[0]}
 		u.lower, u.upper = make([]float64, len(u.slope)), make([]float64, len(u.slope))
 		for i, b := range lines[2] {
 			// a = u/(u−l) and b = −l·a: scores need no more than that.
@@ -275,16 +271,11 @@ func (s *graphSplitter) bound(ctx context.Context, rows []*bounded, steps int) e
 	return nil
 }
 
-// branchKey is what the graph depends on besides shapes: with tuned, it has the steps too.
-type branchKey struct {
-	rounding Rounding
-	tuned    bool
-}
-
 // perUnit is how many tensors of a unit go from step to step: slopes, multipliers, and Adam's averages of both, which a graph
 // without steps does not have. The signs follow.
 const perUnit = 6
 
+// boundPart is bound for rows that fit into one call.
 func (s *graphSplitter) boundPart(ctx context.Context, part []*bounded, size, steps int) error {
 	n, m := s.n, s.run.m
 	a, err := n.arithmetic(m.rounding)
@@ -292,39 +283,79 @@ func (s *graphSplitter) boundPart(ctx context.Context, part []*bounded, size, st
 		return err
 	}
 	tuned := steps > 0
-	p := n.program(branchKey{m.rounding, tuned}, func(_ *program, in []*Node) []*Node { return n.branchStep(a, s.slots, tuned, in) })
-	cells, functions := make([]cell, size), make([][]float64, size)
-	at := func(i int) *bounded { return part[min(i, len(part)-1)] }
-	for i := range size {
-		cells[i], functions[i] = at(i).cell, at(i).row
+	p := n.program(branchKey{m.rounding, tuned}, func(_ *program, in []*Node) []*Node { return n.branchStep(a, s.units, tuned, in) })
+	fixed := s.rowTensors(part, size)
+	state, signs := s.stateTensors(part, size, tuned)
+	defer func() {
+		advlib.Free(fixed...)
+		advlib.Free(signs...)
+		advlib.Free(state...)
+	}()
+	given := s.run.taken(s.units)
+	for _, r := range part {
+		r.lower = math.Inf(-1)
 	}
-	regions := s.problem.regions(cells)
-	if m.rounding != RealArithmetic {
-		regions = regions.outward()
-	}
-	fixed := (&run{n: n, regions: regions, size: size}).regionTensors()
-	fixed = append(fixed, stack(functions, size, []int{n.outputs}))
-	defer func() { advlib.Free(fixed...) }()
-	var lines, state, signs []*tensors.Tensor
-	for _, slot := range s.slots {
-		if slot.what == "lines" {
-			lines = append(lines, s.run.lines[slot.place][slot.part].device)
-		} else {
-			lines = append(lines, s.run.errors[slot.place].device)
+	for step := range steps + 1 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		scale := math.Pow(decay, float64(step))
+		scalars := []*tensors.Tensor{tensors.FromScalar(float64(step)), tensors.FromScalar(rateα * scale), tensors.FromScalar(rateβ * scale)}
+		out, err := n.call(p, slices.Concat(scalars, fixed, given, state, signs))
+		advlib.Free(scalars...)
+		if err != nil {
+			return fmt.Errorf("bounding %d branches: %w", len(part), err)
+		}
+		if !tuned {
+			raise(part, tensors.MustCopyFlatData[float64](out[0]))
+			advlib.Free(out...)
+			return nil
+		}
+		next, functions := out[3:3+len(state)], out[3+len(state):]
+		last := !s.collect(out[:3], part) || step == steps
+		if last {
+			s.keepTunings(part, state, functions)
+		}
+		advlib.Free(out[:3]...)
+		advlib.Free(functions...)
+		advlib.Free(state...)
+		state = next
+		if last {
+			break
 		}
 	}
+	return nil
+}
+
+// rowTensors are the inputs that describe rows: their regions and functions. The last row is repeated up to the size.
+func (s *graphSplitter) rowTensors(part []*bounded, size int) []*tensors.Tensor {
+	cells, functions := make([]cell, size), make([][]float64, size)
+	for i := range size {
+		r := part[min(i, len(part)-1)]
+		cells[i], functions[i] = r.cell, r.row
+	}
+	regions := regionsOf(s.problem, cells)
+	if s.run.m.rounding != RealArithmetic {
+		regions = regions.outward()
+	}
+	return append(s.n.regionTensors(regions, size), stack(functions, size, []int{s.n.outputs}))
+}
+
+// stateTensors are what goes from step to step, as it begins, and the signs of ReLUs.
+func (s *graphSplitter) stateTensors(part []*bounded, size int, tuned bool) (state, signs []*tensors.Tensor) {
 	for k, u := range s.relus {
 		tensor := func(of func(*bounded) []float64) *tensors.Tensor {
 			flat := make([]float64, size*len(u.slope))
 			for i := range size {
-				copy(flat[i*len(u.slope):], of(at(i)))
+				copy(flat[i*len(u.slope):], of(part[min(i, len(part)-1)]))
 			}
 			return tensors.FromFlatDataAndDimensions(flat, leading(u.dims, size)...)
 		}
-		zeros := func(*bounded) []float64 { return nil }
 		state = append(state, tensor(func(r *bounded) []float64 { return r.begin.α[k] }), tensor(func(r *bounded) []float64 { return r.begin.β[k] }))
 		if tuned {
-			state = append(state, tensor(zeros), tensor(zeros), tensor(zeros), tensor(zeros))
+			for range perUnit - 2 {
+				state = append(state, tensor(func(*bounded) []float64 { return nil }))
+			}
 		}
 		signs = append(signs, tensor(func(r *bounded) []float64 {
 			wide := make([]float64, len(u.slope))
@@ -334,136 +365,84 @@ func (s *graphSplitter) boundPart(ctx context.Context, part []*bounded, size, st
 			return wide
 		}))
 	}
-	defer func() {
-		advlib.Free(signs...)
-		advlib.Free(state...)
-	}()
-	for _, r := range part {
-		r.lower = math.Inf(-1)
-	}
-	d := n.Size()
-	for step := range steps + 1 {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		scale := math.Pow(decay, float64(step))
-		scalars := []*tensors.Tensor{tensors.FromScalar(float64(step)), tensors.FromScalar(rateα * scale), tensors.FromScalar(rateβ * scale)}
-		out, err := n.call(p, slices.Concat(scalars, fixed, lines, state, signs))
-		advlib.Free(scalars...)
-		if err != nil {
-			return fmt.Errorf("bounding %d branches: %w", len(part), err)
-		}
-		lower := tensors.MustCopyFlatData[float64](out[0])
-		if !tuned {
-			for i, r := range part {
-				if lower[i] > r.lower && !math.IsInf(lower[i], 1) { // false for NaN
-					r.lower = lower[i]
-				}
-			}
-			advlib.Free(out...)
-			return nil
-		}
-		slope, x := tensors.MustCopyFlatData[float64](out[1]), tensors.MustCopyFlatData[float64](out[2])
-		left := false
-		for i, r := range part {
-			if lower[i] > r.lower && !math.IsInf(lower[i], 1) || r.x == nil { // false for NaN
-				if lower[i] > r.lower && !math.IsInf(lower[i], 1) {
-					r.lower = lower[i]
-				}
-				r.slope, r.x = slices.Clone(slope[i*d:(i+1)*d]), slices.Clone(x[i*d:(i+1)*d])
-			}
-			left = left || !(r.lower > r.limit)
-		}
-		last := step == steps || !left
-		if last {
-			for _, r := range part {
-				r.tuning = &tuning{}
-			}
-			for k, u := range s.relus {
-				for which, t := range []*tensors.Tensor{state[k*perUnit], state[k*perUnit+1], out[3+len(state)+k]} {
-					flat := tensors.MustCopyFlatData[float64](t)
-					for i, r := range part {
-						into := []*[][]float64{&r.tuning.α, &r.tuning.β, &r.tuning.Λ}[which]
-						*into = append(*into, slices.Clone(flat[i*len(u.slope):(i+1)*len(u.slope)]))
-					}
-				}
-			}
-		}
-		advlib.Free(out[:3]...)
-		advlib.Free(out[3+len(state):]...)
-		advlib.Free(state...)
-		state = out[3 : 3+len(state)]
-		if last {
-			break
-		}
-	}
-	return nil
+	return state, signs
 }
 
-// branchStep is [Network.ascent] for rows that have regions and signs of their own, and the lines of one example. It returns bounds
+// raise takes over bounds that are larger.
+func raise(part []*bounded, lower []float64) {
+	for i, r := range part {
+		if lower[i] > r.lower && !math.IsInf(lower[i], 1) { // false for NaN
+			r.lower = lower[i]
+		}
+	}
+}
+
+// collect reads what a step has found: bounds that are larger, with Λ at the input and where they are least. It tells whether some are not above
+// their limits yet.
+func (s *graphSplitter) collect(out []*tensors.Tensor, part []*bounded) (left bool) {
+	lower, slope, x := tensors.MustCopyFlatData[float64](out[0]), tensors.MustCopyFlatData[float64](out[1]), tensors.MustCopyFlatData[float64](out[2])
+	d := s.n.Size()
+	for i, r := range part {
+		before := r.lower
+		raise(part[i:i+1], lower[i:])
+		if r.lower > before || r.x == nil {
+			r.slope, r.x = slices.Clone(slope[i*d:(i+1)*d]), slices.Clone(x[i*d:(i+1)*d])
+		}
+		left = left || !(r.lower > r.limit)
+	}
+	return left
+}
+
+// keepTunings notes with which slopes and multipliers a step was made, and Λσ of ReLUs.
+func (s *graphSplitter) keepTunings(part []*bounded, state, functions []*tensors.Tensor) {
+	for _, r := range part {
+		r.tuning = &tuning{}
+	}
+	for k, u := range s.relus {
+		for which, t := range []*tensors.Tensor{state[k*perUnit], state[k*perUnit+1], functions[k]} {
+			flat := tensors.MustCopyFlatData[float64](t)
+			for i, r := range part {
+				into := []*[][]float64{&r.tuning.α, &r.tuning.β, &r.tuning.Λ}[which]
+				*into = append(*into, slices.Clone(flat[i*len(u.slope):(i+1)*len(u.slope)]))
+			}
+		}
+	}
+}
+
+// branchStep is [way.ascent] for rows that have regions and signs of their own, and the lines of one example. It returns bounds
 // alone, or with tuned also Λ at the input and the input where they are least, then what goes from step to step, and then Λσ of
 // each unit that is bent.
-func (n *Network) branchStep(a arithmetic, slots []slot, tuned bool, in []*Node) []*Node {
+func (n *Network) branchStep(a arithmetic, units []taken, tuned bool, in []*Node) []*Node {
 	step, rateα, rateβ, in := in[0], in[1], in[2], in[3:]
 	region, in := regionOf(in)
 	Λ, in := in[0], in[1:]
 	rows := Λ.Shape().Dimensions[0]
-	w := n.walk(region.lower)
-	b := &backward{w: w, a: a, r: region, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
+	b := &backward{w: n.model.Walk(region.lower), a: a, r: region, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
 	g := groups{examples: Zeros(Λ.Graph(), shapes.Make(dtypes.Int32, rows)), rows: rows, all: 1}
-	var bentUnits []*unit
-	for i, s := range slots {
-		u := w.units[s.place]
-		v := g.of(in[i])
-		if s.what == "error" {
-			b.rounding[u] = v
-			continue
-		}
-		b.lines[u] = append(b.lines[u], v)
-		if s.part == 0 && n.units[s.place].bent {
-			bentUnits = append(bentUnits, u)
-		}
-	}
-	state, perUnit := in[len(slots):], perUnit
+	state := b.take(units, func(_, v *Node) *Node { return g.of(v) }, in)
+	var relus []*bentUnit
+	per := perUnit
 	if !tuned {
-		perUnit = 2
+		per = 2
 	}
-	signs := state[perUnit*len(bentUnits):]
-	open := make([]*Node, len(bentUnits))
-	for k, u := range bentUnits {
-		lines, sign := b.lines[u], signs[k]
-		zero := ZerosLike(sign)
-		given := NotEqual(sign, zero)
-		linear := ConvertDType(GreaterThan(sign, zero), sign.DType())
-		open[k] = LogicalAnd(GreaterThan(lines[2], zero), LogicalNot(given))
-		b.lines[u] = []*Node{
-			Where(given, linear, Where(open[k], state[k*perUnit], lines[0])), Where(given, linear, lines[1]), Where(given, zero, lines[2]),
-			Mul(sign, state[k*perUnit+1]),
-		}
+	bent := n.bentOf(units)
+	signs := state[per*len(bent):]
+	for k, t := range bent {
+		u := &bentUnit{u: b.w.units[t.unit], sign: signs[k], state: state[k*per : (k+1)*per]}
+		b.lines[u.u] = u.lines(b.lines[u.u])
+		relus = append(relus, u)
 	}
-	bound := b.from(w.out, Λ)
+	bound := b.from(b.w.out, Λ)
 	if !tuned {
 		return []*Node{ConvertDType(bound.lower, dtypes.Float64)}
 	}
 	x := b.r.lowest(bound.slope)
-	h := b.follow(x, w.out)
+	h := b.follow(x, b.w.out)
 	out := []*Node{bound.lower, bound.slope, x}
 	var functions []*Node
-	for k, u := range bentUnits {
-		s := state[k*perUnit : (k+1)*perUnit]
-		if b.Λs[u.n.Id()] == nil { // an interval on the way cuts it off
-			out = append(out, s...)
-			functions = append(functions, ZerosLike(s[0]))
-			continue
-		}
-		Λσ, t := b.bend(u, h)
-		functions = append(functions, Λσ)
-		up, mα, vα := adam(step, Where(open[k], Mul(positive(Λσ), t), ZerosLike(t)), s[2], s[3])
-		α := Where(open[k], clipped(Add(s[0], Mul(up, rateα))), s[0])
-		up, mβ, vβ := adam(step, Neg(Mul(signs[k], t)), s[4], s[5])
-		β := Add(s[1], Mul(up, rateβ))
-		β = Where(LessThan(β, ZerosLike(β)), ZerosLike(β), β) // NaN stays
-		out = append(out, α, β, mα, vα, mβ, vβ)
+	for _, u := range relus {
+		next, Λσ := u.next(b, h, step, rateα, rateβ)
+		out, functions = append(out, next...), append(functions, Λσ)
 	}
 	out = append(out, functions...)
 	for i, v := range out {
@@ -472,82 +451,37 @@ func (n *Network) branchStep(a arithmetic, slots []slot, tuned bool, in []*Node)
 	return out
 }
 
-// settle bounds a problem as a whole, ever more closely, and then searches.
-func (o Options) settle(ctx context.Context, n *Network, s *search) (outcome, error) {
-	p := s.problem
-	alpha := o.Method.alpha.filled()
-	regions := p.regions([]cell{p.cell})
-	if o.Method.rounding != RealArithmetic {
-		regions = regions.outward()
+// bentUnit is a unit of ReLUs in a step of branches.
+type bentUnit struct {
+	u     *unit
+	sign  *Node
+	state []*Node // α, β, and with steps Adam's averages of both
+	open  *Node   // where the slope may be chosen
+}
+
+// lines are those of the unit, with the signs that are given and the slopes that are tuned, and the multipliers behind them.
+func (u *bentUnit) lines(lines []*Node) []*Node {
+	zero := ZerosLike(u.sign)
+	given := NotEqual(u.sign, zero)
+	linear := ConvertDType(GreaterThan(u.sign, zero), u.sign.DType())
+	u.open = LogicalAnd(GreaterThan(lines[2], zero), LogicalNot(given))
+	return []*Node{
+		Where(given, linear, Where(u.open, u.state[0], lines[0])), Where(given, linear, lines[1]), Where(given, zero, lines[2]),
+		Mul(u.sign, u.state[1]),
 	}
-	r := &run{ctx: ctx, n: n, m: o.Method, regions: regions, size: 1, enough: p.limits}
-	r.region = r.regionTensors()
-	defer func() {
-		advlib.Free(r.region...)
-		r.free()
-	}()
-	var items []item
-	for i, row := range p.rows {
-		items = append(items, item{row: row, place: i})
+}
+
+// next returns the state after a step, and Λσ; h is what the lines have where the bounds are least.
+func (u *bentUnit) next(b *backward, h map[NodeId]*Node, step, rateα, rateβ *Node) (state []*Node, Λσ *Node) {
+	s := u.state
+	if b.Λs[u.u.n.Id()] == nil { // an interval on the way cuts it off
+		return s, ZerosLike(s[0])
 	}
-	known := map[int][2]held{}
-	var results []result
-	planes, best := make([]plane, len(p.rows)), math.Inf(-1)
-	for _, closer := range []func() error{
-		func() error {
-			err := r.intervals(known)
-			if err == nil {
-				results, err = r.backward(-1, items, true)
-			}
-			return err
-		},
-		func() error { // intervals alone may be better, for example without any ReLU
-			a, err := n.bound(ctx, Query{Regions: p.regions([]cell{p.cell}), Rows: [][][]float64{p.rows}}, IBP.In(o.Method.rounding))
-			if err != nil {
-				return err
-			}
-			for i, v := range a.Lower[0] {
-				results[i].lower = max(results[i].lower, v)
-			}
-			return nil
-		},
-		func() error { return r.ascend(-1, items, true, results, alpha.Iterations) },
-		func() error {
-			if o.Method.kind != crown || alpha.Intervals < 0 {
-				return nil
-			}
-			err := r.tuneIntervals(known, alpha.Intervals)
-			if err == nil {
-				err = r.ascend(-1, items, true, results, alpha.Iterations)
-			}
-			return err
-		},
-	} {
-		err := closer()
-		if err != nil && ctx.Err() == nil {
-			return outcome{}, err
-		}
-		if err != nil {
-			out := s.stopped(ctx)
-			out.bound = best
-			return out, nil
-		}
-		s.bounded = 1
-		for i := range planes {
-			planes[i].lower = results[i].lower
-		}
-		if best = max(best, p.margin(planes)); best > 0 {
-			return outcome{bound: best}, nil
-		}
-		s.found.note(standing{of: "branches", bounded: s.bounded, left: len(p.unsafe), bound: best})
-	}
-	splitter := newGraphSplitter(r, p)
-	if len(splitter.relus) == 0 {
-		return outcome{bound: best, reason: fmt.Sprintf("the bounds leave it open, and with %d inputs it is split by the signs of ReLUs, of which it has none", len(p.cell.lower))}, nil
-	}
-	var margins []float64
-	for _, conjunction := range p.unsafe {
-		margins = append(margins, p.distance(planes, conjunction))
-	}
-	return (&splitting{search: s, splitter: splitter, margins: margins}).run(ctx)
+	Λσ, t := b.bend(u.u, h)
+	up, mα, vα := adam(step, Where(u.open, Mul(positive(Λσ), t), ZerosLike(t)), s[2], s[3])
+	α := Where(u.open, clipped(Add(s[0], Mul(up, rateα))), s[0])
+	up, mβ, vβ := adam(step, Neg(Mul(u.sign, t)), s[4], s[5])
+	β := Add(s[1], Mul(up, rateβ))
+	β = Where(LessThan(β, ZerosLike(β)), ZerosLike(β), β) // NaN stays
+	return []*Node{α, β, mα, vα, mβ, vβ}, Λσ
 }

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"advlab/advlib"
+
+	"github.com/gomlx/compute/dtypes"
 )
 
 // A network that is a chain is decided the same way, whether it is taken as one or as any graph; and where the search may not look
@@ -19,9 +21,9 @@ func TestSplittingOfGraphs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &deployed{input: c.Input(), size: 20, dtype: float32Type, run: onTarget{advlib.NewTarget(c)}}
-	counts := map[Status]int{}
-	for i, v := range chain.Verdicts {
+	d := &deployed{input: c.Input(), size: 20, dtype: dtypes.Float32, run: onTarget{advlib.Count(c)}}
+	counts := map[advlib.Status]int{}
+	for i, v := range chain.Decisions {
 		around, err := Around(c, e, ball, false)
 		if err != nil {
 			t.Fatal(err)
@@ -31,17 +33,17 @@ func TestSplittingOfGraphs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		status := Verified
+		status := advlib.Verified
 		if out.x != nil {
-			status = Falsified
+			status = advlib.Falsified
 		} else if out.reason != "" {
-			status = Unknown
+			status = advlib.Unknown
 		}
 		counts[status]++
 		if status != v.Status {
 			t.Errorf("example %d: %v, as a chain %v", i, status, v)
 		}
-		if status != Falsified || counts[Falsified] > 2 {
+		if status != advlib.Falsified || counts[advlib.Falsified] > 2 {
 			continue
 		}
 		p.is = func([]float64) bool { return false }
@@ -50,7 +52,7 @@ func TestSplittingOfGraphs(t *testing.T) {
 			t.Errorf("example %d has a counterexample, and was closed: %+v, %v", i, blind, err)
 		}
 	}
-	if counts[Verified] < 2 || counts[Falsified] < 2 {
+	if counts[advlib.Verified] < 2 || counts[advlib.Falsified] < 2 {
 		t.Errorf("%v: too few to tell", counts)
 	}
 }

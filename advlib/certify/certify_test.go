@@ -35,7 +35,7 @@ func signAscent(t *testing.T, c *advlib.Classifier, e *advlib.Examples, radius f
 	t.Helper()
 	box := c.Box()
 	type key struct{}
-	step := advlib.NewTarget(c).Compile(key{}, func(m *advlib.Model, in []*Node) []*Node {
+	step := advlib.Count(c).Compile(key{}, func(m *advlib.Model, in []*Node) []*Node {
 		x, x0, y, ε := in[0], in[1], in[2], in[3]
 		z := m.Logits(x)
 		g := m.Gradient(advlib.Margin.Of(z, advlib.Aim{Label: y}), x)
@@ -139,10 +139,10 @@ func TestEvaluate(t *testing.T) {
 type nothing struct{ ball advlib.Ball }
 
 func (nothing) String() string { return "nothing" }
-func (a nothing) Threat(*advlib.Classifier) (advlib.Threat, error) {
+func (a nothing) Threat(advlib.Victim) (advlib.Threat, error) {
 	return advlib.Threat{Norm: a.ball.Norm, Radius: a.ball.Radius, Goal: advlib.Untargeted}, nil
 }
-func (nothing) Perturb(_ context.Context, _ *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
+func (nothing) Perturb(_ context.Context, _ *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
 	return b.X, nil
 }
 

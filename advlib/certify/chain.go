@@ -2,7 +2,6 @@ package certify
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 
@@ -30,58 +29,15 @@ const (
 	maxReading      = 1 << 33
 )
 
-// smallWork is the most products for a box that are not left to XLA: with more, its compiled graphs win over plain Go.
-const smallWork = 1 << 26
-
-// cachedChain is a chain, or nil, as of a version of the variables.
-type cachedChain struct {
-	chain   *chain
-	version int
-}
-
-// small returns the network as a chain if it is one, its bounds are what the method asks for or begins with, and they take less time than
-// by graphs; nil if not.
-func (n *Network) small(q Query, m Method) (*chain, error) {
-	if q.Regions.Norm != nil || m.kind != crown || m.line != Adaptive || m.graphs {
-		return nil, nil
-	}
-	n.chainMu.Lock()
-	defer n.chainMu.Unlock()
-	version := n.wide.Version()
-	if c, ok := n.chains[m.rounding]; ok && c.version == version {
-		return c.chain, nil
-	}
-	shape := n.chainShape()
-	if shape != nil && shape.work > smallWork && backend.InfoOf(n.backend).Name != backend.Go {
-		shape = nil
-	}
-	c, err := n.chainOf(shape, m.rounding)
+// chainOf returns the model as a chain of the given shape, in an arithmetic; nil if it is none that can be bounded in numbers.
+// An error says that it could not be read.
+func chainOf(m Model, shape *chainShape, a arithmetic) (_ *chain, err error) {
+	read, err := readOperations(m, a, shape.batch)
 	if err != nil {
 		return nil, err
 	}
-	n.chains[m.rounding] = cachedChain{c, version}
-	return c, nil
-}
-
-// chainOf returns the network as a chain, nil if it is none. An error says that it could not be read.
-func chainOf(n *Network, r Rounding) (*chain, error) {
-	return n.chainOf(n.chainShape(), r)
-}
-
-func (n *Network) chainOf(shape *chainShape, r Rounding) (_ *chain, err error) {
-	if shape == nil {
-		return nil, nil
-	}
-	a, err := n.arithmetic(r)
-	if err != nil {
-		return nil, err
-	}
-	read, err := n.readOperations(a, shape.batch)
-	if err != nil {
-		return nil, err
-	}
-	c := &chain{a: a, inputs: n.Size()}
-	l := newLink(n.Size())
+	c := &chain{a: a, inputs: m.Size()}
+	l := newLink(m.Size())
 	add := func(relu bool) bool {
 		l.relu = relu
 		done, ok := l.finished()
@@ -204,21 +160,21 @@ func transposed(rows [][]float64) [][]float64 {
 
 // readOperations returns what the model does, but for what moves nothing: each operation is applied to numbers of which its constants can be
 // read, in a batch of N.
-func (n *Network) readOperations(a arithmetic, N int) (read []readOperation, err error) {
+func readOperations(m Model, a arithmetic, N int) (read []readOperation, err error) {
 	b, err := backend.OpenNamed(backend.Go) // compiles quickest, and keeps denormals
 	if err != nil {
 		return nil, err
 	}
-	n.wide.Lock()
-	defer n.wide.Unlock()
+	m.Wide.Lock()
+	defer m.Wide.Unlock()
 	// A tensor belongs to one backend at a time: the network's own may have the variables, and will want them again.
-	if err := detach(n.wide.Store()); err != nil {
+	if err := m.Detach(); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, detach(n.wide.Store())) }()
+	defer func() { err = errors.Join(err, m.Detach()) }()
 	var parts [][2]bool // which of value and wrong is a result
-	exec, err := model.NewExec(b, n.wide.Store(), func(_ *model.Scope, x *Node) []*Node {
-		w := newWalk(b, n.build, x)
+	exec, err := model.NewExec(b, m.Wide.Store(), func(_ *model.Scope, x *Node) []*Node {
+		w := newWalk(b, m.Build, x)
 		p := &pass{w: w, a: a}
 		p.begin(interval{})
 		var out []*Node
@@ -243,7 +199,7 @@ func (n *Network) readOperations(a arithmetic, N int) (read []readOperation, err
 	if err != nil {
 		return nil, err
 	}
-	x := tensors.FromFlatDataAndDimensions(make([]float64, N*n.Size()), append([]int{N}, n.input...)...)
+	x := tensors.FromFlatDataAndDimensions(make([]float64, N*m.Size()), append([]int{N}, m.Input...)...)
 	var out []*tensors.Tensor
 	if panicked := catch(func() { out, err = exec.Exec(x) }); panicked != nil {
 		return nil, panicked // without Finalize, which would wait for the graph that was never built
@@ -255,7 +211,7 @@ func (n *Network) readOperations(a arithmetic, N int) (read []readOperation, err
 	for i := range read {
 		for k, into := range []*[][]float64{&read[i].value, &read[i].wrong} {
 			if parts[i][k] {
-				*into = wideRows(out[0])
+				*into = slices.Collect(slices.Chunk(tensors.MustCopyFlatData[float64](out[0]), out[0].Size()/out[0].Shape().Dimensions[0]))
 				out[0].MustFinalizeAll()
 				out = out[1:]
 			}
@@ -339,36 +295,22 @@ func readNode(p *pass, v, h *Node) (o readOperation, value, wrong *Node) {
 	return o, value, wrong
 }
 
-// detach takes variables off the backend that has them.
-func detach(s *model.Store) error {
-	for v := range s.IterVariables() {
-		t, err := v.Value()
-		if err == nil {
-			err = t.ToLocal()
-		}
-		if err != nil {
-			return fmt.Errorf("the variable %s: %w", v.Path(), err)
-		}
-	}
-	return nil
-}
-
 // chainShape is how many products bounds for a box may take, from each ReLU back to the input, for both sides, and the batch in which the
 // chain's numbers are read.
 type chainShape struct{ work, batch int }
 
-// chainShape returns nil if the network is no chain: if a node has more than one input that depends on x, or is not the input of the
+// chainShapeOf returns nil if the network is no chain: if a node has more than one input that depends on x, or is not the input of the
 // next one, or computes with constants whose errors are not known.
-func (n *Network) chainShape() (shape *chainShape) {
+func chainShapeOf(m Model) (shape *chainShape) {
 	const batch = 3
 	weights, read := 0, 0
-	err := n.trace(func(g *Graph) {
-		w := n.walk(n.parameterOf(g, "x", batch))
+	err := m.Trace(func(g *Graph) {
+		w := m.Walk(m.Parameter(g, "x", batch))
 		if w.forbidden != nil || len(w.nodes) == 1 || w.nodes[len(w.nodes)-1] != w.out {
 			return
 		}
 		s := &chainShape{batch: 2}
-		before, from, dense := n.Size(), n.Size(), false // from is the size of what goes into the link
+		before, from, dense := m.Size(), m.Size(), false // from is the size of what goes into the link
 		for i, v := range w.nodes[1:] {
 			perturbed := w.perturbedInputs(v)
 			dims := v.Shape().Dimensions
@@ -394,7 +336,7 @@ func (n *Network) chainShape() (shape *chainShape) {
 				return
 			}
 			for k, h := range v.Inputs() {
-				if k != perturbed[0] && !n.readable(h) {
+				if k != perturbed[0] && !readable(h) {
 					return
 				}
 			}
@@ -427,7 +369,7 @@ func (n *Network) chainShape() (shape *chainShape) {
 
 // readable tells whether a constant's numbers, and their errors in the deployed model, can be had: it is a variable or numbers, or is computed of
 // such in a few operations, as the scale of a normalisation is.
-func (n *Network) readable(h *Node) bool {
+func readable(h *Node) bool {
 	switch h.Type() {
 	case NodeTypeParameter, NodeTypeConstant:
 		return true
@@ -436,5 +378,5 @@ func (n *Network) readable(h *Node) bool {
 	default:
 		return false
 	}
-	return !slices.ContainsFunc(h.Inputs(), func(h *Node) bool { return !n.readable(h) })
+	return !slices.ContainsFunc(h.Inputs(), func(h *Node) bool { return !readable(h) })
 }

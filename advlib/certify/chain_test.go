@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/gomlx/compute"
+	"github.com/gomlx/compute/dtypes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
@@ -154,7 +155,7 @@ func mustChain(t testing.TB, s Source, r Rounding) (*Network, *chain) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := chainOf(n, r)
+	c, err := n.readChain(chainShapeOf(n.model), r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +223,7 @@ func TestChainOf(t *testing.T) {
 			t.Errorf("%s: %v", tc.name, err)
 			continue
 		}
-		c, err := chainOf(n, Float32AnyOrder)
+		c, err := n.readChain(chainShapeOf(n.model), Float32AnyOrder)
 		if err != nil || (c != nil) != tc.chain {
 			t.Errorf("%s: a chain %v, want %v, %v", tc.name, c != nil, tc.chain, err)
 		}
@@ -233,7 +234,7 @@ func TestChainOf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, err := chainOf(n, Float32AnyOrder); c != nil || err != nil {
+	if c, err := n.readChain(chainShapeOf(n.model), Float32AnyOrder); c != nil || err != nil {
 		t.Errorf("a network with NaN: %v, %v", c, err)
 	}
 }
@@ -515,7 +516,7 @@ func TestChainOnACAS(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := Source{Name: net.Name(), Graph: net.Graph, Store: net.Store(), Input: net.Input(), Backend: b}
-		d := &deployed{input: s.Input, size: 5, dtype: float32Type, run: onSource{graph: s.Graph, store: s.Store, backend: b, mu: new(sync.Mutex), programs: map[any]*model.Exec{}}}
+		d := &deployed{input: s.Input, size: 5, dtype: dtypes.Float32, run: onSource{graph: s.Graph, store: s.Store, backend: b, mu: new(sync.Mutex), programs: map[any]*model.Exec{}}}
 		_, c := mustChain(t, s, Float32AnyOrder)
 		_, naive := mustChain(t, s, RealArithmetic)
 		r := rand.New(rand.NewPCG(17, 18))
@@ -590,7 +591,7 @@ func TestChainShifted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		by, err := chainOf(n, rounding)
+		by, err := n.readChain(chainShapeOf(n.model), rounding)
 		if err != nil {
 			t.Fatal(err)
 		}

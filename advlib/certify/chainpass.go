@@ -25,31 +25,6 @@ func (c *chain) bound(ctx context.Context, cells []cell, rows [][]float64) (plan
 	return planes, rates, err
 }
 
-// answer bounds rows over boxes as [Network.general] does.
-func (c *chain) answer(ctx context.Context, q Query, m Method) (*Answer, error) {
-	n := q.Regions.Len()
-	a := &Answer{Method: m, Lower: make([][]float64, n), Slack: make([][]float64, n)}
-	if q.Slopes {
-		a.Slopes = make([][][]float64, n)
-	}
-	err := c.each(ctx, n, m.intersect, func(p *chainPass, i int) {
-		rows := q.Rows[0]
-		if len(q.Rows) > 1 {
-			rows = q.Rows[i]
-		}
-		for _, res := range p.run(cell{q.Regions.Lower[i], q.Regions.Upper[i]}, rows) {
-			a.Lower[i], a.Slack[i] = append(a.Lower[i], res.lower), append(a.Slack[i], res.slack)
-			if q.Slopes {
-				if res.slope == nil {
-					res.slope = make([]float64, p.inputs)
-				}
-				a.Slopes[i] = append(a.Slopes[i], res.slope)
-			}
-		}
-	})
-	return a, err
-}
-
 // each calls do for 0 ≤ i < n, on all CPUs, with a pass for each of them.
 func (c *chain) each(ctx context.Context, n int, intersect bool, do func(p *chainPass, i int)) error {
 	var wait sync.WaitGroup
@@ -100,6 +75,12 @@ type chainPass struct {
 	empty bool
 }
 
+// chainBound is a lower bound of a linear function, what rounding took from it, and its slope at the input.
+type chainBound struct {
+	lower, slack float64
+	slope        []float64
+}
+
 // end is what is known of a coordinate that goes into a layer: the middle and half the width of its interval, and its largest absolute value.
 type end struct{ centre, radius, magnitude float64 }
 
@@ -121,11 +102,11 @@ func (c *chain) newPass() *chainPass {
 func (p *chainPass) stopped() bool { return p.ctx != nil && p.ctx.Err() != nil }
 
 // run bounds rows over a box. A bound of −∞, without a slope, says nothing.
-func (p *chainPass) run(box cell, rows [][]float64) []result {
+func (p *chainPass) run(box cell, rows [][]float64) []chainBound {
 	p.cell = box
-	results := make([]result, len(rows))
+	results := make([]chainBound, len(rows))
 	for r := range results {
-		results[r] = result{lower: math.Inf(-1), slack: math.Inf(1)}
+		results[r] = chainBound{lower: math.Inf(-1), slack: math.Inf(1)}
 	}
 	for k := range p.layers {
 		if !p.interval(k) {
@@ -147,29 +128,52 @@ func (p *chainPass) run(box cell, rows [][]float64) []result {
 // interval bounds z of layer k: by intervals, and where its ReLU is not linear for them, by going back to the input. It
 // returns false if nothing can be said.
 func (p *chainPass) interval(k int) bool {
-	l := &p.layers[k]
-	lower, upper := p.cell.lower, p.cell.upper // of h
-	if k > 0 {
-		lower, upper = p.lower[k-1], p.upper[k-1]
+	if !p.byIntervals(k) {
+		return false
 	}
+	if k == len(p.layers)-1 {
+		return true
+	}
+	l := &p.layers[k]
+	if !l.relu {
+		for i := range l.W {
+			p.aL[k][i], p.aU[k][i], p.bU[k][i] = 1, 1, 0
+		}
+		p.living[k] = p.alive(k)
+		return true
+	}
+	p.open = p.open[:0]
+	for i := range l.W {
+		lo, hi := p.given(k, i)
+		p.lower[k][i], p.upper[k][i] = lo, hi
+		if k > 0 && lo < 0 && hi > 0 {
+			p.open = append(p.open, i)
+		}
+	}
+	if !p.tighten(k, p.open) {
+		return false
+	}
+	for i := range l.W {
+		if !p.relax(k, i) {
+			return false
+		}
+	}
+	p.living[k] = p.alive(k)
+	return true
+}
+
+// byIntervals bounds z of layer k by the intervals of what goes in, and its error. It returns false if a number of it may be too large.
+func (p *chainPass) byIntervals(k int) bool {
+	l := &p.layers[k]
 	limit := largest
 	if p.a.real {
 		limit = math.MaxFloat64
 	}
-	ends := p.ends[:len(l.W[0])]
-	bent, most := k > 0 && p.layers[k-1].relu, 1.
-	for j := range ends {
-		lo, hi := lower[j], upper[j]
-		if bent {
-			lo, hi = max(lo, 0), max(hi, 0)
-		}
-		ends[j] = end{centre: lo/2 + hi/2, radius: hi/2 - lo/2, magnitude: max(math.Abs(lo), math.Abs(hi))}
-		most = max(most, ends[j].magnitude)
-	}
+	ends, most := p.into(k)
 	if !(most <= limit) {
 		return false
 	}
-	if k > 0 && !bent {
+	if k > 0 && !p.layers[k-1].relu {
 		most = max(most, p.reach[k-1])
 	}
 	p.reach[k] = slices.Max(l.flushed) * most
@@ -205,54 +209,54 @@ func (p *chainPass) interval(k int) bool {
 		p.E[k][i] = e
 		p.lower[k][i], p.upper[k][i] = centre-radius-e, centre+radius+e
 	}
-	if k == len(p.layers)-1 {
-		return true
+	return true
+}
+
+// into returns the intervals of what goes into layer k, which are there until the next call, and what is above their absolute values, and 1.
+func (p *chainPass) into(k int) (ends []end, most float64) {
+	lower, upper := p.cell.lower, p.cell.upper
+	if k > 0 {
+		lower, upper = p.lower[k-1], p.upper[k-1]
 	}
-	if !l.relu {
-		for i := range l.W {
-			p.aL[k][i], p.aU[k][i], p.bU[k][i] = 1, 1, 0
+	ends, most = p.ends[:len(p.layers[k].W[0])], 1
+	bent := k > 0 && p.layers[k-1].relu
+	for j := range ends {
+		lo, hi := lower[j], upper[j]
+		if bent {
+			lo, hi = max(lo, 0), max(hi, 0)
 		}
-		p.living[k] = p.alive(k)
-		return true
+		ends[j] = end{centre: lo/2 + hi/2, radius: hi/2 - lo/2, magnitude: max(math.Abs(lo), math.Abs(hi))}
+		most = max(most, ends[j].magnitude)
 	}
-	p.open = p.open[:0]
-	for i := range l.W {
-		lo, hi := p.given(k, i)
-		p.lower[k][i], p.upper[k][i] = lo, hi
-		if k > 0 && lo < 0 && hi > 0 {
-			p.open = append(p.open, i)
+	return ends, most
+}
+
+// relax finds the lines of the ReLU of z_i of layer k. It returns false if no input of the cell has the signs that are given.
+func (p *chainPass) relax(k, i int) bool {
+	lo, hi := p.lower[k][i], p.upper[k][i]
+	if lo > hi {
+		if p.signs != nil {
+			p.empty = true
+			return false
+		}
+		lo, hi = hi, lo // by rounding of bounds in real arithmetic
+	}
+	p.lower[k][i], p.upper[k][i] = lo, hi
+	switch {
+	case lo >= 0:
+		p.aL[k][i], p.aU[k][i], p.bU[k][i] = 1, 1, 0
+	case hi <= 0:
+		p.aL[k][i], p.aU[k][i], p.bU[k][i] = 0, 0, 0
+	default:
+		aU := hi / (hi - lo)
+		p.aU[k][i] = aU
+		// Raised, so that the line is above the ReLU at both ends as computed.
+		p.bU[k][i] = -lo*aU*(1+0x1p-50) + max(hi, -lo)*0x1p-50
+		p.aL[k][i] = 0
+		if hi > -lo {
+			p.aL[k][i] = 1
 		}
 	}
-	if !p.tighten(k, p.open) {
-		return false
-	}
-	for i := range l.W {
-		lo, hi := p.lower[k][i], p.upper[k][i]
-		if lo > hi {
-			if p.signs != nil {
-				p.empty = true
-				return false
-			}
-			lo, hi = hi, lo // by rounding of bounds in real arithmetic
-		}
-		p.lower[k][i], p.upper[k][i] = lo, hi
-		switch {
-		case lo >= 0:
-			p.aL[k][i], p.aU[k][i], p.bU[k][i] = 1, 1, 0
-		case hi <= 0:
-			p.aL[k][i], p.aU[k][i], p.bU[k][i] = 0, 0, 0
-		default:
-			aU := hi / (hi - lo)
-			p.aU[k][i] = aU
-			// Raised, so that the line is above the ReLU at both ends as computed.
-			p.bU[k][i] = -lo*aU*(1+0x1p-50) + max(hi, -lo)*0x1p-50
-			p.aL[k][i] = 0
-			if hi > -lo {
-				p.aL[k][i] = 1
-			}
-		}
-	}
-	p.living[k] = p.alive(k)
 	return true
 }
 
@@ -272,7 +276,7 @@ func (p *chainPass) given(k, i int) (lower, upper float64) {
 
 // back returns a lower bound of ⟨row, z⟩ for z of layer k, and its slope at the input, which the next call overwrites. With
 // t, it goes by its lower lines and multipliers, and notes Λ.
-func (p *chainPass) back(k int, row []float64, t *tuning) result {
+func (p *chainPass) back(k int, row []float64, t *tuning) chainBound {
 	v, next := p.v[:len(row)], p.next
 	copy(v, row)
 	sum, size, slack := 0., 0., 0.
@@ -328,11 +332,11 @@ func (p *chainPass) back(k int, row []float64, t *tuning) result {
 
 // lowest takes from a bound what rounding may have changed: the errors of z, and those of sums of as many terms, of the size given, in
 // float64.
-func (p *chainPass) lowest(bound, slack, size float64, terms int, slope []float64) result {
+func (p *chainPass) lowest(bound, slack, size float64, terms int, slope []float64) chainBound {
 	if !p.a.real {
 		slack += slack*0x1p-40 + size*roundoff(terms)
 	}
-	return result{lower: bound - slack, slack: slack, slope: slope}
+	return chainBound{lower: bound - slack, slack: slack, slope: slope}
 }
 
 // addRates adds |row|·|W|·a·|W|·…, with the upper slopes a: how far the interval of ⟨row, y⟩ grows with that of each input.

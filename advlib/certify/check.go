@@ -37,7 +37,7 @@ func (p *pair) problems() []string {
 // rehearse builds what the passes forward and backward do with each unit, and returns the first one, and why, with which it fails. Rules
 // panic at what only shows then, such as a constant of whose rounding nothing is known.
 func (w *walk) rehearse(exact bool) (failed int, err error) {
-	a := Float32AnyOrder.arithmetic()
+	a := arithmetic{}
 	a.exactVariables = exact
 	p := &pass{w: w, a: a, line: Scalar(w.x.Graph(), dtypes.Int32, 0)}
 	p.begin(interval{lower: w.x, upper: w.x})

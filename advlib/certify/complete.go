@@ -71,11 +71,11 @@ func (v Complete) Prove(ctx context.Context, c *advlib.Classifier, e *advlib.Exa
 	flat := tensors.MustCopyFlatData[float32](e.X)
 	size := len(flat) / e.Len()
 	p := &advlib.Proof{Rounding: v.Method.rounding.String()}
-	for i, one := range r.Verdicts {
-		p.Certified = append(p.Certified, one.Status == Verified)
+	for i, one := range r.Decisions {
+		p.Certified = append(p.Certified, one.Status == advlib.Verified)
 		p.Margin = append(p.Margin, advlib.Bound(one.Bound))
 		distance := math.Inf(1)
-		if one.Status == Falsified {
+		if one.Status == advlib.Falsified {
 			x := flat[i*size : (i+1)*size]
 			at := make([]float32, size)
 			for k, u := range one.Counterexample {

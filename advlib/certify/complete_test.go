@@ -23,7 +23,7 @@ func TestComplete(t *testing.T) {
 	all := advlib.MustEvaluate(t.Context(), ref.Classifier, ref.Examples, weak, CROWN)
 	var open []int // and the first that CROWN proves
 	for i, v := range all.Verdicts(ball) {
-		if len(open) < 8 && (v.Status == advlib.Undecided || len(open) == 0 && v.Status == advlib.Verified) {
+		if len(open) < 8 && (v.Status == advlib.Unknown || len(open) == 0 && v.Status == advlib.Verified) {
 			open = append(open, i)
 		}
 	}
@@ -38,9 +38,9 @@ func TestComplete(t *testing.T) {
 	}
 	falsified := 0
 	c := r.Certificates[1]
-	for i, verdict := range v.Verdicts {
+	for i, verdict := range v.Decisions {
 		found := float64(c.Distance[i]) <= ball.Radius
-		if c.Certified[i] != (verdict.Status == Verified) || found != (verdict.Status == Falsified) || found && r.Verdicts(ball)[i].Status != advlib.Falsified {
+		if c.Certified[i] != (verdict.Status == advlib.Verified) || found != (verdict.Status == advlib.Falsified) || found && r.Verdicts(ball)[i].Status != advlib.Falsified {
 			t.Errorf("example %d: %v, certified %v, counterexample at %g", i, verdict, c.Certified[i], c.Distance[i])
 		}
 		if found && float64(r.Attacks[0].Distance[i]) > ball.Radius {

@@ -6,34 +6,13 @@ import (
 	"slices"
 	"sync"
 
+	"advlab/advlib"
 	"advlab/advlib/backend"
 )
 
 // clearlyUnsafe is how deep in the unsafe set outputs are, as [problem.depth] has it, that no implementation of the same model is likely to
 // move out of it: sums of thousands of terms in float32 differ by less.
 const clearlyUnsafe = 1e-3
-
-// depth tells how far the outputs y are inside of the unsafe set: for the conjunction that is met best, by how much its conditions are, the
-// least of them, as a share of the terms that they compare. Not above 0: they are not, but for rounding.
-func (p *problem) depth(y []float64) float64 {
-	deepest := math.Inf(-1)
-	for _, conjunction := range p.unsafe {
-		least := 1.
-		for _, r := range conjunction {
-			sum, size := -p.limits[r], math.Abs(p.limits[r])
-			for k, c := range p.rows[r] {
-				sum += c * y[k]
-				size += math.Abs(c * y[k])
-			}
-			if size > 0 {
-				sum /= size
-			}
-			least = min(least, -sum)
-		}
-		deepest = max(deepest, least)
-	}
-	return deepest
-}
 
 // bounder bounds a problem: by a chain if the network is one, else by graphs.
 type bounder struct {
@@ -60,7 +39,7 @@ type falsifier struct {
 	method  string
 	cells   int // bounded before
 
-	best  *Verdict
+	best  *Decision
 	depth float64
 }
 
@@ -72,7 +51,7 @@ func (f *falsifier) take(ctx context.Context, x, y []float64) (enough bool) {
 		return false
 	}
 	f.depth = depth
-	f.best = &Verdict{Status: Falsified, Counterexample: x, Outputs: y, Method: f.method, Rounding: f.o.Method.rounding, Bound: math.Inf(-1), Cells: f.cells}
+	f.best = &Decision{Status: advlib.Falsified, Counterexample: x, Outputs: y, Method: f.method, Rounding: f.o.Method.rounding, Bound: math.Inf(-1), Cells: f.cells}
 	f.found.counterexample(f.best)
 	if f.proven(ctx, x) {
 		proven := *f.best
@@ -128,7 +107,7 @@ const quickNumbers = 1 << 14
 
 // quick returns the network with its bounds computed on the Go backend, which has nothing to compile, or nil if they would take long there.
 func (n *Network) quick() *Network {
-	if backend.InfoOf(n.backend).Name == backend.Go {
+	if backend.InfoOf(n.model.Backend).Name == backend.Go {
 		return n
 	}
 	if n.numbers > quickNumbers {
@@ -141,14 +120,13 @@ func (n *Network) quick() *Network {
 		if err != nil {
 			return nil
 		}
-		q := &Network{
-			name: n.name, input: n.input, deployed: n.deployed, backend: b, wide: n.wide, build: n.build, exact: n.exact,
-			programs: map[any]*program{}, chains: map[Rounding]cachedChain{}, borrows: true,
-		}
+		q := unread(n.model.Name, n.model.Input, n.deployed, n.model.Wide, n.exact, n.model.Build)
+		q.model.Backend, q.borrows = b, true
 		if q.read() != nil { // it may have operations that the Go backend lacks
 			return nil
 		}
 		n.onGo = q
 	}
+	n.onGo.limit.Store(n.limit.Load())
 	return n.onGo
 }

@@ -2,12 +2,12 @@ package certify
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"advlab/advlib"
 )
 
 // A graph that is built, compiled or run cannot be interrupted, and XLA may compile for a minute. So a verdict is computed in a
@@ -27,57 +27,28 @@ const (
 // abandoned has an entry for each computation that goes on and nobody waits for.
 var abandoned = make(chan struct{}, maxAbandoned)
 
-// findings are what a computation has come to so far. A nil one takes no notes.
+// findings are what a computation has come to so far.
 type findings struct {
 	start    time.Time
 	mu       sync.Mutex
-	best     *Verdict // a counterexample; what it points to does not change
+	best     *Decision // a counterexample; what it points to does not change
 	standing standing
+	// part is the number of the problem that is searched, from 0, of as many as there are parts.
+	part, parts int
 
 	hit     chan struct{} // closed with the first counterexample
-	updates chan Progress
+	updates chan advlib.Progress
 }
 
-// standing is how far a search is.
-type standing struct {
-	of            string // what it bounds: boxes or branches; empty before it begins
-	bounded, left int
-	done          float64 // share of the volume, of boxes
-	bound         float64 // the least margin of what is left
-}
-
-// interrupted is the outcome of a search that ctx ended.
-func (s standing) interrupted(ctx context.Context) outcome {
-	out := outcome{bound: s.bound, late: errors.Is(ctx.Err(), context.DeadlineExceeded), reason: "interrupted"}
-	if out.late {
-		out.reason = "the time is up"
-	}
-	switch s.of {
-	case "":
-		out.bound = math.Inf(-1)
-		out.reason += " before anything was bounded"
-	case "boxes":
-		out.reason += fmt.Sprintf(": %d boxes were bounded, %d are left, nothing unsafe is in %.3g %% of the volume", s.bounded, s.left, 100*s.done)
-	default:
-		out.reason += fmt.Sprintf(": %d %s were bounded, %d are left", s.bounded, s.of, s.left)
-	}
-	return out
-}
-
+// note implements recorder.
 func (f *findings) note(s standing) {
-	if f == nil {
-		return
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.standing = s
 }
 
 // counterexample notes one; the next replaces it.
-func (f *findings) counterexample(v *Verdict) {
-	if f == nil {
-		return
-	}
+func (f *findings) counterexample(v *Decision) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.best == nil {
@@ -89,10 +60,13 @@ func (f *findings) counterexample(v *Verdict) {
 	f.best = v
 }
 
-// tell hands progress to whoever waits.
-func (f *findings) tell(ctx context.Context, p Progress) {
-	if f == nil {
-		return
+// tell implements recorder.
+func (f *findings) tell(ctx context.Context, s standing, elapsed time.Duration) {
+	parts := max(1, f.parts)
+	p := advlib.Progress{
+		What: fmt.Sprintf("branch and bound, margin ≥ %.4g", s.bound), Part: f.part + 1, Parts: parts,
+		Done: s.bounded, Total: s.bounded + s.left, Share: (float64(f.part) + s.done) / float64(parts),
+		Elapsed: elapsed, Remaining: -1,
 	}
 	select {
 	case f.updates <- p:
@@ -101,7 +75,7 @@ func (f *findings) tell(ctx context.Context, p Progress) {
 }
 
 // verdict is what is known when ctx ends.
-func (f *findings) verdict(ctx context.Context, r Rounding) *Verdict {
+func (f *findings) verdict(ctx context.Context, r Rounding) *Decision {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.best != nil {
@@ -109,20 +83,20 @@ func (f *findings) verdict(ctx context.Context, r Rounding) *Verdict {
 		return &best
 	}
 	out := f.standing.interrupted(ctx)
-	return &Verdict{Reason: out.reason, TimedOut: out.late, Bound: out.bound, Cells: f.standing.bounded, Method: "bounds", Rounding: r}
+	return &Decision{Reason: out.reason, TimedOut: out.late, Bound: out.bound, Cells: f.standing.bounded, Method: "bounds", Rounding: r}
 }
 
 // computed is what a goroutine returns, or panics with.
 type computed struct {
-	verdict  *Verdict
+	verdict  *Decision
 	err      error
 	panicked any
 }
 
 // inTime returns the verdict that compute returns, or what it has found when the context ends, or a counterexample some time after it was
 // found.
-func (o Options) inTime(ctx context.Context, compute func(context.Context, *findings) (*Verdict, error)) (*Verdict, error) {
-	f := &findings{start: time.Now(), hit: make(chan struct{}), updates: make(chan Progress)}
+func (o Options) inTime(ctx context.Context, compute func(context.Context, *findings) (*Decision, error)) (*Decision, error) {
+	f := &findings{start: time.Now(), hit: make(chan struct{}), updates: make(chan advlib.Progress)}
 	select { // not more than so many at once
 	case abandoned <- struct{}{}:
 		<-abandoned
@@ -142,7 +116,7 @@ func (o Options) inTime(ctx context.Context, compute func(context.Context, *find
 		}()
 		c.verdict, c.err = compute(inner, f)
 	}()
-	finish := func(c computed) (*Verdict, error) {
+	finish := func(c computed) (*Decision, error) {
 		switch {
 		case c.panicked != nil:
 			panic(c.panicked)

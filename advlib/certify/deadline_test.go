@@ -56,13 +56,13 @@ func TestVerifyLeavesInTime(t *testing.T) {
 	for _, tc := range []struct {
 		name, conditions string
 		limit            time.Duration
-		want             Status
+		want             advlib.Status
 		cancel           bool
 	}{
-		{"the deadline comes before bounds", impossible, 300 * time.Millisecond, Unknown, false},
-		{"cancelled before bounds", impossible, time.Hour, Unknown, true},
-		{"a counterexample is found while there are no bounds", possible, time.Hour, Falsified, false},
-		{"the deadline comes between finding and proving", possible, 200 * time.Millisecond, Falsified, false},
+		{"the deadline comes before bounds", impossible, 300 * time.Millisecond, advlib.Unknown, false},
+		{"cancelled before bounds", impossible, time.Hour, advlib.Unknown, true},
+		{"a counterexample is found while there are no bounds", possible, time.Hour, advlib.Falsified, false},
+		{"the deadline comes between finding and proving", possible, 200 * time.Millisecond, advlib.Falsified, false},
 	} {
 		s, _, release := blocked(absolute(2).source(goBackend(t), false))
 		ctx, cancel := context.WithCancel(t.Context())
@@ -78,10 +78,10 @@ func TestVerifyLeavesInTime(t *testing.T) {
 			t.Errorf("%s: %v", tc.name, err)
 			continue
 		}
-		if v.Status != tc.want || v.TimedOut != (tc.want == Unknown && !tc.cancel) || v.AnyOrder || v.Elapsed > elapsed {
+		if v.Status != tc.want || v.TimedOut != (tc.want == advlib.Unknown && !tc.cancel) || v.AnyOrder || v.Elapsed > elapsed {
 			t.Errorf("%s: %+v", tc.name, v)
 		}
-		if tc.want == Unknown && !strings.Contains(v.Reason, "before anything was bounded") {
+		if tc.want == advlib.Unknown && !strings.Contains(v.Reason, "before anything was bounded") {
 			t.Errorf("%s: %s", tc.name, v.Reason)
 		}
 		if elapsed > slack {
@@ -105,12 +105,12 @@ func TestAbandoned(t *testing.T) {
 	ball := advlib.Linf.Ball(0.1)
 	start := time.Now()
 	v, err := Verify(t.Context(), c, e, ball, Options{Timeout: 100 * time.Millisecond})
-	if err != nil || v.Count(Unknown) != 6 {
+	if err != nil || v.Count(advlib.Unknown) != 6 {
 		t.Errorf("%v, %v", v, err)
 	}
 	for range 10 {
 		v, err := VerifyProperty(t.Context(), Question{s, property(t, 2, impossible)}, Options{Timeout: 50 * time.Millisecond})
-		if err != nil || v.Status != Unknown || !v.TimedOut {
+		if err != nil || v.Status != advlib.Unknown || !v.TimedOut {
 			t.Errorf("%v, %v", v, err)
 		}
 	}
@@ -126,7 +126,7 @@ func TestAbandoned(t *testing.T) {
 			t.Fatalf("%d computations do not end", len(abandoned))
 		}
 	}
-	if v, err := Verify(t.Context(), c, e, ball, Options{}); err != nil || v.Count(Verified) != 6 {
+	if v, err := Verify(t.Context(), c, e, ball, Options{}); err != nil || v.Count(advlib.Verified) != 6 {
 		t.Errorf("%v, %v", v, err)
 	}
 }
@@ -135,43 +135,68 @@ func TestAbandoned(t *testing.T) {
 func TestInTime(t *testing.T) {
 	broken := errors.New("broken")
 	var told []int // without a lock: the race detector would see another goroutine
-	o := Options{OnProgress: func(p Progress) { told = append(told, p.Cells) }}
-	v, err := o.inTime(t.Context(), func(ctx context.Context, f *findings) (*Verdict, error) {
-		f.tell(ctx, Progress{Cells: 1})
-		f.tell(ctx, Progress{Cells: 2})
-		return &Verdict{Status: Verified}, nil
+	o := Options{OnProgress: func(p advlib.Progress) { told = append(told, p.Done) }}
+	v, err := o.inTime(t.Context(), func(ctx context.Context, f *findings) (*Decision, error) {
+		f.tell(ctx, standing{bounded: 1}, 0)
+		f.tell(ctx, standing{bounded: 2}, 0)
+		return &Decision{Status: advlib.Verified}, nil
 	})
-	if err != nil || v.Status != Verified || len(told) != 2 || told[1] != 2 {
+	if err != nil || v.Status != advlib.Verified || len(told) != 2 || told[1] != 2 {
 		t.Errorf("%v, %v, %v", v, err, told)
 	}
-	if _, err := o.inTime(t.Context(), func(context.Context, *findings) (*Verdict, error) { return nil, broken }); !errors.Is(err, broken) {
+	if _, err := o.inTime(t.Context(), func(context.Context, *findings) (*Decision, error) { return nil, broken }); !errors.Is(err, broken) {
 		t.Errorf("%v", err)
 	}
 	panicked := catch(func() {
-		_, _ = o.inTime(t.Context(), func(context.Context, *findings) (*Verdict, error) { panic("a mistake") })
+		_, _ = o.inTime(t.Context(), func(context.Context, *findings) (*Decision, error) { panic("a mistake") })
 	})
 	if panicked == nil || !strings.Contains(panicked.Error(), "a mistake") || !strings.Contains(panicked.Error(), "deadline_test.go") {
 		t.Errorf("%v", panicked)
 	}
 	// A counterexample waits for a deeper one, but not long; what is known of the volume is told with the deadline.
-	v, err = o.inTime(t.Context(), func(ctx context.Context, f *findings) (*Verdict, error) {
-		f.counterexample(&Verdict{Status: Falsified, Outputs: []float64{1}})
-		f.counterexample(&Verdict{Status: Falsified, Outputs: []float64{2}})
+	v, err = o.inTime(t.Context(), func(ctx context.Context, f *findings) (*Decision, error) {
+		f.counterexample(&Decision{Status: advlib.Falsified, Outputs: []float64{1}})
+		f.counterexample(&Decision{Status: advlib.Falsified, Outputs: []float64{2}})
 		<-ctx.Done()
 		return nil, ctx.Err()
 	})
-	if err != nil || v.Status != Falsified || v.Outputs[0] != 2 {
+	if err != nil || v.Status != advlib.Falsified || v.Outputs[0] != 2 {
 		t.Errorf("%v, %v", v, err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	v, err = o.inTime(ctx, func(ctx context.Context, f *findings) (*Verdict, error) {
+	v, err = o.inTime(ctx, func(ctx context.Context, f *findings) (*Decision, error) {
 		f.note(standing{of: "boxes", bounded: 7, left: 3, done: 0.5, bound: -2})
 		<-ctx.Done()
 		return nil, ctx.Err()
 	})
-	if err != nil || v.Status != Unknown || !v.TimedOut || v.Bound != -2 || v.Cells != 7 || !strings.Contains(v.Reason, "7 boxes were bounded, 3 are left, nothing unsafe is in 50 %") {
+	if err != nil || v.Status != advlib.Unknown || !v.TimedOut || v.Bound != -2 || v.Cells != 7 || !strings.Contains(v.Reason, "7 boxes were bounded, 3 are left, nothing unsafe is in 50 %") {
 		t.Errorf("%v, %v", v, err)
+	}
+}
+
+// TestProgressOfAllExamples: each example is a part of the whole, whose share never falls and ends at 1.
+func TestProgressOfAllExamples(t *testing.T) {
+	s := absolute(2).source(goBackend(t), false)
+	c, err := advlib.NewClassifier(advlib.Spec{
+		Name: "absolute", Logits: s.Graph, Store: s.Store, Input: s.Input, Box: advlib.Box{Lo: -1, Hi: 1}, Backend: s.Backend,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := advlib.NewExamples("three", []float32{0.75, -0.5, 0.5, -0.25, 0.75, -0.25}, []int{2}, make([]int32, 3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	share, parts := 0., map[int]bool{}
+	_, err = Verify(t.Context(), c, e, advlib.Linf.Ball(0.1), Options{Starts: -1, OnProgress: func(p advlib.Progress) {
+		if p.Parts != 3 || p.Share < share || p.Done > p.Total || p.Left() != "" || !strings.HasPrefix(p.What, "branch and bound, margin ≥ ") {
+			t.Errorf("after %g: %+v", share, p)
+		}
+		share, parts[p.Part] = p.Share, true
+	}})
+	if err != nil || share != 1 || len(parts) != 3 {
+		t.Errorf("%v, the share is %g, parts %v", err, share, parts)
 	}
 }
 

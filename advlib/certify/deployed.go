@@ -3,9 +3,6 @@ package certify
 import (
 	"context"
 	"fmt"
-	"math"
-	"math/rand/v2"
-	"slices"
 	"sync"
 
 	"github.com/gomlx/compute"
@@ -31,7 +28,7 @@ type runner interface {
 }
 
 // onTarget runs a classifier, and counts.
-type onTarget struct{ target *advlib.Target }
+type onTarget struct{ target *advlib.Counted }
 
 func (r onTarget) run(key any, build func(func(*Node) *Node, []*Node) []*Node, rows int, in ...any) ([]*tensors.Tensor, error) {
 	step := r.target.Compile(key, func(m *advlib.Model, in []*Node) []*Node {
@@ -138,145 +135,4 @@ func wideRows(t *tensors.Tensor) [][]float64 {
 		rows[i] = flat[i*per : (i+1)*per : (i+1)*per]
 	}
 	return rows
-}
-
-// descent is how counterexamples are looked for: by steps of x against the sign of the gradient of the violation, as PGD
-// does (Madry et al. 2018, arXiv:1706.06083), from the centre, corners, and random points, in a box. Without a gradient, it is as many
-// random points.
-type descent struct {
-	starts, steps int
-	seed          uint64
-}
-
-// look gives unsafe inputs to take, with their outputs as computed apart from the descent, until that is enough. Of those that are found
-// at once it gives the deepest.
-func (a descent) look(ctx context.Context, d *deployed, p *problem, take func(x, y []float64) (enough bool)) error {
-	check := func(points [][]float64) (bool, error) {
-		var allowed [][]float64
-		for _, x := range points {
-			if x, ok := p.admits(x); ok {
-				allowed = append(allowed, x)
-			}
-		}
-		outputs, err := d.outputs(ctx, allowed)
-		if err != nil {
-			return false, err
-		}
-		best, deepest := -1, 0.
-		for i, y := range outputs {
-			if !p.is(y) {
-				continue
-			}
-			if depth := p.depth(y); best < 0 || depth > deepest {
-				best, deepest = i, depth
-			}
-		}
-		return best >= 0 && take(allowed[best], outputs[best]), nil
-	}
-	points := a.points(p)
-	if enough, err := check(points); enough || err != nil || len(p.rows) == 0 {
-		return err
-	}
-	n, K := len(points), len(p.rows[0])
-	R := len(p.rows)
-	of := func(i int) []int { return p.unsafe[i%len(p.unsafe)] }
-	dims := append([]int{n}, d.input...)
-	lower := d.fill(dims, d.size, func(_, j int) float64 { return p.cell.lower[j] })
-	upper := d.fill(dims, d.size, func(_, j int) float64 { return p.cell.upper[j] })
-	rows := d.fill([]int{R, K}, K, func(r, k int) float64 { return p.rows[r][k] })
-	limits := d.fill([]int{1, R}, R, func(_, r int) float64 { return p.limits[r] })
-	ignored := d.fill([]int{n, R}, R, func(i, r int) float64 {
-		if slices.Contains(of(i), r) {
-			return 0
-		}
-		return -1e30
-	})
-	defer advlib.Free(lower, upper, rows, limits, ignored)
-	at := d.tensor(points, n)
-	for t := range a.steps {
-		if err := ctx.Err(); err != nil {
-			break
-		}
-		// From a quarter of the box down to a thousandth.
-		α := 0.25 * math.Pow(0.004, float64(t)/float64(a.steps))
-		var size any = float32(α)
-		if d.dtype == dtypes.Float64 {
-			size = α
-		}
-		out, err := d.run.run(descentKey{}, descend, n, at, lower, upper, rows, limits, ignored, size)
-		if err != nil && t == 0 && ctx.Err() == nil { // the model was computed, so it is its gradient that cannot be
-			advlib.Free(at)
-			return a.sample(p, check)
-		}
-		if err != nil {
-			advlib.Free(at)
-			return fmt.Errorf("looking for a counterexample: %w", err)
-		}
-		worst := wideRows(out[1]) // of the inputs before the step
-		var near [][]float64
-		if slices.ContainsFunc(worst, func(v []float64) bool { return v[0] <= 0 }) {
-			for i, x := range wideRows(at) {
-				if worst[i][0] <= 0 {
-					near = append(near, x)
-				}
-			}
-		}
-		advlib.Free(at, out[1])
-		at = out[0]
-		if t == a.steps-1 {
-			near = append(near, wideRows(at)...)
-		}
-		if enough, err := check(near); enough || err != nil {
-			advlib.Free(at)
-			return err
-		}
-	}
-	advlib.Free(at)
-	return ctx.Err()
-}
-
-// sample checks as many points as a descent does, at random.
-func (a descent) sample(p *problem, check func(points [][]float64) (bool, error)) error {
-	for t := range a.steps {
-		a.seed += uint64(t + 1)
-		if enough, err := check(a.points(p)); enough || err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// descend is a step: inputs x [n, d...], the box [n, d...] twice, rows [R, K], limits [1, R], what is added to conditions that
-// do not count [n, R], and the step size; results the new x, and for each the largest ⟨row, y⟩ − limit before the step,
-// [n, 1].
-func descend(f func(*Node) *Node, in []*Node) []*Node {
-	x, lower, upper, rows, limits, ignored, α := in[0], in[1], in[2], in[3], in[4], in[5], in[6]
-	h := Add(Sub(Dot(f(x), Transpose(rows, 0, 1)).Product(), limits), ignored)
-	worst := ReduceMax(h, 1)
-	g := advlib.LimitOf(advlib.Linf, Gradient(ReduceAllSum(worst), x)[0])
-	x = Sub(x, Mul(Mul(Sub(upper, lower), α), Sign(g)))
-	return []*Node{Min(Max(x, lower), upper), InsertAxes(worst, -1)}
-}
-
-// points are where the descent starts: what the problem begins with, the centre, the two extreme corners, then corners and
-// points at random.
-func (a descent) points(p *problem) [][]float64 {
-	c := p.cell
-	r := rand.New(rand.NewPCG(a.seed, 0x6365727469667900))
-	points := [][]float64{c.centre(), c.lower, c.upper}
-	if p.first != nil {
-		points = append([][]float64{p.first}, points...)
-	}
-	for i := len(points); i < a.starts; i++ {
-		x := make([]float64, len(c.lower))
-		for j := range x {
-			t := r.Float64()
-			if i%2 == 1 {
-				t = math.Round(t)
-			}
-			x[j] = min(max(c.lower[j]+t*(c.upper[j]-c.lower[j]), c.lower[j]), c.upper[j])
-		}
-		points = append(points, x)
-	}
-	return points
 }

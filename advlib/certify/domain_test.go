@@ -164,13 +164,13 @@ func TestVerifyInDomain(t *testing.T) {
 		name string
 		w    []float64 // the margin is w·x + b
 		b    float64
-		want certify.Status
+		want advlib.Status
 	}{
-		{"beyond the plain ball", []float64{1, 0, 0}, -45, certify.Falsified},
-		{"beyond the scaled ball", []float64{1, 0, 0}, -38, certify.Verified},
-		{"by what is fixed", []float64{0, 1, 0}, -49.9, certify.Verified},
-		{"by a whole step", []float64{0, 0, 1}, -3.5, certify.Falsified},
-		{"between whole steps", []float64{0, 0, 1}, -2.9, certify.Verified},
+		{"beyond the plain ball", []float64{1, 0, 0}, -45, advlib.Falsified},
+		{"beyond the scaled ball", []float64{1, 0, 0}, -38, advlib.Verified},
+		{"by what is fixed", []float64{0, 1, 0}, -49.9, advlib.Verified},
+		{"by a whole step", []float64{0, 0, 1}, -3.5, advlib.Falsified},
+		{"between whole steps", []float64{0, 0, 1}, -2.9, advlib.Verified},
 	} {
 		rows := make([][]float32, 3)
 		for j := range rows {
@@ -189,11 +189,11 @@ func TestVerifyInDomain(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := v.Verdicts[0]
+			got := v.Decisions[0]
 			if got.Status != test.want {
 				t.Errorf("%s, %v: %v, want %v", test.name, ball, got, test.want)
 			}
-			if got.Status == certify.Falsified {
+			if got.Status == advlib.Falsified {
 				y := make([]float32, 3)
 				for j, v := range got.Counterexample {
 					y[j] = float32(v)

@@ -1,9 +1,11 @@
 package certify
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/gomlx/core/graph"
 
 	"advlab/advlib"
@@ -43,15 +45,81 @@ func Explain(c *advlib.Classifier) ([]Operation, error) {
 	if c == nil {
 		return nil, fmt.Errorf("certify: explain: the classifier is nil")
 	}
-	wide, err := c.Wide()
+	n, err := unreadOf(c)
 	if err == nil {
-		n := &Network{name: c.Name(), input: c.Input(), deployed: c.Backend(), backend: c.Backend(), wide: wide, build: c.LogitsGraph}
 		var ops []Operation
 		if ops, err = n.explain(); err == nil {
 			return ops, nil
 		}
 	}
 	return nil, fmt.Errorf("certify: explain: classifier %q: %w", c.Name(), err)
+}
+
+// explain lists the operations, each with its problem, if there is one.
+func (n *Network) explain() (ops []Operation, err error) {
+	err = n.model.Trace(func(g *graph.Graph) {
+		g.SetTraced(true) // before x, by which package onnx sees that its nodes are to be named
+		x := n.model.Parameter(g, "x", probe)
+		once, err := n.traced(x)
+		if err != nil {
+			panic(err)
+		}
+		g.SetTraced(false)
+		out := once.out.Shape()
+		if out.Rank() != 2 || out.Dimensions[0] != probe || out.DType != dtypes.Float64 {
+			panic(fmt.Errorf("its outputs are %v for inputs of shape %v: they must be [%d, K] and of the type of the inputs", out, x.Shape().Dimensions, probe))
+		}
+		n.outputs = out.Dimensions[1]
+		// Not to be built a second time: GoMLX keeps constants of the first closures, which the second ones may not use.
+		for _, v := range once.nodes {
+			switch v.Type() {
+			case graph.NodeTypeWhile, graph.NodeTypeIf, graph.NodeTypeCall:
+				panic(fmt.Errorf("%v", operation(v, probe, "there is no rule for it: unroll loops, and write branches by Where")))
+			}
+		}
+		if err := checkFusion(n.deployed, n.model.Build, n.model.Parameter(g, "fused", probe)); err != nil {
+			panic(err)
+		}
+		again := n.model.Walk(n.model.Parameter(g, "again", probe*repeats))
+		if len(once.nodes) != len(again.nodes) || len(once.units) != len(again.units) {
+			panic(fmt.Errorf("the model has %d operations on x for %d examples and %d for %d: it must not depend on the batch size", len(once.nodes), probe, len(again.nodes), probe*repeats))
+		}
+		if f := once.forbidden; f != nil {
+			ops = append(ops, operation(f, probe, "rows would mix or be random: build the model in inference mode, without dropout"))
+		}
+		problems := (&pair{once: once, again: again, exact: n.exact}).problems()
+		for i, u := range once.units {
+			for _, v := range u.nodes() {
+				ops = append(ops, operation(v, probe, problems[i]))
+			}
+		}
+		if refuse(ops) == nil {
+			n.describe(once)
+		}
+	})
+	return ops, err
+}
+
+// traced walks the model; an error in building it names the line.
+func (n *Network) traced(x *graph.Node) (w *walk, err error) {
+	err = catch(func() { w = n.model.Walk(x) })
+	if err == nil {
+		return w, nil
+	}
+	if errors.Is(err, errIndependent) {
+		return nil, err
+	}
+	text := fmt.Sprintf("%+v", err) // with the stack, if GoMLX gave it one
+	first, _, _ := strings.Cut(err.Error(), "\n")
+	if line := modelLine(text); line != "" {
+		first += ", at " + line
+	}
+	for _, name := range []string{"Float32", "float32"} {
+		if strings.Contains(text, name) {
+			return nil, fmt.Errorf("it cannot be built in float64, as bounds need it: a constant of it seems to be of type float32: make it of the type of x, as in ConstAsDType(g, x.DType(), values) or AddScalar(x, 1): %s", first)
+		}
+	}
+	return nil, fmt.Errorf("it cannot be built in float64, as bounds need it: %s", first)
 }
 
 func operation(n *graph.Node, examples int, problem string) Operation {
@@ -63,21 +131,6 @@ func operation(n *graph.Node, examples int, problem string) Operation {
 		}
 	}
 	return Operation{Node: int(n.Id()), Name: nameOf(n), Shape: dims, Line: lineOf(n), Problem: problem}
-}
-
-// nameOf names the operation; GoMLX leaves those of control flow without a name.
-func nameOf(n *graph.Node) string {
-	switch n.Type() {
-	case graph.NodeTypeCall:
-		return "Call"
-	case graph.NodeTypeIf:
-		return "If"
-	case graph.NodeTypeWhile:
-		return "While"
-	case graph.NodeTypeSort:
-		return "Sort"
-	}
-	return n.Type().String()
 }
 
 // instead says what to do about them.

@@ -165,13 +165,13 @@ func TestIdentityModel(t *testing.T) {
 			t.Errorf("%v: margins %v, want %v", method, margins[0], want)
 		}
 	}
-	for ε, want := range map[float64]certify.Status{0.125: certify.Verified, 0.375: certify.Falsified} {
+	for ε, want := range map[float64]advlib.Status{0.125: advlib.Verified, 0.375: advlib.Falsified} {
 		v, err := certify.Verify(ctx, c, e, advlib.Linf.Ball(ε), certify.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if v.Verdicts[0].Status != want {
-			t.Errorf("ε %g: %v, want %v", ε, v.Verdicts[0], want)
+		if v.Decisions[0].Status != want {
+			t.Errorf("ε %g: %v, want %v", ε, v.Decisions[0], want)
 		}
 	}
 }

@@ -3,10 +3,12 @@ package certify
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
 
-	"advlab/advlib"
 	"advlab/advlib/backend"
 )
 
@@ -52,8 +54,8 @@ func LimitMemory(bytes int) (restore func()) {
 // that are.
 func (n *Network) Patches(wherever bool) (layers int, err error) {
 	n.places, n.programs = map[int]*places{}, map[any]*program{}
-	err = n.trace(func(g *Graph) {
-		w := n.walk(n.parameterOf(g, "x", probe))
+	err = n.model.Trace(func(g *Graph) {
+		w := n.model.Walk(n.model.Parameter(g, "x", probe))
 		for _, b := range n.boundaries {
 			if r := w.receptive(w.nodes[b.node]); r != nil && wherever {
 				n.places[b.node] = &r.places
@@ -68,19 +70,34 @@ func (n *Network) LastInterval(ctx context.Context, regions Regions, m Method) (
 	if m.rounding != RealArithmetic {
 		regions = regions.outward()
 	}
-	r := &run{ctx: ctx, n: n, m: m, regions: regions, size: n.batch(regions.Len(), m)}
-	r.region = r.regionTensors()
-	defer func() {
-		advlib.Free(r.region...)
-		r.free()
-	}()
-	if err := r.intervals(map[int][2]held{}); err != nil {
+	r := n.begin(ctx, m, regions, n.batch(regions.Len(), m))
+	defer r.close()
+	known := map[int]*span{}
+	if err := r.intervals(known); err != nil {
 		return nil, nil, err
 	}
-	ends := r.ends[n.boundaries[len(n.boundaries)-1].node]
+	// The same pass forward, for the interval itself.
+	a, err := n.arithmetic(m.rounding)
+	if err != nil {
+		return nil, nil, err
+	}
+	last := n.boundaries[len(n.boundaries)-1].node
+	exec, err := model.NewExec(n.model.Backend, n.model.Wide.Store(), func(_ *model.Scope, in []*Node) []*Node {
+		p := n.pass(a, m.kind == ibp, regions.Norm != nil, in)
+		v := p.all[p.w.nodes[last].Id()]
+		return []*Node{v.lower, v.upper}
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	out, err := n.call(&program{exec: exec}, slices.Concat(r.region, r.forwardTensors(known)))
+	if err != nil {
+		return nil, nil, err
+	}
+	ends := [2][]float64{tensors.MustCopyFlatData[float64](out[0]), tensors.MustCopyFlatData[float64](out[1])}
+	per := len(ends[0]) / r.size
 	for i := range regions.Len() {
-		from, to := i*ends[0].per, (i+1)*ends[0].per
-		lower, upper = append(lower, ends[0].flat[from:to]), append(upper, ends[1].flat[from:to])
+		lower, upper = append(lower, ends[0][i*per:(i+1)*per]), append(upper, ends[1][i*per:(i+1)*per])
 	}
 	return lower, upper, nil
 }
@@ -88,8 +105,8 @@ func (n *Network) LastInterval(ctx context.Context, regions Regions, m Method) (
 // OnPatches returns the rules, and the operations, that some layer's rows go back over on patches.
 func (n *Network) OnPatches() (names map[string]bool, err error) {
 	names = map[string]bool{}
-	err = n.trace(func(g *Graph) {
-		w := n.walk(n.parameterOf(g, "x", probe))
+	err = n.model.Trace(func(g *Graph) {
+		w := n.model.Walk(n.model.Parameter(g, "x", probe))
 		for _, b := range n.boundaries {
 			r := w.receptive(w.nodes[b.node])
 			if r == nil {
@@ -121,6 +138,6 @@ func (n *Network) BoundOnGo() error {
 	if err != nil {
 		return err
 	}
-	n.backend = b
+	n.model.Backend = b
 	return n.read()
 }

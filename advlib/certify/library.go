@@ -2,7 +2,9 @@ package certify
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/gomlx/compute"
@@ -138,4 +140,29 @@ func worst(x, got []float32, value func(float64) float64) (e libraryError) {
 		e.absolute = max(e.absolute, margin*d/max(math.Abs(want), 1))
 	}
 	return e
+}
+
+// libraryFunctions lists the functions of the backend's library that the outputs are computed with, those of constants too.
+func (w *walk) libraryFunctions() (types []NodeType) {
+	seen := map[NodeId]bool{}
+	used := map[NodeType]bool{}
+	var visit func(v *Node)
+	visit = func(v *Node) {
+		if seen[v.Id()] {
+			return
+		}
+		seen[v.Id()] = true
+		t := v.Type()
+		if t == NodeTypeRsqrt || t == NodeTypeBatchNormForInference {
+			t = NodeTypeSqrt
+		}
+		if _, ok := functions[t]; ok || t == NodeTypePow {
+			used[t] = true
+		}
+		for _, in := range v.Inputs() {
+			visit(in)
+		}
+	}
+	visit(w.out)
+	return slices.Sorted(maps.Keys(used))
 }

@@ -3,6 +3,7 @@ package certify
 import (
 	"fmt"
 
+	"advlab/advlib"
 	"advlab/advlib/internal/option"
 )
 
@@ -45,13 +46,13 @@ func (n *Network) Footprint() Footprint {
 // an error, and changes nothing, if not even one region, or one row, fits.
 func (n *Network) LimitMemory(bytes int64) error {
 	if bytes < 0 {
-		return fmt.Errorf("certify: model %q: a limit of %d bytes: give a number above 0, or 0 for %s", n.name, bytes, bytesOf(int64(memory)))
+		return fmt.Errorf("certify: model %q: a limit of %d bytes: give a number above 0, or 0 for %s", n.model.Name, bytes, bytesOf(int64(memory)))
 	}
 	if bytes == 0 {
 		n.limit.Store(0)
 	}
 	if err := n.within(bytes); err != nil {
-		return fmt.Errorf("certify: model %q: %w", n.name, err)
+		return fmt.Errorf("certify: model %q: %w", n.model.Name, err)
 	}
 	return nil
 }
@@ -59,10 +60,10 @@ func (n *Network) LimitMemory(bytes int64) error {
 // within sets a limit, unless it is 0, and refuses what does not fit.
 func (n *Network) within(bytes int64) error {
 	if bytes == 0 {
-		return n.fits()
+		return n.fits(false)
 	}
 	old := n.limit.Swap(bytes)
-	if err := n.fits(); err != nil {
+	if err := n.fits(false); err != nil {
 		n.limit.Store(old)
 		return err
 	}
@@ -76,13 +77,68 @@ func (n *Network) allowed() int {
 	return memory
 }
 
-// fits refuses what does not fit even in pieces.
-func (n *Network) fits() error {
+// fits refuses what does not fit even in pieces. With tuned, slopes are to be tuned, which takes more.
+func (n *Network) fits(tuned bool) error {
 	f := n.Footprint()
-	if most := max(f.Region, f.Row); most > f.Limit {
-		return fmt.Errorf("one region alone would take about %s (%d neurons), and %s are allowed for one computation: %v, or bound a smaller model", bytesOf(most), n.numbers, bytesOf(f.Limit), option.Name("allow more, with Network.LimitMemory or Options.Memory of Verify"))
+	most, what := max(f.Region, f.Row), "one region alone"
+	if t := int64(8 * copiesTuned * n.numbers); tuned && t > most {
+		most, what = t, "one row whose slopes are tuned"
+	}
+	if most > f.Limit {
+		return fmt.Errorf("%s would take about %s (%d neurons), and %s are allowed for one computation: %v, or bound a smaller model", what, bytesOf(most), n.numbers, bytesOf(f.Limit), option.Name("allow more, with Network.LimitMemory or Options.Memory of Verify"))
 	}
 	return nil
+}
+
+// batch returns how many examples, padded, go through a forward pass.
+func (n *Network) batch(examples int, m Method) int {
+	size := advlib.Bucket(examples)
+	for size > 8 && 8*copiesForward*n.numbers*size > n.allowed() {
+		size /= 4 // the next smaller bucket
+	}
+	if 8*copiesForward*n.numbers*size > n.allowed() {
+		size = 1
+	}
+	return size
+}
+
+// rowBatch returns how many rows, padded, go through a backward pass, on patches if places are not nil.
+func (n *Network) rowBatch(rows int, p *places) int {
+	numbers := n.numbers
+	if p != nil {
+		numbers = p.numbers
+	}
+	size := 128 // fewer do not pay for another compilation, unless the model is large
+	if numbers > 2000 {
+		size = 16
+	}
+	for size < rows && size < 1<<13 {
+		size *= 8
+	}
+	limit := min(n.allowed(), rowMemory)
+	for size > 16 && 8*copiesBack*numbers*size > limit {
+		size /= 8
+	}
+	if 8*copiesBack*numbers*size > n.allowed() {
+		size = 1
+	}
+	return size
+}
+
+// ascentBatch returns how many rows, padded, go through a step.
+func (n *Network) ascentBatch(rows int, p *places) int {
+	numbers := n.numbers
+	if p != nil {
+		numbers = p.numbers
+	}
+	size := n.rowBatch(rows, p)
+	for size > 16 && 8*copiesTuned*numbers*size > n.allowed() {
+		size /= 8
+	}
+	if 8*copiesTuned*numbers*size > n.allowed() {
+		size = 1
+	}
+	return size
 }
 
 func bytesOf(n int64) string {

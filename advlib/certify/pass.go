@@ -10,7 +10,7 @@ import (
 type pass struct {
 	w *walk
 	a arithmetic
-	// line says which line is below a ReLU: a scalar with a LowerLine.
+	// line says which line is below a ReLU: a scalar such as [adaptiveLine].
 	line *Node
 	// known are bounds of nodes from elsewhere, which the pass takes in place of its own, or both where intersect, a scalar, is 1.
 	// An infinite end is not known.

@@ -80,9 +80,6 @@ func (p patch) within(v *Node, q patch) *Node {
 	return Slice(v, ranges...)
 }
 
-// mutateBackward, if it is not nil, changes a pass on patches. Tests of the tests plant mistakes with it.
-var mutateBackward func(*backward)
-
 // local is a rule for operations that may be taken back on patches.
 type local interface {
 	rule

@@ -148,11 +148,11 @@ func TestPlanted(t *testing.T) {
 						if err != nil {
 							t.Fatal(err)
 						}
-						if v.Verdicts[0].Status == Verified {
-							t.Errorf("%s: %v", name, v.Verdicts[0])
+						if v.Decisions[0].Status == advlib.Verified {
+							t.Errorf("%s: %v", name, v.Decisions[0])
 						}
 						tried++
-						found += v.Count(Falsified)
+						found += v.Count(advlib.Falsified)
 					}
 				}
 			}

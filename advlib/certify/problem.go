@@ -156,3 +156,25 @@ func (p *problem) distance(planes []plane, conjunction []int) float64 {
 	}
 	return most
 }
+
+// depth tells how far the outputs y are inside of the unsafe set: for the conjunction that is met best, by how much its conditions are, the
+// least of them, as a share of the terms that they compare. Not above 0: they are not, but for rounding.
+func (p *problem) depth(y []float64) float64 {
+	deepest := math.Inf(-1)
+	for _, conjunction := range p.unsafe {
+		least := 1.
+		for _, r := range conjunction {
+			sum, size := -p.limits[r], math.Abs(p.limits[r])
+			for k, c := range p.rows[r] {
+				sum += c * y[k]
+				size += math.Abs(c * y[k])
+			}
+			if size > 0 {
+				sum /= size
+			}
+			least = min(least, -sum)
+		}
+		deepest = max(deepest, least)
+	}
+	return deepest
+}

@@ -14,6 +14,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
+	"advlab/advlib"
 	"advlab/advlib/backend"
 	"advlab/advlib/certify"
 	"advlab/advlib/vnnlib"
@@ -198,7 +199,7 @@ func TestRandomProperties(t *testing.T) {
 	if full {
 		count = 1500
 	}
-	verdicts := map[certify.Status]int{}
+	verdicts := map[advlib.Status]int{}
 	points := 0
 	for seed := range uint64(count) {
 		r := rand.New(rand.NewPCG(seed, 0x70726f70))
@@ -301,7 +302,7 @@ func TestRandomProperties(t *testing.T) {
 			continue
 		}
 		verdicts[v.Status]++
-		if v.Status == certify.Falsified {
+		if v.Status == advlib.Falsified {
 			if !whole.holds(rats(v.Counterexample), rats(v.Outputs)) {
 				t.Errorf("seed %d, %s: %v is no counterexample, its outputs are %v\n%s", seed, name, v.Counterexample, v.Outputs, text)
 			}
@@ -309,14 +310,14 @@ func TestRandomProperties(t *testing.T) {
 		}
 		for p := range x {
 			points++
-			if whole.holds(rats(x[p]), rats(y[p])) && v.Status == certify.Verified {
+			if whole.holds(rats(x[p]), rats(y[p])) && v.Status == advlib.Verified {
 				t.Errorf("seed %d, %s: %v, and %v has the unsafe outputs %v\n%s", seed, name, v, x[p], y[p], text)
 				break
 			}
 		}
 	}
-	t.Logf("%d properties: %d verified, %d falsified, %d unknown; %d inputs compared", count, verdicts[certify.Verified], verdicts[certify.Falsified], verdicts[certify.Unknown], points)
-	if verdicts[certify.Verified] < count/5 || verdicts[certify.Falsified] < count/5 {
+	t.Logf("%d properties: %d verified, %d falsified, %d unknown; %d inputs compared", count, verdicts[advlib.Verified], verdicts[advlib.Falsified], verdicts[advlib.Unknown], points)
+	if verdicts[advlib.Verified] < count/5 || verdicts[advlib.Falsified] < count/5 {
 		t.Errorf("too few of one verdict")
 	}
 }

@@ -84,36 +84,21 @@ func (r threshold) bend(u *unit, Λ *Node, h []*Node) (Λσ, t *Node) {
 	return Λ, Sub(z, k)
 }
 
-// LowerLine is the line below a ReLU whose input l ≤ t ≤ u may have either sign: a·t with a slope a in [0, 1]. Each is
-// sound; which one is best depends on the model.
-type LowerLine int
-
+// The lines below a ReLU whose input may have either sign: with slope 1 if u > −l, else 0; with slope 0; with slope 1; with that of the upper
+// line.
 const (
-	// Adaptive has slope 1 if u > −l, else 0 (Zhang et al. 2018, section 3.3).
-	Adaptive LowerLine = iota
-	// Zero has slope 0.
-	Zero
-	// One has slope 1.
-	One
-	// SameSlope has the slope of the upper line, u/(u−l) (Weng et al. 2018, arXiv:1804.09699).
-	SameSlope
+	adaptiveLine = iota
+	zeroLine
+	oneLine
+	sameSlopeLine
 )
-
-// String returns "adaptive", "zero", "one" or "same slope".
-func (l LowerLine) String() string {
-	names := [...]string{"adaptive", "zero", "one", "same slope"}
-	if l < 0 || int(l) >= len(names) {
-		return fmt.Sprintf("LowerLine(%d)", int(l))
-	}
-	return names[l]
-}
 
 // reluLines returns the slopes a_L and a_U and the intercept b_U with a_L·t ≤ σ(t) ≤ a_U·t + b_U for l ≤ t ≤ u, where
 // σ(t) = max(t, 0) (Zhang et al. 2018, table 2):
 //
 //	l ≥ 0:      σ(t) = t
 //	u ≤ 0:      σ(t) = 0
-//	l < 0 < u:  a_U = u/(u−l), b_U = −l·a_U, a_L as line says, a scalar with a [LowerLine]
+//	l < 0 < u:  a_U = u/(u−l), b_U = −l·a_U, a_L as line says, a scalar such as [adaptiveLine]
 //
 // The last result is 1 where l < 0 < u, else 0.
 func reluLines(l, u, line *Node) []*Node {
@@ -126,11 +111,11 @@ func reluLines(l, u, line *Node) []*Node {
 	width := Where(unstable, Sub(u2, l2), one)
 	aU := Where(unstable, Div(u2, width), stable)
 	bU := Where(unstable, Mul(u, Div(Neg(l2), width)), zero)
-	is := func(v LowerLine) *Node {
-		return BroadcastToDims(Equal(line, Scalar(line.Graph(), line.DType(), int(v))), l.Shape().Dimensions...)
+	is := func(v int) *Node {
+		return BroadcastToDims(Equal(line, Scalar(line.Graph(), line.DType(), v)), l.Shape().Dimensions...)
 	}
 	a := Where(GreaterThan(u, Neg(l)), one, zero)
-	a = Where(is(Zero), zero, Where(is(One), one, Where(is(SameSlope), aU, a)))
+	a = Where(is(zeroLine), zero, Where(is(oneLine), one, Where(is(sameSlopeLine), aU, a)))
 	return []*Node{Where(unstable, a, stable), aU, bU, Where(unstable, one, zero)}
 }
 

@@ -8,41 +8,8 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
-// Rounding is the arithmetic of the model that a bound speaks of.
-type Rounding int
-
 const (
-	// Float32AnyOrder is float32 as a backend may compute it: sums in any order, with or without fused multiply-add,
-	// denormals kept or flushed to zero, division as multiplication with the reciprocal, and activations with the errors
-	// of the backend's library, which are measured. It is the default.
-	Float32AnyOrder Rounding = iota
-	// TF32AnyOrder is the same with the operands of dot products and convolutions rounded to 11 significant bits, as NVIDIA
-	// GPUs do by default.
-	TF32AnyOrder
-	// BFloat16AnyOrder is the same with those operands rounded to 8 significant bits.
-	BFloat16AnyOrder
-	// RealArithmetic is real arithmetic: nothing is said about any computed output, and the rounding of the bounds themselves, in
-	// float64, is not accounted for. It is for comparisons.
-	RealArithmetic
-)
-
-// String returns "float32-any-order", "tf32-any-order", "bfloat16-any-order" or "real".
-func (r Rounding) String() string {
-	switch r {
-	case Float32AnyOrder:
-		return "float32-any-order"
-	case TF32AnyOrder:
-		return "tf32-any-order"
-	case BFloat16AnyOrder:
-		return "bfloat16-any-order"
-	case RealArithmetic:
-		return "real"
-	}
-	return fmt.Sprintf("Rounding(%d)", int(r))
-}
-
-const (
-	// unit is the unit roundoff of float32.
+	// unitRoundoff is that of float32.
 	unitRoundoff = 0x1p-24
 	// tiny is the smallest normal float32: what a flushed denormal may have been.
 	tiny = 0x1p-126
@@ -64,18 +31,6 @@ type arithmetic struct {
 	// exactVariables tells that variables have the values of the deployed model.
 	exactVariables bool
 	library        library
-}
-
-func (r Rounding) arithmetic() (a arithmetic) {
-	switch r {
-	case RealArithmetic:
-		a.real = true
-	case TF32AnyOrder:
-		a.operand = 0x1p-11
-	case BFloat16AnyOrder:
-		a.operand = 0x1p-8
-	}
-	return a
 }
 
 // gamma is γ_k = ku/(1−ku), the relative error of a product of k factors 1+δ, |δ| ≤ u (Higham 2002, Accuracy and
@@ -219,7 +174,7 @@ func (p *pass) findConstantError(n *Node) *Node {
 
 // representation is the error of rounding a value to float32.
 func representation(n *Node) *Node {
-	return AddScalar(Abs(Sub(n, ConvertDType(ConvertDType(n, float32Type), n.DType()))), tiny)
+	return AddScalar(Abs(Sub(n, ConvertDType(ConvertDType(n, dtypes.Float32), n.DType()))), tiny)
 }
 
 // representable tells whether a small constant consists of float32 numbers.

@@ -2,6 +2,7 @@ package certify
 
 import (
 	"fmt"
+	"slices"
 
 	. "github.com/gomlx/gomlx/core/graph"
 )
@@ -33,6 +34,12 @@ type rule interface {
 	// chooses by the sign of Λ, in the shape of u, with ⟨Λ, v⟩ = Σ ⟨Λ', h⟩ + ⟨1, b⟩. It is the derivative of the right side with
 	// respect to Λ, where that exists.
 	follow(u *unit, Λ *Node, h, lines []*Node) *Node
+}
+
+// bent is a rule that is σ(t) = max(t, 0) up to affine maps: the slope a of the line below, lines[0], may be any in [0, 1].
+type bent interface {
+	// bend returns t for inputs h of u, and Λσ, the part of ⟨Λ, u⟩ that is ⟨Λσ, σ(t)⟩. So a bound grows with a by Λσ⁺·t.
+	bend(u *unit, Λ *Node, h []*Node) (Λσ, t *Node)
 }
 
 // rules are the operations that can be bounded. Whatever is missing is an error that names it.
@@ -162,4 +169,37 @@ func onlyInput(u *unit, positions ...int) error {
 		}
 	}
 	return fmt.Errorf("its input %d depends on x: only input %v may", u.perturbed[0], positions)
+}
+
+// ruleOf returns the rule for a node by itself, and the inputs that matter to it.
+func (w *walk) ruleOf(n *Node) (rule, []*Node) {
+	in := n.Inputs()
+	perturbed := w.perturbedInputs(n)
+	switch n.Type() {
+	case NodeTypeMul, NodeTypeDotGeneral:
+		if len(perturbed) == 2 {
+			return bilinear{}, in
+		}
+	case NodeTypeDiv:
+		if slices.Contains(perturbed, 1) {
+			return quotient{}, in
+		}
+	case NodeTypeMax, NodeTypeMin:
+		if len(perturbed) == 2 {
+			return larger2{}, in
+		}
+	case NodeTypeReduceWindow:
+		if windowKind(n) != sumWindow {
+			return maxPool{}, in
+		}
+	case NodeTypeWhere:
+		switch sameRank := in[0].Rank() == n.Rank() && in[1].Rank() == n.Rank() && in[2].Rank() == n.Rank(); {
+		case !w.perturbed(in[0]):
+		case sameRank && w.decidable(in[0]):
+			return choice{}, in
+		default:
+			return hull{}, in[1:]
+		}
+	}
+	return rules[n.Type()], in
 }

@@ -23,7 +23,7 @@ type search struct {
 	// batch is the most cells that are bounded at once, cells the most that are bounded at all.
 	batch, cells int
 	// found takes notes; it may be nil.
-	found *findings
+	found recorder
 
 	open     openCells
 	bounded  int
@@ -32,18 +32,6 @@ type search struct {
 	stuck    *openCell // a cell that is too small to be split
 	told     time.Time
 	rootBest float64
-}
-
-// Progress says how far branch and bound is.
-type Progress struct {
-	// Cells is how many boxes have been bounded, Open how many wait.
-	Cells, Open int
-	// Done is the share of the box's volume in which nothing unsafe can be.
-	Done float64
-	// Bound is the least margin of a waiting box: see [Verdict].
-	Bound float64
-	// Elapsed is the time since the search began.
-	Elapsed time.Duration
 }
 
 // openCell waits to be bounded.
@@ -349,8 +337,15 @@ const beat = time.Second
 
 func (s *search) tell(ctx context.Context, last bool) {
 	now := s.standing()
-	s.found.note(now)
+	s.note(now)
 	s.report(ctx, now, last)
+}
+
+// note notes how far the search is.
+func (s *search) note(now standing) {
+	if s.found != nil {
+		s.found.note(now)
+	}
 }
 
 // report tells progress, if it is time to.
@@ -359,7 +354,9 @@ func (s *search) report(ctx context.Context, now standing, last bool) {
 		return
 	}
 	s.told = time.Now()
-	s.found.tell(ctx, Progress{Cells: now.bounded, Open: now.left, Done: now.done, Bound: now.bound, Elapsed: time.Since(s.start)})
+	if s.found != nil {
+		s.found.tell(ctx, now, time.Since(s.start))
+	}
 }
 
 // shortened writes the beginning of a list of numbers.

@@ -10,6 +10,8 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/attack/attacktest"
+
+	"github.com/gomlx/compute/dtypes"
 )
 
 // TestTune: tuned bounds are not below CROWN's, are below what the network computes, with any signs given that an input has,
@@ -139,15 +141,15 @@ func TestVerifyMLPs(t *testing.T) {
 			t.Fatal(err)
 		}
 		slowest, branches := time.Duration(0), 0
-		for i, verdict := range v.Verdicts {
+		for i, verdict := range v.Decisions {
 			slowest, branches = max(slowest, verdict.Elapsed), max(branches, verdict.Cells)
-			if verdict.Status == Unknown {
+			if verdict.Status == advlib.Unknown {
 				t.Errorf("%s, example %d: %v", name, i, verdict)
 			}
 		}
 		// All examples are decided, so that the share of the verified is the robust accuracy: attacks cannot leave less, and
 		// incomplete bounds cannot prove more.
-		share := float64(v.Count(Verified)) / float64(e.Len())
+		share := float64(v.Count(advlib.Verified)) / float64(e.Len())
 		if crown, attacked := ref.Peers["verified_crown_linf/0.05"], ref.Peers["autoattack_standard_linf/0.05"]; e.Len() == ref.Examples.Len() && !(crown <= share && share <= attacked) {
 			t.Errorf("%s: %g verified, auto_LiRPA's CROWN has %g, AutoAttack leaves %g", name, share, crown, attacked)
 		}
@@ -156,8 +158,8 @@ func TestVerifyMLPs(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, row := range margins {
-			if slices.Min(row) > 0 && v.Verdicts[i].Status != Verified {
-				t.Errorf("%s, example %d: CROWN proves it, and it is %v", name, i, v.Verdicts[i])
+			if slices.Min(row) > 0 && v.Decisions[i].Status != advlib.Verified {
+				t.Errorf("%s, example %d: CROWN proves it, and it is %v", name, i, v.Decisions[i])
 			}
 		}
 		t.Logf("%s: %v; %.1f s, the slowest %.2f s, the most branches %d", name, v, time.Since(start).Seconds(), slowest.Seconds(), branches)
@@ -213,11 +215,11 @@ func TestSplittingAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, v := range alone.Verdicts {
-		if v.Status != with.Verdicts[i].Status || v.Status == Unknown {
-			t.Errorf("example %d: %v, alone %v", i, with.Verdicts[i], v)
+	for i, v := range alone.Decisions {
+		if v.Status != with.Decisions[i].Status || v.Status == advlib.Unknown {
+			t.Errorf("example %d: %v, alone %v", i, with.Decisions[i], v)
 		}
-		if v.Status != Falsified {
+		if v.Status != advlib.Falsified {
 			continue
 		}
 		// Blind to counterexamples, it must not run out of branches.
@@ -227,13 +229,13 @@ func TestSplittingAlone(t *testing.T) {
 		}
 		p := aroundExample(c, x[20*i:20*i+20], e.Y[i], ball, around.Select([]int{i}))
 		p.is = func([]float64) bool { return false }
-		d := &deployed{input: c.Input(), size: 20, dtype: float32Type, run: onTarget{advlib.NewTarget(c)}}
+		d := &deployed{input: c.Input(), size: 20, dtype: dtypes.Float32, run: onTarget{advlib.Count(c)}}
 		out, err := (&splitting{search: &search{problem: p, outputs: d.outputs, cells: 400}, splitter: newChainSplitter(chain, p)}).run(t.Context())
 		if err != nil || out.reason == "" {
 			t.Errorf("example %d has a counterexample, and was closed: %+v, %v", i, out, err)
 		}
 	}
-	if alone.Count(Verified) < 5 || alone.Count(Falsified) < 5 {
+	if alone.Count(advlib.Verified) < 5 || alone.Count(advlib.Falsified) < 5 {
 		t.Errorf("%v: too few to tell", alone)
 	}
 }

@@ -16,34 +16,11 @@ import (
 	"advlab/advlib/vnnlib"
 )
 
-// Status is the answer to the question whether a network is safe.
-type Status int
-
-const (
-	// Unknown: neither was shown.
-	Unknown Status = iota
-	// Verified: no input of the region has an unsafe output, however the deployed model sums and rounds.
-	Verified
-	// Falsified: the deployed model has an unsafe output for an input of the region, which is given.
-	Falsified
-)
-
-// String returns "unknown", "verified" or "falsified".
-func (s Status) String() string {
-	switch s {
-	case Unknown:
-		return "unknown"
-	case Verified:
-		return "verified"
-	case Falsified:
-		return "falsified"
-	}
-	return fmt.Sprintf("Status(%d)", int(s))
-}
-
-// Verdict is the answer for one example or property.
-type Verdict struct {
-	Status Status
+// Decision is the answer for one example or property.
+type Decision struct {
+	// Status is Verified if no input of the region has an unsafe output, however the deployed model sums and rounds;
+	// Falsified if the deployed model has an unsafe output for an input of the region, which is given; else Unknown.
+	Status advlib.Status
 	// Counterexample is an input, flat, that was given to the deployed model, and Outputs what it returned, in a pass of its
 	// own; nil unless Falsified.
 	Counterexample, Outputs []float64
@@ -70,15 +47,15 @@ type Verdict struct {
 }
 
 // String says in a line what came out.
-func (v Verdict) String() string {
+func (v Decision) String() string {
 	switch v.Status {
-	case Verified:
+	case advlib.Verified:
 		margin := ""
 		if v.Bound > 0 {
 			margin = fmt.Sprintf(", margin ≥ %.4g", v.Bound)
 		}
 		return fmt.Sprintf("verified by %s%s, %d boxes, %.1f s", v.Method, margin, v.Cells, v.Elapsed.Seconds())
-	case Falsified:
+	case advlib.Falsified:
 		return fmt.Sprintf("falsified by %s at %s, found after %.1f s, %.1f s", v.Method, shortened(v.Counterexample), v.Found.Seconds(), v.Elapsed.Seconds())
 	}
 	return fmt.Sprintf("unknown: %s (margin ≥ %.4g, %d boxes, %.1f s)", v.Reason, v.Bound, v.Cells, v.Elapsed.Seconds())
@@ -106,8 +83,11 @@ type Options struct {
 	Memory int64
 	// Seed keys the search for counterexamples.
 	Seed uint64
-	// OnProgress, if set, is called about once a second while boxes are bounded, by the goroutine that waits for the verdict.
-	OnProgress func(Progress)
+	// OnProgress, if set, is called about once a second while boxes are bounded, by the goroutine that waits for the
+	// decision: Done boxes, or branches, have been bounded, and Total − Done wait. Share is that of the volume in which
+	// nothing unsafe can be, where boxes are split. Part counts examples, or the boxes of a property. What has the least
+	// margin of what waits: see [Decision].
+	OnProgress func(advlib.Progress)
 }
 
 // Question is a model with what is unsafe.
@@ -126,7 +106,7 @@ type Question struct {
 // An error says that the question is no question: a model that cannot be computed, a property of another number of inputs. That
 // nothing could be shown is a verdict, also of a model that cannot be bounded: counterexamples are looked for all the same.
 // It returns at the latest a moment after Options.Timeout, or the context's deadline, and a third of a second after a counterexample is found.
-func VerifyProperty(ctx context.Context, q Question, o Options) (*Verdict, error) {
+func VerifyProperty(ctx context.Context, q Question, o Options) (*Decision, error) {
 	v, err := verifyProperty(ctx, q, o)
 	if err != nil {
 		return nil, fmt.Errorf("certify: verify %q: %w", q.Model.Name, err)
@@ -134,7 +114,7 @@ func VerifyProperty(ctx context.Context, q Question, o Options) (*Verdict, error
 	return v, nil
 }
 
-func verifyProperty(ctx context.Context, q Question, o Options) (*Verdict, error) {
+func verifyProperty(ctx context.Context, q Question, o Options) (*Decision, error) {
 	start := time.Now()
 	if q.Property == nil {
 		return nil, fmt.Errorf("the property is nil")
@@ -148,7 +128,7 @@ func verifyProperty(ctx context.Context, q Question, o Options) (*Verdict, error
 	}
 	ctx, cancel := o.limited(ctx)
 	defer cancel()
-	v, err := o.inTime(ctx, func(ctx context.Context, f *findings) (*Verdict, error) { return o.property(ctx, q, f) })
+	v, err := o.inTime(ctx, func(ctx context.Context, f *findings) (*Decision, error) { return o.property(ctx, q, f) })
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +137,7 @@ func verifyProperty(ctx context.Context, q Question, o Options) (*Verdict, error
 }
 
 // property decides a question.
-func (o Options) property(ctx context.Context, q Question, f *findings) (_ *Verdict, err error) {
+func (o Options) property(ctx context.Context, q Question, f *findings) (_ *Decision, err error) {
 	if q.Model.Backend == nil {
 		if q.Model.Backend, err = backend.Open(); err != nil {
 			return nil, err
@@ -263,6 +243,17 @@ func (o Options) checked() (Options, error) {
 // defaultTimeout is that of the zero Options.
 const defaultTimeout = time.Minute
 
+// partOf returns the options for example i of n, whose progress is a part of the whole.
+func (o Options) partOf(i, n int) Options {
+	if tell := o.OnProgress; tell != nil {
+		o.OnProgress = func(p advlib.Progress) {
+			p.Part, p.Parts, p.Share = i+1, n, (float64(i)+p.Share)/float64(n)
+			tell(p)
+		}
+	}
+	return o
+}
+
 func (o Options) limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	if o.Timeout < 0 {
 		return context.WithCancel(ctx)
@@ -272,9 +263,9 @@ func (o Options) limited(ctx context.Context) (context.Context, context.CancelFu
 
 // decide answers for all problems: one counterexample falsifies, all must be verified. First each is searched for counterexamples, which
 // is quick, and needs no bounds: what cannot be bounded stays unknown after that.
-func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounder, error), d *deployed, problems []*problem) (*Verdict, error) {
-	v := &Verdict{Status: Verified, Method: "bounds", Rounding: o.Method.rounding, Bound: math.Inf(1)}
-	late := func() *Verdict {
+func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounder, error), d *deployed, problems []*problem) (*Decision, error) {
+	v := &Decision{Status: advlib.Verified, Method: "bounds", Rounding: o.Method.rounding, Bound: math.Inf(1)}
+	late := func() *Decision {
 		now := f.verdict(ctx, o.Method.rounding)
 		now.Cells = v.Cells
 		return now
@@ -302,9 +293,10 @@ func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounde
 	case ctx.Err() != nil:
 		return late(), nil
 	case err != nil:
-		return &Verdict{Reason: fmt.Sprintf("no counterexample was found, and it cannot be bounded: %v", err), Method: "search for counterexamples", Rounding: o.Method.rounding, Bound: math.Inf(-1)}, nil
+		return &Decision{Reason: fmt.Sprintf("no counterexample was found, and it cannot be bounded: %v", err), Method: "search for counterexamples", Rounding: o.Method.rounding, Bound: math.Inf(-1)}, nil
 	}
-	for _, p := range problems {
+	for k, p := range problems {
+		f.part, f.parts = k, len(problems)
 		s := &search{problem: p, outputs: d.outputs, batch: o.Batch, found: f, bound: o.bounds(b, p)}
 		if o.Cells > 0 {
 			s.cells = max(1, o.Cells-v.Cells)
@@ -335,22 +327,11 @@ func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounde
 		}
 		v.Bound = min(v.Bound, out.bound)
 		if out.reason != "" {
-			v.Status, v.Reason, v.TimedOut = Unknown, out.reason, out.late
+			v.Status, v.Reason, v.TimedOut = advlib.Unknown, out.reason, out.late
 			return v, nil
 		}
 	}
 	return v, nil
-}
-
-// chain returns the network as a chain, nil if it is none, or if the method is not what a chain computes.
-func (n *Network) chain(m Method) (*chain, error) {
-	if err := n.checkArithmetic(m.rounding); err != nil {
-		return nil, err
-	}
-	if m.kind != crown || m.line != Adaptive || m.tuned && n.Size() <= maxSensitive {
-		return nil, nil
-	}
-	return chainOf(n, m.rounding)
 }
 
 // bounds returns the search's bounds.
@@ -362,7 +343,7 @@ func (o Options) bounds(b bounder, p *problem) func(context.Context, []cell) ([]
 		if b.chain != nil && !p.round {
 			return b.chain.bound(ctx, cells, p.rows)
 		}
-		a, err := b.network.Bound(ctx, Query{Regions: p.regions(cells), Rows: [][][]float64{p.rows}, Slopes: true, Enough: p.limits}, o.Method)
+		a, err := b.network.Bound(ctx, Query{Regions: regionsOf(p, cells), Rows: [][][]float64{p.rows}, Slopes: true, Enough: p.limits}, o.Method)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -396,7 +377,7 @@ func (o Options) sensitivity(n *Network, p *problem) func(context.Context, []cel
 				all = append(all, thin)
 			}
 		}
-		a, err := n.Bound(ctx, Query{Regions: p.regions(all), Rows: [][][]float64{p.rows}}, IBP.In(RealArithmetic))
+		a, err := n.Bound(ctx, Query{Regions: regionsOf(p, all), Rows: [][][]float64{p.rows}}, IBP.In(RealArithmetic))
 		if err != nil {
 			return nil, err
 		}
@@ -423,14 +404,14 @@ func (o Options) sensitivity(n *Network, p *problem) func(context.Context, []cel
 type Verification struct {
 	// Ball is the threat model.
 	Ball advlib.Ball
-	// Examples are those asked about, and Verdicts one for each.
-	Examples *advlib.Examples
-	Verdicts []Verdict
+	// Examples are those asked about, and Decisions one for each.
+	Examples  *advlib.Examples
+	Decisions []Decision
 }
 
 // Count returns how many examples have the given status.
-func (v *Verification) Count(s Status) (n int) {
-	for _, verdict := range v.Verdicts {
+func (v *Verification) Count(s advlib.Status) (n int) {
+	for _, verdict := range v.Decisions {
 		if verdict.Status == s {
 			n++
 		}
@@ -440,7 +421,7 @@ func (v *Verification) Count(s Status) (n int) {
 
 // String returns for example "mlp, Linf ≤ 0.05, 32 examples: 20 verified, 10 falsified, 2 unknown".
 func (v *Verification) String() string {
-	return fmt.Sprintf("%s, %v, %d examples: %d verified, %d falsified, %d unknown", v.Examples.Name, v.Ball, len(v.Verdicts), v.Count(Verified), v.Count(Falsified), v.Count(Unknown))
+	return fmt.Sprintf("%s, %v, %d examples: %d verified, %d falsified, %d unknown", v.Examples.Name, v.Ball, len(v.Decisions), v.Count(advlib.Verified), v.Count(advlib.Falsified), v.Count(advlib.Unknown))
 }
 
 // Verify decides for each example whether any input of the ball around it, inside the classifier's box, has another class than
@@ -478,9 +459,9 @@ func verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball 
 		}
 	}
 	size := len(regions.Lower[0])
-	v := &Verification{Ball: ball, Examples: e, Verdicts: make([]Verdict, e.Len())}
-	for i := range v.Verdicts {
-		v.Verdicts[i] = Verdict{Reason: "not reached", Bound: math.Inf(-1), Rounding: o.Method.rounding}
+	v := &Verification{Ball: ball, Examples: e, Decisions: make([]Decision, e.Len())}
+	for i := range v.Decisions {
+		v.Decisions[i] = Decision{Reason: "not reached", Bound: math.Inf(-1), Rounding: o.Method.rounding}
 	}
 	flat := tensors.MustCopyFlatData[float32](e.X)
 	for i := range e.Len() {
@@ -488,10 +469,11 @@ func verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball 
 			return v, err
 		}
 		start := time.Now()
+		o := o.partOf(i, e.Len())
 		limited, cancel := o.limited(ctx)
 		p := aroundExample(c, flat[i*size:(i+1)*size], e.Y[i], ball, regions.Select([]int{i}))
-		verdict, err := o.inTime(limited, func(ctx context.Context, f *findings) (*Verdict, error) {
-			d := &deployed{input: c.Input(), size: size, dtype: float32Type, run: onTarget{advlib.NewTarget(c)}}
+		verdict, err := o.inTime(limited, func(ctx context.Context, f *findings) (*Decision, error) {
+			d := &deployed{input: c.Input(), size: size, dtype: dtypes.Float32, run: onTarget{advlib.Count(c)}}
 			return o.decide(ctx, f, bounder, d, []*problem{p})
 		})
 		cancel()
@@ -499,110 +481,10 @@ func verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball 
 			return v, fmt.Errorf("example %d: %w", i, err)
 		}
 		verdict.Elapsed = time.Since(start)
-		v.Verdicts[i] = *verdict
+		v.Decisions[i] = *verdict
 	}
 	if err := ctx.Err(); err != nil {
 		return v, err
 	}
 	return v, nil
-}
-
-// aroundExample asks whether an input in the ball around x, as the classifier's domain measures it if it has one, has another class than y: a
-// logit of another class that is larger, or as large for one that comes before y. around is the region of [Around], of this example alone.
-func aroundExample(c *advlib.Classifier, x []float32, y int32, ball advlib.Ball, around Regions) *problem {
-	wide := make([]float64, len(x))
-	p := &problem{first: wide}
-	allowed := cell{make([]float64, len(x)), make([]float64, len(x))}
-	p.cell = cell{make([]float64, len(x)), make([]float64, len(x))}
-	lowest, highest := c.Limits().EndsOf(x)
-	plain := c.Domain() == nil
-	for i, v := range x {
-		wide[i] = float64(v)
-		// The ends in float64 may be wrong by a rounding; the exact test is below.
-		l, u := around.Lower[0][i], around.Upper[0][i]
-		p.cell.lower[i], p.cell.upper[i] = outward32(math.Nextafter(l, math.Inf(-1)), math.Nextafter(u, math.Inf(1)))
-		if lowest[i] == l {
-			p.cell.lower[i] = l
-		}
-		if highest[i] == u {
-			p.cell.upper[i] = u
-		}
-		lo, hi := up32(l), down32(u)
-		for plain && wide[i]-float64(lo) > ball.Radius {
-			lo = math.Nextafter32(lo, v)
-		}
-		for plain && float64(hi)-wide[i] > ball.Radius {
-			hi = math.Nextafter32(hi, v)
-		}
-		allowed.lower[i], allowed.upper[i] = float64(lo), float64(hi)
-	}
-	classes := c.Classes()
-	for j := range classes {
-		if j == int(y) {
-			continue
-		}
-		row := make([]float64, classes)
-		row[y], row[j] = 1, -1
-		p.unsafe = append(p.unsafe, []int{len(p.rows)})
-		p.rows, p.limits = append(p.rows, row), append(p.limits, 0)
-	}
-	p.is = func(z []float64) bool {
-		best := 0
-		for k, v := range z {
-			if math.IsNaN(v) {
-				return false
-			}
-			if v > z[best] {
-				best = k
-			}
-		}
-		return best != int(y)
-	}
-	if around.Norm != nil {
-		p.round, p.norm, p.ballCentre, p.radius = true, around.Norm, around.Centre[0], around.Radius[0]
-	}
-	p.admits = func(v []float64) ([]float64, bool) {
-		in := make([]float32, len(v))
-		out := make([]float64, len(v))
-		for shrink := 1.; ; shrink *= 1 - 1e-6 {
-			for i := range v {
-				t := min(max(v[i], allowed.lower[i]), allowed.upper[i])
-				if shrink < 1 {
-					t = wide[i] + shrink*(t-wide[i])
-				}
-				in[i] = float32(t)
-			}
-			c.Round(in)
-			for i := range in {
-				out[i] = float64(in[i])
-				if out[i] < lowest[i] || out[i] > highest[i] {
-					return nil, false
-				}
-			}
-			distance := c.Distance(ball.Norm, in, x)
-			if distance <= ball.Radius {
-				return out, true
-			}
-			if plain && !p.round || shrink < 1e-3 {
-				return nil, false
-			}
-			if distance > ball.Radius*(1+1e-3) {
-				shrink *= max(ball.Radius/distance, 0.5)
-			}
-		}
-	}
-	return p
-}
-
-// regions are cells, and what they have in common with the ball, if there is one.
-func (p *problem) regions(cells []cell) Regions {
-	r := Regions{}
-	for _, c := range cells {
-		r.Lower, r.Upper = append(r.Lower, c.lower), append(r.Upper, c.upper)
-		if p.round {
-			r.Norm = p.norm
-			r.Centre, r.Radius = append(r.Centre, p.ballCentre), append(r.Radius, p.radius)
-		}
-	}
-	return r
 }

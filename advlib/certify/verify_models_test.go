@@ -18,7 +18,7 @@ func TestVerifyModels(t *testing.T) {
 	m := testModels[i]
 	c := m.classifier(t, backends(t)["go"])
 	e := m.examples(t, c, 2)
-	counts := map[certify.Status]int{}
+	counts := map[advlib.Status]int{}
 	for _, ball := range []advlib.Ball{advlib.Linf.Ball(0.002), advlib.Linf.Ball(0.15)} {
 		v, err := certify.Verify(t.Context(), c, e, ball, certify.Options{Timeout: -1, Method: certify.CROWNIBP, Starts: 4, Steps: 2, Cells: 10})
 		if err != nil {
@@ -30,17 +30,17 @@ func TestVerifyModels(t *testing.T) {
 		}
 		t.Log(v)
 		for i, row := range margins {
-			verdict := v.Verdicts[i]
+			verdict := v.Decisions[i]
 			counts[verdict.Status]++
-			if slices.Min(row) > 0 && verdict.Status != certify.Verified {
+			if slices.Min(row) > 0 && verdict.Status != advlib.Verified {
 				t.Errorf("%v, example %d: CROWN-IBP proves it, and it is %v", ball, i, verdict)
 			}
-			if verdict.Status == certify.Unknown && (verdict.Bound < slices.Min(row)-1e-6 || verdict.Bound > 0 || !strings.Contains(verdict.Reason, "branches were bounded")) {
+			if verdict.Status == advlib.Unknown && (verdict.Bound < slices.Min(row)-1e-6 || verdict.Bound > 0 || !strings.Contains(verdict.Reason, "branches were bounded")) {
 				t.Errorf("%v, example %d: %v, CROWN-IBP has %g", ball, i, verdict, slices.Min(row))
 			}
 		}
 	}
-	if counts[certify.Verified] == 0 || counts[certify.Unknown] == 0 {
+	if counts[advlib.Verified] == 0 || counts[advlib.Unknown] == 0 {
 		t.Errorf("%v", counts)
 	}
 }
@@ -60,9 +60,9 @@ func TestVerifyCNN(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, verdict := range v.Verdicts {
+	for i, verdict := range v.Decisions {
 		t.Logf("example %d: %v", open[i], verdict)
-		if verdict.Status != certify.Verified || verdict.Method != "branch and bound" {
+		if verdict.Status != advlib.Verified || verdict.Method != "branch and bound" {
 			t.Errorf("example %d: %v", open[i], verdict)
 		}
 	}

@@ -57,25 +57,25 @@ func TestVerifyProperty(t *testing.T) {
 	b := goBackend(t)
 	for _, tc := range []struct {
 		name, conditions string
-		want             Status
+		want             advlib.Status
 	}{
-		{"above the most", box + "(assert (>= Y_0 1.5001))", Verified},
-		{"at the most", box + "(assert (>= Y_0 1.5))", Falsified},
-		{"more than the most", box + "(assert (> Y_0 1.5))", Unknown},
-		{"below 0", box + "(assert (<= Y_0 -0.0001))", Verified},
-		{"at 0", box + "(assert (<= Y_0 0))", Falsified},
-		{"|x| < x", box + "(assert (<= Y_0 (- Y_1 0.001)))", Verified},
-		{"both", box + "(assert (and (>= Y_0 1.4) (<= Y_1 0) (>= Y_1 -0.39)))", Verified},
-		{"both can be", box + "(assert (and (>= Y_0 1.4) (<= Y_1 0.5) (>= Y_1 -0.51)))", Falsified},
-		{"either", box + "(assert (or (>= Y_0 1.6) (<= Y_0 -0.01)))", Verified},
-		{"either, one can be", box + "(assert (or (>= Y_0 1.6) (<= Y_1 -1.49)))", Falsified},
-		{"half the difference", box + "(assert (>= (- (/ Y_0 2) (* 0.5 Y_1)) 1.501))", Verified},
-		{"two boxes", "(assert (or (and (<= X_0 0.2) (>= X_0 0.1) (= X_1 0.1)) (and (<= X_0 0.9) (>= X_0 0.8) (= X_1 0.1))))(assert (>= Y_0 1.0001))", Verified},
-		{"two boxes, one bad", "(assert (or (and (<= X_0 0.2) (>= X_0 0.1) (= X_1 0.1)) (and (<= X_0 0.9) (>= X_0 0.8) (= X_1 0.1))))(assert (>= Y_0 0.95))", Falsified},
-		{"everything", box + "(assert (>= Y_0 -1000))", Falsified},
-		{"nothing", box + "(assert (>= X_0 2))(assert (>= Y_0 0))", Verified},
-		{"a point", "(assert (and (= X_0 0.1) (= X_1 0)))(assert (>= Y_0 0.11))", Verified},
-		{"a point, rounded", "(assert (and (= X_0 0.1) (= X_1 0)))(assert (>= Y_0 0.0999999))", Falsified},
+		{"above the most", box + "(assert (>= Y_0 1.5001))", advlib.Verified},
+		{"at the most", box + "(assert (>= Y_0 1.5))", advlib.Falsified},
+		{"more than the most", box + "(assert (> Y_0 1.5))", advlib.Unknown},
+		{"below 0", box + "(assert (<= Y_0 -0.0001))", advlib.Verified},
+		{"at 0", box + "(assert (<= Y_0 0))", advlib.Falsified},
+		{"|x| < x", box + "(assert (<= Y_0 (- Y_1 0.001)))", advlib.Verified},
+		{"both", box + "(assert (and (>= Y_0 1.4) (<= Y_1 0) (>= Y_1 -0.39)))", advlib.Verified},
+		{"both can be", box + "(assert (and (>= Y_0 1.4) (<= Y_1 0.5) (>= Y_1 -0.51)))", advlib.Falsified},
+		{"either", box + "(assert (or (>= Y_0 1.6) (<= Y_0 -0.01)))", advlib.Verified},
+		{"either, one can be", box + "(assert (or (>= Y_0 1.6) (<= Y_1 -1.49)))", advlib.Falsified},
+		{"half the difference", box + "(assert (>= (- (/ Y_0 2) (* 0.5 Y_1)) 1.501))", advlib.Verified},
+		{"two boxes", "(assert (or (and (<= X_0 0.2) (>= X_0 0.1) (= X_1 0.1)) (and (<= X_0 0.9) (>= X_0 0.8) (= X_1 0.1))))(assert (>= Y_0 1.0001))", advlib.Verified},
+		{"two boxes, one bad", "(assert (or (and (<= X_0 0.2) (>= X_0 0.1) (= X_1 0.1)) (and (<= X_0 0.9) (>= X_0 0.8) (= X_1 0.1))))(assert (>= Y_0 0.95))", advlib.Falsified},
+		{"everything", box + "(assert (>= Y_0 -1000))", advlib.Falsified},
+		{"nothing", box + "(assert (>= X_0 2))(assert (>= Y_0 0))", advlib.Verified},
+		{"a point", "(assert (and (= X_0 0.1) (= X_1 0)))(assert (>= Y_0 0.11))", advlib.Verified},
+		{"a point, rounded", "(assert (and (= X_0 0.1) (= X_1 0)))(assert (>= Y_0 0.0999999))", advlib.Falsified},
 	} {
 		p := property(t, 2, tc.conditions)
 		for _, double := range []bool{false, true} {
@@ -88,15 +88,15 @@ func TestVerifyProperty(t *testing.T) {
 				t.Errorf("%s, float64 %v: %v", tc.name, double, v)
 			}
 			switch v.Status {
-			case Verified:
+			case advlib.Verified:
 				if v.Bound < 0 || v.Counterexample != nil {
 					t.Errorf("%s, float64 %v: %+v", tc.name, double, v)
 				}
-			case Unknown:
+			case advlib.Unknown:
 				if v.Reason == "" || v.Bound > 0 {
 					t.Errorf("%s, float64 %v: %+v", tc.name, double, v)
 				}
-			case Falsified:
+			case advlib.Falsified:
 				x := v.Counterexample
 				y := []float64{math.Abs(x[0]) + math.Abs(x[1]), x[0] + x[1]}
 				for k := range y {
@@ -125,11 +125,11 @@ func TestVerifyWithoutChain(t *testing.T) {
 	s := Source{Name: "residual", Graph: residual, Input: []int{1}, Backend: goBackend(t)}
 	for _, tc := range []struct {
 		conditions string
-		want       Status
+		want       advlib.Status
 	}{
-		{"(assert (>= Y_0 1.0001))", Verified},
-		{"(assert (and (>= Y_0 0.5) (>= Y_1 -0.2)))", Verified},
-		{"(assert (and (>= Y_0 0.3) (>= Y_1 -0.2)))", Falsified},
+		{"(assert (>= Y_0 1.0001))", advlib.Verified},
+		{"(assert (and (>= Y_0 0.5) (>= Y_1 -0.2)))", advlib.Verified},
+		{"(assert (and (>= Y_0 0.3) (>= Y_1 -0.2)))", advlib.Falsified},
 	} {
 		v, err := VerifyProperty(t.Context(), Question{s, property(t, 1, "(assert (and (<= X_0 0.5) (>= X_0 -1)))"+tc.conditions)}, Options{Cells: 200})
 		if err != nil || v.Status != tc.want {
@@ -147,11 +147,11 @@ func TestVerifyWithoutBounds(t *testing.T) {
 	s := Source{Name: "argmax", Graph: largest, Input: []int{2}, Backend: goBackend(t)}
 	box := "(assert (and (<= X_0 0.99) (>= X_0 -1) (<= X_1 1) (>= X_1 -1)))"
 	v, err := VerifyProperty(t.Context(), Question{s, property(t, 2, box+"(assert (and (>= Y_0 0.5) (<= Y_1 -0.25)))")}, Options{})
-	if err != nil || v.Status != Falsified || v.AnyOrder || v.Outputs[0] != 1 || v.Counterexample[1] <= v.Counterexample[0] {
+	if err != nil || v.Status != advlib.Falsified || v.AnyOrder || v.Outputs[0] != 1 || v.Counterexample[1] <= v.Counterexample[0] {
 		t.Errorf("%v, %v", v, err)
 	}
 	v, err = VerifyProperty(t.Context(), Question{s, property(t, 2, box+"(assert (>= Y_0 1.5))")}, Options{})
-	if err != nil || v.Status != Unknown || v.TimedOut || !math.IsInf(v.Bound, -1) || !strings.Contains(v.Reason, "ArgMinMax") || !strings.Contains(v.Reason, "verify_test.go") {
+	if err != nil || v.Status != advlib.Unknown || v.TimedOut || !math.IsInf(v.Bound, -1) || !strings.Contains(v.Reason, "ArgMinMax") || !strings.Contains(v.Reason, "verify_test.go") {
 		t.Errorf("%v, %v", v, err)
 	}
 }
@@ -188,17 +188,17 @@ func TestVerifyRefuses(t *testing.T) {
 	broken := absolute(2)
 	broken.b[0][0] = math.NaN()
 	v, err := VerifyProperty(t.Context(), Question{broken.source(b, false), good}, Options{Cells: 100})
-	if err != nil || v.Status != Unknown || v.Reason == "" || !math.IsInf(v.Bound, -1) {
+	if err != nil || v.Status != advlib.Unknown || v.Reason == "" || !math.IsInf(v.Bound, -1) {
 		t.Errorf("a network with NaN: %v, %v", v, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if v, err := VerifyProperty(ctx, Question{net, good}, Options{}); err != nil || v.Status != Unknown || v.TimedOut || !strings.Contains(v.Reason, "interrupted") {
+	if v, err := VerifyProperty(ctx, Question{net, good}, Options{}); err != nil || v.Status != advlib.Unknown || v.TimedOut || !strings.Contains(v.Reason, "interrupted") {
 		t.Errorf("cancelled: %v, %v", v, err)
 	}
 	ctx, cancel = context.WithDeadline(t.Context(), time.Now())
 	defer cancel()
-	if v, err := VerifyProperty(ctx, Question{net, good}, Options{Timeout: -1}); err != nil || v.Status != Unknown || !v.TimedOut {
+	if v, err := VerifyProperty(ctx, Question{net, good}, Options{Timeout: -1}); err != nil || v.Status != advlib.Unknown || !v.TimedOut {
 		t.Errorf("late: %v, %v", v, err)
 	}
 }
@@ -242,13 +242,13 @@ func TestVerify(t *testing.T) {
 			t.Fatalf("%v: %v", ball, err)
 		}
 		t.Log(v)
-		if v.Count(Verified) < 3 || v.Count(Falsified) < 3 || v.Count(Unknown) > 0 || v.Verdicts[0].Status != Falsified {
+		if v.Count(advlib.Verified) < 3 || v.Count(advlib.Falsified) < 3 || v.Count(advlib.Unknown) > 0 || v.Decisions[0].Status != advlib.Falsified {
 			t.Errorf("%v", v)
 		}
-		for i, verdict := range v.Verdicts {
+		for i, verdict := range v.Decisions {
 			x := flat[2*i : 2*i+2]
 			switch verdict.Status {
-			case Falsified:
+			case advlib.Falsified:
 				at := []float32{float32(verdict.Counterexample[0]), float32(verdict.Counterexample[1])}
 				z, err := c.Logits(tensors.FromFlatDataAndDimensions(at, 1, 2))
 				if err != nil {
@@ -257,7 +257,7 @@ func TestVerify(t *testing.T) {
 				if d := ball.Norm.Distance(at, x); d > ball.Radius || !c.Box().Contains(at[0]) || !c.Box().Contains(at[1]) || class(z[0]) == e.Y[i] {
 					t.Errorf("%v, example %d: %v, logits %v, is %g from %v of class %d", ball, i, at, z, d, x, e.Y[i])
 				}
-			case Verified:
+			case advlib.Verified:
 				samples := make([]float32, 0, 2*2000)
 				δ := make([]float32, 2)
 				for len(samples) < cap(samples) {
@@ -280,7 +280,7 @@ func TestVerify(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if v, err := Verify(ctx, c, e, advlib.Linf.Ball(0.1), Options{}); !errors.Is(err, context.Canceled) || v.Count(Unknown) != examples || v.Verdicts[3].Reason != "not reached" {
+	if v, err := Verify(ctx, c, e, advlib.Linf.Ball(0.1), Options{}); !errors.Is(err, context.Canceled) || v.Count(advlib.Unknown) != examples || v.Decisions[3].Reason != "not reached" {
 		t.Errorf("%v, %v", v, err)
 	}
 	if _, err := Verify(t.Context(), c, e, advlib.L0.Ball(1), Options{}); err == nil || !strings.Contains(err.Error(), "L0") {
@@ -314,8 +314,8 @@ func TestVerifyThenBound(t *testing.T) {
 			t.Fatalf("%d, %v: %v", i, ball, err)
 		}
 		for k, row := range m {
-			if slices.Min(row) > 0 && v.Verdicts[k].Status != Verified {
-				t.Errorf("%v, example %d: margins %v, %v", ball, k, row, v.Verdicts[k])
+			if slices.Min(row) > 0 && v.Decisions[k].Status != advlib.Verified {
+				t.Errorf("%v, example %d: margins %v, %v", ball, k, row, v.Decisions[k])
 			}
 		}
 	}

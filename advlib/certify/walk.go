@@ -206,3 +206,18 @@ func modelLine(stack string) string {
 	}
 	return ""
 }
+
+// nameOf names the operation; GoMLX leaves those of control flow without a name.
+func nameOf(n *graph.Node) string {
+	switch n.Type() {
+	case graph.NodeTypeCall:
+		return "Call"
+	case graph.NodeTypeIf:
+		return "If"
+	case graph.NodeTypeWhile:
+		return "While"
+	case graph.NodeTypeSort:
+		return "Sort"
+	}
+	return n.Type().String()
+}

@@ -173,7 +173,7 @@ func TestPerturbationStaysInTheBall(t *testing.T) {
 			t.Errorf("%v starts at the originals", a)
 		}
 		type key struct{ advlib.Norm }
-		step := advlib.NewTarget(c).Compile(key{norm}, func(m *advlib.Model, in []*graph.Node) []*graph.Node {
+		step := advlib.Count(c).Compile(key{norm}, func(m *advlib.Model, in []*graph.Node) []*graph.Node {
 			return []*graph.Node{a.Step(m, &training.Ascent{X0: in[0], X: in[1], Y: in[2], Strength: in[3], Limits: c.Limits()})}
 		})
 		for k := range a.Steps() + 1 {

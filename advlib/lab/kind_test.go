@@ -14,6 +14,7 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/lab"
+	"advlab/advlib/report"
 )
 
 // roundTrip returns a value as it comes back.
@@ -101,9 +102,9 @@ func TestResults(t *testing.T) {
 
 func TestReports(t *testing.T) {
 	r := &advlib.Report{
-		Classifier: "c", Data: "d", Backend: "go", Box: advlib.UnitBox, Seed: 3, Index: []int64{1}, Label: []int32{0}, Predicted: []int32{0},
-		Attacks: []advlib.AttackRow{{Name: "a", Norm: "Linf", Radius: 8. / 255, Attempted: []bool{true}, Success: []bool{false}, Skipped: []bool{false}, Distance: []advlib.Distance{advlib.Distance(math.Inf(1))}, Programs: []advlib.Programs{{Batch: 8, Compiled: 1}}, Seconds: 0.1}},
-		Sanity:  advlib.Sanity{Unbounded: advlib.Rate{Count: 1, Of: 2}},
+		Classifier: "c", Data: "d", Backend: "go", Box: report.UnitBox, Seed: 3, Index: []int64{1}, Label: []int32{0}, Predicted: []int32{0},
+		Attacks: []report.AttackRow{{Name: "a", Norm: "Linf", Radius: 8. / 255, Attempted: []bool{true}, Success: []bool{false}, Skipped: []bool{false}, Distance: []advlib.Distance{advlib.Distance(math.Inf(1))}, Programs: []advlib.Programs{{Batch: 8, Compiled: 1}}, Seconds: 0.1}},
+		Sanity:  report.Sanity{Unbounded: advlib.Rate{Count: 1, Of: 2}},
 	}
 	if diff := cmp.Diff(r, roundTrip(t, lab.Reports, r), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("the report changed:\n%s", diff)

@@ -14,6 +14,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 
 	"advlab/advlib"
+	"advlab/advlib/report"
 )
 
 // Curve draws accuracy against the radius ε, one panel for each norm: under each attack, in the worst case over
@@ -41,7 +42,7 @@ func curve(reports []*advlib.Report) (Picture, error) {
 		return Picture{}, err
 	}
 	var panels []panel
-	for _, norm := range []advlib.Norm{advlib.Linf, advlib.L2, advlib.L1, advlib.L0} {
+	for _, norm := range norms(unions) {
 		if p, ok := newPanel(unions, norm); ok {
 			panels = append(panels, p)
 		}
@@ -50,6 +51,15 @@ func curve(reports []*advlib.Report) (Picture, error) {
 		return Picture{}, errors.New("no report has an untargeted attack or a certificate with a radius above 0: there is nothing to draw against ε")
 	}
 	return drawPanels(unions, panels)
+}
+
+// norms are the names of the norms that reports have numbers in.
+func norms(unions []*advlib.Report) []string {
+	var all report.Report
+	for _, r := range unions {
+		all.Attacks, all.Certificates = append(all.Attacks, r.Attacks...), append(all.Certificates, r.Certificates...)
+	}
+	return all.Norms()
 }
 
 // unite puts the attacks and certificates of reports on the same classifier together.
@@ -127,18 +137,18 @@ var (
 
 // panel is the lines of one norm.
 type panel struct {
-	norm    advlib.Norm
+	norm    string
 	largest float64 // radius
 	series  []series
 }
 
 // newPanel collects the lines of a norm, and whether there are any.
-func newPanel(unions []*advlib.Report, norm advlib.Norm) (panel, bool) {
+func newPanel(unions []*advlib.Report, norm string) (panel, bool) {
 	p := panel{norm: norm}
 	var budgets, found []float64
 	for _, r := range unions {
 		for _, a := range r.Attacks {
-			if a.Norm != norm.String() || a.Targeted {
+			if a.Norm != norm || a.Targeted {
 				continue
 			}
 			if !a.Minimal() {
@@ -152,7 +162,7 @@ func newPanel(unions []*advlib.Report, norm advlib.Norm) (panel, bool) {
 			}
 		}
 		for _, c := range r.Certificates {
-			if c.Norm == norm.String() {
+			if c.Norm == norm {
 				budgets = append(budgets, c.Radius)
 			}
 		}
@@ -174,7 +184,7 @@ func newPanel(unions []*advlib.Report, norm advlib.Norm) (panel, bool) {
 		if len(unions) > 1 {
 			prefix, certified.color = oneLine(r.Classifier)+": ", worst.color
 		}
-		if slices.ContainsFunc(r.Attacks, func(a advlib.AttackRow) bool { return a.Norm == norm.String() && !a.Targeted }) {
+		if slices.ContainsFunc(r.Attacks, func(a report.AttackRow) bool { return a.Norm == norm && !a.Targeted }) {
 			p.series = append(p.series, series{name: prefix + "worst case over attacks", style: worst, points: p.robust(r), band: true})
 		}
 		if points := p.certified(r); points != nil {
@@ -199,7 +209,7 @@ func (p panel) robust(r *advlib.Report) []point {
 	var measured, between []float64
 	minimal := false
 	for _, a := range r.Attacks {
-		if a.Norm != p.norm.String() || a.Targeted {
+		if a.Norm != p.norm || a.Targeted {
 			continue
 		}
 		if !a.Minimal() {
@@ -214,7 +224,7 @@ func (p panel) robust(r *advlib.Report) []point {
 		}
 	}
 	for _, c := range r.Certificates { // counterexamples that were found beside proofs
-		if c.Norm == p.norm.String() && len(c.Distance) > 0 {
+		if c.Norm == p.norm && len(c.Distance) > 0 {
 			measured = append(measured, c.Radius)
 			for _, d := range c.Distance {
 				if d > 0 && float64(d) <= p.largest {
@@ -229,7 +239,7 @@ func (p panel) robust(r *advlib.Report) []point {
 	measured = distinct(measured)
 	for _, radius := range distinct(append(between, measured...)) {
 		if radius > 0 {
-			points = append(points, point{radius, r.Robust(p.norm.Ball(radius)), slices.Contains(measured, radius)})
+			points = append(points, point{radius, r.Robust(report.Ball{Norm: p.norm, Radius: radius}), slices.Contains(measured, radius)})
 		}
 	}
 	return points
@@ -240,7 +250,7 @@ func (p panel) robust(r *advlib.Report) []point {
 func (p panel) certified(r *advlib.Report) []point {
 	var radii []float64
 	for _, c := range r.Certificates {
-		if c.Norm == p.norm.String() && c.Radius > 0 {
+		if c.Norm == p.norm && c.Radius > 0 {
 			radii = append(radii, c.Radius)
 		}
 	}
@@ -249,16 +259,16 @@ func (p panel) certified(r *advlib.Report) []point {
 	}
 	points := []point{{0, r.Clean(), true}}
 	for _, radius := range distinct(radii) {
-		rate, _ := r.Certified(p.norm.Ball(radius))
+		rate, _ := r.Certified(report.Ball{Norm: p.norm, Radius: radius})
 		points = append(points, point{radius, rate, true})
 	}
 	return points
 }
 
-func methods(r *advlib.Report, norm advlib.Norm) []string {
+func methods(r *advlib.Report, norm string) []string {
 	var names []string
 	for _, c := range r.Certificates {
-		if c.Norm == norm.String() && !slices.Contains(names, oneLine(c.Method)) {
+		if c.Norm == norm && !slices.Contains(names, oneLine(c.Method)) {
 			names = append(names, oneLine(c.Method))
 		}
 	}
@@ -268,20 +278,20 @@ func methods(r *advlib.Report, norm advlib.Norm) []string {
 // family is one attack at all its radii.
 type family struct {
 	name string
-	rows []advlib.AttackRow
+	rows []report.AttackRow
 }
 
 // familiesOf groups the untargeted attacks in a norm by their names without the ball.
-func familiesOf(r *advlib.Report, norm advlib.Norm) []family {
+func familiesOf(r *advlib.Report, norm string) []family {
 	var families []family
 	for _, a := range r.Attacks {
-		if a.Norm != norm.String() || a.Targeted {
+		if a.Norm != norm || a.Targeted {
 			continue
 		}
 		name := a.Name
 		if !a.Minimal() {
 			// Reports that are older have decimals where balls are written as 8/255 now.
-			for _, ball := range []string{norm.Ball(float64(a.Radius)).String(), fmt.Sprintf("%v ≤ %.6g", norm, float64(a.Radius))} {
+			for _, ball := range []string{report.Ball{Norm: norm, Radius: float64(a.Radius)}.String(), fmt.Sprintf("%s ≤ %.6g", norm, float64(a.Radius))} {
 				name = strings.Join(strings.Fields(strings.Replace(name, ball, "", 1)), " ")
 			}
 			name = strings.TrimSuffix(strings.NewReplacer("()", "", " ,", ",").Replace(name), ",")
@@ -406,7 +416,7 @@ func axis(a *plot.Axis, label string) {
 }
 
 // frame returns the panel's chart without lines, and an empty legend, which is drawn below it so that it hides no line.
-func (p panel) frame(box advlib.Box) (*plot.Plot, plot.Legend) {
+func (p panel) frame(box report.Box) (*plot.Plot, plot.Legend) {
 	chart, legend := plot.New(), newLegend()
 	axis(&chart.X, fmt.Sprintf("radius ε of the %v ball, in units of the box %v", p.norm, box))
 	axis(&chart.Y, "accuracy (%)")
@@ -422,7 +432,7 @@ func (p panel) frame(box advlib.Box) (*plot.Plot, plot.Legend) {
 }
 
 // plot returns the panel's chart and its legend.
-func (p panel) plot(box advlib.Box) (*plot.Plot, plot.Legend) {
+func (p panel) plot(box report.Box) (*plot.Plot, plot.Legend) {
 	chart, legend := p.frame(box)
 	for _, s := range p.series {
 		if s.band {
@@ -478,8 +488,8 @@ func (s series) wilson() *plotter.Polygon {
 var percentTicks = plot.ConstantTicks{{Value: 0, Label: "0"}, {Value: 20, Label: "20"}, {Value: 40, Label: "40"}, {Value: 60, Label: "60"}, {Value: 80, Label: "80"}, {Value: 100, Label: "100"}}
 
 // ticks of pixels' budgets are whole 255ths where all radii are.
-func (p panel) ticks(box advlib.Box) plot.Ticker {
-	steps, short := box == advlib.UnitBox && p.norm == advlib.Norm(advlib.Linf), true
+func (p panel) ticks(box report.Box) plot.Ticker {
+	steps, short := box == report.UnitBox && p.norm == report.Linf, true
 	for _, s := range p.series {
 		for _, pt := range s.points {
 			k := pt.radius * 255

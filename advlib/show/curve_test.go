@@ -9,13 +9,14 @@ import (
 	"testing"
 
 	"advlab/advlib"
+	"advlab/advlib/report"
 )
 
 // madeReport is a report by hand on n examples. Example i has a true distance: attacks of strength s find what is
 // nearer than s times the radius, certificates prove what is farther than 1/s times.
 func madeReport(name string, n int, typical float64, radii ...float64) *advlib.Report {
 	r := rand.New(rand.NewPCG(7, uint64(n)))
-	rep := &advlib.Report{Classifier: name, Data: "rings/test", Backend: "go", Box: advlib.UnitBox}
+	rep := &advlib.Report{Classifier: name, Data: "rings/test", Backend: "go", Box: report.UnitBox}
 	distance := make([]float64, n)
 	for i := range n {
 		rep.Index = append(rep.Index, int64(i))
@@ -26,8 +27,8 @@ func madeReport(name string, n int, typical float64, radii ...float64) *advlib.R
 			rep.Predicted[i], distance[i] = int32((i+1)%3), 0
 		}
 	}
-	row := func(attack, norm string, radius, strength float64) advlib.AttackRow {
-		a := advlib.AttackRow{Name: attack, Norm: norm, Radius: advlib.Distance(radius), Goal: "untargeted"}
+	row := func(attack, norm string, radius, strength float64) report.AttackRow {
+		a := report.AttackRow{Name: attack, Norm: norm, Radius: advlib.Distance(radius), Goal: "untargeted"}
 		for _, d := range distance {
 			found := d <= radius*strength
 			a.Attempted, a.Success = append(a.Attempted, true), append(a.Success, found)
@@ -48,7 +49,7 @@ func madeReport(name string, n int, typical float64, radii ...float64) *advlib.R
 		rep.Attacks = append(rep.Attacks,
 			row(fmt.Sprintf("FGSM Linf ≤ %.6g", ε), "Linf", ε, 0.6),
 			row(fmt.Sprintf("PGD-40 Linf ≤ %.6g", ε), "Linf", ε, 0.95))
-		c := advlib.Certificate{Method: "CROWN-IBP", Norm: "Linf", Radius: ε}
+		c := report.CertifierRow{Method: "CROWN-IBP", Norm: "Linf", Radius: ε}
 		for _, d := range distance {
 			c.Certified = append(c.Certified, d > 1.7*ε)
 		}
@@ -109,7 +110,7 @@ func TestCurveOfSplitReports(t *testing.T) {
 func TestCurveIsMonotone(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for range 200 {
-		rep := &advlib.Report{Classifier: "c", Data: "d", Box: advlib.UnitBox}
+		rep := &advlib.Report{Classifier: "c", Data: "d", Box: report.UnitBox}
 		const n = 30
 		for i := range n {
 			rep.Index, rep.Label, rep.Predicted = append(rep.Index, int64(i)), append(rep.Label, 0), append(rep.Predicted, int32(r.IntN(5)/4))
@@ -119,7 +120,7 @@ func TestCurveIsMonotone(t *testing.T) {
 			if k == 1 {
 				ε = math.Inf(1)
 			}
-			a := advlib.AttackRow{Name: fmt.Sprintf("A%d Linf ≤ %.6g", r.IntN(3), ε), Norm: "Linf", Radius: advlib.Distance(ε)}
+			a := report.AttackRow{Name: fmt.Sprintf("A%d Linf ≤ %.6g", r.IntN(3), ε), Norm: "Linf", Radius: advlib.Distance(ε)}
 			for i := range n {
 				ok := r.IntN(2) == 0 || rep.Predicted[i] != 0
 				d := math.Inf(1)
@@ -133,7 +134,7 @@ func TestCurveIsMonotone(t *testing.T) {
 			}
 			rep.Attacks = append(rep.Attacks, a)
 		}
-		p, ok := newPanel([]*advlib.Report{rep}, advlib.Linf)
+		p, ok := newPanel([]*advlib.Report{rep}, report.Linf)
 		if !ok {
 			t.Fatal("no panel")
 		}
@@ -188,6 +189,29 @@ func TestCurveRefuses(t *testing.T) {
 	}
 }
 
+// A norm of the user's own has a panel of its own, by its name, behind those of advlib's norms.
+func TestOwnNormIsDrawn(t *testing.T) {
+	r := madeReport("mlp", 20, 0.1, 0.1, 0.2)
+	all := []*advlib.Report{r}
+	plain := norms(all)
+	mine := *r
+	mine.Attacks, mine.Certificates = slices.Clone(r.Attacks), slices.Clone(r.Certificates)
+	for i := range mine.Attacks {
+		mine.Attacks[i].Norm = "mine"
+	}
+	for i := range mine.Certificates {
+		mine.Certificates[i].Norm = "mine"
+	}
+	if got, want := norms(append(all, &mine)), append(plain, "mine"); !slices.Equal(got, want) {
+		t.Errorf("norms %q, want %q", got, want)
+	}
+	for name, draw := range map[string]func(...*advlib.Report) (Picture, error){"Curve": Curve, "Sandwich": Sandwich} {
+		if p, err := draw(&mine); err != nil || !strings.Contains(p.String(), "mine") {
+			t.Errorf("%s: %v\n%v", name, err, p)
+		}
+	}
+}
+
 func TestFamilies(t *testing.T) {
 	r := &advlib.Report{}
 	for _, a := range []struct {
@@ -197,10 +221,10 @@ func TestFamilies(t *testing.T) {
 		{"PGD-40 Linf ≤ 0.1", 0.1}, {"PGD-40 Linf ≤ 0.2", 0.2}, {"FGSM(Linf ≤ 0.1)", 0.1},
 		{"PGD-40 Linf ≤ 0.1, Margin", 0.1}, {"FMN Linf", math.Inf(1)}, {"Linf ≤ 0.3", 0.3},
 	} {
-		r.Attacks = append(r.Attacks, advlib.AttackRow{Name: a.name, Norm: "Linf", Radius: advlib.Distance(a.radius)})
+		r.Attacks = append(r.Attacks, report.AttackRow{Name: a.name, Norm: "Linf", Radius: advlib.Distance(a.radius)})
 	}
 	var got []string
-	for _, f := range familiesOf(r, advlib.Linf) {
+	for _, f := range familiesOf(r, report.Linf) {
 		got = append(got, fmt.Sprintf("%s:%d", f.name, len(f.rows)))
 	}
 	if want := "PGD-40:2|FGSM:1|PGD-40, Margin:1|FMN Linf:1|Linf ≤ 0.3:1"; strings.Join(got, "|") != want {
@@ -236,7 +260,7 @@ func TestRoundTicks(t *testing.T) {
 func TestCurveOfACascade(t *testing.T) {
 	r := madeReport("mlp", 50, 0.03, pixelRadii...)
 	names := func() (all []string) {
-		p, ok := newPanel([]*advlib.Report{r}, advlib.Linf)
+		p, ok := newPanel([]*advlib.Report{r}, report.Linf)
 		if !ok {
 			t.Fatal("nothing to draw")
 		}

@@ -14,6 +14,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 
 	"advlab/advlib"
+	"advlab/advlib/report"
 )
 
 // Sandwich draws what is known of a classifier's robust accuracy against the radius ε, in one picture: above it the accuracy in the
@@ -52,7 +53,7 @@ func sandwich(reports []*advlib.Report) (Picture, error) {
 		if err := r.Contradiction(); err != nil {
 			return Picture{}, err
 		}
-		for _, norm := range []advlib.Norm{advlib.Linf, advlib.L2, advlib.L1} {
+		for _, norm := range r.Norms() {
 			if l, ok := newLayer(r, norm); ok {
 				layers = append(layers, l)
 			}
@@ -67,7 +68,7 @@ func sandwich(reports []*advlib.Report) (Picture, error) {
 // layer is the sandwich of a classifier in a norm.
 type layer struct {
 	report  *advlib.Report
-	norm    advlib.Norm
+	norm    string
 	clean   advlib.Rate
 	largest float64 // radius drawn
 	// radii are where both sides are known exactly: those of budgets and certificates, growing, without 0.
@@ -89,10 +90,10 @@ type method struct {
 }
 
 // newLayer collects a classifier's lines in a norm, and whether there are certificates.
-func newLayer(r *advlib.Report, norm advlib.Norm) (layer, bool) {
+func newLayer(r *advlib.Report, norm string) (layer, bool) {
 	l := layer{report: r, norm: norm, clean: r.Clean()}
 	for _, c := range r.Certificates {
-		if c.Norm == norm.String() && c.Radius > 0 {
+		if c.Norm == norm && c.Radius > 0 {
 			l.radii = append(l.radii, c.Radius)
 			l.proven = max(l.proven, c.Radius)
 		}
@@ -101,7 +102,7 @@ func newLayer(r *advlib.Report, norm advlib.Norm) (layer, bool) {
 		return layer{}, false
 	}
 	for _, a := range r.Attacks {
-		if a.Norm != norm.String() || a.Targeted {
+		if a.Norm != norm || a.Targeted {
 			continue
 		}
 		l.attacked = true
@@ -114,7 +115,7 @@ func newLayer(r *advlib.Report, norm advlib.Norm) (layer, bool) {
 	l.robust = panel{norm: norm, largest: l.largest}.robust(r)
 	l.best = l.certified(r.Certified)
 	for _, name := range r.Methods(norm) {
-		points := l.certified(func(ball advlib.Ball) (advlib.Rate, bool) { return r.CertifiedBy(name, ball) })
+		points := l.certified(func(ball report.Named) (advlib.Rate, bool) { return r.CertifiedBy(name, ball) })
 		if points != nil {
 			l.methods = append(l.methods, method{oneLine(name), points})
 		}
@@ -123,13 +124,13 @@ func newLayer(r *advlib.Report, norm advlib.Norm) (layer, bool) {
 }
 
 // certified returns a line at those radii that were asked.
-func (l layer) certified(of func(advlib.Ball) (advlib.Rate, bool)) (points []point) {
+func (l layer) certified(of func(report.Named) (advlib.Rate, bool)) (points []point) {
 	asked := map[float64]bool{}
 	for _, c := range l.report.Certificates {
-		asked[c.Radius] = asked[c.Radius] || c.Norm == l.norm.String()
+		asked[c.Radius] = asked[c.Radius] || c.Norm == l.norm
 	}
 	for _, radius := range l.radii {
-		if rate, ok := of(l.norm.Ball(radius)); ok {
+		if rate, ok := of(report.Ball{Norm: l.norm, Radius: radius}); ok {
 			points = append(points, point{radius, rate, asked[radius]})
 		}
 	}
@@ -189,7 +190,7 @@ const (
 const mostMarkers = 16
 
 // chart returns the panel and its legend.
-func (l layer) chart(box advlib.Box) (*plot.Plot, plot.Legend) {
+func (l layer) chart(box report.Box) (*plot.Plot, plot.Legend) {
 	axes := panel{norm: l.norm, largest: l.largest, series: []series{{points: l.robust}, {points: l.best}}}
 	chart, legend := axes.frame(box)
 
@@ -343,13 +344,13 @@ func sandwichTable(layers []layer) *Table {
 		radii := append([]float64{}, l.radii...)
 		step := (len(radii) + mostMarkers - 1) / mostMarkers
 		for k, radius := range radii {
-			budget := slices.ContainsFunc(l.report.Attacks, func(a advlib.AttackRow) bool {
-				return a.Norm == l.norm.String() && !a.Targeted && float64(a.Radius) == radius
+			budget := slices.ContainsFunc(l.report.Attacks, func(a report.AttackRow) bool {
+				return a.Norm == l.norm && !a.Targeted && float64(a.Radius) == radius
 			})
 			if (len(radii)-1-k)%step != 0 && !budget {
 				continue // a line of many points needs no row for each: the last one is there
 			}
-			ball := l.norm.Ball(radius)
+			ball := report.Ball{Norm: l.norm, Radius: radius}
 			robust := l.report.Robust(ball)
 			row := []any{oneLine(l.report.Classifier), l.norm, fmt.Sprintf("%.6g", radius), l.clean, robust, robust.Interval()}
 			if !l.attacked {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"advlab/advlib"
+	"advlab/advlib/report"
 )
 
 // proving adds certificates of another strength to a report of madeReport: it proves what is farther than factor times the
@@ -24,7 +25,7 @@ func proving(r *advlib.Report, method string, factor float64, radii ...float64) 
 		}
 	}
 	for _, ε := range radii {
-		c := advlib.Certificate{Method: method, Norm: "Linf", Radius: ε, Rounding: "float32-any-order"}
+		c := report.CertifierRow{Method: method, Norm: "Linf", Radius: ε, Rounding: "float32-any-order"}
 		for _, d := range distance {
 			c.Certified = append(c.Certified, d > factor*ε)
 			c.Margin = append(c.Margin, advlib.Bound(d-factor*ε))
@@ -37,7 +38,7 @@ func proving(r *advlib.Report, method string, factor float64, radii ...float64) 
 // smoothed is a report as smooth.Report.Plain makes it: a radius for each example, abstentions, no attacks.
 func smoothed(n int) *advlib.Report {
 	r := rand.New(rand.NewPCG(3, 4))
-	rep := &advlib.Report{Classifier: "mlp smoothed, σ = 0.25", Data: "rings/test", Backend: "go", Box: advlib.UnitBox}
+	rep := &advlib.Report{Classifier: "mlp smoothed, σ = 0.25", Data: "rings/test", Backend: "go", Box: report.UnitBox}
 	radius := make([]float64, n)
 	for i := range n {
 		rep.Index, rep.Label, rep.Predicted = append(rep.Index, int64(i)), append(rep.Label, int32(i%3)), append(rep.Predicted, int32(i%3))
@@ -48,7 +49,7 @@ func smoothed(n int) *advlib.Report {
 	}
 	for k := range 41 {
 		ε := float64(k) * 0.02
-		c := advlib.Certificate{Method: "smoothing, α = 0.001", Norm: "L2", Radius: ε}
+		c := report.CertifierRow{Method: "smoothing, α = 0.001", Norm: "L2", Radius: ε}
 		for i := range n {
 			c.Certified = append(c.Certified, radius[i] > ε)
 		}
@@ -89,14 +90,14 @@ func TestSandwichOfCounterexamples(t *testing.T) {
 		rep.Certificates[0].Certified[i] = false
 		rep.Certificates[0].Distance = append(rep.Certificates[0].Distance, 0.005)
 	}
-	l, ok := newLayer(rep, advlib.Linf)
+	l, ok := newLayer(rep, report.Linf)
 	if !ok || before == 0 {
 		t.Fatalf("no layer, or %d withstand the attack", before)
 	}
 	if len(l.robust) != 3 || l.robust[1].radius != 0.005 || l.robust[1].rate.Count != 0 || l.robust[1].measured || !l.robust[2].measured {
 		t.Errorf("the upper side is %+v", l.robust)
 	}
-	if alone := familiesOf(rep, advlib.Linf)[0].alone(rep).Robust(advlib.Linf.Ball(0.01)); alone.Count != before {
+	if alone := familiesOf(rep, report.Linf)[0].alone(rep).Robust(advlib.Linf.Ball(0.01)); alone.Count != before {
 		t.Errorf("the attack alone leaves %v, want %d", alone, before)
 	}
 }
@@ -107,7 +108,7 @@ func TestSandwichHoldsEverywhere(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 9))
 	for range 100 {
 		const n = 40
-		rep := &advlib.Report{Classifier: "c", Data: "d", Box: advlib.UnitBox}
+		rep := &advlib.Report{Classifier: "c", Data: "d", Box: report.UnitBox}
 		truth := make([]float64, n) // distance of the nearest adversarial example
 		for i := range n {
 			truth[i] = r.Float64()
@@ -121,7 +122,7 @@ func TestSandwichHoldsEverywhere(t *testing.T) {
 			if r.IntN(3) == 0 {
 				ε = math.Inf(1)
 			}
-			a := advlib.AttackRow{Name: "A", Norm: "Linf", Radius: advlib.Distance(ε)}
+			a := report.AttackRow{Name: "A", Norm: "Linf", Radius: advlib.Distance(ε)}
 			for _, d := range truth {
 				found := d/strength <= ε
 				far := advlib.Distance(math.Inf(1))
@@ -134,7 +135,7 @@ func TestSandwichHoldsEverywhere(t *testing.T) {
 		}
 		for k := range 1 + r.IntN(5) {
 			ε := 0.05 + r.Float64()
-			c := advlib.Certificate{Method: fmt.Sprint("M", k%2), Norm: "Linf", Radius: ε}
+			c := report.CertifierRow{Method: fmt.Sprint("M", k%2), Norm: "Linf", Radius: ε}
 			for _, d := range truth {
 				c.Certified = append(c.Certified, d > ε*(1+r.Float64()))
 			}
@@ -143,7 +144,7 @@ func TestSandwichHoldsEverywhere(t *testing.T) {
 		if _, err := Sandwich(rep); err != nil {
 			t.Fatal(err)
 		}
-		l, ok := newLayer(rep, advlib.Linf)
+		l, ok := newLayer(rep, report.Linf)
 		if !ok {
 			t.Fatal("no layer")
 		}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/text/width"
 
 	"advlab/advlib"
+	"advlab/advlib/report"
 )
 
 // Table is a small table of your own. Rows may be shorter than the header or longer: missing cells are empty.
@@ -24,8 +25,8 @@ type Table struct {
 }
 
 // Verdicts is what is known of each example in a ball, as a table: verified by which method with which margin, falsified by which attack at
-// which distance, or unknown. The same as data is [advlib.Report.Verdicts].
-func Verdicts(r *advlib.Report, ball advlib.Ball) *Table {
+// which distance, or unknown. The same as data is [report.Report.Verdicts].
+func Verdicts(r *advlib.Report, ball report.Named) *Table {
 	t := NewTable("example", "label", "predicted", "verdict", "margin ≥", "method", "broken by", "at distance")
 	count := map[advlib.Status]int{}
 	for _, v := range r.Verdicts(ball) {
@@ -52,7 +53,7 @@ func Verdicts(r *advlib.Report, ball advlib.Ball) *Table {
 	if _, asked := r.Certified(ball); !asked {
 		t.Title = "; no certifier was asked for this ball or a larger one"
 	}
-	t.Title = fmt.Sprintf("%s on %s, %v: %d examples, %d verified, %d falsified, %d unknown%s", r.Classifier, r.Data, ball, len(r.Label), count[advlib.Verified], count[advlib.Falsified], count[advlib.Undecided], t.Title)
+	t.Title = fmt.Sprintf("%s on %s, %v: %d examples, %d verified, %d falsified, %d unknown%s", r.Classifier, r.Data, ball.Named(), len(r.Label), count[advlib.Verified], count[advlib.Falsified], count[advlib.Unknown], t.Title)
 	return t
 }
 

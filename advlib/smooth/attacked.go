@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"advlab/advlib"
+	"advlab/advlib/report"
 )
 
 // surrogateDraws are those of the surrogate that [Gaussian.Attacked] attacks.
@@ -65,7 +66,7 @@ func (s Gaussian) attacked(ctx context.Context, r *Report, e *advlib.Examples, a
 		if res.Threat.Goal.IsTargeted() {
 			return nil, fmt.Errorf("%v is targeted: robust accuracy is about any other class", a)
 		}
-		row := advlib.AttackRow{
+		row := report.AttackRow{
 			Name: res.Attack, Norm: res.Threat.Norm.String(), Radius: advlib.Distance(res.Threat.Radius), Goal: res.Threat.Goal.String(),
 			Attempted: make([]bool, n), Success: make([]bool, n), Skipped: make([]bool, n), Distance: make([]advlib.Distance, n), Programs: res.Stats.Programs,
 		}

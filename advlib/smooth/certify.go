@@ -61,7 +61,7 @@ func (s Gaussian) certify(ctx context.Context, e *advlib.Examples) (*Report, err
 		Sigma: s.Sigma, N0: s.N0, N: s.N, Alpha: s.Alpha, Seed: s.Seed, Slack: s.slack(),
 		Index: []int64{}, Label: []int32{}, Certificates: []Certificate{},
 	}
-	t := advlib.NewTarget(s.Base)
+	t := advlib.Count(s.Base)
 	defer func() {
 		r.Forward, _ = t.Passes()
 		r.Seconds = time.Since(start).Seconds()
@@ -148,7 +148,7 @@ func (s Gaussian) Predict(ctx context.Context, e *advlib.Examples) ([]Prediction
 	start := time.Now()
 	var answers []Prediction
 	for i := range e.Y {
-		counts, err := s.counts(ctx, advlib.NewTarget(s.Base), e, i, predictStream, s.N)
+		counts, err := s.counts(ctx, advlib.Count(s.Base), e, i, predictStream, s.N)
 		if err != nil {
 			return answers, fmt.Errorf("smooth: predict %v: %w", s, err)
 		}

@@ -67,7 +67,7 @@ func perCall(n, d int) int {
 
 // counts returns how often each class was the base classifier's answer to n noisy copies of an example's input, and behind them how often the
 // answer was none.
-func (s Gaussian) counts(ctx context.Context, t *advlib.Target, e *advlib.Examples, row int, stream uint64, n int) ([]int, error) {
+func (s Gaussian) counts(ctx context.Context, t *advlib.Counted, e *advlib.Examples, row int, stream uint64, n int) ([]int, error) {
 	x := advlib.TakeRows(e.X, []int{row}, 1)
 	defer func() { advlib.Free(x) }()
 	key := countKey{step: s.grid(), draws: perCall(n, x.Shape().Size())}

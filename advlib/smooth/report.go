@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 
 	"advlab/advlib"
+	"advlab/advlib/report"
 )
 
 // Report is what is certified of a smoothed classifier on examples, and how it was sampled. Slices have one entry for each example.
@@ -153,7 +154,7 @@ func (r *Report) Plain(radii ...float64) *advlib.Report {
 	if len(radii) == 0 {
 		radii = append(r.steps(40), math.Nextafter(r.LargestRadius(), 0))
 	}
-	p := &advlib.Report{Classifier: r.name(), Data: r.Data, Backend: r.Backend, Box: r.Box, Notes: slices.Clone(r.Notes), Seed: r.Seed, Index: slices.Clone(r.Index), Label: slices.Clone(r.Label), Seconds: r.Seconds}
+	p := &advlib.Report{Classifier: r.name(), Data: r.Data, Backend: r.Backend, Box: report.Box(r.Box), Notes: slices.Clone(r.Notes), Seed: r.Seed, Index: slices.Clone(r.Index), Label: slices.Clone(r.Label), Seconds: r.Seconds}
 	for _, c := range r.Certificates {
 		p.Predicted = append(p.Predicted, c.Class)
 	}
@@ -161,7 +162,7 @@ func (r *Report) Plain(radii ...float64) *advlib.Report {
 		p.Warnings = append(p.Warnings, w)
 	}
 	for _, radius := range radii {
-		row := advlib.Certificate{Method: fmt.Sprintf("smoothing, α = %g", r.Alpha), Norm: advlib.L2.String(), Radius: radius, Seconds: r.Seconds}
+		row := report.CertifierRow{Method: fmt.Sprintf("smoothing, α = %g", r.Alpha), Norm: advlib.L2.String(), Radius: radius, Seconds: r.Seconds}
 		for i, c := range r.Certificates {
 			row.Certified = append(row.Certified, c.Class == r.Label[i] && c.Radius > radius)
 		}

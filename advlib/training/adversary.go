@@ -54,14 +54,14 @@ type ascentKey struct{}
 type opponent struct {
 	Adversary
 	classifier *advlib.Classifier
-	target     *advlib.Target
+	target     *advlib.Counted
 	step       *advlib.Step
 	seed       uint64
 }
 
 func newOpponent(a Adversary, c *advlib.Classifier, seed uint64) *opponent {
 	view := c.View()
-	o := &opponent{Adversary: a, classifier: c, target: advlib.NewTarget(view), seed: seed}
+	o := &opponent{Adversary: a, classifier: c, target: advlib.Count(view), seed: seed}
 	o.step = o.target.Compile(ascentKey{}, func(m *advlib.Model, in []*graph.Node) []*graph.Node {
 		return []*graph.Node{o.build(m, in)}
 	})
@@ -70,7 +70,7 @@ func newOpponent(a Adversary, c *advlib.Classifier, seed uint64) *opponent {
 
 // build is a step on x0, x, y [n] and the strength.
 func (o *opponent) build(m *advlib.Model, in []*graph.Node) *graph.Node {
-	return o.Step(m, &Ascent{X0: in[0], X: in[1], Y: in[2], Strength: in[3], Limits: o.target.Classifier().Limits()})
+	return o.Step(m, &Ascent{X0: in[0], X: in[1], Y: in[2], Strength: in[3], Limits: o.target.Signature().Limits()})
 }
 
 // perturb returns the batch x [n, d...] with its perturbed rows; x stays as it is. It is batch k, after the share progress
@@ -85,7 +85,7 @@ func (o *opponent) perturb(ctx context.Context, k uint64, progress float64, x, y
 	}
 	from := tensors.MustCopyFlatData[float32](originals)
 	at := append([]float32(nil), from...)
-	o.Start(rand.New(rand.NewPCG(o.seed, k)), o.target.Classifier().Limits(), strength, at)
+	o.Start(rand.New(rand.NewPCG(o.seed, k)), o.target.Signature().Limits(), strength, at)
 	points := tensors.FromFlatDataAndDimensions(at, originals.Shape().Dimensions...)
 	for range o.Steps() {
 		if err := ctx.Err(); err != nil {

@@ -246,7 +246,7 @@ func (r *run) traceAdversary() (string, error) {
 		return "", err
 	}
 	o := newOpponent(r.Adversary, c, r.Seed)
-	view := o.target.Classifier()
+	view := c.View()
 	x := shapes.Make(dtypes.Float32, append([]int{r.batch}, view.Input()...)...)
 	y := shapes.Make(dtypes.Int32, r.batch)
 	return lab.Trace(r.Backend, r.store, []shapes.Shape{x, x, y, shapes.Make(dtypes.Float32)}, func(_ *model.Scope, in []*graph.Node) []*graph.Node {

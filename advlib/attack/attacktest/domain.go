@@ -98,7 +98,7 @@ func newMasked(l *Linear) (*advlib.Classifier, error) {
 func checkMasks(f *fixtures, s Subject) error {
 	a := s.attack(f.masked, advlib.Untargeted)
 	b := wholeBatch(f.maskedExamples)
-	adv, err := a.Perturb(context.Background(), advlib.NewTarget(f.masked), b)
+	adv, err := a.Perturb(context.Background(), advlib.Count(f.masked), b)
 	if err != nil {
 		return err
 	}

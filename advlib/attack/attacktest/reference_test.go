@@ -79,7 +79,7 @@ type gradientKey struct{}
 
 func gradient(t *testing.T, r *Reference) []float32 {
 	t.Helper()
-	step := advlib.NewTarget(r.Classifier).Compile(gradientKey{}, func(m *advlib.Model, in []*graph.Node) []*graph.Node {
+	step := advlib.Count(r.Classifier).Compile(gradientKey{}, func(m *advlib.Model, in []*graph.Node) []*graph.Node {
 		x, y := in[0], in[1]
 		return []*graph.Node{m.Gradient(advlib.CrossEntropy.Of(m.Logits(x), advlib.Aim{Label: y}), x)}
 	})

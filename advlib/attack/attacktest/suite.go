@@ -325,7 +325,7 @@ func checkCandidates(f *fixtures, s Subject) error {
 		return err
 	}
 	b := wholeBatch(f.examples)
-	adv, err := a.Perturb(context.Background(), advlib.NewTarget(f.digits), b)
+	adv, err := a.Perturb(context.Background(), advlib.Count(f.digits), b)
 	if err != nil {
 		return err
 	}
@@ -371,7 +371,7 @@ func checkOrder(f *fixtures, s Subject) error {
 	order := rand.New(rand.NewPCG(5, 6)).Perm(b.Len())
 	var got [2][]float32
 	for k, b := range []advlib.Batch{b, b.Select(order)} {
-		adv, err := a.Perturb(context.Background(), advlib.NewTarget(f.digits), b)
+		adv, err := a.Perturb(context.Background(), advlib.Count(f.digits), b)
 		if err != nil {
 			return err
 		}

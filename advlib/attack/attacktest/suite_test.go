@@ -19,16 +19,16 @@ import (
 // broken is FGM with a planted mistake.
 type broken struct {
 	attack.FGM
-	spoil func(ctx context.Context, t *advlib.Target, b advlib.Batch, adv []float32) error
+	spoil func(ctx context.Context, t *advlib.Counted, b advlib.Batch, adv []float32) error
 }
 
-func (a broken) Perturb(ctx context.Context, t *advlib.Target, b advlib.Batch) (*tensors.Tensor, error) {
-	adv, err := a.FGM.Perturb(context.Background(), t, b)
+func (a broken) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	adv, err := a.FGM.Perturb(context.Background(), v, b)
 	if err != nil {
 		return nil, err
 	}
 	flat := tensors.MustCopyFlatData[float32](adv)
-	err = a.spoil(ctx, t, b, flat)
+	err = a.spoil(ctx, v, b, flat)
 	return tensors.FromFlatDataAndDimensions(flat, b.X.Shape().Dimensions...), err
 }
 
@@ -65,7 +65,7 @@ func TestSuiteCatches(t *testing.T) {
 	const ε = 0.1
 	ball := advlib.Linf.Ball(ε)
 	calls := 0
-	spoiled := func(spoil func(ctx context.Context, t *advlib.Target, b advlib.Batch, adv []float32) error) attacktest.Subject {
+	spoiled := func(spoil func(ctx context.Context, t *advlib.Counted, b advlib.Batch, adv []float32) error) attacktest.Subject {
 		return attacktest.Subject{
 			New:      func(g advlib.Goal) advlib.Attack { return broken{attack.FGM{Ball: ball, Goal: g}, spoil} },
 			AtRadius: func(ε float64) advlib.Attack { return broken{attack.FGSM(ε), spoil} },
@@ -91,13 +91,13 @@ func TestSuiteCatches(t *testing.T) {
 			s.WithLoss = func(advlib.Loss, advlib.Goal) advlib.Attack { return attack.FGSM(0.1) }
 			return s
 		}()},
-		"candidates leave the ball": {"candidates", spoiled(func(_ context.Context, _ *advlib.Target, b advlib.Batch, adv []float32) error {
+		"candidates leave the ball": {"candidates", spoiled(func(_ context.Context, _ *advlib.Counted, b advlib.Batch, adv []float32) error {
 			for i, v := range tensors.MustCopyFlatData[float32](b.X) {
 				adv[i] = v + 1.01*(adv[i]-v)
 			}
 			return nil
 		})},
-		"candidates leave the box": {"candidates", spoiled(func(_ context.Context, _ *advlib.Target, _ advlib.Batch, adv []float32) error {
+		"candidates leave the box": {"candidates", spoiled(func(_ context.Context, _ *advlib.Counted, _ advlib.Batch, adv []float32) error {
 			for i, v := range adv {
 				if v == 0 {
 					adv[i] = -0.05
@@ -105,68 +105,68 @@ func TestSuiteCatches(t *testing.T) {
 			}
 			return nil
 		})},
-		"candidates are not a number": {"results", spoiled(func(_ context.Context, _ *advlib.Target, _ advlib.Batch, adv []float32) error {
+		"candidates are not a number": {"results", spoiled(func(_ context.Context, _ *advlib.Counted, _ advlib.Batch, adv []float32) error {
 			adv[0] = float32(math.NaN())
 			return nil
 		})},
-		"each call differs": {"repeatable", spoiled(func(_ context.Context, _ *advlib.Target, _ advlib.Batch, adv []float32) error {
+		"each call differs": {"repeatable", spoiled(func(_ context.Context, _ *advlib.Counted, _ advlib.Batch, adv []float32) error {
 			calls++
 			for i := range adv {
 				adv[i] = max(0, adv[i]-1e-6*float32(calls%7))
 			}
 			return nil
 		})},
-		"rows depend on their position": {"any order", spoiled(func(_ context.Context, _ *advlib.Target, b advlib.Batch, adv []float32) error {
+		"rows depend on their position": {"any order", spoiled(func(_ context.Context, _ *advlib.Counted, b advlib.Batch, adv []float32) error {
 			for i := range adv {
 				adv[i] = max(0, adv[i]-1e-5*float32(i/(len(adv)/b.Len())))
 			}
 			return nil
 		})},
-		"random draws depend on the example's number": {"shuffled file", spoiled(func(_ context.Context, _ *advlib.Target, b advlib.Batch, adv []float32) error {
+		"random draws depend on the example's number": {"shuffled file", spoiled(func(_ context.Context, _ *advlib.Counted, b advlib.Batch, adv []float32) error {
 			for i := range adv {
 				adv[i] = max(0, adv[i]-1e-5*float32(b.Number(i/(len(adv)/b.Len()))))
 			}
 			return nil
 		})},
-		"rows depend on the size of the batch": {"any batch size", spoiled(func(_ context.Context, _ *advlib.Target, b advlib.Batch, adv []float32) error {
+		"rows depend on the size of the batch": {"any batch size", spoiled(func(_ context.Context, _ *advlib.Counted, b advlib.Batch, adv []float32) error {
 			if b.Len() == 1 {
 				copy(adv, tensors.MustCopyFlatData[float32](b.X))
 			}
 			return nil
 		})},
-		"a radius of 0 is not obeyed": {"radius 0", spoiled(func(_ context.Context, _ *advlib.Target, b advlib.Batch, adv []float32) error {
+		"a radius of 0 is not obeyed": {"radius 0", spoiled(func(_ context.Context, _ *advlib.Counted, b advlib.Batch, adv []float32) error {
 			if x := tensors.MustCopyFlatData[float32](b.X); adv[0] == x[0] && adv[1] == x[1] {
 				adv[0] += 0.05
 			}
 			return nil
 		})},
-		"it does not stop when cancelled": {"cancelled", spoiled(func(context.Context, *advlib.Target, advlib.Batch, []float32) error { return nil })},
-		"the same work counts differently": {"passes", spoiled(func(_ context.Context, target *advlib.Target, b advlib.Batch, _ []float32) error {
+		"it does not stop when cancelled": {"cancelled", spoiled(func(context.Context, *advlib.Counted, advlib.Batch, []float32) error { return nil })},
+		"the same work counts differently": {"passes", spoiled(func(ctx context.Context, target *advlib.Counted, b advlib.Batch, _ []float32) error {
 			if calls++; calls%2 == 0 {
-				_, err := target.Logits(b.X)
+				_, err := target.Logits(ctx, b.X)
 				return err
 			}
 			return nil
 		})},
-		"a fixed coordinate moves": {"masks", spoiled(func(_ context.Context, _ *advlib.Target, _ advlib.Batch, adv []float32) error {
+		"a fixed coordinate moves": {"masks", spoiled(func(_ context.Context, _ *advlib.Counted, _ advlib.Batch, adv []float32) error {
 			adv[0] += 1e-7
 			return nil
 		})},
-		"steps, categories and fixed features are taken for numbers in a box": {"domain", spoiled(func(_ context.Context, target *advlib.Target, _ advlib.Batch, adv []float32) error {
-			box := target.Classifier().Box()
+		"steps, categories and fixed features are taken for numbers in a box": {"domain", spoiled(func(_ context.Context, target *advlib.Counted, _ advlib.Batch, adv []float32) error {
+			box := target.Signature().Box
 			for i := range adv {
 				adv[i] = min(max(adv[i]+0.05, float32(box.Lo)), float32(box.Hi))
 			}
 			return nil
 		})},
-		"it finds nothing in steps and categories": {"domain", spoiled(func(_ context.Context, target *advlib.Target, b advlib.Batch, adv []float32) error {
-			if target.Classifier().Limits().Encoded() {
+		"it finds nothing in steps and categories": {"domain", spoiled(func(_ context.Context, target *advlib.Counted, b advlib.Batch, adv []float32) error {
+			if target.Signature().Limits().Encoded() {
 				copy(adv, tensors.MustCopyFlatData[float32](b.X))
 			}
 			return nil
 		})},
-		"it waits for a number that never comes": {"not a number", spoiled(func(ctx context.Context, target *advlib.Target, b advlib.Batch, adv []float32) error {
-			z, err := target.Logits(tensors.FromFlatDataAndDimensions(slices.Clone(adv), b.X.Shape().Dimensions...))
+		"it waits for a number that never comes": {"not a number", spoiled(func(ctx context.Context, target *advlib.Counted, b advlib.Batch, adv []float32) error {
+			z, err := target.Logits(ctx, tensors.FromFlatDataAndDimensions(slices.Clone(adv), b.X.Shape().Dimensions...))
 			if err != nil {
 				return err
 			}
@@ -178,7 +178,7 @@ func TestSuiteCatches(t *testing.T) {
 			}
 			return nil
 		})},
-		"it needs two coordinates": {"one pixel", spoiled(func(_ context.Context, _ *advlib.Target, b advlib.Batch, adv []float32) error {
+		"it needs two coordinates": {"one pixel", spoiled(func(_ context.Context, _ *advlib.Counted, b advlib.Batch, adv []float32) error {
 			if len(adv) == b.Len() {
 				return errors.New("there is no second coordinate")
 			}

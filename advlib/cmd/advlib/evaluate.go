@@ -18,6 +18,7 @@ import (
 	"advlab/advlib/certify"
 	"advlab/advlib/dataset"
 	"advlab/advlib/lab"
+	"advlab/advlib/report"
 )
 
 // evaluation is the flags of the command.
@@ -434,7 +435,7 @@ func (p plan) judge(out io.Writer, r *advlib.Report) error {
 	if err == nil && p.minRobust > 0 && r.Sanity.Masked() {
 		fmt.Fprintln(out, "advlib: --min-robust is reached, but the gradients cannot be trusted: see the line \"sanity\" of the report")
 	}
-	certified := func(ball advlib.Ball) advlib.Rate {
+	certified := func(ball report.Named) advlib.Rate {
 		rate, _ := r.Certified(ball)
 		return rate
 	}
@@ -445,7 +446,7 @@ func (p plan) judge(out io.Writer, r *advlib.Report) error {
 }
 
 // below returns an error if an accuracy is below its least share in any ball.
-func (p plan) below(what, flag string, least float64, r *advlib.Report, accuracy func(advlib.Ball) advlib.Rate) error {
+func (p plan) below(what, flag string, least float64, r *advlib.Report, accuracy func(report.Named) advlib.Rate) error {
 	if least == 0 {
 		return nil
 	}

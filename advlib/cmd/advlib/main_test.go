@@ -24,6 +24,7 @@ import (
 	"advlab/advlib/cachedir"
 	"advlab/advlib/dataset"
 	"advlab/advlib/lab"
+	"advlab/advlib/report"
 	"advlab/advlib/zoo"
 )
 
@@ -195,7 +196,7 @@ func TestProgress(t *testing.T) {
 // it worthless.
 func TestJudge(t *testing.T) {
 	// 4 of 10 withstand: Wilson's interval is [16.8, 68.7].
-	r := &advlib.Report{Asked: []advlib.AskedBall{{Norm: "L2", Radius: 1}}, Label: make([]int32, 10), Predicted: []int32{0, 0, 0, 0, 1, 1, 1, 1, 1, 1}}
+	r := &advlib.Report{Asked: []report.Ball{{Norm: "L2", Radius: 1}}, Label: make([]int32, 10), Predicted: []int32{0, 0, 0, 0, 1, 1, 1, 1, 1, 1}}
 	for _, tc := range []struct {
 		least  float64
 		lower  bool
@@ -211,7 +212,7 @@ func TestJudge(t *testing.T) {
 		{0.16, true, false, done, ""},
 		{0.17, true, false, tooLow, "the lower bound of the robust accuracy is below --min-robust 0.17"},
 	} {
-		r.Sanity = advlib.Sanity{ZeroGradient: advlib.Rate{Of: 4}, Unbounded: advlib.Rate{Count: 4, Of: 4}}
+		r.Sanity = report.Sanity{ZeroGradient: advlib.Rate{Of: 4}, Unbounded: advlib.Rate{Count: 4, Of: 4}}
 		if tc.masked {
 			r.Sanity.ZeroGradient.Count = 1
 		}
@@ -234,8 +235,8 @@ func TestJudgeCertified(t *testing.T) {
 	proven := make([]bool, 10)
 	proven[0], proven[1], proven[2] = true, true, true
 	r := &advlib.Report{
-		Asked: []advlib.AskedBall{{Norm: "L2", Radius: 1}}, Label: make([]int32, 10), Predicted: []int32{0, 0, 0, 0, 1, 1, 1, 1, 1, 1},
-		Certificates: []advlib.Certificate{{Method: "IBP", Norm: "L2", Radius: 1, Certified: proven}},
+		Asked: []report.Ball{{Norm: "L2", Radius: 1}}, Label: make([]int32, 10), Predicted: []int32{0, 0, 0, 0, 1, 1, 1, 1, 1, 1},
+		Certificates: []report.CertifierRow{{Method: "IBP", Norm: "L2", Radius: 1, Certified: proven}},
 	}
 	for _, tc := range []struct {
 		robust, certified float64

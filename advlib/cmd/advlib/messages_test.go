@@ -38,11 +38,11 @@ var outOfReach = map[string]string{
 	"attack/placement.go: ":                           "there are no patches",
 	"attack/universal.go: ":                           "there are no universal perturbations",
 	"ball.go: the ball is unset":                      "balls are made of --norm and --eps",
-	"certify/region.go: leave Norm nil":               "regions are made by the library",
+	"certify/regions.go: leave Norm nil":              "regions are made by the library",
 	"certify/verify.go: the Timeout":                  "--certify-timeout is checked before",
 	"certify/walk.go: backend.Open":                   "the backend is opened so",
 	"classifier.go: its Logits are nil":               "models have a graph",
-	"classifier.go: its Input is empty":               "the data has a shape",
+	"victim.go: its Input is empty":                   "the data has a shape",
 	"classifier.go: its Logits function returned nil": "models have a graph",
 	"domain.go: FitTo":                                "features without a range have that of --box",
 	"domain.go: has the Change":                       "changes are read by their names",
@@ -55,7 +55,7 @@ var outOfReach = map[string]string{
 	"normalisation.go: set Spec.Normalisation":        "flags make it part of the Spec",
 	"onnx/options.go: use AsFile":                     "--layout is checked before",
 	"returns.go: there are advlib.Logits":             "flags choose one of them",
-	"target.go: TakeRows":                             "a panic on a mistake in the library",
+	"counted.go: TakeRows":                            "a panic on a mistake in the library",
 	"backend/open.go: comes too late":                 "--backend is used before anything computes",
 }
 

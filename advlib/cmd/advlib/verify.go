@@ -202,10 +202,10 @@ func (v verification) run(cmd *cobra.Command, start time.Time) error {
 	last := time.Now()
 	verdict, err := certify.VerifyProperty(ctx, certify.Question{Model: q.source, Property: q.property}, certify.Options{
 		Timeout: -1, Batch: v.batch, Seed: v.seed,
-		OnProgress: func(p certify.Progress) {
+		OnProgress: func(p advlib.Progress) {
 			if time.Since(last) > beat {
 				last = time.Now()
-				line("%d boxes bounded, %d left, %.3g %% of the volume is safe", p.Cells, p.Open, 100*p.Done)
+				line("%d boxes bounded, %d left, %.3g %% of the volume is safe", p.Done, p.Total-p.Done, 100*p.Share)
 			}
 		},
 	})
@@ -213,10 +213,10 @@ func (v verification) run(cmd *cobra.Command, start time.Time) error {
 		return err
 	}
 	line("%v", verdict)
-	if verdict.Status == certify.Falsified {
+	if verdict.Status == advlib.Falsified {
 		line("%s", holds(verdict))
 	}
-	if err := cmd.Context().Err(); err != nil && verdict.Status == certify.Unknown {
+	if err := cmd.Context().Err(); err != nil && verdict.Status == advlib.Unknown {
 		return err
 	}
 	text, status, err := answer(verdict, q.property, q.network.Double())
@@ -233,7 +233,7 @@ func (v verification) limit() time.Duration {
 }
 
 // holds says what is known of a counterexample.
-func holds(v *certify.Verdict) string {
+func holds(v *certify.Decision) string {
 	if v.AnyOrder {
 		return "the counterexample is one however the network's sums are ordered and rounded: bounds at this input prove it"
 	}
@@ -262,13 +262,13 @@ type verdictStatus int
 func (s verdictStatus) Error() string { return "exit status " + strconv.Itoa(int(s)) }
 
 // answer writes the verdict in the competition's format.
-func answer(v *certify.Verdict, p *vnnlib.Property, double bool) (text string, status int, err error) {
+func answer(v *certify.Decision, p *vnnlib.Property, double bool) (text string, status int, err error) {
 	switch {
-	case v.Status == certify.Verified:
+	case v.Status == advlib.Verified:
 		return "unsat\n", done, nil
-	case v.Status == certify.Unknown && v.TimedOut:
+	case v.Status == advlib.Unknown && v.TimedOut:
 		return "timeout\n", undecided, nil
-	case v.Status == certify.Unknown:
+	case v.Status == advlib.Unknown:
 		return "unknown\n", undecided, nil
 	}
 	bits := 32

@@ -16,13 +16,14 @@ const AnswerLimit = 450 * time.Millisecond
 
 // Config says what there is to ask.
 type Config struct {
-	Gopls   string                        // the program; empty: answers know less
-	Environ func(temp string) []string    // gopls's environment, with its TMPDIR
-	Dir     string                        // gopls's own; it is created, and removed with it
-	Guard   []string                      // the command that calls guard.Run with the arguments that follow; empty: none
-	GoRoot  string                        // Go's; empty: nothing from the standard library
-	Modules []Module                      // further packages
-	Log     func(format string, a ...any) // gets what an operator may want to know
+	Gopls    string                        // the program; empty: answers know less
+	Environ  func(temp string) []string    // gopls's environment, with its TMPDIR
+	Dir      string                        // gopls's own; it is created, and removed with it
+	Guard    []string                      // the command that calls guard.Run with the arguments that follow; empty: none
+	GoRoot   string                        // Go's; empty: nothing from the standard library
+	Modules  []Module                      // further packages
+	Commands []string                      // that begin with %
+	Log      func(format string, a ...any) // gets what an operator may want to know
 }
 
 // Module says where the source of packages lies: package Path/x in Dir/x.

@@ -149,10 +149,6 @@ var words = []string{"append", "break", "cap", "case", "clear", "close", "comple
 	"interface", "len", "make", "map", "max", "min", "new", "nil", "package", "panic", "print", "println", "range", "recover", "return",
 	"rune", "select", "string", "struct", "switch", "true", "type", "uint64", "uint8", "var"}
 
-var commands = []string{"%%", "%%bash", "%%script", "%%sh", "%%writefile", "%args", "%autoget", "%capture", "%cd", "%env", "%exec",
-	"%goflags", "%help", "%list", "%main", "%noautoget", "%reset", "%rm", "%test", "%track", "%untrack", "%version", "%wasm", "%widgets",
-	"%with_inputs", "%with_password"}
-
 // index completes from what is known here: names of earlier cells and of this one, Go's words, packages and what they
 // export. start is where the matches begin, in characters; selector says that they stand behind a dot.
 func (a *Assistant) index(code string, cursor int, earlier *cell.Declarations) (matches []string, start int, selector bool) {
@@ -160,7 +156,7 @@ func (a *Assistant) index(code string, cursor int, earlier *cell.Declarations) (
 	left := string(runes[:cursor])
 	line := left[strings.LastIndexByte(left, '\n')+1:]
 	if commandWord.MatchString(line) || strings.HasPrefix(line, "%%") && !strings.Contains(line, " ") {
-		for _, command := range commands {
+		for _, command := range a.config.Commands {
 			if strings.HasPrefix(command, line) {
 				matches = append(matches, command)
 			}

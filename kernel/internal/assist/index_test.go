@@ -13,7 +13,7 @@ func TestIndex(t *testing.T) {
 	if root == "" {
 		t.Fatal("no go command")
 	}
-	a, earlier := New(Config{GoRoot: root}), &cell.Declarations{}
+	a, earlier := New(Config{GoRoot: root, Commands: []string{"%autoget", "%noautoget"}}), &cell.Declarations{}
 	earlier.Add(cell.Parse("import str \"strings\"\nfunc twice(x int) int { return 2 * x }"))
 	for _, test := range []struct {
 		code   string
@@ -58,7 +58,7 @@ func FuzzIndex(f *testing.F) {
 		f.Add(seed, 3)
 	}
 	f.Fuzz(func(t *testing.T, code string, cursor int) {
-		a, earlier := New(Config{}), &cell.Declarations{}
+		a, earlier := New(Config{Commands: []string{"%%", "%autoget"}}), &cell.Declarations{}
 		at := min(max(cursor, 0), len([]rune(code)))
 		if _, start, _ := a.index(code, at, earlier); start < 0 || start > at {
 			t.Fatalf("matches begin at %d, with the cursor at %d", start, at)

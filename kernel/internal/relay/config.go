@@ -11,6 +11,7 @@ import (
 
 	"advlab/kernel/internal/assist"
 	"advlab/kernel/internal/gonb"
+	"advlab/kernel/internal/magic"
 )
 
 // Config says what to relay.
@@ -46,8 +47,8 @@ type Config struct {
 	Overflow  string          // folder for output beyond OutputLimit; empty: it is dropped
 	CellLimit time.Duration   // how long a cell may take; 0: any time
 
-	// Commands are those of cells that the relay runs itself, by name without %.
-	Commands map[string]Command
+	// Magics are the commands of cells that the kernel runs itself, besides those of this package.
+	Magics magic.List
 
 	// Beat is how often GoNB is asked whether it is alive, and how long it may take to answer; 0: a second.
 	Beat time.Duration

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"advlab/kernel/internal/guard"
+	"advlab/kernel/internal/magic"
 )
 
 // The test binary is also the kernel that tests start, and its guard, as the program advlab is both.
@@ -68,7 +69,7 @@ func testKernel(args []string) error {
 	c := Config{
 		Connection: *connection, Dir: dir, Signals: signals, Version: "test", GoVersion: goVersion(), GoRoot: goRoot(), Gopls: *gopls,
 		Pump: *pump, History: *history, Overflow: *overflow, CellLimit: *limit, OutputLimit: *output, Beat: *beat, Log: os.Stderr,
-		Commands: map[string]Command{"hello": {Help: "says hello", Run: func(arguments []string) (map[string]any, error) {
+		Magics: magic.List{"hello": {Help: "says hello", Run: func(arguments []string) (map[string]any, error) {
 			if len(arguments) != 1 {
 				return nil, fmt.Errorf("takes one name, and got %q", arguments)
 			}

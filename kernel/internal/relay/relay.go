@@ -125,7 +125,7 @@ func newRelay(c Config, key string) *relay {
 		}
 	}
 	r.assistant = assist.New(assist.Config{Gopls: c.Gopls, Dir: filepath.Join(c.Dir, "gopls"), Guard: c.Guard, GoRoot: c.GoRoot,
-		Modules: c.Modules, Log: r.log, Environ: func(temp string) []string { return c.Start("", temp).Environ() }})
+		Modules: c.Modules, Commands: c.Magics.Names(), Log: r.log, Environ: func(temp string) []string { return c.Start("", temp).Environ() }})
 	return r
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -19,15 +18,15 @@ import (
 
 	"advlab/advlib/cachedir"
 	"advlab/kernel/internal/assist"
+	"advlab/kernel/internal/magic"
 	"advlab/kernel/internal/place"
 	"advlab/kernel/internal/relay"
 )
 
 // Options is what a kernel is told beside its place.
 type Options struct {
-	Version  string                   // of advlab, where the checkout does not tell
-	Program  string                   // this program, which is its own guard
-	Commands map[string]relay.Command // % commands of cells, beside those of this package
+	Version string // of advlab, where the checkout does not tell
+	Program string // this program, which is its own guard
 }
 
 // Names of environment variables that a kernel reads.
@@ -85,9 +84,7 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 	for i, entry := range cells {
 		cells[i] = strings.Replace(entry, "PATH="+p.Tools()+string(os.PathListSeparator), "PATH="+bin+string(os.PathListSeparator), 1)
 	}
-	o.Version = sourcesVersion(facts.Checkout, o.Version)
-	commands := Commands(p, facts, o, env)
-	maps.Copy(commands, o.Commands)
+	version := sourcesVersion(facts.Checkout, o.Version)
 	err = relay.Run(ctx, relay.Config{
 		Connection: connection,
 		Dir:        temp,
@@ -106,7 +103,7 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 			cmd.Stderr = os.Stderr // not stdout, which belongs to whoever runs this by hand
 			return cmd
 		},
-		Version:   o.Version,
+		Version:   version,
 		GoVersion: facts.GoVersion,
 		GoRoot:    facts.GoRoot,
 		Modules:   []assist.Module{{Path: place.Module + "/advlib", Dir: filepath.Join(facts.Checkout, "advlib")}},
@@ -114,8 +111,11 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 		History:   historyFile(own),
 		Overflow:  overflow,
 		CellLimit: limit,
-		Commands:  commands,
-		Log:       os.Stderr,
+		Magics: magic.All(magic.Setup{
+			Place: p, Program: o.Program, Version: version, Checkout: facts.Checkout, GoVersion: facts.GoVersion, CGO: facts.CGO,
+			Plugin: facts.Plugin, Env: env,
+		}),
+		Log: os.Stderr,
 	})
 	if errors.Is(err, context.Canceled) {
 		return nil // the way in which a kernel ends

@@ -1,0 +1,104 @@
+package advlib
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Answer is what a [Victim] says about one input.
+type Answer struct {
+	// Kind says what the answer holds: [Logits], [Probabilities], [TopClasses] or [Label], as the victim's [Signature] says, or [Rejected].
+	Kind Returns
+	// Scores are the K logits or probabilities; of TopClasses, the probabilities of the classes in Top.
+	Scores []float32
+	// Top are the classes that a TopClasses answer tells, the most likely first.
+	Top []int32
+	// Label is the class of a Label answer.
+	Label int32
+}
+
+// Class returns the class that the victim decides for, the first of equals. It is −1 for a rejection, and where a score is not finite.
+func (a Answer) Class() int32 {
+	switch {
+	case a.Kind == Rejected || notFinite(a.Scores) >= 0:
+		return -1
+	case a.Kind == Label:
+		return a.Label
+	case a.Kind == TopClasses:
+		return a.Top[argmax(a.Scores)]
+	}
+	return argmax(a.Scores)
+}
+
+// Logits returns what a loss takes for the K logits: the scores of Logits, and log p of probabilities, of at least [LeastProbability]. With
+// TopClasses the classes that are not told share what is left of the probability evenly, but no more than the least that is told. It is nil
+// where an answer has no scores: a label, or a rejection.
+func (a Answer) Logits(classes int) []float32 {
+	switch a.Kind {
+	case Logits:
+		return a.Scores
+	case Probabilities:
+		return logs(a.Scores)
+	case TopClasses:
+		p, left := make([]float32, classes), 1.
+		for _, v := range a.Scores {
+			left -= float64(v)
+		}
+		if rest := classes - len(a.Top); rest > 0 {
+			share := float32(max(0, min(left/float64(rest), float64(slices.Min(a.Scores)))))
+			for k := range p {
+				p[k] = share
+			}
+		}
+		for i, k := range a.Top {
+			p[k] = a.Scores[i]
+		}
+		return logs(p)
+	}
+	return nil
+}
+
+// logs returns log p, of at least LeastProbability; what is not finite stays so.
+func logs(p []float32) []float32 {
+	z := make([]float32, len(p))
+	for k, v := range p {
+		z[k] = float32(math.Log(max(float64(v), LeastProbability)))
+	}
+	return z
+}
+
+// check refuses an answer that a victim with the signature s cannot give.
+func (a Answer) check(s Signature) error {
+	switch {
+	case a.Kind == Rejected:
+		return nil
+	case a.Kind != s.Returns:
+		return fmt.Errorf("it is %v, but the victim's signature says %v", a.Kind, s.Returns)
+	case a.Kind == Label:
+		if a.Label < 0 || int(a.Label) >= s.Classes {
+			return fmt.Errorf("the label %d is not in 0..%d", a.Label, s.Classes-1)
+		}
+	case a.Kind == TopClasses:
+		if len(a.Top) == 0 || len(a.Top) != len(a.Scores) || len(a.Top) > s.Classes {
+			return fmt.Errorf("it tells %d classes with %d probabilities, of %d classes", len(a.Top), len(a.Scores), s.Classes)
+		}
+		for i, k := range a.Top {
+			if k < 0 || int(k) >= s.Classes || slices.Contains(a.Top[:i], k) {
+				return fmt.Errorf("its classes %v are not some of 0..%d, each once", a.Top, s.Classes-1)
+			}
+		}
+	case len(a.Scores) != s.Classes:
+		return fmt.Errorf("it has %d scores for %d classes", len(a.Scores), s.Classes)
+	}
+	return nil
+}
+
+// answers are those of a classifier with logits z.
+func answers(z [][]float32) []Answer {
+	all := make([]Answer, len(z))
+	for i := range z {
+		all[i] = Answer{Kind: Logits, Scores: z[i]}
+	}
+	return all
+}

@@ -1,0 +1,106 @@
+package certify
+
+import (
+	"math"
+	"slices"
+)
+
+// newTuning starts with the adaptive slopes and β = 0, or with those of another tuning where they may be.
+func (p *chainPass) newTuning(from *tuning) *tuning {
+	t := &tuning{}
+	for k := range p.layers[:len(p.layers)-1] {
+		α, β := slices.Clone(p.aL[k]), make([]float64, len(p.aL[k]))
+		if from != nil {
+			for i := range α {
+				if p.bends(k, i) {
+					α[i] = from.α[k][i]
+				}
+				if p.signs[k][i] != 0 {
+					β[i] = from.β[k][i]
+				}
+			}
+		}
+		t.α, t.β, t.Λ = append(t.α, α), append(t.β, β), append(t.Λ, make([]float64, len(α)))
+	}
+	return t
+}
+
+// bends tells whether the ReLU of z_i of layer k is not linear.
+func (p *chainPass) bends(k, i int) bool {
+	return p.layers[k].relu && p.lower[k][i] < 0 && p.upper[k][i] > 0
+}
+
+// tune raises the lower bound of ⟨row, y⟩ by Adam, for as many steps, until it is above the limit. It returns the best bound,
+// with its slope, and the input where the relaxed network has its minimum. t becomes the best tuning.
+//
+// The bound is the minimum over x and over the chosen lines of a network of straight lines. At the minimum x its gradient is
+// that of the network's value there (Danskin's theorem): Λ_i·z_i for α_i, if Λ_i > 0, so that the lower line counts, and
+// −s_i·z_i for β_i. What rounding takes is left out of it.
+func (p *chainPass) tune(row []float64, limit float64, steps int, t *tuning) (lower float64, slope, x []float64) {
+	last := len(p.layers) - 1
+	lower = math.Inf(-1)
+	best := t.clone()
+	var mα, vα, mβ, vβ [][]float64
+	for k := range t.α {
+		n := len(t.α[k])
+		mα, vα, mβ, vβ = append(mα, make([]float64, n)), append(vα, make([]float64, n)), append(mβ, make([]float64, n)), append(vβ, make([]float64, n))
+	}
+	x = make([]float64, p.inputs)
+	at := make([]float64, p.inputs)
+	for step := range steps + 1 {
+		res := p.back(last, row, t)
+		value, Λx := res.lower, res.slope
+		for i, s := range Λx {
+			at[i] = p.cell.lower[i]
+			if s < 0 {
+				at[i] = p.cell.upper[i]
+			}
+		}
+		if value > lower { // false for NaN
+			lower, slope = value, append(slope[:0], Λx...)
+			copy(x, at)
+			for k := range t.α {
+				copy(best.α[k], t.α[k])
+				copy(best.β[k], t.β[k])
+				copy(best.Λ[k], t.Λ[k])
+			}
+		}
+		if lower > limit || step == steps || p.stopped() {
+			break
+		}
+		// The value of the network of lines at x, layer by layer, with Adam's step for what each layer has.
+		scale := math.Pow(decay, float64(step))
+		adam := func(g float64, m, v *float64) float64 {
+			*m, *v = 0.9**m+0.1*g, 0.999**v+0.001*g*g
+			n := float64(step + 1)
+			return scale * (*m / (1 - math.Pow(0.9, n))) / (math.Sqrt(*v/(1-math.Pow(0.999, n))) + 1e-12)
+		}
+		h := at
+		for k := range t.α {
+			l := &p.layers[k]
+			z := make([]float64, len(l.W))
+			for i, w := range l.W {
+				s := l.b[i]
+				for j, v := range w {
+					s += v * h[j]
+				}
+				z[i] = s
+				Λ, α := t.Λ[k][i], t.α[k][i]
+				if Λ >= 0 {
+					z[i] = α * s
+				} else {
+					z[i] = p.aU[k][i]*s + p.bU[k][i]
+				}
+				if p.bends(k, i) && Λ > 0 {
+					t.α[k][i] = min(max(α+rateα*adam(Λ*s, &mα[k][i], &vα[k][i]), 0), 1)
+				}
+				if sign := p.signs[k][i]; sign != 0 {
+					t.β[k][i] = max(t.β[k][i]+rateβ*adam(-float64(sign)*s, &mβ[k][i], &vβ[k][i]), 0)
+				}
+			}
+			h = z
+		}
+	}
+	*t = *best
+	return lower, slope, x
+}

@@ -1,0 +1,27 @@
+package certify
+
+import "fmt"
+
+// LowerLine is the line below a ReLU whose input l ≤ t ≤ u may have either sign: a·t with a slope a in [0, 1]. Each is
+// sound; which one is best depends on the model.
+type LowerLine int
+
+const (
+	// Adaptive has slope 1 if u > −l, else 0 (Zhang et al. 2018, section 3.3).
+	Adaptive = LowerLine(adaptiveLine)
+	// Zero has slope 0.
+	Zero = LowerLine(zeroLine)
+	// One has slope 1.
+	One = LowerLine(oneLine)
+	// SameSlope has the slope of the upper line, u/(u−l) (Weng et al. 2018, arXiv:1804.09699).
+	SameSlope = LowerLine(sameSlopeLine)
+)
+
+// String returns "adaptive", "zero", "one" or "same slope".
+func (l LowerLine) String() string {
+	names := [...]string{"adaptive", "zero", "one", "same slope"}
+	if l < 0 || int(l) >= len(names) {
+		return fmt.Sprintf("LowerLine(%d)", int(l))
+	}
+	return names[l]
+}

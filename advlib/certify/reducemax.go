@@ -1,0 +1,87 @@
+package certify
+
+import (
+	. "github.com/gomlx/gomlx/core/graph"
+)
+
+// maximum is ReduceMax and ReduceMin, bounded as [maxPool].
+type maximum struct{}
+
+func (maximum) affine() bool { return false }
+
+func (maximum) check(*walk, *unit) error { return nil }
+
+func (maximum) forward(_ *pass, u *unit, in []interval) interval { return ends(u, in) }
+
+func (maximum) rounding(p *pass, u *unit, in []interval, out interval) *Node {
+	if u.n.Shape().Size() == u.inputs[0].Shape().Size() { // of one element each
+		p.moved(u, in, 0)
+	}
+	if len(u.perturbed) == 0 {
+		return with(u.n, map[int]*Node{0: in[0].err}) // unreachable for exact constants; see findConstantError
+	}
+	return AddScalar(MulScalar(out.magnitude(), ownUnit), 2*tiny)
+}
+
+// expand returns v, in the shape of the result, in that of the input.
+func (maximum) expand(n, v *Node) *Node {
+	in := n.Inputs()[0].Shape().Dimensions
+	keep := append([]int{}, in...)
+	for _, axis := range reducedAxes(n) {
+		keep[axis] = 1
+	}
+	return BroadcastToDims(Reshape(v, keep...), in...)
+}
+
+func reducedAxes(n *Node) []int {
+	axes := integers(n, "axes")
+	if len(axes) == 0 {
+		for axis := range n.Inputs()[0].Rank() {
+			axes = append(axes, axis)
+		}
+	}
+	return axes
+}
+
+func (r maximum) relax(_ *pass, u *unit, in []interval) (lines []*Node, open *Node) {
+	l, h := in[0].lower, in[0].upper
+	if u.n.Type() == NodeTypeReduceMin {
+		l, h = Neg(h), Neg(l)
+	}
+	axes := reducedAxes(u.n)
+	low, high := ReduceMax(l, axes...), ReduceMax(h, axes...)
+	isLow, isHigh := ConvertDType(Equal(l, r.expand(u.n, low)), l.DType()), Equal(h, r.expand(u.n, high))
+	below := Add(Div(isLow, r.expand(u.n, ReduceSum(isLow, axes...))), MulScalar(l, 0)) // NaN where l is infinite
+	inf := BroadcastToDims(Infinity(l.Graph(), l.DType(), -1), l.Shape().Dimensions...)
+	second := ReduceMax(Where(isHigh, inf, h), axes...)
+	least := ReduceMax(Where(isHigh, l, inf), axes...)
+	one := ConvertDType(isHigh, l.DType())
+	slope, intercept := maximumAbove(least, high, second, ReduceSum(one, axes...))
+	return []*Node{below, Mul(one, r.expand(u.n, slope)), intercept}, nil
+}
+
+func (r maximum) backward(_ *walk, u *unit, Λ *Node, lines []*Node) (map[int]*Node, *Node) {
+	least := u.n.Type() == NodeTypeReduceMin
+	if least {
+		Λ = Neg(Λ)
+	}
+	up, down := positive(Λ), negative(Λ)
+	part := Add(Mul(r.expand(u.n, up), lines[0]), Mul(r.expand(u.n, down), lines[1]))
+	if least {
+		part = Neg(part)
+	}
+	return map[int]*Node{0: part}, Mul(down, lines[2])
+}
+
+func (r maximum) follow(u *unit, Λ *Node, h, lines []*Node) *Node {
+	z, least := h[0], u.n.Type() == NodeTypeReduceMin
+	if least {
+		Λ, z = Neg(Λ), Neg(z)
+	}
+	axes := reducedAxes(u.n)
+	v := above0(Λ, ReduceSum(Mul(lines[0], z), axes...), Add(ReduceSum(Mul(lines[1], z), axes...), lines[2]))
+	if least {
+		v = Neg(v)
+	}
+	return v
+}

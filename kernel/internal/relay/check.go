@@ -1,0 +1,64 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"go/token"
+	"strings"
+)
+
+// checkStatement makes the main program of a cell whose line i is %check with arguments.
+func (x *execution) checkStatement(arguments []string, i int) (string, error) {
+	if len(arguments) != 1 || !token.IsIdentifier(arguments[0]) {
+		return "", fmt.Errorf("takes the name of a function, and got %q", arguments)
+	}
+	if x.cell.MainLine >= 0 || x.cell.Test {
+		return "", errors.New("stands for the main program, so its cell may not have %%, %main or %test")
+	}
+	for _, line := range x.cell.Lines[i+1:] {
+		if strings.TrimSpace(line) != "" {
+			return "", fmt.Errorf("is the last line of its cell, and %q follows", line)
+		}
+	}
+	x.check = arguments[0]
+	return fmt.Sprintf("if err := %[1]s(); err != nil { fmt.Fprintf(os.Stderr, \"%[1]s: %%v\\n\", err); os.Exit(1) }; fmt.Println(\"%[1]s: "+
+		"passed\")", x.check), nil
+}
+
+// execCall makes the main program of a cell that has %exec with arguments.
+func (x *execution) execCall(arguments []string) (string, error) {
+	if len(arguments) == 0 || !token.IsIdentifier(arguments[0]) {
+		return "", fmt.Errorf("takes the name of a function, and the arguments of the program; got %q", arguments)
+	}
+	if x.cell.MainLine >= 0 || x.cell.Test {
+		return "", errors.New("stands for the main program, so its cell may not have %%, %main or %test")
+	}
+	return arguments[0] + "()", nil
+}
+
+// checked gives a check that failed its class.
+func (x *execution) checked(o outcome) outcome {
+	if o = x.classCheck(o); x.checkSaid != "" && (o.failure == nil || o.failure.Class != checkFailed) {
+		x.out.add("stderr", x.checkSaid)
+	}
+	return o
+}
+
+func (x *execution) classCheck(o outcome) outcome {
+	if x.check == "" || o.failure == nil {
+		return o
+	}
+	if o.failure.Class == compileError && strings.HasSuffix(o.failure.Text, "undefined: "+x.check) {
+		o.failure = newFailure(checkFailed, x.check+" is not declared: run the cell that declares it, and see that it has no error")
+		return o
+	}
+	if o.failure.Class != exitError {
+		return o
+	}
+	at := strings.LastIndex("\n"+x.stderr, "\n"+x.check+": ")
+	if at < 0 {
+		return o // the program ended before the check did
+	}
+	o.failure = newFailure(checkFailed, strings.TrimSpace(x.stderr[at:]))
+	return o
+}
