@@ -22,6 +22,7 @@ type Program struct {
 	own      *Source
 	sources  map[string]*Source // by the name of the file
 	included []*unit
+	imported *imports         // of the cell's own file
 	starting map[*unit]string // units that only an init function of another cell needs, and its name
 }
 
@@ -78,6 +79,7 @@ func (n *Notebook) Compose(ctx context.Context, f Finder, id string, number int,
 	if err := k.hidden(s); err != nil {
 		return p, err
 	}
+	p.imported = k.importsOf(s)
 	files := map[*Source][]*unit{s: nil}
 	for _, u := range k.order {
 		files[u.cell] = append(files[u.cell], u)

@@ -458,6 +458,6 @@ func (x *execution) judge(e *gonb.Engine, reply *jupyter.Message) outcome {
 		return outcome{compiled: true}
 	}
 	f := classify(evidence{cell: x.cell, value: value, traceback: trace, exit: x.exit, panicText: x.held, stderr: x.stderr,
-		stdout: x.stdout, program: x.program})
+		stdout: x.stdout, program: x.program, lore: x.relay.lore()})
 	return outcome{failure: f, compiled: !failed || ran}
 }

@@ -58,7 +58,8 @@ type evidence struct {
 	panicText string           // what stderr held from "panic:" on
 	stderr    string           // the end of what stderr showed
 	stdout    string           // the end of what stdout showed
-	program   *compose.Program // nil: the cell has no Go
+	program   *compose.Program // nil: the cell has no Go, or is none
+	lore      lore
 }
 
 var (

@@ -66,7 +66,7 @@ func (x *execution) composeStoppable(ctx context.Context, e *gonb.Engine, code s
 	}
 	done := make(chan result, 1)
 	go func() {
-		p, err := x.relay.notebook.Compose(ctx, gonb.Finder{Engine: e}, x.cellID(), x.count, code, c)
+		p, err := x.relay.notebook.Compose(ctx, finder{gonb.Finder{Engine: e}, x.relay.assistant}, x.cellID(), x.count, code, c)
 		done <- result{p, err}
 	}()
 	for {
@@ -156,6 +156,31 @@ func (x *execution) errors() string {
 		return ""
 	}
 	return x.gonbError.Text
+}
+
+// lore is what hints go by.
+func (r *relay) lore() lore {
+	return lore{failed: r.failed, locals: r.locals, exports: func(path string) []string {
+		_, exports, _ := r.assistant.Exports(path)
+		return exports
+	}}
+}
+
+// learn remembers what a cell meant to declare that did not compile, and the variables of its statements.
+func (r *relay) learn(x *execution, compiled bool) {
+	if x.cell.Special {
+		return
+	}
+	for _, name := range compose.Declared(x.cell) {
+		if compiled {
+			delete(r.failed, name)
+		} else {
+			r.failed[name] = x.count
+		}
+	}
+	for _, name := range compose.Locals(x.cell) {
+		r.locals[name] = x.count
+	}
 }
 
 // keep takes what a cell that was compiled declares.

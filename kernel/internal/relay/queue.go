@@ -137,6 +137,9 @@ func (r *relay) execute(ctx context.Context, e *gonb.Engine, startErr error, m *
 			result = x.run(ctx, e)
 		}
 	}
+	if err == nil {
+		r.learn(x, result.compiled)
+	}
 	if result.compiled {
 		r.keep(x)
 	}

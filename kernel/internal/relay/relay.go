@@ -43,7 +43,9 @@ type relay struct {
 	comms    map[string]string // targets of open comms
 	question string            // id of the execution whose input request is open
 	declared cell.Declarations // what the notebook declares, for the assistants, and GoNB's settings
-	notebook compose.Notebook  // of the goroutine that runs cells
+	notebook compose.Notebook  // this and the next two are of the goroutine that runs cells
+	failed   map[string]int    // names that a cell meant to declare which did not compile, and the cell
+	locals   map[string]int    // variables of statements, and their cell
 }
 
 // Run relays until a front-end or a signal ends the kernel, or ctx does. What was started is gone when it returns.
@@ -118,7 +120,7 @@ func Run(ctx context.Context, c Config) error {
 func newRelay(c Config, key string) *relay {
 	r := &relay{front: front{id: kernelID(c.Connection), session: jupyter.NewID(), codec: jupyter.NewCodec(key)}, config: c,
 		asides: make(chan struct{}, mostAside), arrived: make(chan struct{}, 1),
-		parents: map[string]*jupyter.Message{}, comms: map[string]string{}}
+		failed: map[string]int{}, locals: map[string]int{}, parents: map[string]*jupyter.Message{}, comms: map[string]string{}}
 	r.front.log = func(format string, args ...any) {
 		if c.Log != nil {
 			fmt.Fprintf(c.Log, "advlab: "+format+"\n", args...)
