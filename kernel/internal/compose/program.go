@@ -293,6 +293,15 @@ func (p *Program) Blame(file string, line int) (declaration, starter string) {
 	return "", ""
 }
 
+// LeaveOut leaves an init function of the cell itself out of the programs of other cells: it has failed in its own.
+func (p *Program) LeaveOut(label string) {
+	for _, u := range p.own.units {
+		if u.kind == starter && u.label() == label {
+			u.left = true
+		}
+	}
+}
+
 // LeaveOut leaves an init function out of the programs of other cells, until its cell is run again.
 func (n *Notebook) LeaveOut(label string) {
 	for _, s := range n.sources {

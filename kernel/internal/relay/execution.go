@@ -194,7 +194,7 @@ func (x *execution) halt(e *gonb.Engine, class string) {
 
 // tick does what time asks for.
 func (x *execution) tick(e *gonb.Engine) {
-	if x.held != "" && time.Since(x.heldSince) > panicHold && e.ProgramRuns(x.ticks) {
+	if x.held != "" && !strings.HasPrefix(x.held, stackLimit) && time.Since(x.heldSince) > panicHold && e.ProgramRuns(x.ticks) {
 		x.release() // it goes on: it was no panic
 	}
 	if x.out.waiting() && time.Since(x.out.flushed) >= flushEvery {

@@ -3,6 +3,7 @@ package relay
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -101,6 +102,10 @@ func (e evidence) panic() *failure {
 		return text
 	})
 	first, rest, _ := strings.Cut(report, "\n")
+	if strings.HasPrefix(first, stackLimit) {
+		_, rest, _ = strings.Cut(rest, "fatal error: stack overflow")
+		first = "stack overflow: a function calls itself without an end"
+	}
 	text := strings.TrimPrefix(strings.TrimPrefix(first, "panic: "), "fatal error: ")
 	var at string
 	if m := frame.FindStringSubmatch(e.panicText); m != nil {
@@ -109,8 +114,33 @@ func (e evidence) panic() *failure {
 			text = place + ": " + text
 		}
 	}
-	return newFailure(panicked, text, at, clip(strings.TrimLeft(rest, "\n"))) // the report's first line is the text
+	return newFailure(panicked, text, at, clip(ours(strings.TrimLeft(rest, "\n")))) // the report's first line is the text
 }
+
+// stackLimit begins the runtime's report of a stack that has grown too large.
+const stackLimit = "runtime: goroutine stack exceeds"
+
+// mostFrames is how many lines of one goroutine's trace are shown.
+const mostFrames = 30
+
+// ours leaves goroutines out of a report that are the runtime's own, and the middle of long traces.
+func ours(report string) string {
+	goroutines := strings.Split(strings.TrimRight(report, "\n"), "\n\n")
+	if slices.ContainsFunc(goroutines, inCell) {
+		goroutines = slices.DeleteFunc(goroutines, func(text string) bool {
+			return (strings.HasPrefix(text, "goroutine ") || strings.HasPrefix(text, "runtime stack:")) && !inCell(text)
+		})
+	}
+	for i, text := range goroutines {
+		if lines := strings.Split(text, "\n"); len(lines) > mostFrames {
+			half := mostFrames / 2
+			goroutines[i] = strings.Join(slices.Concat(lines[:half], []string{fmt.Sprintf("[… %d lines more]", len(lines)-2*half)}, lines[len(lines)-half:]), "\n")
+		}
+	}
+	return strings.Join(goroutines, "\n\n")
+}
+
+func inCell(text string) bool { return strings.Contains(text, "\tcell ") }
 
 const mostTrace = 16 << 10 // bytes of a stack trace that are shown
 

@@ -140,11 +140,18 @@ func (x *execution) leaveOut(f *failure) (again bool) {
 		return len(starters) > 0
 	case panicked:
 		for _, m := range frame.FindAllStringSubmatch(x.held, -1) {
-			if _, starter := x.program.Blame(m[1], number(m[2])); starter != "" {
+			declaration, starter := x.program.Blame(m[1], number(m[2]))
+			switch {
+			case starter != "":
 				x.relay.notebook.LeaveOut(starter)
-				f.hint(starter + " runs before each cell's program. It is left out of the next ones, until its cell runs again.")
-				return false
+			case x.program.Own(m[1]) && strings.HasPrefix(declaration, "init"):
+				x.program.LeaveOut(declaration)
+				starter = declaration
+			default:
+				continue
 			}
+			f.hint(starter + " runs before each cell's program. It is left out of the next ones, until its cell runs again.")
+			return false
 		}
 	}
 	return false
