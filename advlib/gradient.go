@@ -69,7 +69,7 @@ func limit(norm ConvexNorm, g, otherwise *Node) *Node {
 		return Where(infinite, Mul(Sign(g), size), otherwise)
 	}
 	signs := Where(infinite, Sign(g), ZerosLike(g))
-	return Where(rowScalar(GreaterThan(Linf.Of(signs), ScalarZero(g.Graph(), g.DType())), g), signs, otherwise)
+	return Where(perRow(GreaterThan(Linf.Of(signs), ScalarZero(g.Graph(), g.DType())), g), signs, otherwise)
 }
 
 // gradients returns the gradient as it is, and as [Model.Gradient] gives it, and counts.
@@ -88,7 +88,7 @@ func (m *Model) gradients(y, x *Node, raising bool) (g, near *Node) {
 	// What is infinite even there is as large as the largest that is not.
 	finite := Where(IsFinite(there), there, zero)
 	largest := Linf.Of(finite)
-	largest = rowScalar(Where(Equal(largest, ZerosLike(largest)), OnesLike(largest), largest), g)
+	largest = perRow(Where(Equal(largest, ZerosLike(largest)), OnesLike(largest), largest), g)
 	there = Where(Equal(Abs(there), Infinity(g.Graph(), g.DType(), 1)), Mul(Sign(there), largest), finite)
 	return g, Where(bad, there, g)
 }
@@ -191,7 +191,7 @@ func (b *nearby) slope(m *Model, y, x, bad *Node, raising bool) *Node {
 		if raising {
 			h = MinScalar(MulScalar(h, ascent), farthest)
 		}
-		step := Mul(rowScalar(h, x), l.Constant(x, Box.Width))
+		step := Mul(perRow(h, x), l.Constant(x, Box.Width))
 		step = Where(GreaterThan(Add(x, step), l.Constant(x, func(r Box) float64 { return r.Hi })), Neg(step), step)
 		there = moved{x.Id(): Where(bad, Add(x, step), x)}
 		b.moved[at] = there

@@ -187,15 +187,15 @@ func (linf) Length(δ []float64) float64 {
 }
 
 func (linf) Project(δ, radius, lo, hi *Node) *Node {
-	r := rowScalar(radius, δ)
+	r := perRow(radius, δ)
 	return Max(lo, Min(hi, Max(Neg(r), Min(r, δ))))
 }
 
 // Project: the minimiser of ½‖p−δ‖² + (μ/2)‖p‖² over the box is p = clip(s·δ), s = 1/(1+μ), so the projection is
 // clip(s·δ) with the largest s ≤ 1 whose norm is at most the radius; the norm grows with s, so s is bisected.
 func (n l2) Project(δ, radius, lo, hi *Node) *Node {
-	at := func(s *Node) *Node { return Max(lo, Min(hi, Mul(rowScalar(s, δ), δ))) }
-	r := perRow(radius, δ)
+	at := func(s *Node) *Node { return Max(lo, Min(hi, Mul(perRow(s, δ), δ))) }
+	r := scalars(radius, δ)
 	inside := LessOrEqual(n.Of(at(OnesLike(r))), r)
 	// The radial projection is a lower bound on s (clipping only shortens), and exact when nothing is clipped.
 	norm := n.Of(δ)
@@ -210,10 +210,10 @@ func (n l2) Project(δ, radius, lo, hi *Node) *Node {
 // the smallest λ ≥ 0 whose norm is at most the radius; the norm falls with λ, so −λ is bisected.
 func (n l1) Project(δ, radius, lo, hi *Node) *Node {
 	at := func(negλ *Node) *Node {
-		shrunk := Max(Add(Abs(δ), rowScalar(negλ, δ)), ZerosLike(δ))
+		shrunk := Max(Add(Abs(δ), perRow(negλ, δ)), ZerosLike(δ))
 		return Max(lo, Min(hi, Mul(Sign(δ), shrunk)))
 	}
-	r := perRow(radius, δ)
+	r := scalars(radius, δ)
 	inside := LessOrEqual(n.Of(at(ZerosLike(r))), r)
 	negλ := bisect(Neg(Linf.Of(δ)), ZerosLike(r), func(s *Node) *Node { return LessOrEqual(n.Of(at(s)), r) })
 	return at(Where(inside, ZerosLike(negλ), negλ))
@@ -238,16 +238,16 @@ func (linf) Ascend(g *Node) *Node { return Sign(g) }
 func (n l2) Ascend(g *Node) *Node {
 	norm := n.Of(g)
 	safe := Where(Equal(norm, ZerosLike(norm)), OnesLike(norm), norm)
-	return Div(g, rowScalar(safe, g))
+	return Div(g, perRow(safe, g))
 }
 
 // Ascend puts all mass on the coordinate of largest magnitude, split evenly over ties.
 func (l1) Ascend(g *Node) *Node {
-	largest := rowScalar(Linf.Of(g), g)
+	largest := perRow(Linf.Of(g), g)
 	isLargest := LogicalAnd(Equal(Abs(g), largest), NotEqual(g, ZerosLike(g)))
 	mass := ConvertDType(isLargest, g.DType())
 	count := ReduceSum(flatten(mass), 1)
-	return Div(Mul(Sign(g), mass), rowScalar(Max(count, OnesLike(count)), g))
+	return Div(Mul(Sign(g), mass), perRow(Max(count, OnesLike(count)), g))
 }
 
 func (linf) Sample(r *rand.Rand, δ []float32) {
@@ -288,8 +288,8 @@ func (l1) Sample(r *rand.Rand, δ []float32) {
 // flatten returns x [n, d...] as [n, Πd].
 func flatten(x *Node) *Node { return Reshape(x, x.Shape().Dimensions[0], -1) }
 
-// perRow returns a scalar or [n] node as [n], n being the rows of like.
-func perRow(s, like *Node) *Node {
+// scalars returns a scalar or [n] node as [n], n being the rows of like.
+func scalars(s, like *Node) *Node {
 	n := like.Shape().Dimensions[0]
 	if s.IsScalar() {
 		return BroadcastToDims(s, n)
@@ -297,13 +297,13 @@ func perRow(s, like *Node) *Node {
 	return Reshape(s, n)
 }
 
-// rowScalar returns a scalar or [n] node broadcast to the shape of like [n, d...].
-func rowScalar(s, like *Node) *Node {
+// perRow returns a scalar or [n] node broadcast to the shape of like [n, d...].
+func perRow(s, like *Node) *Node {
 	dims := like.Shape().Dimensions
 	ones := make([]int, len(dims))
 	for i := range ones {
 		ones[i] = 1
 	}
 	ones[0] = dims[0]
-	return BroadcastToDims(Reshape(perRow(s, like), ones...), dims...)
+	return BroadcastToDims(Reshape(scalars(s, like), ones...), dims...)
 }

@@ -158,9 +158,9 @@ func (a APGD) run(ctx context.Context, b advlib.Batch, s *autoAscent, best *incu
 		if err := s.enter(stage.radius, last); err != nil {
 			return fmt.Errorf("the start on %d examples: %w", len(s.rows), err)
 		}
-		pace := a.pace(s, stage, k == 0 && !a.LargerRadii)
+		steps := a.schedule(s, stage, k == 0 && !a.LargerRadii)
 		for i := 0; ; i++ {
-			if s.shrink(b, best, pace); s.active == 0 {
+			if s.shrink(b, best, steps); s.active == 0 {
 				return nil
 			}
 			if err := ctx.Err(); err != nil {
@@ -176,7 +176,7 @@ func (a APGD) run(ctx context.Context, b advlib.Batch, s *autoAscent, best *incu
 			if err := s.step(i); err != nil {
 				return fmt.Errorf("step %d on %d examples: %w", i, len(s.rows), err)
 			}
-			pace.after(s, before)
+			steps.after(s, before)
 		}
 	}
 	s.save(best)
@@ -387,7 +387,7 @@ func (s *autoAscent) step(i int) error {
 }
 
 // shrink counts the rows that still stand, and moves them to a smaller bucket as soon as they fit into one.
-func (s *autoAscent) shrink(b advlib.Batch, best *incumbents, pace pace) {
+func (s *autoAscent) shrink(b advlib.Batch, best *incumbents, steps schedule) {
 	var keep, rows []int
 	for i, r := range s.rows {
 		if !s.solved[i] {
@@ -410,7 +410,7 @@ func (s *autoAscent) shrink(b advlib.Batch, best *incumbents, pace pace) {
 	}
 	s.L, s.bestL, s.η, s.moved = shorter(s.L, keep, s.size), shorter(s.bestL, keep, s.size), shorter(s.η, keep, s.size), shorter(s.moved, keep, s.size)
 	s.solved, s.restart, s.cut = shorter(s.solved, keep, s.size), shorter(s.restart, keep, s.size), shorter(s.cut, keep, s.size)
-	pace.keep(keep)
+	steps.keep(keep)
 }
 
 // shorter returns the given elements of v, followed by zeros up to size.
@@ -438,16 +438,16 @@ func (s *autoAscent) free() {
 	advlib.Free(s.x, s.xOld, s.g, s.best, s.gBest)
 }
 
-// pace decides, at its checkpoints, on the step sizes and on which rows go back to their best point.
-type pace interface {
+// schedule decides, at its checkpoints, on the step sizes and on which rows go back to their best point.
+type schedule interface {
 	// after is told that a step was made; before are the losses before it.
 	after(s *autoAscent, before []float32)
 	// keep drops the state of all rows but the given ones.
 	keep(rows []int)
 }
 
-// pace returns the schedule of a stage and sets the first step sizes; fresh says that the stage begins at a random point.
-func (a APGD) pace(s *autoAscent, stage stage, fresh bool) pace {
+// schedule returns that of a stage and sets the first step sizes; fresh says that the stage begins at a random point.
+func (a APGD) schedule(s *autoAscent, stage stage, fresh bool) schedule {
 	share := func(of float64) int { return max(1, int(of*float64(stage.steps))) }
 	n := len(s.rows)
 	if !s.sparse {

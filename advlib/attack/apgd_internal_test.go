@@ -18,7 +18,7 @@ import (
 func paced(a APGD, losses func(step int) []float32) (back [2][]int, η []float32) {
 	a.Ball.Radius = 1
 	s := &autoAscent{group: &group{rows: []int{0, 1}}, L: losses(0), bestL: losses(0), restart: make([]bool, 2), η: make([]float32, 2)}
-	p := a.pace(s, a.stages()[0], true)
+	p := a.schedule(s, a.stages()[0], true)
 	for i := 1; i <= 100; i++ {
 		before := s.L
 		s.L = losses(i)
@@ -204,7 +204,7 @@ func TestAPGDIsTheAlgorithm(t *testing.T) {
 		start = append(start, float64(v))
 	}
 	want := plainAPGD(x0, start, ε, 100, loss)
-	p := a.pace(s, a.stages()[0], true)
+	p := a.schedule(s, a.stages()[0], true)
 	falls, back := 0, 0
 	for k := range 100 {
 		before := s.L

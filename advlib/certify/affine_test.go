@@ -12,6 +12,9 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib/backend"
+	"advlab/advlib/certify/internal/chain"
+	"advlab/advlib/certify/internal/propagate"
+	"advlab/advlib/certify/internal/search"
 )
 
 // affineCase is a chain with more than one affine operation between two ReLUs, and inputs at which float32 is far off, or about as usual.
@@ -34,7 +37,7 @@ func constant(x *Node, dims []int, v ...float64) *Node {
 
 func drawn(x *Node, seed uint64, scale, shift float64, dims ...int) *Node {
 	r := rand.New(rand.NewPCG(seed, 0x616666))
-	v := make([]float64, sizeOf(dims))
+	v := make([]float64, propagate.SizeOf(dims))
 	for i := range v {
 		v[i] = shift + scale*r.NormFloat64()
 	}
@@ -47,7 +50,7 @@ func dotted(x, W *Node) *Node { return Dot(x, W).Product() }
 
 // flush is float32 that has no denormals.
 func flush(v float32) float32 {
-	if math.Abs(float64(v)) < tiny {
+	if math.Abs(float64(v)) < propagate.Tiny {
 		return 0
 	}
 	return v
@@ -169,7 +172,7 @@ func (c affineCase) violations(t testing.TB, b compute.Backend, r Rounding) (cou
 	if err != nil {
 		t.Fatal(err)
 	}
-	by, err := n.readChain(chainShapeOf(n.model), r)
+	by, err := n.readChain(chain.ShapeOf(n.model), r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,28 +183,28 @@ func (c affineCase) violations(t testing.TB, b compute.Backend, r Rounding) (cou
 	random := rand.New(rand.NewPCG(5, 5))
 	for _, eps := range []float64{0, 0, 0, 1e-7, 1e-5, 1e-3, 0.1} {
 		const rows = 32
-		var box cell
+		var box search.Cell
 		for _, v := range c.x {
 			v := float64(v)
 			if checks > 0 { // at c.x first
 				v *= 1 + 0.3*random.NormFloat64()
 			}
-			l, u := outward32(float64(float32(v))-eps*math.Abs(v), float64(float32(v))+eps*math.Abs(v))
-			box.lower, box.upper = append(box.lower, l), append(box.upper, u)
+			l, u := search.Outward32(float64(float32(v))-eps*math.Abs(v), float64(float32(v))+eps*math.Abs(v))
+			box.Lower, box.Upper = append(box.Lower, l), append(box.Upper, u)
 		}
-		planes, _, err := by.bound(t.Context(), []cell{box}, EachOutput(n.outputs))
+		planes, _, err := by.Bound(t.Context(), []search.Cell{box}, EachOutput(n.outputs))
 		if err != nil {
 			t.Fatal(err)
 		}
 		var x []float32
 		for range rows {
-			for _, v := range box.random(random) {
+			for _, v := range pointOf(box, random) {
 				x = append(x, float32(v))
 			}
 		}
 		d := len(c.x)
 		for j := range x {
-			x[j] = min(max(x[j], float32(box.lower[j%d])), float32(box.upper[j%d]))
+			x[j] = min(max(x[j], float32(box.Lower[j%d])), float32(box.Upper[j%d]))
 		}
 		var all [][]float32
 		y := tensors.MustCopyFlatData[float32](forward.MustCall(tensors.FromFlatDataAndDimensions(x, rows, d))[0])
@@ -215,7 +218,7 @@ func (c affineCase) violations(t testing.TB, b compute.Backend, r Rounding) (cou
 		for _, y := range all {
 			for k, v := range y {
 				checks++
-				lower, upper := planes[0][k].lower, -planes[0][n.outputs+k].lower
+				lower, upper := planes[0][k].Lower, -planes[0][n.outputs+k].Lower
 				if !(lower <= float64(v) && float64(v) <= upper) && !(math.IsInf(lower, -1) && math.IsInf(upper, 1)) {
 					count++
 				}
@@ -269,7 +272,7 @@ func TestAffineChainsAreTight(t *testing.T) {
 		for _, eps := range []float64{0, 0.01, 0.2} {
 			var lower, upper []float64
 			for _, v := range c.x {
-				l, u := outward32(float64(v)-eps, float64(v)+eps)
+				l, u := search.Outward32(float64(v)-eps, float64(v)+eps)
 				if eps == 0 {
 					l, u = float64(v), float64(v)
 				}
@@ -307,24 +310,24 @@ func TestAffineChainsAreTight(t *testing.T) {
 // TestAffineMutants: each planted mistake shows in the test above.
 func TestAffineMutants(t *testing.T) {
 	b := goBackend(t)
-	defer func() { mutateLink = nil }()
-	for name, plant := range map[string]func(l *link){
-		"no roundings":               func(l *link) { l.roundings = 0 },
-		"half of the roundings":      func(l *link) { l.roundings /= 8 },
-		"a ReLU where there is none": func(l *link) { l.relu = true },
-		"constants that cancel are not counted": func(l *link) {
-			for i, v := range l.b {
-				l.size[i] = math.Abs(v)
+	defer func() { chain.MutateLink = nil }()
+	for name, plant := range map[string]func(l *chain.Link){
+		"no roundings":               func(l *chain.Link) { l.Roundings = 0 },
+		"half of the roundings":      func(l *chain.Link) { l.Roundings /= 8 },
+		"a ReLU where there is none": func(l *chain.Link) { l.ReLU = true },
+		"constants that cancel are not counted": func(l *chain.Link) {
+			for i, v := range l.B {
+				l.Size[i] = math.Abs(v)
 			}
 		},
-		"what is flushed is small":                   func(l *link) { clear(l.flushed) },
-		"factors stay in their order":                func(l *link) { l.regrouped = false },
-		"a weight is another":                        func(l *link) { l.W[0][0] *= 1 + 1e-4 },
-		"a constant is another":                      func(l *link) { l.b[0] += 1e-4 },
-		"rows are exchanged":                         func(l *link) { l.W[0], l.W[len(l.W)-1] = l.W[len(l.W)-1], l.W[0] },
-		"an error of computed constants is left out": func(l *link) { l.wrong, l.off, l.roundings = nil, nil, min(l.roundings, 1) },
+		"what is flushed is small":                   func(l *chain.Link) { clear(l.Flushed) },
+		"factors stay in their order":                func(l *chain.Link) { l.Regrouped = false },
+		"a weight is another":                        func(l *chain.Link) { l.W[0][0] *= 1 + 1e-4 },
+		"a constant is another":                      func(l *chain.Link) { l.B[0] += 1e-4 },
+		"rows are exchanged":                         func(l *chain.Link) { l.W[0], l.W[len(l.W)-1] = l.W[len(l.W)-1], l.W[0] },
+		"an error of computed constants is left out": func(l *chain.Link) { l.Wrong, l.Off, l.Roundings = nil, nil, min(l.Roundings, 1) },
 	} {
-		mutateLink = plant
+		chain.MutateLink = plant
 		caught := 0
 		for i := 0; i < len(affineCases)+10 && caught == 0; i++ {
 			c := randomAffine(uint64(i))

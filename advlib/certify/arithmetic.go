@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"advlab/advlib/backend"
+	"advlab/advlib/certify/internal/propagate"
 	"advlab/advlib/internal/option"
 )
 
@@ -40,14 +41,14 @@ func (r Rounding) String() string {
 	return fmt.Sprintf("Rounding(%d)", int(r))
 }
 
-func (r Rounding) arithmetic() (a arithmetic) {
+func (r Rounding) arithmetic() (a propagate.Arithmetic) {
 	switch r {
 	case RealArithmetic:
-		a.real = true
+		a.Real = true
 	case TF32AnyOrder:
-		a.operand = 0x1p-11
+		a.Operand = 0x1p-11
 	case BFloat16AnyOrder:
-		a.operand = 0x1p-8
+		a.Operand = 0x1p-8
 	}
 	return a
 }
@@ -69,15 +70,15 @@ func (n *Network) checkArithmetic(r Rounding) error {
 }
 
 // arithmetic of the deployed model on the network's backend.
-func (n *Network) arithmetic(r Rounding) (arithmetic, error) {
+func (n *Network) arithmetic(r Rounding) (propagate.Arithmetic, error) {
 	a := r.arithmetic()
-	a.exactVariables = n.exact
-	if !a.real {
-		l, err := libraryOf(n.deployed, n.functions)
+	a.ExactVariables = n.exact
+	if !a.Real {
+		l, err := propagate.LibraryOf(n.deployed, n.functions)
 		if err != nil {
 			return a, err
 		}
-		a.library = l
+		a.Library = l
 	}
 	return a, nil
 }

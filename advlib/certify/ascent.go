@@ -10,6 +10,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/certify/internal/propagate"
 )
 
 // tune raises the results of the items, rows of the specification. Those that are not enough yet are bounded once more, over intervals that are
@@ -97,7 +98,7 @@ func (r *run) ascend(start int, items []item, results []result, iterations int) 
 		if !r.isEnough(it, results[i]) {
 			g := group{items: []int{i}}
 			if p := r.n.places[start]; p != nil {
-				g.place, _ = p.split(it.at)
+				g.place, _ = p.Split(it.at)
 			}
 			which = append(which, g)
 		}
@@ -152,12 +153,12 @@ func (r *run) ascendPart(y way, p *program, items []item, results []result, part
 // zeroSlopes are the slopes and averages of rows before the first step, which sets the slopes.
 func (r *run) zeroSlopes(y way, size int) (state []*tensors.Tensor) {
 	for _, t := range r.n.bentOf(y.units) {
-		dims := r.dims(t.lines[0], size)
+		dims := r.dims(t.Lines[0], size)
 		if r.n.places[y.start] != nil {
-			dims = r.n.patches[y.start][t.unit].dims(size)
+			dims = r.n.patches[y.start][t.Unit].Dims(size)
 		}
 		for range perSlope {
-			state = append(state, tensors.FromFlatDataAndDimensions(make([]float64, sizeOf(dims)), dims...))
+			state = append(state, tensors.FromFlatDataAndDimensions(make([]float64, propagate.SizeOf(dims)), dims...))
 		}
 	}
 	return state
@@ -170,10 +171,10 @@ func (r *run) dims(result, rows int) []int {
 	return dims
 }
 
-// bentOf returns those of the units that are [bent].
-func (n *Network) bentOf(units []taken) (some []taken) {
+// bentOf returns those of the units that are [propagate.Bent].
+func (n *Network) bentOf(units []propagate.Taken) (some []propagate.Taken) {
 	for _, t := range units {
-		if n.units[t.unit].bent && len(t.lines) > 0 {
+		if n.units[t.Unit].bent && len(t.Lines) > 0 {
 			some = append(some, t)
 		}
 	}
@@ -201,7 +202,7 @@ func (r *run) collectBetter(out []*tensors.Tensor, start int, items []item, part
 	return open
 }
 
-// ascent is the graph of one step: lower, slack and Λ at x as [backward.from] has them, and then for each unit that is bent
+// ascent is the graph of one step: lower, slack and Λ at x as [propagate.Backward.From] has them, and then for each unit that is bent
 // its next slopes and Adam's two averages.
 func (y way) ascent(in []*Node) []*Node {
 	step, rate, in := in[0], in[1], in[2:]
@@ -209,31 +210,31 @@ func (y way) ascent(in []*Node) []*Node {
 	first := Equal(step, ScalarZero(step.Graph(), step.DType()))
 	// slopes of a unit, with Adam's averages, open where the slope may be chosen.
 	type tuned struct {
-		u             *unit
+		u             *propagate.Unit
 		α, m, v, open *Node
 	}
 	var slopes []tuned
 	for _, t := range y.n.bentOf(y.units) {
-		u := b.w.units[t.unit]
-		lines := slices.Clone(b.lines[u])
+		u := b.Walk.Units[t.Unit]
+		lines := slices.Clone(b.Lines[u])
 		open := GreaterThan(lines[2], ZerosLike(lines[2])) // the intercept above
 		begin := BroadcastToDims(first, open.Shape().Dimensions...)
 		α := Where(LogicalAnd(open, LogicalNot(begin)), state[0], lines[0])
 		lines[0] = α
-		b.lines[u] = lines
+		b.Lines[u] = lines
 		slopes = append(slopes, tuned{u, α, state[1], state[2], open})
 		state = state[perSlope:]
 	}
-	bound := b.from(from, Λ)
-	out := []*Node{bound.lower, bound.slack, bound.slope}
-	h := b.follow(b.r.lowest(bound.slope), from)
+	bound := b.From(from, Λ)
+	out := []*Node{bound.Lower, bound.Slack, bound.Slope}
+	h := b.Follow(b.Region.Lowest(bound.Slope), from)
 	for _, s := range slopes {
-		if b.Λs[s.u.n.Id()] == nil { // an interval on the way cuts it off
+		if b.Λs[s.u.Node.Id()] == nil { // an interval on the way cuts it off
 			out = append(out, s.α, s.m, s.v)
 			continue
 		}
-		Λσ, t := b.bend(s.u, h)
-		g := Where(s.open, Mul(positive(Λσ), t), ZerosLike(t))
+		Λσ, t := b.Bend(s.u, h)
+		g := Where(s.open, Mul(propagate.Positive(Λσ), t), ZerosLike(t))
 		d, m, v := adam(step, g, s.m, s.v)
 		α := clipped(Add(s.α, Mul(d, rate)))
 		out = append(out, Where(s.open, α, s.α), m, v)

@@ -43,7 +43,7 @@ func (n *Network) TakeApart(ctx context.Context, q Query, count int, rnd *rand.R
 	var open []place
 	lines := r.taken(y.units)
 	for _, t := range n.bentOf(y.units) {
-		above := tensors.MustCopyFlatData[float64](r.found[t.lines[2]])
+		above := tensors.MustCopyFlatData[float64](r.found[t.Lines[2]])
 		slopes := make([]float64, len(above)/r.size)
 		for i := range slopes {
 			slopes[i] = 0.1 + 0.8*rnd.Float64()
@@ -51,7 +51,7 @@ func (n *Network) TakeApart(ctx context.Context, q Query, count int, rnd *rand.R
 				open = append(open, place{len(α), i})
 			}
 		}
-		α, dims = append(α, slopes), append(dims, r.dims(t.lines[0], 1))
+		α, dims = append(α, slopes), append(dims, r.dims(t.Lines[0], 1))
 	}
 	answer := &Ascent{Open: len(open)}
 	rnd.Shuffle(len(open), func(i, j int) { open[i], open[j] = open[j], open[i] })
@@ -94,12 +94,12 @@ func (n *Network) TakeApart(ctx context.Context, q Query, count int, rnd *rand.R
 	out, err = ask(func(in []*Node) []*Node {
 		b, from, Λ, state := y.build(in)
 		for _, t := range n.bentOf(y.units) {
-			u := b.w.units[t.unit]
-			b.lines[u][0] = Where(GreaterThan(b.lines[u][2], ZerosLike(b.lines[u][2])), state[0], b.lines[u][0])
+			u := b.Walk.Units[t.Unit]
+			b.Lines[u][0] = Where(GreaterThan(b.Lines[u][2], ZerosLike(b.Lines[u][2])), state[0], b.Lines[u][0])
 			state = state[perSlope:]
 		}
-		bound := b.from(from, Λ)
-		h := b.follow(b.r.lowest(bound.slope), from)
+		bound := b.From(from, Λ)
+		h := b.Follow(b.Region.Lowest(bound.Slope), from)
 		return []*Node{ReduceSum(Reshape(Mul(Λ, h[from.Id()]), size, -1), 1)}
 	})
 	if err != nil {

@@ -13,16 +13,18 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/certify/internal/propagate"
+	"advlab/advlib/certify/internal/search"
 )
 
 // graphSplitter bounds branches of any network, many at once, by the same steps as α-CROWN with multipliers β for the signs that are
 // given (β-CROWN). Intervals are those of the whole problem, so that a sign changes the lines of its own ReLU alone.
 type graphSplitter struct {
 	n       *Network
-	problem *problem
-	run     *run    // with lines of the problem's only region
-	units   []taken // by rows from the outputs
-	relus   []relus // of those that are bent
+	problem *search.Problem
+	run     *run              // with lines of the problem's only region
+	units   []propagate.Taken // by rows from the outputs
+	relus   []relus           // of those that are bent
 }
 
 // A branch of a graph is cheap to bound beside another one, and its parent's tuning is a good one: so it has few steps, and few ReLUs
@@ -44,14 +46,14 @@ type relus struct {
 func (u *relus) open(i int, signs []int8) bool { return u.upper[i] > 0 && signs[i] == 0 }
 
 // newGraphSplitter takes the lines of a run that has one region.
-func newGraphSplitter(r *run, p *problem) *graphSplitter {
+func newGraphSplitter(r *run, p *search.Problem) *graphSplitter {
 	s := &graphSplitter{n: r.n, problem: p, run: r, units: r.n.needed(outputs, false, r.layout)}
 	for _, t := range r.n.bentOf(s.units) {
 		var lines [3][]float64
 		for part := range lines {
-			lines[part] = tensors.MustCopyFlatData[float64](r.found[t.lines[part]])
+			lines[part] = tensors.MustCopyFlatData[float64](r.found[t.Lines[part]])
 		}
-		u := relus{dims: r.dims(t.lines[0], 1), slope: lines[0]}
+		u := relus{dims: r.dims(t.Lines[0], 1), slope: lines[0]}
 		u.lower, u.upper = make([]float64, len(u.slope)), make([]float64, len(u.slope))
 		for i, b := range lines[2] {
 			// a = u/(u−l) and b = −l·a: scores need no more than that.
@@ -64,8 +66,8 @@ func newGraphSplitter(r *run, p *problem) *graphSplitter {
 	return s
 }
 
-// most is how many branches are judged at once.
-func (s *graphSplitter) most() int { return s.batch(largestBatch) }
+// Most is how many branches are judged at once.
+func (s *graphSplitter) Most() int { return s.batch(largestBatch) }
 
 // largestBatch is the most rows that go through one call: with more, branches are chosen less well.
 const largestBatch = 64
@@ -80,8 +82,8 @@ func (s *graphSplitter) batch(rows int) int {
 	return 1
 }
 
-// size is about how many numbers a branch holds: a cell, signs, which are bytes, and with its sibling α and β.
-func (s *graphSplitter) size() int {
+// Size is about how many numbers a branch holds: a cell, signs, which are bytes, and with its sibling α and β.
+func (s *graphSplitter) Size() int {
 	n := 2 * s.n.Size()
 	for _, u := range s.relus {
 		n += len(u.slope)/8 + len(u.slope)
@@ -97,39 +99,39 @@ func (s *graphSplitter) noSigns() (signs [][]int8) {
 }
 
 // newTuning starts with the lower slopes of the method's line and β = 0.
-func (s *graphSplitter) newTuning() *tuning {
-	t := &tuning{}
+func (s *graphSplitter) newTuning() *search.Tuning {
+	t := &search.Tuning{}
 	for _, u := range s.relus {
-		t.α, t.β = append(t.α, u.slope), append(t.β, make([]float64, len(u.slope)))
+		t.Alpha, t.Beta = append(t.Alpha, u.slope), append(t.Beta, make([]float64, len(u.slope)))
 	}
 	return t
 }
 
 // bounded is a row of a branch that is to be bounded, and what came out.
 type bounded struct {
-	cell   cell
+	cell   search.Cell
 	row    []float64
 	limit  float64
 	signs  [][]int8
-	begin  *tuning
+	begin  *search.Tuning
 	lower  float64
-	slope  []float64 // Λ at the input
-	x      []float64 // where the bound is least
-	tuning *tuning   // at the end
+	slope  []float64      // Λ at the input
+	x      []float64      // where the bound is least
+	tuning *search.Tuning // at the end
 }
 
-// judge bounds branches, and splits those that are left.
-func (s *graphSplitter) judge(ctx context.Context, batch []*branch) ([]judged, error) {
+// Judge bounds branches, and splits those that are left.
+func (s *graphSplitter) Judge(ctx context.Context, batch []*search.Branch) ([]search.Judged, error) {
 	// The condition that is farthest from being met is tuned.
 	var rows []*bounded
 	var choices [][]*bounded
 	for _, b := range batch {
-		if b.signs == nil {
-			b.signs, b.tuned = s.noSigns(), s.newTuning()
+		if b.Signs == nil {
+			b.Signs, b.Tuned = s.noSigns(), s.newTuning()
 		}
 		var own []*bounded
-		for _, r := range s.problem.unsafe[b.conjunction] {
-			own = append(own, &bounded{cell: b.cell, row: s.problem.rows[r], limit: s.problem.limits[r], signs: b.signs, begin: b.tuned})
+		for _, r := range s.problem.Unsafe[b.Conjunction] {
+			own = append(own, &bounded{cell: b.Cell, row: s.problem.Rows[r], limit: s.problem.Limits[r], signs: b.Signs, begin: b.Tuned})
 		}
 		choices = append(choices, own)
 		if len(own) > 1 {
@@ -143,22 +145,22 @@ func (s *graphSplitter) judge(ctx context.Context, batch []*branch) ([]judged, e
 	steps := graphSteps
 	for i, own := range choices {
 		if len(own) == 0 { // every output meets no condition
-			own = []*bounded{{cell: batch[i].cell, row: make([]float64, s.n.outputs), limit: math.Inf(1), signs: batch[i].signs, begin: batch[i].tuned}}
+			own = []*bounded{{cell: batch[i].Cell, row: make([]float64, s.n.outputs), limit: math.Inf(1), signs: batch[i].Signs, begin: batch[i].Tuned}}
 		}
 		rows = append(rows, slices.MaxFunc(own, func(a, b *bounded) int { return cmp.Compare(a.lower-a.limit, b.lower-b.limit) }))
-		if batch[i].depth == 0 {
-			steps = firstSteps
+		if batch[i].Depth == 0 {
+			steps = search.FirstSteps
 		}
 	}
 	if err := s.bound(ctx, rows, steps); err != nil {
 		return nil, err
 	}
-	out := make([]judged, len(batch))
+	out := make([]search.Judged, len(batch))
 	var tried []candidate
 	for i, r := range rows {
-		out[i] = judged{margin: max(r.lower-r.limit, batch[i].margin), x: r.x}
-		if out[i].margin > 0 {
-			out[i].closed = true
+		out[i] = search.Judged{Margin: max(r.lower-r.limit, batch[i].Margin), X: r.x}
+		if out[i].Margin > 0 {
+			out[i].Closed = true
 			continue
 		}
 		tried = append(tried, s.candidates(i, r)...)
@@ -176,14 +178,14 @@ func (s *graphSplitter) judge(ctx context.Context, batch []*branch) ([]judged, e
 	}
 	for i, b := range batch {
 		switch c := best[i]; {
-		case out[i].closed:
+		case out[i].Closed:
 		case c == nil:
-			out[i].children = halves(b, out[i].margin, rows[i].slope)
+			out[i].Children = search.Halves(b, out[i].Margin, rows[i].slope)
 		default:
-			out[i].children = signed(b, out[i].margin, rows[i].tuning, c.unit, c.at)
+			out[i].Children = search.Signed(b, out[i].Margin, rows[i].tuning, c.unit, c.at)
 		}
-		for _, child := range out[i].children {
-			child.tuned = rows[i].tuning
+		for _, child := range out[i].Children {
+			child.Tuned = rows[i].tuning
 		}
 	}
 	return out, nil
@@ -196,7 +198,7 @@ type candidate struct {
 	value          float64
 }
 
-// candidates returns those of the open ReLUs of branch number i with the best scores, as [chainSplitter.choose] has them.
+// candidates returns those of the open ReLUs of branch number i with the best scores, as [chain.Splitter.choose] has them.
 func (s *graphSplitter) candidates(i int, r *bounded) (tried []candidate) {
 	var all []candidate
 	for k := range s.relus {
@@ -242,7 +244,7 @@ func (s *graphSplitter) try(ctx context.Context, rows []*bounded, tried []candid
 		which = append(which, k)
 		r := rows[c.of]
 		for _, sign := range []int8{1, -1} {
-			halves = append(halves, &bounded{cell: r.cell, row: r.row, signs: withSign(r.signs, c.unit, c.at, sign), begin: r.tuning})
+			halves = append(halves, &bounded{cell: r.cell, row: r.row, signs: search.WithSign(r.signs, c.unit, c.at, sign), begin: r.tuning})
 		}
 	}
 	if err := s.bound(ctx, halves, 0); err != nil {
@@ -260,7 +262,7 @@ func (s *graphSplitter) bound(ctx context.Context, rows []*bounded, steps int) e
 	for first := 0; first < len(rows); {
 		size := s.batch(len(rows) - first)
 		if steps == 0 {
-			size = s.most()
+			size = s.Most()
 		}
 		part := rows[first:min(first+size, len(rows))]
 		first += len(part)
@@ -299,8 +301,8 @@ func (s *graphSplitter) boundPart(ctx context.Context, part []*bounded, size, st
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		scale := math.Pow(decay, float64(step))
-		scalars := []*tensors.Tensor{tensors.FromScalar(float64(step)), tensors.FromScalar(rateα * scale), tensors.FromScalar(rateβ * scale)}
+		scale := math.Pow(search.Decay, float64(step))
+		scalars := []*tensors.Tensor{tensors.FromScalar(float64(step)), tensors.FromScalar(search.Rateα * scale), tensors.FromScalar(search.Rateβ * scale)}
 		out, err := n.call(p, slices.Concat(scalars, fixed, given, state, signs))
 		advlib.Free(scalars...)
 		if err != nil {
@@ -329,7 +331,7 @@ func (s *graphSplitter) boundPart(ctx context.Context, part []*bounded, size, st
 
 // rowTensors are the inputs that describe rows: their regions and functions. The last row is repeated up to the size.
 func (s *graphSplitter) rowTensors(part []*bounded, size int) []*tensors.Tensor {
-	cells, functions := make([]cell, size), make([][]float64, size)
+	cells, functions := make([]search.Cell, size), make([][]float64, size)
 	for i := range size {
 		r := part[min(i, len(part)-1)]
 		cells[i], functions[i] = r.cell, r.row
@@ -351,7 +353,7 @@ func (s *graphSplitter) stateTensors(part []*bounded, size int, tuned bool) (sta
 			}
 			return tensors.FromFlatDataAndDimensions(flat, leading(u.dims, size)...)
 		}
-		state = append(state, tensor(func(r *bounded) []float64 { return r.begin.α[k] }), tensor(func(r *bounded) []float64 { return r.begin.β[k] }))
+		state = append(state, tensor(func(r *bounded) []float64 { return r.begin.Alpha[k] }), tensor(func(r *bounded) []float64 { return r.begin.Beta[k] }))
 		if tuned {
 			for range perUnit - 2 {
 				state = append(state, tensor(func(*bounded) []float64 { return nil }))
@@ -396,13 +398,13 @@ func (s *graphSplitter) collect(out []*tensors.Tensor, part []*bounded) (left bo
 // keepTunings notes with which slopes and multipliers a step was made, and Λσ of ReLUs.
 func (s *graphSplitter) keepTunings(part []*bounded, state, functions []*tensors.Tensor) {
 	for _, r := range part {
-		r.tuning = &tuning{}
+		r.tuning = &search.Tuning{}
 	}
 	for k, u := range s.relus {
 		for which, t := range []*tensors.Tensor{state[k*perUnit], state[k*perUnit+1], functions[k]} {
 			flat := tensors.MustCopyFlatData[float64](t)
 			for i, r := range part {
-				into := []*[][]float64{&r.tuning.α, &r.tuning.β, &r.tuning.Λ}[which]
+				into := []*[][]float64{&r.tuning.Alpha, &r.tuning.Beta, &r.tuning.Λ}[which]
 				*into = append(*into, slices.Clone(flat[i*len(u.slope):(i+1)*len(u.slope)]))
 			}
 		}
@@ -412,14 +414,14 @@ func (s *graphSplitter) keepTunings(part []*bounded, state, functions []*tensors
 // branchStep is [way.ascent] for rows that have regions and signs of their own, and the lines of one example. It returns bounds
 // alone, or with tuned also Λ at the input and the input where they are least, then what goes from step to step, and then Λσ of
 // each unit that is bent.
-func (n *Network) branchStep(a arithmetic, units []taken, tuned bool, in []*Node) []*Node {
+func (n *Network) branchStep(a propagate.Arithmetic, units []propagate.Taken, tuned bool, in []*Node) []*Node {
 	step, rateα, rateβ, in := in[0], in[1], in[2], in[3:]
 	region, in := regionOf(in)
 	Λ, in := in[0], in[1:]
 	rows := Λ.Shape().Dimensions[0]
-	b := &backward{w: n.model.Walk(region.lower), a: a, r: region, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
-	g := groups{examples: Zeros(Λ.Graph(), shapes.Make(dtypes.Int32, rows)), rows: rows, all: 1}
-	state := b.take(units, func(_, v *Node) *Node { return g.of(v) }, in)
+	b := &propagate.Backward{Walk: n.model.Walk(region.Lower), Arithmetic: a, Region: region, Lines: map[*propagate.Unit][]*Node{}, Rounding: map[*propagate.Unit]*Node{}}
+	g := propagate.Groups{Examples: Zeros(Λ.Graph(), shapes.Make(dtypes.Int32, rows)), Rows: rows, All: 1}
+	state := b.Take(units, func(_, v *Node) *Node { return g.Of(v) }, in)
 	var relus []*bentUnit
 	per := perUnit
 	if !tuned {
@@ -428,17 +430,17 @@ func (n *Network) branchStep(a arithmetic, units []taken, tuned bool, in []*Node
 	bent := n.bentOf(units)
 	signs := state[per*len(bent):]
 	for k, t := range bent {
-		u := &bentUnit{u: b.w.units[t.unit], sign: signs[k], state: state[k*per : (k+1)*per]}
-		b.lines[u.u] = u.lines(b.lines[u.u])
+		u := &bentUnit{u: b.Walk.Units[t.Unit], sign: signs[k], state: state[k*per : (k+1)*per]}
+		b.Lines[u.u] = u.lines(b.Lines[u.u])
 		relus = append(relus, u)
 	}
-	bound := b.from(b.w.out, Λ)
+	bound := b.From(b.Walk.Out, Λ)
 	if !tuned {
-		return []*Node{ConvertDType(bound.lower, dtypes.Float64)}
+		return []*Node{ConvertDType(bound.Lower, dtypes.Float64)}
 	}
-	x := b.r.lowest(bound.slope)
-	h := b.follow(x, b.w.out)
-	out := []*Node{bound.lower, bound.slope, x}
+	x := b.Region.Lowest(bound.Slope)
+	h := b.Follow(x, b.Walk.Out)
+	out := []*Node{bound.Lower, bound.Slope, x}
 	var functions []*Node
 	for _, u := range relus {
 		next, Λσ := u.next(b, h, step, rateα, rateβ)
@@ -453,7 +455,7 @@ func (n *Network) branchStep(a arithmetic, units []taken, tuned bool, in []*Node
 
 // bentUnit is a unit of ReLUs in a step of branches.
 type bentUnit struct {
-	u     *unit
+	u     *propagate.Unit
 	sign  *Node
 	state []*Node // α, β, and with steps Adam's averages of both
 	open  *Node   // where the slope may be chosen
@@ -472,13 +474,13 @@ func (u *bentUnit) lines(lines []*Node) []*Node {
 }
 
 // next returns the state after a step, and Λσ; h is what the lines have where the bounds are least.
-func (u *bentUnit) next(b *backward, h map[NodeId]*Node, step, rateα, rateβ *Node) (state []*Node, Λσ *Node) {
+func (u *bentUnit) next(b *propagate.Backward, h map[NodeId]*Node, step, rateα, rateβ *Node) (state []*Node, Λσ *Node) {
 	s := u.state
-	if b.Λs[u.u.n.Id()] == nil { // an interval on the way cuts it off
+	if b.Λs[u.u.Node.Id()] == nil { // an interval on the way cuts it off
 		return s, ZerosLike(s[0])
 	}
-	Λσ, t := b.bend(u.u, h)
-	up, mα, vα := adam(step, Where(u.open, Mul(positive(Λσ), t), ZerosLike(t)), s[2], s[3])
+	Λσ, t := b.Bend(u.u, h)
+	up, mα, vα := adam(step, Where(u.open, Mul(propagate.Positive(Λσ), t), ZerosLike(t)), s[2], s[3])
 	α := Where(u.open, clipped(Add(s[0], Mul(up, rateα))), s[0])
 	up, mβ, vβ := adam(step, Neg(Mul(u.sign, t)), s[4], s[5])
 	β := Add(s[1], Mul(up, rateβ))

@@ -5,6 +5,8 @@ import (
 
 	"advlab/advlib"
 
+	"advlab/advlib/certify/internal/search"
+
 	"github.com/gomlx/compute/dtypes"
 )
 
@@ -29,14 +31,14 @@ func TestSplittingOfGraphs(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := aroundExample(c, x[20*i:20*i+20], e.Y[i], ball, around.Select([]int{i}))
-		out, err := Options{Method: CROWN}.settle(t.Context(), n, &search{problem: p, outputs: d.outputs, cells: 1000})
+		out, err := Options{Method: CROWN}.settle(t.Context(), n, &search.Search{Problem: p, Outputs: d.outputs, Cells: 1000})
 		if err != nil {
 			t.Fatal(err)
 		}
 		status := advlib.Verified
-		if out.x != nil {
+		if out.X != nil {
 			status = advlib.Falsified
-		} else if out.reason != "" {
+		} else if out.Reason != "" {
 			status = advlib.Unknown
 		}
 		counts[status]++
@@ -46,9 +48,9 @@ func TestSplittingOfGraphs(t *testing.T) {
 		if status != advlib.Falsified || counts[advlib.Falsified] > 2 {
 			continue
 		}
-		p.is = func([]float64) bool { return false }
-		blind, err := Options{Method: CROWN}.settle(t.Context(), n, &search{problem: p, outputs: d.outputs, cells: 100})
-		if err != nil || blind.reason == "" {
+		p.IsUnsafe = func([]float64) bool { return false }
+		blind, err := Options{Method: CROWN}.settle(t.Context(), n, &search.Search{Problem: p, Outputs: d.outputs, Cells: 100})
+		if err != nil || blind.Reason == "" {
 			t.Errorf("example %d has a counterexample, and was closed: %+v, %v", i, blind, err)
 		}
 	}

@@ -19,6 +19,8 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib/backend"
+	"advlab/advlib/certify/internal/chain"
+	"advlab/advlib/certify/internal/search"
 	"advlab/advlib/onnx"
 )
 
@@ -149,13 +151,13 @@ func goBackend(t testing.TB) compute.Backend {
 	return b
 }
 
-func mustChain(t testing.TB, s Source, r Rounding) (*Network, *chain) {
+func mustChain(t testing.TB, s Source, r Rounding) (*Network, *chain.Chain) {
 	t.Helper()
 	n, err := New(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := n.readChain(chainShapeOf(n.model), r)
+	c, err := n.readChain(chain.ShapeOf(n.model), r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,18 +173,18 @@ func TestChainOf(t *testing.T) {
 	b := goBackend(t)
 	want := random32(r, 1, 3, 7, 4, 2)
 	_, c := mustChain(t, want.source(b, false), Float32AnyOrder)
-	if len(c.layers) != 3 {
-		t.Fatalf("%d layers", len(c.layers))
+	if len(c.Layers) != 3 {
+		t.Fatalf("%d layers", len(c.Layers))
 	}
-	for k, l := range c.layers {
+	for k, l := range c.Layers {
 		for i, row := range l.W {
 			for j, w := range row {
 				if w != want.W[k][i][j] {
 					t.Errorf("W%d[%d][%d] is %g, want %g", k, i, j, w, want.W[k][i][j])
 				}
 			}
-			if l.b[i] != want.b[k][i] {
-				t.Errorf("b%d[%d] is %g, want %g", k, i, l.b[i], want.b[k][i])
+			if l.B[i] != want.b[k][i] {
+				t.Errorf("b%d[%d] is %g, want %g", k, i, l.B[i], want.b[k][i])
 			}
 		}
 	}
@@ -223,7 +225,7 @@ func TestChainOf(t *testing.T) {
 			t.Errorf("%s: %v", tc.name, err)
 			continue
 		}
-		c, err := n.readChain(chainShapeOf(n.model), Float32AnyOrder)
+		c, err := n.readChain(chain.ShapeOf(n.model), Float32AnyOrder)
 		if err != nil || (c != nil) != tc.chain {
 			t.Errorf("%s: a chain %v, want %v, %v", tc.name, c != nil, tc.chain, err)
 		}
@@ -234,7 +236,7 @@ func TestChainOf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, err := n.readChain(chainShapeOf(n.model), Float32AnyOrder); c != nil || err != nil {
+	if c, err := n.readChain(chain.ShapeOf(n.model), Float32AnyOrder); c != nil || err != nil {
 		t.Errorf("a network with NaN: %v, %v", c, err)
 	}
 }
@@ -252,8 +254,8 @@ func TestChainIsCROWN(t *testing.T) {
 		for range 3 {
 			var lower, upper []float64
 			for range 4 {
-				l, _ := outward32(r.NormFloat64(), math.Inf(1))
-				_, u := outward32(0, l+width)
+				l, _ := search.Outward32(r.NormFloat64(), math.Inf(1))
+				_, u := search.Outward32(0, l+width)
 				lower, upper = append(lower, l), append(upper, u)
 			}
 			regions.Lower, regions.Upper = append(regions.Lower, lower), append(regions.Upper, upper)
@@ -323,7 +325,7 @@ func TestChainKeepsUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := Query{Regions: Boxes([][]float64{{0, 0}}, [][]float64{{0.5, 0.5}}), Rows: [][][]float64{EachOutput(2)}}
-	bound := func() (float64, *chain) {
+	bound := func() (float64, *chain.Chain) {
 		a, err := n.Bound(t.Context(), q, CROWN)
 		if err != nil {
 			t.Fatal(err)
@@ -417,28 +419,28 @@ func TestChainIsSound(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 9))
 			_, c := mustChain(t, net.source(b, false), rounding)
 			for _, eps := range []float64{0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3} {
-				var cells []cell
+				var cells []search.Cell
 				for range 40 {
-					var box cell
+					var box search.Cell
 					for range 5 {
 						v := scale * (2*r.Float64() - 1)
 						if scale < 1 {
 							v = 1e-20 * (2*r.Float64() - 1)
 						}
-						l, u := outward32(v-eps*math.Abs(v), v+eps*math.Abs(v))
-						box.lower, box.upper = append(box.lower, l), append(box.upper, u)
+						l, u := search.Outward32(v-eps*math.Abs(v), v+eps*math.Abs(v))
+						box.Lower, box.Upper = append(box.Lower, l), append(box.Upper, u)
 					}
 					cells = append(cells, box)
 				}
-				planes, _, err := c.bound(t.Context(), cells, rows)
+				planes, _, err := c.Bound(t.Context(), cells, rows)
 				if err != nil {
 					t.Fatal(err)
 				}
 				for i, box := range cells {
 					for range 4 {
-						x := box.random(r)
+						x := pointOf(box, r)
 						for j := range x {
-							x[j] = min(max(float64(float32(x[j])), box.lower[j]), box.upper[j])
+							x[j] = min(max(float64(float32(x[j])), box.Lower[j]), box.Upper[j])
 						}
 						for name, order := range orders {
 							y := net.at(x, order)
@@ -448,10 +450,10 @@ func TestChainIsSound(t *testing.T) {
 									s += row[j] * y[j]
 								}
 								checks++
-								if s < planes[i][k].lower {
+								if s < planes[i][k].Lower {
 									violations[rounding]++
 									if rounding == Float32AnyOrder {
-										t.Errorf("scale %g, ε %g, %s, row %d: %g is below %g", scale, eps, name, k, s, planes[i][k].lower)
+										t.Errorf("scale %g, ε %g, %s, row %d: %g is below %g", scale, eps, name, k, s, planes[i][k].Lower)
 									}
 								}
 							}
@@ -471,11 +473,11 @@ func TestChainIsSound(t *testing.T) {
 func TestChainOverflows(t *testing.T) {
 	net := random32(rand.New(rand.NewPCG(3, 3)), 1e15, 2, 8, 8, 8, 2)
 	_, c := mustChain(t, net.source(goBackend(t), false), Float32AnyOrder)
-	planes, _, err := c.bound(context.Background(), []cell{{[]float64{-1, -1}, []float64{1, 1}}}, [][]float64{{1, 0}})
-	if err != nil || !math.IsInf(planes[0][0].lower, -1) || planes[0][0].slope != nil {
+	planes, _, err := c.Bound(context.Background(), []search.Cell{{Lower: []float64{-1, -1}, Upper: []float64{1, 1}}}, [][]float64{{1, 0}})
+	if err != nil || !math.IsInf(planes[0][0].Lower, -1) || planes[0][0].Slope != nil {
 		t.Errorf("%+v, %v", planes, err)
 	}
-	if _, _, err := c.bound(canceled(), make([]cell, 3), nil); err == nil {
+	if _, _, err := c.Bound(canceled(), make([]search.Cell, 3), nil); err == nil {
 		t.Error("it goes on when cancelled")
 	}
 }
@@ -521,19 +523,19 @@ func TestChainOnACAS(t *testing.T) {
 		_, naive := mustChain(t, s, RealArithmetic)
 		r := rand.New(rand.NewPCG(17, 18))
 		for _, eps := range []float64{0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3} {
-			var cells []cell
+			var cells []search.Cell
 			var points [][]float64
 			for range boxes {
-				var box cell
+				var box search.Cell
 				var x []float64
 				for range 5 {
 					v := r.Float64() - 0.5
-					l, u := outward32(v-eps, v+eps)
+					l, u := search.Outward32(v-eps, v+eps)
 					if eps == 0 {
 						l = float64(float32(v))
 						u = l
 					}
-					box.lower, box.upper = append(box.lower, l), append(box.upper, u)
+					box.Lower, box.Upper = append(box.Lower, l), append(box.Upper, u)
 					x = append(x, []float64{l, u}[r.IntN(2)])
 				}
 				cells, points = append(cells, box), append(points, x)
@@ -542,23 +544,23 @@ func TestChainOnACAS(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			below := map[*chain]int{}
+			below := map[*chain.Chain]int{}
 			slack := 0.
-			for _, by := range []*chain{c, naive} {
-				planes, _, err := by.bound(t.Context(), cells, rows)
+			for _, by := range []*chain.Chain{c, naive} {
+				planes, _, err := by.Bound(t.Context(), cells, rows)
 				if err != nil {
 					t.Fatal(err)
 				}
 				for i, y := range outputs {
 					for k, row := range rows {
 						sign := row[k/2]
-						if sign*y[k/2] < planes[i][k].lower {
+						if sign*y[k/2] < planes[i][k].Lower {
 							below[by]++
 						}
 						if by == c {
-							slack -= planes[i][k].lower
+							slack -= planes[i][k].Lower
 						} else {
-							slack += planes[i][k].lower
+							slack += planes[i][k].Lower
 						}
 					}
 				}
@@ -591,7 +593,7 @@ func TestChainShifted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		by, err := n.readChain(chainShapeOf(n.model), rounding)
+		by, err := n.readChain(chain.ShapeOf(n.model), rounding)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -601,11 +603,11 @@ func TestChainShifted(t *testing.T) {
 		for range 200 {
 			x := float32(r.Float64())
 			y := float64(((x - float32(c)) + float32(c)) * w)
-			planes, _, err := by.bound(t.Context(), []cell{{[]float64{float64(x)}, []float64{float64(x)}}}, [][]float64{{1}, {-1}})
+			planes, _, err := by.Bound(t.Context(), []search.Cell{{Lower: []float64{float64(x)}, Upper: []float64{float64(x)}}}, [][]float64{{1}, {-1}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if y < planes[0][0].lower || -y < planes[0][1].lower {
+			if y < planes[0][0].Lower || -y < planes[0][1].Lower {
 				violations[rounding]++
 			}
 		}
@@ -624,7 +626,7 @@ func TestChainFromBias(t *testing.T) {
 	}
 	net := network64{W: [][][]float64{{ones, ones}}, b: [][]float64{{1e8, -1e8}}}
 	_, c := mustChain(t, net.source(goBackend(t), false), Float32AnyOrder)
-	planes, _, err := c.bound(t.Context(), []cell{{threes, threes}}, [][]float64{{1, 0}, {-1, 0}, {0, 1}, {0, -1}})
+	planes, _, err := c.Bound(t.Context(), []search.Cell{{Lower: threes, Upper: threes}}, [][]float64{{1, 0}, {-1, 0}, {0, 1}, {0, -1}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -633,7 +635,7 @@ func TestChainFromBias(t *testing.T) {
 		for range threes {
 			y += 3
 		}
-		if l, u := planes[0][2*k].lower, -planes[0][2*k+1].lower; !(l <= float64(y) && float64(y) <= u && u-l < 4000) {
+		if l, u := planes[0][2*k].Lower, -planes[0][2*k+1].Lower; !(l <= float64(y) && float64(y) <= u && u-l < 4000) {
 			t.Errorf("output %d is %g, its bounds are [%g, %g]", k, y, l, u)
 		}
 	}
@@ -662,13 +664,13 @@ func TestFloat64Model(t *testing.T) {
 		n, c := mustChain(t, s, Float32AnyOrder)
 		d := &deployed{input: s.Input, size: 6, dtype: dtypeOf(s.Store), run: onSource{graph: s.Graph, store: s.Store, backend: b, mu: new(sync.Mutex), programs: map[any]*model.Exec{}}}
 		var points [][]float64
-		var cells []cell
+		var cells []search.Cell
 		for range 200 {
-			x, box := make([]float64, 6), cell{}
+			x, box := make([]float64, 6), search.Cell{}
 			for j := range x {
 				x[j] = r.NormFloat64()
-				l, u := outward32(x[j], x[j])
-				box.lower, box.upper = append(box.lower, l), append(box.upper, u)
+				l, u := search.Outward32(x[j], x[j])
+				box.Lower, box.Upper = append(box.Lower, l), append(box.Upper, u)
 			}
 			points, cells = append(points, x), append(cells, box)
 		}
@@ -677,7 +679,7 @@ func TestFloat64Model(t *testing.T) {
 			t.Fatal(err)
 		}
 		rows := EachOutput(3)
-		planes, _, err := c.bound(t.Context(), cells, rows)
+		planes, _, err := c.Bound(t.Context(), cells, rows)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -687,7 +689,7 @@ func TestFloat64Model(t *testing.T) {
 		}
 		for i := range points {
 			for k := range 3 {
-				for by, bound := range map[string][2]float64{"chain": {planes[i][k].lower, -planes[i][3+k].lower}, "graph": {a.Lower[i][k], -a.Lower[i][3+k]}} {
+				for by, bound := range map[string][2]float64{"chain": {planes[i][k].Lower, -planes[i][3+k].Lower}, "graph": {a.Lower[i][k], -a.Lower[i][3+k]}} {
 					if v := y[i][k]; !(bound[0] <= v && v <= bound[1] && bound[1]-bound[0] < 1e-3) {
 						t.Fatalf("%s, %s: output %d is %.17g, its bounds are %.17g", name, by, k, v, bound)
 					}
@@ -695,4 +697,14 @@ func TestFloat64Model(t *testing.T) {
 			}
 		}
 	}
+}
+
+// pointOf is a point of a cell, at a corner or on an edge now and then.
+func pointOf(c search.Cell, r *rand.Rand) []float64 {
+	x := make([]float64, len(c.Lower))
+	for i := range x {
+		x[i] = c.Lower[i] + []float64{0, 1, r.Float64(), r.Float64()}[r.IntN(4)]*(c.Upper[i]-c.Lower[i])
+		x[i] = min(max(x[i], c.Lower[i]), c.Upper[i])
+	}
+	return x
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"advlab/advlib/backend"
+	"advlab/advlib/certify/internal/chain"
+	"advlab/advlib/certify/internal/search"
 )
 
 // smallWork is the most products for a box that are not left to XLA: with more, its compiled graphs win over plain Go.
@@ -11,13 +13,13 @@ const smallWork = 1 << 26
 
 // cachedChain is a chain, or nil, as of a version of the variables.
 type cachedChain struct {
-	chain   *chain
+	chain   *chain.Chain
 	version int
 }
 
 // small returns the network as a chain if it is one, its bounds are what the method asks for or begins with, and they take less time than
 // by graphs; nil if not.
-func (n *Network) small(q Query, m Method) (*chain, error) {
+func (n *Network) small(q Query, m Method) (*chain.Chain, error) {
 	if q.Regions.Norm != nil || m.kind != crown || m.line != Adaptive || m.graphs {
 		return nil, nil
 	}
@@ -27,8 +29,8 @@ func (n *Network) small(q Query, m Method) (*chain, error) {
 	if c, ok := n.chains[m.rounding]; ok && c.version == version {
 		return c.chain, nil
 	}
-	shape := chainShapeOf(n.model)
-	if shape != nil && shape.work > smallWork && backend.InfoOf(n.model.Backend).Name != backend.Go {
+	shape := chain.ShapeOf(n.model)
+	if shape != nil && shape.Work > smallWork && backend.InfoOf(n.model.Backend).Name != backend.Go {
 		shape = nil
 	}
 	c, err := n.readChain(shape, m.rounding)
@@ -40,7 +42,7 @@ func (n *Network) small(q Query, m Method) (*chain, error) {
 }
 
 // readChain returns the network as a chain of the given shape; nil if it is none.
-func (n *Network) readChain(shape *chainShape, r Rounding) (*chain, error) {
+func (n *Network) readChain(shape *chain.Shape, r Rounding) (*chain.Chain, error) {
 	if shape == nil {
 		return nil, nil
 	}
@@ -48,39 +50,39 @@ func (n *Network) readChain(shape *chainShape, r Rounding) (*chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	return chainOf(n.model, shape, a)
+	return chain.Read(n.model, shape, a)
 }
 
 // chain returns the network as a chain, nil if it is none, or if the method is not what a chain computes.
-func (n *Network) chain(m Method) (*chain, error) {
+func (n *Network) chain(m Method) (*chain.Chain, error) {
 	if err := n.checkArithmetic(m.rounding); err != nil {
 		return nil, err
 	}
 	if m.kind != crown || m.line != Adaptive || m.tuned && n.Size() <= maxSensitive {
 		return nil, nil
 	}
-	return n.readChain(chainShapeOf(n.model), m.rounding)
+	return n.readChain(chain.ShapeOf(n.model), m.rounding)
 }
 
 // byChain bounds rows over boxes as [Network.general] does.
-func byChain(ctx context.Context, c *chain, q Query, m Method) (*Answer, error) {
+func byChain(ctx context.Context, c *chain.Chain, q Query, m Method) (*Answer, error) {
 	n := q.Regions.Len()
 	a := &Answer{Method: m, Lower: make([][]float64, n), Slack: make([][]float64, n)}
 	if q.Slopes {
 		a.Slopes = make([][][]float64, n)
 	}
-	err := c.each(ctx, n, m.intersect, func(p *chainPass, i int) {
+	err := c.Each(ctx, n, m.intersect, func(p *chain.Pass, i int) {
 		rows := q.Rows[0]
 		if len(q.Rows) > 1 {
 			rows = q.Rows[i]
 		}
-		for _, res := range p.run(cell{q.Regions.Lower[i], q.Regions.Upper[i]}, rows) {
-			a.Lower[i], a.Slack[i] = append(a.Lower[i], res.lower), append(a.Slack[i], res.slack)
+		for _, res := range p.Run(search.Cell{Lower: q.Regions.Lower[i], Upper: q.Regions.Upper[i]}, rows) {
+			a.Lower[i], a.Slack[i] = append(a.Lower[i], res.Lower), append(a.Slack[i], res.Slack)
 			if q.Slopes {
-				if res.slope == nil {
-					res.slope = make([]float64, p.inputs)
+				if res.Slope == nil {
+					res.Slope = make([]float64, p.Inputs)
 				}
-				a.Slopes[i] = append(a.Slopes[i], res.slope)
+				a.Slopes[i] = append(a.Slopes[i], res.Slope)
 			}
 		}
 	})

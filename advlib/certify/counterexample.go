@@ -8,16 +8,18 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/backend"
+	"advlab/advlib/certify/internal/chain"
+	"advlab/advlib/certify/internal/search"
 )
 
-// clearlyUnsafe is how deep in the unsafe set outputs are, as [problem.depth] has it, that no implementation of the same model is likely to
+// clearlyUnsafe is how deep in the unsafe set outputs are, as [search.Problem.Depth] has it, that no implementation of the same model is likely to
 // move out of it: sums of thousands of terms in float32 differ by less.
 const clearlyUnsafe = 1e-3
 
 // bounder bounds a problem: by a chain if the network is one, else by graphs.
 type bounder struct {
 	network *Network
-	chain   *chain
+	chain   *chain.Chain
 }
 
 // lazily returns a network with its chain, which are read when they are needed first.
@@ -33,7 +35,7 @@ func (o Options) lazily(read func() (*Network, error)) func() (bounder, error) {
 // falsifier judges counterexamples to a problem as they are found.
 type falsifier struct {
 	o       Options
-	problem *problem
+	problem *search.Problem
 	bounder func() (bounder, error)
 	found   *findings
 	method  string
@@ -46,7 +48,7 @@ type falsifier struct {
 // take notes a counterexample if it is the deepest so far, and tells whether to stop looking for others: if bounds prove that it is one however
 // the model sums and rounds, or if it is clear. A proof must not need a program that takes long to compile.
 func (f *falsifier) take(ctx context.Context, x, y []float64) (enough bool) {
-	depth := f.problem.depth(y)
+	depth := f.problem.Depth(y)
 	if f.best != nil && depth <= f.depth {
 		return false
 	}
@@ -67,7 +69,7 @@ func (f *falsifier) take(ctx context.Context, x, y []float64) (enough bool) {
 // leaves it open.
 func (f *falsifier) proven(ctx context.Context, x []float64) bool {
 	p := f.problem
-	if len(p.rows) == 0 {
+	if len(p.Rows) == 0 {
 		return true
 	}
 	b, err := f.bounder()
@@ -80,24 +82,24 @@ func (f *falsifier) proven(ctx context.Context, x []float64) bool {
 		}
 	}
 	at := *p
-	at.rows, at.round = nil, false
-	for _, row := range p.rows {
+	at.Rows, at.Round = nil, false
+	for _, row := range p.Rows {
 		minus := make([]float64, len(row))
 		for k, v := range row {
 			minus[k] = -v
 		}
-		at.rows = append(at.rows, minus)
+		at.Rows = append(at.Rows, minus)
 	}
 	by := f.o
 	by.Method = CROWN.In(f.o.Method.rounding)
-	planes, _, err := by.bounds(b, &at)(ctx, []cell{{x, x}})
+	planes, _, err := by.bounds(b, &at)(ctx, []search.Cell{{Lower: x, Upper: x}})
 	if err != nil {
 		return false
 	}
-	return slices.ContainsFunc(p.unsafe, func(conjunction []int) bool {
+	return slices.ContainsFunc(p.Unsafe, func(conjunction []int) bool {
 		return !slices.ContainsFunc(conjunction, func(r int) bool {
-			upper := -planes[0][r].lower
-			return !(upper < math.Nextafter(p.limits[r], math.Inf(-1))) // limits are rounded up
+			upper := -planes[0][r].Lower
+			return !(upper < math.Nextafter(p.Limits[r], math.Inf(-1))) // limits are rounded up
 		})
 	})
 }

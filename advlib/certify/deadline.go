@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"advlab/advlib"
+	"advlab/advlib/certify/internal/search"
 )
 
 // A graph that is built, compiled or run cannot be interrupted, and XLA may compile for a minute. So a verdict is computed in a
@@ -32,7 +33,7 @@ type findings struct {
 	start    time.Time
 	mu       sync.Mutex
 	best     *Decision // a counterexample; what it points to does not change
-	standing standing
+	standing search.Standing
 	// part is the number of the problem that is searched, from 0, of as many as there are parts.
 	part, parts int
 
@@ -40,8 +41,8 @@ type findings struct {
 	updates chan advlib.Progress
 }
 
-// note implements recorder.
-func (f *findings) note(s standing) {
+// Note implements recorder.
+func (f *findings) Note(s search.Standing) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.standing = s
@@ -60,12 +61,12 @@ func (f *findings) counterexample(v *Decision) {
 	f.best = v
 }
 
-// tell implements recorder.
-func (f *findings) tell(ctx context.Context, s standing, elapsed time.Duration) {
+// Tell implements recorder.
+func (f *findings) Tell(ctx context.Context, s search.Standing, elapsed time.Duration) {
 	parts := max(1, f.parts)
 	p := advlib.Progress{
-		What: fmt.Sprintf("branch and bound, margin ≥ %.4g", s.bound), Part: f.part + 1, Parts: parts,
-		Done: s.bounded, Total: s.bounded + s.left, Share: (float64(f.part) + s.done) / float64(parts),
+		What: fmt.Sprintf("branch and bound, margin ≥ %.4g", s.Bound), Part: f.part + 1, Parts: parts,
+		Done: s.Bounded, Total: s.Bounded + s.Left, Share: (float64(f.part) + s.Done) / float64(parts),
 		Elapsed: elapsed, Remaining: -1,
 	}
 	select {
@@ -82,8 +83,8 @@ func (f *findings) verdict(ctx context.Context, r Rounding) *Decision {
 		best := *f.best
 		return &best
 	}
-	out := f.standing.interrupted(ctx)
-	return &Decision{Reason: out.reason, TimedOut: out.late, Bound: out.bound, Cells: f.standing.bounded, Method: "bounds", Rounding: r}
+	out := f.standing.Interrupted(ctx)
+	return &Decision{Reason: out.Reason, TimedOut: out.Late, Bound: out.Bound, Cells: f.standing.Bounded, Method: "bounds", Rounding: r}
 }
 
 // computed is what a goroutine returns, or panics with.

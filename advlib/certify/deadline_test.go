@@ -16,6 +16,9 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib"
+	"advlab/advlib/certify/internal/chain"
+	"advlab/advlib/certify/internal/propagate"
+	"advlab/advlib/certify/internal/search"
 )
 
 // slack is what a busy machine may add to a deadline in these tests, and forever is far more than that.
@@ -137,8 +140,8 @@ func TestInTime(t *testing.T) {
 	var told []int // without a lock: the race detector would see another goroutine
 	o := Options{OnProgress: func(p advlib.Progress) { told = append(told, p.Done) }}
 	v, err := o.inTime(t.Context(), func(ctx context.Context, f *findings) (*Decision, error) {
-		f.tell(ctx, standing{bounded: 1}, 0)
-		f.tell(ctx, standing{bounded: 2}, 0)
+		f.Tell(ctx, search.Standing{Bounded: 1}, 0)
+		f.Tell(ctx, search.Standing{Bounded: 2}, 0)
 		return &Decision{Status: advlib.Verified}, nil
 	})
 	if err != nil || v.Status != advlib.Verified || len(told) != 2 || told[1] != 2 {
@@ -147,7 +150,7 @@ func TestInTime(t *testing.T) {
 	if _, err := o.inTime(t.Context(), func(context.Context, *findings) (*Decision, error) { return nil, broken }); !errors.Is(err, broken) {
 		t.Errorf("%v", err)
 	}
-	panicked := catch(func() {
+	panicked := propagate.Catch(func() {
 		_, _ = o.inTime(t.Context(), func(context.Context, *findings) (*Decision, error) { panic("a mistake") })
 	})
 	if panicked == nil || !strings.Contains(panicked.Error(), "a mistake") || !strings.Contains(panicked.Error(), "deadline_test.go") {
@@ -166,7 +169,7 @@ func TestInTime(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	v, err = o.inTime(ctx, func(ctx context.Context, f *findings) (*Decision, error) {
-		f.note(standing{of: "boxes", bounded: 7, left: 3, done: 0.5, bound: -2})
+		f.Note(search.Standing{Of: "boxes", Bounded: 7, Left: 3, Done: 0.5, Bound: -2})
 		<-ctx.Done()
 		return nil, ctx.Err()
 	})
@@ -204,31 +207,26 @@ func TestProgressOfAllExamples(t *testing.T) {
 func TestChainStops(t *testing.T) {
 	net := random32(rand.New(rand.NewPCG(71, 72)), 1, 8, 64, 64, 2)
 	_, c := mustChain(t, net.source(goBackend(t), false), Float32AnyOrder)
-	box := cell{make([]float64, 8), make([]float64, 8)}
-	for i := range box.upper {
-		box.upper[i] = 1
+	box := search.Cell{Lower: make([]float64, 8), Upper: make([]float64, 8)}
+	for i := range box.Upper {
+		box.Upper[i] = 1
 	}
 	rows := [][]float64{{1, -1}}
 	for _, ctx := range []context.Context{t.Context(), canceled()} {
-		p := c.newPass()
-		p.ctx = ctx
+		p := c.NewPass()
+		p.Context = ctx
 		goes := ctx.Err() == nil
-		if k0, k1 := p.cellOf(box).interval(0), p.interval(1); !k0 || k1 != goes || len(p.open) == 0 {
-			t.Errorf("cancelled: %v; layer 0 is bounded: %v, layer 1: %v, with %d neurons open", !goes, k0, k1, len(p.open))
+		p.Cell = box
+		if k0, k1 := p.Interval(0), p.Interval(1); !k0 || k1 != goes || len(p.Open) == 0 {
+			t.Errorf("cancelled: %v; layer 0 is bounded: %v, layer 1: %v, with %d neurons open", !goes, k0, k1, len(p.Open))
 		}
-		if res := p.run(box, rows)[0]; math.IsInf(res.lower, -1) == goes {
-			t.Errorf("cancelled: %v; the bound is %g", !goes, res.lower)
+		if res := p.Run(box, rows)[0]; math.IsInf(res.Lower, -1) == goes {
+			t.Errorf("cancelled: %v; the bound is %g", !goes, res.Lower)
 		}
-		problem := &problem{cell: box, rows: rows, limits: []float64{1e6}, unsafe: [][]int{{0}}}
-		judged, err := newChainSplitter(c, problem).judge(ctx, []*branch{{cell: box}})
-		if (err == nil) != goes || (len(judged) == 1 && len(judged[0].children) == 2) != goes {
+		problem := &search.Problem{Cell: box, Rows: rows, Limits: []float64{1e6}, Unsafe: [][]int{{0}}}
+		judged, err := chain.NewSplitter(c, problem).Judge(ctx, []*search.Branch{{Cell: box}})
+		if (err == nil) != goes || (len(judged) == 1 && len(judged[0].Children) == 2) != goes {
 			t.Errorf("cancelled: %v; %v, %+v", !goes, err, judged)
 		}
 	}
-}
-
-// cellOf sets the box.
-func (p *chainPass) cellOf(box cell) *chainPass {
-	p.cell = box
-	return p
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/certify/internal/search"
 )
 
 // descent is how counterexamples are looked for: by steps of x against the sign of the gradient of the violation, as PGD
@@ -27,16 +28,16 @@ type hunt struct {
 	descent
 	ctx  context.Context
 	d    *deployed
-	p    *problem
+	p    *search.Problem
 	take func(x, y []float64) (enough bool)
 }
 
 // look gives unsafe inputs to take, with their outputs as computed apart from the descent, until that is enough. Of those that are found
 // at once it gives the deepest.
-func (a descent) look(ctx context.Context, d *deployed, p *problem, take func(x, y []float64) (enough bool)) error {
+func (a descent) look(ctx context.Context, d *deployed, p *search.Problem, take func(x, y []float64) (enough bool)) error {
 	h := hunt{a, ctx, d, p, take}
 	points := a.points(p)
-	if enough, err := h.check(points); enough || err != nil || len(p.rows) == 0 {
+	if enough, err := h.check(points); enough || err != nil || len(p.Rows) == 0 {
 		return err
 	}
 	fixed := h.tensors(len(points))
@@ -78,15 +79,15 @@ func (a descent) look(ctx context.Context, d *deployed, p *problem, take func(x,
 // tensors are the inputs of a step that stay: the box, the conditions, and for each of n points which of them count.
 func (h hunt) tensors(n int) []*tensors.Tensor {
 	d, p := h.d, h.p
-	R, K := len(p.rows), len(p.rows[0])
+	R, K := len(p.Rows), len(p.Rows[0])
 	dims := append([]int{n}, d.input...)
 	return []*tensors.Tensor{
-		d.fill(dims, d.size, func(_, j int) float64 { return p.cell.lower[j] }),
-		d.fill(dims, d.size, func(_, j int) float64 { return p.cell.upper[j] }),
-		d.fill([]int{R, K}, K, func(r, k int) float64 { return p.rows[r][k] }),
-		d.fill([]int{1, R}, R, func(_, r int) float64 { return p.limits[r] }),
+		d.fill(dims, d.size, func(_, j int) float64 { return p.Cell.Lower[j] }),
+		d.fill(dims, d.size, func(_, j int) float64 { return p.Cell.Upper[j] }),
+		d.fill([]int{R, K}, K, func(r, k int) float64 { return p.Rows[r][k] }),
+		d.fill([]int{1, R}, R, func(_, r int) float64 { return p.Limits[r] }),
 		d.fill([]int{n, R}, R, func(i, r int) float64 {
-			if slices.Contains(p.unsafe[i%len(p.unsafe)], r) {
+			if slices.Contains(p.Unsafe[i%len(p.Unsafe)], r) {
 				return 0
 			}
 			return -1e30
@@ -111,7 +112,7 @@ func (h hunt) inputs(at *tensors.Tensor, fixed []*tensors.Tensor, t int) []any {
 func (h hunt) check(points [][]float64) (enough bool, err error) {
 	var allowed [][]float64
 	for _, x := range points {
-		if x, ok := h.p.admits(x); ok {
+		if x, ok := h.p.Admits(x); ok {
 			allowed = append(allowed, x)
 		}
 	}
@@ -121,10 +122,10 @@ func (h hunt) check(points [][]float64) (enough bool, err error) {
 	}
 	best, deepest := -1, 0.
 	for i, y := range outputs {
-		if !h.p.is(y) {
+		if !h.p.IsUnsafe(y) {
 			continue
 		}
-		if depth := h.p.depth(y); best < 0 || depth > deepest {
+		if depth := h.p.Depth(y); best < 0 || depth > deepest {
 			best, deepest = i, depth
 		}
 	}
@@ -156,21 +157,21 @@ func descend(f func(*Node) *Node, in []*Node) []*Node {
 
 // points are where the descent starts: what the problem begins with, the centre, the two extreme corners, then corners and
 // points at random.
-func (a descent) points(p *problem) [][]float64 {
-	c := p.cell
+func (a descent) points(p *search.Problem) [][]float64 {
+	c := p.Cell
 	r := rand.New(rand.NewPCG(a.seed, 0x6365727469667900))
-	points := [][]float64{c.centre(), c.lower, c.upper}
-	if p.first != nil {
-		points = append([][]float64{p.first}, points...)
+	points := [][]float64{c.Centre(), c.Lower, c.Upper}
+	if p.First != nil {
+		points = append([][]float64{p.First}, points...)
 	}
 	for i := len(points); i < a.starts; i++ {
-		x := make([]float64, len(c.lower))
+		x := make([]float64, len(c.Lower))
 		for j := range x {
 			t := r.Float64()
 			if i%2 == 1 {
 				t = math.Round(t)
 			}
-			x[j] = min(max(c.lower[j]+t*(c.upper[j]-c.lower[j]), c.lower[j]), c.upper[j])
+			x[j] = min(max(c.Lower[j]+t*(c.Upper[j]-c.Lower[j]), c.Lower[j]), c.Upper[j])
 		}
 		points = append(points, x)
 	}

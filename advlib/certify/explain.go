@@ -9,6 +9,7 @@ import (
 	"github.com/gomlx/gomlx/core/graph"
 
 	"advlab/advlib"
+	"advlab/advlib/certify/internal/propagate"
 )
 
 // Operation is an operation of a model that depends on its input.
@@ -59,38 +60,38 @@ func Explain(c *advlib.Classifier) ([]Operation, error) {
 func (n *Network) explain() (ops []Operation, err error) {
 	err = n.model.Trace(func(g *graph.Graph) {
 		g.SetTraced(true) // before x, by which package onnx sees that its nodes are to be named
-		x := n.model.Parameter(g, "x", probe)
+		x := n.model.Parameter(g, "x", propagate.Probe)
 		once, err := n.traced(x)
 		if err != nil {
 			panic(err)
 		}
 		g.SetTraced(false)
-		out := once.out.Shape()
-		if out.Rank() != 2 || out.Dimensions[0] != probe || out.DType != dtypes.Float64 {
-			panic(fmt.Errorf("its outputs are %v for inputs of shape %v: they must be [%d, K] and of the type of the inputs", out, x.Shape().Dimensions, probe))
+		out := once.Out.Shape()
+		if out.Rank() != 2 || out.Dimensions[0] != propagate.Probe || out.DType != dtypes.Float64 {
+			panic(fmt.Errorf("its outputs are %v for inputs of shape %v: they must be [%d, K] and of the type of the inputs", out, x.Shape().Dimensions, propagate.Probe))
 		}
 		n.outputs = out.Dimensions[1]
 		// Not to be built a second time: GoMLX keeps constants of the first closures, which the second ones may not use.
-		for _, v := range once.nodes {
+		for _, v := range once.Nodes {
 			switch v.Type() {
 			case graph.NodeTypeWhile, graph.NodeTypeIf, graph.NodeTypeCall:
-				panic(fmt.Errorf("%v", operation(v, probe, "there is no rule for it: unroll loops, and write branches by Where")))
+				panic(fmt.Errorf("%v", operation(v, propagate.Probe, "there is no rule for it: unroll loops, and write branches by Where")))
 			}
 		}
-		if err := checkFusion(n.deployed, n.model.Build, n.model.Parameter(g, "fused", probe)); err != nil {
+		if err := propagate.CheckFusion(n.deployed, n.model.Build, n.model.Parameter(g, "fused", propagate.Probe)); err != nil {
 			panic(err)
 		}
-		again := n.model.Walk(n.model.Parameter(g, "again", probe*repeats))
-		if len(once.nodes) != len(again.nodes) || len(once.units) != len(again.units) {
-			panic(fmt.Errorf("the model has %d operations on x for %d examples and %d for %d: it must not depend on the batch size", len(once.nodes), probe, len(again.nodes), probe*repeats))
+		again := n.model.Walk(n.model.Parameter(g, "again", propagate.Probe*propagate.Repeats))
+		if len(once.Nodes) != len(again.Nodes) || len(once.Units) != len(again.Units) {
+			panic(fmt.Errorf("the model has %d operations on x for %d examples and %d for %d: it must not depend on the batch size", len(once.Nodes), propagate.Probe, len(again.Nodes), propagate.Probe*propagate.Repeats))
 		}
-		if f := once.forbidden; f != nil {
-			ops = append(ops, operation(f, probe, "rows would mix or be random: build the model in inference mode, without dropout"))
+		if f := once.Forbidden; f != nil {
+			ops = append(ops, operation(f, propagate.Probe, "rows would mix or be random: build the model in inference mode, without dropout"))
 		}
-		problems := (&pair{once: once, again: again, exact: n.exact}).problems()
-		for i, u := range once.units {
-			for _, v := range u.nodes() {
-				ops = append(ops, operation(v, probe, problems[i]))
+		problems := propagate.Problems(once, again, n.exact)
+		for i, u := range once.Units {
+			for _, v := range u.Nodes() {
+				ops = append(ops, operation(v, propagate.Probe, problems[i]))
 			}
 		}
 		if refuse(ops) == nil {
@@ -101,17 +102,17 @@ func (n *Network) explain() (ops []Operation, err error) {
 }
 
 // traced walks the model; an error in building it names the line.
-func (n *Network) traced(x *graph.Node) (w *walk, err error) {
-	err = catch(func() { w = n.model.Walk(x) })
+func (n *Network) traced(x *graph.Node) (w *propagate.Walk, err error) {
+	err = propagate.Catch(func() { w = n.model.Walk(x) })
 	if err == nil {
 		return w, nil
 	}
-	if errors.Is(err, errIndependent) {
+	if errors.Is(err, propagate.ErrIndependent) {
 		return nil, err
 	}
 	text := fmt.Sprintf("%+v", err) // with the stack, if GoMLX gave it one
 	first, _, _ := strings.Cut(err.Error(), "\n")
-	if line := modelLine(text); line != "" {
+	if line := propagate.ModelLine(text); line != "" {
 		first += ", at " + line
 	}
 	for _, name := range []string{"Float32", "float32"} {
@@ -130,7 +131,7 @@ func operation(n *graph.Node, examples int, problem string) Operation {
 			dims = dims[1:]
 		}
 	}
-	return Operation{Node: int(n.Id()), Name: nameOf(n), Shape: dims, Line: lineOf(n), Problem: problem}
+	return Operation{Node: int(n.Id()), Name: propagate.NameOf(n), Shape: dims, Line: propagate.LineOf(n), Problem: problem}
 }
 
 // instead says what to do about them.

@@ -10,6 +10,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib/backend"
+	"advlab/advlib/certify/internal/propagate"
 )
 
 // UsePeerConvolution makes the first convolution on an L2 ball as loose as auto_LiRPA's until the returned function is
@@ -17,24 +18,24 @@ import (
 // on the padding, which nobody perturbs (a note in its source leaves that to do). Classifiers that were bounded before
 // keep their programs.
 func UsePeerConvolution() (restore func()) {
-	old := rules[NodeTypeConvGeneral]
-	rules[NodeTypeConvGeneral] = peerConvolution{}
-	return func() { rules[NodeTypeConvGeneral] = old }
+	old := propagate.Rules[NodeTypeConvGeneral]
+	propagate.Rules[NodeTypeConvGeneral] = peerConvolution{old.(propagate.Local)}
+	return func() { propagate.Rules[NodeTypeConvGeneral] = old }
 }
 
-type peerConvolution struct{ product }
+type peerConvolution struct{ propagate.Local }
 
-func (r peerConvolution) forward(p *pass, u *unit, in []interval) interval {
-	n := u.n
-	s := in[0].spread
+func (r peerConvolution) Forward(p *propagate.Pass, u *propagate.Unit, in []propagate.Interval) propagate.Interval {
+	n := u.Node
+	s := in[0].Spread
 	if s == nil {
-		return r.product.forward(p, u, in)
+		return r.Local.Forward(p, u, in)
 	}
 	kernel := n.Inputs()[1] // [height, width, in, out]
-	radius := Mul(Sqrt(ReduceSum(Square(kernel), 0, 1, 2)), Sqrt(ReduceAllMax(s.up)))
-	μ := with(n, map[int]*Node{0: s.centre})
+	radius := Mul(Sqrt(ReduceSum(Square(kernel), 0, 1, 2)), Sqrt(ReduceAllMax(s.Up)))
+	μ := propagate.With(n, map[int]*Node{0: s.Centre})
 	radius = BroadcastToDims(Reshape(radius, 1, 1, 1, -1), μ.Shape().Dimensions...)
-	return interval{lower: Sub(μ, radius), upper: Add(μ, radius)}
+	return propagate.Interval{Lower: Sub(μ, radius), Upper: Add(μ, radius)}
 }
 
 // ByGraphs returns the method that bounds small chains of dense layers and ReLUs by graphs too.
@@ -53,12 +54,12 @@ func LimitMemory(bytes int) (restore func()) {
 // Patches makes the network bound the neurons of a layer on patches wherever it can, or nowhere, and returns how many layers
 // that are.
 func (n *Network) Patches(wherever bool) (layers int, err error) {
-	n.places, n.programs = map[int]*places{}, map[any]*program{}
+	n.places, n.programs = map[int]*propagate.Places{}, map[any]*program{}
 	err = n.model.Trace(func(g *Graph) {
-		w := n.model.Walk(n.model.Parameter(g, "x", probe))
+		w := n.model.Walk(n.model.Parameter(g, "x", propagate.Probe))
 		for _, b := range n.boundaries {
-			if r := w.receptive(w.nodes[b.node]); r != nil && wherever {
-				n.places[b.node] = &r.places
+			if r := w.Receptive(w.Nodes[b.node]); r != nil && wherever {
+				n.places[b.node] = &r.Places
 			}
 		}
 	})
@@ -84,8 +85,8 @@ func (n *Network) LastInterval(ctx context.Context, regions Regions, m Method) (
 	last := n.boundaries[len(n.boundaries)-1].node
 	exec, err := model.NewExec(n.model.Backend, n.model.Wide.Store(), func(_ *model.Scope, in []*Node) []*Node {
 		p := n.pass(a, m.kind == ibp, regions.Norm != nil, in)
-		v := p.all[p.w.nodes[last].Id()]
-		return []*Node{v.lower, v.upper}
+		v := p.All[p.Walk.Nodes[last].Id()]
+		return []*Node{v.Lower, v.Upper}
 	})
 	if err != nil {
 		return nil, nil, err
@@ -106,15 +107,15 @@ func (n *Network) LastInterval(ctx context.Context, regions Regions, m Method) (
 func (n *Network) OnPatches() (names map[string]bool, err error) {
 	names = map[string]bool{}
 	err = n.model.Trace(func(g *Graph) {
-		w := n.model.Walk(n.model.Parameter(g, "x", probe))
+		w := n.model.Walk(n.model.Parameter(g, "x", propagate.Probe))
 		for _, b := range n.boundaries {
-			r := w.receptive(w.nodes[b.node])
+			r := w.Receptive(w.Nodes[b.node])
 			if r == nil {
 				continue
 			}
-			for _, u := range w.units {
-				if r.of[u.n.Id()] != nil && u.n != r.end {
-					names[fmt.Sprintf("%T", u.rule)], names[u.n.Type().String()] = true, true
+			for _, u := range w.Units {
+				if r.Of[u.Node.Id()] != nil && u.Node != r.End {
+					names[fmt.Sprintf("%T", u.Rule)], names[u.Node.Type().String()] = true, true
 				}
 			}
 		}
@@ -124,8 +125,8 @@ func (n *Network) OnPatches() (names map[string]bool, err error) {
 
 // LocalOperations are those whose rule goes back on patches.
 func LocalOperations() (names []string) {
-	for t, r := range rules {
-		if _, ok := r.(local); ok {
+	for t, r := range propagate.Rules {
+		if _, ok := r.(propagate.Local); ok {
 			names = append(names, t.String())
 		}
 	}

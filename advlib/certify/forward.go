@@ -8,14 +8,15 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/certify/internal/propagate"
 )
 
 // mutateRegion, if it is not nil, changes regions. Tests of the tests plant mistakes with it.
-var mutateRegion func(region) region
+var mutateRegion func(propagate.Region) propagate.Region
 
 // regionOf takes the region's nodes off the front of a graph's inputs.
-func regionOf(in []*Node) (r region, rest []*Node) {
-	r = region{lower: in[0], upper: in[1], centre: in[2], radius: in[3], norm: in[4]}
+func regionOf(in []*Node) (r propagate.Region, rest []*Node) {
+	r = propagate.Region{Lower: in[0], Upper: in[1], Centre: in[2], Radius: in[3], Norm: in[4]}
 	if mutateRegion != nil {
 		r = mutateRegion(r)
 	}
@@ -32,7 +33,7 @@ func (r *run) forward(known map[int]*span) error {
 	ball := r.regions.Norm != nil
 	p := n.program(forwardKey{m.kind == ibp, m.rounding, ball}, func(prog *program, in []*Node) []*Node {
 		pass := n.pass(a, m.kind == ibp, ball, in)
-		l, out := pass.results(m.kind == ibp)
+		l, out := pass.Results(m.kind == ibp)
 		prog.layout.Store(l)
 		return out
 	})
@@ -44,11 +45,11 @@ func (r *run) forward(known map[int]*span) error {
 	}
 	advlib.Free(r.found...)
 	l := p.layout.Load()
-	r.layout, r.found, r.open = l, out[:l.count], map[int][]float64{}
-	for _, o := range l.open {
-		r.open[o.node] = tensors.MustCopyFlatData[float64](out[o.number])
+	r.layout, r.found, r.open = l, out[:l.Count], map[int][]float64{}
+	for _, o := range l.Open {
+		r.open[o.Node] = tensors.MustCopyFlatData[float64](out[o.Number])
 	}
-	advlib.Free(out[l.count:]...)
+	advlib.Free(out[l.Count:]...)
 	return nil
 }
 
@@ -75,18 +76,18 @@ func (r *run) forwardTensors(known map[int]*span) []*tensors.Tensor {
 }
 
 // pass builds the pass forward on a graph's inputs.
-func (n *Network) pass(a arithmetic, ibp, ball bool, in []*Node) *pass {
+func (n *Network) pass(a propagate.Arithmetic, ibp, ball bool, in []*Node) *propagate.Pass {
 	region, in := regionOf(in)
-	w := n.model.Walk(region.lower)
-	p := &pass{w: w, a: a, line: in[0], known: map[NodeId]interval{}, intersect: in[1]}
+	w := n.model.Walk(region.Lower)
+	p := &propagate.Pass{Walk: w, Arithmetic: a, Line: in[0], Known: map[NodeId]propagate.Interval{}, Intersect: in[1]}
 	in = in[2:]
 	if !ibp {
 		for _, b := range n.boundaries {
-			p.known[w.nodes[b.node].Id()] = interval{lower: in[0], upper: in[1]}
+			p.Known[w.Nodes[b.node].Id()] = propagate.Interval{Lower: in[0], Upper: in[1]}
 			in = in[2:]
 		}
 	}
-	p.run(region, ball)
+	p.Run(region, ball)
 	return p
 }
 

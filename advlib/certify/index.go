@@ -9,8 +9,8 @@ import (
 	"advlab/advlib/internal/table"
 )
 
-// Entry is what the index says about one method.
-type Entry struct {
+// Listed is what the index says about one method.
+type Listed struct {
 	// Name is what command lines and files call it: lower case, no spaces.
 	Name string
 	// Method is the method with its default options, a [Method] or [Complete]; Go is the expression for it.
@@ -24,14 +24,14 @@ type Entry struct {
 	Paper string
 }
 
-// Table is an index of methods. In a notebook, show.Display(certify.Index()) shows it.
-type Table []Entry
+// Listing is an index of methods. In a notebook, show.Display(certify.Index()) shows it.
+type Listing []Listed
 
 // Index returns the methods, from fast and loose to slow and tight. Whatever names a method by a string takes the names from here; a
 // new method needs a line here, and nothing else.
-func Index() Table { return slices.Clone(index) }
+func Index() Listing { return slices.Clone(index) }
 
-var index = Table{
+var index = Listing{
 	{"ibp", IBP, "IBP", "intervals, layer by layer", "2 forward", "Gowal et al. 2018, arXiv:1810.12715"},
 	{"crown-ibp", CROWNIBP, "CROWNIBP", "linear bounds backward, over intervals by IBP", "IBP's, and 1 backward for each other class", "Zhang et al. 2020, arXiv:1906.06316"},
 	{"crown", CROWN, "CROWN", "linear bounds backward, for the intervals of each layer too", "IBP's, and 1 backward for each other class and each end of each neuron of open sign", "Zhang et al. 2018, arXiv:1811.00866"},
@@ -50,7 +50,7 @@ func Named(name string) (advlib.Prover, error) {
 }
 
 // Names returns the names of the methods.
-func (t Table) Names() []string {
+func (t Listing) Names() []string {
 	var names []string
 	for _, e := range t {
 		names = append(names, e.Name)
@@ -60,15 +60,15 @@ func (t Table) Names() []string {
 
 var tableHeader = []string{"method", "on the command line", "how it bounds", "passes", "norms", "paper"}
 
-func (e Entry) row() []string {
+func (e Listed) row() []string {
 	return []string{e.Go, e.Name, e.About, e.Cost, "L1 L2 Linf", e.Paper}
 }
 
 // String returns the table as aligned text.
-func (t Table) String() string { return table.Text(tableHeader, t.rows()) }
+func (t Listing) String() string { return table.Text(tableHeader, t.rows()) }
 
 // Markdown returns the table for a README.
-func (t Table) Markdown() string {
+func (t Listing) Markdown() string {
 	var b strings.Builder
 	b.WriteString("| method | on the command line | how it bounds | passes | norms | paper |\n|---|---|---|---|---|---|\n")
 	for _, e := range t {
@@ -80,9 +80,9 @@ func (t Table) Markdown() string {
 }
 
 // HTML returns the table as a fragment of HTML that reads on light and dark pages.
-func (t Table) HTML() string { return table.HTML(tableHeader, t.rows()) }
+func (t Listing) HTML() string { return table.HTML(tableHeader, t.rows()) }
 
-func (t Table) rows() (rows [][]string) {
+func (t Listing) rows() (rows [][]string) {
 	for _, e := range t {
 		rows = append(rows, e.row())
 	}

@@ -1,6 +1,9 @@
 package certify
 
-import "fmt"
+import (
+	"advlab/advlib/certify/internal/propagate"
+	"fmt"
+)
 
 // LowerLine is the line below a ReLU whose input l ≤ t ≤ u may have either sign: a·t with a slope a in [0, 1]. Each is
 // sound; which one is best depends on the model.
@@ -8,13 +11,13 @@ type LowerLine int
 
 const (
 	// Adaptive has slope 1 if u > −l, else 0 (Zhang et al. 2018, section 3.3).
-	Adaptive = LowerLine(adaptiveLine)
+	Adaptive = LowerLine(propagate.AdaptiveLine)
 	// Zero has slope 0.
-	Zero = LowerLine(zeroLine)
+	Zero = LowerLine(propagate.ZeroLine)
 	// One has slope 1.
-	One = LowerLine(oneLine)
+	One = LowerLine(propagate.OneLine)
 	// SameSlope has the slope of the upper line, u/(u−l) (Weng et al. 2018, arXiv:1804.09699).
-	SameSlope = LowerLine(sameSlopeLine)
+	SameSlope = LowerLine(propagate.SameSlopeLine)
 )
 
 // String returns "adaptive", "zero", "one" or "same slope".

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"advlab/advlib"
+	"advlab/advlib/certify/internal/propagate"
 	"advlab/advlib/internal/option"
 )
 
@@ -103,10 +104,10 @@ func (n *Network) batch(examples int, m Method) int {
 }
 
 // rowBatch returns how many rows, padded, go through a backward pass, on patches if places are not nil.
-func (n *Network) rowBatch(rows int, p *places) int {
+func (n *Network) rowBatch(rows int, p *propagate.Places) int {
 	numbers := n.numbers
 	if p != nil {
-		numbers = p.numbers
+		numbers = p.Numbers
 	}
 	size := 128 // fewer do not pay for another compilation, unless the model is large
 	if numbers > 2000 {
@@ -126,10 +127,10 @@ func (n *Network) rowBatch(rows int, p *places) int {
 }
 
 // ascentBatch returns how many rows, padded, go through a step.
-func (n *Network) ascentBatch(rows int, p *places) int {
+func (n *Network) ascentBatch(rows int, p *propagate.Places) int {
 	numbers := n.numbers
 	if p != nil {
-		numbers = p.numbers
+		numbers = p.Numbers
 	}
 	size := n.rowBatch(rows, p)
 	for size > 16 && 8*copiesTuned*numbers*size > n.allowed() {

@@ -9,6 +9,8 @@ import (
 	"advlab/advlib"
 	"advlab/advlib/backend"
 
+	"advlab/advlib/certify/internal/search"
+
 	"github.com/gomlx/compute/dtypes"
 )
 
@@ -99,9 +101,9 @@ func TestMemoryIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := aroundExample(c, x, e.Y[0], ball, region)
-	search := func() *search {
+	fresh := func() *search.Search {
 		d := &deployed{input: c.Input(), size: 20, dtype: dtypes.Float32, run: onTarget{advlib.Count(c)}}
-		return &search{problem: p, outputs: d.outputs, cells: 3}
+		return &search.Search{Problem: p, Outputs: d.outputs, Cells: 3}
 	}
 	f := n.Footprint()
 	one := f.Region / copiesForward // of each copy
@@ -126,13 +128,13 @@ func TestMemoryIsKept(t *testing.T) {
 		switch {
 		case n.fits(true) == nil && tuned < 2: // the least limits with which it goes
 			tuned++
-			if out, err := (Options{Method: CROWN}).settle(t.Context(), n, search()); err != nil || out.reason != "" && !strings.Contains(out.reason, "branches") {
+			if out, err := (Options{Method: CROWN}).settle(t.Context(), n, fresh()); err != nil || out.Reason != "" && !strings.Contains(out.Reason, "branches") {
 				t.Errorf("%d bytes: %+v, %v", limit, out, err)
 			}
 		case n.fits(true) != nil:
 			untuned++
-			out, err := Options{Method: CROWN}.settle(t.Context(), n, search())
-			if err != nil || !strings.Contains(out.reason, "no memory to tune") || !strings.Contains(out.reason, "Options.Memory") || math.IsInf(out.bound, 0) {
+			out, err := Options{Method: CROWN}.settle(t.Context(), n, fresh())
+			if err != nil || !strings.Contains(out.Reason, "no memory to tune") || !strings.Contains(out.Reason, "Options.Memory") || math.IsInf(out.Bound, 0) {
 				t.Errorf("%d bytes: %+v, %v", limit, out, err)
 			}
 			if _, err := Margins(t.Context(), c, e, ball, AlphaCROWN.ByGraphs()); err == nil || !strings.Contains(err.Error(), "slopes are tuned") {

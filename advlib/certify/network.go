@@ -13,6 +13,7 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/backend"
+	"advlab/advlib/certify/internal/propagate"
 )
 
 // Source describes a model to [New].
@@ -35,21 +36,21 @@ type Source struct {
 type Network struct {
 	// model is what is bounded, and where its bounds are computed; deployed is the backend of the model whose outputs are bounded. They may
 	// differ: see prepare.
-	model    Model
+	model    propagate.Model
 	deployed compute.Backend
 	exact    bool // variables are those of the deployed model
 
 	outputs    int
-	numbers    int                   // how many numbers all perturbed nodes hold for one example
-	units      []unitShape           // as walk.units
-	boundaries []boundary            // in order
-	reach      map[int][]bool        // for a boundary, or [outputs]: which units it needs
-	reachIBP   []bool                // which units the outputs need up to the first that are not affine
-	places     map[int]*places       // for a boundary whose rows have patches
-	patches    map[int]map[int]patch // of a boundary, if it has any: those of units, by their places in walk.units
-	tabled     map[int]bool          // for a boundary whose rows are picked from a table
-	operations []string              // types of all nodes that depend on x
-	functions  []graph.NodeType      // functions of the backend's library that the model uses
+	numbers    int                             // how many numbers all perturbed nodes hold for one example
+	units      []unitShape                     // as Walk.Units
+	boundaries []boundary                      // in order
+	reach      map[int][]bool                  // for a boundary, or [outputs]: which units it needs
+	reachIBP   []bool                          // which units the outputs need up to the first that are not affine
+	places     map[int]*propagate.Places       // for a boundary whose rows have patches
+	patches    map[int]map[int]propagate.Patch // of a boundary, if it has any: those of units, by their places in Walk.Units
+	tabled     map[int]bool                    // for a boundary whose rows are picked from a table
+	operations []string                        // types of all nodes that depend on x
+	functions  []graph.NodeType                // functions of the backend's library that the model uses
 
 	winding bool // a function of one tensor has products of what several operations make of it: see prepare
 
@@ -68,12 +69,12 @@ type Network struct {
 // unitShape is what is known of a unit without a graph.
 type unitShape struct {
 	affine bool
-	bent   bool // see [bent]
+	bent   bool // see [propagate.Bent]
 }
 
 // boundary is a node that a unit which is not affine takes its input from: the tighter its interval, the tighter the lines.
 type boundary struct {
-	node int   // its place in walk.nodes
+	node int   // its place in Walk.Nodes
 	dims []int // its shape for one example
 	// exact tells that its interval is the smallest box already, as far as IBP knows the region: a single sum is between it
 	// and x.
@@ -118,7 +119,7 @@ func newNetwork(s Source) (*Network, error) {
 // unread returns a network whose model has not been looked at yet. All networks are made here: without its maps and backends one is of no use.
 func unread(name string, input []int, deployed compute.Backend, wide *advlib.Wide, exact bool, build func(x *graph.Node) *graph.Node) *Network {
 	return &Network{
-		model:    Model{Name: name, Input: input, Backend: deployed, Wide: wide, Build: build},
+		model:    propagate.Model{Name: name, Input: input, Backend: deployed, Wide: wide, Build: build},
 		deployed: deployed, exact: exact,
 		programs: map[any]*program{}, chains: map[Rounding]cachedChain{},
 	}

@@ -294,10 +294,10 @@ func BenchmarkPatches(b *testing.B) {
 	}
 }
 
-// Every rule that goes back on patches does so in some model that is compared with whole tensors. The rules are those of the package's
-// source: types that have backwardPatch and affine, themselves or of a type that they embed.
+// Every rule that goes back on patches does so in some model that is compared with whole tensors. The rules are those of the
+// source: types that have BackwardPatch and Affine, themselves or of a type that they embed.
 func TestPatchesReachAllRules(t *testing.T) {
-	files, err := filepath.Glob("*.go")
+	files, err := filepath.Glob(filepath.Join("internal", "propagate", "*.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -355,8 +355,8 @@ func TestPatchesReachAllRules(t *testing.T) {
 	want := certify.LocalOperations()
 	rules := 0
 	for name := range methods {
-		if has(name, "backwardPatch") && has(name, "affine") {
-			want = append(want, "certify."+name)
+		if has(name, "BackwardPatch") && has(name, "Affine") {
+			want = append(want, "propagate."+name)
 			rules++
 		}
 	}
@@ -384,15 +384,15 @@ func TestPatchesReachAllRules(t *testing.T) {
 		}
 	}
 	why := map[string]string{
-		"Reshape":            "patches end there",
-		"Transpose":          "patches end there",
-		"BroadcastInDim":     "rows that meet it are whole",
-		"DotGeneral":         "rows that meet it are whole",
-		"ConvertDType":       "bounds are built in float64 throughout",
-		"certify.conversion": "bounds are built in float64 throughout",
+		"Reshape":              "patches end there",
+		"Transpose":            "patches end there",
+		"BroadcastInDim":       "rows that meet it are whole",
+		"DotGeneral":           "rows that meet it are whole",
+		"ConvertDType":         "bounds are built in float64 throughout",
+		"propagate.conversion": "bounds are built in float64 throughout",
 	}
 	if !seen["BatchNormForInference"] {
-		why["BatchNormForInference"], why["certify.batchNorm"] = "no backend here has it", "no backend here has it"
+		why["BatchNormForInference"], why["propagate.batchNorm"] = "no backend here has it", "no backend here has it"
 	}
 	for _, name := range want {
 		switch {

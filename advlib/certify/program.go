@@ -8,13 +8,15 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
+
+	"advlab/advlib/certify/internal/propagate"
 )
 
 // program is a compiled graph.
 type program struct {
 	exec *model.Exec
 	// layout is that of a forward pass, known once its graph is built. It is the same for all sizes of batches.
-	layout atomic.Pointer[layout]
+	layout atomic.Pointer[propagate.Layout]
 }
 
 // Keys are what a compiled graph depends on besides the shapes of its inputs.
@@ -25,7 +27,7 @@ type (
 		ball     bool
 	}
 	rowsKey struct {
-		start    int // a node's place in walk.nodes, or [outputs]
+		start    int // a node's place in Walk.Nodes, or [outputs]
 		ibp      bool
 		ball     bool
 		rounding Rounding
@@ -50,7 +52,9 @@ func (n *Network) program(key any, build func(p *program, in []*Node) []*Node) *
 	if p == nil {
 		p = &program{}
 		exec, err := model.NewExec(n.model.Backend, n.model.Wide.Store(), func(_ *model.Scope, in []*Node) []*Node { return build(p, in) })
-		must(err) // fails for a nil store only
+		if err != nil {
+			panic(err)
+		} // fails for a nil store only
 		exec.WithName(fmt.Sprintf("%T", key)).SetMaxCache(-1)
 		p.exec = exec
 		n.programs[key] = p
@@ -72,7 +76,7 @@ func (n *Network) call(p *program, in []*tensors.Tensor) (out []*tensors.Tensor,
 		}
 		defer func() { err = errors.Join(err, n.model.Detach()) }()
 	}
-	if panicked := catch(func() { out, err = p.exec.Exec(args...) }); panicked != nil {
+	if panicked := propagate.Catch(func() { out, err = p.exec.Exec(args...) }); panicked != nil {
 		return nil, panicked
 	}
 	return out, err

@@ -11,9 +11,10 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/certify/internal/propagate"
 )
 
-// outputs stands for the network's outputs where rows start from a node, given by its place in walk.nodes.
+// outputs stands for the network's outputs where rows start from a node, given by its place in Walk.Nodes.
 const outputs = -1
 
 // item is a row of a pass back: a region, by its number, with a linear function of the start. From the outputs that is any, row; from another
@@ -39,12 +40,12 @@ type group struct {
 }
 
 // grouped puts items into groups of at most perGroup.
-func grouped(items []item, perGroup int, p *places) (groups []group) {
+func grouped(items []item, perGroup int, p *propagate.Places) (groups []group) {
 	last := map[[2]int]int{} // the group that is being filled
 	for j, it := range items {
 		key := [2]int{it.example}
 		if p != nil {
-			key[1], _ = p.split(it.at)
+			key[1], _ = p.Split(it.at)
 		}
 		i, ok := last[key]
 		if !ok || len(groups[i].items) == perGroup {
@@ -58,26 +59,26 @@ func grouped(items []item, perGroup int, p *places) (groups []group) {
 }
 
 // needed returns what rows from a node take, in order.
-func (n *Network) needed(start int, ibp bool, l *layout) (units []taken) {
+func (n *Network) needed(start int, ibp bool, l *propagate.Layout) (units []propagate.Taken) {
 	way := n.reach[start]
 	if ibp {
 		way = n.reachIBP
 	}
-	for i, found := range l.units {
+	for i, found := range l.Units {
 		if ibp && !n.units[i].affine { // the interval at which it stops holds its error
-			found.error = nil
+			found.Rounding = nil
 		}
-		if way[i] && len(found.all()) > 0 {
-			units = append(units, taken{i, found})
+		if way[i] && len(found.All()) > 0 {
+			units = append(units, propagate.Taken{Unit: i, UnitResults: found})
 		}
 	}
 	return units
 }
 
 // taken returns the results themselves.
-func (r *run) taken(units []taken) (in []*tensors.Tensor) {
+func (r *run) taken(units []propagate.Taken) (in []*tensors.Tensor) {
 	for _, t := range units {
-		for _, i := range t.all() {
+		for _, i := range t.All() {
 			in = append(in, r.found[i])
 		}
 	}
@@ -87,12 +88,12 @@ func (r *run) taken(units []taken) (in []*tensors.Tensor) {
 // way says how rows go back from a node.
 type way struct {
 	n     *Network
-	a     arithmetic
+	a     propagate.Arithmetic
 	start int
-	units []taken
+	units []propagate.Taken
 	// ibp ends it at the first units that are not affine; box tells that regions are boxes.
 	ibp, box bool
-	// tables lets it pick rows from tables; see [walk.table].
+	// tables lets it pick rows from tables; see [propagate.Walk.Table].
 	tables bool
 }
 
@@ -105,71 +106,71 @@ func (r *run) way(start int) (way, error) {
 
 // build takes a graph's inputs, and returns the pass back with its start and Λ there, and the inputs that are left. Those that it takes are
 // the regions, the rows as [run.rowTensors] has them, the table if there is one, and what the units have.
-func (y way) build(in []*Node) (b *backward, from, Λ *Node, rest []*Node) {
+func (y way) build(in []*Node) (b *propagate.Backward, from, Λ *Node, rest []*Node) {
 	all, in := regionOf(in)
-	g := groups{examples: in[0], rows: in[1].Shape().Dimensions[0], all: all.lower.Shape().Dimensions[0]}
-	b = &backward{a: y.a, box: y.box, lines: map[*unit][]*Node{}, rounding: map[*unit]*Node{}}
+	g := propagate.Groups{Examples: in[0], Rows: in[1].Shape().Dimensions[0], All: all.Lower.Shape().Dimensions[0]}
+	b = &propagate.Backward{Arithmetic: y.a, Box: y.box, Lines: map[*propagate.Unit][]*Node{}, Rounding: map[*propagate.Unit]*Node{}}
 	if y.ibp {
-		b.stop = map[*unit]interval{}
+		b.Stop = map[*propagate.Unit]propagate.Interval{}
 	}
-	of := func(_, v *Node) *Node { return g.of(v) }
+	of := func(_, v *Node) *Node { return g.Of(v) }
 	switch function := in[1]; {
 	case y.start == outputs:
-		b.r = all.map_(g.of)
-		b.w = y.n.model.Walk(b.r.lower)
-		from, Λ, in = b.w.out, function, in[2:]
+		b.Region = all.Map(g.Of)
+		b.Walk = y.n.model.Walk(b.Region.Lower)
+		from, Λ, in = b.Walk.Out, function, in[2:]
 	case y.n.places[y.start] == nil:
-		b.r = all.map_(g.of)
+		b.Region = all.Map(g.Of)
 		from, Λ, in = y.whole(b, all, g, in[1:])
 	default:
 		from, Λ, in = y.patches(b, all, g, in[1:])
-		of = b.cut.take
+		of = b.Cut.Take
 	}
-	return b, from, Λ, b.take(y.units, of, in)
+	return b, from, Λ, b.Take(y.units, of, in)
 }
 
 // whole begins rows of coordinates of the start: in are their numbers and signs, and the table, if there is one.
-func (y way) whole(b *backward, all region, g groups, in []*Node) (from, Λ *Node, rest []*Node) {
+func (y way) whole(b *propagate.Backward, all propagate.Region, g propagate.Groups, in []*Node) (from, Λ *Node, rest []*Node) {
 	at, sign, in := in[0], in[1], in[2:]
-	b.w = y.n.model.Walk(b.r.lower)
-	from = b.w.nodes[y.start]
-	dims, size := from.Shape().Dimensions, from.Shape().Size()/g.rows
+	b.Walk = y.n.model.Walk(b.Region.Lower)
+	from = b.Walk.Nodes[y.start]
+	dims, size := from.Shape().Dimensions, from.Shape().Size()/g.Rows
 	Λ = Reshape(unitRows(at, sign, size), dims...)
 	if !y.tables {
 		return from, Λ, in
 	}
-	affine := b.w.affineWay(from)
+	affine := b.Walk.AffineWay(from)
 	var table *Node
 	switch {
 	case y.n.tabled[y.start]:
 		table, in = in[0], in[1:]
-	case len(affine) > 0 && 8*size <= g.rows: // small beside the rows
-		table = y.n.tableOn(all.lower.Graph(), y.start, size)
+	case len(affine) > 0 && 8*size <= g.Rows: // small beside the rows
+		table = y.n.tableOn(all.Lower.Graph(), y.start, size)
 	}
 	if table != nil {
-		end := affine[len(affine)-1].the()
-		b.given = map[NodeId]*Node{end.Id(): Reshape(picked(table, at, sign), end.Shape().Dimensions...)}
+		end := affine[len(affine)-1].Only()
+		b.Given = map[NodeId]*Node{end.Id(): Reshape(propagate.Picked(table, at, sign), end.Shape().Dimensions...)}
 	}
 	return from, Λ, in
 }
 
 // patches begins rows of coordinates on patches: in are the coordinates' numbers among those of one place, their signs, and the places of
 // groups.
-func (y way) patches(b *backward, all region, g groups, in []*Node) (from, Λ *Node, rest []*Node) {
+func (y way) patches(b *propagate.Backward, all propagate.Region, g propagate.Groups, in []*Node) (from, Λ *Node, rest []*Node) {
 	at, sign, place := in[0], in[1], in[2]
-	b.w = y.n.model.Walk(all.lower)
-	from = b.w.nodes[y.start]
-	b.cut = b.w.receptive(from).cut(g, place)
-	x := func(v *Node) *Node { return b.cut.take(b.cut.end, b.w.rearrange(b.cut.end, v)) }
-	b.r = region{lower: x(all.lower), upper: x(all.upper), centre: x(all.centre), radius: g.of(all.radius), norm: all.norm}
-	p := b.cut.of[from.Id()]
-	Λ = Reshape(unitRows(at, sign, p.numbers()), p.dims(g.rows)...)
+	b.Walk = y.n.model.Walk(all.Lower)
+	from = b.Walk.Nodes[y.start]
+	b.Cut = b.Walk.Receptive(from).Cut(g, place)
+	x := func(v *Node) *Node { return b.Cut.Take(b.Cut.End, b.Walk.Rearrange(b.Cut.End, v)) }
+	b.Region = propagate.Region{Lower: x(all.Lower), Upper: x(all.Upper), Centre: x(all.Centre), Radius: g.Of(all.Radius), Norm: all.Norm}
+	p := b.Cut.Of[from.Id()]
+	Λ = Reshape(unitRows(at, sign, p.Numbers()), p.Dims(g.Rows)...)
 	if !y.tables {
 		return from, Λ, in[3:]
 	}
-	if end, table := b.cut.table(b.w, from); end != from {
-		Λ := Reshape(picked(table, at, sign), b.cut.of[end.Id()].dims(g.rows)...)
-		b.given = map[NodeId]*Node{end.Id(): b.cut.inside(end, Λ)}
+	if end, table := b.Cut.Table(b.Walk, from); end != from {
+		Λ := Reshape(propagate.Picked(table, at, sign), b.Cut.Of[end.Id()].Dims(g.Rows)...)
+		b.Given = map[NodeId]*Node{end.Id(): b.Cut.Inside(end, Λ)}
 	}
 	return from, Λ, in[3:]
 }
@@ -205,7 +206,7 @@ func (r *run) rowTensors(start int, items []item, part []group, count, perGroup 
 	for i, it := range rows {
 		number[i], sign[i] = int32(it.at), it.sign
 		if places != nil {
-			_, rest := places.split(it.at)
+			_, rest := places.Split(it.at)
 			number[i] = int32(rest)
 		}
 	}
@@ -217,7 +218,7 @@ func (r *run) rowTensors(start int, items []item, part []group, count, perGroup 
 }
 
 // mutateBackward, if it is not nil, changes a pass on patches. Tests of the tests plant mistakes with it.
-var mutateBackward func(*backward)
+var mutateBackward func(*propagate.Backward)
 
 // back bounds the items' linear functions of a node, or of the [outputs], from below.
 func (r *run) back(start int, items []item) ([]result, error) {
@@ -229,14 +230,14 @@ func (r *run) back(start int, items []item) ([]result, error) {
 	y.tables = true
 	p := n.program(rowsKey{start, y.ibp, !y.box, r.m.rounding}, func(_ *program, in []*Node) []*Node {
 		b, from, Λ, _ := y.build(in)
-		if mutateBackward != nil && b.cut != nil {
+		if mutateBackward != nil && b.Cut != nil {
 			mutateBackward(b)
 		}
-		v := b.from(from, Λ)
+		v := b.From(from, Λ)
 		if start != outputs {
-			return []*Node{v.lower, v.slack}
+			return []*Node{v.Lower, v.Slack}
 		}
-		return []*Node{v.lower, v.slack, v.slope}
+		return []*Node{v.Lower, v.Slack, v.Slope}
 	})
 	var table []*tensors.Tensor
 	if n.tabled[start] {
@@ -304,7 +305,7 @@ func (n *Network) table(start int) (*tensors.Tensor, error) {
 	size := 1
 	for _, b := range n.boundaries {
 		if b.node == start {
-			size = sizeOf(b.dims)
+			size = propagate.SizeOf(b.dims)
 		}
 	}
 	rows := tensors.FromShape(shapes.Make(dtypes.Float64, size)) // for its size
@@ -319,6 +320,6 @@ func (n *Network) table(start int) (*tensors.Tensor, error) {
 // tableOn builds the table of a boundary, [size, ...].
 func (n *Network) tableOn(g *Graph, start, size int) *Node {
 	w := n.model.Walk(Zeros(g, shapes.Make(dtypes.Float64, append([]int{size}, n.model.Input...)...)))
-	_, table := w.table(w.nodes[start])
+	_, table := w.Table(w.Nodes[start])
 	return Reshape(table, size, -1)
 }

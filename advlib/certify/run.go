@@ -7,6 +7,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/certify/internal/propagate"
 )
 
 // run bounds the rows of one batch of regions by graphs.
@@ -22,7 +23,7 @@ type run struct {
 
 	// What the last pass forward found: its results on the device, of which layout says what they are, and on the host where it is worth
 	// tightening a boundary, by the boundary's node.
-	layout *layout
+	layout *propagate.Layout
 	found  []*tensors.Tensor
 	open   map[int][]float64
 }
@@ -47,7 +48,7 @@ func (n *Network) regionTensors(regions Regions, size int) []*tensors.Tensor {
 	}
 	return []*tensors.Tensor{
 		stack(regions.Lower, size, n.model.Input), stack(regions.Upper, size, n.model.Input), stack(centre, size, n.model.Input),
-		tensors.FromFlatDataAndDimensions(radius, size), tensors.FromScalar(normCode(regions.Norm)),
+		tensors.FromFlatDataAndDimensions(radius, size), tensors.FromScalar(propagate.NormCode(regions.Norm)),
 	}
 }
 
@@ -110,7 +111,7 @@ type span struct {
 
 // unknown is a span that says nothing.
 func unknown(b boundary, size int) *span {
-	k := &span{per: sizeOf(b.dims), dims: b.dims}
+	k := &span{per: propagate.SizeOf(b.dims), dims: b.dims}
 	k.lower, k.upper = make([]float64, k.per*size), make([]float64, k.per*size)
 	for i := range k.lower {
 		k.lower[i], k.upper[i] = math.Inf(-1), math.Inf(1)

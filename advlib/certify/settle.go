@@ -4,33 +4,35 @@ import (
 	"context"
 	"fmt"
 	"math"
+
+	"advlab/advlib/certify/internal/search"
 )
 
 // settling bounds a problem as a whole by graphs, ever more closely.
 type settling struct {
 	o       Options
 	run     *run
-	problem *problem
+	problem *search.Problem
 	items   []item // the problem's rows
 	known   map[int]*span
 	results []result
 }
 
 // settle bounds a problem as a whole, ever more closely, and then searches.
-func (o Options) settle(ctx context.Context, n *Network, s *search) (outcome, error) {
-	p := s.problem
-	regions := regionsOf(p, []cell{p.cell})
+func (o Options) settle(ctx context.Context, n *Network, s *search.Search) (search.Outcome, error) {
+	p := s.Problem
+	regions := regionsOf(p, []search.Cell{p.Cell})
 	if o.Method.rounding != RealArithmetic {
 		regions = regions.outward()
 	}
 	r := n.begin(ctx, o.Method, regions, 1)
-	r.enough = p.limits
+	r.enough = p.Limits
 	defer r.close()
 	t := &settling{o: o, run: r, problem: p, known: map[int]*span{}}
-	for i, row := range p.rows {
+	for i, row := range p.Rows {
 		t.items = append(t.items, item{row: row, place: i})
 	}
-	planes, best := make([]plane, len(p.rows)), math.Inf(-1)
+	planes, best := make([]search.Plane, len(p.Rows)), math.Inf(-1)
 	steps := []func() error{t.crown, t.intervals}
 	tooLarge := n.fits(true)
 	if tooLarge == nil {
@@ -39,34 +41,34 @@ func (o Options) settle(ctx context.Context, n *Network, s *search) (outcome, er
 	for _, closer := range steps {
 		err := closer()
 		if err != nil && ctx.Err() == nil {
-			return outcome{}, err
+			return search.Outcome{}, err
 		}
 		if err != nil {
-			out := s.stopped(ctx)
-			out.bound = best
+			out := s.Stopped(ctx)
+			out.Bound = best
 			return out, nil
 		}
-		s.bounded = 1
+		s.Bounded = 1
 		for i := range planes {
-			planes[i].lower = t.results[i].lower
+			planes[i].Lower = t.results[i].lower
 		}
-		if best = max(best, p.margin(planes)); best > 0 {
-			return outcome{bound: best}, nil
+		if best = max(best, p.Margin(planes)); best > 0 {
+			return search.Outcome{Bound: best}, nil
 		}
-		s.note(standing{of: "branches", bounded: s.bounded, left: len(p.unsafe), bound: best})
+		s.Note(search.Standing{Of: "branches", Bounded: s.Bounded, Left: len(p.Unsafe), Bound: best})
 	}
 	if tooLarge != nil {
-		return outcome{bound: best, reason: fmt.Sprintf("the bounds leave it open, and there is no memory to tune them: %v", tooLarge)}, nil
+		return search.Outcome{Bound: best, Reason: fmt.Sprintf("the bounds leave it open, and there is no memory to tune them: %v", tooLarge)}, nil
 	}
 	splitter := newGraphSplitter(r, p)
 	if len(splitter.relus) == 0 {
-		return outcome{bound: best, reason: fmt.Sprintf("the bounds leave it open, and with %d inputs it is split by the signs of ReLUs, of which it has none", len(p.cell.lower))}, nil
+		return search.Outcome{Bound: best, Reason: fmt.Sprintf("the bounds leave it open, and with %d inputs it is split by the signs of ReLUs, of which it has none", len(p.Cell.Lower))}, nil
 	}
 	var margins []float64
-	for _, conjunction := range p.unsafe {
-		margins = append(margins, p.distance(planes, conjunction))
+	for _, conjunction := range p.Unsafe {
+		margins = append(margins, p.Distance(planes, conjunction))
 	}
-	return (&splitting{search: s, splitter: splitter, margins: margins}).run(ctx)
+	return (&search.Splitting{Search: s, Splitter: splitter, Margins: margins}).Run(ctx)
 }
 
 // crown bounds the rows as the method does, without tuning.
@@ -80,7 +82,7 @@ func (t *settling) crown() (err error) {
 // intervals takes bounds by IBP where they are better, for example without any ReLU.
 func (t *settling) intervals() error {
 	p := t.problem
-	a, err := t.run.n.bound(t.run.ctx, Query{Regions: regionsOf(p, []cell{p.cell}), Rows: [][][]float64{p.rows}}, IBP.In(t.o.Method.rounding))
+	a, err := t.run.n.bound(t.run.ctx, Query{Regions: regionsOf(p, []search.Cell{p.Cell}), Rows: [][][]float64{p.Rows}}, IBP.In(t.o.Method.rounding))
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,9 @@ import (
 	"advlab/advlib"
 	"advlab/advlib/attack/attacktest"
 
+	"advlab/advlib/certify/internal/chain"
+	"advlab/advlib/certify/internal/search"
+
 	"github.com/gomlx/compute/dtypes"
 )
 
@@ -20,23 +23,23 @@ func TestTune(t *testing.T) {
 	r := rand.New(rand.NewPCG(15, 16))
 	net := random32(r, 1, 20, 25, 25, 3)
 	_, c := mustChain(t, net.source(goBackend(t), false), Float32AnyOrder)
-	p := c.newPass()
+	p := c.NewPass()
 	gain := 0.
 	for range 20 {
 		centre := make([]float64, 20)
-		box := cell{}
+		box := search.Cell{}
 		for i := range centre {
 			centre[i] = r.NormFloat64()
-			l, u := outward32(centre[i]-0.2, centre[i]+0.2)
-			box.lower, box.upper = append(box.lower, l), append(box.upper, u)
+			l, u := search.Outward32(centre[i]-0.2, centre[i]+0.2)
+			box.Lower, box.Upper = append(box.Lower, l), append(box.Upper, u)
 		}
 		row := []float64{1, -1, 0}
 		// Signs as at one input, of a few ReLUs, so that the part is not empty.
-		x0 := box.random(r)
+		x0 := pointOf(box, r)
 		for i := range x0 {
 			x0[i] = float64(float32(x0[i]))
 		}
-		signs := c.noSigns()
+		signs := c.NoSigns()
 		for k, z := range net.preactivations(x0) {
 			for i, v := range z {
 				if r.IntN(4) == 0 && math.Abs(v) > 1e-3 {
@@ -47,16 +50,16 @@ func TestTune(t *testing.T) {
 				}
 			}
 		}
-		for _, given := range [][][]int8{c.noSigns(), signs} {
-			p.cell, p.signs, p.empty = box, given, false
+		for _, given := range [][][]int8{c.NoSigns(), signs} {
+			p.Cell, p.Signs, p.Empty = box, given, false
 			var candidates [][]float64
-			for k := range p.layers {
-				if !p.interval(k) {
-					t.Fatalf("layer %d: empty %v", k, p.empty)
+			for k := range p.Layers {
+				if !p.Interval(k) {
+					t.Fatalf("layer %d: empty %v", k, p.Empty)
 				}
 			}
-			plain := p.back(len(p.layers)-1, row, nil).lower
-			tuned, _, _ := p.tune(row, math.Inf(1), 40, p.newTuning(nil))
+			plain := p.Back(len(p.Layers)-1, row, nil).Lower
+			tuned, _, _ := p.Tune(row, math.Inf(1), 40, p.NewTuning(nil))
 			if tuned < plain {
 				t.Errorf("tuned %g, CROWN %g", tuned, plain)
 			}
@@ -64,27 +67,27 @@ func TestTune(t *testing.T) {
 			// Any slopes and multipliers give a bound, whether they make it large or not.
 			highest := tuned
 			for range 20 {
-				drawn := p.newTuning(nil)
-				for k := range drawn.α {
-					for i := range drawn.α[k] {
-						if p.bends(k, i) {
-							drawn.α[k][i] = r.Float64()
+				drawn := p.NewTuning(nil)
+				for k := range drawn.Alpha {
+					for i := range drawn.Alpha[k] {
+						if p.Bends(k, i) {
+							drawn.Alpha[k][i] = r.Float64()
 						}
-						drawn.β[k][i] = math.Abs(0.1 * r.NormFloat64())
+						drawn.Beta[k][i] = math.Abs(0.1 * r.NormFloat64())
 					}
 				}
-				v := p.back(len(p.layers)-1, row, drawn).lower
+				v := p.Back(len(p.Layers)-1, row, drawn).Lower
 				highest = max(highest, v)
-				_, _, x := p.tune(row, math.Inf(-1), 0, drawn) // the input where it is least
+				_, _, x := p.Tune(row, math.Inf(-1), 0, drawn) // the input where it is least
 				candidates = append(candidates, x)
 			}
 			for j := range 200 {
-				x := box.random(r)
+				x := pointOf(box, r)
 				if j < len(candidates) {
 					copy(x, candidates[j])
 				}
 				for i := range x {
-					x[i] = min(max(float64(float32(x[i])), box.lower[i]), box.upper[i])
+					x[i] = min(max(float64(float32(x[i])), box.Lower[i]), box.Upper[i])
 					if r.IntN(2) == 0 {
 						x[i] = x0[i]
 					}
@@ -211,7 +214,7 @@ func TestSplittingAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	chain, err := n.chain(CROWN)
+	numbers, err := n.chain(CROWN)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,10 +231,10 @@ func TestSplittingAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := aroundExample(c, x[20*i:20*i+20], e.Y[i], ball, around.Select([]int{i}))
-		p.is = func([]float64) bool { return false }
+		p.IsUnsafe = func([]float64) bool { return false }
 		d := &deployed{input: c.Input(), size: 20, dtype: dtypes.Float32, run: onTarget{advlib.Count(c)}}
-		out, err := (&splitting{search: &search{problem: p, outputs: d.outputs, cells: 400}, splitter: newChainSplitter(chain, p)}).run(t.Context())
-		if err != nil || out.reason == "" {
+		out, err := (&search.Splitting{Search: &search.Search{Problem: p, Outputs: d.outputs, Cells: 400}, Splitter: chain.NewSplitter(numbers, p)}).Run(t.Context())
+		if err != nil || out.Reason == "" {
 			t.Errorf("example %d has a counterexample, and was closed: %+v, %v", i, out, err)
 		}
 	}

@@ -13,6 +13,8 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/backend"
+	"advlab/advlib/certify/internal/chain"
+	"advlab/advlib/certify/internal/search"
 	"advlab/advlib/vnnlib"
 )
 
@@ -56,7 +58,7 @@ func (v Decision) String() string {
 		}
 		return fmt.Sprintf("verified by %s%s, %d boxes, %.1f s", v.Method, margin, v.Cells, v.Elapsed.Seconds())
 	case advlib.Falsified:
-		return fmt.Sprintf("falsified by %s at %s, found after %.1f s, %.1f s", v.Method, shortened(v.Counterexample), v.Found.Seconds(), v.Elapsed.Seconds())
+		return fmt.Sprintf("falsified by %s at %s, found after %.1f s, %.1f s", v.Method, search.Shortened(v.Counterexample), v.Found.Seconds(), v.Elapsed.Seconds())
 	}
 	return fmt.Sprintf("unknown: %s (margin ≥ %.4g, %d boxes, %.1f s)", v.Reason, v.Bound, v.Cells, v.Elapsed.Seconds())
 }
@@ -154,9 +156,9 @@ func (o Options) property(ctx context.Context, q Question, f *findings) (_ *Deci
 	if d.size != q.Property.Inputs || outputs != q.Property.Outputs {
 		return nil, fmt.Errorf("the property is of %d inputs and %d outputs, the model has %d and %d: they do not belong together", q.Property.Inputs, q.Property.Outputs, d.size, outputs)
 	}
-	var problems []*problem
+	var problems []*search.Problem
 	for _, c := range q.Property.Cases {
-		p, err := newProblem(c, d.dtype == dtypes.Float64)
+		p, err := search.NewProblem(c, d.dtype == dtypes.Float64)
 		if err != nil {
 			return nil, err
 		}
@@ -263,7 +265,7 @@ func (o Options) limited(ctx context.Context) (context.Context, context.CancelFu
 
 // decide answers for all problems: one counterexample falsifies, all must be verified. First each is searched for counterexamples, which
 // is quick, and needs no bounds: what cannot be bounded stays unknown after that.
-func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounder, error), d *deployed, problems []*problem) (*Decision, error) {
+func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounder, error), d *deployed, problems []*search.Problem) (*Decision, error) {
 	v := &Decision{Status: advlib.Verified, Method: "bounds", Rounding: o.Method.rounding, Bound: math.Inf(1)}
 	late := func() *Decision {
 		now := f.verdict(ctx, o.Method.rounding)
@@ -297,37 +299,37 @@ func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounde
 	}
 	for k, p := range problems {
 		f.part, f.parts = k, len(problems)
-		s := &search{problem: p, outputs: d.outputs, batch: o.Batch, found: f, bound: o.bounds(b, p)}
+		s := &search.Search{Problem: p, Outputs: d.outputs, Batch: o.Batch, Found: f, Bound: o.bounds(b, p)}
 		if o.Cells > 0 {
-			s.cells = max(1, o.Cells-v.Cells)
+			s.Cells = max(1, o.Cells-v.Cells)
 		}
 		if d.size <= maxSensitive {
-			s.sensitivity = o.sensitivity(b.network, p)
+			s.Sensitivity = o.sensitivity(b.network, p)
 		}
-		run := s.run
+		run := s.Run
 		switch {
-		case d.size <= maxSensitive || len(p.rows) == 0:
-		case b.chain != nil && !p.round && b.chain.bent():
-			run = (&splitting{search: s, splitter: newChainSplitter(b.chain, p)}).run
+		case d.size <= maxSensitive || len(p.Rows) == 0:
+		case b.chain != nil && !p.Round && b.chain.Bent():
+			run = (&search.Splitting{Search: s, Splitter: chain.NewSplitter(b.chain, p)}).Run
 		default:
-			run = func(ctx context.Context) (outcome, error) { return o.settle(ctx, b.network, s) }
+			run = func(ctx context.Context) (search.Outcome, error) { return o.settle(ctx, b.network, s) }
 		}
 		out, err := run(ctx)
 		if err != nil {
 			return nil, err
 		}
-		v.Cells += s.bounded
-		if s.done > 0 && s.bounded > 1 {
+		v.Cells += s.Bounded
+		if s.Done > 0 && s.Bounded > 1 {
 			v.Method = "branch and bound"
 		}
-		if out.x != nil {
+		if out.X != nil {
 			judge := &falsifier{o: o, problem: p, bounder: bounder, found: f, method: "branch and bound", cells: v.Cells}
-			judge.take(ctx, out.x, out.y)
+			judge.take(ctx, out.X, out.Y)
 			return judge.best, nil
 		}
-		v.Bound = min(v.Bound, out.bound)
-		if out.reason != "" {
-			v.Status, v.Reason, v.TimedOut = advlib.Unknown, out.reason, out.late
+		v.Bound = min(v.Bound, out.Bound)
+		if out.Reason != "" {
+			v.Status, v.Reason, v.TimedOut = advlib.Unknown, out.Reason, out.Late
 			return v, nil
 		}
 	}
@@ -335,26 +337,26 @@ func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounde
 }
 
 // bounds returns the search's bounds.
-func (o Options) bounds(b bounder, p *problem) func(context.Context, []cell) ([][]plane, [][]float64, error) {
-	return func(ctx context.Context, cells []cell) ([][]plane, [][]float64, error) {
-		if len(p.rows) == 0 { // every output is unsafe
-			return make([][]plane, len(cells)), nil, nil
+func (o Options) bounds(b bounder, p *search.Problem) func(context.Context, []search.Cell) ([][]search.Plane, [][]float64, error) {
+	return func(ctx context.Context, cells []search.Cell) ([][]search.Plane, [][]float64, error) {
+		if len(p.Rows) == 0 { // every output is unsafe
+			return make([][]search.Plane, len(cells)), nil, nil
 		}
-		if b.chain != nil && !p.round {
-			return b.chain.bound(ctx, cells, p.rows)
+		if b.chain != nil && !p.Round {
+			return b.chain.Bound(ctx, cells, p.Rows)
 		}
-		a, err := b.network.Bound(ctx, Query{Regions: regionsOf(p, cells), Rows: [][][]float64{p.rows}, Slopes: true, Enough: p.limits}, o.Method)
+		a, err := b.network.Bound(ctx, Query{Regions: regionsOf(p, cells), Rows: [][][]float64{p.Rows}, Slopes: true, Enough: p.Limits}, o.Method)
 		if err != nil {
 			return nil, nil, err
 		}
-		planes := make([][]plane, len(cells))
+		planes := make([][]search.Plane, len(cells))
 		for i, c := range cells {
 			for r, lower := range a.Lower[i] {
-				if p.round { // the minimum is over part of the box, so the offset is not known
-					planes[i] = append(planes[i], plane{lower: lower})
+				if p.Round { // the minimum is over part of the box, so the offset is not known
+					planes[i] = append(planes[i], search.Plane{Lower: lower})
 					continue
 				}
-				planes[i] = append(planes[i], newPlane(c, lower, a.Slopes[i][r]))
+				planes[i] = append(planes[i], search.NewPlane(c, lower, a.Slopes[i][r]))
 			}
 		}
 		return planes, nil, nil
@@ -366,18 +368,18 @@ const maxSensitive = 16
 
 // sensitivity returns the search's sensitivities: how much IBP's bounds of all rows gain when a coordinate is fixed at its
 // middle.
-func (o Options) sensitivity(n *Network, p *problem) func(context.Context, []cell) ([][]float64, error) {
-	return func(ctx context.Context, cells []cell) ([][]float64, error) {
-		var all []cell
+func (o Options) sensitivity(n *Network, p *search.Problem) func(context.Context, []search.Cell) ([][]float64, error) {
+	return func(ctx context.Context, cells []search.Cell) ([][]float64, error) {
+		var all []search.Cell
 		for _, c := range cells {
 			all = append(all, c)
-			for i, m := range c.centre() {
-				thin := c.clone()
-				thin.lower[i], thin.upper[i] = float64(float32(m)), float64(float32(m))
+			for i, m := range c.Centre() {
+				thin := c.Clone()
+				thin.Lower[i], thin.Upper[i] = float64(float32(m)), float64(float32(m))
 				all = append(all, thin)
 			}
 		}
-		a, err := n.Bound(ctx, Query{Regions: regionsOf(p, all), Rows: [][][]float64{p.rows}}, IBP.In(RealArithmetic))
+		a, err := n.Bound(ctx, Query{Regions: regionsOf(p, all), Rows: [][][]float64{p.Rows}}, IBP.In(RealArithmetic))
 		if err != nil {
 			return nil, err
 		}
@@ -388,7 +390,7 @@ func (o Options) sensitivity(n *Network, p *problem) func(context.Context, []cel
 			return s
 		}
 		out := make([][]float64, len(cells))
-		d := len(p.cell.lower)
+		d := len(p.Cell.Lower)
 		for i := range cells {
 			out[i] = make([]float64, d)
 			whole := sum(a.Lower[i*(d+1)])
@@ -474,7 +476,7 @@ func verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball 
 		p := aroundExample(c, flat[i*size:(i+1)*size], e.Y[i], ball, regions.Select([]int{i}))
 		verdict, err := o.inTime(limited, func(ctx context.Context, f *findings) (*Decision, error) {
 			d := &deployed{input: c.Input(), size: size, dtype: dtypes.Float32, run: onTarget{advlib.Count(c)}}
-			return o.decide(ctx, f, bounder, d, []*problem{p})
+			return o.decide(ctx, f, bounder, d, []*search.Problem{p})
 		})
 		cancel()
 		if err != nil {

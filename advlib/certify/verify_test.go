@@ -18,6 +18,7 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/backend"
+	"advlab/advlib/certify/internal/search"
 	"advlab/advlib/vnnlib"
 )
 
@@ -335,7 +336,7 @@ func TestRounded(t *testing.T) {
 		{[]*big.Rat{big.NewRat(1, 1), big.NewRat(0, 1)}, big.NewRat(-1, 10), []float64{1, 0}, math.Nextafter(-0.1, 1)},
 		{[]*big.Rat{big.NewRat(1, 10), big.NewRat(-1, 3)}, big.NewRat(1, 2), []float64{3, -10}, 15},
 	} {
-		row, limit, err := rounded(vnnlib.Condition{Row: tc.row, Bound: tc.bound})
+		row, limit, err := search.Rounded(vnnlib.Condition{Row: tc.row, Bound: tc.bound})
 		if err != nil || !slices.Equal(row, tc.want) || limit != tc.limit {
 			t.Errorf("%v ≤ %v: %v ≤ %v, %v", tc.row, tc.bound, row, limit, err)
 		}

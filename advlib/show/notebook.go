@@ -129,14 +129,14 @@ func Progress() func(advlib.Progress) {
 	switch {
 	case gonbui.IsNotebook:
 		id := "progress-" + gonbui.UniqueId()
-		b.draw = func(v status, done bool) {
+		b.draw = func(v moment, done bool) {
 			display(v, id)
 			if done {
 				flush()
 			}
 		}
 	case term.IsTerminal(int(os.Stderr.Fd())):
-		b.draw = func(v status, done bool) {
+		b.draw = func(v moment, done bool) {
 			fmt.Fprintf(os.Stderr, "\r\033[K%v", v)
 			if done {
 				fmt.Fprintln(os.Stderr)

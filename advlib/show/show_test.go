@@ -156,7 +156,7 @@ func TestSaveRefuses(t *testing.T) {
 func TestProgress(t *testing.T) {
 	clock := time.Unix(0, 0)
 	var drawn []string
-	b := &bar{now: func() time.Time { return clock }, draw: func(s status, done bool) { drawn = append(drawn, fmt.Sprint(s.Done, done)) }}
+	b := &bar{now: func() time.Time { return clock }, draw: func(s moment, done bool) { drawn = append(drawn, fmt.Sprint(s.Done, done)) }}
 	for i := 1; i <= 100; i++ {
 		clock = clock.Add(10 * time.Millisecond)
 		b.update(advlib.Progress{What: "PGD", Done: i, Total: 100})
@@ -165,7 +165,7 @@ func TestProgress(t *testing.T) {
 	if want := "1 false|21 false|41 false|61 false|81 false|100 true"; strings.Join(drawn, "|") != want {
 		t.Errorf("drawn %s, want %s", strings.Join(drawn, "|"), want)
 	}
-	s := status{What: "<PGD>", Done: 250, Total: 1000, Elapsed: 1500 * time.Millisecond, Remaining: -1}
+	s := moment{What: "<PGD>", Done: 250, Total: 1000, Elapsed: 1500 * time.Millisecond, Remaining: -1}
 	if want := "<PGD> [██████░░░░░░░░░░░░░░░░░░] 250 of 1000, 1.5 s"; s.String() != want {
 		t.Errorf("the bar is %q, want %q", s, want)
 	}
@@ -184,7 +184,7 @@ func TestProgress(t *testing.T) {
 	if want := "3 true"; strings.Join(drawn, "|") != want {
 		t.Errorf("drawn %s, want %s", strings.Join(drawn, "|"), want)
 	}
-	if s := (status{What: "x"}).String(); !strings.Contains(s, "0 of 0") {
+	if s := (moment{What: "x"}).String(); !strings.Contains(s, "0 of 0") {
 		t.Errorf("of nothing: %q", s)
 	}
 }

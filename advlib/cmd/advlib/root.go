@@ -71,9 +71,9 @@ func runFrom(ctx context.Context, start time.Time, args []string, out, progress 
 	if err == nil {
 		return done
 	}
-	var verdict verdictStatus
-	if errors.As(err, &verdict) {
-		return int(verdict)
+	var exit exitStatus
+	if errors.As(err, &exit) {
+		return int(exit)
 	}
 	status := failed
 	var coded statusError

@@ -251,15 +251,15 @@ func (v verification) finish(cmd *cobra.Command, text string, status int) (err e
 		return err
 	}
 	if status != done {
-		return verdictStatus(status)
+		return exitStatus(status)
 	}
 	return nil
 }
 
-// verdictStatus is an exit status that is no error: nothing is said about it.
-type verdictStatus int
+// exitStatus is an exit status that is no error: nothing is said about it.
+type exitStatus int
 
-func (s verdictStatus) Error() string { return "exit status " + strconv.Itoa(int(s)) }
+func (s exitStatus) Error() string { return "exit status " + strconv.Itoa(int(s)) }
 
 // answer writes the verdict in the competition's format.
 func answer(v *certify.Decision, p *vnnlib.Property, double bool) (text string, status int, err error) {
