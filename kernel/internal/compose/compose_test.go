@@ -66,11 +66,13 @@ func run(t *testing.T, p *Program) (string, error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", errors.New(string(out))
 	}
-	out, err := exec.Command(filepath.Join(dir, "program")).CombinedOutput()
-	if err != nil {
-		return string(out), err
+	cmd := exec.Command(filepath.Join(dir, "program"))
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if _, missing := os.Stat(filepath.Join(dir, End)); p.Ends() && err == nil && missing != nil {
+		return string(out), errors.New("the program has not come to its end")
 	}
-	return string(out), nil
+	return string(out), err
 }
 
 // step is a cell that is run, and what it is to print. "error: TEXT" is the first line of the compiler's error, after
@@ -214,6 +216,12 @@ func TestPrograms(t *testing.T) {
 			{"", "var (\n\ta = 1\n\tb = = 2\n)", "syntax: 3:6: expected operand, found '='"},
 			{"", "%test\nx++", "syntax: 2:1: a cell of tests has declarations only"},
 			{"", "fmt.Println(1)", "1\n"},
+		}},
+		{"an exit is no end", []step{
+			{"", "defer func() { recover() }()\npanic(1)", ""},
+			{"", "if len(os.Args) > 0 {\n\treturn\n}", ""},
+			{"", "os.Exit(0)", "error: the program has not come to its end"},
+			{"", "func answer() int { os.Exit(0); return 0 }\n%%\nfmt.Println(answer())", "error: the program has not come to its end"},
 		}},
 		{"carriage returns", []step{{"", "%%\r\nfmt.Println(\"a\")\r\n", "a\n"}}},
 	} {

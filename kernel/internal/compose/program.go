@@ -29,10 +29,29 @@ type Program struct {
 // MainFile is the file that every program has besides those of cells.
 const MainFile = "main.go"
 
+// End stands in a program's text for the file that it is to make when its statements have come to their end, by their
+// last line, a return or a panic, and not by an exit from somewhere within. Who runs the program puts a path in its place.
+const End = "END__"
+
 const (
-	flagsCall = "parseFlags__()"
-	mainText  = "package main\n\nimport flag__ \"flag\"\n\nfunc parseFlags__() { flag__.Parse() }\n"
-	noMain    = "\nfunc main() {}\n"
+	beginCall = `defer begin__("` + End + `")()`
+	mainText  = `package main
+
+import (
+	flag__ "flag"
+	os__ "os"
+)
+
+func begin__(end string) func() {
+	flag__.Parse()
+	return func() {
+		if err := os__.WriteFile(end, nil, 0o600); err != nil {
+			panic(err)
+		}
+	}
+}
+`
+	noMain = "\nfunc main() {}\n"
 )
 
 // fileOf is the name of a cell's file. Files are compiled, and their variables initialised, in the order of their names.
@@ -236,7 +255,7 @@ func render(file string, s *Source, units []*unit, need *imports, o owners, own 
 		b.WriteString(u.placed(at(s, u.start), u.masked(o, own)))
 	}
 	if own && s.parts.from >= 0 {
-		fmt.Fprintf(&b, "func main() { %s; /*line %s*/%s\n}\n", flagsCall, at(s, s.parts.from), s.bodyText())
+		fmt.Fprintf(&b, "func main() { %s; /*line %s*/%s\n}\n", beginCall, at(s, s.parts.from), s.bodyText())
 	}
 	return b.String()
 }
@@ -313,6 +332,9 @@ func (n *Notebook) LeaveOut(label string) {
 	}
 }
 
+// Ends reports whether the program makes the file End.
+func (p *Program) Ends() bool { return !p.own.cell.Test && p.own.parts.from >= 0 }
+
 // Tests names the tests and benchmarks of a %test cell.
 func (p *Program) Tests() (names []string) {
 	for _, u := range p.own.units {
@@ -340,7 +362,7 @@ func (p *Program) Whole() string {
 				}
 				seen[line] = true
 			default:
-				rest.WriteString(strings.Replace(line, flagsCall, "flag.Parse()", 1) + "\n")
+				rest.WriteString(strings.Replace(line, beginCall, "flag.Parse()", 1) + "\n")
 			}
 		}
 	}

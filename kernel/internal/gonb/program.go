@@ -28,6 +28,9 @@ const overlayFile = "overlay.json"
 
 func (e *Engine) overlay() string { return filepath.Join(e.dir, programDir, overlayFile) }
 
+// File is the path of a further file of a program's, which is gone with the engine.
+func (e *Engine) File(name string) string { return filepath.Join(e.dir, programDir, name) }
+
 // Give gives Go the files of a program in place of what GoNB writes. No files: GoNB's own are built.
 func (e *Engine) Give(files map[string]string) error {
 	module, err := e.Module()

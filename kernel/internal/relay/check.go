@@ -57,7 +57,8 @@ func (x *execution) classCheck(o outcome) outcome {
 	}
 	at := strings.LastIndex("\n"+x.stderr, "\n"+x.check+": ")
 	if at < 0 {
-		return o // the program ended before the check did
+		o.failure = newFailure(checkFailed, x.check+": the program ended before the check did ("+o.failure.Text+")")
+		return o
 	}
 	o.failure = newFailure(checkFailed, strings.TrimSpace(x.stderr[at:]))
 	return o

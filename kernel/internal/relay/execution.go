@@ -76,6 +76,7 @@ type execution struct {
 	stopSince  time.Time
 	signalled  map[int]bool
 	provenance provenance
+	end        string                   // the file that proves that the program has come to its end; empty: it makes none
 	check      string                   // the function that %check calls; empty: none
 	checkSaid  string                   // what may be its error, on stderr
 	phases     map[string]time.Duration // for %time; nil: not asked for
@@ -454,6 +455,10 @@ func (x *execution) judge(e *gonb.Engine, reply *jupyter.Message) outcome {
 		}
 		if x.exitRaw != "" {
 			x.out.add("stderr", x.exitRaw)
+		}
+		if !x.ended() {
+			return outcome{failure: newFailure(exitError, "exit status 0 before the cell's end: something that it calls ends the program, as os.Exit(0) does"),
+				compiled: true}
 		}
 		return outcome{compiled: true}
 	}

@@ -83,7 +83,7 @@ func TestErrors(t *testing.T) {
 		stderr, stdout          string
 	}{
 		{"undefined", "%%\nx := 1\n  undefinedName(x)", "CompileError", "cell 2, line 3: undefined: undefinedName",
-			[]string{">   3 |   undefinedName(x)\n      |   ^", "Hint: values do not outlive their cell"}, "", ""},
+			[]string{">   3 |   undefinedName(x)\n      |   ^"}, "", ""},
 		{"two errors", "%%\nvar a int\nvar b string = 1", "CompileError", "cell 3, line 2: declared and not used: a (and 2 more)",
 			[]string{">   2 | var a int", "Hint: Go refuses variables"}, "", ""},
 		{"a function among statements", "x := 1\nfunc f() {}", "CompileError", "cell 4, line 1: declared and not used: x", []string{">   1 | x := 1"}, "", ""},
@@ -619,6 +619,21 @@ func TestCheck(t *testing.T) {
 	} {
 		if r := f.run(code); r.Class != "CommandError" || r.Text != want || r.stdout != "" {
 			t.Errorf("%q: %+v", code, r)
+		}
+	}
+	// An answer that ends the program, however it does.
+	for answer, class := range map[string]string{
+		"os.Exit(0)": checkFailed, "syscall.Exit(0)": checkFailed, "log.Fatal(1)": checkFailed, "go func() { os.Exit(0) }(); select {}": checkFailed,
+		"panic(1)": panicked, "os.Stdout.Close(); os.Stderr.Close(); os.Exit(0)": checkFailed, "fmt.Println(\"Halves: passed\"); os.Exit(0)": checkFailed,
+		"runtime.Goexit()": panicked,
+	} {
+		f.run("func Half(x int) int { " + answer + "; return 0 }")
+		if r := f.run("%check Halves"); r.Status != "error" || r.Class != class {
+			t.Errorf("%s: %s %s %q", answer, r.Status, r.Class, r.Text)
+		}
+		// As a cell of a grader's own.
+		if r := f.run("if got := Half(5); got != 3 {\n\tpanic(got)\n}"); r.Status != "error" {
+			t.Errorf("%s, in a cell: %s %s", answer, r.Status, r.Class)
 		}
 	}
 	if r := f.run("%check Thirds"); r.Class != "CheckFailed" || !strings.Contains(r.Text, "Thirds is not declared") {
