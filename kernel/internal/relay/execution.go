@@ -388,6 +388,9 @@ func (x *execution) pass(kind string, content any, from *jupyter.Message) {
 }
 
 func (x *execution) stream(name, text string) {
+	if x.relay.config.FoldStderr {
+		name = "stdout"
+	}
 	if x.request == nil || x.query.Silent {
 		return
 	}

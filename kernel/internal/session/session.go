@@ -103,14 +103,15 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 			cmd.Stderr = os.Stderr // not stdout, which belongs to whoever runs this by hand
 			return cmd
 		},
-		Version:   version,
-		GoVersion: facts.GoVersion,
-		GoRoot:    facts.GoRoot,
-		Modules:   []assist.Module{{Path: place.Module + "/advlib", Dir: filepath.Join(facts.Checkout, "advlib")}},
-		Gopls:     filepath.Join(p.Tools(), "gopls"),
-		History:   historyFile(own),
-		Overflow:  overflow,
-		CellLimit: limit,
+		Version:    version,
+		GoVersion:  facts.GoVersion,
+		GoRoot:     facts.GoRoot,
+		Modules:    []assist.Module{{Path: place.Module + "/advlib", Dir: filepath.Join(facts.Checkout, "advlib")}},
+		Gopls:      filepath.Join(p.Tools(), "gopls"),
+		History:    historyFile(own),
+		Overflow:   overflow,
+		FoldStderr: FoldsStderr(),
+		CellLimit:  limit,
 		Magics: magic.All(magic.Setup{
 			Place: p, Program: o.Program, Version: version, Checkout: facts.Checkout, GoVersion: facts.GoVersion, CGO: facts.CGO,
 			Plugin: facts.Plugin, Env: env,
