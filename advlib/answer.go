@@ -31,6 +31,27 @@ func (a Answer) Class() int32 {
 	return argmax(a.Scores)
 }
 
+// confidence returns the probability of the class: the softmax of logits, computed in float64. It is 0 where there is no class, and NaN
+// for a label.
+func (a Answer) confidence() float64 {
+	switch k := a.Class(); {
+	case k < 0:
+		return 0
+	case a.Kind == Label:
+		return math.NaN()
+	case a.Kind == TopClasses:
+		return float64(a.Scores[slices.Index(a.Top, k)])
+	case a.Kind == Probabilities:
+		return float64(a.Scores[k])
+	default:
+		var sum float64
+		for _, v := range a.Scores {
+			sum += math.Exp(float64(v) - float64(a.Scores[k]))
+		}
+		return 1 / sum
+	}
+}
+
 // Logits returns what a loss takes for the K logits: the scores of Logits, and log p of probabilities, of at least [LeastProbability]. With
 // TopClasses the classes that are not told share what is left of the probability evenly, but no more than the least that is told. It is nil
 // where an answer has no scores: a label, or a rejection.

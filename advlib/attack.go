@@ -146,6 +146,19 @@ func (b Batch) Reached(row int, z []float32) bool {
 	return k != b.Y[row]
 }
 
+// ReachedBy tells whether an answer about a row reaches the batch's goal: its class is the target, or with no target or with AnyClass is
+// some class but the label. A rejection reaches nothing, nor do scores that are not finite.
+func (b Batch) ReachedBy(row int, a Answer) bool {
+	k := a.Class()
+	switch {
+	case k < 0:
+		return false
+	case b.Target != nil && !b.AnyClass:
+		return k == b.Target[row]
+	}
+	return k != b.Y[row]
+}
+
 // rowRand mixes seed, key and stream (splitmix64's finaliser, so that near keys give unrelated streams).
 func rowRand(seed, key, stream uint64) *rand.Rand {
 	mix := func(z uint64) uint64 {

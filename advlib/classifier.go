@@ -56,8 +56,7 @@ type Spec struct {
 	// looks wrong with it. Reports show both.
 	Notes, Warnings []string
 
-	limits *Limits     // of encoded inputs
-	base   *Classifier // whose inputs are encoded
+	space *space // of encoded inputs
 }
 
 // Classifier is a model with the domain of its inputs, checked once: it returns logits of shape [n, K], K ≥ 2, finite for some inputs,
@@ -67,8 +66,7 @@ type Spec struct {
 // methods may be called concurrently as long as nobody changes the variables.
 type Classifier struct {
 	spec    Spec
-	layout  *layout // nil without a Domain
-	limits  Limits
+	space   *space
 	classes int
 	logP    bool // its logits are those of Probabilities
 	cost    int  // passes through the model that one of the classifier's own stands for; see Derive
@@ -109,12 +107,7 @@ func (c *Classifier) Name() string { return c.spec.Name }
 func (c *Classifier) Classes() int { return c.classes }
 
 // ClassName returns the name of class k, which is its number if it has none.
-func (c *Classifier) ClassName(k int) string {
-	if k >= 0 && k < len(c.spec.Classes) {
-		return c.spec.Classes[k]
-	}
-	return fmt.Sprint(k)
-}
+func (c *Classifier) ClassName(k int) string { return c.Signature().ClassName(k) }
 
 // Box returns the range of the inputs: the box around all ranges of a Domain.
 func (c *Classifier) Box() Box { return c.spec.Box }
@@ -124,18 +117,15 @@ func (c *Classifier) Domain() Domain { return c.spec.Domain }
 
 // Distance returns how far a flat input y is from x, as a norm measures it: with a [Domain], by features and in their scales.
 func (c *Classifier) Distance(norm Norm, y, x []float32) float64 {
-	if c.layout == nil {
-		return norm.Distance(y, x)
-	}
-	return norm.Length(c.layout.difference(x, y))
+	return c.space.distance(norm, y, x)
 }
 
 // Limits returns how far an attack may take each coordinate of an input.
-func (c *Classifier) Limits() Limits { return c.limits }
+func (c *Classifier) Limits() Limits { return c.space.limits }
 
 // ranges are the limits of the inputs if an attacker could change all features in both directions.
 func (c *Classifier) ranges() Limits {
-	l := c.limits
+	l := c.space.limits
 	l.change, l.raw = nil, nil
 	return l
 }
@@ -155,12 +145,12 @@ func (c *Classifier) Enclosing(ball Ball) Ball {
 // fixed features, and for categories what lets the sum or the root over both coordinates that change be no more than Reach itself. It is nil
 // without a domain.
 func (c *Classifier) Reach(norm Norm) []float64 {
-	if c.layout == nil {
+	if c.space.layout == nil {
 		return nil
 	}
 	category := norm.Length([]float64{1, 1})
 	var reach []float64
-	for _, f := range c.layout.features {
+	for _, f := range c.space.layout.features {
 		for range f.coordinates() {
 			switch {
 			case f.Change == Fixed:
@@ -178,8 +168,8 @@ func (c *Classifier) Reach(norm Norm) []float64 {
 // Round moves a flat input that is inside of the ranges to an admissible one: with a [Domain], steps to the nearest, and of a category's
 // coordinates the largest to 1 and the others to 0.
 func (c *Classifier) Round(x []float32) {
-	if c.layout != nil {
-		c.layout.round(x)
+	if c.space.layout != nil {
+		c.space.layout.round(x)
 	}
 }
 
@@ -194,16 +184,11 @@ func (c *Classifier) Random() bool { return c.spec.Random }
 
 // Signature implements [Victim].
 func (c *Classifier) Signature() Signature {
-	s := Signature{
+	return Signature{
 		Input: c.spec.Input, Box: c.spec.Box, Domain: c.spec.Domain, Classes: c.classes, ClassNames: c.spec.Classes, Returns: Logits,
 		Random: c.spec.Random, Notes: c.Notes(), Warnings: c.spec.Warnings,
-		space: &space{layout: c.layout, limits: c.limits},
+		space: c.space,
 	}
-	if c.spec.base != nil {
-		base := c.spec.base.Signature()
-		s.space.base = &base
-	}
-	return s
 }
 
 // Query implements [Victim]: its answers are [Logits].
@@ -248,13 +233,12 @@ func newClassifier(spec Spec) (*Classifier, error) {
 		return nil, err
 	}
 	spec.Domain, spec.Box = takes.Domain, takes.Box
-	layout, limits := takes.space.layout, takes.space.limits
+	if spec.space == nil {
+		spec.space = takes.space
+	}
 	logP := spec.Returns == Probabilities
 	if err := spec.unfold(); err != nil {
 		return nil, err
-	}
-	if spec.limits != nil {
-		limits = *spec.limits
 	}
 	if spec.Store == nil {
 		spec.Store = model.NewStore()
@@ -266,7 +250,7 @@ func newClassifier(spec Spec) (*Classifier, error) {
 		}
 		spec.Backend = b
 	}
-	c := &Classifier{spec: spec, layout: layout, limits: limits, cost: 1, logP: logP, mu: new(sync.Mutex), programs: map[any]*program{}, derived: map[any]*Classifier{}, wide: new(wide), memo: map[any]any{}}
+	c := &Classifier{spec: spec, space: spec.space, cost: 1, logP: logP, mu: new(sync.Mutex), programs: map[any]*program{}, derived: map[any]*Classifier{}, wide: new(wide), memo: map[any]any{}}
 	if err := c.probe(); err != nil {
 		return nil, err
 	}
@@ -388,8 +372,8 @@ func (c *Classifier) probeInput(n int, seed uint64) []float32 {
 			r := limits.RangeOf(j)
 			x[i*size+j] = float32(r.Lo + u*r.Width())
 		}
-		if c.layout != nil {
-			c.layout.round(x[i*size : (i+1)*size])
+		if c.space.layout != nil {
+			c.space.layout.round(x[i*size : (i+1)*size])
 		}
 	}
 	return x

@@ -2,8 +2,10 @@ package advlib
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,6 +28,8 @@ const float32Type = dtypes.Float32
 type Counted struct {
 	victim Victim
 	passes *passes
+	ledger *ledger
+	ctx    context.Context // of the run: a victim without a graph is asked under it
 }
 
 // passes count examples, forward and backward, and the programs that were made for them.
@@ -38,6 +42,39 @@ type passes struct {
 	programs map[int]Programs // by the size of the batch
 }
 
+// ledger counts queries by the number of the example.
+type ledger struct {
+	mu      sync.Mutex
+	queries map[int64]int64
+}
+
+// count counts queries for each of some examples; those below 0 are padding.
+func (l *ledger) count(of []int64, each int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range of {
+		if e >= 0 {
+			l.queries[e] += each
+		}
+	}
+}
+
+// of returns how often was asked about an example.
+func (l *ledger) of(example int64) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.queries[example]
+}
+
+func newLedger() *ledger { return &ledger{queries: map[int64]int64{}} }
+
+// tell tells who follows the passes of a step.
+func (p *passes) tell(c stepCost) {
+	if p.onStep != nil {
+		p.onStep(c)
+	}
+}
+
 // stepCost is the cost of one call of a step.
 type stepCost struct {
 	forward, backward int64
@@ -46,15 +83,28 @@ type stepCost struct {
 }
 
 // Count returns a victim with its counters at zero.
-func Count(v Victim) *Counted { return &Counted{victim: v, passes: new(passes)} }
+func Count(v Victim) *Counted {
+	return &Counted{victim: v, passes: new(passes), ledger: newLedger(), ctx: context.Background()}
+}
+
+// within returns v asked under a context.
+func (v *Counted) within(ctx context.Context) *Counted {
+	w := *v
+	w.ctx = ctx
+	return &w
+}
 
 // On returns a classifier whose passes count into those of v: for attacks that work on a surrogate, or on a classifier
-// from [Classifier.Derive].
+// from [Classifier.Derive]. Queries of a surrogate are not queries of the victim.
 func (v *Counted) On(c *Classifier) *Counted {
-	if s := v.Signature().space; s != nil && s.base != nil && c.spec.base == nil {
-		c = c.View() // the inputs of v are encoded
+	if v.Signature().isEncoded() && !c.Signature().isEncoded() {
+		c = c.View()
 	}
-	return &Counted{victim: c, passes: v.passes}
+	on := &Counted{victim: c, passes: v.passes, ledger: newLedger(), ctx: v.ctx}
+	if own, err := WhiteBox(v); err == nil && own.mu == c.mu {
+		on.ledger = v.ledger
+	}
+	return on
 }
 
 // Name returns the victim's name.
@@ -63,15 +113,70 @@ func (v *Counted) Name() string { return v.victim.Name() }
 // Signature returns that of the victim.
 func (v *Counted) Signature() Signature { return v.victim.Signature() }
 
-// Query asks the victim, and counts a forward pass for each row that it answers.
+// Query asks the victim, and counts a forward pass for each row that it answers. A victim with a budget is asked by [Counted.Ask] instead.
 func (v *Counted) Query(ctx context.Context, x *tensors.Tensor) ([]Answer, error) {
-	if c, err := WhiteBox(v.victim); err == nil {
-		z, err := (&Counted{victim: c, passes: v.passes}).Logits(ctx, x)
+	if err := v.charge(nil); err != nil {
+		return nil, err
+	}
+	return v.answer(ctx, x)
+}
+
+// answer asks the victim, and counts.
+func (v *Counted) answer(ctx context.Context, x *tensors.Tensor) ([]Answer, error) {
+	if _, err := WhiteBox(v.victim); err == nil {
+		z, err := v.Logits(ctx, x)
 		return answers(z), err
 	}
-	a, err := v.victim.Query(ctx, x)
+	a, err := v.ask(ctx, x)
 	v.passes.forward.Add(int64(len(a)))
 	return a, err
+}
+
+// ErrBudget says that an attack would ask a victim more often about an example than [Signature.Queries] allows.
+var ErrBudget = errors.New("the budget of queries is used up")
+
+// Ask asks about the rows of x, each of the example with the number of[i]; see [Step.Ask].
+func (v *Counted) Ask(ctx context.Context, of []int64, x *tensors.Tensor) ([]Answer, error) {
+	if len(of) != x.Shape().Dimensions[0] {
+		return nil, fmt.Errorf("%d numbers of examples for inputs of shape %v: give one for each", len(of), x.Shape().Dimensions)
+	}
+	if err := v.charge(of); err != nil {
+		return nil, err
+	}
+	return v.answer(ctx, x)
+}
+
+// Left returns how often the victim may still be asked about an example.
+func (v *Counted) Left(example int64) int {
+	limit := v.Signature().Queries
+	if limit == 0 {
+		return math.MaxInt
+	}
+	return max(0, limit-int(v.ledger.of(example)))
+}
+
+// charge counts a query for each of some examples, unless one of them has none left. Nil stands for queries of unknown examples, which a
+// victim with a budget does not answer.
+func (v *Counted) charge(of []int64) error {
+	limit := v.Signature().Queries
+	if of == nil && limit > 0 {
+		return fmt.Errorf("%s answers %d queries for each example, and the attack does not say of which example it asks: it must ask by Ask", v.Name(), limit)
+	}
+	need := map[int64]int{}
+	for _, e := range of {
+		if e >= 0 {
+			need[e]++
+		}
+	}
+	if limit > 0 {
+		for e, n := range need {
+			if n > v.Left(e) {
+				return fmt.Errorf("%s answers %d queries for each example, and example %d has %d left: %w", v.Name(), limit, e, v.Left(e), ErrBudget)
+			}
+		}
+	}
+	v.ledger.count(of, 1)
+	return nil
 }
 
 // Passes returns how many times an example has gone forward and backward through the model.
@@ -106,7 +211,9 @@ func (p *passes) built(size int, loaded bool) {
 
 // Model is the classifier inside a graph under construction. It counts how often the graph uses it.
 type Model struct {
-	classifier        *Classifier
+	classifier        *Classifier // nil of a victim without a graph
+	none              *NoGraphError
+	answers           []*graph.Node // of such a victim, to the questions before
 	forward, backward int
 	entries           int         // of the gradients of a row
 	bad               *graph.Node // how many of these are not finite, int32 [n]; nil if there are none
@@ -121,6 +228,9 @@ func NewModel(c *Classifier) *Model { return &Model{classifier: c, once: true} }
 
 // Logits returns the logits [n, K] of x [n, d...]: one forward pass for each row.
 func (m *Model) Logits(x *graph.Node) *graph.Node {
+	if m.none != nil {
+		return m.answer(x)
+	}
 	m.forward += m.classifier.cost
 	z := m.classifier.LogitsGraph(x)
 	if m.nearby != nil {
@@ -138,8 +248,9 @@ type Build func(m *Model, in []*graph.Node) []*graph.Node
 type Step struct {
 	on      *Classifier
 	passes  *passes
+	ledger  *ledger
 	program *program
-	err     error // why there is no program
+	asked   *asked // of a victim without a graph; nil of a classifier
 }
 
 // program is what a classifier keeps of a step.
@@ -168,11 +279,12 @@ type building struct {
 // does not compile again: the key must be comparable and determine everything that build puts into the graph, such
 // as the norm and the loss. What changes often, such as a radius, is better passed as an input.
 //
-// Of a victim without a graph the step cannot be run: its Run returns a [NoGraphError].
+// On a victim without a graph the step asks the victim for logits wherever build asks the model. If build takes a gradient, Run returns a
+// [NoGraphError].
 func (v *Counted) Compile(key any, build Build) *Step {
 	c, err := WhiteBox(v.victim)
 	if err != nil {
-		return &Step{err: err}
+		return &Step{asked: &asked{of: v, build: build}}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -181,7 +293,7 @@ func (v *Counted) Compile(key any, build Build) *Step {
 		p = &program{plain: c.variant(key, build, false), nearby: c.variant(key, build, true)}
 		c.programs[key] = p
 	}
-	return &Step{on: c, passes: v.passes, program: p}
+	return &Step{on: c, passes: v.passes, ledger: v.ledger, program: p}
 }
 
 // variant returns one of the graphs that build makes; it is built when it is first run.
@@ -223,29 +335,38 @@ func (s *Step) compile(in ...shapes.Shape) error {
 //
 // Tensors that a loop no longer needs should be given to [Free]: the garbage collector does not see device memory.
 func (s *Step) Run(rows int, in ...any) ([]*tensors.Tensor, error) {
-	if s.err != nil {
-		return nil, s.err
+	out, _, err := s.RunSteep(rows, in...)
+	return out, err
+}
+
+// RunSteep is [Step.Run], and tells for each row, padding included, how many entries of the gradients were not finite; nil if none of
+// any row were.
+func (s *Step) RunSteep(rows int, in ...any) (out []*tensors.Tensor, steep []int32, err error) {
+	if s.asked != nil {
+		out, err := s.asked.run(rows, nil, in)
+		return out, nil, err
 	}
 	plain, passes := s.program.plain, s.passes
-	out, err := s.run(plain, rows, in)
+	out, err = s.run(plain, rows, in)
 	entries := plain.entries.Load()
 	if err != nil || entries == 0 {
-		return out, err
+		return out, nil, err
 	}
-	out, each, bad := takeCounts(out, rows)
+	out, steep, bad := takeCounts(out, rows)
 	passes.entries.Add(int64(rows) * entries)
 	passes.nonFinite.Add(int64(bad))
 	if bad == 0 {
-		return out, nil
+		return out, nil, nil
 	}
-	h := offsets(len(each))
+	h := offsets(len(steep))
 	for try := 1; ; try++ {
 		Free(out...)
 		if out, err = s.run(s.program.nearby, rows, append(slices.Clone(in), h)); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+		var each []int32
 		if out, each, bad = takeCounts(out, rows); bad == 0 || try == tries {
-			return out, nil
+			return out, steep, nil
 		}
 		for i, n := range each {
 			if n > 0 {
@@ -253,6 +374,26 @@ func (s *Step) Run(rows int, in ...any) ([]*tensors.Tensor, error) {
 			}
 		}
 	}
+}
+
+// Ask is Run for a step that asks the victim about an input for each row: of[i] is the number of the example, [Batch.Number], that row i
+// belongs to, −1 of padding, wherever it stands. So queries are counted for each example, and a budget of the victim is kept: where an
+// example has none left, nothing is asked, and the error wraps [ErrBudget]. See [Counted.Left].
+func (s *Step) Ask(of []int64, in ...any) ([]*tensors.Tensor, error) {
+	rows := 0
+	for _, e := range of {
+		if e >= 0 {
+			rows++
+		}
+	}
+	if s.asked != nil {
+		return s.asked.run(rows, of, in)
+	}
+	out, err := s.Run(rows, in...)
+	if err == nil {
+		s.ledger.count(of, s.program.plain.forward.Load())
+	}
+	return out, err
 }
 
 // run executes one of the step's graphs.
@@ -273,9 +414,7 @@ func (s *Step) run(v *variant, rows int, in []any) ([]*tensors.Tensor, error) {
 	forward, backward := int64(rows)*v.forward.Load(), int64(rows)*v.backward.Load()
 	passes.forward.Add(forward)
 	passes.backward.Add(backward)
-	if passes.onStep != nil {
-		passes.onStep(stepCost{forward, backward, time.Since(start), built != nil})
-	}
+	passes.tell(stepCost{forward, backward, time.Since(start), built != nil})
 	return out, nil
 }
 
@@ -300,17 +439,25 @@ func Free(ts ...*tensors.Tensor) {
 
 type logitsKey struct{}
 
-// Logits returns the logits of x [n, d...] as n rows of K: one forward pass for each row.
+// Logits returns the logits of x [n, d...] as n rows of K: one forward pass for each row. Those of a rejected input are not a number. Of a
+// victim that answers labels only it returns a [NoScoresError].
 func (v *Counted) Logits(ctx context.Context, x *tensors.Tensor) ([][]float32, error) {
+	if _, err := WhiteBox(v.victim); err != nil {
+		a, err := v.Query(ctx, x)
+		if err != nil {
+			return nil, err
+		}
+		return v.logitsOf(a)
+	}
 	rows := make([]int, x.Shape().Dimensions[0])
 	for i := range rows {
 		rows[i] = i
 	}
-	return v.logits(ctx, x, rows)
+	return v.logits(x, rows)
 }
 
-// logits returns the logits of the n rows of x, computed in the order in which rows, which has each once, names them.
-func (v *Counted) logits(ctx context.Context, x *tensors.Tensor, rows []int) ([][]float32, error) {
+// logits returns the logits of a classifier at the n rows of x, computed in the order in which rows, which has each once, names them.
+func (v *Counted) logits(x *tensors.Tensor, rows []int) ([][]float32, error) {
 	step := v.Compile(logitsKey{}, func(m *Model, in []*graph.Node) []*graph.Node {
 		return []*graph.Node{m.Logits(in[0])}
 	})

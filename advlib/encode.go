@@ -1,6 +1,7 @@
 package advlib
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -75,17 +76,23 @@ func (e encoding) encode(x *tensors.Tensor) *tensors.Tensor {
 		d := len(from) / n
 		tensors.MustMutableFlatData(out, func(to []float32) {
 			for r := range n {
-				for i, f := range e.features {
-					for j := e.first[i]; j < e.first[i]+f.coordinates(); j++ {
-						point, original := e.at(j)
-						v := from[r*d+j]
-						to[2*r*d+point], to[2*r*d+original] = f.encode(v), v
-					}
-				}
+				copy(to[2*r*d:], e.row(from[r*d:(r+1)*d]))
 			}
 		})
 	})
 	return out
+}
+
+// row returns one flat input encoded, around itself.
+func (e encoding) row(x []float32) []float32 {
+	to := make([]float32, 2*len(x))
+	for i, f := range e.features {
+		for j := e.first[i]; j < e.first[i]+f.coordinates(); j++ {
+			point, original := e.at(j)
+			to[point], to[original] = f.encode(x[j]), x[j]
+		}
+	}
+	return to
 }
 
 // decode returns the admissible inputs [n, d…] that encoded ones stand for; its gradient goes straight through.
@@ -296,7 +303,7 @@ func (e encoding) shrink(y, x []float32, δ []float64, ball Ball) bool {
 // View returns the classifier that attacks work on: c itself, or, with a [Domain] of scales, steps or categories, one whose
 // inputs are encoded: see [Classifier.Encode]. Its variables are those of c.
 func (c *Classifier) View() *Classifier {
-	if c.layout == nil || !c.layout.encoded() {
+	if !c.space.encodes() {
 		return c
 	}
 	c.mu.Lock()
@@ -305,41 +312,103 @@ func (c *Classifier) View() *Classifier {
 	if d := c.derived[viewKey{}]; d != nil {
 		return d
 	}
-	e := encoding{c.layout}
-	limits := e.limits()
-	spec := c.spec
-	spec.Domain, spec.limits, spec.base = nil, &limits, c
-	spec.Input, spec.Box = e.shape(), limits.box
+	seen := c.Signature().encoded()
+	e, spec := encoding{c.space.layout}, c.spec
+	spec.Domain, spec.space = nil, seen.space
+	spec.Input, spec.Box = seen.Input, seen.Box
 	spec.Logits = func(_ *model.Scope, u *Node) *Node { return c.LogitsGraph(e.decode(u)) }
 	// No need to probe: the model is that of c.
-	d := &Classifier{spec: spec, limits: limits, classes: c.classes, cost: c.cost, mu: c.mu, programs: map[any]*program{}, derived: map[any]*Classifier{}}
+	d := &Classifier{spec: spec, space: seen.space, classes: c.classes, cost: c.cost, mu: c.mu, programs: map[any]*program{}, derived: map[any]*Classifier{}}
 	c.derived[viewKey{}] = d
 	return d
 }
 
+// encodes tells whether attacks work in other coordinates than the inputs.
+func (s *space) encodes() bool { return s.layout != nil && s.layout.encoded() }
+
+// isEncoded tells whether the inputs are encoded ones.
+func (s Signature) isEncoded() bool { return s.space != nil && s.space.base != nil }
+
+// encoded returns the signature of what attacks on a resolved one work on: itself, or that of encoded inputs.
+func (s Signature) encoded() Signature {
+	if !s.space.encodes() {
+		return s
+	}
+	e, base := encoding{s.space.layout}, s
+	limits := e.limits()
+	s.Domain, s.Input, s.Box = nil, e.shape(), limits.box
+	s.space = &space{limits: limits, base: &base}
+	return s
+}
+
+// decoding is a victim without a graph whose inputs are encoded.
+type decoding struct {
+	Victim
+	signature Signature
+	encoding  encoding
+}
+
+// viewOf returns what attacks on a victim work on: as [Classifier.View] does, of whatever victim.
+func viewOf(v Victim, s Signature) Victim {
+	if c, err := WhiteBox(v); err == nil {
+		return c.View()
+	}
+	if !s.space.encodes() {
+		return v
+	}
+	return decoding{v, s.encoded(), encoding{s.space.layout}}
+}
+
+// Signature is that of the encoded inputs.
+func (d decoding) Signature() Signature { return d.signature }
+
+// Query asks about what encoded inputs stand for.
+func (d decoding) Query(ctx context.Context, in *tensors.Tensor) ([]Answer, error) {
+	n, shape := in.Shape().Dimensions[0], d.encoding.layout.shape
+	size := product(shape)
+	all := make([]float32, 0, n*size)
+	for row := range slices.Chunk(tensors.MustCopyFlatData[float32](in), 2*size) {
+		x := make([]float32, size)
+		for j := range x {
+			_, original := d.encoding.at(j)
+			x[j] = row[original]
+		}
+		all = append(all, d.encoding.settle(row, d.encoding.row(x), x, Ball{Radius: math.Inf(1)})...)
+	}
+	x := tensors.FromFlatDataAndDimensions(all, append([]int{n}, shape...)...)
+	defer Free(x)
+	return d.Victim.Query(ctx, x)
+}
+
 // Encode returns inputs x [n, d...] as attacks on c see them: x itself, or, where [Classifier.View] is another classifier,
 // what that takes, each around itself.
-func (c *Classifier) Encode(x *tensors.Tensor) *tensors.Tensor {
-	if c.View() == c {
+func (c *Classifier) Encode(x *tensors.Tensor) *tensors.Tensor { return c.space.encode(x) }
+
+func (s *space) encode(x *tensors.Tensor) *tensors.Tensor {
+	if !s.encodes() {
 		return x
 	}
-	return encoding{c.layout}.encode(x)
+	return encoding{s.layout}.encode(x)
 }
 
 // Settle returns the admissible input that a point stands for, exactly inside limits and ball: rounding may have left the
 // point outside. One that is farther out is an error. The point u, which may be changed, and its original u0 are in the
 // coordinates of [Classifier.Encode], x is the original input; all are flat.
 func (c *Classifier) Settle(u, u0, x []float32, threat Threat) ([]float32, error) {
-	limits := c.View().Limits()
+	return c.space.settle(c.View().Limits(), u, u0, x, threat)
+}
+
+// settle is Settle; limits are those of the encoded inputs.
+func (s *space) settle(limits Limits, u, u0, x []float32, threat Threat) ([]float32, error) {
 	for j, v := range u {
 		if v != v {
 			return nil, fmt.Errorf("the attack returned NaN at position %d: this is a mistake in the attack, or the model's gradient is not finite", j)
 		}
 		r := limits.Range(j, u0[j])
-		if c.layout != nil {
+		if s.layout != nil {
 			// A coordinate that is the sum of two others, in units of the widest range, may be off by this much.
 			if slack := 1e-5 * max(r.Width(), math.Abs(float64(u0[j]))); float64(v) < r.Lo-slack || float64(v) > r.Hi+slack {
-				return nil, c.layout.escape(j)
+				return nil, s.layout.escape(j)
 			}
 		}
 		u[j] = float32(min(max(float64(v), r.Lo), r.Hi))
@@ -347,10 +416,10 @@ func (c *Classifier) Settle(u, u0, x []float32, threat Threat) ([]float32, error
 	if !threat.Minimal() && threat.Ball().pull(u, u0) {
 		return nil, fmt.Errorf("the attack returned a point at %v distance %g, outside of its ball %v: this is a mistake in the attack", threat.Norm, threat.Norm.Distance(u, u0), threat.Ball())
 	}
-	if c.View() == c {
+	if !s.encodes() {
 		return u, nil
 	}
-	return encoding{c.layout}.settle(u, u0, x, threat.Ball()), nil
+	return encoding{s.layout}.settle(u, u0, x, threat.Ball()), nil
 }
 
 // escape says that an attack has moved coordinate j of its input out of the limits.

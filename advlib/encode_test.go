@@ -47,7 +47,7 @@ func mixedClassifier(t testing.TB, shape ...int) *Classifier {
 // admissible draws an input of the classifier's domain.
 func admissible(c *Classifier, r *rand.Rand) []float32 {
 	x := make([]float32, mixedSize)
-	limits := c.layout.limits()
+	limits := c.space.layout.limits()
 	for j := range x {
 		box := limits.RangeOf(j)
 		x[j] = float32(box.Lo + r.Float64()*box.Width())
@@ -55,7 +55,7 @@ func admissible(c *Classifier, r *rand.Rand) []float32 {
 			x[j] = float32([]float64{box.Lo, box.Hi}[r.IntN(2)])
 		}
 	}
-	c.layout.round(x)
+	c.space.layout.round(x)
 	return x
 }
 
@@ -63,10 +63,10 @@ func admissible(c *Classifier, r *rand.Rand) []float32 {
 func rows(t testing.TB, c *Classifier, n int, seed uint64) (x, u0, u [][]float32) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 1))
-	e, limits := encoding{c.layout}, c.View().Limits()
+	e, limits := encoding{c.space.layout}, c.View().Limits()
 	for range n {
 		one := admissible(c, r)
-		if err := c.layout.check(one); err != nil {
+		if err := c.space.layout.check(one); err != nil {
 			t.Fatal(err)
 		}
 		from := tensors.MustCopyFlatData[float32](e.encode(tensors.FromFlatDataAndDimensions(slices.Clone(one), append([]int{1}, c.Input()...)...)))
@@ -90,7 +90,7 @@ func rows(t testing.TB, c *Classifier, n int, seed uint64) (x, u0, u [][]float32
 func TestDecode(t *testing.T) {
 	for _, shape := range [][]int{{mixedSize}, {3, 4}, {2, 2, 3}} {
 		c := mixedClassifier(t, shape...)
-		e := encoding{c.layout}
+		e := encoding{c.space.layout}
 		step := Count(c.View()).Compile("decode", func(_ *Model, in []*Node) []*Node { return []*Node{e.decode(in[0])} })
 		const n = 512
 		x, u0, u := rows(t, c, n, 1)
@@ -105,20 +105,20 @@ func TestDecode(t *testing.T) {
 			graph := tensors.MustCopyFlatData[float32](out[0])
 			for i := range n {
 				y := e.settle(points[i], u0[i], x[i], Ball{Norm: L2, Radius: math.Inf(1)})
-				if err := c.layout.check(y); err != nil {
+				if err := c.space.layout.check(y); err != nil {
 					t.Fatalf("%s: row %d: %v", name, i, err)
 				}
 				if name == "the originals" && !slices.Equal(y, x[i]) {
 					t.Fatalf("the original %v stands for %v", x[i], y)
 				}
 				for k, f := range mixed {
-					for j := c.layout.first[k]; j < c.layout.first[k]+f.coordinates(); j++ {
+					for j := c.space.layout.first[k]; j < c.space.layout.first[k]+f.coordinates(); j++ {
 						inGraph := float64(graph[i*mixedSize+j])
 						if exact := f.Step == 1 || f.OneHot > 0; exact && inGraph != float64(y[j]) || math.Abs(inGraph-float64(y[j])) > 1e-5 {
-							t.Errorf("%s: row %d, %s: %g in the graph, %g is returned (from %g, by %g)", name, i, c.layout.name(k), inGraph, y[j], x[i][j], points[i][j]-u0[i][j])
+							t.Errorf("%s: row %d, %s: %g in the graph, %g is returned (from %g, by %g)", name, i, c.space.layout.name(k), inGraph, y[j], x[i][j], points[i][j]-u0[i][j])
 						}
 						if f.Change == Fixed && y[j] != x[i][j] || f.Change == RiseOnly && y[j] < x[i][j] || f.Change == FallOnly && y[j] > x[i][j] {
-							t.Errorf("%s: row %d, %s went from %g to %g", name, i, c.layout.name(k), x[i][j], y[j])
+							t.Errorf("%s: row %d, %s went from %g to %g", name, i, c.space.layout.name(k), x[i][j], y[j])
 						}
 					}
 				}
@@ -135,7 +135,7 @@ func TestDecode(t *testing.T) {
 // A point inside a ball is returned as an input that is exactly inside, at radii that whole steps reach too.
 func TestSettleInBall(t *testing.T) {
 	c := mixedClassifier(t, mixedSize)
-	e := encoding{c.layout}
+	e := encoding{c.space.layout}
 	x, u0, u := rows(t, c, 2000, 2)
 	r := rand.New(rand.NewPCG(3, 4))
 	for _, norm := range []ConvexNorm{L1, L2, Linf} {
@@ -153,7 +153,7 @@ func TestSettleInBall(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v, radius %g, row %d: %v", norm, radius, i, err)
 			}
-			if err := c.layout.check(y); err != nil {
+			if err := c.space.layout.check(y); err != nil {
 				t.Fatalf("%v, radius %g, row %d: %v", norm, radius, i, err)
 			}
 			if at := c.Distance(norm, y, x[i]); at > radius {
@@ -205,7 +205,7 @@ func TestGradientOfDomain(t *testing.T) {
 	for i := range u {
 		g, w := encoded[i*2*mixedSize:], plain[i*mixedSize:]
 		for k, f := range mixed {
-			first := c.layout.first[k]
+			first := c.space.layout.first[k]
 			original, chosen := 0, 0
 			var risen []int
 			if f.OneHot > 0 {
@@ -246,7 +246,7 @@ func TestGradientOfDomain(t *testing.T) {
 					want = 0
 				}
 				if math.Abs(float64(g[at])-want) > 1e-5*(1+math.Abs(want)) {
-					t.Fatalf("row %d, %s, coordinate %d: gradient %g, want %g", i, c.layout.name(k), j, g[at], want)
+					t.Fatalf("row %d, %s, coordinate %d: gradient %g, want %g", i, c.space.layout.name(k), j, g[at], want)
 				}
 				if g[mixedSize+at] != 0 {
 					t.Fatalf("row %d: the gradient by the original's coordinate %d is %g", i, at, g[mixedSize+at])
@@ -366,7 +366,7 @@ func TestDomainRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := e.check(c); err == nil || !strings.Contains(err.Error(), want) {
+		if err := must(subjectOf(c)).check(e); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not say %s", err, want)
 		}
 	}

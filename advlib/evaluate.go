@@ -26,23 +26,23 @@ type Certifier interface {
 }
 
 // Evaluate measures attacks and certificates on the same examples under default settings; see [Settings.Evaluate].
-func Evaluate(ctx context.Context, c *Classifier, e *Examples, attacks []Attack, certifiers ...Certifier) (*Report, error) {
-	return Settings{}.Evaluate(ctx, c, e, attacks, certifiers...)
+func Evaluate(ctx context.Context, v Victim, e *Examples, attacks []Attack, certifiers ...Certifier) (*Report, error) {
+	return Settings{}.Evaluate(ctx, v, e, attacks, certifiers...)
 }
 
 // MustEvaluate is [Evaluate] for notebooks, examples and tests: it panics on an error.
-func MustEvaluate(ctx context.Context, c *Classifier, e *Examples, attacks []Attack, certifiers ...Certifier) *Report {
-	return must(Evaluate(ctx, c, e, attacks, certifiers...))
+func MustEvaluate(ctx context.Context, v Victim, e *Examples, attacks []Attack, certifiers ...Certifier) *Report {
+	return must(Evaluate(ctx, v, e, attacks, certifiers...))
 }
 
 // MustEvaluate is [Settings.Evaluate] for notebooks, examples and tests: it panics on an error.
-func (s Settings) MustEvaluate(ctx context.Context, c *Classifier, e *Examples, attacks []Attack, certifiers ...Certifier) *Report {
-	return must(s.Evaluate(ctx, c, e, attacks, certifiers...))
+func (s Settings) MustEvaluate(ctx context.Context, v Victim, e *Examples, attacks []Attack, certifiers ...Certifier) *Report {
+	return must(s.Evaluate(ctx, v, e, attacks, certifiers...))
 }
 
 // Evaluate runs attacks and certifiers on the same examples and reports, for each ball among the attacks and in
 // Settings.Balls, the robust accuracy, the certified accuracy, the clean accuracy, and a check of the gradients. All
-// arguments are checked before anything is computed.
+// arguments are checked before anything is computed. There may be no attacks: then certifiers are asked for Settings.Balls.
 //
 // The attacks form a cascade: each is run, always from the original, only on the examples that the attacks before it
 // left standing. One that an attack of the same norm has broken within a radius ε is broken in every ball of that norm
@@ -52,24 +52,28 @@ func (s Settings) MustEvaluate(ctx context.Context, c *Classifier, e *Examples, 
 // worst case over attacks, example by example, is the same as if each had run on all examples, which it does with
 // Settings.Alone, for tables that compare attacks.
 //
-// A classifier with random logits is always attacked as with Alone: there an example that one draw broke by luck must
-// not be kept from the attacks that follow.
+// A random victim is always attacked as with Alone: there an example that one draw broke by luck must not be kept from
+// the attacks that follow.
+//
+// Of a victim without a graph, certifiers and the check of the gradients are not applicable, and the report says so. An example whose
+// original the victim rejects counts as wrong; one on which an attack is rejected stands: see [Settings.Run].
 //
 // Examples for which the model's logits are not finite are left out of all numbers: they are in Report.LeftOut, and in a warning. With
 // Settings.Strict they are an error.
 //
 // When ctx is done, the report of what was found so far, that of the attack that was running included, is returned
 // together with ctx.Err(); its Interrupted is set.
-func (s Settings) Evaluate(ctx context.Context, c *Classifier, e *Examples, attacks []Attack, certifiers ...Certifier) (*Report, error) {
-	if err := s.checkEvaluate(c, e, attacks, certifiers); err != nil {
-		return nil, fmt.Errorf("advlib: evaluate: %w", err)
-	}
-	start := time.Now()
-	report, e, err := newReport(s, c, e, attacks)
+func (s Settings) Evaluate(ctx context.Context, v Victim, e *Examples, attacks []Attack, certifiers ...Certifier) (*Report, error) {
+	on, err := s.checkEvaluate(v, e, attacks, certifiers)
 	if err != nil {
 		return nil, fmt.Errorf("advlib: evaluate: %w", err)
 	}
-	err = s.fill(ctx, report, c, e, attacks, certifiers)
+	start := time.Now()
+	report, e, err := newReport(ctx, s, on, e, attacks)
+	if err != nil {
+		return nil, fmt.Errorf("advlib: evaluate: %w", err)
+	}
+	err = s.fill(ctx, report, on, e, attacks, certifiers)
 	report.Interrupted = err != nil && ctx.Err() != nil
 	report.Seconds = time.Since(start).Seconds()
 	if err != nil {
@@ -79,38 +83,70 @@ func (s Settings) Evaluate(ctx context.Context, c *Classifier, e *Examples, atta
 	return report, report.Contradiction()
 }
 
+// notApplicable is what a report says of what needs a graph, where there is none.
+const notApplicable = "no graph"
+
 // fill runs what a report is made of.
-func (s Settings) fill(ctx context.Context, report *Report, c *Classifier, e *Examples, attacks []Attack, certifiers []Certifier) error {
-	planned := report.Attacks
-	order := report.Order()
-	var parts []part
-	balls, err := s.balls(report, c, attacks)
+func (s Settings) fill(ctx context.Context, r *Report, v *subject, e *Examples, attacks []Attack, certifiers []Certifier) error {
+	balls, err := s.balls(r, v.victim, attacks)
 	if err != nil {
 		return fmt.Errorf("advlib: evaluate: %w", err)
 	}
 	for _, b := range balls {
 		if b.Radius == 0 && !curve(b.Norm, balls) {
-			report.Warn(b.zero())
+			r.Warn(b.zero())
 		}
 	}
+	if v.white == nil {
+		for _, method := range certifiers {
+			r.Warn(fmt.Sprintf("%v is not applicable: %s has %s", method, v.victim.Name(), notApplicable))
+		}
+		certifiers = nil
+	}
+	order := r.Order()
+	var parts []part
 	for _, k := range order {
-		parts = append(parts, part{what: planned[k].Name, expected: workOf(attacks[k], c)})
-	}
-	expect := func(from int) { // no more examples than stand for them now
-		for n := from; n < len(order); n++ {
-			parts[n].total = len(standing(report, &planned[order[n]], balls))
-		}
+		parts = append(parts, part{what: r.Attacks[k].Name, expected: workOf(attacks[k], v.victim)})
 	}
 	for range balls {
 		for _, method := range certifiers {
 			parts = append(parts, part{what: method.String(), expected: noWork, total: e.Len()})
 		}
 	}
-	const check = "check of the gradients"
-	parts = append(parts, part{what: check, expected: noWork})
+	parts = append(parts, part{what: "check of the gradients", expected: noWork})
 	p := newPace(s.OnProgress, parts...)
 
-	// What is not reached is not in the report.
+	if err := s.attacks(ctx, r, balls, v, e, attacks, p); err != nil {
+		return err
+	}
+	n := len(order)
+	for _, ball := range balls {
+		for _, method := range certifiers {
+			p.begin(n, e.Len(), 0)
+			n++
+			cert, err := s.certify(ctx, v.white, e, method, ball)
+			if err != nil {
+				return fmt.Errorf("advlib: evaluate: %v: %w", method, err)
+			}
+			r.Certificates = append(r.Certificates, cert)
+			p.advance(e.Len(), false)
+		}
+	}
+	if v.white == nil {
+		r.Sanity = report.Sanity{NotApplicable: notApplicable}
+		return nil
+	}
+	p.begin(n, min(r.Clean().Count, sanityExamples), 0)
+	if r.Sanity, err = s.sanity(ctx, v.white, e, r, p); err != nil {
+		return fmt.Errorf("advlib: evaluate: the check of the gradients: %w", err)
+	}
+	p.advance(r.Sanity.Unbounded.Of, false)
+	return nil
+}
+
+// attacks runs the attacks of a report in their order. What is not reached is not in it.
+func (s Settings) attacks(ctx context.Context, r *Report, balls []Ball, v *subject, e *Examples, attacks []Attack, p *pace) error {
+	planned, order := r.Attacks, r.Order()
 	reached := map[int]bool{}
 	defer func() {
 		rows := planned[:0:0]
@@ -119,47 +155,31 @@ func (s Settings) fill(ctx context.Context, report *Report, c *Classifier, e *Ex
 				rows = append(rows, row)
 			}
 		}
-		report.Attacks = rows
+		r.Attacks = rows
 	}()
-	report.Attacks = nil
+	r.Attacks = nil
 	for n, k := range order {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("advlib: evaluate: %w", err)
 		}
-		expect(n)
+		for m := n; m < len(order); m++ { // no more examples than stand for them now
+			p.parts[m].total = len(standing(r, &planned[order[m]], balls))
+		}
 		row := &planned[k]
-		begun, err := s.attack(ctx, report, row, balls, c, e, attacks[k], p, n)
+		begun, err := s.attack(ctx, r, row, balls, v, e, attacks[k], p, n)
 		if reached[k] = err == nil || begun && ctx.Err() != nil; reached[k] {
-			report.Attacks = append(report.Attacks, *row)
+			r.Attacks = append(r.Attacks, *row)
 		}
 		if err != nil {
 			return fmt.Errorf("advlib: %v: %w", attacks[k], err)
 		}
 	}
-	n := len(order)
-	for _, ball := range balls {
-		for _, method := range certifiers {
-			p.begin(n, e.Len(), 0)
-			n++
-			cert, err := s.certify(ctx, c, e, method, ball)
-			if err != nil {
-				return fmt.Errorf("advlib: evaluate: %v: %w", method, err)
-			}
-			report.Certificates = append(report.Certificates, cert)
-			p.advance(e.Len(), false)
-		}
-	}
-	p.begin(n, min(report.Clean().Count, sanityExamples), 0)
-	if report.Sanity, err = s.sanity(ctx, c, e, report, p); err != nil {
-		return fmt.Errorf("advlib: evaluate: the check of the gradients: %w", err)
-	}
-	p.advance(report.Sanity.Unbounded.Of, false)
 	return nil
 }
 
 // attack runs part n, an attack, on what stands for it, and fills in its row. It tells whether there was anything to
 // attack that it came to: the row of an attack that was cancelled has what was found.
-func (s Settings) attack(ctx context.Context, report *Report, row *report.AttackRow, balls []Ball, c *Classifier, e *Examples, a Attack, p *pace, n int) (begun bool, err error) {
+func (s Settings) attack(ctx context.Context, report *Report, row *report.AttackRow, balls []Ball, v *subject, e *Examples, a Attack, p *pace, n int) (begun bool, err error) {
 	standing := standing(report, row, balls)
 	prepare(report, row, standing)
 	if len(standing) == 0 {
@@ -170,7 +190,7 @@ func (s Settings) attack(ctx context.Context, report *Report, row *report.Attack
 	if len(standing) < e.Len() {
 		on = e.Select(standing)
 	}
-	res, err := s.run(ctx, c, a, on, p, n, false)
+	res, err := s.run(ctx, v, a, on, p, n, false)
 	if on != e {
 		defer Free(on.X)
 	}
@@ -246,8 +266,8 @@ func prove(ctx context.Context, method Certifier, c *Classifier, e *Examples, ba
 }
 
 // balls returns the balls of a report with their norms, of which the report knows the names.
-func (s Settings) balls(r *Report, c *Classifier, attacks []Attack) ([]Ball, error) {
-	norms, err := s.norms(c, attacks)
+func (s Settings) balls(r *Report, v Victim, attacks []Attack) ([]Ball, error) {
+	norms, err := s.norms(v, attacks)
 	var balls []Ball
 	for _, b := range r.Balls() {
 		balls = append(balls, Ball{norms[b.Norm], b.Radius})
@@ -256,13 +276,13 @@ func (s Settings) balls(r *Report, c *Classifier, attacks []Attack) ([]Ball, err
 }
 
 // norms returns the norms of balls and attacks by name. Two different ones that have the same name are an error.
-func (s Settings) norms(c *Classifier, attacks []Attack) (map[string]Norm, error) {
+func (s Settings) norms(v Victim, attacks []Attack) (map[string]Norm, error) {
 	var all []Norm
 	for _, b := range s.Balls {
 		all = append(all, b.Norm)
 	}
 	for _, a := range attacks {
-		threat, err := a.Threat(c)
+		threat, err := a.Threat(v)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", a, err)
 		}
@@ -278,46 +298,53 @@ func (s Settings) norms(c *Classifier, attacks []Attack) (map[string]Norm, error
 	return norms, nil
 }
 
-func (s Settings) checkEvaluate(c *Classifier, e *Examples, attacks []Attack, certifiers []Certifier) error {
-	if c == nil {
-		return fmt.Errorf("the classifier is nil")
+// checkEvaluate checks all arguments before anything is computed.
+func (s Settings) checkEvaluate(v Victim, e *Examples, attacks []Attack, certifiers []Certifier) (*subject, error) {
+	on, err := subjectOf(v)
+	if err != nil {
+		return nil, err
 	}
-	if len(attacks) == 0 {
-		return fmt.Errorf("there are no attacks: give at least one, such as attack.PGD")
+	if len(attacks) == 0 && len(certifiers) == 0 {
+		return nil, fmt.Errorf("there are no attacks: give at least one, such as attack.PGD")
 	}
-	if err := e.check(c); err != nil {
-		return err
+	if err := on.check(e); err != nil {
+		return nil, err
 	}
 	for _, ball := range s.Balls {
 		if err := ball.Check(); err != nil {
-			return fmt.Errorf("Settings.Balls: %w", err)
+			return nil, fmt.Errorf("Settings.Balls: %w", err)
 		}
 	}
 	if s.BatchSize < 0 {
-		return fmt.Errorf("the batch size %d is below 0: leave it at 0 for the default, or give a positive one", s.BatchSize)
+		return nil, fmt.Errorf("the batch size %d is below 0: leave it at 0 for the default, or give a positive one", s.BatchSize)
 	}
 	balls := slices.Clone(s.Balls)
 	for _, a := range attacks {
 		if a == nil {
-			return fmt.Errorf("one of the attacks is nil")
+			return nil, fmt.Errorf("one of the attacks is nil")
 		}
-		threat, err := a.Threat(c)
+		threat, err := a.Threat(v)
 		if err == nil {
 			err = threat.check()
 		}
 		if err == nil {
-			_, err = threat.Goal.targets(e.Y, c.Classes())
+			_, err = threat.Goal.targets(e.Y, on.signature.Classes)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", a, err)
+			return nil, fmt.Errorf("%s: %w", a, err)
 		}
 		if !threat.Minimal() && !threat.Goal.IsTargeted() {
 			balls = append(balls, threat.Ball())
 		}
 	}
-	if _, err := s.norms(c, attacks); err != nil {
-		return err
+	if _, err := s.norms(v, attacks); err != nil {
+		return nil, err
 	}
+	return on, checkCertifiers(on.white, balls, certifiers)
+}
+
+// checkCertifiers refuses certifiers that cannot answer for one of the balls. Without a graph none can, which the report says.
+func checkCertifiers(c *Classifier, balls []Ball, certifiers []Certifier) error {
 	for _, m := range certifiers {
 		if m == nil {
 			return fmt.Errorf("one of the certifiers is nil")
@@ -326,7 +353,7 @@ func (s Settings) checkEvaluate(c *Classifier, e *Examples, attacks []Attack, ce
 			return fmt.Errorf("there is no ball for which %v could certify: none of the attacks is untargeted with a budget; name balls in Settings.Balls", m)
 		}
 		checker, ok := m.(interface{ Check(*Classifier, Ball) error })
-		if !ok {
+		if !ok || c == nil {
 			continue
 		}
 		for _, ball := range balls {
@@ -367,13 +394,50 @@ func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, r *Rep
 	if len(rows) == 0 {
 		return sanity, nil
 	}
-	t, ranges := Count(c), c.ranges()
+	t, size := Count(c), Bucket(len(rows))
 	t.passes.onStep = p.step
-	zero := t.Compile(zeroKey{}, func(m *Model, in []*Node) []*Node {
+	x := TakeRows(e.X, rows, size)
+	y := TakeRows(tensors.FromFlatDataAndDimensions(e.Y, len(e.Y)), rows, size)
+	defer Free(y)
+	if err := zeroGradients(t, x, y, &sanity); err != nil {
+		return sanity, err
+	}
+	broken, err := unbounded(ctx, t, x, y, pick(e.Y, rows), c.ranges())
+	if err != nil {
+		return sanity, err
+	}
+	for _, b := range broken {
+		if b {
+			sanity.Unbounded.Count++
+		}
+	}
+	return sanity, nil
+}
+
+// zeroGradients counts the examples on which the gradient of the cross-entropy is zero, and its entries that are not finite.
+func zeroGradients(t *Counted, x, y *tensors.Tensor, sanity *report.Sanity) error {
+	step := t.Compile(zeroKey{}, func(m *Model, in []*Node) []*Node {
 		x := in[0]
 		return []*Node{Linf.Of(m.Gradient(CrossEntropy.Of(m.Logits(x), Aim{Label: in[1]}), x))}
 	})
-	ascend := t.Compile(ascendKey{}, func(m *Model, in []*Node) []*Node {
+	n := sanity.ZeroGradient.Of
+	sizes, err := step.Run(n, x, y)
+	if err != nil {
+		return err
+	}
+	defer Free(sizes...)
+	for _, g := range tensors.MustCopyFlatData[float32](sizes[0])[:n] {
+		if g == 0 {
+			sanity.ZeroGradient.Count++
+		}
+	}
+	sanity.NonFinite = t.stats(time.Now()).NonFinite
+	return nil
+}
+
+// unbounded tells which rows of x, with the given labels, sign ascent on the margin breaks in the whole box. It takes x over.
+func unbounded(ctx context.Context, t *Counted, x, y *tensors.Tensor, labels []int32, ranges Limits) ([]bool, error) {
+	step := t.Compile(ascendKey{}, func(m *Model, in []*Node) []*Node {
 		x := in[0]
 		z := m.Logits(x)
 		m.freely = true // of fixed features too
@@ -381,40 +445,21 @@ func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, r *Rep
 		step := ranges.Times(Sign(g), func(r Box) float64 { return r.Width() / 10 })
 		return []*Node{ranges.Clip(Add(x, step), x), ArgMax(z, -1)}
 	})
-	size := Bucket(len(rows))
-	x := TakeRows(e.X, rows, size)
-	y := TakeRows(tensors.FromFlatDataAndDimensions(e.Y, len(e.Y)), rows, size)
-	sizes, err := zero.Run(len(rows), x, y)
-	if err != nil {
-		return sanity, err
-	}
-	for _, g := range tensors.MustCopyFlatData[float32](sizes[0])[:len(rows)] {
-		if g == 0 {
-			sanity.ZeroGradient.Count++
-		}
-	}
-	Free(sizes[0])
-	sanity.NonFinite = t.stats(time.Now()).NonFinite
-	broken := make([]bool, len(rows))
+	broken := make([]bool, len(labels))
 	for range sanitySteps {
 		if err := ctx.Err(); err != nil {
-			return sanity, err
+			return nil, err
 		}
-		out, err := ascend.Run(len(rows), x, y)
+		out, err := step.Run(len(labels), x, y)
 		if err != nil {
-			return sanity, err
+			return nil, err
 		}
-		for i, class := range tensors.MustCopyFlatData[int32](out[1])[:len(rows)] {
-			broken[i] = broken[i] || class != e.Y[rows[i]]
+		for i, class := range tensors.MustCopyFlatData[int32](out[1])[:len(labels)] {
+			broken[i] = broken[i] || class != labels[i]
 		}
 		Free(x, out[1])
 		x = out[0]
 	}
-	for _, b := range broken {
-		if b {
-			sanity.Unbounded.Count++
-		}
-	}
-	Free(x, y)
-	return sanity, nil
+	Free(x)
+	return broken, nil
 }

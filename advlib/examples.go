@@ -147,9 +147,6 @@ func (e *Examples) batch(seed uint64) Batch {
 	return b
 }
 
-// check refuses what no classifier c can be measured on.
-func (e *Examples) check(c *Classifier) error { return e.Check(c.spec, c.Classes()) }
-
 // Check returns an error when a classifier of that name, input shape, box, domain and number of classes cannot be trained or
 // measured on the examples: there are none, shapes or lengths do not match, a label is out of range, an input is NaN or
 // outside of the box or the domain.

@@ -1,6 +1,7 @@
 package advlib
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -11,7 +12,7 @@ import (
 // Journal keeps what each piece of a measurement gave, so that one that was killed continues where it was. Package lab
 // keeps them on disk.
 //
-// What it returns of an attack is not trusted, but judged on the classifier again; what it returns of a certifier cannot be.
+// What it returns of an attack is not trusted, but judged on the victim again; what it returns of a certifier cannot be.
 type Journal interface {
 	// Recall calls accept with what was kept of a piece, and tells whether there was something that accept took. What
 	// is damaged, or refused, is as if it had never been kept, and the user is told of it.
@@ -20,7 +21,7 @@ type Journal interface {
 	Keep(p Piece, o Outcome)
 }
 
-// Piece is a piece of a measurement: together with the classifier it determines the outcome.
+// Piece is a piece of a measurement: together with the victim it determines the outcome.
 type Piece struct {
 	// By is an [Attack] or a [Certifier].
 	By fmt.Stringer
@@ -35,7 +36,7 @@ type Outcome struct {
 	// Success tells for each row of the batch whether an attack reached its goal.
 	Success []bool
 	// Rows are those of which Adversarial [len(Rows), d...] has the candidates: where the attack reached its goal, or,
-	// of a classifier with random logits, all. Adversarial is nil if there are none.
+	// of a random classifier, all. Adversarial is nil if there are none.
 	Rows        []int
 	Adversarial *tensors.Tensor
 	// Proof is what a certifier showed of the rows; nil of an attack.
@@ -45,10 +46,10 @@ type Outcome struct {
 }
 
 // outcome is what an attack's candidates for some rows gave, once they are judged.
-func (r *Result) outcome(c *Classifier, rows []int, adv *tensors.Tensor, cost Stats) Outcome {
-	o := Outcome{Success: pick(r.Success, rows), Stats: cost}
+func (t *trial) outcome(rows []int, adv *tensors.Tensor, cost Stats) Outcome {
+	o := Outcome{Success: pick(t.result.Success, rows), Stats: cost}
 	for i, s := range o.Success {
-		if s || c.Random() {
+		if s || t.signature.Random {
 			o.Rows = append(o.Rows, i)
 		}
 	}
@@ -59,18 +60,22 @@ func (r *Result) outcome(c *Classifier, rows []int, adv *tensors.Tensor, cost St
 }
 
 // recall takes into the result what was kept of a batch, and tells whether there was something that holds.
-func (s Settings) recall(r *Result, c *Classifier, a Attack, b Batch, rows []int) bool {
-	return s.Journal != nil && s.Journal.Recall(Piece{By: a, On: b}, func(o Outcome) error {
-		err := r.accept(c, b, rows, o)
+func (t *trial) recall(ctx context.Context, b Batch, rows []int) bool {
+	if t.settings.Journal == nil || t.unseeded() {
+		return false
+	}
+	return t.settings.Journal.Recall(Piece{By: t.attack, On: b}, func(o Outcome) error {
+		err := t.accept(ctx, b, rows, o)
 		if err == nil {
-			r.Stats = r.Stats.plus(o.Stats)
+			t.result.Stats = t.result.Stats.plus(o.Stats)
 		}
 		return err
 	})
 }
 
 // accept judges what was kept of a batch as if the attack had just returned it.
-func (r *Result) accept(c *Classifier, b Batch, rows []int, o Outcome) error {
+func (t *trial) accept(ctx context.Context, b Batch, rows []int, o Outcome) error {
+	r := t.result
 	dims := slices.Clone(b.X.Shape().Dimensions)
 	size := b.X.Shape().Size() / len(rows)
 	dims[0] = len(o.Rows)
@@ -90,10 +95,7 @@ func (r *Result) accept(c *Classifier, b Batch, rows []int, o Outcome) error {
 			copy(adv[row*size:(row+1)*size], found[i*size:(i+1)*size])
 		}
 	}
-	if err := reseed(c, b, streamOfJudge); err != nil {
-		return err
-	}
-	if err := r.judge(c, b, rows, tensors.FromFlatDataAndDimensions(adv, b.X.Shape().Dimensions...)); err != nil {
+	if err := t.judge(ctx, b, rows, tensors.FromFlatDataAndDimensions(adv, b.X.Shape().Dimensions...)); err != nil {
 		return err
 	}
 	if !slices.Equal(o.Success, pick(r.Success, rows)) {
@@ -102,7 +104,7 @@ func (r *Result) accept(c *Classifier, b Batch, rows []int, o Outcome) error {
 			delete(r.lost, row)
 			r.keep(row, flatRows(r.Examples.X, []int{row}))
 		}
-		return fmt.Errorf("its candidates do not do on the classifier what they did")
+		return fmt.Errorf("its candidates do not do on the victim what they did")
 	}
 	return nil
 }

@@ -23,8 +23,9 @@ func notFinite(z []float32) int {
 }
 
 // notFinite returns the examples whose logits are not finite, as rows and described.
-func (s Settings) notFinite(c *Classifier, e *Examples, logits [][]float32) (rows []int, out []NotFinite, err error) {
-	for i, z := range logits {
+func (s Settings) notFinite(v Victim, e *Examples, said []Answer) (rows []int, out []NotFinite, err error) {
+	for i, a := range said {
+		z := a.Scores
 		k := notFinite(z)
 		if k < 0 {
 			continue
@@ -33,10 +34,10 @@ func (s Settings) notFinite(c *Classifier, e *Examples, logits [][]float32) (row
 		out = append(out, NotFinite{Index: e.Number(i), Label: e.Y[i], Logit: k, Value: strconv.FormatFloat(float64(z[k]), 'g', -1, 32)})
 	}
 	switch {
-	case len(out) == len(logits):
-		err = fmt.Errorf("the logits of %s are not finite for any of %d examples, as for %v: check the model's weights, and the range of the inputs", c.Name(), len(out), out[0])
+	case len(out) == len(said):
+		err = fmt.Errorf("the logits of %s are not finite for any of %d examples, as for %v: check the model's weights, and the range of the inputs", v.Name(), len(out), out[0])
 	case len(out) > 0 && s.Strict:
-		err = fmt.Errorf("the logits of %s are not finite for %s; without %v they are left out", c.Name(), listed(out), strictName)
+		err = fmt.Errorf("the logits of %s are not finite for %s; without %v they are left out", v.Name(), listed(out), strictName)
 	}
 	return rows, out, err
 }

@@ -1,6 +1,7 @@
 package advlib
 
 import (
+	"context"
 	"math"
 	"slices"
 
@@ -42,47 +43,46 @@ const (
 // [report.Report.Contradiction].
 var ErrContradiction = report.ErrContradiction
 
-// newReport returns the report of an evaluation in which no attack has run yet, and the examples that it is of: those for which the model
+// newReport returns the report of an evaluation in which no attack has run yet, and the examples that it is of: those for which the victim
 // has an answer.
-func newReport(s Settings, c *Classifier, e *Examples, attacks []Attack) (*Report, *Examples, error) {
-	z, err := s.clean(c, e.batch(s.Seed))
+func newReport(ctx context.Context, s Settings, v *subject, e *Examples, attacks []Attack) (*Report, *Examples, error) {
+	said, err := v.clean(ctx, e.batch(s.Seed))
 	if err != nil {
 		return nil, nil, err
 	}
-	bad, out, err := s.notFinite(c, e, z)
+	bad, out, err := s.notFinite(v.victim, e, said)
 	if err != nil {
 		return nil, nil, err
 	}
 	all := e.Len()
 	if len(bad) > 0 {
 		var rows []int
-		var finite [][]float32
-		for i := range z {
+		var finite []Answer
+		for i := range said {
 			if !slices.Contains(bad, i) {
-				rows, finite = append(rows, i), append(finite, z[i])
+				rows, finite = append(rows, i), append(finite, said[i])
 			}
 		}
-		e, z = e.Select(rows), finite
+		e, said = e.Select(rows), finite
 	}
-	clean := predictions(z)
-	where := backend.InfoOf(c.Backend())
-	r := &Report{Classifier: c.Name(), Data: e.Name, Backend: where.Name, Box: report.Box(c.Box()), Notes: append(c.Notes(), e.Notes...), Seed: s.Seed, Cascade: !s.Alone && !c.Random(), Label: slices.Clone(e.Y), LeftOut: out}
-	if len(out) > 0 {
-		r.Warn(leftOut(out, all))
+	about := v.signature
+	r := &Report{
+		Classifier: v.victim.Name(), Data: e.Name, Backend: "none", Box: report.Box(about.Box), Notes: append(slices.Clone(about.Notes), e.Notes...),
+		Seed: s.Seed, Cascade: !s.Alone && !about.Random, Label: slices.Clone(e.Y), LeftOut: out,
 	}
-	if d := c.Domain(); d != nil {
-		r.Domain = d.String()
+	if about.Domain != nil {
+		r.Domain = about.Domain.String()
 	}
-	r.Warn(c.spec.Warnings...)
-	if w := c.saturation(z); w != "" {
-		r.Warn(w)
+	lost := ""
+	if v.white != nil {
+		where := backend.InfoOf(v.white.Backend())
+		r.Backend, lost = where.Name, where.Lost
 	}
-	for _, w := range []string{looksUnscaled(e.X, c), looksRelabelled(clean, e.Y, c), where.Lost} {
-		if w != "" {
-			r.Warn(w)
-		}
-	}
-	if c.Random() {
+	clean := predictions(said)
+	r.Warn(leftOut(out, all))
+	r.Warn(about.Warnings...)
+	r.Warn(v.saturation(said), looksUnscaled(e.X, about), looksRelabelled(clean, e.Y, about), lost)
+	if about.Random {
 		r.Warn("the logits are random, and each number is of one draw: the worst case over attacks takes the worst of as many draws as there are attacks, and is too low")
 	}
 	for _, b := range s.Balls {
@@ -94,7 +94,7 @@ func newReport(s Settings, c *Classifier, e *Examples, attacks []Attack) (*Repor
 	}
 	n := e.Len()
 	for _, a := range attacks {
-		threat, err := a.Threat(c)
+		threat, err := a.Threat(v.victim)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -149,6 +149,8 @@ func prepare(r *Report, row *report.AttackRow, standing []int) {
 	for i := range r.Label {
 		switch {
 		case run[i]:
+		case r.Predicted[i] < 0: // rejected: wrong, but no success of the attack
+			row.Distance[i] = Distance(math.Inf(1))
 		case !r.Correct(i):
 			row.Attempted[i], row.Success[i], row.Distance[i] = true, true, 0
 		default:

@@ -116,18 +116,18 @@ func impossible(z []float32) error {
 	return nil
 }
 
-// saturation says on how many rows of logits, logarithms of probabilities, one of these is 0 in float32; "" for none.
-func (c *Classifier) saturation(logits [][]float32) string {
+// saturation says on how many originals a probability is 0 in float32; "" for none, and where logits are no logarithms.
+func (v *subject) saturation(clean []Answer) string {
 	n := 0
-	for _, z := range logits {
-		if slices.ContainsFunc(z, func(v float32) bool { return v <= logFloor }) {
+	for _, a := range clean {
+		if slices.ContainsFunc(a.Logits(v.signature.Classes), func(z float32) bool { return z <= logFloor }) {
 			n++
 		}
 	}
-	if !c.logP || n == 0 {
+	if n == 0 || v.signature.Returns == Label || v.signature.Returns == Logits && (v.white == nil || !v.white.logP) {
 		return ""
 	}
-	return fmt.Sprintf("on %d of %d examples a probability is 0 in float32, and counts as %.3g: its gradient is 0 there, so that attacks are weaker than they look, and what is farther from the decision looks as far; evaluate the logits that go into the model's softmax or sigmoid if you can", n, len(logits), LeastProbability)
+	return fmt.Sprintf("on %d of %d examples a probability is 0 in float32, and counts as %.3g: its gradient is 0 there, so that attacks are weaker than they look, and what is farther from the decision looks as far; evaluate the logits that go into the model's softmax or sigmoid if you can", n, len(clean), LeastProbability)
 }
 
 // unfold makes the normalisation and what the model returns part of Logits, so that whatever is derived from the classifier has them once.

@@ -16,9 +16,9 @@ const leastFill = 1. / 16
 // looksUnscaled is a warning about inputs whose values fill far less than the box, as pixels in 0..1 do with the box of
 // bytes; "" for none. A radius in units of such a box is not what its user means. With a domain, features have ranges of
 // their own.
-func looksUnscaled(x *tensors.Tensor, c *Classifier) string {
-	box := c.Box()
-	if c.Domain() != nil {
+func looksUnscaled(x *tensors.Tensor, s Signature) string {
+	box := s.Box
+	if s.Domain != nil {
 		return ""
 	}
 	lo, hi := math.Inf(1), math.Inf(-1)
@@ -36,8 +36,8 @@ func looksUnscaled(x *tensors.Tensor, c *Classifier) string {
 
 // looksRelabelled is a warning about labels that a fixed map of the classes would make right; "" for none. They may be
 // counted from 1, or those of a model that orders its classes in another way.
-func looksRelabelled(clean []Prediction, y []int32, c *Classifier) string {
-	classes, n := c.Classes(), 0
+func looksRelabelled(clean []Prediction, y []int32, s Signature) string {
+	classes, n := s.Classes, 0
 	count := make([][]int, classes) // by what is predicted and by label
 	for k := range count {
 		count[k] = make([]int, classes)
@@ -90,7 +90,7 @@ func looksRelabelled(clean []Prediction, y []int32, c *Classifier) string {
 	var moved []string
 	for k, label := range to {
 		if label >= 0 && label != k && len(moved) < 6 {
-			moved = append(moved, fmt.Sprintf("%s → %s", c.ClassName(label), c.ClassName(k)))
+			moved = append(moved, fmt.Sprintf("%s → %s", s.ClassName(label), s.ClassName(k)))
 		}
 	}
 	return fmt.Sprintf("the labels look as if the classes had another order than the model's: with the labels %s the clean accuracy is %.1f %% instead of %.1f %%",

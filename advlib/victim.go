@@ -36,6 +36,9 @@ type Signature struct {
 	Returns Returns
 	// Random says that the same input may be answered otherwise each time.
 	Random bool
+	// Queries is how many inputs are answered to an attack for each example, as a service would limit it; 0 means any number. The answers by
+	// which an attack is measured are not among them.
+	Queries int
 	// Notes are sentences on what the victim is, and Warnings on what looks wrong with it. Reports show both.
 	Notes, Warnings []string
 
@@ -80,6 +83,22 @@ func (s Signature) resolved() (Signature, error) {
 	}
 	s.space = space
 	return s, nil
+}
+
+// ClassName returns the name of class k, which is its number if it has none.
+func (s Signature) ClassName(k int) string {
+	if k >= 0 && k < len(s.ClassNames) {
+		return s.ClassNames[k]
+	}
+	return fmt.Sprint(k)
+}
+
+// distance returns how far a flat input y is from x, as a norm measures it: with a domain, by features and in their scales.
+func (s *space) distance(norm Norm, y, x []float32) float64 {
+	if s.layout == nil {
+		return norm.Distance(y, x)
+	}
+	return norm.Length(s.layout.difference(x, y))
 }
 
 // Limits returns how far an attack may take each coordinate of an input. Those of a signature that makes no sense are refused by
@@ -134,6 +153,19 @@ func WhiteBox(v Victim) (*Classifier, error) {
 		return nil, &NoGraphError{v.Name()}
 	}
 	return nil, fmt.Errorf("the victim is nil")
+}
+
+// NoScoresError says that a victim answers with less than an attack needs: a label, where logits or probabilities are needed.
+type NoScoresError struct {
+	// Victim is its name, and Returns what it answers.
+	Victim  string
+	Returns Returns
+}
+
+// Error says what to use instead.
+func (e *NoScoresError) Error() string {
+	return fmt.Sprintf("%s answers with a %v only, and so has no scores: %v", e.Victim, e.Returns,
+		option.Name("ask it for logits or probabilities, or take attack.Transfer from a classifier of your own"))
 }
 
 // NoGraphError says that a victim only answers, where a graph is needed.

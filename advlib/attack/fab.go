@@ -16,8 +16,9 @@ import (
 // adversarial example a little back.
 //
 // With a target, the only boundary looked at is that with the target: FAB-T of Croce & Hein (2020), arXiv:2003.01690, section 4; see
-// [FABT]. It departs from the paper in two things: the final search bisects the segment to the original instead of three steps of
-// a modified bisection, and at most 10 classes are looked at unless Candidates says more.
+// [FABT]. It departs from the paper in three things: the final search bisects the segment to the original instead of three steps of
+// a modified bisection; before it, examples that have met infinite slopes are settled by 200 steps that look ahead, see
+// [advlib.Model.Ahead]; and at most 10 classes are looked at unless Candidates says more.
 type FAB struct {
 	// Norm is what is minimised: L1, L2 or Linf. It must be set.
 	Norm advlib.Norm
@@ -155,6 +156,9 @@ func (a FAB) search(ctx context.Context, v *advlib.Counted, b advlib.Batch, s *i
 	}
 	if a.NoLineSearch {
 		return nil
+	}
+	if err := settle(ctx, v, b, s, a.Norm.(advlib.ConvexNorm)); err != nil {
+		return err
 	}
 	return searchSegment(ctx, v, b, s)
 }

@@ -14,11 +14,13 @@ import (
 // FMN is the fast minimum-norm attack of Pintor et al. (2021), arXiv:2102.12827, algorithm 1: gradient steps on the margin, each
 // projected on a ball around the original whose radius ε shrinks where the example is adversarial and grows where it is not.
 //
-// It departs from the paper in three things, without which it stops exactly on the boundary and finds nothing on many examples:
+// It departs from the paper in four things, without which it stops exactly on the boundary and finds nothing on many examples, or stays
+// away from the nearest where slopes are infinite:
 //
 //   - The estimate of the distance to the boundary, which is the radius until an adversarial example is found, is multiplied by
 //     1 + Overshoot.
 //   - The projection is on the intersection of the ball with the box, where the paper clips what it has projected on the ball.
+//   - Examples that have met infinite slopes are then settled: 200 steps that look ahead, see [advlib.Model.Ahead].
 //   - At the end the segment between the original and the best example is bisected; in L0, changes that are not needed are undone.
 //
 // The gradient is divided by its L2 norm whatever the norm, as in the authors' code.
@@ -128,6 +130,9 @@ func (a FMN) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*t
 			return nil
 		case a.Norm == advlib.L0:
 			return restore(ctx, v, b, s)
+		}
+		if err := settle(ctx, v, b, s, a.Norm.(advlib.ConvexNorm)); err != nil {
+			return err
 		}
 		return searchSegment(ctx, v, b, s)
 	})

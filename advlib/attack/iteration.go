@@ -15,6 +15,7 @@ import (
 type iteration struct {
 	*group
 	state []*tensors.Tensor
+	steep []bool // rows that have met slopes that are not finite, padding included; nil if none has
 }
 
 // eachPiece lets work look for the nearest adversarial examples of each piece of a batch. When ctx is done it returns what there is.
@@ -86,9 +87,15 @@ func (s *iteration) run(step *advlib.Step, more ...any) ([]*tensors.Tensor, erro
 	for _, t := range s.state {
 		in = append(in, t)
 	}
-	out, err := step.Run(len(s.rows), append(in, more...)...)
+	out, steep, err := step.RunSteep(len(s.rows), append(in, more...)...)
 	if err != nil {
 		return nil, err
+	}
+	if steep != nil && s.steep == nil {
+		s.steep = make([]bool, s.size)
+	}
+	for i, n := range steep {
+		s.steep[i] = s.steep[i] || n > 0
 	}
 	n := len(s.state)
 	advlib.Free(s.state...)

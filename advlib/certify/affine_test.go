@@ -17,7 +17,8 @@ import (
 	"advlab/advlib/certify/internal/search"
 )
 
-// affineCase is a chain with more than one affine operation between two ReLUs, and inputs at which float32 is far off, or about as usual.
+// affineCase is a chain with more than one affine operation between two ReLUs, and inputs at which float32 is far off,
+// or about as usual.
 type affineCase struct {
 	name string
 	x    []float32
@@ -165,7 +166,8 @@ func randomAffine(seed uint64) affineCase {
 	return c
 }
 
-// violations bounds a case on small boxes and at points, and counts outputs below their bounds, of the backend and of other orders.
+// violations bounds a case on small boxes and at points, and counts outputs below their bounds, of the backend and of
+// other orders.
 func (c affineCase) violations(t testing.TB, b compute.Backend, r Rounding) (count, checks int) {
 	t.Helper()
 	n, err := New(Source{Name: c.name, Graph: c.f, Input: []int{len(c.x)}, Backend: b})
@@ -228,8 +230,8 @@ func (c affineCase) violations(t testing.TB, b compute.Backend, r Rounding) (cou
 	return count, checks
 }
 
-// TestAffineChains: chains with several affine operations between ReLUs are sound with rounding, on every backend here and in orders that none
-// of them takes; without rounding most are not. Their bounds are not below those by graphs.
+// TestAffineChains: chains with several affine operations between ReLUs are sound with rounding, on every backend here
+// and in orders that none of them takes; without rounding most are not. Their bounds are not below those by graphs.
 func TestAffineChains(t *testing.T) {
 	count := 60
 	if testing.Short() {
@@ -263,8 +265,8 @@ func TestAffineChains(t *testing.T) {
 	}
 }
 
-// TestAffineChainsAreTight: in real arithmetic a chain's bounds are at least those of the same method by graphs, and at points they are the
-// value; rounding takes not much more than it does there.
+// TestAffineChainsAreTight: in real arithmetic a chain's bounds are at least those of the same method by graphs, and at
+// points they are the value; rounding takes not much more than it does there.
 func TestAffineChainsAreTight(t *testing.T) {
 	b := goBackend(t)
 	for i, c := range affineCases[9:] {

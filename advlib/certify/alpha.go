@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// Alpha says how much [AlphaCROWN] tunes. Slopes are raised along the gradient of their bound by Adam, with a step that shrinks
-// by 2 % each time. The zero Alpha has the values named below.
+// Alpha says how much [AlphaCROWN] tunes. Slopes are raised along the gradient of their bound by Adam, with a step that
+// shrinks by 2 % each time. The zero Alpha has the values named below.
 type Alpha struct {
 	// Iterations is how many steps are made for each row of the specification; 0 means 20, below 0 none.
 	Iterations int
-	// Intervals is how many steps are made for each end of the intervals before ReLUs, with slopes of its own, where bounds are
-	// not enough with CROWN's; 0 means 5, below 0 none.
+	// Intervals is how many steps are made for each end of the intervals before ReLUs, with slopes of its own, where
+	// bounds are not enough with CROWN's; 0 means 5, below 0 none.
 	Intervals int
 	// Rate is the first step of a slope, which is between 0 and 1; 0 means 0.25.
 	Rate float64

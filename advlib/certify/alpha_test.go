@@ -43,8 +43,8 @@ func takeApart(t *testing.T, m testModel, count int) (all []*certify.Ascent) {
 	return all
 }
 
-// wrong tells what is wrong with a step: the value of the lines at the input where the bound is least is the bound, and its
-// derivatives are those that slopes are raised by.
+// wrong tells what is wrong with a step: the value of the lines at the input where the bound is least is the bound, and
+// its derivatives are those that slopes are raised by.
 func wrong(a *certify.Ascent) (value, derivatives bool) {
 	value = !certify.Close(a.Backward, a.Forward, 1e-12)
 	for _, d := range a.Derivatives {
@@ -53,8 +53,8 @@ func wrong(a *certify.Ascent) (value, derivatives bool) {
 	return value, derivatives
 }
 
-// The bound, going backward, is what the lines that it chose have at the input where it is least, going forward; and the
-// derivatives by slopes that this gives are those of finite differences.
+// The bound, going backward, is what the lines that it chose have at the input where it is least, going forward; and
+// the derivatives by slopes that this gives are those of finite differences.
 func TestAscent(t *testing.T) {
 	models, open, moving := 0, 0, 0
 	for _, m := range slices.Concat(testModels, operationModels) {
@@ -80,8 +80,9 @@ func TestAscent(t *testing.T) {
 	}
 }
 
-// With intervals before ReLUs given, the best that slopes can do is the optimum of a linear program: each ReLU replaced by the
-// triangle around it (Salman et al. 2019, arXiv:1902.08722, theorem 4.2). Tuned bounds are below it, and near it.
+// With intervals before ReLUs given, the best that slopes can do is the optimum of a linear program: each ReLU replaced
+// by the triangle around it (Salman et al. 2019, arXiv:1902.08722, theorem 4.2). Tuned bounds are below it, and near
+// it.
 func TestAlphaReachesTheLinearProgram(t *testing.T) {
 	const d, hidden = 4, 7
 	b := backends(t)["Go Backend"]
@@ -185,8 +186,8 @@ func TestAlphaReachesTheLinearProgram(t *testing.T) {
 	}
 }
 
-// α-CROWN's margins are never below CROWN's, in any norm, with its other options, and with an early end; on the whole they are
-// larger; and they hold at sampled points. Without ADVLAB_FULL, of four models, and in L2 of one.
+// α-CROWN's margins are never below CROWN's, in any norm, with its other options, and with an early end; on the whole
+// they are larger; and they hold at sampled points. Without ADVLAB_FULL, of four models, and in L2 of one.
 func TestAlphaIsNeverBelowCROWN(t *testing.T) {
 	b := backends(t)["Go Backend"]
 	for _, m := range slices.Concat(testModels, operationModels) {
@@ -251,7 +252,8 @@ func TestAlphaIsNeverBelowCROWN(t *testing.T) {
 	}
 }
 
-// No attack succeeds where α-CROWN proves that none can; Evaluate returns an error if one does. It proves more than CROWN does.
+// No attack succeeds where α-CROWN proves that none can; Evaluate returns an error if one does. It proves more than
+// CROWN does.
 func TestAlphaInEvaluate(t *testing.T) {
 	r := load(t, "mlp-digits-adv", nil)
 	ball := advlib.Linf.Ball(0.1)
@@ -322,9 +324,9 @@ func TestAlphaMutants(t *testing.T) {
 	}
 }
 
-// On patches, slopes are tuned to the same bounds as on whole tensors. In L1, where the first layer is bounded by rows too, in real
-// arithmetic: what the rounding of those bounds takes grows with the coordinates of a row, so that intervals differ by 1e-14, and lines of
-// functions, which are chosen by intervals, may jump.
+// On patches, slopes are tuned to the same bounds as on whole tensors. In L1, where the first layer is bounded by rows
+// too, in real arithmetic: what the rounding of those bounds takes grows with the coordinates of a row, so that
+// intervals differ by 1e-14, and lines of functions, which are chosen by intervals, may jump.
 func TestAlphaOnPatches(t *testing.T) {
 	b := backends(t)["Go Backend"]
 	for _, m := range convolutional {
@@ -378,8 +380,8 @@ func TestAlphaOnPatches(t *testing.T) {
 	}
 }
 
-// On the reference models α-CROWN is never below CROWN, in both norms; attacks of other tests are above it. With ADVLAB_FULL on
-// all examples of the three models, else on a few of the two small ones.
+// On the reference models α-CROWN is never below CROWN, in both norms; attacks of other tests are above it. With
+// ADVLAB_FULL on all examples of the three models, else on a few of the two small ones.
 func TestAlphaOnReferences(t *testing.T) {
 	for _, name := range attacktest.References {
 		if name == "cnn-mnist-adv" && !full {
@@ -428,7 +430,8 @@ func compareAlpha(t *testing.T, c *advlib.Classifier, e *advlib.Examples, ball a
 	return proven[0], proven[1]
 }
 
-// On the 32 examples of the reference CNN in Linf 0.1, CROWN proves 21, as auto_LiRPA's does, and α-CROWN 23; AutoAttack leaves 30.
+// On the 32 examples of the reference CNN in Linf 0.1, CROWN proves 21, as auto_LiRPA's does, and α-CROWN 23;
+// AutoAttack leaves 30.
 func TestAlphaOnCNN(t *testing.T) {
 	const folder = "../../../shared/reference"
 	if !full {

@@ -16,13 +16,13 @@ const (
 	// denormals kept or flushed to zero, division as multiplication with the reciprocal, and activations with the errors
 	// of the backend's library, which are measured. It is the default.
 	Float32AnyOrder Rounding = iota
-	// TF32AnyOrder is the same with the operands of dot products and convolutions rounded to 11 significant bits, as NVIDIA
-	// GPUs do by default.
+	// TF32AnyOrder is the same with the operands of dot products and convolutions rounded to 11 significant bits, as
+	// NVIDIA GPUs do by default.
 	TF32AnyOrder
 	// BFloat16AnyOrder is the same with those operands rounded to 8 significant bits.
 	BFloat16AnyOrder
-	// RealArithmetic is real arithmetic: nothing is said about any computed output, and the rounding of the bounds themselves, in
-	// float64, is not accounted for. It is for comparisons.
+	// RealArithmetic is real arithmetic: nothing is said about any computed output, and the rounding of the bounds
+	// themselves, in float64, is not accounted for. It is for comparisons.
 	RealArithmetic
 )
 

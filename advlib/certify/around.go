@@ -7,8 +7,8 @@ import (
 	"advlab/advlib/certify/internal/search"
 )
 
-// around is the question whether an input in the ball around an example, as the classifier's domain measures it if it has one, has another
-// class than its label.
+// around is the question whether an input in the ball around an example, as the classifier's domain measures it if it
+// has one, has another class than its label.
 type around struct {
 	c    *advlib.Classifier
 	x    []float32
@@ -19,8 +19,8 @@ type around struct {
 	plain bool
 }
 
-// aroundExample asks it of a label y: an input is unsafe if the logit of another class is larger, or as large for one that comes before y. region
-// is that of [Around], of this example alone.
+// aroundExample asks it of a label y: an input is unsafe if the logit of another class is larger, or as large for one
+// that comes before y. region is that of [Around], of this example alone.
 func aroundExample(c *advlib.Classifier, x []float32, y int32, ball advlib.Ball, region Regions) *search.Problem {
 	a := around{c: c, x: x, ball: ball, plain: c.Domain() == nil}
 	a.lowest, a.highest = c.Limits().EndsOf(x)
@@ -62,7 +62,8 @@ func isOther(z []float64, y int) bool {
 	return best != y
 }
 
-// cells returns the box of the region, rounded outward to float32, and the box in which counterexamples may lie, rounded inward.
+// cells returns the box of the region, rounded outward to float32, and the box in which counterexamples may lie,
+// rounded inward.
 func (a around) cells(lower, upper []float64) (outer, allowed search.Cell) {
 	n := len(a.x)
 	outer, allowed = search.Cell{Lower: make([]float64, n), Upper: make([]float64, n)}, search.Cell{Lower: make([]float64, n), Upper: make([]float64, n)}
@@ -88,7 +89,8 @@ func (a around) cells(lower, upper []float64) (outer, allowed search.Cell) {
 	return outer, allowed
 }
 
-// admits returns the admissible input that is nearest to v, drawn towards the example until it is in the ball; false if there is none.
+// admits returns the admissible input that is nearest to v, drawn towards the example until it is in the ball; false if
+// there is none.
 func (a around) admits(v []float64, allowed search.Cell, round bool) ([]float64, bool) {
 	in := make([]float32, len(v))
 	out := make([]float64, len(v))

@@ -13,8 +13,8 @@ import (
 	"advlab/advlib/certify/internal/propagate"
 )
 
-// tune raises the results of the items, rows of the specification. Those that are not enough yet are bounded once more, over intervals that are
-// tuned as well.
+// tune raises the results of the items, rows of the specification. Those that are not enough yet are bounded once more,
+// over intervals that are tuned as well.
 func (r *run) tune(known map[int]*span, items []item, results []result) error {
 	alpha := r.m.alpha.filled()
 	if err := r.ascend(outputs, items, results, alpha.Iterations); err != nil {
@@ -85,13 +85,13 @@ const (
 // perSlope is how many tensors of a bent unit go from step to step: slopes, and Adam's two averages.
 const perSlope = 3
 
-// ascend replaces results of items, bounds of linear functions of a node as [run.back] has them, by better ones, if it finds them in so many
-// steps.
+// ascend replaces results of items, bounds of linear functions of a node as [run.back] has them, by better ones, if it
+// finds them in so many steps.
 //
-// A bound is the minimum over x of a network of straight lines, those that its pass back chose. With x* where it is least, its derivative with
-// respect to the lower slope a_i of a ReLU is Λ_i⁺·t_i, where t_i is what that network has at x* as the ReLU's input (Danskin's theorem). So
-// the bound goes backward, x* forward, and nothing is differentiated. What rounding takes from the bound is left out of its derivative, not out
-// of the bound.
+// A bound is the minimum over x of a network of straight lines, those that its pass back chose. With x* where it is
+// least, its derivative with respect to the lower slope a_i of a ReLU is Λ_i⁺·t_i, where t_i is what that network has
+// at x* as the ReLU's input (Danskin's theorem). So the bound goes backward, x* forward, and nothing is differentiated.
+// What rounding takes from the bound is left out of its derivative, not out of the bound.
 func (r *run) ascend(start int, items []item, results []result, iterations int) error {
 	var which []group // each item by itself
 	for i, it := range items {
@@ -202,8 +202,8 @@ func (r *run) collectBetter(out []*tensors.Tensor, start int, items []item, part
 	return open
 }
 
-// ascent is the graph of one step: lower, slack and Λ at x as [propagate.Backward.From] has them, and then for each unit that is bent
-// its next slopes and Adam's two averages.
+// ascent is the graph of one step: lower, slack and Λ at x as [propagate.Backward.From] has them, and then for each
+// unit that is bent its next slopes and Adam's two averages.
 func (y way) ascent(in []*Node) []*Node {
 	step, rate, in := in[0], in[1], in[2:]
 	b, from, Λ, state := y.build(in)
@@ -245,7 +245,8 @@ func (y way) ascent(in []*Node) []*Node {
 	return out
 }
 
-// adam returns the direction of a step, and the averages after it; step counts from 0 (Kingma and Ba 2015, algorithm 1).
+// adam returns the direction of a step, and the averages after it; step counts from 0 (Kingma and Ba 2015, algorithm
+// 1).
 func adam(step, g, m, v *Node) (d, m1, v1 *Node) {
 	m = Add(MulScalar(m, beta1), MulScalar(g, 1-beta1))
 	v = Add(MulScalar(v, beta2), MulScalar(Square(g), 1-beta2))

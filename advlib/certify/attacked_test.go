@@ -71,9 +71,10 @@ func attackedModels(t *testing.T, b compute.Backend) (all []attacked) {
 	return all
 }
 
-// No attack succeeds inside of a certified region, by any method: PGD with restarts on the cross-entropy and on the margin, APGD, and
-// corners of the ball at random; AutoAttack too with ADVLAB_FULL. And so, for one model, one ball and the same examples, what is certified
-// is at most what is robust under attack, and that at most what is classified correctly.
+// No attack succeeds inside of a certified region, by any method: PGD with restarts on the cross-entropy and on the
+// margin, APGD, and corners of the ball at random; AutoAttack too with ADVLAB_FULL. And so, for one model, one ball and
+// the same examples, what is certified is at most what is robust under attack, and that at most what is classified
+// correctly.
 func TestAttacksInsideCertifiedRegions(t *testing.T) {
 	for backendName, b := range backends(t) {
 		if backendName != "xla" && len(backends(t)) > 1 && !full {

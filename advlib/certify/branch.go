@@ -17,8 +17,9 @@ import (
 	"advlab/advlib/certify/internal/search"
 )
 
-// graphSplitter bounds branches of any network, many at once, by the same steps as α-CROWN with multipliers β for the signs that are
-// given (β-CROWN). Intervals are those of the whole problem, so that a sign changes the lines of its own ReLU alone.
+// graphSplitter bounds branches of any network, many at once, by the same steps as α-CROWN with multipliers β for the
+// signs that are given (β-CROWN). Intervals are those of the whole problem, so that a sign changes the lines of its own
+// ReLU alone.
 type graphSplitter struct {
 	n       *Network
 	problem *search.Problem
@@ -27,9 +28,9 @@ type graphSplitter struct {
 	relus   []relus           // of those that are bent
 }
 
-// A branch of a graph is cheap to bound beside another one, and its parent's tuning is a good one: so it has few steps, and few ReLUs
-// are tried. On one example of the reference CNN a minute was enough for 6167 branches with 5 steps and one ReLU by each score,
-// which decided it; with 30 and 4 it was enough for 763.
+// A branch of a graph is cheap to bound beside another one, and its parent's tuning is a good one: so it has few steps,
+// and few ReLUs are tried. On one example of the reference CNN a minute was enough for 6167 branches with 5 steps and
+// one ReLU by each score, which decided it; with 30 and 4 it was enough for 763.
 const (
 	graphSteps      = 5
 	graphCandidates = 1
@@ -38,7 +39,8 @@ const (
 // relus are the ReLUs of one unit that is bent.
 type relus struct {
 	dims []int // for one branch
-	// slope are the lower slopes to begin with, and lower and upper the interval of t where it may have either sign; 0 elsewhere.
+	// slope are the lower slopes to begin with, and lower and upper the interval of t where it may have either sign; 0
+	// elsewhere.
 	slope, lower, upper []float64
 }
 
@@ -198,7 +200,8 @@ type candidate struct {
 	value          float64
 }
 
-// candidates returns those of the open ReLUs of branch number i with the best scores, as [chain.Splitter.choose] has them.
+// candidates returns those of the open ReLUs of branch number i with the best scores, as [chain.Splitter.choose] has
+// them.
 func (s *graphSplitter) candidates(i int, r *bounded) (tried []candidate) {
 	var all []candidate
 	for k := range s.relus {
@@ -273,8 +276,8 @@ func (s *graphSplitter) bound(ctx context.Context, rows []*bounded, steps int) e
 	return nil
 }
 
-// perUnit is how many tensors of a unit go from step to step: slopes, multipliers, and Adam's averages of both, which a graph
-// without steps does not have. The signs follow.
+// perUnit is how many tensors of a unit go from step to step: slopes, multipliers, and Adam's averages of both, which a
+// graph without steps does not have. The signs follow.
 const perUnit = 6
 
 // boundPart is bound for rows that fit into one call.
@@ -379,8 +382,8 @@ func raise(part []*bounded, lower []float64) {
 	}
 }
 
-// collect reads what a step has found: bounds that are larger, with Λ at the input and where they are least. It tells whether some are not above
-// their limits yet.
+// collect reads what a step has found: bounds that are larger, with Λ at the input and where they are least. It tells
+// whether some are not above their limits yet.
 func (s *graphSplitter) collect(out []*tensors.Tensor, part []*bounded) (left bool) {
 	lower, slope, x := tensors.MustCopyFlatData[float64](out[0]), tensors.MustCopyFlatData[float64](out[1]), tensors.MustCopyFlatData[float64](out[2])
 	d := s.n.Size()
@@ -411,9 +414,9 @@ func (s *graphSplitter) keepTunings(part []*bounded, state, functions []*tensors
 	}
 }
 
-// branchStep is [way.ascent] for rows that have regions and signs of their own, and the lines of one example. It returns bounds
-// alone, or with tuned also Λ at the input and the input where they are least, then what goes from step to step, and then Λσ of
-// each unit that is bent.
+// branchStep is [way.ascent] for rows that have regions and signs of their own, and the lines of one example. It
+// returns bounds alone, or with tuned also Λ at the input and the input where they are least, then what goes from step
+// to step, and then Λσ of each unit that is bent.
 func (n *Network) branchStep(a propagate.Arithmetic, units []propagate.Taken, tuned bool, in []*Node) []*Node {
 	step, rateα, rateβ, in := in[0], in[1], in[2], in[3:]
 	region, in := regionOf(in)
@@ -461,7 +464,8 @@ type bentUnit struct {
 	open  *Node   // where the slope may be chosen
 }
 
-// lines are those of the unit, with the signs that are given and the slopes that are tuned, and the multipliers behind them.
+// lines are those of the unit, with the signs that are given and the slopes that are tuned, and the multipliers behind
+// them.
 func (u *bentUnit) lines(lines []*Node) []*Node {
 	zero := ZerosLike(u.sign)
 	given := NotEqual(u.sign, zero)

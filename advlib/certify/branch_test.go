@@ -10,8 +10,8 @@ import (
 	"github.com/gomlx/compute/dtypes"
 )
 
-// A network that is a chain is decided the same way, whether it is taken as one or as any graph; and where the search may not look
-// at counterexamples, nothing is closed that has one.
+// A network that is a chain is decided the same way, whether it is taken as one or as any graph; and where the search
+// may not look at counterexamples, nothing is closed that has one.
 func TestSplittingOfGraphs(t *testing.T) {
 	c, e, x := wide(t, 12)
 	ball := advlib.Linf.Ball(0.12)

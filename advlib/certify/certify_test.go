@@ -247,8 +247,8 @@ func BenchmarkCertify(b *testing.B) {
 	}
 }
 
-// Certificates may be computed concurrently, of one classifier and of several, while the switch of fused operations goes
-// back and forth.
+// Certificates may be computed concurrently, of one classifier and of several, while the switch of fused operations
+// goes back and forth.
 func TestConcurrent(t *testing.T) {
 	goBackend := backends(t)["Go Backend"]
 	m := testModels[1] // with fused operations

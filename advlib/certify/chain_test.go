@@ -241,8 +241,8 @@ func TestChainOf(t *testing.T) {
 	}
 }
 
-// TestChainIsCROWN compares a chain with the general bounds, which walk the graph: CROWN and CROWN ∩ IBP, in real arithmetic and with
-// rounding, with rows for all boxes and for each. Nothing is compiled for the chain's.
+// TestChainIsCROWN compares a chain with the general bounds, which walk the graph: CROWN and CROWN ∩ IBP, in real
+// arithmetic and with rounding, with rows for all boxes and for each. Nothing is compiled for the chain's.
 func TestChainIsCROWN(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	b := goBackend(t)
@@ -347,7 +347,8 @@ func TestChainKeepsUp(t *testing.T) {
 	}
 }
 
-// TestTunedChain: α-CROWN of a small chain is nowhere below CROWN, which computes in another way, and leaves alone what is enough.
+// TestTunedChain: α-CROWN of a small chain is nowhere below CROWN, which computes in another way, and leaves alone what
+// is enough.
 func TestTunedChain(t *testing.T) {
 	r := rand.New(rand.NewPCG(23, 24))
 	net := random32(r, 1, 4, 12, 12, 3)
@@ -405,8 +406,8 @@ func TestTunedChain(t *testing.T) {
 	}
 }
 
-// TestChainIsSound: what float32 computes at the corners of small boxes, in several orders of summation, is not below the
-// bound; without the rounding it often is.
+// TestChainIsSound: what float32 computes at the corners of small boxes, in several orders of summation, is not below
+// the bound; without the rounding it often is.
 func TestChainIsSound(t *testing.T) {
 	b := goBackend(t)
 	for _, scale := range []float64{1, 1e-12, 1e6} {
@@ -488,8 +489,8 @@ func canceled() context.Context {
 	return ctx
 }
 
-// TestChainOnACAS: degenerate boxes around random inputs of a network of the competition, against the outputs of every backend
-// here: with rounding none is below its bound.
+// TestChainOnACAS: degenerate boxes around random inputs of a network of the competition, against the outputs of every
+// backend here: with rounding none is below its bound.
 func TestChainOnACAS(t *testing.T) {
 	path := filepath.Join("..", "..", "..", "shared", "data", "vnnlib", "ACASXU_run2a_1_1_batch_2000.onnx")
 	if _, err := os.Stat(path); err != nil {
@@ -617,8 +618,8 @@ func TestChainShifted(t *testing.T) {
 	}
 }
 
-// TestChainFromBias: a sum may start from the bias that is added to it, as XLA's product of a matrix and one vector does: of a hundred 3s added
-// to 1e8 nothing is left.
+// TestChainFromBias: a sum may start from the bias that is added to it, as XLA's product of a matrix and one vector
+// does: of a hundred 3s added to 1e8 nothing is left.
 func TestChainFromBias(t *testing.T) {
 	ones, threes := make([]float64, 100), make([]float64, 100)
 	for i := range ones {
@@ -641,8 +642,9 @@ func TestChainFromBias(t *testing.T) {
 	}
 }
 
-// TestFloat64Model: bounds of a model that is deployed in float64 hold for it, at inputs and with weights that float32 does not hold, by the
-// chain and by the general bounds: the errors that they count with are those of float32, and larger.
+// TestFloat64Model: bounds of a model that is deployed in float64 hold for it, at inputs and with weights that float32
+// does not hold, by the chain and by the general bounds: the errors that they count with are those of float32, and
+// larger.
 func TestFloat64Model(t *testing.T) {
 	r := rand.New(rand.NewPCG(31, 32))
 	net := random32(r, 1, 6, 20, 20, 3)

@@ -17,8 +17,8 @@ type cachedChain struct {
 	version int
 }
 
-// small returns the network as a chain if it is one, its bounds are what the method asks for or begins with, and they take less time than
-// by graphs; nil if not.
+// small returns the network as a chain if it is one, its bounds are what the method asks for or begins with, and they
+// take less time than by graphs; nil if not.
 func (n *Network) small(q Query, m Method) (*chain.Chain, error) {
 	if q.Regions.Norm != nil || m.kind != crown || m.line != Adaptive || m.graphs {
 		return nil, nil

@@ -16,11 +16,12 @@ import (
 	"advlab/advlib/certify"
 )
 
-// This file is a second implementation of bounds, which shares nothing with the first but the model: a backend that records
-// operations, and Go that evaluates them with intervals rounded outward, and exactly by enumerating which ReLUs are on.
+// This file is a second implementation of bounds, which shares nothing with the first but the model: a backend that
+// records operations, and Go that evaluates them with intervals rounded outward, and exactly by enumerating which ReLUs
+// are on.
 
-// recorder is a backend that notes what is built. Values of operations that it does not know are unknown to those that take
-// them, which fail.
+// recorder is a backend that notes what is built. Values of operations that it does not know are unknown to those that
+// take them, which fail.
 type recorder struct {
 	compute.Backend
 	*recording
@@ -130,8 +131,8 @@ func (f *recordingFunction) DotGeneral(l compute.Value, lc, lb []int, r compute.
 	return f.note(v, err, n, l, r)
 }
 
-// number is a coordinate of a node: its interval over the box, and what it is as a linear function of x, for one choice of
-// ReLUs that are on. Constants have no linear part.
+// number is a coordinate of a node: its interval over the box, and what it is as a linear function of x, for one choice
+// of ReLUs that are on. Constants have no linear part.
 type number struct {
 	lo, hi float64
 	c      float64
@@ -313,9 +314,9 @@ func (e *evaluation) relu(z number) number {
 	return z
 }
 
-// minimise returns min ⟨c, x⟩ over lower ≤ x ≤ upper and the half-spaces, by the simplex method with Bland's rule (Bland
-// 1977) on the dual-free form: x = lower + y, y ≥ 0, slack variables, and an artificial variable for feasibility. It
-// returns +Inf if no point is allowed.
+// minimise returns min ⟨c, x⟩ over lower ≤ x ≤ upper and the half-spaces, by the simplex method with Bland's rule
+// (Bland 1977) on the dual-free form: x = lower + y, y ≥ 0, slack variables, and an artificial variable for
+// feasibility. It returns +Inf if no point is allowed.
 func minimise(c, lower, upper []float64, where []halfspace) float64 {
 	d := len(c)
 	var rows []halfspace
@@ -416,8 +417,8 @@ func minimise(c, lower, upper []float64, where []halfspace) float64 {
 	return shift - T[m][cols-1]
 }
 
-// exactMinimum returns the minimum of ⟨row, f(x)⟩ over a box by enumerating which of the unstable ReLUs are on, and the interval
-// of every output.
+// exactMinimum returns the minimum of ⟨row, f(x)⟩ over a box by enumerating which of the unstable ReLUs are on, and the
+// interval of every output.
 func exactMinimum(out *recorded, row, lower, upper []float64) (least float64, intervals []number, unstable int) {
 	least = math.Inf(1)
 	for on := uint64(0); ; on++ {
@@ -441,9 +442,9 @@ func exactMinimum(out *recorded, row, lower, upper []float64) (least float64, in
 	}
 }
 
-// Bounds by every method are below the exact minimum, found by a second implementation that shares nothing with the first;
-// IBP's are those of its own intervals, or better because the last layer is merged with the specification; and CROWN with
-// the best line is the closest.
+// Bounds by every method are below the exact minimum, found by a second implementation that shares nothing with the
+// first; IBP's are those of its own intervals, or better because the last layer is merged with the specification; and
+// CROWN with the best line is the closest.
 func TestAgainstEnumeration(t *testing.T) {
 	goBackend := backends(t)["Go Backend"]
 	most, gaps := 0, map[string]float64{}

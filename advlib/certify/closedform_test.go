@@ -12,10 +12,10 @@ import (
 	"advlab/advlib/certify"
 )
 
-// The first example of auto_LiRPA, examples/simple/toy.py: y = ReLU(x₁ − x₂) − ReLU(2x₁ − x₂) for x₁ in [−1, 2] and x₂ in
-// [−2, 1]. It prints [−6, 4] for IBP and [−3, 3] for CROWN; intermediate bounds of the two are the same, so that is also
-// CROWN-IBP's. By hand: ReLU(x₁ − x₂) ∈ [0, 4] and ReLU(2x₁ − x₂) ∈ [0, 6] for IBP; for CROWN's lower bound
-// y ≥ (x₁ − x₂) − (2/3·(2x₁ − x₂) + 2) = −x₁/3 − x₂/3 − 2 ≥ −3.
+// The first example of auto_LiRPA, examples/simple/toy.py: y = ReLU(x₁ − x₂) − ReLU(2x₁ − x₂) for x₁ in [−1, 2] and x₂
+// in [−2, 1]. It prints [−6, 4] for IBP and [−3, 3] for CROWN; intermediate bounds of the two are the same, so that is
+// also CROWN-IBP's. By hand: ReLU(x₁ − x₂) ∈ [0, 4] and ReLU(2x₁ − x₂) ∈ [0, 6] for IBP; for CROWN's lower bound y ≥
+// (x₁ − x₂) − (2/3·(2x₁ − x₂) + 2) = −x₁/3 − x₂/3 − 2 ≥ −3.
 func TestToy(t *testing.T) {
 	for backendName, b := range backends(t) {
 		toy := testModel{"toy", []int{2}, advlib.Box{Lo: -4, Hi: 4}, func(x *Node) *Node {
@@ -47,9 +47,9 @@ func TestToy(t *testing.T) {
 	}
 }
 
-// For a linear model f(x) = Wᵀx + b the smallest margin over a ball is w·x + c − ε‖w‖_*, w = W_y − W_j, c = b_y − b_j, with
-// the dual norm (Hölder's inequality is tight). Away from the ends of the box both methods find it, whether the model
-// is written in one layer or in two.
+// For a linear model f(x) = Wᵀx + b the smallest margin over a ball is w·x + c − ε‖w‖_*, w = W_y − W_j, c = b_y − b_j,
+// with the dual norm (Hölder's inequality is tight). Away from the ends of the box both methods find it, whether the
+// model is written in one layer or in two.
 func TestLinearModelIsExact(t *testing.T) {
 	W := [3][2]float64{{1, -2}, {0.5, 0.25}, {-0.75, 3}}
 	bias := [2]float64{0.5, -0.25}
@@ -103,8 +103,8 @@ func TestLinearModelIsExact(t *testing.T) {
 	}
 }
 
-// At the ends of the box the attacker has less room: with x = (0, 1, 0.5) and w = (3, −2, 1) only the last coordinate can
-// lower w·x, so that the margin falls by ε·1 in every norm.
+// At the ends of the box the attacker has less room: with x = (0, 1, 0.5) and w = (3, −2, 1) only the last coordinate
+// can lower w·x, so that the margin falls by ε·1 in every norm.
 func TestBoxLeavesLessRoom(t *testing.T) {
 	m := testModel{"corner", []int{3}, advlib.UnitBox, func(x *Node) *Node {
 		return Dot(x, values(x, []int{3, 2}, 3, 0, -2, 0, 1, 0)).Product()
@@ -169,9 +169,10 @@ func TestPermutedHiddenUnits(t *testing.T) {
 	}
 }
 
-// The interval of a hidden unit a·x + 10, in a ReLU that is always on, is in closed form: a·x + 10 ± ε‖a'‖₂ for L2 and for L1
-// balls (doc.go says why), a' being a without the coordinates that the box holds still, in x = (0, 1, 0.5) the first in
-// one direction and the second in the other. Whatever scales, negates, shifts and moves x before gives another a.
+// The interval of a hidden unit a·x + 10, in a ReLU that is always on, is in closed form: a·x + 10 ± ε‖a'‖₂ for L2 and
+// for L1 balls (doc.go says why), a' being a without the coordinates that the box holds still, in x = (0, 1, 0.5) the
+// first in one direction and the second in the other. Whatever scales, negates, shifts and moves x before gives another
+// a.
 func TestFirstLayerInterval(t *testing.T) {
 	sumOf := func(x *Node, a ...float32) *Node { return Dot(x, values(x, []int{len(a), 1}, a...)).Product() }
 	tests := []struct {
@@ -247,8 +248,8 @@ func TestFirstLayerInterval(t *testing.T) {
 	}
 }
 
-// Where coordinates of x occur twice, those of the perturbation add up: 2(x₀ + x₁ + x₂) moves by 2√3·ε in an L2 ball, not by
-// √6·ε as six independent coordinates would.
+// Where coordinates of x occur twice, those of the perturbation add up: 2(x₀ + x₁ + x₂) moves by 2√3·ε in an L2 ball,
+// not by √6·ε as six independent coordinates would.
 func TestRepeatedCoordinates(t *testing.T) {
 	twice := func(x *Node) *Node { return ExpandAxes(x, 1) }
 	tests := map[string]func(x *Node) *Node{

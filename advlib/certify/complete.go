@@ -11,8 +11,9 @@ import (
 	"advlab/advlib"
 )
 
-// Complete is [Verify] as an [advlib.Certifier], with as much time for each example as the [Options] say: it proves what bounds alone leave
-// open, and what it falsifies counts for the report's robust accuracy as if an attack had found it.
+// Complete is [Verify] as an [advlib.Certifier], with as much time for each example as the [Options] say: it proves
+// what bounds alone leave open, and what it falsifies counts for the report's robust accuracy as if an attack had found
+// it.
 //
 //	advlib.Evaluate(ctx, clf, examples, attacks, certify.CROWN, certify.Complete{Timeout: 10 * time.Second})
 //

@@ -11,7 +11,8 @@ import (
 	"advlab/advlib/attack/attacktest"
 )
 
-// TestComplete: beside a weak attack and bounds that leave examples open, complete verification decides each, and both sides of the report meet.
+// TestComplete: beside a weak attack and bounds that leave examples open, complete verification decides each, and both
+// sides of the report meet.
 func TestComplete(t *testing.T) {
 	ref, err := attacktest.LoadReference("mlp-digits", goBackend(t))
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"advlab/advlib/certify/internal/search"
 )
 
-// clearlyUnsafe is how deep in the unsafe set outputs are, as [search.Problem.Depth] has it, that no implementation of the same model is likely to
-// move out of it: sums of thousands of terms in float32 differ by less.
+// clearlyUnsafe is how deep in the unsafe set outputs are, as [search.Problem.Depth] has it, that no implementation of
+// the same model is likely to move out of it: sums of thousands of terms in float32 differ by less.
 const clearlyUnsafe = 1e-3
 
 // bounder bounds a problem: by a chain if the network is one, else by graphs.
@@ -45,8 +45,9 @@ type falsifier struct {
 	depth float64
 }
 
-// take notes a counterexample if it is the deepest so far, and tells whether to stop looking for others: if bounds prove that it is one however
-// the model sums and rounds, or if it is clear. A proof must not need a program that takes long to compile.
+// take notes a counterexample if it is the deepest so far, and tells whether to stop looking for others: if bounds
+// prove that it is one however the model sums and rounds, or if it is clear. A proof must not need a program that takes
+// long to compile.
 func (f *falsifier) take(ctx context.Context, x, y []float64) (enough bool) {
 	depth := f.problem.Depth(y)
 	if f.best != nil && depth <= f.depth {
@@ -65,8 +66,8 @@ func (f *falsifier) take(ctx context.Context, x, y []float64) (enough bool) {
 	return depth >= clearlyUnsafe
 }
 
-// proven tells whether bounds at the input alone prove that its output is unsafe. That it could not be told, for an error or for want of time,
-// leaves it open.
+// proven tells whether bounds at the input alone prove that its output is unsafe. That it could not be told, for an
+// error or for want of time, leaves it open.
 func (f *falsifier) proven(ctx context.Context, x []float64) bool {
 	p := f.problem
 	if len(p.Rows) == 0 {
@@ -107,7 +108,8 @@ func (f *falsifier) proven(ctx context.Context, x []float64) bool {
 // quickNumbers is the most numbers that a network may hold whose bounds take no time on the Go backend.
 const quickNumbers = 1 << 14
 
-// quick returns the network with its bounds computed on the Go backend, which has nothing to compile, or nil if they would take long there.
+// quick returns the network with its bounds computed on the Go backend, which has nothing to compile, or nil if they
+// would take long there.
 func (n *Network) quick() *Network {
 	if backend.InfoOf(n.model.Backend).Name == backend.Go {
 		return n

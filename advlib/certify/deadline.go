@@ -11,17 +11,19 @@ import (
 	"advlab/advlib/certify/internal/search"
 )
 
-// A graph that is built, compiled or run cannot be interrupted, and XLA may compile for a minute. So a verdict is computed in a
-// goroutine of its own, which notes what it has found so far. Whoever waits for it leaves at the deadline with that, and the goroutine
-// ends when the computation that it is in does: its programs are kept for the next call, its verdict is dropped.
+// A graph that is built, compiled or run cannot be interrupted, and XLA may compile for a minute. So a verdict is
+// computed in a goroutine of its own, which notes what it has found so far. Whoever waits for it leaves at the deadline
+// with that, and the goroutine ends when the computation that it is in does: its programs are kept for the next call,
+// its verdict is dropped.
 
 const (
 	// orderly is how long past the deadline a computation may take to end by itself: what it says then is more exact.
 	orderly = 50 * time.Millisecond
-	// refinement is how long a counterexample may be kept back, for a proof that it is one in any order of summation, or for
-	// another one that lies deeper.
+	// refinement is how long a counterexample may be kept back, for a proof that it is one in any order of summation, or
+	// for another one that lies deeper.
 	refinement = 300 * time.Millisecond
-	// maxAbandoned is how many computations may go on that nobody waits for. With more, the next call waits for one to end.
+	// maxAbandoned is how many computations may go on that nobody waits for. With more, the next call waits for one to
+	// end.
 	maxAbandoned = 4
 )
 
@@ -94,8 +96,8 @@ type computed struct {
 	panicked any
 }
 
-// inTime returns the verdict that compute returns, or what it has found when the context ends, or a counterexample some time after it was
-// found.
+// inTime returns the verdict that compute returns, or what it has found when the context ends, or a counterexample some
+// time after it was found.
 func (o Options) inTime(ctx context.Context, compute func(context.Context, *findings) (*Decision, error)) (*Decision, error) {
 	f := &findings{start: time.Now(), hit: make(chan struct{}), updates: make(chan advlib.Progress)}
 	select { // not more than so many at once

@@ -27,8 +27,8 @@ const (
 	forever = 15 * time.Second
 )
 
-// blocked is a model whose graph, in float64 as bounds need it, is not built before it is released: as if it took long to compile. waiting
-// counts the goroutines that are at it.
+// blocked is a model whose graph, in float64 as bounds need it, is not built before it is released: as if it took long
+// to compile. waiting counts the goroutines that are at it.
 func blocked(s Source) (_ Source, waiting *atomic.Int64, release func()) {
 	gate := make(chan struct{})
 	waiting = new(atomic.Int64)
@@ -53,8 +53,8 @@ const (
 	possible   = square + "(assert (>= Y_0 0.8))"
 )
 
-// TestVerifyLeavesInTime: a graph that is being built or compiled at the deadline is left behind, and so is it when a counterexample has
-// been found, which is never lost.
+// TestVerifyLeavesInTime: a graph that is being built or compiled at the deadline is left behind, and so is it when a
+// counterexample has been found, which is never lost.
 func TestVerifyLeavesInTime(t *testing.T) {
 	for _, tc := range []struct {
 		name, conditions string
@@ -93,8 +93,8 @@ func TestVerifyLeavesInTime(t *testing.T) {
 	}
 }
 
-// TestAbandoned: computations that nobody waits for any more are few, however often it is asked, and end; what one has compiled is there for
-// the next call.
+// TestAbandoned: computations that nobody waits for any more are few, however often it is asked, and end; what one has
+// compiled is there for the next call.
 func TestAbandoned(t *testing.T) {
 	s, waiting, release := blocked(absolute(2).source(goBackend(t), false))
 	c, err := advlib.NewClassifier(advlib.Spec{Name: "slow", Logits: s.Graph, Store: s.Store, Input: s.Input, Box: advlib.Box{Lo: -1, Hi: 1}, Backend: s.Backend})

@@ -15,9 +15,9 @@ import (
 	"advlab/advlib/certify/internal/search"
 )
 
-// descent is how counterexamples are looked for: by steps of x against the sign of the gradient of the violation, as PGD
-// does (Madry et al. 2018, arXiv:1706.06083), from the centre, corners, and random points, in a box. Without a gradient, it is as many
-// random points.
+// descent is how counterexamples are looked for: by steps of x against the sign of the gradient of the violation, as
+// PGD does (Madry et al. 2018, arXiv:1706.06083), from the centre, corners, and random points, in a box. Without a
+// gradient, it is as many random points.
 type descent struct {
 	starts, steps int
 	seed          uint64
@@ -32,8 +32,8 @@ type hunt struct {
 	take func(x, y []float64) (enough bool)
 }
 
-// look gives unsafe inputs to take, with their outputs as computed apart from the descent, until that is enough. Of those that are found
-// at once it gives the deepest.
+// look gives unsafe inputs to take, with their outputs as computed apart from the descent, until that is enough. Of
+// those that are found at once it gives the deepest.
 func (a descent) look(ctx context.Context, d *deployed, p *search.Problem, take func(x, y []float64) (enough bool)) error {
 	h := hunt{a, ctx, d, p, take}
 	points := a.points(p)
@@ -143,9 +143,9 @@ func (h hunt) sample() error {
 	return nil
 }
 
-// descend is a step: inputs x [n, d...], the box [n, d...] twice, rows [R, K], limits [1, R], what is added to conditions that
-// do not count [n, R], and the step size; results the new x, and for each the largest ⟨row, y⟩ − limit before the step,
-// [n, 1].
+// descend is a step: inputs x [n, d...], the box [n, d...] twice, rows [R, K], limits [1, R], what is added to
+// conditions that do not count [n, R], and the step size; results the new x, and for each the largest ⟨row, y⟩ − limit
+// before the step, [n, 1].
 func descend(f func(*Node) *Node, in []*Node) []*Node {
 	x, lower, upper, rows, limits, ignored, α := in[0], in[1], in[2], in[3], in[4], in[5], in[6]
 	h := Add(Sub(Dot(f(x), Transpose(rows, 0, 1)).Product(), limits), ignored)
@@ -155,8 +155,8 @@ func descend(f func(*Node) *Node, in []*Node) []*Node {
 	return []*Node{Min(Max(x, lower), upper), InsertAxes(worst, -1)}
 }
 
-// points are where the descent starts: what the problem begins with, the centre, the two extreme corners, then corners and
-// points at random.
+// points are where the descent starts: what the problem begins with, the centre, the two extreme corners, then corners
+// and points at random.
 func (a descent) points(p *search.Problem) [][]float64 {
 	c := p.Cell
 	r := rand.New(rand.NewPCG(a.seed, 0x6365727469667900))

@@ -23,8 +23,8 @@ var domain = advlib.Domain{
 	{Name: "falls", Lo: 0, Hi: 1, Scale: 0.25, Change: advlib.FallOnly},
 }
 
-// No admissible input inside a ball, as the domain measures it, violates a bound; and fixed features make bounds tighter, in Linf as tight as the
-// linear model allows.
+// No admissible input inside a ball, as the domain measures it, violates a bound; and fixed features make bounds
+// tighter, in Linf as tight as the linear model allows.
 func TestBoundsHoldInDomain(t *testing.T) {
 	const d = 8
 	r := rand.New(rand.NewPCG(1, 2))
@@ -152,7 +152,8 @@ func TestLinearBoundInDomainIsExact(t *testing.T) {
 	}
 }
 
-// Verify asks about what the domain makes of a ball: farther than the ball where a scale is above 1, nowhere where a feature is fixed.
+// Verify asks about what the domain makes of a ball: farther than the ball where a scale is above 1, nowhere where a
+// feature is fixed.
 func TestVerifyInDomain(t *testing.T) {
 	scales := advlib.Domain{
 		{Name: "far", Lo: 0, Hi: 100, Scale: 20},

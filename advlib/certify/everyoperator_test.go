@@ -229,8 +229,9 @@ var positions = []struct {
 	}},
 }
 
-// Every operation of GoMLX, wherever it stands in a model, is bounded soundly or refused by its name, or by that of another that the model
-// cannot do without; nothing panics. On XLA the models are looked at only, and with ADVLAB_FULL=1 bounded too.
+// Every operation of GoMLX, wherever it stands in a model, is bounded soundly or refused by its name, or by that of
+// another that the model cannot do without; nothing panics. On XLA the models are looked at only, and with
+// ADVLAB_FULL=1 bounded too.
 func TestEveryOperator(t *testing.T) {
 	for _, kind := range append(NodeTypeValues(), NodeTypeSort) {
 		if _, ok := everyOperator[kind]; !ok && notInModels[kind] == "" {

@@ -176,8 +176,9 @@ func TestIdentityModel(t *testing.T) {
 	}
 }
 
-// GoMLX's fused dense layer leaves out activations that it does not have: opened by package backend, the Go backend has none, and where they
-// are turned on again a model with one is refused. The switch that keeps them out of the graph that is read is set back.
+// GoMLX's fused dense layer leaves out activations that it does not have: opened by package backend, the Go backend has
+// none, and where they are turned on again a model with one is refused. The switch that keeps them out of the graph
+// that is read is set back.
 func TestFusedLayers(t *testing.T) {
 	b := backends(t)["Go Backend"]
 	if !b.Capabilities().Operations[compute.OpTypeFusedDense] {

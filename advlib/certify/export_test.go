@@ -51,8 +51,8 @@ func LimitMemory(bytes int) (restore func()) {
 	return func() { memory = old }
 }
 
-// Patches makes the network bound the neurons of a layer on patches wherever it can, or nowhere, and returns how many layers
-// that are.
+// Patches makes the network bound the neurons of a layer on patches wherever it can, or nowhere, and returns how many
+// layers that are.
 func (n *Network) Patches(wherever bool) (layers int, err error) {
 	n.places, n.programs = map[int]*propagate.Places{}, map[any]*program{}
 	err = n.model.Trace(func(g *Graph) {
@@ -133,7 +133,8 @@ func LocalOperations() (names []string) {
 	return names
 }
 
-// BoundOnGo makes the network compute its bounds on the Go backend, which compiles fast, for the outputs of the backend it is deployed on.
+// BoundOnGo makes the network compute its bounds on the Go backend, which compiles fast, for the outputs of the backend
+// it is deployed on.
 func (n *Network) BoundOnGo() error {
 	b, err := backend.OpenNamed(backend.Go)
 	if err != nil {

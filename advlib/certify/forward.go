@@ -23,7 +23,8 @@ func regionOf(in []*Node) (r propagate.Region, rest []*Node) {
 	return r, in[5:]
 }
 
-// forward computes intervals and lines of all units, with what is known of boundaries. What is not in known yet is put there, as unknown.
+// forward computes intervals and lines of all units, with what is known of boundaries. What is not in known yet is put
+// there, as unknown.
 func (r *run) forward(known map[int]*span) error {
 	n, m := r.n, r.m
 	a, err := n.arithmetic(m.rounding)
@@ -53,7 +54,8 @@ func (r *run) forward(known map[int]*span) error {
 	return nil
 }
 
-// forwardTensors are the inputs of the pass behind the regions: which line is below ReLUs, whether to intersect, and the boundaries.
+// forwardTensors are the inputs of the pass behind the regions: which line is below ReLUs, whether to intersect, and
+// the boundaries.
 func (r *run) forwardTensors(known map[int]*span) []*tensors.Tensor {
 	intersect := int32(0)
 	if r.m.intersect {

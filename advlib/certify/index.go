@@ -27,8 +27,8 @@ type Listed struct {
 // Listing is an index of methods. In a notebook, show.Display(certify.Index()) shows it.
 type Listing []Listed
 
-// Index returns the methods, from fast and loose to slow and tight. Whatever names a method by a string takes the names from here; a
-// new method needs a line here, and nothing else.
+// Index returns the methods, from fast and loose to slow and tight. Whatever names a method by a string takes the names
+// from here; a new method needs a line here, and nothing else.
 func Index() Listing { return slices.Clone(index) }
 
 var index = Listing{

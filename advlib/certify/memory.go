@@ -11,21 +11,22 @@ import (
 // memory is what the tensors of one computation may take, in bytes, unless [Network.LimitMemory] says otherwise.
 var memory = 1 << 30
 
-// rowMemory is the same for a backward pass. It is less, because many small ones are faster than a few large ones: their tensors
-// stay in the processor's caches, and the system need not find memory for each anew. XLA takes what a call needs beside its results in
-// one piece, and the C library gives pieces above 32 MiB back each time: a third of the processors' time went into finding
-// their pages.
+// rowMemory is the same for a backward pass. It is less, because many small ones are faster than a few large ones:
+// their tensors stay in the processor's caches, and the system need not find memory for each anew. XLA takes what a
+// call needs beside its results in one piece, and the C library gives pieces above 32 MiB back each time: a third of
+// the processors' time went into finding their pages.
 const rowMemory = 64 << 20
 
-// Copies of every node of the model that are taken to be alive at once, in float64, for one region of a pass forward, for one row of
-// a pass back, and for one of a pass that tunes slopes.
+// Copies of every node of the model that are taken to be alive at once, in float64, for one region of a pass forward,
+// for one row of a pass back, and for one of a pass that tunes slopes.
 const (
 	copiesForward = 8
 	copiesBack    = 6
 	copiesTuned   = 12
 )
 
-// Footprint is what bounds are estimated to take in memory, in bytes, from the number of neurons: before anything is compiled.
+// Footprint is what bounds are estimated to take in memory, in bytes, from the number of neurons: before anything is
+// compiled.
 type Footprint struct {
 	// Region is for one region, Row for one row, of which CROWN has two for each neuron whose sign is open.
 	Region, Row int64
@@ -43,8 +44,8 @@ func (n *Network) Footprint() Footprint {
 	return Footprint{Region: int64(8 * copiesForward * n.numbers), Row: int64(8 * copiesBack * n.numbers), Limit: int64(n.allowed())}
 }
 
-// LimitMemory sets how many bytes the tensors of one computation may take from now on, as far as that can be estimated; 0 means 1 GiB. It is
-// an error, and changes nothing, if not even one region, or one row, fits.
+// LimitMemory sets how many bytes the tensors of one computation may take from now on, as far as that can be estimated;
+// 0 means 1 GiB. It is an error, and changes nothing, if not even one region, or one row, fits.
 func (n *Network) LimitMemory(bytes int64) error {
 	if bytes < 0 {
 		return fmt.Errorf("certify: model %q: a limit of %d bytes: give a number above 0, or 0 for %s", n.model.Name, bytes, bytesOf(int64(memory)))

@@ -31,7 +31,8 @@ func TestBatches(t *testing.T) {
 	}
 }
 
-// What does not fit even in pieces is refused before anything is compiled, with bytes; what fits in pieces has the same bounds.
+// What does not fit even in pieces is refused before anything is compiled, with bytes; what fits in pieces has the same
+// bounds.
 func TestMemory(t *testing.T) {
 	s := random32(rand.New(rand.NewPCG(1, 2)), 1, 20, 40, 40, 3).source(goBackend(t), false)
 	c, err := advlib.NewClassifier(advlib.Spec{Name: "net", Logits: s.Graph, Store: s.Store, Input: s.Input, Box: advlib.Box{Lo: -1, Hi: 1}, Backend: s.Backend})
@@ -87,8 +88,8 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// Whatever the limit is, as long as it is not refused: what is bounded at once fits into it, forward, backward, with tuned slopes and in branches.
-// Where one row fits, but not with its slopes tuned, it is not tuned, and that is said.
+// Whatever the limit is, as long as it is not refused: what is bounded at once fits into it, forward, backward, with
+// tuned slopes and in branches. Where one row fits, but not with its slopes tuned, it is not tuned, and that is said.
 func TestMemoryIsKept(t *testing.T) {
 	c, e, x := wide(t, 1)
 	n, err := Of(c)

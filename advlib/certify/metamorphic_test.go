@@ -29,16 +29,17 @@ func nested(r *rand.Rand, d, steps int) (lower, upper [][]float64) {
 	return lower, upper
 }
 
-// Of a smaller box bounds are never looser, and the worse half of a box never looser than the whole, where that is a theorem:
+// Of a smaller box bounds are never looser, and the worse half of a box never looser than the whole, where that is a
+// theorem:
 //
-//   - IBP of affine maps, ReLUs, maximum pooling and residual paths, in real arithmetic and with rounding: an interval of an operation holds
-//     those of all parts of its inputs, and errors grow with magnitudes;
-//   - CROWN with one hidden layer and a line below ReLUs whose slope does not depend on the interval (zero, one): there the lines of a smaller
-//     interval are tighter everywhere in it, and each counts with the fixed sign of one weight.
+//   - IBP of affine maps, ReLUs, maximum pooling and residual paths, in real arithmetic and with rounding: an interval
+//     of an operation holds those of all parts of its inputs, and errors grow with magnitudes;
+//   - CROWN with one hidden layer and a line below ReLUs whose slope does not depend on the interval (zero, one): there
+//     the lines of a smaller interval are tighter everywhere in it, and each counts with the fixed sign of one weight.
 //
-// It is no theorem for adaptive slopes, which jump with the interval, for several hidden layers, where a tighter line may turn the sign of what
-// an earlier layer counts with, nor for functions that are bounded piece by piece, since pieces move with the interval. A proof by branch and
-// bound does not need it: each half is bounded for itself.
+// It is no theorem for adaptive slopes, which jump with the interval, for several hidden layers, where a tighter line
+// may turn the sign of what an earlier layer counts with, nor for functions that are bounded piece by piece, since
+// pieces move with the interval. A proof by branch and bound does not need it: each half is bounded for itself.
 func TestSmallerBoxesAreNotLooser(t *testing.T) {
 	shallow := testModel{"one hidden layer", []int{5}, advlib.UnitBox, func(x *Node) *Node { return dense(activation.Relu(dense(x, 1, 24)), 2, 4) }}
 	i := slices.IndexFunc(operationModels, func(m testModel) bool { return m.name == "max pool, overlapping" })
@@ -120,8 +121,8 @@ func TestBestLineHoldsIBP(t *testing.T) {
 	}
 }
 
-// A layer times 2^p and the next one times 2^−p is the same network: max(2^p·z, 0) = 2^p·max(z, 0). Scaling by powers of 2 rounds nothing, so
-// that bounds are equal to the last bits of what is left of denormals.
+// A layer times 2^p and the next one times 2^−p is the same network: max(2^p·z, 0) = 2^p·max(z, 0). Scaling by powers
+// of 2 rounds nothing, so that bounds are equal to the last bits of what is left of denormals.
 func TestScaledLayers(t *testing.T) {
 	scaled := func(p int) testModel {
 		s := math.Ldexp(1, p)

@@ -32,16 +32,16 @@ type Method struct {
 	graphs bool
 }
 
-// The methods, from fast and loose to slow and tight. Bounds by the slower ones are not tighter in each case: all hold, so
-// the best one may be taken, as [Method.WithBestLine] does.
+// The methods, from fast and loose to slow and tight. Bounds by the slower ones are not tighter in each case: all hold,
+// so the best one may be taken, as [Method.WithBestLine] does.
 var (
 	// IBP is interval bound propagation (Gowal et al. 2018, arXiv:1810.12715).
 	IBP = Method{}
 	// CROWNIBP is a backward pass of linear bounds over intermediate intervals by IBP (Zhang et al. 2020,
 	// arXiv:1906.06316), with adaptive lower slopes.
 	CROWNIBP = Method{kind: crownIBP}
-	// CROWN takes intermediate intervals from backward passes too (Zhang et al. 2018, arXiv:1811.00866), with adaptive lower
-	// slopes.
+	// CROWN takes intermediate intervals from backward passes too (Zhang et al. 2018, arXiv:1811.00866), with adaptive
+	// lower slopes.
 	CROWN = Method{kind: crown}
 	// AlphaCROWN is CROWN with the slopes below ReLUs tuned for each bound (α-CROWN, Xu et al. 2021, arXiv:2011.13824), as
 	// [Alpha] says by default. It is never below CROWN.
@@ -56,8 +56,8 @@ func (m Method) WithLine(l LowerLine) Method {
 	return m
 }
 
-// WithBestLine returns the method that takes, for each row, the best of all lower lines and of IBP, at about five times the
-// cost.
+// WithBestLine returns the method that takes, for each row, the best of all lower lines and of IBP, at about five times
+// the cost.
 func (m Method) WithBestLine() Method {
 	if m.kind != ibp {
 		m.line, m.best = Adaptive, true
@@ -72,8 +72,8 @@ func (m Method) WithIBP() Method {
 	return m
 }
 
-// WithAlpha returns CROWN with slopes below ReLUs that are tuned for each bound, beginning with those of the method's line. Other
-// methods are returned as they are.
+// WithAlpha returns CROWN with slopes below ReLUs that are tuned for each bound, beginning with those of the method's
+// line. Other methods are returned as they are.
 func (m Method) WithAlpha(a Alpha) Method {
 	if m.kind == crown {
 		m.tuned, m.alpha = true, a
@@ -166,8 +166,8 @@ func (m Method) Certify(ctx context.Context, c *advlib.Classifier, e *advlib.Exa
 	return proof.Certified, nil
 }
 
-// Prove returns what Certify does, with margins, the arithmetic of which they speak, and what rounding took. [AlphaCROWN] leaves a
-// margin alone once it is above 0; [Margins] has what it can reach.
+// Prove returns what Certify does, with margins, the arithmetic of which they speak, and what rounding took.
+// [AlphaCROWN] leaves a margin alone once it is above 0; [Margins] has what it can reach.
 func (m Method) Prove(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball) (*advlib.Proof, error) {
 	a, err := m.margins(ctx, c, e, ball, true)
 	if err != nil {
@@ -187,8 +187,8 @@ func (m Method) Prove(ctx context.Context, c *advlib.Classifier, e *advlib.Examp
 	return p, nil
 }
 
-// Margins returns for each example the K−1 lower bounds of logit_y − logit_j over the ball, j ≠ y in increasing order; y
-// is the label. -Inf means that nothing could be shown.
+// Margins returns for each example the K−1 lower bounds of logit_y − logit_j over the ball, j ≠ y in increasing order;
+// y is the label. -Inf means that nothing could be shown.
 func Margins(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, m Method) ([][]float64, error) {
 	a, err := m.margins(ctx, c, e, ball, false)
 	if err != nil {
@@ -212,8 +212,8 @@ func (m Method) margins(ctx context.Context, c *advlib.Classifier, e *advlib.Exa
 	return n.bound(ctx, q, m)
 }
 
-// Bounds returns for each example bounds of its K logits over the ball: lower[i][k] ≤ f_k(x') ≤ upper[i][k] for all x' in
-// the ball around example i. Infinite ones mean that nothing could be shown. Differences of these are looser than
+// Bounds returns for each example bounds of its K logits over the ball: lower[i][k] ≤ f_k(x') ≤ upper[i][k] for all x'
+// in the ball around example i. Infinite ones mean that nothing could be shown. Differences of these are looser than
 // [Margins].
 func Bounds(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, m Method) (lower, upper [][]float64, err error) {
 	n, q, err := m.query(c, e, ball)
@@ -275,8 +275,8 @@ func MarginRows(y, classes int) (rows [][]float64) {
 	return rows
 }
 
-// EachOutput are the rows e_k of all outputs, and −e_k after them: lower bounds of these are −1 times upper bounds of the
-// outputs.
+// EachOutput are the rows e_k of all outputs, and −e_k after them: lower bounds of these are −1 times upper bounds of
+// the outputs.
 func EachOutput(outputs int) (rows [][]float64) {
 	for _, sign := range []float64{1, -1} {
 		for k := range outputs {

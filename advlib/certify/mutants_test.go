@@ -16,7 +16,8 @@ import (
 type Mutant struct {
 	Name, Model string
 	plant       func(u *propagate.Unit) *mutated // nil for units that it leaves alone
-	// Regions tells that the mistake is in regions: in Linf boxes whose ends float32 does not hold, and in L1 and L2 balls.
+	// Regions tells that the mistake is in regions: in Linf boxes whose ends float32 does not hold, and in L1 and L2
+	// balls.
 	Regions bool
 	region  func(propagate.Region) propagate.Region
 	end     func(float64) float64

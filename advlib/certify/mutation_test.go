@@ -141,7 +141,8 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-// offGrid counts outputs that are out of bounds for boxes of numbers that float32 does not hold: the model gets the nearest that it does.
+// offGrid counts outputs that are out of bounds for boxes of numbers that float32 does not hold: the model gets the
+// nearest that it does.
 func offGrid(t *testing.T, c *advlib.Classifier, r *rand.Rand) (count int) {
 	net, err := certify.Of(c)
 	if err != nil {

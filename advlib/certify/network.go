@@ -34,8 +34,8 @@ type Source struct {
 // Network is a model ready to be bounded. Its compiled graphs are kept as long as it lives. Its methods may be called
 // concurrently, as long as nobody changes the variables.
 type Network struct {
-	// model is what is bounded, and where its bounds are computed; deployed is the backend of the model whose outputs are bounded. They may
-	// differ: see prepare.
+	// model is what is bounded, and where its bounds are computed; deployed is the backend of the model whose outputs are
+	// bounded. They may differ: see prepare.
 	model    propagate.Model
 	deployed compute.Backend
 	exact    bool // variables are those of the deployed model
@@ -72,12 +72,13 @@ type unitShape struct {
 	bent   bool // see [propagate.Bent]
 }
 
-// boundary is a node that a unit which is not affine takes its input from: the tighter its interval, the tighter the lines.
+// boundary is a node that a unit which is not affine takes its input from: the tighter its interval, the tighter the
+// lines.
 type boundary struct {
 	node int   // its place in Walk.Nodes
 	dims []int // its shape for one example
-	// exact tells that its interval is the smallest box already, as far as IBP knows the region: a single sum is between it
-	// and x.
+	// exact tells that its interval is the smallest box already, as far as IBP knows the region: a single sum is between
+	// it and x.
 	exact bool
 }
 
@@ -116,7 +117,8 @@ func newNetwork(s Source) (*Network, error) {
 	return n, n.prepare()
 }
 
-// unread returns a network whose model has not been looked at yet. All networks are made here: without its maps and backends one is of no use.
+// unread returns a network whose model has not been looked at yet. All networks are made here: without its maps and
+// backends one is of no use.
 func unread(name string, input []int, deployed compute.Backend, wide *advlib.Wide, exact bool, build func(x *graph.Node) *graph.Node) *Network {
 	return &Network{
 		model:    propagate.Model{Name: name, Input: input, Backend: deployed, Wide: wide, Build: build},
@@ -172,9 +174,9 @@ func (n *Network) Outputs() int { return n.outputs }
 // Refresh copies variables that have changed since. [Of] does so by itself.
 func (n *Network) Refresh() error { return n.model.Wide.Refresh() }
 
-// prepare reads the model, and chooses what computes its bounds: the backend where it is deployed, or the Go backend where XLA would
-// compile for a quarter of an hour. That is so of the lines of functions such as x·Φ(x), products of what several operations make of
-// one tensor. The bounds are those of the deployed model all the same.
+// prepare reads the model, and chooses what computes its bounds: the backend where it is deployed, or the Go backend
+// where XLA would compile for a quarter of an hour. That is so of the lines of functions such as x·Φ(x), products of
+// what several operations make of one tensor. The bounds are those of the deployed model all the same.
 func (n *Network) prepare() error {
 	if err := n.read(); err != nil || !n.winding || backend.InfoOf(n.deployed).Name == backend.Go {
 		return err

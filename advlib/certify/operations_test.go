@@ -161,9 +161,9 @@ var operationModels = []testModel{
 	{"residual CNN with batch norm", []int{5, 5, 1}, advlib.UnitBox, residualNorm},
 }
 
-// Every operation's bounds hold for the float32 outputs at sampled points, for IBP, CROWN-IBP and CROWN, in balls of a few sizes
-// and of radius 0, on the Go backend and some on XLA; CROWN's are not much wider than IBP's, and where the issue says so,
-// narrower.
+// Every operation's bounds hold for the float32 outputs at sampled points, for IBP, CROWN-IBP and CROWN, in balls of a
+// few sizes and of radius 0, on the Go backend and some on XLA; CROWN's are not much wider than IBP's, and where the
+// issue says so, narrower.
 func TestOperations(t *testing.T) {
 	narrow := map[string]bool{"max pool": true, "max pool, padded": true, "max pool, overlapping": true, "two max pools in a row": true, "attention": true, "residual CNN with batch norm": true}
 	onXLA := map[string]bool{"softplus": true, "GELU": true, "GELU by tanh": true, "residual CNN with batch norm": true} // all with ADVLAB_FULL=1: XLA compiles each for long
@@ -209,7 +209,8 @@ func TestOperations(t *testing.T) {
 	}
 }
 
-// The backend's own batch normalisation at inference, where there is one, with scales of either sign. And mistakes in its rule are noticed.
+// The backend's own batch normalisation at inference, where there is one, with scales of either sign. And mistakes in
+// its rule are noticed.
 func TestBackendBatchNorm(t *testing.T) {
 	for name, b := range backends(t) {
 		if !b.Capabilities().Operations[compute.OpTypeBatchNormForInference] {

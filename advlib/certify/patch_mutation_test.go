@@ -16,7 +16,8 @@ import (
 // shown is z itself, beside what needs its interval.
 func shown(z *Node) *Node { return Concatenate([]*Node{flat(z), flat(Tanh(z))}, 1) }
 
-// patchMutationModels are models whose last layer's neurons are outputs too, so that its interval can be compared with them.
+// patchMutationModels are models whose last layer's neurons are outputs too, so that its interval can be compared with
+// them.
 var patchMutationModels = []testModel{
 	{"convolutions", []int{5, 5, 1}, advlib.UnitBox, func(x *Node) *Node {
 		h := activation.Relu(biased(conv(x, 1, 2, 3).PadSame().Done(), 11))
@@ -64,8 +65,8 @@ var patchMutationModels = []testModel{
 	}},
 }
 
-// Each of these mistakes on patches lets some neuron of a layer out of the interval that CROWN has for it; without a mistake none is. The
-// neurons are those of the deployed model, at points of the ball.
+// Each of these mistakes on patches lets some neuron of a layer out of the interval that CROWN has for it; without a
+// mistake none is. The neurons are those of the deployed model, at points of the ball.
 func TestPatchMutants(t *testing.T) {
 	all := backends(t)
 	models := map[string]testModel{}
@@ -139,7 +140,8 @@ func TestPatchMutants(t *testing.T) {
 		}
 	}
 	t.Logf("%d mutants", len(certify.PatchMutants))
-	// Every rule that is on patches in one of these models, and not on backends that are not here, was mistaken at least once.
+	// Every rule that is on patches in one of these models, and not on backends that are not here, was mistaken at least
+	// once.
 	for _, m := range patchMutationModels {
 		if m.name == "batch normalisation" {
 			continue

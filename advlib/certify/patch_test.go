@@ -157,7 +157,8 @@ func TestPatchesAreExact(t *testing.T) {
 	}
 }
 
-// comparePatches does so by a few methods in boxes and L2 balls; if once, by CROWN in boxes only, for XLA compiles each for long.
+// comparePatches does so by a few methods in boxes and L2 balls; if once, by CROWN in boxes only, for XLA compiles each
+// for long.
 func comparePatches(t *testing.T, c *advlib.Classifier, e *advlib.Examples, layers int, once bool) {
 	t.Helper()
 	n, err := certify.Of(c)
@@ -294,8 +295,8 @@ func BenchmarkPatches(b *testing.B) {
 	}
 }
 
-// Every rule that goes back on patches does so in some model that is compared with whole tensors. The rules are those of the
-// source: types that have BackwardPatch and Affine, themselves or of a type that they embed.
+// Every rule that goes back on patches does so in some model that is compared with whole tensors. The rules are those
+// of the source: types that have BackwardPatch and Affine, themselves or of a type that they embed.
 func TestPatchesReachAllRules(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("internal", "propagate", "*.go"))
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"advlab/advlib/attack"
 )
 
-// planted adds to a network with one hidden layer a bump: depth·max(0, 1 − ‖x − at‖₁/r) is taken from the first output. Outside of it the
-// network and its gradients are as they were.
+// planted adds to a network with one hidden layer a bump: depth·max(0, 1 − ‖x − at‖₁/r) is taken from the first output.
+// Outside of it the network and its gradients are as they were.
 func (n network64) planted(at []float64, r, depth float64) network64 {
 	d, hidden, classes := len(at), len(n.W[0]), len(n.W[1])
 	first, b := slices.Clone(n.W[0]), slices.Clone(n.b[0])
@@ -53,9 +53,10 @@ func (n network64) planted(at []float64, r, depth float64) network64 {
 	return network64{W: [][][]float64{first, second, last}, b: [][]float64{b, c, n.b[1]}}
 }
 
-// TestPlanted hides a counterexample in the ball, as SoundnessBench does (Zhou et al. 2024, arXiv:2412.03154): in a bump that is so narrow that
-// no gradient outside of it points there, inside of the ball or at its very corner. Nothing may certify the example, nor verify it: of a
-// network that is a chain, of one that is none, with few inputs and with many.
+// TestPlanted hides a counterexample in the ball, as SoundnessBench does (Zhou et al. 2024, arXiv:2412.03154): in a
+// bump that is so narrow that no gradient outside of it points there, inside of the ball or at its very corner. Nothing
+// may certify the example, nor verify it: of a network that is a chain, of one that is none, with few inputs and with
+// many.
 func TestPlanted(t *testing.T) {
 	b := goBackend(t)
 	cells, seeds := 200, 1

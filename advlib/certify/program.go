@@ -44,7 +44,8 @@ type (
 	tableKey struct{ start int }
 )
 
-// program returns the network's graph of the given key, which build builds when it is called with other shapes than before.
+// program returns the network's graph of the given key, which build builds when it is called with other shapes than
+// before.
 func (n *Network) program(key any, build func(p *program, in []*Node) []*Node) *program {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -9,25 +9,25 @@ import (
 // Query asks for lower bounds of linear functions of a network's outputs over regions of its inputs.
 type Query struct {
 	Regions Regions
-	// Rows are the specification: Rows[i] are the linear functions of the K outputs for region i, all of one number S ≥ 1. With
-	// one entry only it is for every region.
+	// Rows are the specification: Rows[i] are the linear functions of the K outputs for region i, all of one number S ≥ 1.
+	// With one entry only it is for every region.
 	Rows [][][]float64
 	// Slopes asks for Answer.Slopes.
 	Slopes bool
-	// Enough, if it is not nil, has for each of the S rows what its bound needs to exceed: [AlphaCROWN] leaves a bound alone once
-	// it does.
+	// Enough, if it is not nil, has for each of the S rows what its bound needs to exceed: [AlphaCROWN] leaves a bound
+	// alone once it does.
 	Enough []float64
 }
 
 // Answer holds lower bounds for the regions and rows of a [Query].
 type Answer struct {
-	// Lower[i][s] ≤ ⟨Rows[i][s], f(x')⟩ for all x' in region i, where f is the network in the arithmetic that Method.Rounding
-	// names. -Inf means that nothing could be shown; it is never NaN.
+	// Lower[i][s] ≤ ⟨Rows[i][s], f(x')⟩ for all x' in region i, where f is the network in the arithmetic that
+	// Method.Rounding names. -Inf means that nothing could be shown; it is never NaN.
 	Lower [][]float64
 	// Slack[i][s] is what rounding took from the bound in its last pass.
 	Slack [][]float64
-	// Slopes[i][s] is Λ with ⟨Rows[i][s], f(x')⟩ ≥ ⟨Λ, x'⟩ + constant in the region, one number for each coordinate of the input:
-	// how much each moves the bound. It is zero where IBP stops at an operation that is not affine.
+	// Slopes[i][s] is Λ with ⟨Rows[i][s], f(x')⟩ ≥ ⟨Λ, x'⟩ + constant in the region, one number for each coordinate of the
+	// input: how much each moves the bound. It is zero where IBP stops at an operation that is not affine.
 	Slopes [][][]float64
 	// Method is what was asked for.
 	Method Method

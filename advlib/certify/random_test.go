@@ -24,8 +24,8 @@ import (
 	"advlab/advlib/onnx"
 )
 
-// A random model is a list of steps, each of which goes on with what the last one has made, and may look back. A step fits every shape, so
-// that a model is still one when steps are left out: that is how failures are made small.
+// A random model is a list of steps, each of which goes on with what the last one has made, and may look back. A step
+// fits every shape, so that a model is still one when steps are left out: that is how failures are made small.
 type randomStep struct {
 	name string
 	f    func(earlier []*Node) *Node
@@ -83,7 +83,8 @@ func constant(r *rand.Rand) float32 {
 	return sign * float32(0.1+2*r.Float64())
 }
 
-// addends draws what is added on one side of something and on the other, so that the second sum may be small after large ones.
+// addends draws what is added on one side of something and on the other, so that the second sum may be small after
+// large ones.
 func addends(r *rand.Rand) (first, second float64) {
 	a := []float64{1e8, 0.5e8, 0.25e8, 2e8}[r.IntN(4)] * float64(1-2*r.IntN(2))
 	return a, []float64{0.3, -0.7, -a, -a / 2}[r.IntN(4)]
@@ -612,8 +613,8 @@ type randomBox struct {
 	points       [][]float32
 }
 
-// newRandomBox draws a box: of about 1, huge, tiny or denormal numbers, as thin as a point or wide, and points: corners, the centre,
-// neighbours of these, and others.
+// newRandomBox draws a box: of about 1, huge, tiny or denormal numbers, as thin as a point or wide, and points:
+// corners, the centre, neighbours of these, and others.
 func newRandomBox(r *rand.Rand, size, points int, about float64, scales []float64) randomBox {
 	b := randomBox{lower: make([]float64, size), upper: make([]float64, size)}
 	scale := []float64{1, 1, 1, 1e3, 1e8, 1e8, 1e8, 1e20, 1e35, 1e-5, 1e-20, 1e-37, 1e-40}[r.IntN(13)]
@@ -907,9 +908,10 @@ func (c randomTrial) smaller(t *testing.T, m randomModel, f fuzzed) (randomModel
 	return m, f
 }
 
-// TestRandomModels bounds models of random operations with constants of any scale, over boxes of any scale, and compares the bounds with what
-// each backend computes in float32: at corners, at their neighbours, and inside, in batches of several sizes, and in a program with the
-// gradient. ADVLAB_FULL=1 makes it some thousand models, and ADVLAB_SEED another first one.
+// TestRandomModels bounds models of random operations with constants of any scale, over boxes of any scale, and
+// compares the bounds with what each backend computes in float32: at corners, at their neighbours, and inside, in
+// batches of several sizes, and in a program with the gradient. ADVLAB_FULL=1 makes it some thousand models, and
+// ADVLAB_SEED another first one.
 func TestRandomModels(t *testing.T) {
 	first := uint64(1)
 	if s := os.Getenv("ADVLAB_SEED"); s != "" {

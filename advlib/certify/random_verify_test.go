@@ -188,8 +188,8 @@ func tinyNetwork(r *rand.Rand, inputs, outputs int) (name string, f func(x *Node
 	}
 }
 
-// TestRandomProperties asks for verdicts on random properties of tiny networks, written in odd ways, and compares them with what a few
-// thousand inputs show, and with the meaning of the text as this test has it.
+// TestRandomProperties asks for verdicts on random properties of tiny networks, written in odd ways, and compares them
+// with what a few thousand inputs show, and with the meaning of the text as this test has it.
 func TestRandomProperties(t *testing.T) {
 	b, err := backend.OpenNamed(backend.Go)
 	if err != nil {

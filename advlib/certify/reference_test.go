@@ -18,8 +18,8 @@ import (
 	"advlab/advlib/certify"
 )
 
-// referenceTolerance is absolute, and relative to hundreds above 100: the widest bounds are several hundred wide, where a
-// unit in the last place of float32 is 3e-5.
+// referenceTolerance is absolute, and relative to hundreds above 100: the widest bounds are several hundred wide, where
+// a unit in the last place of float32 is 3e-5.
 const referenceTolerance = 1e-4
 
 var (
@@ -72,7 +72,8 @@ func TestNeverLooserThanThePeer(t *testing.T) {
 		for _, name := range attacktest.References {
 			r := load(t, name, b)
 			for _, set := range peerSets(t, r) {
-				// Each once: what takes long on XLA, if it is there, and the rest on the Go backend. TestReference compares on both.
+				// Each once: what takes long on XLA, if it is there, and the rest on the Go backend. TestReference compares on
+				// both.
 				long := name == "cnn-mnist-adv" && set.method == certify.CROWN && len(all) > 1
 				if long != (backendName == "xla") && !full {
 					continue
@@ -159,8 +160,8 @@ func (s peerSet) compute(t testing.TB, r *attacktest.Reference, m certify.Method
 	return map[string][][]float64{"margin": margins, "lb": lower, "ub": upper}
 }
 
-// difference returns the largest difference from an array of the reference, and by how much some value is below, both as
-// [referenceTolerance] counts.
+// difference returns the largest difference from an array of the reference, and by how much some value is below, both
+// as [referenceTolerance] counts.
 func difference(t testing.TB, r *attacktest.Reference, key string, got [][]float64) (worst, below float64) {
 	t.Helper()
 	want, dims, err := r.Array(key)

@@ -114,8 +114,8 @@ func TestBadQueries(t *testing.T) {
 	}
 }
 
-// Weights and inputs near the smallest float32, where XLA flushes to zero, and near the largest, where products overflow: the
-// model's own outputs stay within bounds, or the bounds say nothing.
+// Weights and inputs near the smallest float32, where XLA flushes to zero, and near the largest, where products
+// overflow: the model's own outputs stay within bounds, or the bounds say nothing.
 func TestTinyAndHugeNumbers(t *testing.T) {
 	for name, b := range backends(t) {
 		for _, scale := range []float32{1e-45, 1e-40, 1e-38, 1e-30, 1e-20, 1e20, 1e30, 3e38} {

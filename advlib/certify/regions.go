@@ -26,8 +26,9 @@ func Boxes(lower, upper [][]float64) Regions { return Regions{Lower: lower, Uppe
 // Around returns the balls of one radius around a classifier's examples, cut by its box and what its domain lets single
 // coordinates do. With withoutBox, L1 and L2 balls are not cut.
 //
-// In a domain, whose scales measure a perturbation, no coordinate goes farther in any norm than its own reach times the radius. Steps and
-// categories are not looked at: what is proven for all values between holds for those that are admissible.
+// In a domain, whose scales measure a perturbation, no coordinate goes farther in any norm than its own reach times the
+// radius. Steps and categories are not looked at: what is proven for all values between holds for those that are
+// admissible.
 func Around(c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, withoutBox bool) (Regions, error) {
 	if err := ball.Check(); err != nil {
 		return Regions{}, err
@@ -124,8 +125,8 @@ func (r Regions) check(size int) error {
 	return nil
 }
 
-// outward rounds the ends of boxes to float32, away from each other, so that every input that a float32 model may be given
-// for a point of the region, rounded to the nearest, lies inside; and radii up.
+// outward rounds the ends of boxes to float32, away from each other, so that every input that a float32 model may be
+// given for a point of the region, rounded to the nearest, lies inside; and radii up.
 func (r Regions) outward() Regions {
 	s := Regions{Norm: r.Norm, Centre: r.Centre}
 	for i := range r.Lower {

@@ -21,8 +21,9 @@ func repeated(v float32, n int) []float32 {
 	return x
 }
 
-// otherOrders are models whose operations XLA computes in other orders than they are written in, or Go's backend in one of them, with
-// an input where that shows: each was outside of bounds that count the errors of one operation after the other.
+// otherOrders are models whose operations XLA computes in other orders than they are written in, or Go's backend in one
+// of them, with an input where that shows: each was outside of bounds that count the errors of one operation after the
+// other.
 var otherOrders = []struct {
 	name string
 	x    []float32
@@ -178,8 +179,8 @@ var otherOrders = []struct {
 	{"1/√x", []float32{1e-30, 0.5}, true, func(x *Node) *Node { return Inverse(Sqrt(x)) }},
 }
 
-// The outputs of models that a backend computes in another order than written stay within bounds, with one example at a time and with
-// several.
+// The outputs of models that a backend computes in another order than written stay within bounds, with one example at a
+// time and with several.
 func TestOtherOrders(t *testing.T) {
 	for name, b := range backends(t) {
 		for i, m := range otherOrders {
@@ -228,8 +229,8 @@ func TestOtherOrders(t *testing.T) {
 	}
 }
 
-// Rows over outputs that are copies of inputs, or next to it: the model rounds nothing, and the row's own sum, in float64, does. Without
-// what is subtracted for that, 0.1·x + 0.2·x − 0.3·x is at least 5.55e-17·x, and is 2.78e-17·x.
+// Rows over outputs that are copies of inputs, or next to it: the model rounds nothing, and the row's own sum, in
+// float64, does. Without what is subtracted for that, 0.1·x + 0.2·x − 0.3·x is at least 5.55e-17·x, and is 2.78e-17·x.
 func TestRowsOfCopies(t *testing.T) {
 	models := []struct {
 		name string

@@ -17,8 +17,8 @@ import (
 // outputs stands for the network's outputs where rows start from a node, given by its place in Walk.Nodes.
 const outputs = -1
 
-// item is a row of a pass back: a region, by its number, with a linear function of the start. From the outputs that is any, row; from another
-// node it is a coordinate with a sign.
+// item is a row of a pass back: a region, by its number, with a linear function of the start. From the outputs that is
+// any, row; from another node it is a coordinate with a sign.
 type item struct {
 	example int
 	row     []float64
@@ -27,7 +27,8 @@ type item struct {
 	sign    float64
 }
 
-// result is a lower bound of an item's function, what rounding took from it, and Λ at the input where that is asked for.
+// result is a lower bound of an item's function, what rounding took from it, and Λ at the input where that is asked
+// for.
 type result struct {
 	lower, slack float64
 	slope        []float64
@@ -104,8 +105,9 @@ func (r *run) way(start int) (way, error) {
 	return way{n: r.n, a: a, start: start, units: r.n.needed(start, ibp, r.layout), ibp: ibp, box: r.regions.Norm == nil}, err
 }
 
-// build takes a graph's inputs, and returns the pass back with its start and Λ there, and the inputs that are left. Those that it takes are
-// the regions, the rows as [run.rowTensors] has them, the table if there is one, and what the units have.
+// build takes a graph's inputs, and returns the pass back with its start and Λ there, and the inputs that are left.
+// Those that it takes are the regions, the rows as [run.rowTensors] has them, the table if there is one, and what the
+// units have.
 func (y way) build(in []*Node) (b *propagate.Backward, from, Λ *Node, rest []*Node) {
 	all, in := regionOf(in)
 	g := propagate.Groups{Examples: in[0], Rows: in[1].Shape().Dimensions[0], All: all.Lower.Shape().Dimensions[0]}
@@ -154,8 +156,8 @@ func (y way) whole(b *propagate.Backward, all propagate.Region, g propagate.Grou
 	return from, Λ, in
 }
 
-// patches begins rows of coordinates on patches: in are the coordinates' numbers among those of one place, their signs, and the places of
-// groups.
+// patches begins rows of coordinates on patches: in are the coordinates' numbers among those of one place, their signs,
+// and the places of groups.
 func (y way) patches(b *propagate.Backward, all propagate.Region, g propagate.Groups, in []*Node) (from, Λ *Node, rest []*Node) {
 	at, sign, place := in[0], in[1], in[2]
 	b.Walk = y.n.model.Walk(all.Lower)
@@ -180,9 +182,9 @@ func unitRows(at, sign *Node, size int) *Node {
 	return Mul(OneHot(at, size, sign.DType()), InsertAxes(sign, -1))
 }
 
-// rowTensors are the inputs of a graph that describe rows from a node: for each of count groups its region; for each of their rows, perGroup
-// each, the linear function of the outputs, or the coordinate's number and its sign; with patches, for each group its place. Groups and rows that
-// are missing are the last one again.
+// rowTensors are the inputs of a graph that describe rows from a node: for each of count groups its region; for each of
+// their rows, perGroup each, the linear function of the outputs, or the coordinate's number and its sign; with patches,
+// for each group its place. Groups and rows that are missing are the last one again.
 func (r *run) rowTensors(start int, items []item, part []group, count, perGroup int) []*tensors.Tensor {
 	rows := make([]item, 0, count*perGroup)
 	examples, at := make([]int32, count), make([]int32, count)

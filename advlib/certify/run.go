@@ -21,8 +21,8 @@ type run struct {
 	enough  []float64         // as Query.Enough
 	region  []*tensors.Tensor // the regions, padded, on the device
 
-	// What the last pass forward found: its results on the device, of which layout says what they are, and on the host where it is worth
-	// tightening a boundary, by the boundary's node.
+	// What the last pass forward found: its results on the device, of which layout says what they are, and on the host
+	// where it is worth tightening a boundary, by the boundary's node.
 	layout *propagate.Layout
 	found  []*tensors.Tensor
 	open   map[int][]float64
@@ -102,7 +102,8 @@ func (r *run) answer(rows [][][]float64, answer *Answer) error {
 	return nil
 }
 
-// span is the interval of each coordinate of a boundary, for all regions of a batch, on the host. An infinite end is not known.
+// span is the interval of each coordinate of a boundary, for all regions of a batch, on the host. An infinite end is
+// not known.
 type span struct {
 	lower, upper []float64
 	per          int   // numbers for each region
@@ -130,7 +131,8 @@ func (k *span) of(regions []int, size int) *span {
 	return s
 }
 
-// intervals computes intervals and lines of all units, as the method has them, and notes those of boundaries that it tightens.
+// intervals computes intervals and lines of all units, as the method has them, and notes those of boundaries that it
+// tightens.
 func (r *run) intervals(known map[int]*span) error {
 	if err := r.forward(known); err != nil || r.m.kind != crown {
 		return err
@@ -138,8 +140,9 @@ func (r *run) intervals(known map[int]*span) error {
 	return r.improve(known, func(node int, items []item, _ []result) ([]result, error) { return r.back(node, items) })
 }
 
-// improve replaces the bounds of each boundary's open coordinates by what better makes of them, from the input on, and computes what
-// lies behind anew. better is given the boundary's node, both ends of its open coordinates, and their bounds in known.
+// improve replaces the bounds of each boundary's open coordinates by what better makes of them, from the input on, and
+// computes what lies behind anew. better is given the boundary's node, both ends of its open coordinates, and their
+// bounds in known.
 func (r *run) improve(known map[int]*span, better func(node int, items []item, results []result) ([]result, error)) error {
 	for _, b := range r.n.boundaries {
 		if b.exact && r.regions.Norm != advlib.L1 {

@@ -36,7 +36,8 @@ func radii(norm advlib.Norm) []float64 {
 // sampledPoints counts the inputs whose outputs were compared with bounds.
 var sampledPoints int
 
-// Points of the ball, most of them on its surface and many at its corners, never leave the bounds: 10⁶ on each backend with ADVLAB_FULL.
+// Points of the ball, most of them on its surface and many at its corners, never leave the bounds: 10⁶ on each backend
+// with ADVLAB_FULL.
 func TestSampledPointsStayWithinBounds(t *testing.T) {
 	for backendName, b := range backends(t) {
 		points := 1500 // for each of 8 examples, 3 norms, 2 radii: 72000 for each model
@@ -100,8 +101,9 @@ func sample(t testing.TB, c *advlib.Classifier, e *advlib.Examples, ball advlib.
 	return z
 }
 
-// pointOf draws a point of the ball around x in the box: of each four one from anywhere, one from the surface or a corner, one that moves a
-// single coordinate, and one that moves all by as much. All but the first are as far out as float32 has numbers.
+// pointOf draws a point of the ball around x in the box: of each four one from anywhere, one from the surface or a
+// corner, one that moves a single coordinate, and one that moves all by as much. All but the first are as far out as
+// float32 has numbers.
 func pointOf(ball advlib.Ball, box advlib.Box, x []float32, kind int, r *rand.Rand) []float32 {
 	norm := ball.Norm.(advlib.ConvexNorm)
 	δ := make([]float32, len(x))

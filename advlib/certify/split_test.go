@@ -17,8 +17,8 @@ import (
 	"github.com/gomlx/compute/dtypes"
 )
 
-// TestTune: tuned bounds are not below CROWN's, are below what the network computes, with any signs given that an input has,
-// and are above CROWN's on the average.
+// TestTune: tuned bounds are not below CROWN's, are below what the network computes, with any signs given that an input
+// has, and are above CROWN's on the average.
 func TestTune(t *testing.T) {
 	r := rand.New(rand.NewPCG(15, 16))
 	net := random32(r, 1, 20, 25, 25, 3)
@@ -125,8 +125,8 @@ func (n network64) preactivations(x []float64) (all [][]float64) {
 	return all
 }
 
-// TestVerifyMLPs decides the examples of the two reference MLPs at ε = 0.05: none is left, none that AutoAttack breaks is
-// verified, and all that auto_LiRPA's CROWN proves are. Without ADVLAB_FULL, the first 12.
+// TestVerifyMLPs decides the examples of the two reference MLPs at ε = 0.05: none is left, none that AutoAttack breaks
+// is verified, and all that auto_LiRPA's CROWN proves are. Without ADVLAB_FULL, the first 12.
 func TestVerifyMLPs(t *testing.T) {
 	for _, name := range []string{"mlp-digits", "mlp-digits-adv"} {
 		ref, err := attacktest.LoadReference(name, goBackend(t))
@@ -196,8 +196,8 @@ func wide(t *testing.T, examples int) (c *advlib.Classifier, e *advlib.Examples,
 	return c, e, x
 }
 
-// TestSplittingAlone decides examples without the search for counterexamples: branch and bound comes to the same, finds the
-// counterexamples by itself, and where it may not look at them does not prove that there are none.
+// TestSplittingAlone decides examples without the search for counterexamples: branch and bound comes to the same, finds
+// the counterexamples by itself, and where it may not look at them does not prove that there are none.
 func TestSplittingAlone(t *testing.T) {
 	c, e, x := wide(t, 30)
 	ball := advlib.Linf.Ball(0.12)

@@ -23,19 +23,20 @@ type Decision struct {
 	// Status is Verified if no input of the region has an unsafe output, however the deployed model sums and rounds;
 	// Falsified if the deployed model has an unsafe output for an input of the region, which is given; else Unknown.
 	Status advlib.Status
-	// Counterexample is an input, flat, that was given to the deployed model, and Outputs what it returned, in a pass of its
-	// own; nil unless Falsified.
+	// Counterexample is an input, flat, that was given to the deployed model, and Outputs what it returned, in a pass of
+	// its own; nil unless Falsified.
 	Counterexample, Outputs []float64
 	// AnyOrder tells of a counterexample that it is one however the model sums and rounds: bounds at this input prove it.
-	// Else it may be none on another machine. It is false, too, where bounds would have taken longer than a third of a second.
+	// Else it may be none on another machine. It is false, too, where bounds would have taken longer than a third of a
+	// second.
 	AnyOrder bool
 	// Reason says why nothing was shown; empty unless Unknown.
 	Reason string
 	// TimedOut tells that the reason is Options.Timeout or the context's deadline.
 	TimedOut bool
-	// Bound is the best lower bound of the margin, which is how far outputs are from unsafe: for an unsafe set of conditions
-	// ⟨c, y⟩ ≤ b that must all be met it is the largest ⟨c, y⟩ − b, for alternatives the least. It is above 0 if Verified, or 0
-	// where the search had to leave out all inputs one by one, and -Inf where nothing is known.
+	// Bound is the best lower bound of the margin, which is how far outputs are from unsafe: for an unsafe set of
+	// conditions ⟨c, y⟩ ≤ b that must all be met it is the largest ⟨c, y⟩ − b, for alternatives the least. It is above 0
+	// if Verified, or 0 where the search had to leave out all inputs one by one, and -Inf where nothing is known.
 	Bound float64
 	// Method is how the verdict was found: "search for counterexamples", "bounds", or "branch and bound".
 	Method string
@@ -43,8 +44,8 @@ type Decision struct {
 	Rounding Rounding
 	// Cells is how many boxes were bounded.
 	Cells int
-	// Found is when the first counterexample was found, and Elapsed when the verdict was there: wall times since the beginning, compilation
-	// included.
+	// Found is when the first counterexample was found, and Elapsed when the verdict was there: wall times since the
+	// beginning, compilation included.
 	Found, Elapsed time.Duration
 }
 
@@ -65,13 +66,14 @@ func (v Decision) String() string {
 
 // Options say how much is tried. The zero Options are good ones.
 type Options struct {
-	// Timeout is for each example or property; 0 means a minute, below 0 no limit; less than a millisecond is refused. A computation that
-	// runs then, or is being compiled, cannot be interrupted: it goes on by itself until it ends, and nobody waits for it. Until then the model's
-	// variables must stay as they are, and other uses of the same classifier wait for their turn.
+	// Timeout is for each example or property; 0 means a minute, below 0 no limit; less than a millisecond is refused. A
+	// computation that runs then, or is being compiled, cannot be interrupted: it goes on by itself until it ends, and
+	// nobody waits for it. Until then the model's variables must stay as they are, and other uses of the same classifier
+	// wait for their turn.
 	Timeout time.Duration
-	// Method bounds boxes; the zero Method, IBP, means CROWN in float32. Use Method.In for other arithmetics. A method with the
-	// best line or without the box is refused. [AlphaCROWN] tunes each box where inputs are split; where the signs of ReLUs are,
-	// slopes are tuned with any method, at the root as its [Alpha] says.
+	// Method bounds boxes; the zero Method, IBP, means CROWN in float32. Use Method.In for other arithmetics. A method
+	// with the best line or without the box is refused. [AlphaCROWN] tunes each box where inputs are split; where the
+	// signs of ReLUs are, slopes are tuned with any method, at the root as its [Alpha] says.
 	Method Method
 	// Starts and Steps are those of the search for counterexamples; 0 means 64 and 50, below 0 that there is none.
 	Starts, Steps int
@@ -79,9 +81,9 @@ type Options struct {
 	Batch int
 	// Cells is the most boxes bounded for each example or property; 0 means no limit.
 	Cells int
-	// Memory is how many bytes the tensors of one computation may take, as estimated before anything is compiled: see [Footprint]. More boxes
-	// and rows are bounded in pieces; it is an error if not even one fits. 0 leaves the network's limit, which is 1 GiB unless
-	// [Network.LimitMemory] has set another. A limit stays with a classifier's network.
+	// Memory is how many bytes the tensors of one computation may take, as estimated before anything is compiled: see
+	// [Footprint]. More boxes and rows are bounded in pieces; it is an error if not even one fits. 0 leaves the network's
+	// limit, which is 1 GiB unless [Network.LimitMemory] has set another. A limit stays with a classifier's network.
 	Memory int64
 	// Seed keys the search for counterexamples.
 	Seed uint64
@@ -94,20 +96,23 @@ type Options struct {
 
 // Question is a model with what is unsafe.
 type Question struct {
-	// Model is the deployed model, whose Store is in float32, or in float64 for a model that is deployed in float64. It need
-	// not be a classifier. For one in float64 proofs count with the errors of float32, which are larger, and with boxes whose ends are rounded
-	// outward to float32: they hold, and leave open what only float64's own errors would decide.
+	// Model is the deployed model, whose Store is in float32, or in float64 for a model that is deployed in float64. It
+	// need not be a classifier. For one in float64 proofs count with the errors of float32, which are larger, and with
+	// boxes whose ends are rounded outward to float32: they hold, and leave open what only float64's own errors would
+	// decide.
 	Model Source
 	// Property says which outputs are unsafe. Its inputs are the numbers of the model's input in their order.
 	Property *vnnlib.Property
 }
 
-// VerifyProperty decides whether a model is safe, in three steps: it looks for a counterexample, it bounds the conditions over
-// the whole box, and it splits that, or the signs of ReLUs, until each part is decided (branch and bound).
+// VerifyProperty decides whether a model is safe, in three steps: it looks for a counterexample, it bounds the
+// conditions over the whole box, and it splits that, or the signs of ReLUs, until each part is decided (branch and
+// bound).
 //
-// An error says that the question is no question: a model that cannot be computed, a property of another number of inputs. That
-// nothing could be shown is a verdict, also of a model that cannot be bounded: counterexamples are looked for all the same.
-// It returns at the latest a moment after Options.Timeout, or the context's deadline, and a third of a second after a counterexample is found.
+// An error says that the question is no question: a model that cannot be computed, a property of another number of
+// inputs. That nothing could be shown is a verdict, also of a model that cannot be bounded: counterexamples are looked
+// for all the same. It returns at the latest a moment after Options.Timeout, or the context's deadline, and a third of
+// a second after a counterexample is found.
 func VerifyProperty(ctx context.Context, q Question, o Options) (*Decision, error) {
 	v, err := verifyProperty(ctx, q, o)
 	if err != nil {
@@ -263,8 +268,8 @@ func (o Options) limited(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithTimeout(ctx, o.Timeout)
 }
 
-// decide answers for all problems: one counterexample falsifies, all must be verified. First each is searched for counterexamples, which
-// is quick, and needs no bounds: what cannot be bounded stays unknown after that.
+// decide answers for all problems: one counterexample falsifies, all must be verified. First each is searched for
+// counterexamples, which is quick, and needs no bounds: what cannot be bounded stays unknown after that.
 func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounder, error), d *deployed, problems []*search.Problem) (*Decision, error) {
 	v := &Decision{Status: advlib.Verified, Method: "bounds", Rounding: o.Method.rounding, Bound: math.Inf(1)}
 	late := func() *Decision {
@@ -366,8 +371,8 @@ func (o Options) bounds(b bounder, p *search.Problem) func(context.Context, []se
 // maxSensitive is the largest input that is split: halving one of many coordinates gains little.
 const maxSensitive = 16
 
-// sensitivity returns the search's sensitivities: how much IBP's bounds of all rows gain when a coordinate is fixed at its
-// middle.
+// sensitivity returns the search's sensitivities: how much IBP's bounds of all rows gain when a coordinate is fixed at
+// its middle.
 func (o Options) sensitivity(n *Network, p *search.Problem) func(context.Context, []search.Cell) ([][]float64, error) {
 	return func(ctx context.Context, cells []search.Cell) ([][]float64, error) {
 		var all []search.Cell
@@ -426,9 +431,10 @@ func (v *Verification) String() string {
 	return fmt.Sprintf("%s, %v, %d examples: %d verified, %d falsified, %d unknown", v.Examples.Name, v.Ball, len(v.Decisions), v.Count(advlib.Verified), v.Count(advlib.Falsified), v.Count(advlib.Unknown))
 }
 
-// Verify decides for each example whether any input of the ball around it, inside the classifier's box, has another class than
-// its label. With an [advlib.Domain] that is what its features and scales make of the ball: counterexamples are admissible, and proofs hold for
-// all values between those of features with steps, so that more may stay unknown. An example that is misclassified is its own counterexample. When ctx is done, the verdicts so far are returned
+// Verify decides for each example whether any input of the ball around it, inside the classifier's box, has another
+// class than its label. With an [advlib.Domain] that is what its features and scales make of the ball: counterexamples
+// are admissible, and proofs hold for all values between those of features with steps, so that more may stay unknown.
+// An example that is misclassified is its own counterexample. When ctx is done, the verdicts so far are returned
 // together with ctx.Err(); the others are unknown.
 func Verify(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, o Options) (*Verification, error) {
 	v, err := verify(ctx, c, e, ball, o)

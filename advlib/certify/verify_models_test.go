@@ -11,8 +11,8 @@ import (
 	"advlab/advlib/certify"
 )
 
-// TestVerifyModels: what has many inputs and is no chain is decided by the search for counterexamples, by bounds, and by splitting
-// signs: what CROWN-IBP proves is verified, and what is left says why.
+// TestVerifyModels: what has many inputs and is no chain is decided by the search for counterexamples, by bounds, and
+// by splitting signs: what CROWN-IBP proves is verified, and what is left says why.
 func TestVerifyModels(t *testing.T) {
 	i := slices.IndexFunc(testModels, func(m testModel) bool { return m.name == "strided-cnn" })
 	m := testModels[i]

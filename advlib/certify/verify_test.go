@@ -51,8 +51,8 @@ func property(t testing.TB, d int, conditions string) *vnnlib.Property {
 	return p
 }
 
-// TestVerifyProperty decides properties of |x₀| + |x₁| and x₀ + x₁ that can be decided by hand, by way of a chain and of the
-// general bounds, deployed in float32 and in float64.
+// TestVerifyProperty decides properties of |x₀| + |x₁| and x₀ + x₁ that can be decided by hand, by way of a chain and
+// of the general bounds, deployed in float32 and in float64.
 func TestVerifyProperty(t *testing.T) {
 	box := "(assert (and (<= X_0 1) (>= X_0 -1) (<= X_1 0.5) (>= X_1 -0.5)))"
 	b := goBackend(t)
@@ -139,8 +139,8 @@ func TestVerifyWithoutChain(t *testing.T) {
 	}
 }
 
-// TestVerifyWithoutBounds: of a network that cannot be bounded, and here has no gradient either, counterexamples are looked for all the same;
-// what is not found stays unknown, and the reason names the operation.
+// TestVerifyWithoutBounds: of a network that cannot be bounded, and here has no gradient either, counterexamples are
+// looked for all the same; what is not found stays unknown, and the reason names the operation.
 func TestVerifyWithoutBounds(t *testing.T) {
 	largest := func(_ *model.Scope, x *Node) *Node { // of two, which one is, and their sum
 		return Concatenate([]*Node{ConvertDType(InsertAxes(ArgMax(x, 1), -1), x.DType()), ReduceAndKeep(x, ReduceSum, 1)}, 1)

@@ -17,25 +17,27 @@ var breastCancerFile []byte
 
 const breastCancerFeatures = 30
 
-// BreastCancer returns the diagnostic breast cancer data of Wisconsin: 407 examples to train on and 162 to test on, of 30 features each, computed
-// from images of cell nuclei, in the units of the file; class 0 is malignant, 1 benign. An example's number is its line in the file, counted from
-// 0; those with number mod 7 ≥ 5 are the test. It is tabular data: see [BreastCancerDomain].
+// BreastCancer returns the diagnostic breast cancer data of Wisconsin: 407 examples to train on and 162 to test on, of
+// 30 features each, computed from images of cell nuclei, in the units of the file; class 0 is malignant, 1 benign. An
+// example's number is its line in the file, counted from 0; those with number mod 7 ≥ 5 are the test. It is tabular
+// data: see [BreastCancerDomain].
 //
-// The source is "Breast Cancer Wisconsin (Diagnostic)" by W. Wolberg, O. Mangasarian, N. Street and W. Street (1993), UCI Machine Learning
-// Repository, https://doi.org/10.24432/C5DW2B, licence CC BY 4.0, as scikit-learn ships it.
+// The source is "Breast Cancer Wisconsin (Diagnostic)" by W. Wolberg, O. Mangasarian, N. Street and W. Street (1993),
+// UCI Machine Learning Repository, https://doi.org/10.24432/C5DW2B, licence CC BY 4.0, as scikit-learn ships it.
 func BreastCancer() (train, test *advlib.Examples) {
 	train, test = split(breastCancer())
 	train.Name, test.Name = "breast cancer/train", "breast cancer/test"
 	return train, test
 }
 
-// BreastCancerDomain returns the features of [BreastCancer] with their names, such as "mean radius" and "worst texture", the ranges that occur, and
-// the widths of these as scales, so that a radius of 0.1 means a tenth of each feature's range. Copy it and set Change to say what an attacker cannot
-// do.
+// BreastCancerDomain returns the features of [BreastCancer] with their names, such as "mean radius" and "worst
+// texture", the ranges that occur, and the widths of these as scales, so that a radius of 0.1 means a tenth of each
+// feature's range. Copy it and set Change to say what an attacker cannot do.
 func BreastCancerDomain() advlib.Domain {
 	var d advlib.Domain
 	for _, of := range []string{"mean", "standard error of", "worst"} {
-		for _, what := range []string{"radius", "texture", "perimeter", "area", "smoothness", "compactness", "concavity", "concave points", "symmetry", "fractal dimension"} {
+		for _, what := range []string{"radius", "texture", "perimeter", "area", "smoothness", "compactness", "concavity",
+			"concave points", "symmetry", "fractal dimension"} {
 			d = append(d, advlib.Feature{Name: of + " " + what})
 		}
 	}

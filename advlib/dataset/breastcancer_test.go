@@ -13,7 +13,8 @@ import (
 
 const breastCancerSum = "fed3eb72d0575ef6192293f5093c6e801b1476b577d0386bf4455504522172ed"
 
-// The hash is that of README.md, of the file before it was compressed: sklearn/datasets/data/breast_cancer.csv of scikit-learn 1.x.
+// The hash is that of README.md, of the file before it was compressed: sklearn/datasets/data/breast_cancer.csv of
+// scikit-learn 1.x.
 func TestBreastCancer(t *testing.T) {
 	z, err := gzip.NewReader(bytes.NewReader(breastCancerFile))
 	if err != nil {

@@ -20,8 +20,8 @@ type IDX struct {
 // maxIDX is the largest number of elements that is read, 20 times the largest file of MNIST.
 const maxIDX = 1 << 30
 
-// ReadIDX reads an IDX file of unsigned bytes, packed by gzip or not. Memory is taken as data arrives, not as the header
-// promises.
+// ReadIDX reads an IDX file of unsigned bytes, packed by gzip or not. Memory is taken as data arrives, not as the
+// header promises.
 func ReadIDX(r io.Reader) (IDX, error) {
 	idx, err := readIDX(r)
 	if err != nil {

@@ -33,7 +33,8 @@ type MissingError struct {
 
 // Error names the files and the folders.
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("dataset: %s: %s not found: put %s (or with .gz) into one of %s; %v", e.Dataset, plural(len(e.Files)), strings.Join(e.Files, ", "), strings.Join(e.Folders, ", "), e.Why)
+	return fmt.Sprintf("dataset: %s: %s not found: put %s (or with .gz) into one of %s; %v", e.Dataset, plural(len(e.Files)),
+		strings.Join(e.Files, ", "), strings.Join(e.Folders, ", "), e.Why)
 }
 
 // Unwrap returns Why.
@@ -96,8 +97,8 @@ var fashion = source{
 // [*MissingError] says what to put where.
 func MNIST(ctx context.Context) (train, test *advlib.Examples, err error) { return mnist.load(ctx) }
 
-// FashionMNIST returns the pictures of clothes by Xiao, Rasul and Vollgraf (arXiv:1708.07747, MIT licence): 60000 examples
-// to train on and 10000 to test on, the authors' split, gray images [28, 28, 1] in [0, 1].
+// FashionMNIST returns the pictures of clothes by Xiao, Rasul and Vollgraf (arXiv:1708.07747, MIT licence): 60000
+// examples to train on and 10000 to test on, the authors' split, gray images [28, 28, 1] in [0, 1].
 //
 // The files have the names of MNIST's. They are looked for in $ADVLAB_DATA/fashion-mnist and in data/fashion-mnist of
 // the cache, where they are downloaded to, 30 MB in all, and checked; never in $ADVLAB_DATA itself, where they could be
@@ -152,7 +153,8 @@ func (s source) part(ctx context.Context, part, imagesName, labelsName string) (
 		return nil, err
 	}
 	if len(images.Dims) != 3 || len(labels.Dims) != 1 || images.Dims[0] != labels.Dims[0] {
-		return nil, fmt.Errorf("dataset: %s: %s has dimensions %v and %s %v: want [n, height, width] and [n]", s.name, paths[0], images.Dims, paths[1], labels.Dims)
+		return nil, fmt.Errorf("dataset: %s: %s has dimensions %v and %s %v: want [n, height, width] and [n]", s.name, paths[0],
+			images.Dims, paths[1], labels.Dims)
 	}
 	x := make([]float32, len(images.Data))
 	for i, v := range images.Data {

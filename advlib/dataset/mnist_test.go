@@ -43,7 +43,8 @@ func checkSmall(t *testing.T, s source) {
 	if got := tensors.MustCopyFlatData[float32](train.X)[:4]; !slices.Equal(got, []float32{0, 1, 0.2, 0.4}) {
 		t.Errorf("the first image is %v", got)
 	}
-	if !slices.Equal(train.Y, []int32{0, 1, 1}) || !slices.Equal(test.Y, []int32{1, 0}) || !slices.Equal(train.Shape(), []int{2, 2, 1}) || train.Name != "small/train" {
+	if !slices.Equal(train.Y, []int32{0, 1, 1}) || !slices.Equal(test.Y, []int32{1, 0}) ||
+		!slices.Equal(train.Shape(), []int{2, 2, 1}) || train.Name != "small/train" {
 		t.Errorf("labels %v and %v, shape %v, name %s", train.Y, test.Y, train.Shape(), train.Name)
 	}
 }
@@ -89,7 +90,8 @@ func TestMissingFilesAreNamed(t *testing.T) {
 	if !errors.As(err, &missing) || !slices.Equal(missing.Files, []string{trainImages, testImages, testLabels}) {
 		t.Fatalf("error %v", err)
 	}
-	for _, want := range []string{"3 files were not found", trainImages + ", " + testImages, filepath.Join(data, "small"), filepath.Join(cache, "data", "small"), "ADVLAB_OFFLINE=1"} {
+	for _, want := range []string{"3 files were not found", trainImages + ", " + testImages, filepath.Join(data, "small"),
+		filepath.Join(cache, "data", "small"), "ADVLAB_OFFLINE=1"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error %q does not say %q", err, want)
 		}

@@ -15,8 +15,9 @@ import (
 	"advlab/advlib/internal/npz"
 )
 
-// Arrays reads arrays of a file that numpy.savez or numpy.savez_compressed wrote, by their names: those named, or else all.
-// Booleans, integers and floats of 32 and 64 bits are read as they are, floats of 16 bits as float32, which holds them exactly.
+// Arrays reads arrays of a file that numpy.savez or numpy.savez_compressed wrote, by their names: those named, or else
+// all. Booleans, integers and floats of 32 and 64 bits are read as they are, floats of 16 bits as float32, which holds
+// them exactly.
 func Arrays(path string, names ...string) (map[string]*tensors.Tensor, error) {
 	file, err := npz.Open(path)
 	if err != nil {
@@ -43,8 +44,8 @@ func Arrays(path string, names ...string) (map[string]*tensors.Tensor, error) {
 //
 //	numpy.savez("mine.npz", x=x, y=y)
 //
-// writes it. Inputs become float32 with their values unchanged: pixels stored as bytes stay in 0..255, so the classifier's
-// box must be [0, 255], or see [NPZScaled]. [File] has the other names, types and shapes that are read.
+// writes it. Inputs become float32 with their values unchanged: pixels stored as bytes stay in 0..255, so the
+// classifier's box must be [0, 255], or see [NPZScaled]. [File] has the other names, types and shapes that are read.
 func NPZ(path string) (*advlib.Examples, error) { return File{Path: path}.Examples() }
 
 // NPZScaled is [NPZ] with every input multiplied by scale: 1./255 brings pixels stored as bytes to [0, 1].
@@ -55,8 +56,8 @@ func NPZScaled(path string, scale float64) (*advlib.Examples, error) {
 	return File{Path: path, Scale: scale}.Examples()
 }
 
-// Weights reads a model's weights: a store with one variable for each array, under the array's name, where "__" may stand
-// for "/", so that an array dense0__w or dense0/w becomes the variable that a model function creates by
+// Weights reads a model's weights: a store with one variable for each array, under the array's name, where "__" may
+// stand for "/", so that an array dense0__w or dense0/w becomes the variable that a model function creates by
 //
 //	scope.In("dense0").VariableWithShape("w", shape)
 //

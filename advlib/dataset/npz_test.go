@@ -107,7 +107,8 @@ func TestLabelsThatAreRead(t *testing.T) {
 			t.Errorf("%v: %v", c.y, err)
 			continue
 		}
-		if note := strings.Join(e.Notes, "; "); !slices.Equal(e.Y, []int32{2, 0, 1}) || (note == "") != (c.want == "") || !strings.Contains(note, c.want) {
+		if note := strings.Join(e.Notes, "; "); !slices.Equal(e.Y, []int32{2, 0, 1}) || (note == "") != (c.want == "") ||
+			!strings.Contains(note, c.want) {
 			t.Errorf("%v: labels %v, notes %q, want %q", c.y, e.Y, note, c.want)
 		}
 	}
@@ -148,7 +149,8 @@ func TestUsualNames(t *testing.T) {
 			t.Errorf("%v: notes %q", c.arrays, e.Notes)
 		}
 	}
-	if _, err := (File{Path: file(t, named{"x": test, "y": one}), Y: "z"}).Examples(); err == nil || !strings.Contains(err.Error(), "it has no array z: it has the arrays x [1 1], y [1]") {
+	if _, err := (File{Path: file(t, named{"x": test, "y": one}), Y: "z"}).Examples(); err == nil ||
+		!strings.Contains(err.Error(), "it has no array z: it has the arrays x [1 1], y [1]") {
 		t.Errorf("no such array: %v", err)
 	}
 	e, err := File{Path: file(t, named{"x": train, "y": two}), First: 1}.Examples()
@@ -157,7 +159,8 @@ func TestUsualNames(t *testing.T) {
 	}
 }
 
-// Text is refused with the line that is right for it; the file is numpy.savez("t.npz", x=numpy.zeros((2, 1)), y=numpy.array(["dog", "cat"])).
+// Text is refused with the line that is right for it; the file is numpy.savez("t.npz", x=numpy.zeros((2, 1)),
+// y=numpy.array(["dog", "cat"])).
 func TestTextLabels(t *testing.T) {
 	for y, want := range map[string]string{
 		"dog cat": `["cat", "dog"].index(v) for v in y]`,
@@ -166,7 +169,8 @@ func TestTextLabels(t *testing.T) {
 		var b bytes.Buffer
 		z := zip.NewWriter(&b)
 		texts := strings.Fields(y)
-		for name, content := range map[string][]byte{"x": array("<f8", "(2, 1)", make([]byte, 16)), "y": array("|S3", "(2,)", []byte((texts[0] + "\x00\x00\x00")[:3]+(texts[1] + "\x00\x00\x00")[:3]))} {
+		for name, content := range map[string][]byte{"x": array("<f8", "(2, 1)", make([]byte, 16)),
+			"y": array("|S3", "(2,)", []byte((texts[0] + "\x00\x00\x00")[:3]+(texts[1] + "\x00\x00\x00")[:3]))} {
 			w, err := z.Create(name + ".npy")
 			if err == nil {
 				_, err = w.Write(content)
@@ -219,7 +223,8 @@ func TestWeights(t *testing.T) {
 		t.Errorf("without names: %d variables, error %v", store.NumVariables(), err)
 	}
 	_, err = Weights(path, "dense0", "dense1")
-	if want := "there is no array dense1: it has dense0/b [2], dense00 [1], dense0__w [1 2], x [1]"; err == nil || !strings.Contains(err.Error(), want) {
+	if want := "there is no array dense1: it has dense0/b [2], dense00 [1], dense0__w [1 2], x [1]"; err == nil ||
+		!strings.Contains(err.Error(), want) {
 		t.Errorf("error %v, want one that says %q", err, want)
 	}
 	clash := file(t, named{"a__w": tensors.FromValue([]float32{1}), "a/w": tensors.FromValue([]float32{1})})

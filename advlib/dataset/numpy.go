@@ -15,21 +15,21 @@ import (
 	"advlab/advlib/internal/option"
 )
 
-// File says what is read of a file that numpy.savez or numpy.savez_compressed wrote. Only the two arrays that are asked for are decoded:
-// the others may hold anything.
+// File says what is read of a file that numpy.savez or numpy.savez_compressed wrote. Only the two arrays that are asked
+// for are decoded: the others may hold anything.
 //
-// Inputs x [n, d...] may be floats of 16, 32 or 64 bits, integers, or booleans, in either byte order and either memory order. They become
-// float32 with their values unchanged, but for Scale: pixels stored as bytes stay in 0..255.
+// Inputs x [n, d...] may be floats of 16, 32 or 64 bits, integers, or booleans, in either byte order and either memory
+// order. They become float32 with their values unchanged, but for Scale: pixels stored as bytes stay in 0..255.
 //
-// Labels y are n numbers of classes, counted from 0. These are read too, and said in [advlib.Examples.Notes]: the shape [n, 1], floats
-// that are whole numbers, booleans, and one-hot rows [n, K]. What could mean several things is refused, with the line of NumPy that says
-// which: text, labels below 0, probabilities.
+// Labels y are n numbers of classes, counted from 0. These are read too, and said in [advlib.Examples.Notes]: the shape
+// [n, 1], floats that are whole numbers, booleans, and one-hot rows [n, K]. What could mean several things is refused,
+// with the line of NumPy that says which: text, labels below 0, probabilities.
 type File struct {
 	// Path is where the file is.
 	Path string
-	// X and Y are the names of the arrays. Where they are empty, the arrays are called x and y; or, where there is one pair of usual
-	// names only, these: images and labels, data and target, x_test and y_test, test_images and test_labels (MedMNIST), arr_0 and arr_1,
-	// in capitals too. Arrays for training and validation are passed over.
+	// X and Y are the names of the arrays. Where they are empty, the arrays are called x and y; or, where there is one
+	// pair of usual names only, these: images and labels, data and target, x_test and y_test, test_images and test_labels
+	// (MedMNIST), arr_0 and arr_1, in capitals too. Arrays for training and validation are passed over.
 	X, Y string
 	// Scale is a factor for x: 1./255 brings bytes to [0, 1]. 0 means 1.
 	Scale float64
@@ -71,7 +71,8 @@ func (f File) examples() (*advlib.Examples, error) {
 	case slices.Contains(x.Shape, 0):
 		return nil, fmt.Errorf("%s has the shape %v: there are no examples in it", x.Name, x.Shape)
 	case len(y.Shape) == 0 || y.Shape[0] != x.Shape[0]:
-		return nil, fmt.Errorf("%s has the shape %v and %s the shape %v: there must be one label for each input", y.Name, y.Shape, x.Name, x.Shape)
+		return nil, fmt.Errorf("%s has the shape %v and %s the shape %v: there must be one label for each input", y.Name, y.Shape,
+			x.Name, x.Shape)
 	}
 	n := x.Shape[0]
 	if f.First > 0 {
@@ -113,7 +114,8 @@ func (f File) arrays(file *npz.File) (x, y *npz.Array, notes []string, err error
 		nameX, nameY = pairX, pairY
 	}
 	if !found {
-		return nil, nil, nil, fmt.Errorf("it has the arrays %s: examples need x, the inputs, and y, the labels, as numpy.savez(path, x=x, y=y) writes them; "+
+		return nil, nil, nil, fmt.Errorf("it has the arrays %s: examples need x, the inputs, and y, the labels, as "+
+			"numpy.savez(path, x=x, y=y) writes them; "+
 			"or say which two they are, by %v", list(file), option.Name("dataset.File.X and Y"))
 	}
 	for _, name := range []string{nameX, nameY} {
@@ -179,7 +181,8 @@ func labels(y *npz.Array, n int) (labels []int32, note string, err error) {
 	case kind == "U" || kind == "S":
 		return nil, "", text(y)
 	case kind == "O":
-		return nil, "", fmt.Errorf("%[1]s holds Python objects, which are not read: where they are numbers, save numpy.array(%[1]s.tolist(), dtype=numpy.int32)", name)
+		return nil, "", fmt.Errorf("%[1]s holds Python objects, which are not read: where they are numbers, save "+
+			"numpy.array(%[1]s.tolist(), dtype=numpy.int32)", name)
 	case kind == "M" || kind == "m" || kind == "V" || kind == "c" || !strings.Contains("fiub", kind):
 		return nil, "", fmt.Errorf("%s has the dtype %q: labels are numbers of classes, from 0", name, y.Type)
 	case width == 0 || len(y.Shape) > 2 && width > 1:
@@ -196,11 +199,14 @@ func labels(y *npz.Array, n int) (labels []int32, note string, err error) {
 	for i, v := range values {
 		switch {
 		case v != math.Trunc(v) || math.IsInf(v, 0):
-			return nil, "", fmt.Errorf("the label of example %d in %s is %g: labels are numbers of classes, from 0; a number that is predicted (a regression) has none", i, name, v)
+			return nil, "", fmt.Errorf("the label of example %d in %s is %g: labels are numbers of classes, from 0; a number "+
+				"that is predicted (a regression) has none", i, name, v)
 		case v == -1 && !slices.ContainsFunc(values, func(v float64) bool { return v != 1 && v != -1 }):
-			return nil, "", fmt.Errorf("the label of example %d in %s is -1, and all are -1 or 1: labels are numbers of classes, from 0, so save (%[2]s > 0).astype(numpy.int32)", i, name)
+			return nil, "", fmt.Errorf("the label of example %d in %s is -1, and all are -1 or 1: labels are numbers of "+
+				"classes, from 0, so save (%[2]s > 0).astype(numpy.int32)", i, name)
 		case v < 0:
-			return nil, "", fmt.Errorf("the label of example %d in %s is %g: labels are numbers of classes, from 0, so save %[2]s.astype(numpy.int32) with those that have none left out, or %[2]s - %[2]s.min() "+
+			return nil, "", fmt.Errorf("the label of example %d in %s is %g: labels are numbers of classes, from 0, so save "+
+				"%[2]s.astype(numpy.int32) with those that have none left out, or %[2]s - %[2]s.min() "+
 				"if they count from another number", i, name, v)
 		case v > math.MaxInt32:
 			return nil, "", fmt.Errorf("the label of example %d in %s is %.0f: labels are numbers of classes, from 0", i, name, v)
@@ -227,8 +233,9 @@ func oneHot(y *npz.Array, values []float64, classes int) ([]int32, string, error
 			}
 		}
 		if at < 0 || others != 1 {
-			return nil, "", fmt.Errorf("%[1]s has the shape %[2]v, and the row of example %[3]d is not one-hot: %[4]v. Labels are one number for each input: "+
-				"where the rows are scores or probabilities of classes, save %[1]s.argmax(1); where several classes hold at once, there is no label", y.Name, y.Shape, len(labels), head(row))
+			return nil, "", fmt.Errorf("%[1]s has the shape %[2]v, and the row of example %[3]d is not one-hot: %[4]v. Labels "+
+				"are one number for each input: where the rows are scores or probabilities of classes, save %[1]s.argmax(1); "+
+				"where several classes hold at once, there is no label", y.Name, y.Shape, len(labels), head(row))
 		}
 		labels = append(labels, int32(at))
 	}
@@ -256,7 +263,8 @@ func text(y *npz.Array) error {
 		numbers = numbers && s != "" && strings.Trim(s, "0123456789") == ""
 	}
 	if numbers {
-		return fmt.Errorf("%[1]s holds text (dtype %[2]q), the numbers %[3]s: labels are numbers of classes, so save %[1]s.astype(numpy.int32)", y.Name, y.Type, strings.Join(texts, ", "))
+		return fmt.Errorf("%[1]s holds text (dtype %[2]q), the numbers %[3]s: labels are numbers of classes, so save "+
+			"%[1]s.astype(numpy.int32)", y.Name, y.Type, strings.Join(texts, ", "))
 	}
 	quoted := make([]string, len(texts))
 	for i, s := range texts {
@@ -266,8 +274,10 @@ func text(y *npz.Array) error {
 	if len(texts) == most {
 		more = ", …"
 	}
-	return fmt.Errorf("%[1]s holds text (dtype %[2]q), %[3]s%[4]s: labels are numbers of classes, from 0, in the order of the model's outputs; where that is the order of the alphabet, "+
-		"save numpy.unique(%[1]s, return_inverse=True)[1], else numpy.array([[%[3]s%[4]s].index(v) for v in %[1]s]) with the names in the model's order", y.Name, y.Type, strings.Join(quoted, ", "), more)
+	return fmt.Errorf("%[1]s holds text (dtype %[2]q), %[3]s%[4]s: labels are numbers of classes, from 0, in the order "+
+		"of the model's outputs; where that is the order of the alphabet, save numpy.unique(%[1]s, return_inverse=True)[1], "+
+		"else numpy.array([[%[3]s%[4]s].index(v) for v in %[1]s]) with the names in the model's order",
+		y.Name, y.Type, strings.Join(quoted, ", "), more)
 }
 
 // list names the arrays of a file with their shapes, for messages.

@@ -12,7 +12,8 @@ import (
 // point to included. Equal texts mean equal values.
 //
 // It is an error if the value holds something whose meaning is not in its data: a function, a channel, or a type with
-// methods that is defined outside of advlab and the standard library, for edits of its methods would not change the text.
+// methods that is defined outside of advlab and the standard library, for edits of its methods would not change the
+// text.
 func Describe(v any) (string, error) {
 	var s strings.Builder
 	fmt.Fprintf(&s, "%T ", v)
@@ -31,7 +32,7 @@ func describe(s *strings.Builder, v reflect.Value, depth int) error {
 	if depth > 32 {
 		return fmt.Errorf("it is nested too deeply, or points to itself")
 	}
-	if first, _, _ := strings.Cut(t.PkgPath(), "/"); t.NumMethod()+reflect.PointerTo(t).NumMethod() > 0 && t.Kind() != reflect.Interface && t.PkgPath() != "" && first != "advlab" && (first == "main" || strings.Contains(first, ".")) {
+	if hasForeignCode(t) {
 		return fmt.Errorf("the code of the type %v is not known to the library", t)
 	}
 	switch v.Kind() {
@@ -76,22 +77,7 @@ func describe(s *strings.Builder, v reflect.Value, depth int) error {
 		}
 		s.WriteString("}")
 	case reflect.Map:
-		entries := make(map[string]string)
-		for _, key := range v.MapKeys() {
-			var name, value strings.Builder
-			if err := describe(&name, key, depth+1); err != nil {
-				return err
-			}
-			if err := describe(&value, v.MapIndex(key), depth+1); err != nil {
-				return err
-			}
-			entries[name.String()] = value.String()
-		}
-		fmt.Fprintf(s, "%v{", t)
-		for _, name := range slices.Sorted(maps.Keys(entries)) {
-			s.WriteString(name + ": " + entries[name] + ", ")
-		}
-		s.WriteString("}")
+		return describeMap(s, v, depth)
 	default:
 		if (v.Kind() == reflect.Func || v.Kind() == reflect.Chan) && v.IsNil() {
 			s.WriteString("nil")
@@ -99,5 +85,35 @@ func describe(s *strings.Builder, v reflect.Value, depth int) error {
 		}
 		return fmt.Errorf("it holds a %v, whose meaning is not in its data", t)
 	}
+	return nil
+}
+
+// hasForeignCode tells whether a type has methods that are neither advlab's nor the standard library's.
+func hasForeignCode(t reflect.Type) bool {
+	if t.PkgPath() == "" || t.Kind() == reflect.Interface || t.NumMethod()+reflect.PointerTo(t).NumMethod() == 0 {
+		return false
+	}
+	first, _, _ := strings.Cut(t.PkgPath(), "/")
+	return first != "advlab" && (first == "main" || strings.Contains(first, "."))
+}
+
+// describeMap describes a map in the order of its keys' texts.
+func describeMap(s *strings.Builder, v reflect.Value, depth int) error {
+	entries := make(map[string]string)
+	for _, key := range v.MapKeys() {
+		var name, value strings.Builder
+		if err := describe(&name, key, depth+1); err != nil {
+			return err
+		}
+		if err := describe(&value, v.MapIndex(key), depth+1); err != nil {
+			return err
+		}
+		entries[name.String()] = value.String()
+	}
+	fmt.Fprintf(s, "%v{", v.Type())
+	for _, name := range slices.Sorted(maps.Keys(entries)) {
+		s.WriteString(name + ": " + entries[name] + ", ")
+	}
+	s.WriteString("}")
 	return nil
 }

@@ -14,10 +14,10 @@
 // trained models.
 //
 // Beside each value lies its provenance: what it is made of, when, how long it took, with which versions, on which
-// machine. [List] reads it, [Remove] deletes entries, [Fresh] makes anew. Nothing is ever removed by itself, but for the
-// pieces by which a measurement that was killed continues ([Journal]): they go when it is done.
+// machine. [List] reads it, [Remove] deletes entries, [Fresh] makes anew. Nothing is ever removed by itself, but for
+// the pieces by which a measurement that was killed continues ([Journal]): they go when it is done.
 //
 // Entries are written to a temporary directory that is then renamed, so a crash leaves none in halves; their checksums
-// are verified each time they are read, and a damaged one is made anew. Of several processes that want the same value at
-// the same time one makes it and the others wait.
+// are verified each time they are read, and a damaged one is made anew. Of several processes that want the same value
+// at the same time one makes it and the others wait.
 package lab

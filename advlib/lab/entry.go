@@ -64,7 +64,8 @@ func (e Entry) String() string {
 	if e.Damaged != "" {
 		return fmt.Sprintf("%.12s  damaged: %s", e.Key, e.Damaged)
 	}
-	return fmt.Sprintf("%.12s  %-8s  %9d bytes  %s  %6.1f s  %s", e.Key, e.Kind, e.Bytes(), e.Made.Local().Format("2006-01-02 15:04"), e.Seconds, e.Name)
+	return fmt.Sprintf("%.12s  %-8s  %9d bytes  %s  %6.1f s  %s", e.Key, e.Kind, e.Bytes(),
+		e.Made.Local().Format("2006-01-02 15:04"), e.Seconds, e.Name)
 }
 
 const provenanceFile = "provenance.json"
@@ -83,8 +84,8 @@ func place(key string) (string, error) {
 	return filepath.Join(root, "store", key[:2], key), nil
 }
 
-// readEntry returns the provenance of the entry in a directory after comparing every checksum. It is fs.ErrNotExist when
-// there is none.
+// readEntry returns the provenance of the entry in a directory after comparing every checksum. It is fs.ErrNotExist
+// when there is none.
 func readEntry(dir string) (Entry, error) {
 	var e Entry
 	text, err := os.ReadFile(filepath.Join(dir, provenanceFile))
@@ -190,10 +191,12 @@ func host() string {
 			features = append(features, f.name)
 		}
 	}
-	return strings.TrimSpace(fmt.Sprintf("%s/%s, %d processors %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), strings.Join(features, " ")))
+	return strings.TrimSpace(fmt.Sprintf("%s/%s, %d processors %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(),
+		strings.Join(features, " ")))
 }
 
-// List returns the provenance of everything that is kept, newest first. Damaged entries have their Key and Damaged only.
+// List returns the provenance of everything that is kept, newest first. Damaged entries have their Key and Damaged
+// only.
 func List() ([]Entry, error) {
 	root, err := cachedir.Root()
 	if err != nil {

@@ -17,13 +17,13 @@ import (
 	"advlab/advlib"
 )
 
-// Journal keeps the pieces of a measurement in the store while it runs, so that one that was killed continues where it was
-// when it is run again. It is an [advlib.Journal] for one classifier; [Run] and [Evaluate] use one by themselves.
+// Journal keeps the pieces of a measurement in the store while it runs, so that one that was killed continues where it
+// was when it is run again. It is an [advlib.Journal] for one classifier; [Run] and [Evaluate] use one by themselves.
 //
-// The key of a piece is made of everything that its outcome depends on: the classifier's graph with its weights, the attack
-// with all its parameters, the examples of the batch, the seed, the backend, the version of the library. A piece that took
-// less than a twentieth of a second is not kept: keeping it takes about as long. Nor is that of an attack whose code the
-// library does not know, such as one defined in a cell.
+// The key of a piece is made of everything that its outcome depends on: the classifier's graph with its weights, the
+// attack with all its parameters, the examples of the batch, the seed, the backend, the version of the library. A piece
+// that took less than a twentieth of a second is not kept: keeping it takes about as long. Nor is that of an attack
+// whose code the library does not know, such as one defined in a cell.
 type Journal struct {
 	name, classifier string
 	backend          compute.Backend
@@ -42,7 +42,8 @@ func NewJournal(ctx context.Context, c *advlib.Classifier, name string) (*Journa
 	if err != nil {
 		return nil, err
 	}
-	return &Journal{name: name, classifier: text, backend: c.Backend(), fresh: ctx.Value(freshKey{}) != nil, keys: map[string]bool{}, told: map[string]bool{}}, nil
+	return &Journal{name: name, classifier: text, backend: c.Backend(), fresh: ctx.Value(freshKey{}) != nil,
+		keys: map[string]bool{}, told: map[string]bool{}}, nil
 }
 
 // Recalled returns how many pieces were recalled instead of made.

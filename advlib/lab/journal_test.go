@@ -75,11 +75,12 @@ func evaluateAttacks() []advlib.Attack {
 	for _, ball := range []advlib.Ball{advlib.Linf.Ball(0.5), advlib.Linf.Ball(0.3), advlib.L2.Ball(0.8)} {
 		all = append(all, attack.FGM{Ball: ball}, attack.PGD{Ball: ball, Loss: advlib.Margin, Steps: 10})
 	}
-	return append(all, attack.CarliniWagner{BinarySearchSteps: 2, Steps: 20}, attack.PGD{Ball: advlib.L2.Ball(0.8), Goal: advlib.Targeted(1), Steps: 5})
+	return append(all, attack.CarliniWagner{BinarySearchSteps: 2, Steps: 20},
+		attack.PGD{Ball: advlib.L2.Ball(0.8), Goal: advlib.Targeted(1), Steps: 5})
 }
 
-// evaluateAndDie is the child's work: it evaluates, and after so many batches it is killed by the operating system; "0" lives.
-// Once it has begun it makes the file begun in the store, for a parent that kills.
+// evaluateAndDie is the child's work: it evaluates, and after so many batches it is killed by the operating system; "0"
+// lives. Once it has begun it makes the file begun in the store, for a parent that kills.
 func evaluateAndDie(after string) {
 	lab.KeepEveryPiece()
 	batches, err := strconv.Atoi(after)
@@ -177,8 +178,8 @@ func kindsIn(t *testing.T, store string) map[string]int {
 	return kinds
 }
 
-// TestAKilledEvaluationContinues: killed at several points, each time it goes on from what was kept, and gives the report of
-// an evaluation that was not killed.
+// TestAKilledEvaluationContinues: killed at several points, each time it goes on from what was kept, and gives the
+// report of an evaluation that was not killed.
 func TestAKilledEvaluationContinues(t *testing.T) {
 	want, said := evaluated(t, t.TempDir())
 	if said != "" || len(want.Attacks) != 8 || len(want.Certificates) != 3 || want.Interrupted {
@@ -237,6 +238,15 @@ func TestAKilledEvaluationContinues(t *testing.T) {
 	}
 }
 
+// sameOutcome compares what two runs found, and the passes that they took.
+func sameOutcome(t *testing.T, what string, got, want *advlib.Result) {
+	t.Helper()
+	if !slices.Equal(got.Success, want.Success) || !slices.Equal(got.Distance, want.Distance) || !slices.Equal(got.Final, want.Final) ||
+		!got.Adversarial.Equal(want.Adversarial) || got.Stats.Forward != want.Stats.Forward || got.Stats.Backward != want.Stats.Backward {
+		t.Errorf("%s: another result", what)
+	}
+}
+
 // TestKeptPiecesAreNotTrusted: entries that are damaged, of something else, or that claim what the classifier does not
 // confirm are made anew, with a notice.
 func TestKeptPiecesAreNotTrusted(t *testing.T) {
@@ -257,13 +267,6 @@ func TestKeptPiecesAreNotTrusted(t *testing.T) {
 		}
 		return r, j.Recalled()
 	}
-	same := func(what string, got, want *advlib.Result) {
-		t.Helper()
-		if !slices.Equal(got.Success, want.Success) || !slices.Equal(got.Distance, want.Distance) || !slices.Equal(got.Final, want.Final) ||
-			!got.Adversarial.Equal(want.Adversarial) || got.Stats.Forward != want.Stats.Forward || got.Stats.Backward != want.Stats.Backward {
-			t.Errorf("%s: another result", what)
-		}
-	}
 	first, recalled := run(c, a, 1)
 	if recalled != 0 || !slices.Contains(first.Success, false) || first.SuccessRate().Count < 10 {
 		t.Fatalf("%d recalled, success %v", recalled, first.SuccessRate())
@@ -280,7 +283,7 @@ func TestKeptPiecesAreNotTrusted(t *testing.T) {
 		t.Fatalf("kept %v", entries)
 	}
 	again, recalled := run(c, a, 1)
-	if same("recalled", again, first); recalled != 3 {
+	if sameOutcome(t, "recalled", again, first); recalled != 3 {
 		t.Errorf("%d pieces recalled, want 3", recalled)
 	}
 	// What differs is another key.
@@ -308,15 +311,18 @@ func TestKeptPiecesAreNotTrusted(t *testing.T) {
 		}
 	}
 	again, recalled = run(c, a, 1)
-	if same("damaged", again, first); recalled != 0 || len(*notices) != 3 || !strings.Contains((*notices)[0], "checksum") {
+	if sameOutcome(t, "damaged", again, first); recalled != 0 || len(*notices) != 3 || !strings.Contains((*notices)[0], "checksum") {
 		t.Errorf("%d recalled, notices %q", recalled, *notices)
 	}
 	*notices = nil
 	if _, recalled = run(c, a, 1); recalled != 3 {
 		t.Errorf("%d pieces recalled after they were made anew", recalled)
 	}
+	refusesForgeries(t, c, e, a, first)
+}
 
-	// What a journal returns with good checksums is judged again: false claims are refused.
+// refusesForgeries: what a journal returns with good checksums is judged again, and false claims are refused.
+func refusesForgeries(t *testing.T, c *advlib.Classifier, e *advlib.Examples, a advlib.Attack, want *advlib.Result) {
 	for what, forge := range map[string]func(o *advlib.Outcome){
 		"a success that is none": func(o *advlib.Outcome) { o.Success[slices.Index(o.Success, false)] = true },
 		"another number":         func(o *advlib.Outcome) { o.Success = o.Success[1:] },
@@ -341,7 +347,7 @@ func TestKeptPiecesAreNotTrusted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if same(what, r, first); f.refused == 0 {
+		if sameOutcome(t, what, r, want); f.refused == 0 {
 			t.Errorf("%s was taken", what)
 		}
 	}
@@ -389,15 +395,18 @@ func TestCancelledEvaluationIsReturnedAndContinues(t *testing.T) {
 	}
 }
 
-// TestRandomClassifiersContinue: what a classifier with random logits draws depends on the batch, not on the batches before.
+// TestRandomClassifiersContinue: what a classifier with random logits draws depends on the batch, not on the batches
+// before.
 func TestRandomClassifiersContinue(t *testing.T) {
 	_, notices := ownStore(t)
 	lab.KeepEveryPiece()
 	first := func(x *Node) *Node { return MulScalar(Slice(x, AxisRange(), AxisRange(0, 4)), 3) }
-	c := advlib.MustClassifier(advlib.Spec{Name: "noisy", Input: []int{6}, Box: advlib.UnitBox, Random: true, Logits: func(scope *model.Scope, x *Node) *Node {
-		return first(Add(x, MulScalar(scope.RandomNormal(x.Graph(), x.Shape()), 0.1)))
-	}})
-	e := cloud(advlib.MustClassifier(advlib.Spec{Name: "still", Input: []int{6}, Box: advlib.UnitBox, Logits: func(_ *model.Scope, x *Node) *Node { return first(x) }}))
+	c := advlib.MustClassifier(advlib.Spec{Name: "noisy", Input: []int{6}, Box: advlib.UnitBox, Random: true,
+		Logits: func(scope *model.Scope, x *Node) *Node {
+			return first(Add(x, MulScalar(scope.RandomNormal(x.Graph(), x.Shape()), 0.1)))
+		}})
+	e := cloud(advlib.MustClassifier(advlib.Spec{Name: "still", Input: []int{6}, Box: advlib.UnitBox,
+		Logits: func(_ *model.Scope, x *Node) *Node { return first(x) }}))
 	a := attack.PGD{Ball: advlib.Linf.Ball(0.05), Steps: 5}
 	whole := advlib.Settings{Seed: 3, BatchSize: 8}
 	want, err := whole.Run(t.Context(), c, e, a)
@@ -422,7 +431,8 @@ func TestRandomClassifiersContinue(t *testing.T) {
 	if len(*notices) != 1 || !strings.Contains((*notices)[0], "continues") {
 		t.Errorf("notices %q", *notices)
 	}
-	if !slices.Equal(got.Success, want.Success) || !slices.Equal(got.Distance, want.Distance) || !slices.Equal(got.Final, want.Final) || got.Stats.Forward != want.Stats.Forward {
+	if !slices.Equal(got.Success, want.Success) || !slices.Equal(got.Distance, want.Distance) ||
+		!slices.Equal(got.Final, want.Final) || got.Stats.Forward != want.Stats.Forward {
 		t.Errorf("continued:\n%v %v\nuninterrupted:\n%v %v", got.Success, got.Stats, want.Success, want.Stats)
 	}
 }
@@ -436,9 +446,10 @@ func TestMeasurementsInADomainContinue(t *testing.T) {
 		domain[i] = advlib.Feature{Lo: 0, Hi: 1, Scale: float64(1+i) / 4}
 	}
 	domain[2].Change = advlib.Fixed
-	c := advlib.MustClassifier(advlib.Spec{Name: "mlp in a domain", Input: []int{6}, Box: advlib.UnitBox, Domain: domain, Logits: func(_ *model.Scope, x *Node) *Node {
-		return mlp(3).LogitsGraph(x)
-	}})
+	c := advlib.MustClassifier(advlib.Spec{Name: "mlp in a domain", Input: []int{6}, Box: advlib.UnitBox, Domain: domain,
+		Logits: func(_ *model.Scope, x *Node) *Node {
+			return mlp(3).LogitsGraph(x)
+		}})
 	e := cloud(c)
 	a := attack.PGD{Ball: advlib.Linf.Ball(0.8), Loss: advlib.Margin, Steps: 10}
 	var results []*advlib.Result
@@ -456,7 +467,8 @@ func TestMeasurementsInADomainContinue(t *testing.T) {
 		}
 		results = append(results, r)
 	}
-	if !slices.Equal(results[0].Success, results[1].Success) || !slices.Equal(results[0].Distance, results[1].Distance) || !results[0].Adversarial.Equal(results[1].Adversarial) {
+	if !slices.Equal(results[0].Success, results[1].Success) || !slices.Equal(results[0].Distance, results[1].Distance) ||
+		!results[0].Adversarial.Equal(results[1].Adversarial) {
 		t.Errorf("continued: %v, uninterrupted %v", results[1].Distance, results[0].Distance)
 	}
 	if rate := results[0].SuccessRate(); rate.Count < 10 || rate.Count == rate.Of {

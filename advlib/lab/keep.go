@@ -21,8 +21,8 @@ type freshKey struct{}
 // Fresh returns a context in which Keep makes every value anew, and replaces what was kept.
 func Fresh(ctx context.Context) context.Context { return context.WithValue(ctx, freshKey{}, true) }
 
-// Keep returns the value of that kind and recipe: the kept one, or, if there is none, the one that make returns, which is
-// then kept. The value is returned as it was read back from the disk, so that the first call and later ones agree.
+// Keep returns the value of that kind and recipe: the kept one, or, if there is none, the one that make returns, which
+// is then kept. The value is returned as it was read back from the disk, so that the first call and later ones agree.
 //
 // make runs at most once at a time over all processes; others wait for it, or until ctx is done. An error or a panic of
 // make leaves nothing behind. When the store cannot be written, the value is returned all the same, and Notify told.

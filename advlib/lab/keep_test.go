@@ -100,10 +100,12 @@ func TestProvenance(t *testing.T) {
 	if !kept {
 		t.Fatal("nothing is kept")
 	}
-	if e.Key != r.Key("value numbers") || e.Name != r.Name || e.Parts["seed"] != "7" || !strings.HasPrefix(e.Parts["graph"], "sha256 ") || !strings.HasPrefix(e.Backend, r.Backend.Name()) {
+	if e.Key != r.Key("value numbers") || e.Name != r.Name || e.Parts["seed"] != "7" ||
+		!strings.HasPrefix(e.Parts["graph"], "sha256 ") || !strings.HasPrefix(e.Backend, r.Backend.Name()) {
 		t.Errorf("provenance %+v", e)
 	}
-	if time.Since(e.Made) > time.Minute || e.Library != lab.Version() || e.Host == "" || e.Modules["github.com/gomlx/gomlx"] == "" || e.Bytes() == 0 {
+	if time.Since(e.Made) > time.Minute || e.Library != lab.Version() || e.Host == "" ||
+		e.Modules["github.com/gomlx/gomlx"] == "" || e.Bytes() == 0 {
 		t.Errorf("provenance %+v", e)
 	}
 	entries, err := lab.List()
@@ -200,7 +202,9 @@ func TestFailureLeavesNothing(t *testing.T) {
 		}
 	}
 	failed := errors.New("no")
-	if _, err := lab.Keep(t.Context(), numbers, recipe("1"), func(context.Context) ([]float64, error) { return []float64{1}, failed }); !errors.Is(err, failed) {
+	if _, err := lab.Keep(t.Context(), numbers, recipe("1"), func(context.Context) ([]float64, error) {
+		return []float64{1}, failed
+	}); !errors.Is(err, failed) {
 		t.Errorf("error %v, want %v", err, failed)
 	}
 	nothing()
@@ -223,10 +227,13 @@ func TestFailureLeavesNothing(t *testing.T) {
 func TestRefusedValues(t *testing.T) {
 	ownStore(t)
 	type hidden struct{ A, b int }
-	if _, err := lab.Keep(t.Context(), lab.Values[hidden]("hidden"), recipe("1"), func(context.Context) (hidden, error) { return hidden{1, 2}, nil }); err == nil || !strings.Contains(err.Error(), "does not come back equal") {
+	if _, err := lab.Keep(t.Context(), lab.Values[hidden]("hidden"), recipe("1"),
+		func(context.Context) (hidden, error) { return hidden{1, 2}, nil }); err == nil ||
+		!strings.Contains(err.Error(), "does not come back equal") {
 		t.Errorf("an unexported field: error %v", err)
 	}
-	if _, err := lab.Keep(t.Context(), numbers, lab.Recipe{Name: "n"}, nil); err == nil || !strings.Contains(err.Error(), "the recipe has no parts") {
+	if _, err := lab.Keep(t.Context(), numbers, lab.Recipe{Name: "n"}, nil); err == nil ||
+		!strings.Contains(err.Error(), "the recipe has no parts") {
 		t.Errorf("an empty recipe: error %v", err)
 	}
 }

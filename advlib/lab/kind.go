@@ -52,7 +52,8 @@ func Values[T any](name string) Kind[T] {
 		}
 		var back T
 		if err := json.Unmarshal(text, &back); err != nil || !reflect.DeepEqual(v, back) {
-			return &refusal{fmt.Errorf("a %T cannot be kept as JSON: it does not come back equal (unexported fields, or an empty slice that becomes nil?)", v)}
+			return &refusal{fmt.Errorf("a %T cannot be kept as JSON: it does not come back equal (unexported fields, or an "+
+				"empty slice that becomes nil?)", v)}
 		}
 		return writeJSON(dir, v)
 	}, readJSON[T]}
@@ -231,8 +232,9 @@ func readResult(dir string) (*advlib.Result, error) {
 	}
 	return &advlib.Result{
 		Attack: v.Attack, Threat: advlib.Threat{Norm: norms[norm], Radius: float64(v.Radius), Goal: v.Goal},
-		Examples: &advlib.Examples{Name: v.Examples.Name, X: arrays["x"], Y: v.Examples.Y, Index: v.Examples.Index, Classes: v.Examples.Classes, Notes: v.Examples.Notes},
-		Box:      v.Box, Adversarial: arrays["adversarial"], Attempted: v.Attempted, Success: v.Success,
+		Examples: &advlib.Examples{Name: v.Examples.Name, X: arrays["x"], Y: v.Examples.Y, Index: v.Examples.Index,
+			Classes: v.Examples.Classes, Notes: v.Examples.Notes},
+		Box: v.Box, Adversarial: arrays["adversarial"], Attempted: v.Attempted, Success: v.Success,
 		Distance: tensors.MustCopyFlatData[float64](arrays["distance"]),
 		Clean:    v.Clean, Final: v.Final, Stats: v.Stats, LeftOut: v.LeftOut, Warnings: v.Warnings,
 	}, nil

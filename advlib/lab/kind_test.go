@@ -33,7 +33,8 @@ func roundTrip[T any](t *testing.T, kind lab.Kind[T], v T) T {
 
 func TestModels(t *testing.T) {
 	store := model.NewStore()
-	for path, v := range map[string]any{"b/w": [][]float32{{1, float32(math.Inf(-1))}, {math.Pi, 1e-40}}, "a": []int32{7}, "x__y": float32(2)} {
+	for path, v := range map[string]any{"b/w": [][]float32{{1, float32(math.Inf(-1))}, {math.Pi, 1e-40}}, "a": []int32{7},
+		"x__y": float32(2)} {
 		if _, err := store.CreateVariable(path, tensorOf(t, v)); err != nil {
 			t.Fatal(err)
 		}
@@ -73,12 +74,14 @@ func TestSets(t *testing.T) {
 
 func TestResults(t *testing.T) {
 	e := someExamples(t)
-	for _, threat := range []advlib.Threat{{Norm: advlib.Linf, Radius: 8. / 255, Goal: advlib.Targeted(1)}, {Norm: advlib.L2, Radius: math.Inf(1)}} {
+	for _, threat := range []advlib.Threat{{Norm: advlib.Linf, Radius: 8. / 255, Goal: advlib.Targeted(1)},
+		{Norm: advlib.L2, Radius: math.Inf(1)}} {
 		r := &advlib.Result{
 			Attack: "FGM", Threat: threat, Examples: e, Box: advlib.UnitBox,
 			Adversarial: tensors.FromFlatDataAndDimensions([]float32{0.1, 0.5, 1, 0.1}, 2, 2),
 			Attempted:   []bool{true, false}, Success: []bool{true, false}, Distance: []float64{0.1, math.Inf(1)},
-			Clean: []advlib.Prediction{{Class: 0, Confidence: 0.75}, {Class: 1, Confidence: 1}}, Final: []advlib.Prediction{{Class: 1, Confidence: 0.3}, {Class: 1, Confidence: 1}},
+			Clean: []advlib.Prediction{{Class: 0, Confidence: 0.75}, {Class: 1, Confidence: 1}},
+			Final: []advlib.Prediction{{Class: 1, Confidence: 0.3}, {Class: 1, Confidence: 1}},
 			Stats: advlib.Stats{Forward: 3, Backward: 1, Elapsed: 17 * time.Microsecond}, Warnings: []string{"careful"},
 			LeftOut: []advlib.NotFinite{{Index: 9, Label: 1, Logit: 1, Value: "NaN"}},
 		}
@@ -103,8 +106,10 @@ func TestResults(t *testing.T) {
 func TestReports(t *testing.T) {
 	r := &advlib.Report{
 		Classifier: "c", Data: "d", Backend: "go", Box: report.UnitBox, Seed: 3, Index: []int64{1}, Label: []int32{0}, Predicted: []int32{0},
-		Attacks: []report.AttackRow{{Name: "a", Norm: "Linf", Radius: 8. / 255, Attempted: []bool{true}, Success: []bool{false}, Skipped: []bool{false}, Distance: []advlib.Distance{advlib.Distance(math.Inf(1))}, Programs: []advlib.Programs{{Batch: 8, Compiled: 1}}, Seconds: 0.1}},
-		Sanity:  report.Sanity{Unbounded: advlib.Rate{Count: 1, Of: 2}},
+		Attacks: []report.AttackRow{{Name: "a", Norm: "Linf", Radius: 8. / 255, Attempted: []bool{true}, Success: []bool{false},
+			Skipped: []bool{false}, Distance: []advlib.Distance{advlib.Distance(math.Inf(1))},
+			Programs: []advlib.Programs{{Batch: 8, Compiled: 1}}, Seconds: 0.1}},
+		Sanity: report.Sanity{Unbounded: advlib.Rate{Count: 1, Of: 2}},
 	}
 	if diff := cmp.Diff(r, roundTrip(t, lab.Reports, r), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("the report changed:\n%s", diff)

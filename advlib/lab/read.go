@@ -22,7 +22,8 @@ func Read[T any](kind Kind[T], key string) (T, Entry, error) {
 		}
 	}
 	if len(found) != 1 {
-		return none, Entry{}, fmt.Errorf("lab: %d of the entries of kind %s have a key that begins with %q: give %v", len(found), kind.Name, key, option.Name("one key of lab.List"))
+		return none, Entry{}, fmt.Errorf("lab: %d of the entries of kind %s have a key that begins with %q: give %v", len(found),
+			kind.Name, key, option.Name("one key of lab.List"))
 	}
 	if found[0].Damaged != "" {
 		return none, found[0], fmt.Errorf("lab: the entry %s is damaged: %s", found[0].Key, found[0].Damaged)

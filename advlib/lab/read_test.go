@@ -13,7 +13,9 @@ func TestRead(t *testing.T) {
 	kind := lab.Values[map[string]int]("numbers")
 	keep := func(name string, n int) string {
 		r := lab.Recipe{Name: name, Parts: map[string]string{"of": name}}
-		if _, err := lab.Keep(t.Context(), kind, r, func(context.Context) (map[string]int, error) { return map[string]int{"n": n}, nil }); err != nil {
+		if _, err := lab.Keep(t.Context(), kind, r, func(context.Context) (map[string]int, error) {
+			return map[string]int{"n": n}, nil
+		}); err != nil {
 			t.Fatal(err)
 		}
 		return r.Key(kind.Name)

@@ -24,8 +24,8 @@ type Recipe struct {
 // format is the version of the store's layout and of what goes into a key.
 const format = 2
 
-// Key returns the recipe's key for a kind of value: 32 hexadecimal digits of a sha256 over the parts, the backend's name
-// and the version of the library.
+// Key returns the recipe's key for a kind of value: 32 hexadecimal digits of a sha256 over the parts, the backend's
+// name and the version of the library.
 func (r Recipe) Key(kind string) string {
 	text, err := json.Marshal(struct {
 		Format              int

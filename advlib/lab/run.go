@@ -14,13 +14,14 @@ import (
 )
 
 // Run is [advlib.Settings.Run] whose result is kept: the same attack on the same classifier, with the same weights, and
-// examples is not run again, and one that was killed continues. What cannot be part of a recipe, such as an attack defined
-// in a cell, whose code the library does not know, is run each time, and Notify told.
+// examples is not run again, and one that was killed continues. What cannot be part of a recipe, such as an attack
+// defined in a cell, whose code the library does not know, is run each time, and Notify told.
 func Run(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, a advlib.Attack) (*advlib.Result, error) {
 	return Settings{}.Run(ctx, c, e, a)
 }
 
-// Settings are the conditions of a measurement whose result is kept: lab.Settings{Seed: 3}.Run is advlib's with the same fields.
+// Settings are the conditions of a measurement whose result is kept: lab.Settings{Seed: 3}.Run is advlib's with the
+// same fields.
 type Settings advlib.Settings
 
 // Run is the function [Run] under these settings.
@@ -49,12 +50,14 @@ func (settings Settings) Run(ctx context.Context, c *advlib.Classifier, e *advli
 }
 
 // Evaluate is [advlib.Settings.Evaluate] whose report is kept, with its key in the report; see [Run].
-func Evaluate(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, attacks []advlib.Attack, certifiers ...advlib.Certifier) (*advlib.Report, error) {
+func Evaluate(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, attacks []advlib.Attack,
+	certifiers ...advlib.Certifier) (*advlib.Report, error) {
 	return Settings{}.Evaluate(ctx, c, e, attacks, certifiers...)
 }
 
 // Evaluate is the function [Evaluate] under these settings.
-func (settings Settings) Evaluate(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, attacks []advlib.Attack, certifiers ...advlib.Certifier) (*advlib.Report, error) {
+func (settings Settings) Evaluate(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, attacks []advlib.Attack,
+	certifiers ...advlib.Certifier) (*advlib.Report, error) {
 	s := advlib.Settings(settings)
 	if c == nil || e == nil || e.X == nil {
 		return s.Evaluate(ctx, c, e, attacks, certifiers...)
@@ -82,7 +85,8 @@ func (settings Settings) Evaluate(ctx context.Context, c *advlib.Classifier, e *
 }
 
 // journaled is a measurement with a journal, which is empty again once it is done.
-func journaled[T any](s advlib.Settings, c *advlib.Classifier, name string, measure func(ctx context.Context, s advlib.Settings) (T, error)) func(context.Context) (T, error) {
+func journaled[T any](s advlib.Settings, c *advlib.Classifier, name string,
+	measure func(ctx context.Context, s advlib.Settings) (T, error)) func(context.Context) (T, error) {
 	return func(ctx context.Context) (T, error) {
 		if s.Journal != nil {
 			return measure(ctx, s)

@@ -15,17 +15,18 @@ import (
 	"advlab/advlib/lab"
 )
 
-// linear returns a linear classifier of inputs of two coordinates whose margin is slope·(x₀ − x₁), and whose graph holds
-// a factor.
+// linear returns a linear classifier of inputs of two coordinates whose margin is slope·(x₀ − x₁), and whose graph
+// holds a factor.
 func linear(t *testing.T, slope float32, factor float64) *advlib.Classifier {
 	t.Helper()
 	store := model.NewStore()
 	if _, err := store.CreateVariable("w", tensors.FromValue([][]float32{{slope, 0}, {0, slope}})); err != nil {
 		t.Fatal(err)
 	}
-	return advlib.MustClassifier(advlib.Spec{Name: "linear", Store: store, Input: []int{2}, Box: advlib.UnitBox, Logits: func(scope *model.Scope, x *Node) *Node {
-		return MulScalar(DotProduct(x, scope.VariableWithValue("w", [][]float32{{0, 0}, {0, 0}}).NodeValue(x)), factor)
-	}})
+	return advlib.MustClassifier(advlib.Spec{Name: "linear", Store: store, Input: []int{2}, Box: advlib.UnitBox,
+		Logits: func(scope *model.Scope, x *Node) *Node {
+			return MulScalar(DotProduct(x, scope.VariableWithValue("w", [][]float32{{0, 0}, {0, 0}}).NodeValue(x)), factor)
+		}})
 }
 
 func points(t *testing.T, x0 float32) *advlib.Examples {
@@ -57,7 +58,8 @@ func TestRunIsKept(t *testing.T) {
 	}
 	first := run(advlib.Settings{}, 3, 1, fgm, 0.6)
 	again := run(advlib.Settings{}, 3, 1, fgm, 0.6)
-	if count() != 1 || again.Stats.Elapsed != first.Stats.Elapsed || !again.Adversarial.Equal(first.Adversarial) || !reflect.DeepEqual(again.Success, first.Success) {
+	if count() != 1 || again.Stats.Elapsed != first.Stats.Elapsed || !again.Adversarial.Equal(first.Adversarial) ||
+		!reflect.DeepEqual(again.Success, first.Success) {
 		t.Errorf("the same run is made anew: %d entries", count())
 	}
 	if !slices.Equal(first.Success, []bool{true, true}) {

@@ -24,8 +24,8 @@ func init() {
 	graph.MinConstValueSizeToKeep = math.MaxInt
 }
 
-// ErrHidden is returned for graphs with parts that cannot be seen: GoMLX does not tell which node the body of an If, a While
-// or a function returns, so two models that differ in it would have the same trace.
+// ErrHidden is returned for graphs with parts that cannot be seen: GoMLX does not tell which node the body of an If, a
+// While or a function returns, so two models that differ in it would have the same trace.
 var ErrHidden = errors.New("what its body returns cannot be seen in the graph")
 
 // Trace returns the text of the graph that build makes for inputs of the given shapes, neither compiled nor executed:
@@ -33,7 +33,8 @@ var ErrHidden = errors.New("what its body returns cannot be seen in the graph")
 // updated. Equal texts compute the same from equal values of the variables; those are not in the text, see [Variables].
 //
 // Variables that build creates stay in the store. What build panics with is returned as an error.
-func Trace(b compute.Backend, store *model.Store, inputs []shapes.Shape, build func(scope *model.Scope, in []*graph.Node) []*graph.Node) (string, error) {
+func Trace(b compute.Backend, store *model.Store, inputs []shapes.Shape,
+	build func(scope *model.Scope, in []*graph.Node) []*graph.Node) (string, error) {
 	var text string
 	err := exceptions.TryCatch[error](func() {
 		g := graph.NewGraph(b, "trace")
@@ -177,8 +178,8 @@ func attributes(s *strings.Builder, v reflect.Value, function func(uintptr) int,
 	}
 }
 
-// Variables returns a hash of the store's variables: their paths, shapes and values, without the state of GoMLX's random
-// number generator.
+// Variables returns a hash of the store's variables: their paths, shapes and values, without the state of GoMLX's
+// random number generator.
 func Variables(store *model.Store) (string, error) {
 	var lines []string
 	for v := range store.IterVariables() {
@@ -197,7 +198,8 @@ func Variables(store *model.Store) (string, error) {
 
 func tensorHash(t *tensors.Tensor) string {
 	if t == nil {
-		panic(fmt.Errorf("GoMLX did not keep the value of a constant: graph.MinConstValueSizeToKeep was lowered to %d, leave it at what package lab sets", graph.MinConstValueSizeToKeep))
+		panic(fmt.Errorf("GoMLX did not keep the value of a constant: graph.MinConstValueSizeToKeep was lowered to %d, "+
+			"leave it at what package lab sets", graph.MinConstValueSizeToKeep))
 	}
 	var sum string
 	if err := t.ConstBytes(func(data []byte) { sum = digest(data) }); err != nil {

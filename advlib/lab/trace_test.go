@@ -31,9 +31,10 @@ func open(t testing.TB) compute.Backend {
 // trace returns the text of a function of an input [8, 6, 6, 2].
 func trace(t *testing.T, f func(scope *model.Scope, x *Node) []*Node) string {
 	t.Helper()
-	text, err := lab.Trace(open(t), model.NewStore(), []shapes.Shape{shapes.Make(dtypes.Float32, 8, 6, 6, 2)}, func(scope *model.Scope, in []*Node) []*Node {
-		return f(scope, in[0])
-	})
+	text, err := lab.Trace(open(t), model.NewStore(), []shapes.Shape{shapes.Make(dtypes.Float32, 8, 6, 6, 2)},
+		func(scope *model.Scope, in []*Node) []*Node {
+			return f(scope, in[0])
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +55,8 @@ func (n network) build(scope *model.Scope, x *Node) []*Node {
 	variable := func(name string, dims ...int) *Node {
 		return scope.VariableWithShape(name, shapes.Make(dtypes.Float32, dims...)).SetTrainable(!n.frozen).NodeValue(x)
 	}
-	y := Convolve(x, variable("kernel", 3, 3, 2, 4)).Strides(n.stride).PaddingPerDim([][2]int{{n.padding, n.padding}, {n.padding, n.padding}}).Done()
+	around := [2]int{n.padding, n.padding}
+	y := Convolve(x, variable("kernel", 3, 3, 2, 4)).Strides(n.stride).PaddingPerDim([][2]int{around, around}).Done()
 	y = Max(y, MulScalar(y, n.slope))
 	y = Reshape(y, 8, -1)
 	y = DotProduct(y, variable("w", y.Shape().Dimensions[1], n.units))
@@ -125,9 +127,10 @@ func TestTraceSeesTheOptimizer(t *testing.T) {
 }
 
 func TestTraceReturnsPanics(t *testing.T) {
-	_, err := lab.Trace(open(t), model.NewStore(), []shapes.Shape{shapes.Make(dtypes.Float32, 2, 3)}, func(_ *model.Scope, in []*Node) []*Node {
-		return []*Node{Reshape(in[0], 7)}
-	})
+	_, err := lab.Trace(open(t), model.NewStore(), []shapes.Shape{shapes.Make(dtypes.Float32, 2, 3)},
+		func(_ *model.Scope, in []*Node) []*Node {
+			return []*Node{Reshape(in[0], 7)}
+		})
 	if err == nil || !strings.Contains(err.Error(), "lab: tracing the graph for inputs of shape [(Float32)[2, 3]]") {
 		t.Errorf("error %v", err)
 	}

@@ -14,9 +14,9 @@ import (
 )
 
 // Version returns the version of advlib that is part of every key: the module's version with those of GoMLX. A library
-// built from a checkout has no version of its own, so its source files are hashed where they lay when they were compiled;
-// what was kept by one state of the checkout is not taken for the work of another. Where they are not found any more, as
-// after a build with -trimpath, the version is plain "devel".
+// built from a checkout has no version of its own, so its source files are hashed where they lay when they were
+// compiled; what was kept by one state of the checkout is not taken for the work of another. Where they are not found
+// any more, as after a build with -trimpath, the version is plain "devel".
 func Version() string { return version() }
 
 var version = sync.OnceValue(func() string {

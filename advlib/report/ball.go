@@ -80,8 +80,8 @@ type Box struct {
 // UnitBox is [0, 1].
 var UnitBox = Box{Lo: 0, Hi: 1}
 
-// String returns the box as an interval. Its ends have the digits that tell them from other numbers in float32, in which
-// inputs are.
+// String returns the box as an interval. Its ends have the digits that tell them from other numbers in float32, in
+// which inputs are.
 func (b Box) String() string { return "[" + end(b.Lo) + ", " + end(b.Hi) + "]" }
 
 func end(v float64) string {

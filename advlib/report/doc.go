@@ -1,5 +1,6 @@
 // Package report holds what an evaluation measured: accuracies with confidence intervals, distances, certificates, and
-// a verdict on each example. It needs neither GoMLX nor XLA, so that a report is read, merged and printed on any machine:
+// a verdict on each example. It needs neither GoMLX nor XLA, so that a report is read, merged and printed on any
+// machine:
 //
 //	text, err := os.ReadFile("report.json")
 //	...

@@ -14,7 +14,7 @@ func (r *Report) HTML() string {
 		Columns [7]string
 		Masked  bool
 		Last    string
-	}{r, Columns, r.Interrupted || r.Sanity.Masked(), r.lastLine()})
+	}{r, Columns, r.Interrupted || r.Sanity.Masked() || r.Sanity.NotApplicable != "", r.lastLine()})
 	if err != nil {
 		panic(err) // the template is fixed and its methods do not fail: only a mistake in this file gets here
 	}
@@ -32,14 +32,17 @@ var reportHTML = template.Must(template.New("report").Funcs(template.FuncMap{
 <table style="border-collapse:collapse;border:none;margin:0.4em 0;font-size:0.95em;font-variant-numeric:tabular-nums">
 <caption style="caption-side:top;text-align:left;padding:2px 10px 6px;font-weight:bold;color:inherit">{{.Title}}</caption>
 <thead><tr style="border-bottom:2px solid rgba(128,128,128,0.7)">
-{{- range $i, $c := .Columns}}<th scope="col" style="padding:2px 10px;text-align:{{if $i}}right{{else}}left{{end}};font-weight:bold;vertical-align:bottom">{{$c}}</th>{{end -}}
+{{- range $i, $c := .Columns}}<th scope="col" style="padding:2px 10px;text-align:{{if $i}}right{{else}}left{{end}};` +
+	`font-weight:bold;vertical-align:bottom">{{$c}}</th>{{end -}}
 </tr></thead>
 <tbody>
 {{- range .Lines}}
 {{if .Heading -}}
-<tr style="background:rgba(128,128,128,0.16);border-top:1px solid rgba(128,128,128,0.5)"><th scope="rowgroup" colspan="7" style="padding:3px 10px;text-align:left;font-weight:bold">{{.Heading}}</th></tr>
+<tr style="background:rgba(128,128,128,0.16);border-top:1px solid rgba(128,128,128,0.5)"><th scope="rowgroup" ` +
+	`colspan="7" style="padding:3px 10px;text-align:left;font-weight:bold">{{.Heading}}</th></tr>
 {{- else -}}
-<tr style="background:none{{if worst .}};font-weight:bold{{end}}"><th scope="row" style="padding:2px 10px 2px 22px;min-width:14em;text-align:left;font-weight:{{if worst .}}bold{{else}}normal{{end}}">{{.What}}</th>
+<tr style="background:none{{if worst .}};font-weight:bold{{end}}"><th scope="row" style="padding:2px 10px 2px 22px;` +
+	`min-width:14em;text-align:left;font-weight:{{if worst .}}bold{{else}}normal{{end}}">{{.What}}</th>
 {{- range numbers .}}{{template "cell" .}}{{end}}</tr>
 {{- end}}
 {{- end}}
@@ -48,7 +51,8 @@ var reportHTML = template.Must(template.New("report").Funcs(template.FuncMap{
 {{- range .Notes}}
 <p style="margin:0.3em 0;padding:2px 10px">{{.}}</p>
 {{- end}}
-<p style="margin:0.3em 0;padding:2px 10px;border-left:4px solid {{if .Masked}}#d55e00;font-weight:bold{{else}}rgba(128,128,128,0.5){{end}}">{{.Last}}</p>
+<p style="margin:0.3em 0;padding:2px 10px;border-left:4px solid {{if .Masked}}#d55e00;` +
+	`font-weight:bold{{else}}rgba(128,128,128,0.5){{end}}">{{.Last}}</p>
 {{- range .Warnings}}
 <p style="margin:0.3em 0;padding:2px 10px;border-left:4px solid #e69f00"><b>warning:</b> {{.}}</p>
 {{- end}}

@@ -56,13 +56,14 @@ type verdictsJSON struct {
 //	verdicts      array of {norm, radius, status, margin, method, attack}, one for each ball that was asked a certificate
 //	              for; the last four are arrays of n, and follow from the rest: see [Verdict]. Reading ignores them
 //	sanity        {non_finite: {count, of}, zero_gradient: {count, of}, unbounded: {count, of}}; no_gradient, an array of
-//	              strings, if the model has none because of these operators
+//	              strings, if the model has none because of these operators; not_applicable, a string, if nothing was
+//	              checked, such as "no graph"
 //	warnings      array of strings
 //	seconds       number
 //
-// A norm is "L0", "L1", "L2" or "Linf", or the name that a norm of the user's own gives itself. Arrays are never null, and
-// numbers are written with all their digits. Form 1, of earlier versions, had no cascade: its attacks were run on all
-// examples, and their passes were printed for each example and not for each one attacked.
+// A norm is "L0", "L1", "L2" or "Linf", or the name that a norm of the user's own gives itself. Arrays are never null,
+// and numbers are written with all their digits. Form 1, of earlier versions, had no cascade: its attacks were run on
+// all examples, and their passes were printed for each example and not for each one attacked.
 func (r Report) MarshalJSON() ([]byte, error) {
 	p := plainReport(r)
 	p.Index, p.Label, p.Predicted = orEmpty(p.Index), orEmpty(p.Label), orEmpty(p.Predicted)
@@ -99,8 +100,8 @@ func (r Report) MarshalJSON() ([]byte, error) {
 	}{reportJSON{schema, p}, verdicts})
 }
 
-// UnmarshalJSON reads what MarshalJSON writes. It refuses another schema, arrays whose lengths disagree, and balls without
-// a norm, and leaves r alone when it does. A norm that is not one of advlib's is carried by its name.
+// UnmarshalJSON reads what MarshalJSON writes. It refuses another schema, arrays whose lengths disagree, and balls
+// without a norm, and leaves r alone when it does. A norm that is not one of advlib's is carried by its name.
 func (r *Report) UnmarshalJSON(text []byte) error {
 	var j reportJSON
 	if err := json.Unmarshal(text, &j); err != nil {

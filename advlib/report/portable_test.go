@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A program that imports this package alone is built without cgo, contains no other module, and prints a kept report in an
-// empty environment, where no plugin could be found.
+// A program that imports this package alone is built without cgo, contains no other module, and prints a kept report in
+// an empty environment, where no plugin could be found.
 func TestAReportIsPrintedWithoutXLA(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "print")
 	build := exec.Command("go", "build", "-o", program, "./testdata/print")

@@ -42,7 +42,8 @@ func (r *Report) Robust(ball Named) Rate {
 }
 
 // RobustAfter returns the accuracy in the ball in the worst case over Attacks[k] and those that ran before it: the last
-// of [Report.Order] has the number of [Report.Robust], unless a certifier found a counterexample that all attacks missed.
+// of [Report.Order] has the number of [Report.Robust], unless a certifier found a counterexample that all attacks
+// missed.
 func (r *Report) RobustAfter(k int, ball Named) Rate {
 	b, order := ball.Named(), r.Order()
 	ran := order[:slices.Index(order, k)+1]
@@ -132,8 +133,8 @@ func (r *Report) Balls() []Ball {
 }
 
 // Order returns the indices of Attacks as they ran: as given, and in a cascade by growing budget within each norm.
-// There, attacks of minimal norm run with the smallest budget, otherwise attacks run as given. Norms come as they are met
-// first, targeted attacks where they are given among them.
+// There, attacks of minimal norm run with the smallest budget, otherwise attacks run as given. Norms come as they are
+// met first, targeted attacks where they are given among them.
 func (r *Report) Order() []int {
 	order := make([]int, len(r.Attacks))
 	for i := range order {

@@ -77,7 +77,8 @@ func (a AttackRow) SuccessRate() Rate {
 	return r
 }
 
-// Attacked returns the number of examples that the attack was run on, those left out on which nothing needed to be done.
+// Attacked returns the number of examples that the attack was run on, those left out on which nothing needed to be
+// done.
 func (a AttackRow) Attacked() int {
 	n := 0
 	for i, attempted := range a.Attempted {
@@ -91,9 +92,9 @@ func (a AttackRow) Attacked() int {
 // MedianDistance is the median over attempted examples, failures counting as infinite, and examples that were
 // misclassified before the attack left out. It is NaN when there are none.
 //
-// In a cascade, examples that the attack skipped count with the distance at which they were broken before. For an attack
-// of minimal norm all of these lie within the smallest of the report's balls, so that a median beyond it is the same as
-// if the attack had been run on all examples; a smaller one is an upper bound on that.
+// In a cascade, examples that the attack skipped count with the distance at which they were broken before. For an
+// attack of minimal norm all of these lie within the smallest of the report's balls, so that a median beyond it is the
+// same as if the attack had been run on all examples; a smaller one is an upper bound on that.
 func (a AttackRow) MedianDistance() float64 {
 	var d []float64
 	for i, v := range a.Distance {

@@ -53,10 +53,10 @@ type Report struct {
 	Key string `json:"key"`
 }
 
-// Warn adds warnings that are not there yet.
+// Warn adds warnings that are not there yet. An empty one is none.
 func (r *Report) Warn(sentences ...string) {
 	for _, w := range sentences {
-		if !slices.Contains(r.Warnings, w) {
+		if w != "" && !slices.Contains(r.Warnings, w) {
 			r.Warnings = append(r.Warnings, w)
 		}
 	}
@@ -149,6 +149,8 @@ func (c CertifierRow) ball() Ball { return Ball{c.Norm, c.Radius} }
 
 // Sanity is a cheap look at the gradients, on the first 128 correctly classified examples.
 type Sanity struct {
+	// NotApplicable says why nothing was checked, such as "no graph" of a victim that only answers; empty if it was.
+	NotApplicable string `json:"not_applicable,omitempty"`
 	// NoGradient are the operators for which the model has no gradient, such as "Floor"; empty if it has one. Without one
 	// nothing else is checked.
 	NoGradient []string `json:"no_gradient,omitempty"`
@@ -163,6 +165,8 @@ type Sanity struct {
 // Judgement is a sentence on whether the gradients can be trusted.
 func (s Sanity) Judgement() string {
 	switch {
+	case s.NotApplicable != "":
+		return fmt.Sprintf("not applicable: %s. Whether attacks that need a gradient would break more is not known", s.NotApplicable)
 	case len(s.NoGradient) > 0:
 		return fmt.Sprintf("NO GRADIENT, as %s has none: only attacks that need none say anything, and the robust accuracies "+
 			"are upper bounds", strings.Join(s.NoGradient, ", "))

@@ -67,11 +67,12 @@ func madeReport() *report.Report {
 			{Method: "IBP", Norm: "Linf", Radius: 4. / 255, Certified: []bool{false, false, true, false, false, false, true, false}, Seconds: 0.5},
 			{Method: "CROWN-IBP", Norm: "Linf", Radius: 4. / 255, Certified: []bool{false, false, true, true, false, false, false, false}, Seconds: 1},
 		},
-		Asked:    []report.Ball{},
-		Sanity:   report.Sanity{ZeroGradient: report.Rate{Count: 2, Of: 6}, Unbounded: report.Rate{Count: 5, Of: 6}},
-		Warnings: []string{"the ball Linf ≤ 8 holds the whole box [0, 1] (diameter 1): any input may become any other: if ε was meant in steps of 0..255, write 8./255"},
-		Seconds:  64.75,
-		Key:      "0123abcd",
+		Asked:  []report.Ball{},
+		Sanity: report.Sanity{ZeroGradient: report.Rate{Count: 2, Of: 6}, Unbounded: report.Rate{Count: 5, Of: 6}},
+		Warnings: []string{"the ball Linf ≤ 8 holds the whole box [0, 1] (diameter 1): any input may become any other: if ε " +
+			"was meant in steps of 0..255, write 8./255"},
+		Seconds: 64.75,
+		Key:     "0123abcd",
 	}
 }
 
@@ -100,8 +101,8 @@ func golden(t *testing.T, name, got string) {
 
 func TestReportString(t *testing.T) { golden(t, "report.txt", madeReport().String()) }
 
-// madeCascade is a report by hand of a cascade: 6 examples of which the last is misclassified, two balls and an attack of
-// minimal norm, in the order 1, 2, 0.
+// madeCascade is a report by hand of a cascade: 6 examples of which the last is misclassified, two balls and an attack
+// of minimal norm, in the order 1, 2, 0.
 func madeCascade() *report.Report {
 	inf := report.Distance(math.Inf(1))
 	return &report.Report{

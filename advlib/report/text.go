@@ -29,8 +29,8 @@ func (r *Report) String() string {
 	return b.String()
 }
 
-// align writes rows in columns, the first at the left and the others at the right. A row whose second cell is empty is a
-// heading, which may be wider than its column.
+// align writes rows in columns, the first at the left and the others at the right. A row whose second cell is empty is
+// a heading, which may be wider than its column.
 func align(b *strings.Builder, rows [][7]string) {
 	var width [7]int
 	for _, row := range rows {
@@ -66,7 +66,7 @@ func (r *Report) Title() string {
 // SanityLine says in one line what the check of the gradients saw.
 func (r *Report) SanityLine() string {
 	s := r.Sanity
-	if len(s.NoGradient) > 0 {
+	if len(s.NoGradient) > 0 || s.NotApplicable != "" {
 		return "sanity: " + s.Judgement()
 	}
 	notFinite := ""

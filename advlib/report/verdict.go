@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// Status is what is known about an example, or of a property: Unknown, Verified or Falsified. As text, in JSON too, it is
-// "unknown", "verified" or "falsified".
+// Status is what is known about an example, or of a property: Unknown, Verified or Falsified. As text, in JSON too, it
+// is "unknown", "verified" or "falsified".
 type Status int
 
 const (
@@ -119,20 +119,21 @@ func (r *Report) certifiedBalls() []Ball {
 	})
 }
 
-// ErrContradiction is in the error of a report that refutes itself: an attack broke an example that was certified, or one
-// was certified that is misclassified as it is. One of the two is wrong, and neither number can be trusted. See
+// ErrContradiction is in the error of a report that refutes itself: an attack broke an example that was certified, or
+// one was certified that is misclassified as it is. One of the two is wrong, and neither number can be trusted. See
 // [Report.Contradiction].
 var ErrContradiction = errors.New("advlib: a certificate is refuted")
 
-// Contradiction tells whether a report refutes itself: it returns nil if certified ≤ robust under attack ≤ clean accuracy
-// holds for every single example, and an error wrapping [ErrContradiction], which names the first example with the ball,
-// the method and the attack, if
+// Contradiction tells whether a report refutes itself: it returns nil if certified ≤ robust under attack ≤ clean
+// accuracy holds for every single example, and an error wrapping [ErrContradiction], which names the first example with
+// the ball, the method and the attack, if
 //
 //   - an example is certified that the classifier gets wrong as it is, or
-//   - an attack, or another certifier, found an adversarial example inside of a ball for which the example is certified.
+//   - an attack, or another certifier, found an adversarial example inside of a ball for which the example is
+//     certified.
 //
-// Balls of different norms are compared too, where one lies in the other: ‖δ‖∞ ≤ ‖δ‖₂ ≤ ‖δ‖₁, so what was found at an L2
-// distance d also lies in the Linf ball of radius d.
+// Balls of different norms are compared too, where one lies in the other: ‖δ‖∞ ≤ ‖δ‖₂ ≤ ‖δ‖₁, so what was found at an
+// L2 distance d also lies in the Linf ball of radius d.
 func (r *Report) Contradiction() error {
 	for _, c := range r.Certificates {
 		for i, certified := range c.Certified {

@@ -10,8 +10,8 @@ import (
 	"advlab/advlib/report"
 )
 
-// judged is a report by hand on 6 examples: 0 verified by both methods, 1 by CROWN only, 2 unknown, 3 broken, 4 broken beyond the
-// ball, 5 misclassified.
+// judged is a report by hand on 6 examples: 0 verified by both methods, 1 by CROWN only, 2 unknown, 3 broken, 4 broken
+// beyond the ball, 5 misclassified.
 func judged() *report.Report {
 	inf := report.Distance(math.Inf(1))
 	return &report.Report{
@@ -57,7 +57,8 @@ func TestVerdicts(t *testing.T) {
 	for i, v := range r.Verdicts(ball) {
 		w := want[i]
 		count[v.Status]++
-		if v.Example != r.Index[i] || v.Label != r.Label[i] || v.Predicted != r.Predicted[i] || v.Status != w.status || v.Method != w.method || float64(v.Margin) != w.margin || v.Attack != w.attack || float64(v.Distance) != w.distance {
+		if v.Example != r.Index[i] || v.Label != r.Label[i] || v.Predicted != r.Predicted[i] || v.Status != w.status ||
+			v.Method != w.method || float64(v.Margin) != w.margin || v.Attack != w.attack || float64(v.Distance) != w.distance {
 			t.Errorf("example %d: %+v, want %+v", i, v, w)
 		}
 	}
@@ -116,7 +117,8 @@ func TestCounterexamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(text, new(report.Report)); err == nil || !strings.Contains(err.Error(), "distance of half-space has 5 entries for 6 labels") {
+	if err := json.Unmarshal(text, new(report.Report)); err == nil ||
+		!strings.Contains(err.Error(), "distance of half-space has 5 entries for 6 labels") {
 		t.Errorf("the error is %v", err)
 	}
 }
@@ -125,7 +127,8 @@ func TestCounterexamples(t *testing.T) {
 func TestUnsetBall(t *testing.T) {
 	r := judged()
 	for name, ask := range map[string]func(){
-		"Robust": func() { r.Robust(report.Ball{}) }, "Certified": func() { r.Certified(report.Ball{}) }, "Verdicts": func() { r.Verdicts(report.Ball{}) },
+		"Robust": func() { r.Robust(report.Ball{}) }, "Certified": func() { r.Certified(report.Ball{}) },
+		"Verdicts": func() { r.Verdicts(report.Ball{}) },
 	} {
 		func() {
 			defer func() {
@@ -156,7 +159,9 @@ func TestVerdictsJSON(t *testing.T) {
 	if err := json.Unmarshal(text, &j); err != nil {
 		t.Fatal(err)
 	}
-	if len(j.Verdicts) != 1 || j.Verdicts[0].Norm != "Linf" || j.Verdicts[0].Radius != 0.1 || strings.Join(j.Verdicts[0].Status, " ") != "verified verified unknown falsified unknown falsified" || *j.Verdicts[0].Margin[1] != 0.25 || j.Verdicts[0].Method[2] != "CROWN" || j.Verdicts[0].Attack[3] != "FMN Linf" {
+	if len(j.Verdicts) != 1 || j.Verdicts[0].Norm != "Linf" || j.Verdicts[0].Radius != 0.1 ||
+		strings.Join(j.Verdicts[0].Status, " ") != "verified verified unknown falsified unknown falsified" ||
+		*j.Verdicts[0].Margin[1] != 0.25 || j.Verdicts[0].Method[2] != "CROWN" || j.Verdicts[0].Attack[3] != "FMN Linf" {
 		t.Errorf("verdicts %+v", j.Verdicts)
 	}
 	var back report.Report
@@ -179,16 +184,22 @@ func TestContradiction(t *testing.T) {
 		change func(r *report.Report)
 		want   string // "" if there is none
 	}{
-		{"misclassified", func(r *report.Report) { r.Certificates[1].Certified[5] = true }, "CROWN certifies example 15 (label 5) for Linf ≤ 0.1, but without any change it is classified as 0"},
-		{"broken", func(r *report.Report) { r.Certificates[0].Certified[3] = true }, "IBP certifies example 13 (label 3) for Linf ≤ 0.1, but PGD Linf ≤ 0.1 changed its class at the Linf distance 0.1"},
-		{"broken by minimal norm", func(r *report.Report) { r.Certificates[2].Certified[4] = true }, "half-space certifies example 14 (label 4) for Linf ≤ 0.2, but FMN Linf changed its class at the Linf distance 0.12"},
+		{"misclassified", func(r *report.Report) { r.Certificates[1].Certified[5] = true },
+			"CROWN certifies example 15 (label 5) for Linf ≤ 0.1, but without any change it is classified as 0"},
+		{"broken", func(r *report.Report) { r.Certificates[0].Certified[3] = true },
+			"IBP certifies example 13 (label 3) for Linf ≤ 0.1, but PGD Linf ≤ 0.1 changed its class at the Linf distance 0.1"},
+		{"broken by minimal norm", func(r *report.Report) { r.Certificates[2].Certified[4] = true },
+			"half-space certifies example 14 (label 4) for Linf ≤ 0.2, but FMN Linf changed its class at the Linf distance 0.12"},
 		{"broken beyond the ball", func(r *report.Report) { r.Certificates[1].Certified[4] = true }, ""},
 		{"targeted", func(r *report.Report) {
 			r.Certificates[0].Certified[3], r.Attacks[0].Targeted, r.Attacks[1].Targeted = true, true, true
 		}, ""},
-		{"broken in a norm whose ball lies inside", func(r *report.Report) { r.Attacks[1].Norm, r.Attacks[1].Distance[0] = "L2", 0.15 }, "half-space certifies example 10 (label 0) for Linf ≤ 0.2, but FMN Linf changed its class at the L2 distance 0.15"},
+		{"broken in a norm whose ball lies inside", func(r *report.Report) {
+			r.Attacks[1].Norm, r.Attacks[1].Distance[0] = "L2", 0.15
+		}, "half-space certifies example 10 (label 0) for Linf ≤ 0.2, but FMN Linf changed its class at the L2 distance 0.15"},
 		{"broken in a norm whose ball does not", func(r *report.Report) {
-			r.Attacks[1].Distance[0], r.Certificates = 0.05, []report.CertifierRow{{Method: "CROWN", Norm: "L2", Radius: 0.1, Certified: r.Certificates[0].Certified}}
+			r.Attacks[1].Distance[0] = 0.05
+			r.Certificates = []report.CertifierRow{{Method: "CROWN", Norm: "L2", Radius: 0.1, Certified: r.Certificates[0].Certified}}
 		}, ""},
 		{"broken by another certifier", func(r *report.Report) {
 			r.Certificates[2].Distance = []report.Distance{0.3, 0.09, 0.3, 0.3, 0.3, 0.3}
@@ -202,7 +213,8 @@ func TestContradiction(t *testing.T) {
 			r := judged()
 			test.change(r)
 			err := r.Contradiction()
-			if test.want == "" && err != nil || test.want != "" && (!errors.Is(err, report.ErrContradiction) || !strings.HasSuffix(err.Error(), test.want)) {
+			if test.want == "" && err != nil ||
+				test.want != "" && (!errors.Is(err, report.ErrContradiction) || !strings.HasSuffix(err.Error(), test.want)) {
 				t.Errorf("the error is %v, want one with %q", err, test.want)
 			}
 		})

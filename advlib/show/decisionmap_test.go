@@ -18,14 +18,15 @@ func planar(t *testing.T, inputs, classes int) *advlib.Classifier {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := advlib.NewClassifier(advlib.Spec{Name: "planar <2>", Input: []int{inputs}, Box: advlib.UnitBox, Backend: b, Logits: func(_ *model.Scope, x *Node) *Node {
-		sum, first := ReduceAndKeep(x, ReduceSum, 1), Slice(x, AxisRange(), AxisElem(0))
-		columns := []*Node{ZerosLike(sum), AddScalar(sum, -1), MulScalar(AddScalar(first, -0.8), 1e-3)}
-		for len(columns) < classes {
-			columns = append(columns, AddScalar(MulScalar(sum, 1e-4), -1))
-		}
-		return Concatenate(columns[:classes], 1)
-	}})
+	c, err := advlib.NewClassifier(advlib.Spec{Name: "planar <2>", Input: []int{inputs}, Box: advlib.UnitBox, Backend: b,
+		Logits: func(_ *model.Scope, x *Node) *Node {
+			sum, first := ReduceAndKeep(x, ReduceSum, 1), Slice(x, AxisRange(), AxisElem(0))
+			columns := []*Node{ZerosLike(sum), AddScalar(sum, -1), MulScalar(AddScalar(first, -0.8), 1e-3)}
+			for len(columns) < classes {
+				columns = append(columns, AddScalar(MulScalar(sum, 1e-4), -1))
+			}
+			return Concatenate(columns[:classes], 1)
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +49,8 @@ func TestDecisionMap(t *testing.T) {
 	goldenText(t, "decisionmap.txt", p.String())
 	noNetwork(t, p.SVG())
 	wellFormed(t, p.SVG())
-	// Class 2 is the triangle x₁ > 0.8, x₁ + x₂ ≤ 1 of area 0.02; on the diagonal of the grid, 1/240 of it, the first class wins.
+	// Class 2 is the triangle x₁ > 0.8, x₁ + x₂ ≤ 1 of area 0.02; on the diagonal of the grid, 1/240 of it, the first
+	// class wins.
 	for _, want := range []string{"48.2 %", "49.8 %", "2.0 %"} {
 		if !strings.Contains(p.String(), want) {
 			t.Errorf("no class has %s of the box:\n%s", want, p)

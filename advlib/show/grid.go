@@ -83,7 +83,8 @@ func (l Layout) grid(res *advlib.Result) (Picture, error) {
 	if goal := oneLine(res.Threat.Goal.String()); res.Threat.Goal.IsTargeted() && !strings.Contains(g.title, goal) {
 		g.title += ", " + goal
 	}
-	g.note = fmt.Sprintf("%d of %d examples; perturbations ×%.3g: gray = 0, white = +%.3g, black = −%.3g", len(rows), res.Examples.Len(), g.scale, res.Box.Width()/2/g.scale, res.Box.Width()/2/g.scale)
+	g.note = fmt.Sprintf("%d of %d examples; perturbations ×%.3g: gray = 0, white = +%.3g, black = −%.3g", len(rows),
+		res.Examples.Len(), g.scale, res.Box.Width()/2/g.scale, res.Box.Width()/2/g.scale)
 	return g.picture()
 }
 
@@ -221,85 +222,108 @@ const (
 	lineHeight vg.Length = 11
 )
 
-func (g grid) picture() (Picture, error) {
+// sheet is where the parts of a grid lie, in points from the top left corner, as one reads.
+type sheet struct {
+	width, height           vg.Length
+	head, band, pitch       vg.Length // of the title, of a row of examples, of a column
+	imageWidth, imageHeight vg.Length
+	columns, bands          int
+	dots                    int // of a PNG for each of an example's pixels
+}
+
+// sheet lays the grid out.
+func (g grid) sheet() sheet {
 	columns := g.layout.Columns
 	if columns == 0 {
 		columns = 10
 	}
-	columns = min(columns, len(g.cells))
-	bands := (len(g.cells) + columns - 1) / columns
-
+	s := sheet{columns: min(columns, len(g.cells))}
+	s.bands = (len(g.cells) + s.columns - 1) / s.columns
 	// An example's pixel is a whole number of the PNG's, so that small images stay crisp; large ones are shrunk.
-	side := max(g.px.height, g.px.width)
-	k := (60*pngDensity + side - 1) / side
-	unit := min(vg.Length(k)/pngDensity, 100/vg.Length(side))
-	w, h := unit*vg.Length(g.px.width), unit*vg.Length(g.px.height)
-	pitch := max(w, 62) + 10
-
-	head := 2*lineHeight + 10
-	band := 2*lineHeight + 3*(h+lineHeight+4) + lineHeight + 8
-	width := 2*margin + labelWidth + vg.Length(columns)*pitch
+	side := g.side()
+	s.dots = (60*pngDensity + side - 1) / side
+	unit := min(vg.Length(s.dots)/pngDensity, 100/vg.Length(side))
+	s.imageWidth, s.imageHeight = unit*vg.Length(g.px.width), unit*vg.Length(g.px.height)
+	s.pitch = max(s.imageWidth, 62) + 10
+	s.head = 2*lineHeight + 10
+	s.band = 2*lineHeight + 3*s.rowHeight() + lineHeight + 8
+	s.width = 2*margin + labelWidth + vg.Length(s.columns)*s.pitch
 	// Room for the longest line at the top.
-	width = max(width, 2*margin+bold(sans(10, black)).Width(g.title), 2*margin+sans(8, black).Width(g.note))
-	height := 2*margin + head + vg.Length(bands)*band - 8
+	s.width = max(s.width, 2*margin+bold(sans(10, black)).Width(g.title), 2*margin+sans(8, black).Width(g.note))
+	s.height = 2*margin + s.head + vg.Length(s.bands)*s.band - 8
+	return s
+}
 
-	return newPicture(g.title, g.caption(), width, height, func(c draw.Canvas, density int) {
-		// From the top left corner, as one reads.
-		put := func(s text.Style, x, y vg.Length, txt string) {
-			s.YAlign = draw.YTop
-			c.FillText(s, vg.Point{X: x, Y: height - y}, txt)
+// side is the longer side of an example, in pixels.
+func (g grid) side() int { return max(g.px.height, g.px.width) }
+
+// rowHeight is that of an image with the line below it.
+func (s sheet) rowHeight() vg.Length { return s.imageHeight + lineHeight + 4 }
+
+func (g grid) picture() (Picture, error) {
+	s := g.sheet()
+	return newPicture(g.title, g.caption(), s.width, s.height, func(c draw.Canvas, density int) {
+		put := func(style text.Style, x, y vg.Length, txt string) {
+			style.YAlign = draw.YTop
+			c.FillText(style, vg.Point{X: x, Y: s.height - y}, txt)
 		}
 		put(bold(sans(10, black)), margin, margin, g.title)
 		put(sans(8, darkGray), margin, margin+lineHeight+3, g.note)
-		shades := []func(float32) uint8{inBox(g.box), enlarged(g.scale, g.box), inBox(g.box)}
-		for b := range bands {
-			top := margin + head + vg.Length(b)*band
+		for b := range s.bands {
+			top := margin + s.head + vg.Length(b)*s.band
 			y := top + 2*lineHeight
+			below := []string{"answer, confidence", fmt.Sprintf("×%.3g, gray = 0", g.scale), "answer, confidence"}
 			for i, name := range []string{"original", "perturbation", "adversarial"} {
-				put(bold(sans(9, black)), margin, y+h/2-lineHeight, name)
-				put(sans(8, darkGray), margin, y+h/2, []string{"answer, confidence", fmt.Sprintf("×%.3g, gray = 0", g.scale), "answer, confidence"}[i])
-				y += h + lineHeight + 4
+				put(bold(sans(9, black)), margin, y+s.imageHeight/2-lineHeight, name)
+				put(sans(8, darkGray), margin, y+s.imageHeight/2, below[i])
+				y += s.rowHeight()
 			}
-			for j, e := range g.cells[b*columns : min((b+1)*columns, len(g.cells))] {
-				x := margin + labelWidth + vg.Length(j)*pitch + (pitch-w)/2
-				centre := x + w/2
-				line := func(s text.Style, y vg.Length, name, rest string) {
-					s.XAlign = draw.XCenter
-					put(s, centre, y, fit(s, name, pitch-2-s.Width(rest))+rest)
-				}
-				line(sans(7, darkGray), top, fmt.Sprintf("example %d", e.number), "")
-				line(sans(8, black), top+9, "label "+e.label, "")
-				y := top + 2*lineHeight
-				for i, row := range [][]float32{e.original, e.δ, e.adversarial} {
-					img := g.px.image(row, shades[i])
-					if density == 0 {
-						// Renderers that blur do so over one of several pixels, not over the image.
-						img = enlarge(img, max(1, 64/side))
-					} else if k > 1 {
-						img = enlarge(img, k)
-					}
-					at := vg.Rectangle{Min: vg.Point{X: x, Y: height - y - h}, Max: vg.Point{X: x + w, Y: height - y}}
-					c.DrawImage(at, img)
-					frame := draw.LineStyle{Color: lightGray, Width: 0.5}
-					if i == 2 {
-						frame = draw.LineStyle{Color: e.outcome.color, Width: e.outcome.width, Dashes: e.outcome.dashes}
-					}
-					outline(c, frame, at)
-					under := y + h + 2
-					switch i {
-					case 0:
-						line(sans(8, black), under, e.says, ", "+percent(e.confidence))
-					case 1:
-						line(sans(8, black), under, e.distanceText(g.norm), "")
-					case 2:
-						line(sans(8, black), under, e.turns, ", "+percent(e.final))
-						line(bold(sans(8, e.outcome.color)), under+lineHeight, e.outcome.word, "")
-					}
-					y += h + lineHeight + 4
-				}
+			for j, e := range g.cells[b*s.columns : min((b+1)*s.columns, len(g.cells))] {
+				x := margin + labelWidth + vg.Length(j)*s.pitch + (s.pitch-s.imageWidth)/2
+				g.drawCell(c, density, s, e, x, top)
 			}
 		}
 	})
+}
+
+// drawCell draws one example at a place: its number and label, and below them the original, the perturbation and the
+// adversarial example, each with what is to be said of it.
+func (g grid) drawCell(c draw.Canvas, density int, s sheet, e cell, x, top vg.Length) {
+	line := func(style text.Style, y vg.Length, name, rest string) {
+		style.XAlign, style.YAlign = draw.XCenter, draw.YTop
+		c.FillText(style, vg.Point{X: x + s.imageWidth/2, Y: s.height - y}, fit(style, name, s.pitch-2-style.Width(rest))+rest)
+	}
+	line(sans(7, darkGray), top, fmt.Sprintf("example %d", e.number), "")
+	line(sans(8, black), top+9, "label "+e.label, "")
+	shades := []func(float32) uint8{inBox(g.box), enlarged(g.scale, g.box), inBox(g.box)}
+	y := top + 2*lineHeight
+	for i, row := range [][]float32{e.original, e.δ, e.adversarial} {
+		img := g.px.image(row, shades[i])
+		if density == 0 {
+			// Renderers that blur do so over one of several pixels, not over the image.
+			img = enlarge(img, max(1, 64/g.side()))
+		} else if s.dots > 1 {
+			img = enlarge(img, s.dots)
+		}
+		at := vg.Rectangle{Min: vg.Point{X: x, Y: s.height - y - s.imageHeight}, Max: vg.Point{X: x + s.imageWidth, Y: s.height - y}}
+		c.DrawImage(at, img)
+		frame := draw.LineStyle{Color: lightGray, Width: 0.5}
+		if i == 2 {
+			frame = draw.LineStyle{Color: e.outcome.color, Width: e.outcome.width, Dashes: e.outcome.dashes}
+		}
+		outline(c, frame, at)
+		under := y + s.imageHeight + 2
+		switch i {
+		case 0:
+			line(sans(8, black), under, e.says, ", "+percent(e.confidence))
+		case 1:
+			line(sans(8, black), under, e.distanceText(g.norm), "")
+		case 2:
+			line(sans(8, black), under, e.turns, ", "+percent(e.final))
+			line(bold(sans(8, e.outcome.color)), under+lineHeight, e.outcome.word, "")
+		}
+		y += s.rowHeight()
+	}
 }
 
 // outline strokes a frame just outside of a rectangle.

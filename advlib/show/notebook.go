@@ -97,9 +97,9 @@ func Result(v any, err ...error) {
 	flush()
 }
 
-// Grade gives the points of a check as the cell's result: a number alone, which graders such as nbgrader read for partial
-// credit. It panics where points are not finite, and where it is not called by the statements of the cell that runs: what
-// an answer calls cannot give itself points.
+// Grade gives the points of a check as the cell's result: a number alone, which graders such as nbgrader read for
+// partial credit. It panics where points are not finite, and where it is not called by the statements of the cell that
+// runs: what an answer calls cannot give itself points.
 func Grade(points float64) {
 	if caller := callerOf(2); notebook.Active() && !mayGrade(caller) {
 		panic(fmt.Errorf("show: Grade is called by %s: only the statements of the grader's own cell give points", caller))
@@ -115,8 +115,8 @@ func Grade(points float64) {
 	flush()
 }
 
-// mayGrade tells the statements of a cell, which are its main, from its functions, and from what the runtime calls for them,
-// as a go statement.
+// mayGrade tells the statements of a cell, which are its main, from its functions, and from what the runtime calls for
+// them, as a go statement.
 func mayGrade(caller string) bool {
 	if strings.HasPrefix(caller+".", "main.main.") {
 		return true

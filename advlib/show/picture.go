@@ -53,7 +53,8 @@ func (p Picture) HTML() string {
 	if p.svg == "" {
 		return ""
 	}
-	return fmt.Sprintf(`<figure style="margin:0.4em 0"><img alt="%s" width="%.0f" style="max-width:100%%;height:auto" src="data:image/svg+xml;base64,%s">`+
+	return fmt.Sprintf(`<figure style="margin:0.4em 0"><img alt="%s" width="%.0f" style="max-width:100%%;height:auto" `+
+		`src="data:image/svg+xml;base64,%s">`+
 		`<figcaption><details><summary>numbers</summary><pre>%s</pre></details></figcaption></figure>`+"\n",
 		html.EscapeString(p.title), p.width, base64.StdEncoding.EncodeToString([]byte(p.svg)), html.EscapeString(p.String()))
 }
@@ -145,11 +146,11 @@ func reduced(img image.Image) image.Image {
 	return out
 }
 
-// finishSVG replaces the head that vgsvg writes by one that says what the picture shows to those who do not see it,
-// and mends four things: text without Liberation's fonts falls back to a serif face (Arial and Helvetica have the
-// same widths), embedded PNG data is called a JPEG, and browsers blur enlarged pixels, and shrink an image that is to fill a
-// rectangle of other proportions. All patterns hold a
-// quotation mark or a tag, which vgsvg escapes in text: no label can be mistaken for them.
+// finishSVG replaces the head that vgsvg writes by one that says what the picture shows to those who do not see it, and
+// mends four things: text without Liberation's fonts falls back to a serif face (Arial and Helvetica have the same
+// widths), embedded PNG data is called a JPEG, and browsers blur enlarged pixels, and shrink an image that is to fill a
+// rectangle of other proportions. All patterns hold a quotation mark or a tag, which vgsvg escapes in text: no label
+// can be mistaken for them.
 func (p Picture) finishSVG(svg string, w, h vg.Length) (string, error) {
 	_, body, found := strings.Cut(svg, "<svg ")
 	if found {
@@ -159,15 +160,18 @@ func (p Picture) finishSVG(svg string, w, h vg.Length) (string, error) {
 		return "", errors.New("show: gonum.org/v1/plot wrote no <svg> element: this version of it is not supported")
 	}
 	body = strings.NewReplacer(
-		`style="font-family:Liberation Sans;font-variant:normal;font-weight:normal;font-style:normal;`, `style="font-family:Liberation Sans,Arial,Helvetica,sans-serif;`,
+		`style="font-family:Liberation Sans;font-variant:normal;font-weight:normal;font-style:normal;`,
+		`style="font-family:Liberation Sans,Arial,Helvetica,sans-serif;`,
 		`style="font-family:Liberation Sans;font-variant:normal;`, `style="font-family:Liberation Sans,Arial,Helvetica,sans-serif;`,
 		`xlink:href="data:image/jpg;base64,`, `preserveAspectRatio="none" style="image-rendering:pixelated" xlink:href="data:image/png;base64,`,
 		"\n\tstyle=", " style=",
 	).Replace(body)
-	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="%.6g" height="%.6g" viewBox="0 0 %.6g %.6g" style="max-width:100%%;height:auto" role="img" aria-label="%s">
+	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="%.6g" `+
+		`height="%.6g" viewBox="0 0 %.6g %.6g" style="max-width:100%%;height:auto" role="img" aria-label="%s">
 <title>%s</title>
 <desc>%s</desc>
-%s`, p.width, p.height, w.Points(), h.Points(), html.EscapeString(p.title), html.EscapeString(p.title), html.EscapeString(p.caption), body), nil
+%s`, p.width, p.height, w.Points(), h.Points(), html.EscapeString(p.title), html.EscapeString(p.title),
+		html.EscapeString(p.caption), body), nil
 }
 
 // The colours of Okabe and Ito (2008), "Color universal design", and grays.

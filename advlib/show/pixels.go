@@ -29,7 +29,8 @@ func pixelsOf(shape []int, height, width int) (pixels, error) {
 				return pixels{height, width, channels}, nil
 			}
 		}
-		return pixels{}, fmt.Errorf("inputs of shape %v have %d values, not %d × %d gray pixels (%d) nor colour pixels (%d): correct Layout's Height and Width", shape, size, height, width, height*width, 3*height*width)
+		return pixels{}, fmt.Errorf("inputs of shape %v have %d values, not %d × %d gray pixels (%d) nor colour pixels "+
+			"(%d): correct Layout's Height and Width", shape, size, height, width, height*width, 3*height*width)
 	}
 	switch {
 	case len(shape) == 2:
@@ -41,9 +42,11 @@ func pixelsOf(shape []int, height, width int) (pixels, error) {
 		if side := int(math.Round(math.Sqrt(float64(size)))); side*side == size {
 			hint = fmt.Sprintf("Layout{Height: %d, Width: %d}", side, side)
 		}
-		return pixels{}, fmt.Errorf("inputs of shape %v are vectors: a picture needs [h, w], [h, w, 1] or [h, w, 3]; if they are images laid flat, say how, as in %s", shape, hint)
+		return pixels{}, fmt.Errorf("inputs of shape %v are vectors: a picture needs [h, w], [h, w, 1] or [h, w, 3]; if "+
+			"they are images laid flat, say how, as in %s", shape, hint)
 	}
-	return pixels{}, fmt.Errorf("inputs of shape %v are no images: a picture needs [h, w], [h, w, 1] (gray) or [h, w, 3] (red, green, blue)", shape)
+	return pixels{}, fmt.Errorf("inputs of shape %v are no images: a picture needs [h, w], [h, w, 1] (gray) or [h, w, 3] "+
+		"(red, green, blue)", shape)
 }
 
 func (p pixels) size() int { return p.height * p.width * p.channels }

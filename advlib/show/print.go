@@ -14,11 +14,12 @@ import (
 	"math"
 )
 
-// Printed returns an image as a picture of a stated physical size: an adversarial patch, to be printed and put into the world.
+// Printed returns an image as a picture of a stated physical size: an adversarial patch, to be printed and put into the
+// world.
 //
-// The width is in millimetres; the height follows. As PNG it has dpi dots an inch (0 means 300), which the file says, so that programs print
-// it at that size; as SVG its size is in millimetres; in HTML it is in CSS's. Print at 100 %, without "fit to page". Pixels of the image are
-// repeated, not blurred, and what is transparent stays so.
+// The width is in millimetres; the height follows. As PNG it has dpi dots an inch (0 means 300), which the file says,
+// so that programs print it at that size; as SVG its size is in millimetres; in HTML it is in CSS's. Print at 100 %,
+// without "fit to page". Pixels of the image are repeated, not blurred, and what is transparent stays so.
 func Printed(img image.Image, title string, width float64, dpi int) (Picture, error) {
 	const inch, most = 25.4, 20000 // millimetres; dots
 	if img == nil || img.Bounds().Empty() {
@@ -36,9 +37,11 @@ func Printed(img image.Image, title string, width float64, dpi int) (Picture, er
 	}
 	switch {
 	case w < b.Dx() || h < b.Dy():
-		return Picture{}, fmt.Errorf("show: print: a width of %g mm at %d dots an inch is less than a dot for each of %d × %d pixels: give a larger width or more dots", width, dpi, b.Dx(), b.Dy())
+		return Picture{}, fmt.Errorf("show: print: a width of %g mm at %d dots an inch is less than a dot for each of %d × "+
+			"%d pixels: give a larger width or more dots", width, dpi, b.Dx(), b.Dy())
 	case w > most || h > most:
-		return Picture{}, fmt.Errorf("show: print: %g × %g mm at %d dots an inch are %d × %d dots, more than %d: lower the dots", width, height, dpi, w, h, most)
+		return Picture{}, fmt.Errorf("show: print: %g × %g mm at %d dots an inch are %d × %d dots, more than %d: lower the dots",
+			width, height, dpi, w, h, most)
 	}
 
 	large := image.NewNRGBA(image.Rect(0, 0, w, h))
@@ -57,16 +60,19 @@ func Printed(img image.Image, title string, width float64, dpi int) (Picture, er
 		title: oneLine(title), caption: fmt.Sprintf("%.4g × %.4g mm, %d × %d pixels, %d dots an inch", width, height, b.Dx(), b.Dy(), dpi),
 		png: withDensity(file.Bytes(), float64(dpi)/inch*1000), width: width * 96 / inch, height: height * 96 / inch,
 	}
-	p.svg = fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="%.6gmm" height="%.6gmm" viewBox="0 0 %d %d" role="img" aria-label="%s">
+	p.svg = fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" `+
+		`width="%.6gmm" height="%.6gmm" viewBox="0 0 %d %d" role="img" aria-label="%s">
 <title>%s</title>
 <desc>%s</desc>
 <image width="%d" height="%d" style="image-rendering:pixelated" xlink:href="data:image/png;base64,%s"/>
 </svg>
-`, width, height, b.Dx(), b.Dy(), html.EscapeString(p.title), html.EscapeString(p.title), html.EscapeString(p.caption), b.Dx(), b.Dy(), base64.StdEncoding.EncodeToString(inner.Bytes()))
+`, width, height, b.Dx(), b.Dy(), html.EscapeString(p.title), html.EscapeString(p.title), html.EscapeString(p.caption),
+		b.Dx(), b.Dy(), base64.StdEncoding.EncodeToString(inner.Bytes()))
 	return p, nil
 }
 
-// withDensity puts a chunk pHYs behind the header of a PNG file: dots a metre in both directions (PNG specification, section 11.3.4.3).
+// withDensity puts a chunk pHYs behind the header of a PNG file: dots a metre in both directions (PNG specification,
+// section 11.3.4.3).
 func withDensity(file []byte, perMetre float64) []byte {
 	const header = 8 + 4 + 4 + 13 + 4 // signature; length, type, data and checksum of IHDR
 	chunk := binary.BigEndian.AppendUint32(nil, 9)

@@ -30,7 +30,8 @@ func TestPrinted(t *testing.T) {
 	for _, c := range []struct {
 		x, y int
 		want color.NRGBA
-	}{{0, 0, color.NRGBA{R: 255, A: 255}}, {99, 99, color.NRGBA{R: 255, A: 255}}, {100, 0, color.NRGBA{}}, {299, 199, color.NRGBA{B: 200, A: 255}}} {
+	}{{0, 0, color.NRGBA{R: 255, A: 255}}, {99, 99, color.NRGBA{R: 255, A: 255}}, {100, 0, color.NRGBA{}},
+		{299, 199, color.NRGBA{B: 200, A: 255}}} {
 		if v := color.NRGBAModel.Convert(got.At(c.x, c.y)); v != c.want {
 			t.Errorf("dot %d, %d is %v, want %v", c.x, c.y, v, c.want)
 		}
@@ -42,7 +43,8 @@ func TestPrinted(t *testing.T) {
 	if x, y, unit := binary.BigEndian.Uint32(density), binary.BigEndian.Uint32(density[4:]), density[8]; x != 3937 || y != 3937 || unit != 1 {
 		t.Errorf("%d, %d dots a unit of kind %d, want 3937 a metre", x, y, unit)
 	}
-	for _, want := range []string{`width="76.2mm" height="50.8mm"`, "<title>a patch</title>", "76.2 × 50.8 mm, 3 × 2 pixels, 100 dots an inch", "image-rendering:pixelated"} {
+	for _, want := range []string{`width="76.2mm" height="50.8mm"`, "<title>a patch</title>",
+		"76.2 × 50.8 mm, 3 × 2 pixels, 100 dots an inch", "image-rendering:pixelated"} {
 		if !strings.Contains(p.SVG(), want) {
 			t.Errorf("the SVG lacks %q:\n%s", want, p.SVG())
 		}

@@ -45,7 +45,8 @@ func (s moment) String() string {
 
 // HTML draws the bar with the browser's own element.
 func (s moment) HTML() string {
-	return fmt.Sprintf(`<div style="font-size:0.95em;font-variant-numeric:tabular-nums">%s <progress value="%.3f" max="1" style="vertical-align:middle;width:14em"></progress> %s</div>`,
+	return fmt.Sprintf(`<div style="font-size:0.95em;font-variant-numeric:tabular-nums">%s <progress value="%.3f" `+
+		`max="1" style="vertical-align:middle;width:14em"></progress> %s</div>`,
 		html.EscapeString(oneLine(s.What)), s.share(), s.words())
 }
 

@@ -15,9 +15,9 @@ import (
 	"advlab/advlib/internal/notebook"
 )
 
-// Provenance names everything that is needed to get a program's numbers again: the command, the settings, the backend with
-// its device and the hash of XLA's plugin, the machine, the flags, and the versions of Go, of advlab and of all modules,
-// with the checksums that go.sum has of them. As the last cell of a notebook:
+// Provenance names everything that is needed to get a program's numbers again: the command, the settings, the backend
+// with its device and the hash of XLA's plugin, the machine, the flags, and the versions of Go, of advlab and of all
+// modules, with the checksums that go.sum has of them. As the last cell of a notebook:
 //
 //	show.Result(show.Provenance(settings))
 //
@@ -63,7 +63,8 @@ func irrelevant(key string) bool {
 	return strings.HasPrefix(key, "vcs") || key == "-compiler" || key == "-buildmode" || key == "GOOS" || key == "GOARCH"
 }
 
-func provenance(s advlib.Settings, where backend.Info, info *debug.BuildInfo, cpu string, args []string, env func(string) (string, bool)) *Table {
+func provenance(s advlib.Settings, where backend.Info, info *debug.BuildInfo, cpu string, args []string,
+	env func(string) (string, bool)) *Table {
 	t := &Table{Title: "Provenance"}
 	add := func(name, format string, args ...any) {
 		if value := fmt.Sprintf(format, args...); value != "" {

@@ -21,9 +21,11 @@ func TestProvenanceNamesWhatNumbersDependOn(t *testing.T) {
 			{Path: "github.com/gomlx/gomlx", Version: "v0.28.8", Sum: "h1:abc="},
 			{Path: "advlab", Version: "v0.0.0", Replace: &debug.Module{Path: "/home/someone/advlab"}},
 		},
-		Settings: []debug.BuildSetting{{Key: "-ldflags", Value: "-s"}, {Key: "CGO_ENABLED", Value: "1"}, {Key: "GOARCH", Value: "amd64"}, {Key: "vcs.revision", Value: "of the notebook"}},
+		Settings: []debug.BuildSetting{{Key: "-ldflags", Value: "-s"}, {Key: "CGO_ENABLED", Value: "1"},
+			{Key: "GOARCH", Value: "amd64"}, {Key: "vcs.revision", Value: "of the notebook"}},
 	}
-	where := backend.Info{Name: "xla:cpu", Device: "TFRT_CPU_0", Devices: 1, Platform: "PJRT API 0.70", Plugin: "/home/someone/plugin.so", PluginSHA256: "0123456789ab", CacheDir: "/home/someone/cache"}
+	where := backend.Info{Name: "xla:cpu", Device: "TFRT_CPU_0", Devices: 1, Platform: "PJRT API 0.70",
+		Plugin: "/home/someone/plugin.so", PluginSHA256: "0123456789ab", CacheDir: "/home/someone/cache"}
 	got := func(s advlib.Settings) string {
 		return provenance(s, where, info, "a processor, 2 in use", []string{"/home/someone/measure", "--seed", "7"}, lookup).String()
 	}
@@ -54,7 +56,8 @@ func TestProvenanceNamesWhatNumbersDependOn(t *testing.T) {
 
 	env[notebook.Variable] = "1.0 (abc)"
 	text = got(advlib.Settings{})
-	if !strings.Contains(text, "1.0 (abc)") || strings.Contains(text, "batch size") || !strings.Contains(text, "go run ./kernel run NOTEBOOK\n") {
+	if !strings.Contains(text, "1.0 (abc)") || strings.Contains(text, "batch size") ||
+		!strings.Contains(text, "go run ./kernel run NOTEBOOK\n") {
 		t.Errorf("in a kernel:\n%s", text)
 	}
 	env[sessionVariable] = "/home/someone/study.ipynb"
@@ -63,7 +66,8 @@ func TestProvenanceNamesWhatNumbersDependOn(t *testing.T) {
 	}
 	delete(env, notebook.Variable)
 	info.Main.Path, info.Deps = "advlab", nil
-	info.Settings = append(info.Settings, debug.BuildSetting{Key: "vcs.revision", Value: "0a1b2c"}, debug.BuildSetting{Key: "vcs.modified", Value: "true"})
+	info.Settings = append(info.Settings, debug.BuildSetting{Key: "vcs.revision", Value: "0a1b2c"},
+		debug.BuildSetting{Key: "vcs.modified", Value: "true"})
 	info.Settings = info.Settings[len(info.Settings)-2:]
 	if text := got(advlib.Settings{}); !strings.Contains(text, "0a1b2c, with changes") {
 		t.Errorf("as a program of advlab:\n%s", text)
@@ -96,7 +100,8 @@ func TestProvenanceOfThisProcess(t *testing.T) {
 
 func TestMachine(t *testing.T) {
 	n := runtime.NumCPU()
-	if got, want := machine("processor\t: 0\nmodel name\t: A CPU @ 2.0 GHz\nprocessor\t: 1\nmodel name\t: Another\n"), fmt.Sprintf("A CPU @ 2.0 GHz, %d in use", n); got != want {
+	if got, want := machine("processor\t: 0\nmodel name\t: A CPU @ 2.0 GHz\nprocessor\t: 1\nmodel name\t: Another\n"),
+		fmt.Sprintf("A CPU @ 2.0 GHz, %d in use", n); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if got, want := machine(""), fmt.Sprintf("%s, %d in use", runtime.GOARCH, n); got != want {

@@ -1,7 +1,6 @@
 package show
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"image/color"
@@ -17,24 +16,24 @@ import (
 	"advlab/advlib/report"
 )
 
-// Sandwich draws what is known of a classifier's robust accuracy against the radius ε, in one picture: above it the accuracy in the
-// worst case over attacks, below it the certified accuracy of each method, and between the two what nobody knows. There is a panel
-// for each classifier and norm that has certificates.
+// Sandwich draws what is known of a classifier's robust accuracy against the radius ε, in one picture: above it the
+// accuracy in the worst case over attacks, below it the certified accuracy of each method, and between the two what
+// nobody knows. There is a panel for each classifier and norm that has certificates.
 //
-// All lines are steps, so that each point of the picture is true, and not only the marked ones: a certificate for a ball holds in smaller
-// ones, and an adversarial example stays one in larger balls. More radii make the steps smaller. The true robust accuracy is a curve
-// somewhere in the part "unknown".
+// All lines are steps, so that each point of the picture is true, and not only the marked ones: a certificate for a
+// ball holds in smaller ones, and an adversarial example stays one in larger balls. More radii make the steps smaller.
+// The true robust accuracy is a curve somewhere in the part "unknown".
 //
-// The radii come from one report with attacks of several budgets, or from one report for each. A smoothed classifier is another
-// classifier than its base, and has a panel of its own: pass what smooth.Report.Plain returns, beside reports of the base. Its
-// certificates hold with a probability each.
+// The radii come from one report with attacks of several budgets, or from one report for each. A smoothed classifier is
+// another classifier than its base, and has a panel of its own: pass what smooth.Certified.Plain returns, beside reports
+// of the base. Its certificates hold with a probability each.
 //
 //	show.Display(show.Sandwich(report))
 //	show.Display(show.Sandwich(report, smoothed.Plain()))
 //
-// It is an error wrapping [advlib.ErrContradiction] if certified ≤ robust ≤ clean does not hold for every single example: see
-// [advlib.Report.Contradiction]. For a smoothed classifier, whose certificates may be wrong with probability α, that is to be expected
-// of a share α of the examples at most.
+// It is an error wrapping [advlib.ErrContradiction] if certified ≤ robust ≤ clean does not hold for every single
+// example: see [advlib.Report.Contradiction]. For a smoothed classifier, whose certificates may be wrong with
+// probability α, that is to be expected of a share α of the examples at most.
 func Sandwich(reports ...*advlib.Report) (Picture, error) {
 	p, err := sandwich(reports)
 	if err != nil {
@@ -60,7 +59,8 @@ func sandwich(reports []*advlib.Report) (Picture, error) {
 		}
 	}
 	if len(layers) == 0 {
-		return Picture{}, errors.New("no report has a certificate with a radius above 0, so there is no lower bound to draw: evaluate with certifiers, such as certify.CROWN, or draw the attacks alone by Curve")
+		return Picture{}, errors.New("no report has a certificate with a radius above 0, so there is no lower bound to " +
+			"draw: evaluate with certifiers, such as certify.CROWN, or draw the attacks alone by Curve")
 	}
 	return drawSandwich(unions, layers)
 }
@@ -73,7 +73,8 @@ type layer struct {
 	largest float64 // radius drawn
 	// radii are where both sides are known exactly: those of budgets and certificates, growing, without 0.
 	radii []float64
-	// robust falls at each of its points, and holds until the next; certified holds up to each of its points, and falls behind it.
+	// robust falls at each of its points, and holds until the next; certified holds up to each of its points, and falls
+	// behind it.
 	robust  []point
 	methods []method
 	// best is the certified accuracy by any method; proven the largest radius for which one was asked.
@@ -248,75 +249,6 @@ func (l layer) chart(box report.Box) (*plot.Plot, plot.Legend) {
 	return chart, legend
 }
 
-// word names the part between two lines, where there is room for it: on none of the lines through it.
-type word struct {
-	text         string
-	upper, lower plotter.XYs
-	through      []plotter.XYs
-}
-
-// Plot implements plot.Plotter: the word is centred where there is most room over its width.
-func (w word) Plot(c draw.Canvas, p *plot.Plot) {
-	x, y := p.Transforms(&c)
-	style := sans(8.5, darkGray)
-	style.XAlign, style.YAlign = draw.XCenter, draw.YCenter
-	half := style.Width(w.text)/2 + 4
-	const tries = 200
-	last := w.upper[len(w.upper)-1].X
-	// span returns the ends of what a line passes within the word's width.
-	span := func(line plotter.XYs, centre vg.Length) (lo, hi vg.Length) {
-		bottom, top := 101., -1.
-		for k := range tries + 1 {
-			v := last * float64(k) / tries
-			if at := x(v); at >= centre-half && at <= centre+half {
-				bottom, top = min(bottom, lowest(line, v)), max(top, highest(line, v))
-			}
-		}
-		return y(bottom), y(top)
-	}
-	var best vg.Length
-	var at vg.Point
-	for k := range tries + 1 {
-		centre := x(last * float64(k) / tries)
-		if centre-half < x(0) || centre+half > x(last) {
-			continue
-		}
-		top, _ := span(w.upper, centre)
-		_, bottom := span(w.lower, centre)
-		type band struct{ lo, hi vg.Length }
-		taken := []band{{top, top}}
-		for _, line := range w.through {
-			if lo, hi := span(line, centre); lo <= hi {
-				taken = append(taken, band{lo, hi})
-			}
-		}
-		slices.SortFunc(taken, func(a, b band) int { return cmp.Compare(a.lo, b.lo) })
-		for _, t := range taken {
-			if room := min(t.lo, top) - bottom; room > best {
-				best, at = room, vg.Point{X: centre, Y: bottom + room/2}
-			}
-			bottom = max(bottom, t.hi)
-		}
-	}
-	if best >= 13 {
-		c.FillText(style, at, w.text)
-	}
-}
-
-// lowest and highest are the ends of what a line of steps passes at x.
-func lowest(line plotter.XYs, x float64) float64  { lo, _ := passed(line, x); return lo }
-func highest(line plotter.XYs, x float64) float64 { _, hi := passed(line, x); return hi }
-
-func passed(line plotter.XYs, x float64) (lo, hi float64) {
-	lo, hi = 101, -1
-	for i := range line[1:] {
-		if line[i].X <= x && x <= line[i+1].X {
-			lo, hi = min(lo, line[i].Y, line[i+1].Y), max(hi, line[i].Y, line[i+1].Y)
-		}
-	}
-	return lo, hi
-}
-
 // heading says above a panel what it is of.
 func (l layer) heading() []string {
 	lines := []string{oneLine(l.report.Classifier), fmt.Sprintf("in %v", l.norm)}
@@ -375,13 +307,15 @@ func sandwichTable(layers []layer) *Table {
 	return t
 }
 
-func drawSandwich(unions []*advlib.Report, layers []layer) (Picture, error) {
+// describeSandwich says in words and numbers what the picture shows.
+func describeSandwich(unions []*advlib.Report, layers []layer) (title, caption string) {
 	names := make([]string, len(unions))
 	for i, r := range unions {
 		names[i] = oneLine(r.Classifier)
 	}
-	title := fmt.Sprintf("Certified ≤ robust ≤ clean accuracy against ε: %s on %s, %d examples", strings.Join(names, ", "), oneLine(unions[0].Data), len(unions[0].Label))
-	caption := sandwichTable(layers).String()
+	title = fmt.Sprintf("Certified ≤ robust ≤ clean accuracy against ε: %s on %s, %d examples", strings.Join(names, ", "),
+		oneLine(unions[0].Data), len(unions[0].Label))
+	caption = sandwichTable(layers).String()
 	for _, l := range layers {
 		if a := l.report.Abstained(); a.Count > 0 {
 			line := fmt.Sprintf("%s abstains on %d of %d examples, which count as wrong\n", oneLine(l.report.Classifier), a.Count, a.Of)
@@ -390,11 +324,14 @@ func drawSandwich(unions []*advlib.Report, layers []layer) (Picture, error) {
 			}
 		}
 	}
-
 	for _, w := range warnings(unions) {
 		caption = strings.TrimRight(caption, "\n") + "\nwarning: " + w
 	}
+	return title, caption
+}
 
+func drawSandwich(unions []*advlib.Report, layers []layer) (Picture, error) {
+	title, caption := describeSandwich(unions, layers)
 	const plotHeight = 220
 	const most = 3 // panels in a row
 	columns := min(len(layers), most)
@@ -406,12 +343,14 @@ func drawSandwich(unions []*advlib.Report, layers []layer) (Picture, error) {
 			each = max(each, sans(8.5, black).Width("certified: "+m.name)+100)
 		}
 	}
-	const note = "steps: what is certified holds in smaller balls, what is broken in larger ones; the true robust accuracy lies in the part “unknown”"
+	const note = "steps: what is certified holds in smaller balls, what is broken in larger ones; the true robust " +
+		"accuracy lies in the part “unknown”"
 	width := vg.Length(columns)*each + 2*margin
 	const loose = 0.86 // of the width: readers' fonts may be wider than ours
 	notes := wrapped(sans(8, darkGray), note, loose*(width-2*margin))
 	calm := len(notes)
-	headline := wrapped(bold(sans(10, black)), fmt.Sprintf("Robust accuracy on %s, %d examples", oneLine(unions[0].Data), len(unions[0].Label)), loose*(width-2*margin))
+	headline := wrapped(bold(sans(10, black)), fmt.Sprintf("Robust accuracy on %s, %d examples", oneLine(unions[0].Data),
+		len(unions[0].Label)), loose*(width-2*margin))
 	for _, w := range warnings(unions) {
 		notes = append(notes, wrapped(sans(8, vermillion), "warning: "+w, loose*(width-2*margin))...)
 	}

@@ -15,7 +15,8 @@ import (
 	"advlab/advlib/show"
 )
 
-// Four points, attacked and certified in two balls. The picture goes into a notebook, or a file; what it shows is also text.
+// Four points, attacked and certified in two balls. The picture goes into a notebook, or a file; what it shows is also
+// text.
 func ExampleSandwich() {
 	goBackend, err := backend.OpenNamed(backend.Go)
 	if err != nil {
@@ -35,7 +36,8 @@ func ExampleSandwich() {
 		panic(err)
 	}
 	small, large := advlib.Linf.Ball(0.08), advlib.Linf.Ball(0.12)
-	report := advlib.MustEvaluate(context.Background(), diamond, points, []advlib.Attack{attack.PGD{Ball: small}, attack.PGD{Ball: large}}, certify.IBP, certify.CROWN)
+	attacks := []advlib.Attack{attack.PGD{Ball: small}, attack.PGD{Ball: large}}
+	report := advlib.MustEvaluate(context.Background(), diamond, points, attacks, certify.IBP, certify.CROWN)
 	picture, err := show.Sandwich(report)
 	if err != nil {
 		panic(err) // an attack succeeded where a certificate says that none can

@@ -13,8 +13,8 @@ import (
 	"advlab/advlib/report"
 )
 
-// proving adds certificates of another strength to a report of madeReport: it proves what is farther than factor times the
-// radius, and tells margins.
+// proving adds certificates of another strength to a report of madeReport: it proves what is farther than factor times
+// the radius, and tells margins.
 func proving(r *advlib.Report, method string, factor float64, radii ...float64) *advlib.Report {
 	distance := make([]float64, len(r.Label))
 	for _, a := range r.Attacks {
@@ -35,7 +35,7 @@ func proving(r *advlib.Report, method string, factor float64, radii ...float64) 
 	return r
 }
 
-// smoothed is a report as smooth.Report.Plain makes it: a radius for each example, abstentions, no attacks.
+// smoothed is a report as smooth.Certified.Plain makes it: a radius for each example, abstentions, no attacks.
 func smoothed(n int) *advlib.Report {
 	r := rand.New(rand.NewPCG(3, 4))
 	rep := &advlib.Report{Classifier: "mlp smoothed, σ = 0.25", Data: "rings/test", Backend: "go", Box: report.UnitBox}
@@ -62,7 +62,8 @@ func TestSandwich(t *testing.T) {
 	radii := []float64{0.01, 0.02, 0.03, 0.05, 0.1}
 	base := proving(madeReport("mlp <100>", 100, 0.05, radii...), "IBP", 3.5, radii...)
 	warned := madeReport("mlp", 20, 0.1, 8)
-	warned.Warnings = []string{"the ball Linf ≤ 8 holds the whole box [0, 1] (diameter 1): any input may become any other: if ε was meant in steps of 0..255, write 8./255"}
+	warned.Warnings = []string{"the ball Linf ≤ 8 holds the whole box [0, 1] (diameter 1): any input may become any " +
+		"other: if ε was meant in steps of 0..255, write 8./255"}
 	for _, test := range []struct {
 		name    string
 		reports []*advlib.Report
@@ -102,8 +103,8 @@ func TestSandwichOfCounterexamples(t *testing.T) {
 	}
 }
 
-// Each point of the picture is true: at any radius the lower line is at most the share of examples that are truly robust, and the
-// upper one at least that, whatever radii were asked.
+// Each point of the picture is true: at any radius the lower line is at most the share of examples that are truly
+// robust, and the upper one at least that, whatever radii were asked.
 func TestSandwichHoldsEverywhere(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 9))
 	for range 100 {
@@ -162,7 +163,8 @@ func TestSandwichHoldsEverywhere(t *testing.T) {
 				t.Fatalf("at %g the upper line is at %g, the truth %g", ε, top, share)
 			}
 			for _, m := range append(slices.Clone(l.methods), method{"any", l.best}) {
-				if line := below(m.points); ε <= line[len(line)-1].X && highest(line, ε) > share+1e-9 && !slices.ContainsFunc(m.points, func(pt point) bool { return pt.radius == ε }) {
+				if line := below(m.points); ε <= line[len(line)-1].X && highest(line, ε) > share+1e-9 &&
+					!slices.ContainsFunc(m.points, func(pt point) bool { return pt.radius == ε }) {
 					t.Fatalf("at %g the line of %s is at %g, the truth %g", ε, m.name, highest(line, ε), share)
 				}
 			}

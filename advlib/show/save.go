@@ -44,7 +44,9 @@ func encode(extension string, v any) ([]byte, error) {
 	case ".html":
 		if s, ok := asHTML(v); ok {
 			title, _, _ := strings.Cut(asText(v), "\n")
-			return fmt.Appendf(nil, "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta name=\"color-scheme\" content=\"light dark\"><title>%s</title></head>\n<body style=\"font-family:sans-serif\">\n%s</body>\n</html>\n", html.EscapeString(title), s), nil
+			return fmt.Appendf(nil, "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta "+
+				"name=\"color-scheme\" content=\"light dark\"><title>%s</title></head>\n<body "+
+				"style=\"font-family:sans-serif\">\n%s</body>\n</html>\n", html.EscapeString(title), s), nil
 		}
 	case ".json":
 		if _, ok := v.(Picture); !ok {

@@ -242,120 +242,137 @@ type ownType struct{}
 func (ownType) String() string { return "own text" }
 func (ownType) HTML() string   { return "<i>own</i>" }
 
+// displays are what the notebook gets.
+type displays <-chan *protocol.DisplayData
+
+// next returns what was displayed. Display has waited for the kernel, so it is here.
+func (d displays) next(t *testing.T) map[protocol.MIMEType]any {
+	t.Helper()
+	select {
+	case m := <-d:
+		return m.Data
+	default:
+		t.Fatal("nothing was displayed")
+		return nil
+	}
+}
+
+// told returns what a kernel of ours was told.
+func (d displays) told(t *testing.T) (b notebook.Bundle) {
+	t.Helper()
+	m := d.next(t)
+	text, ok := m[notebook.MIME].([]byte)
+	if !ok || len(m) != 1 {
+		t.Fatalf("the kernel gets %v", m)
+	}
+	if err := json.Unmarshal(text, &b); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// wantForms checks in which forms a value was displayed.
+func wantForms(t *testing.T, m map[protocol.MIMEType]any, want ...protocol.MIMEType) {
+	t.Helper()
+	for _, k := range want {
+		if m[k] == nil {
+			t.Errorf("no %s among %d forms", k, len(m))
+		}
+	}
+	if len(m) != len(want) {
+		t.Errorf("%d forms, want %v", len(m), want)
+	}
+}
+
 // gonbui opens its pipes once per process, so everything about notebooks is in this one test.
 func TestNotebook(t *testing.T) {
-	messages := kernel(t)
-	next := func() map[protocol.MIMEType]any {
-		t.Helper()
-		select {
-		case m := <-messages:
-			return m.Data
-		default:
-			t.Fatal("nothing was displayed") // Display has waited for the kernel, so it would be here
-			return nil
-		}
-	}
-	keys := func(m map[protocol.MIMEType]any, want ...protocol.MIMEType) {
-		t.Helper()
-		for _, k := range want {
-			if m[k] == nil {
-				t.Errorf("no %s among %d forms", k, len(m))
-			}
-		}
-		if len(m) != len(want) {
-			t.Errorf("%d forms, want %v", len(m), want)
-		}
-	}
+	messages := displays(kernel(t))
 
-	Display(Grid(madeResult(t, 4, []int{4, 4}, advlib.UnitBox, 0.1), 2))
-	m := next()
-	keys(m, protocol.MIMETextPlain, protocol.MIMEImageSVG, protocol.MIMEImagePNG)
-	if s, ok := m[protocol.MIMEImageSVG].(string); !ok || !strings.HasPrefix(s, "<svg ") {
-		t.Errorf("the SVG is %.40q", m[protocol.MIMEImageSVG])
-	}
-	if b, ok := m[protocol.MIMEImagePNG].([]byte); !ok || !strings.HasPrefix(string(b), "\x89PNG") {
-		t.Errorf("the PNG is %.40q", m[protocol.MIMEImagePNG])
-	}
-
-	Display(madeReport("mlp", 5, 0.1, 0.1), nil, ownType{}, 42, image.NewGray(image.Rect(0, 0, 3, 2)))
-	keys(next(), protocol.MIMETextPlain, protocol.MIMETextHTML)
-	keys(next(), protocol.MIMETextPlain, protocol.MIMETextHTML)
-	m = next()
-	keys(m, protocol.MIMETextPlain)
-	if m[protocol.MIMETextPlain] != "42" {
-		t.Errorf("42 is displayed as %q", m[protocol.MIMETextPlain])
-	}
-	m = next()
-	keys(m, protocol.MIMETextPlain, protocol.MIMEImagePNG)
-	if m[protocol.MIMETextPlain] != "image of 3 × 2 pixels" {
-		t.Errorf("the image's text is %q", m[protocol.MIMETextPlain])
-	}
-
-	// An error fails the cell, after everything else was shown.
-	func() {
-		defer func() {
-			if r := recover(); r == nil || !strings.Contains(fmt.Sprint(r), "at least 1") {
-				t.Errorf("Display threw %v", r)
-			}
+	t.Run("pictures", func(t *testing.T) {
+		Display(Grid(madeResult(t, 4, []int{4, 4}, advlib.UnitBox, 0.1), 2))
+		m := messages.next(t)
+		wantForms(t, m, protocol.MIMETextPlain, protocol.MIMEImageSVG, protocol.MIMEImagePNG)
+		if s, ok := m[protocol.MIMEImageSVG].(string); !ok || !strings.HasPrefix(s, "<svg ") {
+			t.Errorf("the SVG is %.40q", m[protocol.MIMEImageSVG])
+		}
+		if b, ok := m[protocol.MIMEImagePNG].([]byte); !ok || !strings.HasPrefix(string(b), "\x89PNG") {
+			t.Errorf("the PNG is %.40q", m[protocol.MIMEImagePNG])
+		}
+	})
+	t.Run("several values", func(t *testing.T) {
+		Display(madeReport("mlp", 5, 0.1, 0.1), nil, ownType{}, 42, image.NewGray(image.Rect(0, 0, 3, 2)))
+		wantForms(t, messages.next(t), protocol.MIMETextPlain, protocol.MIMETextHTML)
+		wantForms(t, messages.next(t), protocol.MIMETextPlain, protocol.MIMETextHTML)
+		m := messages.next(t)
+		wantForms(t, m, protocol.MIMETextPlain)
+		if m[protocol.MIMETextPlain] != "42" {
+			t.Errorf("42 is displayed as %q", m[protocol.MIMETextPlain])
+		}
+		m = messages.next(t)
+		wantForms(t, m, protocol.MIMETextPlain, protocol.MIMEImagePNG)
+		if m[protocol.MIMETextPlain] != "image of 3 × 2 pixels" {
+			t.Errorf("the image's text is %q", m[protocol.MIMETextPlain])
+		}
+	})
+	t.Run("an error fails the cell after everything else was shown", func(t *testing.T) {
+		func() {
+			defer func() {
+				if r := recover(); r == nil || !strings.Contains(fmt.Sprint(r), "at least 1") {
+					t.Errorf("Display threw %v", r)
+				}
+			}()
+			grid, err := Grid(madeResult(t, 4, []int{4, 4}, advlib.UnitBox, 0.1), 0)
+			Display(grid, (*advlib.Report)(nil), err, "shown")
 		}()
-		grid, err := Grid(madeResult(t, 4, []int{4, 4}, advlib.UnitBox, 0.1), 0)
-		Display(grid, (*advlib.Report)(nil), err, "shown")
-	}()
-	if m = next(); m[protocol.MIMETextPlain] != "shown" {
-		t.Errorf("displayed %q beside the error", m[protocol.MIMETextPlain])
-	}
+		if m := messages.next(t); m[protocol.MIMETextPlain] != "shown" {
+			t.Errorf("displayed %q beside the error", m[protocol.MIMETextPlain])
+		}
+	})
+	t.Run("a progress bar is one display", func(t *testing.T) {
+		update := Progress()
+		update(advlib.Progress{What: "PGD", Done: 1, Total: 3})
+		update(advlib.Progress{What: "PGD", Done: 2, Total: 3}) // at once: not shown
+		update(advlib.Progress{What: "PGD", Done: 3, Total: 3})
+		first, last := <-messages, <-messages
+		if first.DisplayID == "" || first.DisplayID != last.DisplayID {
+			t.Errorf("the bar is displayed as %q and then as %q", first.DisplayID, last.DisplayID)
+		}
+		if s := fmt.Sprint(last.Data[protocol.MIMETextPlain]); !strings.Contains(s, "3 of 3") {
+			t.Errorf("the bar ends with %q", s)
+		}
+		if len(messages) > 0 {
+			t.Errorf("%d more displays", len(messages))
+		}
+	})
+	t.Run("results are displays in a kernel that is not ours", func(t *testing.T) {
+		Result(ownType{})
+		wantForms(t, messages.next(t), protocol.MIMETextPlain, protocol.MIMETextHTML)
+		Grade(2.5)
+		if m := messages.next(t); m[protocol.MIMETextPlain] != "2.5" {
+			t.Errorf("a grade is displayed as %v", m)
+		}
+	})
+	t.Run("results are told to a kernel of ours", func(t *testing.T) { toldResults(t, messages) })
+}
 
-	// A progress bar is one display.
-	update := Progress()
-	update(advlib.Progress{What: "PGD", Done: 1, Total: 3})
-	update(advlib.Progress{What: "PGD", Done: 2, Total: 3}) // at once: not shown
-	update(advlib.Progress{What: "PGD", Done: 3, Total: 3})
-	first, last := <-messages, <-messages
-	if first.DisplayID == "" || first.DisplayID != last.DisplayID {
-		t.Errorf("the bar is displayed as %q and then as %q", first.DisplayID, last.DisplayID)
-	}
-	if s := fmt.Sprint(last.Data[protocol.MIMETextPlain]); !strings.Contains(s, "3 of 3") {
-		t.Errorf("the bar ends with %q", s)
-	}
-	if len(messages) > 0 {
-		t.Errorf("%d more displays", len(messages))
-	}
-
-	// Results are displays in a kernel that is not ours, and travel in the private bundle to one that is.
-	Result(ownType{})
-	keys(next(), protocol.MIMETextPlain, protocol.MIMETextHTML)
-	Grade(2.5)
-	if m = next(); m[protocol.MIMETextPlain] != "2.5" {
-		t.Errorf("a grade is displayed as %v", m)
-	}
+// toldResults checks that results travel in the private bundle.
+func toldResults(t *testing.T, messages displays) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv(notebook.Variable, "v1")
 	t.Setenv(protocol.GONB_TMP_DIR_ENV, filepath.Dir(self))
-	told := func() (b notebook.Bundle) {
-		t.Helper()
-		m := next()
-		text, ok := m[notebook.MIME].([]byte)
-		if !ok || len(m) != 1 {
-			t.Fatalf("the kernel gets %v", m)
-		}
-		if err := json.Unmarshal(text, &b); err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
 	Result(ownType{})
-	if b := told(); b.Result["text/plain"] != "own text" || b.Result["text/html"] != "<i>own</i>" || b.Grade != nil {
+	if b := messages.told(t); b.Result["text/plain"] != "own text" || b.Result["text/html"] != "<i>own</i>" || b.Grade != nil {
 		t.Errorf("a result is told as %+v", b)
 	}
 	Result(image.NewGray(image.Rect(0, 0, 3, 2)))
-	if png, _ := told().Result["image/png"].(string); !strings.HasPrefix(png, "iVBOR") {
+	if png, _ := messages.told(t).Result["image/png"].(string); !strings.HasPrefix(png, "iVBOR") {
 		t.Errorf("a picture is told as %.20q, want base64", png)
 	}
 	Grade(2.5)
-	if b := told(); b.Grade == nil || *b.Grade != 2.5 || b.Result != nil {
+	if b := messages.told(t); b.Grade == nil || *b.Grade != 2.5 || b.Result != nil {
 		t.Errorf("a grade is told as %+v", b)
 	}
 	Result(nil)
@@ -365,13 +382,13 @@ func TestNotebook(t *testing.T) {
 	}
 	Clear()
 	Display("x")
-	if b := told(); b.Clear != "wait" {
+	if b := messages.told(t); b.Clear != "wait" {
 		t.Errorf("Clear tells %+v", b)
 	}
-	if m = next(); m[protocol.MIMETextPlain] != "x" {
+	if m := messages.next(t); m[protocol.MIMETextPlain] != "x" {
 		t.Errorf("then comes %v", m)
 	}
-	if b := told(); b.Phases[notebook.Run] <= 0 || b.Result != nil {
+	if b := messages.told(t); b.Phases[notebook.Run] <= 0 || b.Result != nil {
 		t.Errorf("a display tells %+v", b)
 	}
 }

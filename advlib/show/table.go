@@ -24,8 +24,8 @@ type Table struct {
 	Rows [][]string
 }
 
-// Verdicts is what is known of each example in a ball, as a table: verified by which method with which margin, falsified by which attack at
-// which distance, or unknown. The same as data is [report.Report.Verdicts].
+// Verdicts is what is known of each example in a ball, as a table: verified by which method with which margin,
+// falsified by which attack at which distance, or unknown. The same as data is [report.Report.Verdicts].
 func Verdicts(r *advlib.Report, ball report.Named) *Table {
 	t := NewTable("example", "label", "predicted", "verdict", "margin ≥", "method", "broken by", "at distance")
 	count := map[advlib.Status]int{}
@@ -53,7 +53,8 @@ func Verdicts(r *advlib.Report, ball report.Named) *Table {
 	if _, asked := r.Certified(ball); !asked {
 		t.Title = "; no certifier was asked for this ball or a larger one"
 	}
-	t.Title = fmt.Sprintf("%s on %s, %v: %d examples, %d verified, %d falsified, %d unknown%s", r.Classifier, r.Data, ball.Named(), len(r.Label), count[advlib.Verified], count[advlib.Falsified], count[advlib.Unknown], t.Title)
+	t.Title = fmt.Sprintf("%s on %s, %v: %d examples, %d verified, %d falsified, %d unknown%s", r.Classifier, r.Data,
+		ball.Named(), len(r.Label), count[advlib.Verified], count[advlib.Falsified], count[advlib.Unknown], t.Title)
 	return t
 }
 
@@ -215,13 +216,16 @@ func (t Table) HTML() string {
 }
 
 // Colours come from the page or are half-transparent: the background is not known.
-var tableHTML = template.Must(template.New("table").Parse(`<div style="overflow-x:auto"><table style="border-collapse:collapse;border:none;margin:0.4em 0;font-size:0.95em;font-variant-numeric:tabular-nums">
+var tableHTML = template.Must(template.New("table").Parse(`<div style="overflow-x:auto"><table ` +
+	`style="border-collapse:collapse;border:none;margin:0.4em 0;font-size:0.95em;font-variant-numeric:tabular-nums">
 {{- with .Title}}
 <caption style="caption-side:top;text-align:left;padding:2px 10px 6px;font-weight:bold;color:inherit">{{.}}</caption>{{end}}
 {{- with .Header}}
-<thead><tr style="border-bottom:2px solid rgba(128,128,128,0.7)">{{range .}}<th scope="col" style="padding:2px 10px;text-align:{{.Align}};font-weight:bold">{{.Text}}</th>{{end}}</tr></thead>{{end}}
+<thead><tr style="border-bottom:2px solid rgba(128,128,128,0.7)">{{range .}}<th scope="col" style="padding:2px 10px;` +
+	`text-align:{{.Align}};font-weight:bold">{{.Text}}</th>{{end}}</tr></thead>{{end}}
 <tbody>
 {{- range .Rows}}
-<tr style="background:none;border-bottom:1px solid rgba(128,128,128,0.25)">{{range .}}<td style="padding:2px 10px;text-align:{{.Align}}">{{.Text}}</td>{{end}}</tr>{{end}}
+<tr style="background:none;border-bottom:1px solid rgba(128,128,128,0.25)">{{range .}}<td style="padding:2px 10px;` +
+	`text-align:{{.Align}}">{{.Text}}</td>{{end}}</tr>{{end}}
 </tbody></table></div>
 `))

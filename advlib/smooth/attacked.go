@@ -14,14 +14,15 @@ import (
 // surrogateDraws are those of the surrogate that [Gaussian.Attacked] attacks.
 const surrogateDraws = 16
 
-// Attacked attacks the smoothed classifier on the examples that it was certified on, and returns both in the form of other reports, as
-// [Report.Plain] does, with a row for each attack: what package show draws as a sandwich. The attacks run on [Gaussian.Surrogate] with 16
-// draws; what they find is then put to [Gaussian.Predict]. An example is broken where that answers another class than the label, which is
-// wrong with probability α; where it abstains, the example still stands, and so does one that the surrogate gets wrong as it is, which no
-// attack on the surrogate then looks at. So the robust accuracy is an upper bound, as ever.
+// Attacked attacks the smoothed classifier on the examples that it was certified on, and returns both in the form of
+// other reports, as [Certified.Plain] does, with a row for each attack: what package show draws as a sandwich. The attacks
+// run on [Gaussian.Surrogate] with 16 draws; what they find is then put to [Gaussian.Predict]. An example is broken
+// where that answers another class than the label, which is wrong with probability α; where it abstains, the example
+// still stands, and so does one that the surrogate gets wrong as it is, which no attack on the surrogate then looks at.
+// So the robust accuracy is an upper bound, as ever.
 //
 // It is an error, before anything is computed, if r is not s.Certify(ctx, e).
-func (s Gaussian) Attacked(ctx context.Context, r *Report, e *advlib.Examples, attacks ...advlib.Attack) (*advlib.Report, error) {
+func (s Gaussian) Attacked(ctx context.Context, r *Certified, e *advlib.Examples, attacks ...advlib.Attack) (*advlib.Report, error) {
 	p, err := s.attacked(ctx, r, e, attacks)
 	if err != nil {
 		return p, fmt.Errorf("smooth: attack %v: %w", s, err)
@@ -30,7 +31,7 @@ func (s Gaussian) Attacked(ctx context.Context, r *Report, e *advlib.Examples, a
 }
 
 // MustAttacked is [Gaussian.Attacked] for notebooks, examples and tests: it panics on an error.
-func (s Gaussian) MustAttacked(ctx context.Context, r *Report, e *advlib.Examples, attacks ...advlib.Attack) *advlib.Report {
+func (s Gaussian) MustAttacked(ctx context.Context, r *Certified, e *advlib.Examples, attacks ...advlib.Attack) *advlib.Report {
 	p, err := s.Attacked(ctx, r, e, attacks...)
 	if err != nil {
 		panic(err)
@@ -38,7 +39,7 @@ func (s Gaussian) MustAttacked(ctx context.Context, r *Report, e *advlib.Example
 	return p
 }
 
-func (s Gaussian) attacked(ctx context.Context, r *Report, e *advlib.Examples, attacks []advlib.Attack) (*advlib.Report, error) {
+func (s Gaussian) attacked(ctx context.Context, r *Certified, e *advlib.Examples, attacks []advlib.Attack) (*advlib.Report, error) {
 	s = s.defaults()
 	if err := s.check(e, leastToPredict); err != nil {
 		return nil, err
@@ -47,7 +48,7 @@ func (s Gaussian) attacked(ctx context.Context, r *Report, e *advlib.Examples, a
 	case r == nil:
 		return nil, fmt.Errorf("the report is nil: certify the examples first")
 	case len(attacks) == 0:
-		return nil, fmt.Errorf("there are no attacks: give at least one, such as attack.PGD in L2; a report without attacks is Report.Plain")
+		return nil, fmt.Errorf("there are no attacks: give at least one, such as attack.PGD in L2; a report without attacks is Certified.Plain")
 	case r.Base != s.Base.Name() || r.Sigma != s.Sigma || r.Data != e.Name || !slices.Equal(r.Label, e.Y):
 		return nil, fmt.Errorf("the report is of %s with σ = %g on %d examples of %s, and not of these %d of %s: give what Certify returned for them", r.Base, r.Sigma, len(r.Label), r.Data, e.Len(), e.Name)
 	}

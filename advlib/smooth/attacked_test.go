@@ -14,8 +14,8 @@ import (
 	"advlab/advlib/smooth"
 )
 
-// A smoothed half-line is the half-line itself: the true robust radius of an input is its distance from 1/2. What is certified is below it,
-// what is broken above it, and one on the boundary is an abstention.
+// A smoothed half-line is the half-line itself: the true robust radius of an input is its distance from 1/2. What is
+// certified is below it, what is broken above it, and one on the boundary is an abstention.
 func TestAttacked(t *testing.T) {
 	b, err := backend.OpenNamed(backend.Go)
 	if err != nil {
@@ -75,7 +75,7 @@ func TestAttacked(t *testing.T) {
 	other.Sigma = 0.5
 	for _, test := range []struct {
 		name    string
-		r       *smooth.Report
+		r       *smooth.Certified
 		e       *advlib.Examples
 		attacks []advlib.Attack
 		want    string

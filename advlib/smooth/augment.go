@@ -11,9 +11,10 @@ import (
 	"advlab/advlib/training"
 )
 
-// Augment returns the model that is trained on noisy inputs (Cohen et al. 2019, section 3.3; Lecuyer et al. 2019): Gaussian noise of standard
-// deviation σ, in units of the box, is added to every input in every step of the training, new each time, and never clipped. Without
-// it the base classifier has not seen what smoothing shows it. Trained, it is the same classifier as ever, without noise.
+// Augment returns the model that is trained on noisy inputs (Cohen et al. 2019, section 3.3; Lecuyer et al. 2019):
+// Gaussian noise of standard deviation σ, in units of the box, is added to every input in every step of the training,
+// new each time, and never clipped. Without it the base classifier has not seen what smoothing shows it. Trained, it is
+// the same classifier as ever, without noise.
 //
 //	base := smooth.Augment(zoo.CNN(), 0.25).MustFit(ctx, train)
 //	smoothed := smooth.Gaussian{Base: base, Sigma: 0.25}

@@ -7,7 +7,8 @@ import (
 
 // This file holds the statistics: exact binomial tails, with the results rounded to the safe side.
 
-// precision is that of the sums, in bits, and negligible what they leave out. Their terms are positive, so their relative error is below 2⁻⁸⁰.
+// precision is that of the sums, in bits, and negligible what they leave out. Their terms are positive, so their
+// relative error is below 2⁻⁸⁰.
 const (
 	precision  = 128
 	negligible = 96
@@ -65,9 +66,10 @@ func power(x *big.Float, n int) *big.Float {
 	return y
 }
 
-// FailureBound returns an upper confidence bound on the probability of a failure, after m failures among n samples: the smallest
-// float64 q with P(at most m failures among n | q) ≤ α. It is 1 − p for the lower bound p on the probability of a success of
-// Clopper & Pearson (1934), one-sided, rounded up; the bound is below the true probability with probability α at most.
+// FailureBound returns an upper confidence bound on the probability of a failure, after m failures among n samples: the
+// smallest float64 q with P(at most m failures among n | q) ≤ α. It is 1 − p for the lower bound p on the probability
+// of a success of Clopper & Pearson (1934), one-sided, rounded up; the bound is below the true probability with
+// probability α at most.
 //
 // It wants 0 ≤ m ≤ n, n ≥ 1, and α in (0, 1).
 func FailureBound(m, n int, α float64) float64 {
@@ -119,8 +121,8 @@ func FailureBound(m, n int, α float64) float64 {
 	return hi
 }
 
-// upperQuantile returns z with P(Z > z) ≥ q for a standard normal Z: Φ⁻¹(1 − q), rounded down by a few units in the last place. q is in
-// (0, 1/2].
+// upperQuantile returns z with P(Z > z) ≥ q for a standard normal Z: Φ⁻¹(1 − q), rounded down by a few units in the
+// last place. q is in (0, 1/2].
 func upperQuantile(q float64) float64 {
 	// Newton's method for the logarithm of the tail Q(z) = erfc(z/√2)/2, which is concave, from the left of the solution.
 	z := 0.
@@ -137,7 +139,8 @@ func upperQuantile(q float64) float64 {
 	return math.Max(0, z*(1-0x1p-50)-0x1p-50)
 }
 
-// radius returns σΦ⁻¹(1−q), rounded down; 0 for q ≥ 1/2. The noise has σ rounded to float32: if that is less, it is what counts.
+// radius returns σΦ⁻¹(1−q), rounded down; 0 for q ≥ 1/2. The noise has σ rounded to float32: if that is less, it is
+// what counts.
 func radius(σ, q float64) float64 {
 	if q >= 0.5 {
 		return 0
@@ -146,8 +149,8 @@ func radius(σ, q float64) float64 {
 	return math.Max(0, math.Nextafter(σ*upperQuantile(q), 0))
 }
 
-// pValue returns the probability that of n = n1 + n2 tosses of a fair coin one side shows n1 times or more: the two-sided test of
-// section 3.2.1 (Hung & Fithian 2019), rounded up. It wants n1 ≥ n2.
+// pValue returns the probability that of n = n1 + n2 tosses of a fair coin one side shows n1 times or more: the
+// two-sided test of section 3.2.1 (Hung & Fithian 2019), rounded up. It wants n1 ≥ n2.
 func pValue(n1, n2 int) float64 {
 	if n1 == n2 {
 		return 1

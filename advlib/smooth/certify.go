@@ -27,13 +27,13 @@ type Certificate struct {
 	NotFinite int `json:"not_finite,omitempty"`
 }
 
-// Certify is CERTIFY of Cohen et al. (2019), section 3.2.2 (Pseudocode), for each example: N0 noisy copies choose a class, N other ones
-// bound its probability from below, p ≤ P with probability 1 − α (Clopper & Pearson 1934). If p > 1/2, the smoothed classifier's class is
-// certified within σΦ⁻¹(p), less Report.Slack; else it abstains.
+// Certify is CERTIFY of Cohen et al. (2019), section 3.2.2 (Pseudocode), for each example: N0 noisy copies choose a
+// class, N other ones bound its probability from below, p ≤ P with probability 1 − α (Clopper & Pearson 1934). If p >
+// 1/2, the smoothed classifier's class is certified within σΦ⁻¹(p), less Certified.Slack; else it abstains.
 //
-// Everything is checked before anything is computed; an N with which all would be abstentions is refused. When ctx is done, the report
-// of the examples so far is returned together with ctx.Err().
-func (s Gaussian) Certify(ctx context.Context, e *advlib.Examples) (*Report, error) {
+// Everything is checked before anything is computed; an N with which all would be abstentions is refused. When ctx is
+// done, the report of the examples so far is returned together with ctx.Err().
+func (s Gaussian) Certify(ctx context.Context, e *advlib.Examples) (*Certified, error) {
 	r, err := s.certify(ctx, e)
 	if err != nil {
 		err = fmt.Errorf("smooth: certify %v: %w", s, err)
@@ -42,7 +42,7 @@ func (s Gaussian) Certify(ctx context.Context, e *advlib.Examples) (*Report, err
 }
 
 // MustCertify is [Gaussian.Certify] for notebooks, examples and tests: it panics on an error.
-func (s Gaussian) MustCertify(ctx context.Context, e *advlib.Examples) *Report {
+func (s Gaussian) MustCertify(ctx context.Context, e *advlib.Examples) *Certified {
 	r, err := s.Certify(ctx, e)
 	if err != nil {
 		panic(err)
@@ -50,13 +50,13 @@ func (s Gaussian) MustCertify(ctx context.Context, e *advlib.Examples) *Report {
 	return r
 }
 
-func (s Gaussian) certify(ctx context.Context, e *advlib.Examples) (*Report, error) {
+func (s Gaussian) certify(ctx context.Context, e *advlib.Examples) (*Certified, error) {
 	s = s.defaults()
 	if err := s.check(e, leastToCertify); err != nil {
 		return nil, err
 	}
 	start := time.Now()
-	r := &Report{
+	r := &Certified{
 		Base: s.Base.Name(), Data: e.Name, Backend: backend.InfoOf(s.Base.Backend()).Name, Box: s.Base.Box(), Notes: s.Base.Notes(),
 		Sigma: s.Sigma, N0: s.N0, N: s.N, Alpha: s.Alpha, Seed: s.Seed, Slack: s.slack(),
 		Index: []int64{}, Label: []int32{}, Certificates: []Certificate{},
@@ -128,8 +128,8 @@ func top(counts []int) (first, second int) {
 	return first, second
 }
 
-// Prediction is the smoothed classifier's answer.
-type Prediction struct {
+// Vote is the smoothed classifier's answer.
+type Vote struct {
 	// Class is the answer, or Abstain.
 	Class int32
 	// First and Second are how many of N noisy copies were classified as the most frequent class and as the next one.
@@ -138,22 +138,23 @@ type Prediction struct {
 	PValue float64
 }
 
-// Predict is PREDICT of Cohen et al. (2019), section 3.2.1, for each example: the class that most of N noisy copies are classified as, unless
-// the next one could as well be the most probable. Where it answers, the answer is that of the smoothed classifier with probability 1 − α.
-func (s Gaussian) Predict(ctx context.Context, e *advlib.Examples) ([]Prediction, error) {
+// Predict is PREDICT of Cohen et al. (2019), section 3.2.1, for each example: the class that most of N noisy copies are
+// classified as, unless the next one could as well be the most probable. Where it answers, the answer is that of the
+// smoothed classifier with probability 1 − α.
+func (s Gaussian) Predict(ctx context.Context, e *advlib.Examples) ([]Vote, error) {
 	s = s.defaults()
 	if err := s.check(e, leastToPredict); err != nil {
 		return nil, fmt.Errorf("smooth: predict %v: %w", s, err)
 	}
 	start := time.Now()
-	var answers []Prediction
+	var answers []Vote
 	for i := range e.Y {
 		counts, err := s.counts(ctx, advlib.Count(s.Base), e, i, predictStream, s.N)
 		if err != nil {
 			return answers, fmt.Errorf("smooth: predict %v: %w", s, err)
 		}
 		first, second := top(counts[:s.Base.Classes()])
-		p := Prediction{Class: int32(first), First: counts[first], Second: counts[second]}
+		p := Vote{Class: int32(first), First: counts[first], Second: counts[second]}
 		if p.PValue = pValue(p.First, p.Second); p.PValue > s.Alpha {
 			p.Class = Abstain
 		}

@@ -32,9 +32,10 @@ type countKey struct {
 	draws int
 }
 
-// graph adds the classes of some noisy copies of one input to counts: SampleUnderNoise of Cohen et al. (2019), section 3.2. in is the
-// input x [1, d...], σ, the two words of the key, the number of the first draw, how many draws there are in all, and the counts, int32
-// [K+1]. Draws beyond the last are not counted. The last count is of copies whose logits are not finite: they count for no class.
+// graph adds the classes of some noisy copies of one input to counts: SampleUnderNoise of Cohen et al. (2019), section
+// 3.2. in is the input x [1, d...], σ, the two words of the key, the number of the first draw, how many draws there are
+// in all, and the counts, int32 [K+1]. Draws beyond the last are not counted. The last count is of copies whose logits
+// are not finite: they count for no class.
 func (k countKey) graph(m *advlib.Model, in []*Node) []*Node {
 	x, σ, k0, k1, first, total, counts := in[0], in[1], in[2], in[3], in[4], in[5], in[6]
 	dims := x.Shape().Dimensions
@@ -65,8 +66,8 @@ func perCall(n, d int) int {
 	return size
 }
 
-// counts returns how often each class was the base classifier's answer to n noisy copies of an example's input, and behind them how often the
-// answer was none.
+// counts returns how often each class was the base classifier's answer to n noisy copies of an example's input, and
+// behind them how often the answer was none.
 func (s Gaussian) counts(ctx context.Context, t *advlib.Counted, e *advlib.Examples, row int, stream uint64, n int) ([]int, error) {
 	x := advlib.TakeRows(e.X, []int{row}, 1)
 	defer func() { advlib.Free(x) }()

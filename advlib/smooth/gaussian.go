@@ -7,8 +7,8 @@ import (
 	"advlab/advlib"
 )
 
-// Gaussian is a classifier smoothed by Gaussian noise, and how it is sampled. The zero value of a field means the choice of
-// Cohen et al. (2019), section 4; Base and Sigma must be set.
+// Gaussian is a classifier smoothed by Gaussian noise, and how it is sampled. The zero value of a field means the
+// choice of Cohen et al. (2019), section 4; Base and Sigma must be set.
 type Gaussian struct {
 	// Base is f, what classifies noisy inputs. It must not be random itself.
 	Base *advlib.Classifier
@@ -23,7 +23,8 @@ type Gaussian struct {
 	Alpha float64
 	// Seed keys the noise.
 	Seed uint64
-	// Strict makes noisy copies for which the logits are not finite an error. Otherwise they count for no class, and reports count them.
+	// Strict makes noisy copies for which the logits are not finite an error. Otherwise they count for no class, and
+	// reports count them.
 	Strict bool
 	// OnProgress, if set, is called after each example.
 	OnProgress func(advlib.Progress)
@@ -83,16 +84,16 @@ func (s Gaussian) check(e *advlib.Examples, least func(α float64) int) error {
 // reach is more standard deviations than the noise can have: √(−2 ln 2⁻³³) = 6.764.
 const reach = 6.8
 
-// grid returns the step of which x and the noise are multiples, a power of two. Their sum is below 2²⁴ steps in magnitude, so
-// float32 holds it exactly.
+// grid returns the step of which x and the noise are multiples, a power of two. Their sum is below 2²⁴ steps in
+// magnitude, so float32 holds it exactly.
 func (s Gaussian) grid() float64 {
 	box := s.Base.Box()
 	_, e := math.Frexp(math.Max(math.Abs(box.Lo), math.Abs(box.Hi)) + reach*s.Sigma)
 	return math.Ldexp(1, e-24)
 }
 
-// slack returns by how much less than theorem 1's a radius is: rounding to the grid moves each coordinate of two inputs by up
-// to half a step, and so the inputs nearer or farther by up to a step times √d.
+// slack returns by how much less than theorem 1's a radius is: rounding to the grid moves each coordinate of two inputs
+// by up to half a step, and so the inputs nearer or farther by up to a step times √d.
 func (s Gaussian) slack() float64 {
 	d := 1
 	for _, n := range s.Base.Input() {

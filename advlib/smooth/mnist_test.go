@@ -11,8 +11,9 @@ import (
 	"advlab/advlib/zoo"
 )
 
-// MNIST beside the raw logs of Cohen et al.'s LeNet, from Jeong et al.'s repository (smoothmix, data/certify/mnist/cohen): trained on all of
-// MNIST, 90 epochs, 10000 test images, N = 10⁵, mean of 5 seeds. Here a smaller network is trained for 20 epochs on 8000 images.
+// MNIST beside the raw logs of Cohen et al.'s LeNet, from Jeong et al.'s repository (smoothmix,
+// data/certify/mnist/cohen): trained on all of MNIST, 90 epochs, 10000 test images, N = 10⁵, mean of 5 seeds. Here a
+// smaller network is trained for 20 epochs on 8000 images.
 func TestMNIST(t *testing.T) {
 	if os.Getenv("ADVLAB_FULL") == "" {
 		t.Skip("10⁷ noisy images take minutes: set ADVLAB_FULL=1")

@@ -8,8 +8,8 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// threefry is Threefry-2x32-20 of Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3": two random words for each
-// counter (c0, c1), by the key (k0, k1). All are uint32; the keys are scalars or have the counters' shape.
+// threefry is Threefry-2x32-20 of Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3": two random words
+// for each counter (c0, c1), by the key (k0, k1). All are uint32; the keys are scalars or have the counters' shape.
 func threefry(k0, k1, c0, c1 *Node) (x0, x1 *Node) {
 	const parity = 0x1BD11BDA
 	rotations := [2][4]int{{13, 15, 26, 6}, {17, 29, 16, 24}}
@@ -26,8 +26,9 @@ func threefry(k0, k1, c0, c1 *Node) (x0, x1 *Node) {
 	return x0, x1
 }
 
-// normals returns draws first, first+1, … of a stream of standard normal vectors of the given length: float32 [draws, length]. Coordinates i and
-// i + ⌈length/2⌉ of draw j are made by Box & Muller (1958) from the two words of the counter (i, j):
+// normals returns draws first, first+1, … of a stream of standard normal vectors of the given length: float32 [draws,
+// length]. Coordinates i and i + ⌈length/2⌉ of draw j are made by Box & Muller (1958) from the two words of the counter
+// (i, j):
 //
 //	u = (w + 1/2)/2³²,  r = √(−2 ln u₀),  r cos 2πu₁ and r sin 2πu₁
 func normals(k0, k1, first *Node, draws, length int) *Node {

@@ -51,8 +51,9 @@ func draws(t *testing.T, b compute.Backend, k0, k1, first uint32, draws, length 
 	return tensors.MustCopyFlatData[float32](run.MustCall(k0, k1, first)[0])
 }
 
-// The draws are standard normal: moments, the largest distance of the distribution functions (Kolmogorov & Smirnov: above 1.95/√n once in a
-// thousand), and no correlation between the two coordinates of a pair, between draws, or between streams.
+// The draws are standard normal: moments, the largest distance of the distribution functions (Kolmogorov & Smirnov:
+// above 1.95/√n once in a thousand), and no correlation between the two coordinates of a pair, between draws, or
+// between streams.
 func TestNormals(t *testing.T) {
 	b, err := backend.Open()
 	if err != nil {

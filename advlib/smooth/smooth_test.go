@@ -26,8 +26,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the files in testdata")
 
-// halves is the classifier of two classes that says 1 where w·x > b. Smoothed, it is itself, and the radius of its certificate at x is the
-// distance from the plane: P(f(x+η) = 1) = Φ((w·x−b)/(σ‖w‖)).
+// halves is the classifier of two classes that says 1 where w·x > b. Smoothed, it is itself, and the radius of its
+// certificate at x is the distance from the plane: P(f(x+η) = 1) = Φ((w·x−b)/(σ‖w‖)).
 func halves(t *testing.T, w []float32, b float64) *advlib.Classifier {
 	t.Helper()
 	c, err := advlib.NewClassifier(advlib.Spec{Name: "half-spaces", Input: []int{len(w)}, Box: advlib.UnitBox, Logits: func(_ *model.Scope, x *Node) *Node {
@@ -229,8 +229,8 @@ func TestCancelledKeepsWhatIsDone(t *testing.T) {
 	}
 }
 
-func TestReport(t *testing.T) {
-	r := &smooth.Report{Base: "MLP-100", Data: "digits/test", Backend: "go", Box: advlib.UnitBox, Sigma: 0.25, N0: 100, N: 1000, Alpha: 0.001, Slack: 1e-6,
+func TestCertified(t *testing.T) {
+	r := &smooth.Certified{Base: "MLP-100", Data: "digits/test", Backend: "go", Box: advlib.UnitBox, Sigma: 0.25, N0: 100, N: 1000, Alpha: 0.001, Slack: 1e-6,
 		Index: []int64{0, 1, 2, 3}, Label: []int32{3, 1, 4, 1},
 		Certificates: []smooth.Certificate{{Class: 3, Count: 1000, P: 0.993, Radius: 0.6149}, {Class: 1, Count: 900, P: 0.868, Radius: 0.279}, {Class: smooth.Abstain, Count: 500, P: 0.45}, {Class: 7, Count: 990, P: 0.97, Radius: 0.4}}}
 	for radius, want := range map[float64]int{0: 2, 0.279: 1, 0.2789: 2, 0.61: 1, 0.6149: 0, 1: 0} {
@@ -245,7 +245,7 @@ func TestReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var back smooth.Report
+	var back smooth.Certified
 	if err := json.Unmarshal(text, &back); err != nil || !reflect.DeepEqual(*r, back) {
 		t.Errorf("read back from JSON: %+v (%v)", back, err)
 	}
@@ -287,14 +287,15 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// On digits: training on noisy inputs pays, and no attack on the smoothed classifier succeeds inside a certified radius.
+// On digits: training on noisy inputs pays, and no attack on the smoothed classifier succeeds inside a certified
+// radius.
 func TestDigits(t *testing.T) {
 	const σ = 0.25
 	train, test := dataset.Digits()
 	few := test.First(60)
 	accuracy := map[bool]advlib.Rate{}
 	var s smooth.Gaussian
-	var report *smooth.Report
+	var report *smooth.Certified
 	for _, augmented := range []bool{false, true} {
 		m := zoo.MLP(100, 100)
 		if augmented {

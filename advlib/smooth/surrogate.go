@@ -14,13 +14,14 @@ type surrogateKey struct {
 	seed  uint64
 }
 
-// Surrogate returns a classifier that stands for the smoothed one in attacks, which need a gradient: the logarithm of the mean softmax over
-// some draws of the noise, the same ones for every input,
+// Surrogate returns a classifier that stands for the smoothed one in attacks, which need a gradient: the logarithm of
+// the mean softmax over some draws of the noise, the same ones for every input,
 //
 //	zₖ(x) = ln (1/m) Σᵢ softmax(f(x + ηᵢ))ₖ
 //
-// Ascending its cross-entropy is the attack SmoothAdv of Salman et al. (2019), arXiv:1906.04584, equation (S). Whether it succeeded on the
-// smoothed classifier is for [Gaussian.Predict] to say, at the adversarial examples. 8 to 16 draws are usual.
+// Ascending its cross-entropy is the attack SmoothAdv of Salman et al. (2019), arXiv:1906.04584, equation (S). Whether
+// it succeeded on the smoothed classifier is for [Gaussian.Predict] to say, at the adversarial examples. 8 to 16 draws
+// are usual.
 func (s Gaussian) Surrogate(draws int) (*advlib.Classifier, error) {
 	if draws < 1 {
 		return nil, fmt.Errorf("smooth: surrogate of %v: %d draws: give at least 1", s, draws)

@@ -19,7 +19,8 @@
 //     numbers and variables, with +, -, * and / (by a number).
 //   - Inputs are bounded by boxes: a comparison with an X has no other variable in it, and is not strict. Boxes may
 //     stand inside of "or". A comparison of inputs with each other or with outputs is an error.
-//   - At least one condition on outputs: without any, every input of the box would be a counterexample of every network.
+//   - At least one condition on outputs: without any, every input of the box would be a counterexample of every
+//     network.
 //   - Comments, and SMT-LIB's set-logic, set-info, set-option, check-sat, get-model and exit, which say nothing here.
 //   - Files as they are, or compressed by gzip.
 //

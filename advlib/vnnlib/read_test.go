@@ -192,7 +192,8 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// TestContradiction: bounds that no input meets leave nothing unsafe, as do conditions without variables that are false.
+// TestContradiction: bounds that no input meets leave nothing unsafe, as do conditions without variables that are
+// false.
 func TestContradiction(t *testing.T) {
 	const box, unsafe = "(assert (and (<= X_0 1) (>= X_0 0) (<= X_1 1) (>= X_1 0)))", "(assert (<= Y_0 Y_1))"
 	for _, tc := range []struct {

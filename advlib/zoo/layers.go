@@ -29,8 +29,8 @@ func MLP(hidden ...int) training.Model {
 }
 
 // CNN returns a convolutional network for images [height, width, channels]: for each number of channels a convolution
-// with a 4×4 kernel, stride 2 and padding 1, which halves the image, and ReLU; then a dense layer of 100 units with ReLU
-// and a dense layer to the logits. CNN() is CNN(16, 32), the small network on which certified training is compared
+// with a 4×4 kernel, stride 2 and padding 1, which halves the image, and ReLU; then a dense layer of 100 units with
+// ReLU and a dense layer to the logits. CNN() is CNN(16, 32), the small network on which certified training is compared
 // (Wong & Kolter 2018, arXiv:1711.00851, section 4).
 func CNN(channels ...int) training.Model {
 	if len(channels) == 0 {
@@ -72,7 +72,9 @@ func convolution(scope *model.Scope, x *Node, channels int) *Node {
 	const kernel = 4
 	dims := x.Shape().Dimensions
 	if len(dims) != 4 || dims[1]+2 < kernel || dims[2]+2 < kernel {
-		panic(fmt.Errorf("a convolution with a %d×%d kernel and padding 1 does not fit its input %v: it takes images [height, width, channels] of at least %d×%d; for smaller ones give fewer channels, as in zoo.CNN(16)", kernel, kernel, dims[1:], kernel-2, kernel-2))
+		panic(fmt.Errorf("a convolution with a %d×%d kernel and padding 1 does not fit its input %v: it takes images "+
+			"[height, width, channels] of at least %d×%d; for smaller ones give fewer channels, as in zoo.CNN(16)", kernel, kernel,
+			dims[1:], kernel-2, kernel-2))
 	}
 	w := scope.VariableWithShape("w", shapes.Make(x.DType(), kernel, kernel, dims[3], channels)).NodeValue(x)
 	b := scope.VariableWithShape("b", shapes.Make(x.DType(), channels)).NodeValue(x)

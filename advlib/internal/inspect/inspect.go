@@ -9,8 +9,8 @@ import (
 	"github.com/gomlx/gomlx/core/graph"
 )
 
-// Parameter returns a parameter of a node's operation, by the name of its field, or of a field of that: "axes.InputBatch". It
-// panics if there is none.
+// Parameter returns a parameter of a node's operation, by the name of its field, or of a field of that:
+// "axes.InputBatch". It panics if there is none.
 func Parameter(n *graph.Node, name string) reflect.Value {
 	v := reflect.ValueOf(n).Elem().FieldByName("inputs").Elem().Elem()
 	for part := range strings.SplitSeq(name, ".") {

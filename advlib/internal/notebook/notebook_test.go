@@ -21,7 +21,8 @@ import (
 
 // golden is what kernel and cells agree on: the kernel's package relay has a test with the same text.
 const golden = `{"result":{"image/png":"iVBORw==","text/plain":"42"},"grade":2.5,"clear":"wait","phases":{"compile":0.25,"run":1.5},` +
-	`"backend":"xla:cpu","device":"TFRT_CPU_0","plugin":"0123456789ab","seed":18446744073709551615,"modules":{"advlab":"local","github.com/gomlx/gomlx":"v0.28.8"}}`
+	`"backend":"xla:cpu","device":"TFRT_CPU_0","plugin":"0123456789ab","seed":18446744073709551615,` +
+	`"modules":{"advlab":"local","github.com/gomlx/gomlx":"v0.28.8"}}`
 
 func TestBundle(t *testing.T) {
 	grade, seed := 2.5, ^uint64(0)
@@ -146,7 +147,8 @@ func TestACellTells(t *testing.T) {
 	}
 	bundles := make(chan []byte, 10)
 	cmd := exec.Command(self)
-	cmd.Env = append(append(os.Environ(), pipes(t, bundles)...), role+"=cell", Variable+"=v1", protocol.GONB_TMP_DIR_ENV+"="+filepath.Dir(self))
+	cmd.Env = append(append(os.Environ(), pipes(t, bundles)...), role+"=cell", Variable+"=v1",
+		protocol.GONB_TMP_DIR_ENV+"="+filepath.Dir(self))
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -169,8 +171,8 @@ func TestACellTells(t *testing.T) {
 	}
 }
 
-// Nobody is told, and nothing waits, outside of a cell of a kernel that listens: not in a terminal, not in bare GoNB, not
-// in a program that a cell starts. The pipes that are named here would block whoever opened them.
+// Nobody is told, and nothing waits, outside of a cell of a kernel that listens: not in a terminal, not in bare GoNB,
+// not in a program that a cell starts. The pipes that are named here would block whoever opened them.
 func TestOthersTellNothing(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {

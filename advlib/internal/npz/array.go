@@ -71,8 +71,8 @@ func half(bits uint16) float64 {
 	return math.Copysign(v, -float64(bits>>15)*2+1)
 }
 
-// Kind is the letter of NumPy's for what the elements are: f for floats, i and u for integers, b for booleans, c for complex numbers,
-// U and S for text, O for Python's objects, and others.
+// Kind is the letter of NumPy's for what the elements are: f for floats, i and u for integers, b for booleans, c for
+// complex numbers, U and S for text, O for Python's objects, and others.
 func (a *Array) Kind() string { return strings.TrimLeft(a.Type, "<>=|")[:1] }
 
 // String returns for example "x [100 28 28] of |u1".
@@ -86,7 +86,8 @@ func (a *Array) element() (element, error) {
 		return e, fmt.Errorf("it holds Python objects (dtype %q), which are not read: save numbers, by %[2]s.astype(numpy.float32), "+
 			"or, where each object is an array, by numpy.stack(list(%[2]s)).astype(numpy.float32)", a.Type, a.Name)
 	case !ok:
-		return e, fmt.Errorf("its elements have the dtype %q, which is not read: convert them, for example by %s.astype(numpy.float32)", a.Type, a.Name)
+		return e, fmt.Errorf("its elements have the dtype %q, which is not read: convert them, for example by "+
+			"%s.astype(numpy.float32)", a.Type, a.Name)
 	}
 	return e, nil
 }
@@ -95,7 +96,8 @@ func (a *Array) element() (element, error) {
 func (a *Array) open(do func(r *bufio.Reader) error) error {
 	f := a.entry
 	if f.UncompressedSize64 > f.CompressedSize64*maxRatio+maxHeader {
-		return fmt.Errorf("its size of %d bytes cannot be true, it is packed into %d: the file is damaged", f.UncompressedSize64, f.CompressedSize64)
+		return fmt.Errorf("its size of %d bytes cannot be true, it is packed into %d: the file is damaged", f.UncompressedSize64,
+			f.CompressedSize64)
 	}
 	entry, err := f.Open()
 	if err != nil {
@@ -117,9 +119,9 @@ func (a *Array) open(do func(r *bufio.Reader) error) error {
 	return do(r)
 }
 
-// values calls put with the bytes of each element of the first rows, and its place in an array of them whose last axis varies fastest. Rows
-// below 0 stand for all. With swap, the bytes of an element come in the opposite order. Only an array that is read to its end is compared
-// with its checksum.
+// values calls put with the bytes of each element of the first rows, and its place in an array of them whose last axis
+// varies fastest. Rows below 0 stand for all. With swap, the bytes of an element come in the opposite order. Only an
+// array that is read to its end is compared with its checksum.
 func (a *Array) values(rows, size int, swap bool, put func(i int, b []byte)) error {
 	return a.open(func(r *bufio.Reader) error {
 		n, wanted, err := a.count(rows, size)
@@ -173,7 +175,8 @@ func (a *Array) count(rows, size int) (n, wanted int, err error) {
 			return 0, 0, fmt.Errorf("its shape %v has a dimension below 0: the file is damaged", a.Shape)
 		}
 		if all > limit/uint64(d) {
-			return 0, 0, fmt.Errorf("its shape %v of %s needs more than the %d bytes that it has: the file is damaged", a.Shape, a.Type, a.entry.UncompressedSize64)
+			return 0, 0, fmt.Errorf("its shape %v of %s needs more than the %d bytes that it has: the file is damaged", a.Shape,
+				a.Type, a.entry.UncompressedSize64)
 		}
 		all *= uint64(d)
 	}
@@ -187,7 +190,8 @@ func (a *Array) count(rows, size int) (n, wanted int, err error) {
 	return int(all), wanted, nil
 }
 
-// places returns the function from the number of an element in the file to its place among those of the first rows; -1 for others.
+// places returns the function from the number of an element in the file to its place among those of the first rows; -1
+// for others.
 func (a *Array) places(rows int) func(i int) int {
 	if !a.fortran || len(a.Shape) == 0 {
 		return func(i int) int { return i }
@@ -217,8 +221,9 @@ func (a *Array) places(rows int) func(i int) int {
 	}
 }
 
-// Numbers calls put with each number of the first rows, and its place in an array of them whose last axis varies fastest; rows below 0 stand
-// for all. Booleans are 0 and 1; integers of 64 bits are exact up to 2⁵³. It takes no memory to speak of.
+// Numbers calls put with each number of the first rows, and its place in an array of them whose last axis varies
+// fastest; rows below 0 stand for all. Booleans are 0 and 1; integers of 64 bits are exact up to 2⁵³. It takes no
+// memory to speak of.
 func (a *Array) Numbers(rows int, put func(i int, v float64)) error {
 	e, err := a.element()
 	if err == nil {
@@ -230,8 +235,8 @@ func (a *Array) Numbers(rows int, put func(i int, v float64)) error {
 	return nil
 }
 
-// Tensor reads the array. Booleans, integers and floats of 32 and 64 bits are read as they are, floats of 16 bits as float32, which holds
-// them exactly.
+// Tensor reads the array. Booleans, integers and floats of 32 and 64 bits are read as they are, floats of 16 bits as
+// float32, which holds them exactly.
 func (a *Array) Tensor() (*tensors.Tensor, error) {
 	t, err := a.tensor()
 	if err != nil {

@@ -201,7 +201,8 @@ func TestOthersAreNotDecoded(t *testing.T) {
 	if x, err := f.Array("x"); err != nil || x.String() != "x [2 1] of <f4" {
 		t.Fatal(x, err)
 	}
-	for name, want := range map[string]string{"objects": "numpy.stack(list(objects))", "none": "below 1", "text": "text.astype(numpy.float32)", "pairs": "which is not read"} {
+	for name, want := range map[string]string{"objects": "numpy.stack(list(objects))", "none": "below 1",
+		"text": "text.astype(numpy.float32)", "pairs": "which is not read"} {
 		a, err := f.Array(name)
 		if err == nil {
 			_, err = a.Tensor()

@@ -82,7 +82,8 @@ func notAnArchive(r io.ReaderAt, err error) error {
 	start := make([]byte, 8)
 	n, _ := r.ReadAt(start, 0) // a short file is none of these
 	for magic, what := range map[string]string{
-		"\x93NUMPY":    `it is one array of NumPy's (.npy): put inputs and labels into one file by numpy.savez("test.npz", x=numpy.load("x.npy"), y=numpy.load("y.npy"))`,
+		"\x93NUMPY": `it is one array of NumPy's (.npy): put inputs and labels into one file by numpy.savez("test.npz", ` +
+			`x=numpy.load("x.npy"), y=numpy.load("y.npy"))`,
 		"\x89HDF\r\n":  "it is a file of HDF5: save what is in it by numpy.savez",
 		"\x80\x04\x95": "it is a pickle of Python's, which may run any program and is not read: save what is in it by numpy.savez",
 	} {

@@ -1,4 +1,5 @@
-// Package table lays out the indexes of attacks and of certifiers: the same rows as text, as HTML, and with links for a README.
+// Package table lays out the indexes of attacks and of certifiers: the same rows as text, as HTML, and with links for a
+// README.
 package table
 
 import (
@@ -48,7 +49,8 @@ func HTML(header []string, rows [][]string) string {
 	return b.String()
 }
 
-var page = template.Must(template.New("table").Parse(`<div style="overflow-x:auto"><table style="border-collapse:collapse;border:none;margin:0.4em 0;font-size:0.95em">
+var page = template.Must(template.New("table").Parse(`<div style="overflow-x:auto"><table ` +
+	`style="border-collapse:collapse;border:none;margin:0.4em 0;font-size:0.95em">
 <thead><tr style="border-bottom:2px solid rgba(128,128,128,0.7)">
 {{- range .Header}}<th scope="col" style="padding:2px 10px;text-align:left;font-weight:bold">{{.}}</th>{{end -}}
 </tr></thead>

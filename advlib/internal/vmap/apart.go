@@ -20,8 +20,8 @@ const (
 	Lost
 )
 
-// Follow tells what becomes of the rows of x [n, d...] on the way to out. It goes by shapes, so n must be a prime that no other
-// axis is a multiple of.
+// Follow tells what becomes of the rows of x [n, d...] on the way to out. It goes by shapes, so n must be a prime that
+// no other axis is a multiple of.
 func Follow(x, out *Node) Fate {
 	batch := x.Shape().Dimensions[0]
 	axis := map[NodeId]int{x.Id(): 0}
@@ -46,7 +46,8 @@ func Follow(x, out *Node) Fate {
 	return Apart
 }
 
-// follows tells whether the rows, which lie along the given axes of the inputs of n, lie along axis p of n, in the same order.
+// follows tells whether the rows, which lie along the given axes of the inputs of n, lie along axis p of n, in the same
+// order.
 func follows(n *Node, axis map[NodeId]int, p int) bool {
 	batch := 0
 	for k, in := range n.Inputs() {
@@ -83,7 +84,8 @@ func follows(n *Node, axis map[NodeId]int, p int) bool {
 		return inspect.Integers(n, "permutation")[p] == a
 	case t == NodeTypeBroadcastInDim:
 		return inspect.Integers(n, "broadcastAxes")[a] == p
-	case t == NodeTypeReduceSum, t == NodeTypeReduceMax, t == NodeTypeReduceMin, t == NodeTypeReduceProduct, t == NodeTypeReduceLogicalAnd, t == NodeTypeReduceLogicalOr:
+	case t == NodeTypeReduceSum, t == NodeTypeReduceMax, t == NodeTypeReduceMin, t == NodeTypeReduceProduct,
+		t == NodeTypeReduceLogicalAnd, t == NodeTypeReduceLogicalOr:
 		return without(a, inspect.Integers(n, "axes")) == p
 	case t == NodeTypeArgMinMax:
 		return without(a, []int{int(inspect.Parameter(n, "axis").Int())}) == p
@@ -105,7 +107,8 @@ func follows(n *Node, axis map[NodeId]int, p int) bool {
 	return false
 }
 
-// followsDot is follows for a product: its result has the batch axes, then what is left of the left side, then of the right.
+// followsDot is follows for a product: its result has the batch axes, then what is left of the left side, then of the
+// right.
 func followsDot(n *Node, axis map[NodeId]int, p int) bool {
 	var at []int
 	free := 0
@@ -128,7 +131,8 @@ func followsDot(n *Node, axis map[NodeId]int, p int) bool {
 	return !slices.ContainsFunc(at, func(q int) bool { return q != p })
 }
 
-// constantAlong tells whether a node that does not depend on the rows is the same all along an axis, as far as can be seen.
+// constantAlong tells whether a node that does not depend on the rows is the same all along an axis, as far as can be
+// seen.
 func constantAlong(n *Node, axis int) bool {
 	if n.IsScalar() || n.Shape().Dimensions[axis] == 1 {
 		return true

@@ -17,7 +17,8 @@ type rule func(m *mapping, n *Node) *Node
 
 var rules = map[NodeType]rule{
 	NodeTypeReduceSum: reduce(ReduceSum), NodeTypeReduceMax: reduce(ReduceMax), NodeTypeReduceMin: reduce(ReduceMin),
-	NodeTypeReduceProduct: reduce(ReduceMultiply), NodeTypeReduceLogicalAnd: reduce(ReduceLogicalAnd), NodeTypeReduceLogicalOr: reduce(ReduceLogicalOr),
+	NodeTypeReduceProduct: reduce(ReduceMultiply), NodeTypeReduceLogicalAnd: reduce(ReduceLogicalAnd),
+	NodeTypeReduceLogicalOr: reduce(ReduceLogicalOr),
 	NodeTypeReshape: func(m *mapping, n *Node) *Node {
 		return Reshape(m.only(n), append([]int{m.n}, n.Shape().Dimensions...)...)
 	},
@@ -130,7 +131,8 @@ func pad(m *mapping, n *Node) *Node {
 	axes := []compute.PadAxis{{}}
 	for i := range config.Len() {
 		a := config.Index(i)
-		axes = append(axes, compute.PadAxis{Start: int(a.FieldByName("Start").Int()), End: int(a.FieldByName("End").Int()), Interior: int(a.FieldByName("Interior").Int())})
+		axes = append(axes, compute.PadAxis{Start: int(a.FieldByName("Start").Int()), End: int(a.FieldByName("End").Int()),
+			Interior: int(a.FieldByName("Interior").Int())})
 	}
 	return Pad(m.only(n), n.Inputs()[1], axes...)
 }
@@ -199,8 +201,8 @@ func convolve(m *mapping, n *Node) *Node {
 	return m.merged(n, int(inspect.Parameter(n, "axes.InputBatch").Int()), int(inspect.Parameter(n, "axes.OutputBatch").Int()))
 }
 
-// merged does with the rows as with one more part of axis in of the input, which is axis out of the result and along which
-// the operation does nothing.
+// merged does with the rows as with one more part of axis in of the input, which is axis out of the result and along
+// which the operation does nothing.
 func (m *mapping) merged(n *Node, in, out int) *Node {
 	x := m.only(n)
 	x = moved(x, 0, in) // to just before that axis
@@ -249,7 +251,8 @@ func window(m *mapping, n *Node) *Node {
 	if len(pads) > 0 {
 		pads = append([][2]int{{}}, pads...)
 	}
-	return BackendReduceWindow(m.only(n), ReduceOpType(inspect.Parameter(n, "reductionType").Int()), with(sizes, 1), with(strides, 1), with(dilations, 1), with(holes, 1), pads)
+	return BackendReduceWindow(m.only(n), ReduceOpType(inspect.Parameter(n, "reductionType").Int()), with(sizes, 1),
+		with(strides, 1), with(dilations, 1), with(holes, 1), pads)
 }
 
 // gather has the rows in the operand, in the indices, or in both.
@@ -264,10 +267,12 @@ func gather(m *mapping, n *Node) *Node {
 		return BackendGather(operand, at, vector+1, offsets, inspect.Integers(n, "collapsedSliceAxes"), starts, sizes, false)
 	case at == nil:
 		sorted := inspect.Parameter(n, "indicesAreSorted").Bool()
-		if c := len(collapsed); c > 0 && slices.Equal(collapsed, upTo(1, c)) && slices.Equal(starts, upTo(0, c)) && slices.Equal(offsets, upTo(n.Rank()-len(offsets)+1, len(offsets))) {
+		if c := len(collapsed); c > 0 && slices.Equal(collapsed, upTo(1, c)) && slices.Equal(starts, upTo(0, c)) &&
+			slices.Equal(offsets, upTo(n.Rank()-len(offsets)+1, len(offsets))) {
 			// Whole parts, picked by the leading axes, which GoMLX has a gradient of: the rows become an axis behind these.
 			lead := n.Rank() - len(offsets)
-			y := BackendGather(moved(all, 0, c), indices, vector, upTo(lead, len(offsets)+1), upTo(0, c), starts, slices.Insert(sizes, c, m.n), sorted)
+			y := BackendGather(moved(all, 0, c), indices, vector, upTo(lead, len(offsets)+1), upTo(0, c), starts,
+				slices.Insert(sizes, c, m.n), sorted)
 			return moved(y, lead, 0)
 		}
 		return BackendGather(all, indices, vector, append([]int{0}, offsets...), collapsed, behind(starts), append([]int{m.n}, sizes...), sorted)
@@ -279,7 +284,8 @@ func gather(m *mapping, n *Node) *Node {
 	dims := slices.Clone(at.Shape().Dimensions)
 	dims[vector+1] = 1
 	at = Concatenate([]*Node{Iota(at.Graph(), shapes.Make(at.DType(), dims...), 0), at}, vector+1)
-	return BackendGather(all, at, vector+1, offsets, append([]int{0}, collapsed...), append([]int{0}, behind(starts)...), append([]int{1}, sizes...), false)
+	return BackendGather(all, at, vector+1, offsets, append([]int{0}, collapsed...), append([]int{0}, behind(starts)...),
+		append([]int{1}, sizes...), false)
 }
 
 // upTo returns n numbers from the first one on.

@@ -1,5 +1,6 @@
 // Package vmap maps a function of one example over the rows of a batch, in the graph: JAX has vmap for it, GoMLX v0.28
-// nothing. What it builds are GoMLX's ordinary operations, so that gradients, bounds and batches need to know nothing of it.
+// nothing. What it builds are GoMLX's ordinary operations, so that gradients, bounds and batches need to know nothing
+// of it.
 package vmap
 
 import (
@@ -9,9 +10,10 @@ import (
 	"github.com/gomlx/gomlx/core/graph"
 )
 
-// Rows returns, for x of shape [n, d...], what f returns for each row [d...] of x, stacked: [n, e...] for each result of shape
-// [e...]. Row i of a result depends on row i of x alone. The functions f may do anything with its axes, such as merge them or
-// reduce over all. It panics, as graph functions do, where f has an operation that cannot be mapped, and names it.
+// Rows returns, for x of shape [n, d...], what f returns for each row [d...] of x, stacked: [n, e...] for each result
+// of shape [e...]. Row i of a result depends on row i of x alone. The functions f may do anything with its axes, such
+// as merge them or reduce over all. It panics, as graph functions do, where f has an operation that cannot be mapped,
+// and names it.
 func Rows(x *graph.Node, f func(row *graph.Node) []*graph.Node) []*graph.Node {
 	row := graph.Reshape(graph.Slice(x, graph.AxisRange(0, 1)), x.Shape().Dimensions[1:]...)
 	out := f(row)
@@ -63,7 +65,8 @@ func (m *mapping) node(n *graph.Node) *graph.Node {
 	}
 	out := rule(m, n)
 	if want := append([]int{m.n}, n.Shape().Dimensions...); !slices.Equal(out.Shape().Dimensions, want) {
-		panic(fmt.Errorf("GoMLX's operation %s, mapped over %d examples, has the shape %v instead of %v", n.Type(), m.n, out.Shape().Dimensions, want))
+		panic(fmt.Errorf("GoMLX's operation %s, mapped over %d examples, has the shape %v instead of %v", n.Type(), m.n,
+			out.Shape().Dimensions, want))
 	}
 	if n.StopGradient() && !out.StopGradient() {
 		out = graph.StopGradient(out)
@@ -82,8 +85,8 @@ func (m *mapping) repeated(n *graph.Node) *graph.Node {
 	return graph.BroadcastPrefix(n, m.n)
 }
 
-// aligned returns n with the leading axis, and as many axes behind it as rank, so that it can be combined with others element by
-// element: of size 1 where it broadcasts. A single number for all rows stays one.
+// aligned returns n with the leading axis, and as many axes behind it as rank, so that it can be combined with others
+// element by element: of size 1 where it broadcasts. A single number for all rows stays one.
 func (m *mapping) aligned(n *graph.Node, rank int) *graph.Node {
 	lead, all := m.n, m.mapped(n)
 	if all == nil {

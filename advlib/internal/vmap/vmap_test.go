@@ -99,8 +99,10 @@ func init() {
 		"independent": func(x *Node) *Node { return constant(x, 3, 2) },
 		"masks": func(x *Node) *Node {
 			zero := number(x, 0)
-			m := LogicalAnd(LogicalNot(LessThan(x, zero)), LogicalOr(LessOrEqual(x, number(x, 1)), LogicalXor(GreaterOrEqual(x, zero), LogicalOr(Equal(x, zero), NotEqual(x, Neg(x))))))
-			return Mul(ConvertDType(LogicalAnd(m, LogicalOr(IsFinite(x), LogicalNot(IsNaN(x)))), x.DType()), Add(Mul(Expm1(Min(Floor(x), Round(Ceil(x)))), Rsqrt(AddScalar(Abs(x), 1))), Mod(x, number(x, 0.7))))
+			m := LogicalAnd(LogicalNot(LessThan(x, zero)),
+				LogicalOr(LessOrEqual(x, number(x, 1)), LogicalXor(GreaterOrEqual(x, zero), LogicalOr(Equal(x, zero), NotEqual(x, Neg(x))))))
+			return Mul(ConvertDType(LogicalAnd(m, LogicalOr(IsFinite(x), LogicalNot(IsNaN(x)))), x.DType()),
+				Add(Mul(Expm1(Min(Floor(x), Round(Ceil(x)))), Rsqrt(AddScalar(Abs(x), 1))), Mod(x, number(x, 0.7))))
 		},
 	} {
 		cases[name] = f
@@ -127,7 +129,8 @@ func TestRows(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, f := range cases {
-			if on != backend.Go && name != "attention" && name != "convolution of images" && !strings.HasPrefix(name, "gather") && name != "cumulative" {
+			if on != backend.Go && name != "attention" && name != "convolution of images" && !strings.HasPrefix(name, "gather") &&
+				name != "cumulative" {
 				continue // XLA compiles for long, and the rules know of no backend
 			}
 			t.Run(on+"/"+name, func(t *testing.T) {
@@ -184,7 +187,8 @@ func TestRows(t *testing.T) {
 		}
 	}
 	for op := range rules {
-		if !used[op] && !strings.Contains(op.String(), "TotalOrder") && !strings.Contains(op.String(), "Bitwise") && !strings.Contains(op.String(), "Shift") {
+		if !used[op] && !strings.Contains(op.String(), "TotalOrder") && !strings.Contains(op.String(), "Bitwise") &&
+			!strings.Contains(op.String(), "Shift") {
 			t.Errorf("the rule of %s is not tested", op)
 		}
 	}

@@ -1,5 +1,7 @@
-// Package chain bounds small networks in plain Go, without a graph to compile: those that are a chain of affine maps and ReLUs, as controllers are.
+// Package chain bounds small networks in plain Go, without a graph to compile: those that are a chain of affine maps
+// and ReLUs, as controllers are.
 //
-// [Read] takes a model's numbers out of its graph, a [Link] for each affine map. A [Pass] bounds boxes one after the other, by intervals and by
-// CROWN, and can tune slopes and multipliers (β-CROWN). A [Splitter] bounds branches of package search with it.
+// [Read] takes a model's numbers out of its graph, a [Link] for each affine map. A [Pass] bounds boxes one after the
+// other, by intervals and by CROWN, and can tune slopes and multipliers (β-CROWN). A [Splitter] bounds branches of
+// package search with it.
 package chain

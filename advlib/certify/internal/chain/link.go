@@ -8,19 +8,21 @@ import (
 	"advlab/advlib/certify/internal/search"
 )
 
-// Link is z = Wh + b, of which a ReLU is taken or not: one product of a matrix with the sums with constants, and products and quotients of
-// them, that stand before and behind it.
+// Link is z = Wh + b, of which a ReLU is taken or not: one product of a matrix with the sums with constants, and
+// products and quotients of them, that stand before and behind it.
 //
-// Whatever order these are computed in, each z_i is a sum of products of one coordinate of h, or of a constant, with constants: of the paths
-// through the operations. A factor 1+δ, |δ| ≤ u, comes with each rounding on a path, and no order has more than roundings of
-// them, whether sums start elsewhere or factors are drawn into them. So what is computed is off by γ(roundings) times the sum of the absolute
-// products, at most (Higham 2002, lemma 3.1), which size and sizes are for. A backend does not multiply matrices of the model with each
-// other, so that each is in a link of its own; a factor may go from one link to the next, which reach in [Pass] is for.
+// Whatever order these are computed in, each z_i is a sum of products of one coordinate of h, or of a constant, with
+// constants: of the paths through the operations. A factor 1+δ, |δ| ≤ u, comes with each rounding on a path, and no
+// order has more than roundings of them, whether sums start elsewhere or factors are drawn into them. So what is
+// computed is off by γ(roundings) times the sum of the absolute products, at most (Higham 2002, lemma 3.1), which size
+// and sizes are for. A backend does not multiply matrices of the model with each other, so that each is in a link of
+// its own; a factor may go from one link to the next, which reach in [Pass] is for.
 type Link struct {
 	ReLU bool
 	W    [][]float64 // by rows: one for each output
 	B    []float64
-	// sizes are sums of absolute products of constants on all paths from h_j to z_i, nil where they are |W|, and size those from constants.
+	// sizes are sums of absolute products of constants on all paths from h_j to z_i, nil where they are |W|, and size
+	// those from constants.
 	sizes [][]float64
 	Size  []float64
 	// Wrong and off are how far W and b may be from those of the deployed constants; nil for not at all.
@@ -28,9 +30,11 @@ type Link struct {
 	Off   []float64
 	// Roundings is the most on a path, and operations how many there are.
 	Roundings, operations int
-	// Flushed are sums over paths of products of what is above 1 of the factors: a flushed number changes z_i by so much times 2⁻¹²⁶.
+	// Flushed are sums over paths of products of what is above 1 of the factors: a flushed number changes z_i by so much
+	// times 2⁻¹²⁶.
 	Flushed []float64
-	// at are the columns of the only number in each row of W, sizes and wrong, which hold nothing else then: before the product of a matrix.
+	// at are the columns of the only number in each row of W, sizes and wrong, which hold nothing else then: before the
+	// product of a matrix.
 	at []int
 	// dot tells that there was one, whose operands may be rounded.
 	dot bool
@@ -93,7 +97,8 @@ func (l *Link) scale(c, err []float64, roundings int) {
 	}
 }
 
-// multiply multiplies by a matrix C, by rows, that may be wrong by err, or not at all if that is nil. It is the first one.
+// multiply multiplies by a matrix C, by rows, that may be wrong by err, or not at all if that is nil. It is the first
+// one.
 func (l *Link) multiply(C, err [][]float64) {
 	l.operations++
 	l.Roundings += len(C[0])
@@ -199,8 +204,8 @@ func (l *Link) finished() (Link, bool) {
 	return d, true
 }
 
-// error returns how far what the model computes for z_i may be from z_i: h are what goes in, size is the sum of absolute products, and most
-// is above what h, and 1, may have been multiplied with before.
+// error returns how far what the model computes for z_i may be from z_i: h are what goes in, size is the sum of
+// absolute products, and most is above what h, and 1, may have been multiplied with before.
 func (l *Link) error(a propagate.Arithmetic, i int, h []end, most, size float64) float64 {
 	γ := propagate.Gamma(l.Roundings)
 	if o := a.Operand; o > 0 && l.dot {

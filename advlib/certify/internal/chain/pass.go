@@ -72,8 +72,8 @@ type Pass struct {
 	Context context.Context
 	// intersect keeps IBP's ends of intervals where they are tighter than those by going back.
 	intersect bool
-	// Signs fix ReLUs: 1 where z ≥ 0 and −1 where z ≤ 0 is given, 0 else; nil for none. They need intersect. empty tells that
-	// nothing meets them.
+	// Signs fix ReLUs: 1 where z ≥ 0 and −1 where z ≤ 0 is given, 0 else; nil for none. They need intersect. empty tells
+	// that nothing meets them.
 	Signs [][]int8
 	Empty bool
 }
@@ -84,7 +84,8 @@ type Bound struct {
 	Slope        []float64
 }
 
-// end is what is known of a coordinate that goes into a layer: the middle and half the width of its interval, and its largest absolute value.
+// end is what is known of a coordinate that goes into a layer: the middle and half the width of its interval, and its
+// largest absolute value.
 type end struct{ centre, radius, magnitude float64 }
 
 func (c *Chain) NewPass() *Pass {
@@ -165,7 +166,8 @@ func (p *Pass) Interval(k int) bool {
 	return true
 }
 
-// byIntervals bounds z of layer k by the intervals of what goes in, and its error. It returns false if a number of it may be too large.
+// byIntervals bounds z of layer k by the intervals of what goes in, and its error. It returns false if a number of it
+// may be too large.
 func (p *Pass) byIntervals(k int) bool {
 	l := &p.Layers[k]
 	limit := propagate.Largest
@@ -215,7 +217,8 @@ func (p *Pass) byIntervals(k int) bool {
 	return true
 }
 
-// into returns the intervals of what goes into layer k, which are there until the next call, and what is above their absolute values, and 1.
+// into returns the intervals of what goes into layer k, which are there until the next call, and what is above their
+// absolute values, and 1.
 func (p *Pass) into(k int) (ends []end, most float64) {
 	lower, upper := p.Cell.Lower, p.Cell.Upper
 	if k > 0 {
@@ -234,7 +237,8 @@ func (p *Pass) into(k int) (ends []end, most float64) {
 	return ends, most
 }
 
-// relax finds the lines of the ReLU of z_i of layer k. It returns false if no input of the cell has the signs that are given.
+// relax finds the lines of the ReLU of z_i of layer k. It returns false if no input of the cell has the signs that are
+// given.
 func (p *Pass) relax(k, i int) bool {
 	lo, hi := p.lower[k][i], p.upper[k][i]
 	if lo > hi {
@@ -277,8 +281,8 @@ func (p *Pass) given(k, i int) (lower, upper float64) {
 	return lower, upper
 }
 
-// Back returns a lower bound of ⟨row, z⟩ for z of layer k, and its slope at the input, which the next call overwrites. With
-// t, it goes by its lower lines and multipliers, and notes Λ.
+// Back returns a lower bound of ⟨row, z⟩ for z of layer k, and its slope at the input, which the next call overwrites.
+// With t, it goes by its lower lines and multipliers, and notes Λ.
 func (p *Pass) Back(k int, row []float64, t *search.Tuning) Bound {
 	v, next := p.v[:len(row)], p.next
 	copy(v, row)
@@ -333,8 +337,8 @@ func (p *Pass) Back(k int, row []float64, t *search.Tuning) Bound {
 	return p.lowest(sum+least, slack, size+all, terms, v)
 }
 
-// lowest takes from a bound what rounding may have changed: the errors of z, and those of sums of as many terms, of the size given, in
-// float64.
+// lowest takes from a bound what rounding may have changed: the errors of z, and those of sums of as many terms, of the
+// size given, in float64.
 func (p *Pass) lowest(bound, slack, size float64, terms int, slope []float64) Bound {
 	if !p.a.Real {
 		slack += slack*0x1p-40 + size*search.Roundoff(terms)
@@ -342,7 +346,8 @@ func (p *Pass) lowest(bound, slack, size float64, terms int, slope []float64) Bo
 	return Bound{Lower: bound - slack, Slack: slack, Slope: slope}
 }
 
-// addRates adds |row|·|W|·a·|W|·…, with the upper slopes a: how far the interval of ⟨row, y⟩ grows with that of each input.
+// addRates adds |row|·|W|·a·|W|·…, with the upper slopes a: how far the interval of ⟨row, y⟩ grows with that of each
+// input.
 func (p *Pass) addRates(rates, row []float64) {
 	v, next := p.v[:len(row)], p.next
 	for i, x := range row {

@@ -15,9 +15,10 @@ import (
 	"advlab/advlib/certify/internal/propagate"
 )
 
-// Chain is a network that is nothing but affine maps of vectors, one after the other, with ReLUs between some of them, as numbers: small controllers are
-// such. Branch and bound asks for bounds of thousands of boxes, each of which has a few ReLUs only that are not linear: here
-// rows are made for those alone, without a graph to compile. The bounds are CROWN's ∩ IBP's, with the rounding of [Method].
+// Chain is a network that is nothing but affine maps of vectors, one after the other, with ReLUs between some of them,
+// as numbers: small controllers are such. Branch and bound asks for bounds of thousands of boxes, each of which has a
+// few ReLUs only that are not linear: here rows are made for those alone, without a graph to compile. The bounds are
+// CROWN's ∩ IBP's, with the rounding of [Method].
 type Chain struct {
 	Layers []Link
 	a      propagate.Arithmetic
@@ -30,8 +31,8 @@ const (
 	maxReading      = 1 << 33
 )
 
-// Read returns the model as a chain of the given shape, in an arithmetic; nil if it is none that can be bounded in numbers.
-// An error says that it could not be read.
+// Read returns the model as a chain of the given shape, in an arithmetic; nil if it is none that can be bounded in
+// numbers. An error says that it could not be read.
 func Read(m propagate.Model, shape *Shape, a propagate.Arithmetic) (_ *Chain, err error) {
 	read, err := readOperations(m, a, shape.batch)
 	if err != nil {
@@ -86,8 +87,8 @@ var MutateLink func(*Link)
 // readOperation is an operation as numbers.
 type readOperation struct {
 	kind NodeType
-	// value are constants, or a matrix transposed, or where coordinates come from, in one row; wrong is how far the deployed ones may be from
-	// them, nil for not at all.
+	// value are constants, or a matrix transposed, or where coordinates come from, in one row; wrong is how far the
+	// deployed ones may be from them, nil for not at all.
 	value, wrong [][]float64
 	from         bool // x is what is subtracted
 }
@@ -159,8 +160,8 @@ func transposed(rows [][]float64) [][]float64 {
 	return out
 }
 
-// readOperations returns what the model does, but for what moves nothing: each operation is applied to numbers of which its constants can be
-// read, in a batch of N.
+// readOperations returns what the model does, but for what moves nothing: each operation is applied to numbers of which
+// its constants can be read, in a batch of N.
 func readOperations(m propagate.Model, a propagate.Arithmetic, N int) (read []readOperation, err error) {
 	b, err := backend.OpenNamed(backend.Go) // compiles quickest, and keeps denormals
 	if err != nil {
@@ -227,8 +228,8 @@ func direct(v, h *Node) bool {
 		propagate.Integers(v, "lhsContractingAxes")[0] == 1
 }
 
-// readNode returns graphs of the constants of an operation v on h, and of how far the deployed ones may be from them, nil for not at all.
-// The kind is that of an identity where nothing moves.
+// readNode returns graphs of the constants of an operation v on h, and of how far the deployed ones may be from them,
+// nil for not at all. The kind is that of an identity where nothing moves.
 func readNode(p *propagate.Pass, v, h *Node) (o readOperation, value, wrong *Node) {
 	k := p.Walk.PerturbedInputs(v)[0]
 	N := h.Shape().Dimensions[0]
@@ -296,12 +297,12 @@ func readNode(p *propagate.Pass, v, h *Node) (o readOperation, value, wrong *Nod
 	return o, value, wrong
 }
 
-// Shape is how many products bounds for a box may take, from each ReLU back to the input, for both sides, and the batch in which the
-// chain's numbers are read.
+// Shape is how many products bounds for a box may take, from each ReLU back to the input, for both sides, and the batch
+// in which the chain's numbers are read.
 type Shape struct{ Work, batch int }
 
-// ShapeOf returns nil if the network is no chain: if a node has more than one input that depends on x, or is not the input of the
-// next one, or computes with constants whose errors are not known.
+// ShapeOf returns nil if the network is no chain: if a node has more than one input that depends on x, or is not the
+// input of the next one, or computes with constants whose errors are not known.
 func ShapeOf(m propagate.Model) (shape *Shape) {
 	const batch = 3
 	weights, read := 0, 0
@@ -368,8 +369,8 @@ func ShapeOf(m propagate.Model) (shape *Shape) {
 	return shape
 }
 
-// readable tells whether a constant's numbers, and their errors in the deployed model, can be had: it is a variable or numbers, or is computed of
-// such in a few operations, as the scale of a normalisation is.
+// readable tells whether a constant's numbers, and their errors in the deployed model, can be had: it is a variable or
+// numbers, or is computed of such in a few operations, as the scale of a normalisation is.
 func readable(h *Node) bool {
 	switch h.Type() {
 	case NodeTypeParameter, NodeTypeConstant:

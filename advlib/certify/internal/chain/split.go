@@ -58,7 +58,8 @@ func (s *Splitter) Judge(ctx context.Context, batch []*search.Branch) ([]search.
 	return results, ctx.Err()
 }
 
-// one bounds a branch, and splits it if that does not close it. What it returns of a pass that was stopped means nothing.
+// one bounds a branch, and splits it if that does not close it. What it returns of a pass that was stopped means
+// nothing.
 func (s *Splitter) one(p *Pass, b *search.Branch) search.Judged {
 	p.Cell, p.Empty = b.Cell, false
 	if b.Signs == nil {
@@ -122,9 +123,10 @@ func (c *Chain) NoSigns() [][]int8 {
 // candidates is how many ReLUs are tried, by each of two scores.
 const candidates = 4
 
-// choose returns the ReLU to split, −1 if all are linear. Of those with the largest intercept of the upper line that counts in
-// the bound (Bunel et al. 2020, "Branch and bound for piecewise linear neural network verification", section 5), and those
-// with the largest gap on either side, it takes the one whose worse half has the best bound, with lines as they are.
+// choose returns the ReLU to split, −1 if all are linear. Of those with the largest intercept of the upper line that
+// counts in the bound (Bunel et al. 2020, "Branch and bound for piecewise linear neural network verification", section
+// 5), and those with the largest gap on either side, it takes the one whose worse half has the best bound, with lines
+// as they are.
 func (s *Splitter) choose(p *Pass, row []float64, t *search.Tuning) (layer, index int) {
 	type candidate struct {
 		k, i           int

@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// living are the neurons of a layer whose ReLUs, if it has them, are not 0 for the cell: only those say anything of the layers behind. Their numbers lie
-// together, without those of the neurons before that are 0.
+// living are the neurons of a layer whose ReLUs, if it has them, are not 0 for the cell: only those say anything of the
+// layers behind. Their numbers lie together, without those of the neurons before that are 0.
 type living struct {
 	index      []int // which neurons these are
 	W          []float64
@@ -52,7 +52,8 @@ func (p *Pass) width(k int) int {
 	return len(p.living[k-1].index)
 }
 
-// together is linear functions that go back to the input side by side: a row of Λ for each, and what its bound has gathered.
+// together is linear functions that go back to the input side by side: a row of Λ for each, and what its bound has
+// gathered.
 type together struct {
 	Λ, next          []float64
 	sum, size, slack []float64

@@ -32,12 +32,12 @@ func (p *Pass) Bends(k, i int) bool {
 	return p.Layers[k].ReLU && p.lower[k][i] < 0 && p.upper[k][i] > 0
 }
 
-// Tune raises the lower bound of ⟨row, y⟩ by Adam, for as many steps, until it is above the limit. It returns the best bound,
-// with its slope, and the input where the relaxed network has its minimum. t becomes the best tuning.
+// Tune raises the lower bound of ⟨row, y⟩ by Adam, for as many steps, until it is above the limit. It returns the best
+// bound, with its slope, and the input where the relaxed network has its minimum. t becomes the best tuning.
 //
-// The bound is the minimum over x and over the chosen lines of a network of straight lines. At the minimum x its gradient is
-// that of the network's value there (Danskin's theorem): Λ_i·z_i for α_i, if Λ_i > 0, so that the lower line counts, and
-// −s_i·z_i for β_i. What rounding takes is left out of it.
+// The bound is the minimum over x and over the chosen lines of a network of straight lines. At the minimum x its
+// gradient is that of the network's value there (Danskin's theorem): Λ_i·z_i for α_i, if Λ_i > 0, so that the lower
+// line counts, and −s_i·z_i for β_i. What rounding takes is left out of it.
 func (p *Pass) Tune(row []float64, limit float64, steps int, t *search.Tuning) (lower float64, slope, x []float64) {
 	last := len(p.Layers) - 1
 	lower = math.Inf(-1)

@@ -21,14 +21,14 @@ type Backward struct {
 	// Lines and rounding of units are those of each row's example; nil where there are none.
 	Lines    map[*Unit][]*Node
 	Rounding map[*Unit]*Node
-	// Stop, if it is not nil, holds the intervals of the results of units that are not affine: there the minimum over
-	// the interval is taken, and the walk ends. That is IBP with the last layer merged with the specification (Gowal et al.
+	// Stop, if it is not nil, holds the intervals of the results of units that are not affine: there the minimum over the
+	// interval is taken, and the walk ends. That is IBP with the last layer merged with the specification (Gowal et al.
 	// 2018, section 3).
 	Stop map[*Unit]Interval
 	// Λs is what from has found: the linear function of each node that the start needs.
 	Λs map[NodeId]*Node
-	// Cut, if it is not nil, says that Λ, lines, rounding and the region are patches. The model is then built on the examples, not
-	// on rows.
+	// Cut, if it is not nil, says that Λ, lines, rounding and the region are patches. The model is then built on the
+	// examples, not on rows.
 	Cut *Cut
 	// Given holds Λ of nodes where it is known already; see [table].
 	Given map[NodeId]*Node
@@ -96,8 +96,8 @@ func (b *Backward) From(start, Λ *Node) bound {
 	return bound{Lower: Sub(total, slack), Slack: slack, Slope: slope}
 }
 
-// sums collects tensors by shape whose elements are to be added up. XLA computes the operands of each sum over a tensor again, so it is
-// given one sum for each shape.
+// sums collects tensors by shape whose elements are to be added up. XLA computes the operands of each sum over a tensor
+// again, so it is given one sum for each shape.
 type sums map[string]*Node
 
 func (s sums) add(v *Node) {
@@ -173,7 +173,8 @@ func (b *Backward) Bend(u *Unit, h map[NodeId]*Node) (Λσ, t *Node) {
 	return u.Rule.(Bent).Bend(u, b.Λs[u.Node.Id()], in)
 }
 
-// Ancestors returns the units that are needed for a node, in order, without those behind others at which the walk stops.
+// Ancestors returns the units that are needed for a node, in order, without those behind others at which the walk
+// stops.
 func (w *Walk) Ancestors(start *Node, stops func(*Unit) bool) (units []*Unit) {
 	needed := map[NodeId]bool{start.Id(): true}
 	for i := len(w.Units) - 1; i >= 0; i-- {

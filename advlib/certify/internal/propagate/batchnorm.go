@@ -57,15 +57,16 @@ func (r batchNorm) Rounding(p *Pass, u *Unit, in []Interval, _ Interval) *Node {
 	m := Add(Mul(f, in[0].magnitude()), Add(Mul(scale, mean), offset))
 	p.sums[u.Node.Id()] = summed{m, 10, true}
 	E := Add(relative(m, 10, 16), MulScalar(m, 2*p.Arithmetic.Library[NodeTypeSqrt].relative))
-	// A flushed variance changes 1/√(variance + ε) by half as much of itself as variance + ε, as long as that is far above.
+	// A flushed variance changes 1/√(variance + ε) by half as much of itself as variance + ε, as long as that is far
+	// above.
 	off := MulScalar(Square(inverse), 2*Tiny)
 	E = Add(E, Mul(m, Where(LessThan(off, MulScalar(OnesLike(off), 0.25)), off, Infinity(off.Graph(), off.DType(), 1))))
 	flushed := Add(Add(OnePlus(f), Add(inverse, scale)), Add(in[0].magnitude(), mean))
 	return finite(Add(E, MulScalar(flushed, 16*Tiny)), m)
 }
 
-// one is 1 for each place of the axis, in a shape that broadcasts to that of u. What the operation makes of constants is computed on it: XLA
-// folds those in the shape of u one by one.
+// one is 1 for each place of the axis, in a shape that broadcasts to that of u. What the operation makes of constants
+// is computed on it: XLA folds those in the shape of u one by one.
 func (r batchNorm) one(u *Unit) *Node {
 	dims := make([]int, u.Node.Rank())
 	for i := range dims {

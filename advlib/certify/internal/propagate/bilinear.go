@@ -23,7 +23,8 @@ func (bilinear) Check(_ *Walk, u *Unit) error {
 	return nil
 }
 
-// Forward is c₁c₂ ± (|c₁|r₂ + r₁|c₂| + r₁r₂) with centres c and radii r (Rump 1999, Fast and parallel interval arithmetic).
+// Forward is c₁c₂ ± (|c₁|r₂ + r₁|c₂| + r₁r₂) with centres c and radii r (Rump 1999, Fast and parallel interval
+// arithmetic).
 func (bilinear) Forward(_ *Pass, u *Unit, in []Interval) Interval {
 	apply := func(a, b *Node) *Node { return With(u.Node, map[int]*Node{0: a, 1: b}) }
 	if u.Node.Type() == NodeTypeMul {

@@ -15,8 +15,9 @@ import (
 // bounded independently, so examples must stay the slowest index of every node.
 type pair struct{ once, again *Walk }
 
-// Problems tells of each unit of a model why it has no bound; "" for one that has. The model is built on [Probe] examples, and again on [Repeats]
-// times as many. exact tells that its variables are those of the deployed model. Nothing is computed.
+// Problems tells of each unit of a model why it has no bound; "" for one that has. The model is built on [Probe]
+// examples, and again on [Repeats] times as many. exact tells that its variables are those of the deployed model.
+// Nothing is computed.
 func Problems(once, again *Walk, exact bool) []string {
 	p := pair{once, again}
 	all, sound := make([]string, len(once.Units)), true
@@ -33,8 +34,8 @@ func Problems(once, again *Walk, exact bool) []string {
 	return all
 }
 
-// rehearse builds what the passes forward and backward do with each unit, and returns the first one, and why, with which it fails. Rules
-// panic at what only shows then, such as a constant of whose rounding nothing is known.
+// rehearse builds what the passes forward and backward do with each unit, and returns the first one, and why, with
+// which it fails. Rules panic at what only shows then, such as a constant of whose rounding nothing is known.
 func (w *Walk) rehearse(exact bool) (failed int, err error) {
 	a := Arithmetic{}
 	a.ExactVariables = exact

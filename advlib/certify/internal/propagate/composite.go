@@ -68,7 +68,8 @@ func (w *Walk) composites() map[NodeId]*Unit {
 	return groups
 }
 
-// Winds tells whether u is a function of one tensor with a product of two tensors in it, of more operations than that and another.
+// Winds tells whether u is a function of one tensor with a product of two tensors in it, of more operations than that
+// and another.
 func (w *Walk) Winds(u *Unit) bool {
 	if _, ok := u.Rule.(univariate); !ok || len(u.Nodes()) <= 2 {
 		return false
@@ -81,7 +82,8 @@ func (w *Walk) Winds(u *Unit) bool {
 	return false
 }
 
-// worthGrouping tells whether the operations on the way bend: sums of what is affine, or of one ReLU, are better left alone.
+// worthGrouping tells whether the operations on the way bend: sums of what is affine, or of one ReLU, are better left
+// alone.
 func worthGrouping(inner []*Node) bool {
 	bends := 0
 	for _, n := range inner {

@@ -5,8 +5,8 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// compareJet compares with what does not depend on t. At 0, where pieces end, the open piece decides: the function's value at 0
-// itself is that of the piece on the other side.
+// compareJet compares with what does not depend on t. At 0, where pieces end, the open piece decides: the function's
+// value at 0 itself is that of the piece on the other side.
 func compareJet(s *Pieces, n *Node, in []Jet) Jet {
 	x, k := in[0], in[1]
 	op := n.Type()
@@ -47,8 +47,8 @@ func mirrored(op NodeType) NodeType {
 	return op
 }
 
-// compared tells where a number in [al, au] surely compares to one in [bl, bu] as op says, and where it surely does not. An end that is not a
-// number leaves both open.
+// compared tells where a number in [al, au] surely compares to one in [bl, bu] as op says, and where it surely does
+// not. An end that is not a number leaves both open.
 func compared(op NodeType, al, au, bl, bu *Node) Jet {
 	switch op {
 	case NodeTypeGreaterThan:
@@ -85,7 +85,8 @@ func convertJet(s *Pieces, _ *Node, in []Jet) Jet {
 	return chosen(in[0], one, zero)
 }
 
-// condition is a comparison, or one of comparisons by And, Or, Xor and Not. Of one tensor it is a part of a function of that instead.
+// condition is a comparison, or one of comparisons by And, Or, Xor and Not. Of one tensor it is a part of a function of
+// that instead.
 type condition struct{}
 
 func (condition) Affine() bool { return false }
@@ -160,8 +161,8 @@ func (condition) Follow(_ *Unit, Λ *Node, _, lines []*Node) *Node {
 	return above0(Λ, lines[0], lines[1])
 }
 
-// decidable tells whether a condition that depends on x can be decided by intervals: whether it is made of comparisons, and these of what has a
-// rule.
+// decidable tells whether a condition that depends on x can be decided by intervals: whether it is made of comparisons,
+// and these of what has a rule.
 func (w *Walk) decidable(n *Node) bool {
 	if known, ok := w.decides[n.Id()]; ok {
 		return known

@@ -59,7 +59,8 @@ func FilterOf(n *Node) filter {
 	return f
 }
 
-// Reach returns how many elements of a padded axis next to each other, positions of the kernel that follow each other cover.
+// Reach returns how many elements of a padded axis next to each other, positions of the kernel that follow each other
+// cover.
 func (f filter) Reach(axis, positions int) int {
 	return (positions-1)*f.stride[axis] + (f.size[axis]-1)*f.dilation[axis] + 1
 }
@@ -149,9 +150,9 @@ func convolve(n, h, kernel *Node) *Node {
 	return f.convolve(padded, kernel, n.Shape().Dimensions)
 }
 
-// convolve is the convolution of what is padded and in order, as is the kernel, with a result of the given dimensions. It takes either
-// what stands under each position of the kernel, for all outputs, or what each output sees: whichever is fewer slices. For a kernel
-// that covers its whole input that is one.
+// convolve is the convolution of what is padded and in order, as is the kernel, with a result of the given dimensions.
+// It takes either what stands under each position of the kernel, for all outputs, or what each output sees: whichever
+// is fewer slices. For a kernel that covers its whole input that is one.
 func (f filter) convolve(padded, kernel *Node, dims []int) *Node {
 	channels, outs := padded.Shape().Dimensions[padded.Rank()-1]/f.groups, kernel.Shape().Dimensions[kernel.Rank()-1]/f.groups
 	var out []int // spatial axes of the result
@@ -175,7 +176,8 @@ func (f filter) convolve(padded, kernel *Node, dims []int) *Node {
 	return channelsBack(all, f.Output)
 }
 
-// elementsByPosition returns the elements that each output sees, [n, out..., positions of the kernel · channels], a slice for each position.
+// elementsByPosition returns the elements that each output sees, [n, out..., positions of the kernel · channels], a
+// slice for each position.
 func (f filter) elementsByPosition(v *Node, out []int) *Node {
 	var columns []*Node
 	for _, place := range grid(f.size) {
@@ -208,15 +210,15 @@ func (f filter) elementsByOutput(v *Node, out []int) *Node {
 	return Reshape(all, append(append([]int{n}, out...), SizeOf(f.size)*channels)...)
 }
 
-// convolveBack is the transpose of n with respect to its first input, padded: Λ is one for some of its outputs that follow each
-// other on the spatial axes, and the result for those elements that they cover.
+// convolveBack is the transpose of n with respect to its first input, padded: Λ is one for some of its outputs that
+// follow each other on the spatial axes, and the result for those elements that they cover.
 //
-// A kernel of size k on an axis with stride s is taken as A = ⌈k/s⌉ blocks of s. What an output gives to each block is a
-// matrix product, and blocks are moved by whole strides, so that A shifted tensors are added instead of k, none of them with
-// holes.
+// A kernel of size k on an axis with stride s is taken as A = ⌈k/s⌉ blocks of s. What an output gives to each block is
+// a matrix product, and blocks are moved by whole strides, so that A shifted tensors are added instead of k, none of
+// them with holes.
 //
-// Where that would be more tensors than there are outputs, as for a kernel that covers its whole input, what each output gives to all
-// positions is moved to where it stands instead.
+// Where that would be more tensors than there are outputs, as for a kernel that covers its whole input, what each
+// output gives to all positions is moved to where it stands instead.
 func convolveBack(n, Λ *Node) *Node {
 	f := FilterOf(n)
 	Λ = channelsLast(Λ, f.Output)
@@ -252,7 +254,8 @@ func (f filter) blocks() (blocks []int) {
 	return blocks
 }
 
-// backByBlock returns what Λ, of the outputs of one group, gives to the padded input, with a tensor for each block of the kernel.
+// backByBlock returns what Λ, of the outputs of one group, gives to the padded input, with a tensor for each block of
+// the kernel.
 func (f filter) backByBlock(Λ, kernel *Node) *Node {
 	spatial, blocks := len(f.size), f.blocks()
 	ins, outs := kernel.Shape().Dimensions[spatial], kernel.Shape().Dimensions[spatial+1]
@@ -334,8 +337,8 @@ func interleaved(v *Node, strides []int) *Node {
 	return Reshape(TransposeAllAxes(Reshape(v, apart...), order...), append(joined, channels)...)
 }
 
-// unpadded takes padded elements, from the first one on, to those of a tensor with the given dimensions: padding is cut off, and
-// what is missing at the end is 0.
+// unpadded takes padded elements, from the first one on, to those of a tensor with the given dimensions: padding is cut
+// off, and what is missing at the end is 0.
 func unpadded(v *Node, dims []int, padding [][2]int) *Node {
 	ranges, pads := make([]SliceAxisSpec, v.Rank()), make([]PadAxis, v.Rank())
 	for axis, p := range padding {

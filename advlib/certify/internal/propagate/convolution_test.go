@@ -12,7 +12,8 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
-// TestUnfolded: convolutions as products, by positions of the kernel or by outputs, are GoMLX's own, and their transposes are transposes.
+// TestUnfolded: convolutions as products, by positions of the kernel or by outputs, are GoMLX's own, and their
+// transposes are transposes.
 func TestUnfolded(t *testing.T) {
 	b, err := backend.OpenNamed(backend.Go)
 	if err != nil {
@@ -90,8 +91,8 @@ func TestUnfolded(t *testing.T) {
 	}
 }
 
-// TestKernelAsLargeAsItsInput: a convolution whose kernel covers all of a 32×32 image is one product, there and back, and not a slice for
-// each of its 1024 positions.
+// TestKernelAsLargeAsItsInput: a convolution whose kernel covers all of a 32×32 image is one product, there and back,
+// and not a slice for each of its 1024 positions.
 func TestKernelAsLargeAsItsInput(t *testing.T) {
 	b, err := backend.OpenNamed(backend.Go)
 	if err != nil {

@@ -1,8 +1,8 @@
 // Package propagate bounds the nodes of a model's graph: intervals from the input on, and linear functions back to it.
 //
-// A [Walk] reads the graph into units, each bounded by one [Rule]. A [Pass] goes forward: intervals, lines, and how far the deployed model's
-// rounding may be off. A [Backward] takes linear functions of a node back to the input, where the minimum over a [Region] is taken
-// (CROWN). What is run when, in which batches, is package certify's business.
+// A [Walk] reads the graph into units, each bounded by one [Rule]. A [Pass] goes forward: intervals, lines, and how far
+// the deployed model's rounding may be off. A [Backward] takes linear functions of a node back to the input, where the
+// minimum over a [Region] is taken (CROWN). What is run when, in which batches, is package certify's business.
 //
 // # Where a relaxation is
 //
@@ -26,6 +26,6 @@
 //
 // # Rounding
 //
-// Rules say what one operation may be off; rounding.go what is common to them, reorder.go what a backend changes across operations,
-// library.go how far its functions are off.
+// Rules say what one operation may be off; rounding.go what is common to them, reorder.go what a backend changes across
+// operations, library.go how far its functions are off.
 package propagate

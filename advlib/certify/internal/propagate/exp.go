@@ -20,7 +20,8 @@ func expError(j Jet, e *Node) *Node {
 	return MulScalar(Mul(Exp(j.upper), Sub(Exp(e), OnesLike(e))), 1.001)
 }
 
-// expJet also notes what is lost if products of exponentials become exponentials of sums, or the logarithm takes it back.
+// expJet also notes what is lost if products of exponentials become exponentials of sums, or the logarithm takes it
+// back.
 func expJet(s *Pieces, n *Node, in []Jet) Jet {
 	j := Monotone(Exp, func(l, u JetEnds) (least, most *Node) { return l.f, u.f }, expError)(s, n, in)
 	if !s.p.Arithmetic.Real {

@@ -35,8 +35,8 @@ func (lookup) Rounding(p *Pass, u *Unit, in []Interval, _ Interval) *Node {
 	return nil
 }
 
-// Backward multiplies with the matrix of zeros and ones that the operation is on one example: GoMLX has no transpose of a
-// general Gather.
+// Backward multiplies with the matrix of zeros and ones that the operation is on one example: GoMLX has no transpose of
+// a general Gather.
 func (lookup) Backward(w *Walk, u *Unit, Λ *Node, _ []*Node) (map[int]*Node, *Node) {
 	z, g := u.Only(), Λ.Graph()
 	rows := w.x.Shape().Dimensions[0]

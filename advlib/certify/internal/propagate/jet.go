@@ -35,7 +35,8 @@ type Pieces struct {
 	count      int // m
 }
 
-// constant returns the jet of a node that does not depend on t, given in the shape of the unit or one that broadcasts to it.
+// constant returns the jet of a node that does not depend on t, given in the shape of the unit or one that broadcasts
+// to it.
 func (s *Pieces) constant(v Interval, dims []int) Jet {
 	c := s.repeat(v.Lower, dims)
 	if c.DType().IsInt() {
@@ -58,7 +59,8 @@ func (s *Pieces) repeat(v *Node, dims []int) *Node {
 	return Reshape(BroadcastToDims(Reshape(v, 1, size), s.count, size), s.a.Shape().Dimensions...)
 }
 
-// sharpened uses the mean value theorem: on a piece with middle c and half width h, f(t) is in f(c) + [least, most]·[−h, h].
+// sharpened uses the mean value theorem: on a piece with middle c and half width h, f(t) is in f(c) + [least,
+// most]·[−h, h].
 func (s *Pieces) sharpened(j Jet) Jet {
 	if j.least == nil {
 		return j

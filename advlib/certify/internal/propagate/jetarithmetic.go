@@ -102,8 +102,8 @@ func (j Jet) largest() *Node {
 	return MaxScalar(j.magnitude(), 1)
 }
 
-// multiplied notes the exponents of j, the product or quotient of x and y, and adds what it may lose if they are added up instead. m is its
-// magnitude.
+// multiplied notes the exponents of j, the product or quotient of x and y, and adds what it may lose if they are added
+// up instead. m is its magnitude.
 func multiplied(j Jet, m *Node, x, y Jet) Jet {
 	j.exponent = plus(x.exponent, y.exponent)
 	if x.exponent != nil && y.exponent != nil {
@@ -112,7 +112,8 @@ func multiplied(j Jet, m *Node, x, y Jet) Jet {
 	return j
 }
 
-// reordered notes the size of j, the product or quotient of x and y, and adds what other orders may flush if one of them is a product itself.
+// reordered notes the size of j, the product or quotient of x and y, and adds what other orders may flush if one of
+// them is a product itself.
 func reordered(j Jet, size *Node, x, y Jet) Jet {
 	j.size = size
 	if x.size != nil || y.size != nil {

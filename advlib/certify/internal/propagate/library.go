@@ -142,7 +142,8 @@ func worst(x, got []float32, value func(float64) float64) (e libraryError) {
 	return e
 }
 
-// LibraryFunctions lists the functions of the backend's library that the outputs are computed with, those of constants too.
+// LibraryFunctions lists the functions of the backend's library that the outputs are computed with, those of constants
+// too.
 func (w *Walk) LibraryFunctions() (types []NodeType) {
 	seen := map[NodeId]bool{}
 	used := map[NodeType]bool{}

@@ -8,8 +8,8 @@ import (
 
 // maxPool is ReduceWindow that takes the maximum, or the minimum as −max(−z).
 //
-// Below it is the element with the largest lower end, or the mean of several that have it. Above it is max(z, s), where z
-// in [l, u] is the element with the largest upper end u and s the largest upper end of the others, and so
+// Below it is the element with the largest lower end, or the mean of several that have it. Above it is max(z, s), where
+// z in [l, u] is the element with the largest upper end u and s the largest upper end of the others, and so
 //
 //	s' + (u − s')/(u − l)·(z − l),  s' = max(s, l)
 //
@@ -75,8 +75,8 @@ func maximumLines(lows, highs []*Node) (lines []*Node) {
 	return append(lines, intercept)
 }
 
-// maximumAbove returns slope and intercept of the line above max(z, s) for z in [l, u]; with several that have the end u, it
-// is constant.
+// maximumAbove returns slope and intercept of the line above max(z, s) for z in [l, u]; with several that have the end
+// u, it is constant.
 func maximumAbove(l, u, s, count *Node) (slope, intercept *Node) {
 	one, zero := OnesLike(l), ZerosLike(l)
 	s = Max(s, l)

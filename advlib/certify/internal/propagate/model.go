@@ -29,8 +29,8 @@ type Model struct {
 // Size returns how many numbers an input has.
 func (m Model) Size() int { return SizeOf(m.Input) }
 
-// Probe and repeats are batch sizes of graphs that are only looked at: two that no other axis is likely to have, so that
-// an axis that grows with the batch can be told from others.
+// Probe and repeats are batch sizes of graphs that are only looked at: two that no other axis is likely to have, so
+// that an axis that grows with the batch can be told from others.
 const (
 	Probe   = 3
 	Repeats = 5

@@ -12,8 +12,8 @@ type Pass struct {
 	Arithmetic Arithmetic
 	// Line says which line is below a ReLU: a scalar such as [AdaptiveLine].
 	Line *Node
-	// Known are bounds of nodes from elsewhere, which the pass takes in place of its own, or both where intersect, a scalar, is 1.
-	// An infinite end is not known.
+	// Known are bounds of nodes from elsewhere, which the pass takes in place of its own, or both where intersect, a
+	// scalar, is 1. An infinite end is not known.
 	Known     map[NodeId]Interval
 	Intersect *Node
 

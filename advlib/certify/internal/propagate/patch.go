@@ -7,11 +7,11 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// CROWN bounds each neuron of an intermediate layer by rows of their own. Behind convolutions the row of a neuron depends on
-// the few elements around it that it sees, its receptive field, and Λ of everything else is 0. So such rows carry the part
-// of Λ that may be otherwise, a patch: of one size for all rows, and in each where its neuron is. (auto_LiRPA has such
-// a mode for convolutions; Xu et al. 2021, arXiv:2011.13824.) Lines, roundings and the region are cut to the patch; elements
-// of it that lie outside of the image are padding, and their Λ is set to 0.
+// CROWN bounds each neuron of an intermediate layer by rows of their own. Behind convolutions the row of a neuron
+// depends on the few elements around it that it sees, its receptive field, and Λ of everything else is 0. So such rows
+// carry the part of Λ that may be otherwise, a patch: of one size for all rows, and in each where its neuron is.
+// (auto_LiRPA has such a mode for convolutions; Xu et al. 2021, arXiv:2011.13824.) Lines, roundings and the region are
+// cut to the patch; elements of it that lie outside of the image are padding, and their Λ is set to 0.
 
 // extent is the part of an axis that patches have. That of a row whose neuron is at place p starts at stride·p + first.
 type extent struct{ Stride, First, size int }
@@ -87,8 +87,8 @@ type Local interface {
 	Reach(u *Unit, k int, p Patch) Patch
 	// Windows returns the axes on which coordinates of u depend on a part of an input; none for a rule element by element.
 	Windows(u *Unit) []int
-	// BackwardPatch is backward with Λ and lines on the patch of u that c cuts, and results on what it reaches. Elements of these
-	// outside of the input may have any value, of a rule without windows 0.
+	// BackwardPatch is backward with Λ and lines on the patch of u that c cuts, and results on what it reaches. Elements
+	// of these outside of the input may have any value, of a rule without windows 0.
 	BackwardPatch(c *Cut, u *Unit, Λ *Node, lines []*Node) (map[int]*Node, *Node)
 	// FollowPatch is follow on the patch of u that c cuts, with inputs on what it reaches, 0 outside of them.
 	FollowPatch(c *Cut, u *Unit, Λ *Node, h, lines []*Node) *Node
@@ -125,8 +125,8 @@ type receptive struct {
 	End *Node
 }
 
-// rearranged returns the last node on the way of all units, from the last, that is x with its coordinates in other places: images are
-// often made of flat inputs, or of some with their channels on another axis.
+// rearranged returns the last node on the way of all units, from the last, that is x with its coordinates in other
+// places: images are often made of flat inputs, or of some with their channels on another axis.
 func (w *Walk) rearranged(units []*Unit) *Node {
 	end := w.x
 	for i := len(units) - 1; i >= 0; i-- {
@@ -371,8 +371,8 @@ func (c *Cut) small(u *Unit, h []*Node) (*Unit, []*Node) {
 	return &small, in
 }
 
-// constant returns the patches of n of a constant that broadcasts to n, as it is if all patches of it are equal. Outside it is 1, by which
-// may be divided.
+// constant returns the patches of n of a constant that broadcasts to n, as it is if all patches of it are equal.
+// Outside it is 1, by which may be divided.
 func (c *Cut) constant(n, v *Node) *Node {
 	for v.Type() == NodeTypeBroadcastInDim && v.Inputs()[0].Shape().Size() == 1 {
 		v = Reshape(v.Inputs()[0])

@@ -144,8 +144,8 @@ func (op product) Rounding(p *Pass, u *Unit, in []Interval, out Interval) *Node 
 	return finite(op.operandErrors(E, in, a, b, apply), product)
 }
 
-// scaled returns the magnitudes a and b of the factors of u, one product for each coordinate, and notes what u is the sum of if one factor is
-// a constant and the other a sum: the constant may move to each summand.
+// scaled returns the magnitudes a and b of the factors of u, one product for each coordinate, and notes what u is the
+// sum of if one factor is a constant and the other a sum: the constant may move to each summand.
 func (p *Pass) scaled(u *Unit, a, b *Node, apply func(a, b *Node) *Node) (*Node, *Node) {
 	if len(u.perturbed) != 1 {
 		return a, b
@@ -165,8 +165,8 @@ func (p *Pass) scaled(u *Unit, a, b *Node, apply func(a, b *Node) *Node) (*Node,
 	return a, b
 }
 
-// leastMagnitude returns the smallest absolute value in the interval, of the deployed value for a constant, less what is flushed: a
-// divisor that is a denormal number may count as 0.
+// leastMagnitude returns the smallest absolute value in the interval, of the deployed value for a constant, less what
+// is flushed: a divisor that is a denormal number may count as 0.
 func leastMagnitude(v Interval) *Node {
 	zero := ZerosLike(v.Lower)
 	low := Max(Max(v.Lower, Neg(v.Upper)), zero)

@@ -4,8 +4,8 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// quotient is Div of a tensor by another that depends on x too, and has one sign: a·(1/b) with McCormick's planes for the
-// product and lines for 1/b.
+// quotient is Div of a tensor by another that depends on x too, and has one sign: a·(1/b) with McCormick's planes for
+// the product and lines for 1/b.
 type quotient struct{}
 
 func (quotient) Affine() bool { return false }
@@ -39,8 +39,8 @@ func (quotient) Relax(_ *Pass, _ *Unit, in []Interval) (lines []*Node, open *Nod
 	return append([]*Node{aL, r.Lower, r.Upper}, inverseLines(in[1])...), nil
 }
 
-// inverseLines returns a_L, c_L, a_U, c_U with a_L·b + c_L ≤ 1/b ≤ a_U·b + c_U: for b > 0 the tangent at √(lu) below and
-// the chord above, for b < 0 the other way around.
+// inverseLines returns a_L, c_L, a_U, c_U with a_L·b + c_L ≤ 1/b ≤ a_U·b + c_U: for b > 0 the tangent at √(lu) below
+// and the chord above, for b < 0 the other way around.
 func inverseLines(b Interval) []*Node {
 	zero := ZerosLike(b.Lower)
 	pos := GreaterThan(b.Lower, zero)

@@ -12,8 +12,8 @@ import (
 type Region struct {
 	// Lower and upper are the smallest box around the region.
 	Lower, Upper *Node
-	// Norm is a scalar, [NormCode] of the ball's norm, so that one graph serves all: around centre, with a radius for each row,
-	// [n].
+	// Norm is a scalar, [NormCode] of the ball's norm, so that one graph serves all: around centre, with a radius for each
+	// row, [n].
 	Norm, Centre, Radius *Node
 }
 
@@ -59,8 +59,9 @@ func (r Region) room() (fall, rise *Node) {
 	return LessThan(r.Lower, r.Centre), GreaterThan(r.Upper, r.Centre)
 }
 
-// minimum returns for each row a lower bound of min ⟨Λ, x'⟩ over x' in the region, [n]. It is the minimum for boxes, and for
-// L1 and L2 balls whose box is no constraint, or one that holds some coordinates still and leaves the others be.
+// minimum returns for each row a lower bound of min ⟨Λ, x'⟩ over x' in the region, [n]. It is the minimum for boxes,
+// and for L1 and L2 balls whose box is no constraint, or one that holds some coordinates still and leaves the others
+// be.
 //
 // With box, it is known to be a box. The rounding of the bound itself is subtracted, unless in real arithmetic.
 func (r Region) minimum(Λ *Node, box bool, a Arithmetic) *Node {
@@ -111,7 +112,8 @@ func (r Region) Lowest(Λ *Node) *Node {
 	over := func(v *Node) *Node { // the direction of v, 0 for 0
 		return Where(GreaterThan(v, zero), Inverse(Where(GreaterThan(v, zero), v, OnesLike(v))), zero)
 	}
-	// The steps δ with ‖δ‖ ≤ 1 along which ⟨free, δ⟩ is the dual norm: free/‖free‖₂, and for L1 the largest coordinate alone.
+	// The steps δ with ‖δ‖ ≤ 1 along which ⟨free, δ⟩ is the dual norm: free/‖free‖₂, and for L1 the largest coordinate
+	// alone.
 	l2 := Mul(free, over(Sqrt(each(Square(free)))))
 	largest := Where(Equal(Abs(free), r.row(ReduceMax(Reshape(Abs(free), rows, -1), 1))), Sign(free), zero)
 	l1 := Mul(largest, over(each(Abs(largest))))

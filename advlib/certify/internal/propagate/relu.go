@@ -84,8 +84,8 @@ func (r threshold) Bend(u *Unit, Λ *Node, h []*Node) (Λσ, t *Node) {
 	return Λ, Sub(z, k)
 }
 
-// The lines below a ReLU whose input may have either sign: with slope 1 if u > −l, else 0; with slope 0; with slope 1; with that of the upper
-// line.
+// The lines below a ReLU whose input may have either sign: with slope 1 if u > −l, else 0; with slope 0; with slope 1;
+// with that of the upper line.
 const (
 	AdaptiveLine = iota
 	ZeroLine
@@ -105,8 +105,8 @@ func reluLines(l, u, line *Node) []*Node {
 	zero, one := ZerosLike(l), OnesLike(l)
 	unstable := LogicalAnd(LessThan(l, zero), GreaterThan(u, zero))
 	stable := Where(GreaterOrEqual(l, zero), one, zero)
-	// Halves, because u − l may overflow; and b_U not from a_U, which XLA flushes to 0 when it is denormal. An infinite l or
-	// u makes b_U NaN, and so nothing is certified.
+	// Halves, because u − l may overflow; and b_U not from a_U, which XLA flushes to 0 when it is denormal. An infinite l
+	// or u makes b_U NaN, and so nothing is certified.
 	l2, u2 := MulScalar(l, 0.5), MulScalar(u, 0.5)
 	width := Where(unstable, Sub(u2, l2), one)
 	aU := Where(unstable, Div(u2, width), stable)
@@ -119,8 +119,9 @@ func reluLines(l, u, line *Node) []*Node {
 	return []*Node{Where(unstable, a, stable), aU, bU, Where(unstable, one, zero)}
 }
 
-// reluBackward returns slopes s and intercepts b with ⟨Λ, σ(t)⟩ ≥ ⟨s, t⟩ + ⟨1, b⟩. A fourth line, if there is one, is ±β with β ≥ 0
-// where it is given that ±t ≥ 0, 0 elsewhere: so −⟨±β, t⟩ ≤ 0 may be added (Wang et al. 2021, arXiv:2103.06624, section 3.2).
+// reluBackward returns slopes s and intercepts b with ⟨Λ, σ(t)⟩ ≥ ⟨s, t⟩ + ⟨1, b⟩. A fourth line, if there is one, is
+// ±β with β ≥ 0 where it is given that ±t ≥ 0, 0 elsewhere: so −⟨±β, t⟩ ≤ 0 may be added (Wang et al. 2021,
+// arXiv:2103.06624, section 3.2).
 func reluBackward(Λ *Node, lines []*Node) (s, b *Node) {
 	aL, aU, bU := lines[0], lines[1], lines[2]
 	s = Add(Mul(Positive(Λ), aL), Mul(negative(Λ), aU))

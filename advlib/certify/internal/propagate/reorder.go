@@ -6,17 +6,18 @@ import (
 
 // A backend need not compute a model's operations one by one. XLA on the CPU, for one,
 //
-//   - sums in other orders across operations: a product of a vector and a matrix starts from the bias that is added to it later,
-//     (x + a) + b becomes x + (a + b);
-//   - multiplies in other orders: (x·a)·b becomes x·(a·b), (x/a)/b becomes x/(a·b), and a convolution times a number becomes one with
-//     another kernel, so that products under- or overflow that are none of the model's; x·a + y·a becomes (x + y)·a for powers of 2;
+//   - sums in other orders across operations: a product of a vector and a matrix starts from the bias that is added to
+//     it later, (x + a) + b becomes x + (a + b);
+//   - multiplies in other orders: (x·a)·b becomes x·(a·b), (x/a)/b becomes x/(a·b), and a convolution times a number
+//     becomes one with another kernel, so that products under- or overflow that are none of the model's; x·a + y·a
+//     becomes (x + y)·a for powers of 2;
 //   - makes exp(a + b) of exp(a)·exp(b), and a power of x·a one of x;
-//   - leaves out what changes nothing: a factor of 1, a concatenation of which only one part is taken, the maximum of one element or
-//     of two that are the same, the choice between two of which one is sure, the logarithm of an exponential. What stands on either side
-//     is then one sum, or one product.
+//   - leaves out what changes nothing: a factor of 1, a concatenation of which only one part is taken, the maximum of
+//     one element or of two that are the same, the choice between two of which one is sure, the logarithm of an
+//     exponential. What stands on either side is then one sum, or one product.
 //
-// So an operation that goes on with a sum, or with a product, adds to E what any order of the whole sum or product may do. What a node is
-// the sum or the product of is noted past every operation that may be left out.
+// So an operation that goes on with a sum, or with a product, adds to E what any order of the whole sum or product may
+// do. What a node is the sum or the product of is noted past every operation that may be left out.
 
 // summed describes a node as a sum, of everything that operations without a nonlinear one between them add up.
 type summed struct {
@@ -56,8 +57,8 @@ func (p *Pass) sumRounding(u *Unit, in []Interval, out Interval) *Node {
 	return finite(AddScalar(E, float64(4+2*R)*Tiny), S)
 }
 
-// moved notes that each coordinate of u is one of the coordinates of some of its inputs, or 0: what they are the sums and products of, it
-// is too.
+// moved notes that each coordinate of u is one of the coordinates of some of its inputs, or 0: what they are the sums
+// and products of, it is too.
 func (p *Pass) moved(u *Unit, in []Interval, of ...int) {
 	build := func(parts map[int]*Node) *Node {
 		if r, ok := u.Rule.(assembly); ok {
@@ -130,15 +131,16 @@ func largestSegment(runs []productRun, of func(productRun) segment) segment {
 
 // segment is a part of the products and sums of which a node is the result.
 type segment struct {
-	// size is above the absolute value that the segment has in any order of its operations, with any of its factors left out that is
-	// below 1: one number for each example, [n], or a scalar for constants.
+	// size is above the absolute value that the segment has in any order of its operations, with any of its factors left
+	// out that is below 1: one number for each example, [n], or a scalar for constants.
 	size  func() *Node
 	terms int // how many products it is the sum of
 }
 
-// productRun describes a node as the result of products and sums. A number that a tensor is multiplied with may join the weights of a dot
-// product or convolution before it or behind it, but goes no farther. So own is what there is since the last of these, whose result counts
-// by its magnitude (one of a single product is one of the factors), and whole is what there is since the one before, with the weights of the last.
+// productRun describes a node as the result of products and sums. A number that a tensor is multiplied with may join
+// the weights of a dot product or convolution before it or behind it, but goes no farther. So own is what there is
+// since the last of these, whose result counts by its magnitude (one of a single product is one of the factors), and
+// whole is what there is since the one before, with the weights of the last.
 type productRun struct{ whole, own segment }
 
 func (r productRun) wholeOf() segment { return r.whole }
@@ -278,8 +280,8 @@ func once(f func() *Node) func() *Node {
 	}
 }
 
-// exponentOf returns the largest sum of absolute exponents of which h is a product of exponentials, and of anything else: a number for
-// each example, [n], or a scalar for constants. It is nil where there is no exponential.
+// exponentOf returns the largest sum of absolute exponents of which h is a product of exponentials, and of anything
+// else: a number for each example, [n], or a scalar for constants. It is nil where there is no exponential.
 func (p *Pass) exponentOf(h *Node) func() *Node {
 	if p.Walk.perturbed(h) {
 		return p.exponents[h.Id()]
@@ -302,8 +304,9 @@ func constantExponent(n *Node) *Node {
 	return nil
 }
 
-// exponentRounding returns what it may add to E of u, the product or quotient of two nodes, that the sum of the exponents of their factors
-// is rounded instead; nil for nothing. It notes those of u; out is the magnitude of the result.
+// exponentRounding returns what it may add to E of u, the product or quotient of two nodes, that the sum of the
+// exponents of their factors is rounded instead; nil for nothing. It notes those of u; out is the magnitude of the
+// result.
 func (p *Pass) exponentRounding(u *Unit, out *Node) *Node {
 	a, b := p.exponentOf(u.Inputs[0]), p.exponentOf(u.Inputs[1])
 	switch {

@@ -14,8 +14,8 @@ type Layout struct {
 	Count int           // how many come before those
 }
 
-// UnitResults are the numbers of what was found of a unit: one for its rounding error or none, and unless it is affine those of its lines or, for
-// IBP, of the ends of its interval.
+// UnitResults are the numbers of what was found of a unit: one for its rounding error or none, and unless it is affine
+// those of its lines or, for IBP, of the ends of its interval.
 type UnitResults struct {
 	Rounding, Ends, Lines []int
 }
@@ -66,8 +66,8 @@ func (p *Pass) Results(ibp bool) (l *Layout, out []*Node) {
 	return l, out
 }
 
-// opened notes of the inputs of u, by their places in Walk.Nodes, where tighter intervals would give tighter lines: where some says so, or
-// wherever they are no points.
+// opened notes of the inputs of u, by their places in Walk.Nodes, where tighter intervals would give tighter lines:
+// where some says so, or wherever they are no points.
 func (p *Pass) opened(u *Unit, some *Node, open map[int]*Node) {
 	for _, k := range u.Tightened() {
 		j := p.Walk.Index[u.Inputs[k].Id()]
@@ -89,8 +89,8 @@ type Taken struct {
 	UnitResults
 }
 
-// Take gives a pass back what it needs of the units, off the front of a graph's inputs. of makes of a value of a node for all regions that
-// for all rows.
+// Take gives a pass back what it needs of the units, off the front of a graph's inputs. of makes of a value of a node
+// for all regions that for all rows.
 func (b *Backward) Take(units []Taken, of func(n, v *Node) *Node, in []*Node) (rest []*Node) {
 	for _, t := range units {
 		u := b.Walk.Units[t.Unit]

@@ -15,8 +15,8 @@ const (
 	Tiny = 0x1p-126
 	// Largest is the largest float32: what exceeds it overflows.
 	Largest = 0x1.fffffep127
-	// Own stands for the rounding of the bounds themselves, in float64, where the model sums and multiplies: their errors are those of
-	// the same sums and products, with a roundoff 2⁻²⁹ times that of float32. See ownRounding for the rest.
+	// Own stands for the rounding of the bounds themselves, in float64, where the model sums and multiplies: their errors
+	// are those of the same sums and products, with a roundoff 2⁻²⁹ times that of float32. See ownRounding for the rest.
 	Own = 1 + 1e-4
 	// ownUnit is a relative error that no single float64 operation of the bounds, or one of XLA's functions in float64,
 	// exceeds.
@@ -55,10 +55,11 @@ func finite(E, magnitude *Node) *Node {
 	return Where(fits, E, BroadcastToDims(Infinity(E.Graph(), E.DType(), 1), E.Shape().Dimensions...))
 }
 
-// ownRounding returns what the bounds themselves may lose by their rounding, in float64, where what the model does rounds less: nil for
-// nothing. A row of the specification is a sum of all coordinates of u, and one of its inputs gets a sum of as many terms of u's as use it,
-// and of the terms of all its other users; what is left of either may be far smaller than its terms. As |Λ|·E is subtracted for the terms,
-// E has, for each of so many additions, 2⁻⁵² of what they multiply.
+// ownRounding returns what the bounds themselves may lose by their rounding, in float64, where what the model does
+// rounds less: nil for nothing. A row of the specification is a sum of all coordinates of u, and one of its inputs gets
+// a sum of as many terms of u's as use it, and of the terms of all its other users; what is left of either may be far
+// smaller than its terms. As |Λ|·E is subtracted for the terms, E has, for each of so many additions, 2⁻⁵² of what they
+// multiply.
 func (p *Pass) ownRounding(u *Unit, in []Interval, out Interval) *Node {
 	n := u.Node
 	rows := p.Walk.x.Shape().Dimensions[0]
@@ -116,8 +117,8 @@ var exactTypes = map[NodeType]bool{
 	NodeTypeLogicalAnd: true, NodeTypeLogicalOr: true, NodeTypeLogicalNot: true, NodeTypeLogicalXor: true, NodeTypeClamp: true, NodeTypeFloor: true, NodeTypeCeil: true, NodeTypeRound: true,
 }
 
-// ConstantError returns how far the deployed value of a node that does not depend on x may be from the node's, nil for 0.
-// It panics when that is not known.
+// ConstantError returns how far the deployed value of a node that does not depend on x may be from the node's, nil
+// for 0. It panics when that is not known.
 func (p *Pass) ConstantError(n *Node) *Node {
 	if p.Arithmetic.Real {
 		return nil

@@ -21,8 +21,8 @@ type Rule interface {
 	// Affine tells whether Backward is an equation that holds for all inputs.
 	Affine() bool
 	// Relax returns what Backward needs to know of the intervals in: tensors whose leading axis holds the examples as that
-	// of u does; none for an affine rule. In open, if it is not nil, those coordinates of the only perturbed input are 1 whose
-	// tighter interval would give tighter lines, others 0.
+	// of u does; none for an affine rule. In open, if it is not nil, those coordinates of the only perturbed input are 1
+	// whose tighter interval would give tighter lines, others 0.
 	Relax(p *Pass, u *Unit, in []Interval) (lines []*Node, open *Node)
 	// Backward returns Λ' for the perturbed inputs h of u, by position, and a constant b in the shape of u or nil, with
 	//
@@ -31,12 +31,13 @@ type Rule interface {
 	// for all h in the intervals of which Relax made lines.
 	Backward(w *Walk, u *Unit, Λ *Node, lines []*Node) (Λs map[int]*Node, b *Node)
 	// Follow returns what Backward puts in the place of u at inputs h, all of them: the value v there of the lines that it
-	// chooses by the sign of Λ, in the shape of u, with ⟨Λ, v⟩ = Σ ⟨Λ', h⟩ + ⟨1, b⟩. It is the derivative of the right side with
-	// respect to Λ, where that exists.
+	// chooses by the sign of Λ, in the shape of u, with ⟨Λ, v⟩ = Σ ⟨Λ', h⟩ + ⟨1, b⟩. It is the derivative of the right
+	// side with respect to Λ, where that exists.
 	Follow(u *Unit, Λ *Node, h, lines []*Node) *Node
 }
 
-// Bent is a rule that is σ(t) = max(t, 0) up to affine maps: the slope a of the line below, lines[0], may be any in [0, 1].
+// Bent is a rule that is σ(t) = max(t, 0) up to affine maps: the slope a of the line below, lines[0], may be any in [0,
+// 1].
 type Bent interface {
 	// Bend returns t for inputs h of u, and Λσ, the part of ⟨Λ, u⟩ that is ⟨Λσ, σ(t)⟩. So a bound grows with a by Λσ⁺·t.
 	Bend(u *Unit, Λ *Node, h []*Node) (Λσ, t *Node)

@@ -42,7 +42,8 @@ func (placement) Backward(_ *Walk, u *Unit, Λ *Node, _ []*Node) (map[int]*Node,
 
 func (placement) Windows(*Unit) []int { return nil }
 
-// Reach: a slice moves patches, and takes an axis that is whole to one that is. Of other operations those that leave alone where a patch is.
+// Reach: a slice moves patches, and takes an axis that is whole to one that is. Of other operations those that leave
+// alone where a patch is.
 func (placement) Reach(u *Unit, _ int, p Patch) Patch {
 	switch u.Node.Type() {
 	case NodeTypeIdentity:
@@ -114,7 +115,8 @@ func (placement) FollowPatch(c *Cut, u *Unit, _ *Node, h, _ []*Node) *Node {
 	return v
 }
 
-// conversion is ConvertDType to a type that holds every value of the old one: of conditions, whose values are 0 and 1, any.
+// conversion is ConvertDType to a type that holds every value of the old one: of conditions, whose values are 0 and 1,
+// any.
 type conversion struct{ placement }
 
 func (conversion) Check(_ *Walk, u *Unit) error { return checkConversion(u.Node) }

@@ -6,9 +6,10 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// The functions in the form of an S: sigmoid, tanh, the arc tangent and the error function. They increase, and their slope is largest at 0: so much
-// is used of them here. What becomes of it, two lines around any function of one number, is in [univariate]; what is composed of them, such as
-// GELU, x·(1 + erf(x/√2))/2, and Swish or SiLU, x·sigmoid(x), in [Walk.composites].
+// The functions in the form of an S: sigmoid, tanh, the arc tangent and the error function. They increase, and their
+// slope is largest at 0: so much is used of them here. What becomes of it, two lines around any function of one number,
+// is in [univariate]; what is composed of them, such as GELU, x·(1 + erf(x/√2))/2, and Swish or SiLU, x·sigmoid(x), in
+// [Walk.composites].
 var (
 	// sigmoidJet is 1/(1 + exp(−t)), which GoMLX calls Logistic.
 	sigmoidJet = Monotone(Logistic, bell(func(v JetEnds) *Node { return Mul(v.f, OneMinus(v.f)) }, 0.25), ScaledError(0.25))
@@ -37,8 +38,8 @@ func ScaledError(by float64) func(Jet, *Node) *Node {
 	return func(_ Jet, e *Node) *Node { return MulScalar(e, by*Own) }
 }
 
-// Monotone is the rule of a function that increases. slopes bounds its derivative between two ends, propagate what an error
-// of its argument, whose jet is given, causes.
+// Monotone is the rule of a function that increases. slopes bounds its derivative between two ends, propagate what an
+// error of its argument, whose jet is given, causes.
 func Monotone(f func(*Node) *Node, slopes func(l, u JetEnds) (least, most *Node), propagate func(arg Jet, e *Node) *Node) JetRule {
 	return func(s *Pieces, n *Node, in []Jet) Jet {
 		x := in[0]

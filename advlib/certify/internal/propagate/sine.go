@@ -6,7 +6,8 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// WaveRange bounds f, the sine or the cosine, between l and u; its maxima are at crest + 2πk. Where an end is not finite nothing is known.
+// WaveRange bounds f, the sine or the cosine, between l and u; its maxima are at crest + 2πk. Where an end is not
+// finite nothing is known.
 func WaveRange(f func(*Node) *Node, crest float64, l, u *Node) (least, most *Node) {
 	// Numbers of turns are computed in float64, and 2π is rounded: this is far above the error of either.
 	slack := MulScalar(AddScalar(Add(Abs(l), Abs(u)), 16), 0x1p-48)

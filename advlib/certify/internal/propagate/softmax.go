@@ -4,9 +4,9 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// softmax is the group exp(z − m)/Σ exp(z − m) along the last axis, where m is the maximum of z: in real arithmetic it does
-// not depend on m, which its operations, bounded one by one, would not know. It is for attention; a classifier is bounded
-// by its logits.
+// softmax is the group exp(z − m)/Σ exp(z − m) along the last axis, where m is the maximum of z: in real arithmetic it
+// does not depend on m, which its operations, bounded one by one, would not know. It is for attention; a classifier is
+// bounded by its logits.
 type softmax struct{}
 
 // softmaxes finds the groups of the decomposed softmax, by their result.
@@ -50,8 +50,8 @@ func (softmax) Affine() bool { return false }
 
 func (softmax) Check(*Walk, *Unit) error { return nil }
 
-// shifted returns the interval of z − c, where the constants c, one for each softmax, are the largest upper end, so that
-// nothing overflows.
+// shifted returns the interval of z − c, where the constants c, one for each softmax, are the largest upper end, so
+// that nothing overflows.
 func (softmax) shifted(z Interval) Interval {
 	c := ReduceAndKeep(z.Upper, ReduceMax, -1)
 	return Interval{Lower: Sub(z.Lower, c), Upper: Sub(z.Upper, c)}
@@ -72,8 +72,8 @@ func (r softmax) Forward(_ *Pass, _ *Unit, in []Interval) Interval {
 	return Interval{Lower: Div(l, Add(l, r.others(h))), Upper: Div(h, Add(h, r.others(l)))}
 }
 
-// Rounding: z − m is off by u·|z − m| ≤ u·(max u − min l) and flushing, which the exponential makes relative; its own error,
-// the sum's and the quotient's are relative too.
+// Rounding: z − m is off by u·|z − m| ≤ u·(max u − min l) and flushing, which the exponential makes relative; its own
+// error, the sum's and the quotient's are relative too.
 func (r softmax) Rounding(p *Pass, u *Unit, in []Interval, out Interval) *Node {
 	K := in[0].Lower.Shape().Dimensions[in[0].Lower.Rank()-1]
 	span := Sub(ReduceAndKeep(in[0].Upper, ReduceMax, -1), ReduceAndKeep(in[0].Lower, ReduceMin, -1))

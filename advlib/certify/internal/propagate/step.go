@@ -4,11 +4,13 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// Functions that jump. What goes into one is computed, and may lie on the other side of a jump than in real arithmetic: so a function has the
-// value of one side only where the interval, with the error, lies on it; elsewhere it may have any between those of both, and nothing is known of
-// its slope. Intervals of conditions have the ends 0 for false and 1 for true.
+// Functions that jump. What goes into one is computed, and may lie on the other side of a jump than in real arithmetic:
+// so a function has the value of one side only where the interval, with the error, lies on it; elsewhere it may have
+// any between those of both, and nothing is known of its slope. Intervals of conditions have the ends 0 for false and 1
+// for true.
 
-// flushed returns the interval between two ends with 0, if one of its numbers is denormal: comparisons, for one, may count those as 0.
+// flushed returns the interval between two ends with 0, if one of its numbers is denormal: comparisons, for one, may
+// count those as 0.
 func flushed(low, high *Node) (*Node, *Node) {
 	zero := ZerosLike(low)
 	near := func(v *Node) *Node { return LessThan(Abs(v), MulScalar(OnesLike(v), 2*Tiny)) }

@@ -6,9 +6,9 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// The rows of a layer's neurons begin with a single number that is not 0 each, and up to the first operation that is not affine
-// what becomes of it is the same for every example: a row of a layer's weights. A table holds it for each neuron, and rows
-// are picked from it instead of being multiplied with all weights.
+// The rows of a layer's neurons begin with a single number that is not 0 each, and up to the first operation that is
+// not affine what becomes of it is the same for every example: a row of a layer's weights. A table holds it for each
+// neuron, and rows are picked from it instead of being multiplied with all weights.
 
 // fewest is the size of weights for which a table of whole rows is worth a program of its own.
 const fewest = 1 << 16
@@ -31,8 +31,8 @@ func (w *Walk) Tabled(start *Node) bool {
 	return false
 }
 
-// Table returns the node at the end of the affine way from start, and Λ there for each coordinate of start. The model is built on as
-// many examples as start has coordinates.
+// Table returns the node at the end of the affine way from start, and Λ there for each coordinate of start. The model
+// is built on as many examples as start has coordinates.
 func (w *Walk) Table(start *Node) (end, table *Node) {
 	size := w.x.Shape().Dimensions[0]
 	end, table = start, Reshape(identity(start, size), start.Shape().Dimensions...)

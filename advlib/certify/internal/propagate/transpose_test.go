@@ -13,8 +13,8 @@ import (
 	"advlab/advlib/backend"
 )
 
-// The backward step of an affine operation n needs its transpose: ⟨Λ, n(h) − n(0)⟩ = ⟨nᵀΛ, h⟩ for all Λ and h. GoMLX's are
-// used, and some were wrong (that of convolutions with even kernels, which package advlib replaces).
+// The backward step of an affine operation n needs its transpose: ⟨Λ, n(h) − n(0)⟩ = ⟨nᵀΛ, h⟩ for all Λ and h. GoMLX's
+// are used, and some were wrong (that of convolutions with even kernels, which package advlib replaces).
 func TestTransposes(t *testing.T) {
 	random := func(r *rand.Rand, dims ...int) *tensors.Tensor {
 		size := 1

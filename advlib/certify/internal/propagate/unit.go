@@ -33,8 +33,8 @@ func (u *Unit) Only() *Node { return u.Inputs[u.perturbed[0]] }
 // depends tells whether input k depends on x.
 func (u *Unit) depends(k int) bool { return slices.Contains(u.perturbed, k) }
 
-// Tightened returns the positions of the inputs whose intervals may be tightened by passes of their own: not those of conditions, of which no
-// line says more than the interval does.
+// Tightened returns the positions of the inputs whose intervals may be tightened by passes of their own: not those of
+// conditions, of which no line says more than the interval does.
 func (u *Unit) Tightened() (positions []int) {
 	for _, k := range u.perturbed {
 		if u.Inputs[k].DType().IsFloat() {
@@ -47,8 +47,8 @@ func (u *Unit) Tightened() (positions []int) {
 // MutateUnit, if it is not nil, changes units. Tests of the tests plant mistakes with it.
 var MutateUnit func(*Unit)
 
-// group finds the units: going back from the outputs, each node that is needed is the result of a group, if it ends one,
-// or a unit by itself.
+// group finds the units: going back from the outputs, each node that is needed is the result of a group, if it ends
+// one, or a unit by itself.
 func (w *Walk) group() {
 	w.ends = w.composites()
 	for id, u := range w.softmaxes() {

@@ -6,9 +6,9 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// univariate is a unit that is a function of one perturbed tensor z, element by element: an activation such as tanh, or a
-// group of operations such as x·Φ(x), which is bounded far better as one function than as a product of two tensors that
-// know nothing of each other.
+// univariate is a unit that is a function of one perturbed tensor z, element by element: an activation such as tanh, or
+// a group of operations such as x·Φ(x), which is bounded far better as one function than as a product of two tensors
+// that know nothing of each other.
 //
 // The interval of z is cut into pieces. On each, bounds of the function and of its slope are computed (see [Jet]); by
 // the mean value theorem these give bounds of f(t) − a·t for any slope a, and so a line below and one above with the
@@ -238,7 +238,8 @@ func (r univariate) Relax(p *Pass, u *Unit, in []Interval) (lines []*Node, open 
 		bL, bU = Sub(bL, reach), Add(bU, reach)
 	}
 
-	// The line whose value in the middle of the interval is best. Slopes that are equally good are averaged: that line holds too.
+	// The line whose value in the middle of the interval is best. Slopes that are equally good are averaged: that line
+	// holds too.
 	flat := func(v *Node) *Node { return Reshape(v, 1, -1) }
 	middle := MulScalar(Add(flat(z.Lower), flat(z.Upper)), 0.5)
 	choose := func(intercepts *Node, better func(*Node, ...int) *Node) (slope, intercept *Node) {

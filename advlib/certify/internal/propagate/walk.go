@@ -32,7 +32,8 @@ type Walk struct {
 	Units []*Unit
 	// unitOf is the unit whose result is a node.
 	unitOf map[graph.NodeId]*Unit
-	// ends are units of several nodes, or of functions element by element, by their results. decides tells of nodes what decidable does.
+	// ends are units of several nodes, or of functions element by element, by their results. decides tells of nodes what
+	// decidable does.
 	ends    map[graph.NodeId]*Unit
 	decides map[graph.NodeId]bool
 	// Forbidden is a node, perturbed or not, with which rows would mix or results be random; nil if there is none.
@@ -125,8 +126,8 @@ func transpose(n, Λ *graph.Node) []*graph.Node {
 	return rule(n, []*graph.Node{Λ}, shapes.Make(Λ.DType()))
 }
 
-// CheckFusion refuses a model of which the backend, with its fused operations, computes another one than is read: GoMLX v0.28.8's nn.Dense
-// leaves out activations that the fused operation does not have.
+// CheckFusion refuses a model of which the backend, with its fused operations, computes another one than is read: GoMLX
+// v0.28.8's nn.Dense leaves out activations that the fused operation does not have.
 func CheckFusion(b compute.Backend, build func(x *graph.Node) *graph.Node, x *graph.Node) error {
 	fusion.Lock() // not in the moment when another graph is built without them
 	defer fusion.Unlock()
@@ -152,8 +153,8 @@ func CheckFusion(b compute.Backend, build func(x *graph.Node) *graph.Node, x *gr
 var fusion sync.Mutex
 
 // withoutFusion builds a part of a graph without the fused operations of the Go backend, such as FusedDense: they have
-// no transpose. The environment is the only switch that GoMLX has for it, which package backend turns off too. It is changed for the moment
-// of building only, and only for backends that have such operations.
+// no transpose. The environment is the only switch that GoMLX has for it, which package backend turns off too. It is
+// changed for the moment of building only, and only for backends that have such operations.
 func withoutFusion(b compute.Backend, build func()) {
 	if !b.Capabilities().Operations[compute.OpTypeFusedDense] {
 		build()
@@ -179,7 +180,8 @@ func must(err error) {
 	}
 }
 
-// LineOf returns file and line of the model that created n, or the operator of its file in ONNX; "" when the graph was not traced.
+// LineOf returns file and line of the model that created n, or the operator of its file in ONNX; "" when the graph was
+// not traced.
 func LineOf(n *graph.Node) string {
 	if n.Trace() == nil {
 		return ""

@@ -61,8 +61,8 @@ func (hull) Backward(_ *Walk, _ *Unit, Λ *Node, lines []*Node) (map[int]*Node, 
 
 func (hull) Follow(_ *Unit, Λ *Node, _, lines []*Node) *Node { return above0(Λ, lines[0], lines[1]) }
 
-// chosen takes one of two where the condition is known, and what holds both elsewhere: there the function may jump, so that nothing is known of
-// its slope.
+// chosen takes one of two where the condition is known, and what holds both elsewhere: there the function may jump, so
+// that nothing is known of its slope.
 func chosen(c, x, y Jet) Jet {
 	inf := func(sign int) *Node {
 		return BroadcastToDims(Infinity(x.mid.Graph(), x.mid.DType(), sign), x.mid.Shape().Dimensions...)
@@ -102,7 +102,8 @@ func whereJet(s *Pieces, n *Node, in []Jet) Jet {
 	return j
 }
 
-// choice is Where with a condition that depends on x: where it is sure, its interval tells which value is chosen; elsewhere either is possible.
+// choice is Where with a condition that depends on x: where it is sure, its interval tells which value is chosen;
+// elsewhere either is possible.
 type choice struct{ hull }
 
 // pick returns of two values, by the condition of u, the one that is surely chosen, and neither elsewhere.

@@ -80,7 +80,8 @@ func (w window) stride(axis int) int {
 	return Integers(w.n, "windowDimensions")[axis]
 }
 
-// of returns the elements of v, in the shape of the pooling's input, that stand at the place, in the shape of its result.
+// of returns the elements of v, in the shape of the pooling's input, that stand at the place, in the shape of its
+// result.
 func (w window) of(v *Node, fill *Node) *Node {
 	var pads []PadAxis
 	for axis := range v.Rank() {
@@ -100,7 +101,8 @@ func (w window) among(v *Node, dims []int) *Node {
 	return Slice(v, ranges...)
 }
 
-// back is the transpose of of, for outputs that follow each other, to the padded elements that all windows of these cover.
+// back is the transpose of of, for outputs that follow each other, to the padded elements that all windows of these
+// cover.
 func (w window) back(v *Node) *Node {
 	pads := make([]PadAxis, v.Rank())
 	for axis, size := range Integers(w.n, "windowDimensions") {

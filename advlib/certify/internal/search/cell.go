@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Cell is a box of inputs, flat: what branch and bound splits. Its ends are float32 numbers, so that rounding it outward
-// to the deployed model's inputs does not change it.
+// Cell is a box of inputs, flat: what branch and bound splits. Its ends are float32 numbers, so that rounding it
+// outward to the deployed model's inputs does not change it.
 type Cell struct{ Lower, Upper []float64 }
 
 func (c Cell) Clone() Cell { return Cell{slices.Clone(c.Lower), slices.Clone(c.Upper)} }
@@ -102,11 +102,11 @@ func MinimumOf(slope []float64, c Cell) (sum, size float64) {
 	return sum, size
 }
 
-// contract returns a smaller cell that holds every x of c for which the plane allows ⟨row, y⟩ ≤ limit, false if there is
-// none.
+// contract returns a smaller cell that holds every x of c for which the plane allows ⟨row, y⟩ ≤ limit, false if there
+// is none.
 //
-// Let m be the minimum over c of h(x) = ⟨slope, x⟩ + offset − limit. If h(x) ≤ 0, then s_i·x_i − min s_i·x_i ≤ −m for each i,
-// because every other summand is at least its minimum.
+// Let m be the minimum over c of h(x) = ⟨slope, x⟩ + offset − limit. If h(x) ≤ 0, then s_i·x_i − min s_i·x_i ≤ −m for
+// each i, because every other summand is at least its minimum.
 func (p Plane) contract(c Cell, limit float64) (Cell, bool) {
 	if p.Slope == nil {
 		return c, !(p.Lower > limit)

@@ -44,8 +44,8 @@ func exactly(slope, x []float64, offset float64) *big.Rat {
 	return sum
 }
 
-// TestPlane: the offset is such that the plane, without rounding, is nowhere above the bound it comes from, and nearly at
-// it at one corner.
+// TestPlane: the offset is such that the plane, without rounding, is nowhere above the bound it comes from, and nearly
+// at it at one corner.
 func TestPlane(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for range 2000 {
@@ -81,8 +81,8 @@ func TestPlane(t *testing.T) {
 	}
 }
 
-// TestContract: no point of the cell that the plane allows, computed without rounding, is lost, and a cell that a plane halves
-// is about halved.
+// TestContract: no point of the cell that the plane allows, computed without rounding, is lost, and a cell that a plane
+// halves is about halved.
 func TestContract(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 3))
 	shrunk, empty := 0, 0

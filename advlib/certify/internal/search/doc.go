@@ -1,5 +1,6 @@
-// Package search is branch and bound: a [Problem] is split until no part of it can have an unsafe output, or until one is found.
+// Package search is branch and bound: a [Problem] is split until no part of it can have an unsafe output, or until one
+// is found.
 //
-// A [Search] splits boxes of inputs; a [Splitting] splits by the signs of ReLUs. Neither knows how bounds are computed: that is a function, and a
-// [Splitter].
+// A [Search] splits boxes of inputs; a [Splitting] splits by the signs of ReLUs. Neither knows how bounds are computed:
+// that is a function, and a [Splitter].
 package search

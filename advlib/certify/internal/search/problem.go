@@ -91,8 +91,8 @@ func NewProblem(c vnnlib.Case, double bool) (*Problem, error) {
 	return p, nil
 }
 
-// Rounded multiplies a condition by the common denominator of its row, so that float64 holds the row exactly, and rounds
-// the limit up.
+// Rounded multiplies a condition by the common denominator of its row, so that float64 holds the row exactly, and
+// rounds the limit up.
 func Rounded(c vnnlib.Condition) (row []float64, limit float64, err error) {
 	factor := big.NewInt(1)
 	for _, v := range c.Row {
@@ -136,8 +136,9 @@ func (p *Problem) outside(c Cell) bool {
 	return distance > p.Radius*(1+1e-9) // far above what rounding does
 }
 
-// Margin returns, from lower bounds of the rows, a number that is above 0 only if no output is unsafe: for each conjunction
-// the largest distance of a condition from being met, of these the least. It is -Inf if a conjunction has no condition.
+// Margin returns, from lower bounds of the rows, a number that is above 0 only if no output is unsafe: for each
+// conjunction the largest distance of a condition from being met, of these the least. It is -Inf if a conjunction has
+// no condition.
 func (p *Problem) Margin(planes []Plane) float64 {
 	least := math.Inf(1)
 	for _, conjunction := range p.Unsafe {
@@ -157,8 +158,9 @@ func (p *Problem) Distance(planes []Plane, conjunction []int) float64 {
 	return most
 }
 
-// Depth tells how far the outputs y are inside of the unsafe set: for the conjunction that is met best, by how much its conditions are, the
-// least of them, as a share of the terms that they compare. Not above 0: they are not, but for rounding.
+// Depth tells how far the outputs y are inside of the unsafe set: for the conjunction that is met best, by how much its
+// conditions are, the least of them, as a share of the terms that they compare. Not above 0: they are not, but for
+// rounding.
 func (p *Problem) Depth(y []float64) float64 {
 	deepest := math.Inf(-1)
 	for _, conjunction := range p.Unsafe {

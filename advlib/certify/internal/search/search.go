@@ -12,11 +12,11 @@ import (
 // otherwise. Its functions work on batches.
 type Search struct {
 	Problem *Problem
-	// Bound returns for each cell a plane for each row of the problem, and, if that comes with it, for each coordinate how fast
-	// the bounds get worse with the cell's width there, up to a factor; else nil.
+	// Bound returns for each cell a plane for each row of the problem, and, if that comes with it, for each coordinate how
+	// fast the bounds get worse with the cell's width there, up to a factor; else nil.
 	Bound func(ctx context.Context, cells []Cell) (planes [][]Plane, rates [][]float64, err error)
-	// Sensitivity is asked if bound returns no rates: for each cell how much better the bounds, by intervals alone, would be
-	// if coordinate i were known. It is nil if that would cost too much.
+	// Sensitivity is asked if bound returns no rates: for each cell how much better the bounds, by intervals alone, would
+	// be if coordinate i were known. It is nil if that would cost too much.
 	Sensitivity func(ctx context.Context, cells []Cell) ([][]float64, error)
 	// Outputs computes the deployed model.
 	Outputs func(ctx context.Context, x [][]float64) ([][]float64, error)
@@ -224,7 +224,8 @@ func (s *Search) unsafe(ctx context.Context, points [][]float64) (x, y []float64
 	return nil, nil, nil
 }
 
-// contract returns a cell that holds all inputs of c for which the planes allow an unsafe output, false if there is none.
+// contract returns a cell that holds all inputs of c for which the planes allow an unsafe output, false if there is
+// none.
 func (p *Problem) contract(c Cell, planes []Plane) (Cell, bool) {
 	var all Cell
 	for _, conjunction := range p.Unsafe {
@@ -247,7 +248,8 @@ func (p *Problem) contract(c Cell, planes []Plane) (Cell, bool) {
 	return all, all.Lower != nil
 }
 
-// weight returns for each coordinate how far the rows' planes move across the cell, summed over the rows that are not done.
+// weight returns for each coordinate how far the rows' planes move across the cell, summed over the rows that are not
+// done.
 func (p *Problem) weight(c Cell, planes []Plane) []float64 {
 	w := make([]float64, len(c.Lower))
 	counted := make([]bool, len(planes))
@@ -268,8 +270,8 @@ func (p *Problem) weight(c Cell, planes []Plane) []float64 {
 	return w
 }
 
-// lowest returns the corner of the cell where the conditions of the conjunction that is nearest to being met are met best,
-// as far as their planes tell.
+// lowest returns the corner of the cell where the conditions of the conjunction that is nearest to being met are met
+// best, as far as their planes tell.
 func (p *Problem) lowest(c Cell, planes []Plane) []float64 {
 	x := c.Centre()
 	var nearest []int

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// toy is y = Σ|x_i − centre| over a box: bounds are exact on each side of the centre, and 0 on cells that hold it, less a gap.
+// toy is y = Σ|x_i − centre| over a box: bounds are exact on each side of the centre, and 0 on cells that hold it, less
+// a gap.
 type toy struct {
 	centre, gap float64
 	bounded     int

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Splitting is branch and bound over the signs of ReLUs, for networks with too many inputs to split those: with
-// z ≥ 0 or z ≤ 0 given, a ReLU is linear. Bounds are CROWN's, with slopes and multipliers tuned (β-CROWN, Wang et al. 2021,
+// Splitting is branch and bound over the signs of ReLUs, for networks with too many inputs to split those: with z ≥ 0
+// or z ≤ 0 given, a ReLU is linear. Bounds are CROWN's, with slopes and multipliers tuned (β-CROWN, Wang et al. 2021,
 // arXiv:2103.06624, sections 3.2 and 3.3). When no ReLU is left, the box of inputs is split.
 type Splitting struct {
 	*Search
@@ -110,7 +110,8 @@ func (s *Splitting) begin() {
 	}
 }
 
-// round bounds some branches, and puts their halves in the place of those that are left. It returns a counterexample, if it comes across one.
+// round bounds some branches, and puts their halves in the place of those that are left. It returns a counterexample,
+// if it comes across one.
 func (s *Splitting) round(ctx context.Context) (x, y []float64, err error) {
 	var batch []*Branch
 	for len(batch) < s.Splitter.Most() && len(s.open) > 0 {

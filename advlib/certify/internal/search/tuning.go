@@ -4,9 +4,9 @@ import (
 	"slices"
 )
 
-// Tuning is the lower slopes α and the multipliers β of one bound, by layer: the bound holds for all 0 ≤ α ≤ 1 where a ReLU is
-// not linear, and all β ≥ 0 where a sign is given, so they are chosen to make it large (α-CROWN, Xu et al. 2021,
-// arXiv:2011.13824; β-CROWN, Wang et al. 2021, arXiv:2103.06624).
+// Tuning is the lower slopes α and the multipliers β of one bound, by layer: the bound holds for all 0 ≤ α ≤ 1 where a
+// ReLU is not linear, and all β ≥ 0 where a sign is given, so they are chosen to make it large (α-CROWN, Xu et al.
+// 2021, arXiv:2011.13824; β-CROWN, Wang et al. 2021, arXiv:2103.06624).
 type Tuning struct {
 	Alpha, Beta [][]float64
 	// Λ are the linear functions of the ReLUs' results of the last bound.

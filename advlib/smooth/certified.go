@@ -12,8 +12,9 @@ import (
 	"advlab/advlib/report"
 )
 
-// Report is what is certified of a smoothed classifier on examples, and how it was sampled. Slices have one entry for each example.
-type Report struct {
+// Certified is what is certified of a smoothed classifier on examples, and how it was sampled. Slices have one entry for
+// each example.
+type Certified struct {
 	// Base, Data, Backend and Box say whose smoothed classifier was certified, on what.
 	Base    string     `json:"base"`
 	Data    string     `json:"data"`
@@ -41,9 +42,10 @@ type Report struct {
 
 const reportSchema = "advlab.smooth/1"
 
-// MarshalJSON writes the report with its schema, "advlab.smooth/1": an object of the fields above, with the names of their tags.
-func (r Report) MarshalJSON() ([]byte, error) {
-	type plain Report
+// MarshalJSON writes the report with its schema, "advlab.smooth/1": an object of the fields above, with the names of
+// their tags.
+func (r Certified) MarshalJSON() ([]byte, error) {
+	type plain Certified
 	return json.Marshal(struct {
 		Schema string `json:"schema"`
 		plain
@@ -51,8 +53,8 @@ func (r Report) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON reads what MarshalJSON writes, and refuses another schema, and slices whose lengths disagree.
-func (r *Report) UnmarshalJSON(text []byte) error {
-	type plain Report
+func (r *Certified) UnmarshalJSON(text []byte) error {
+	type plain Certified
 	var j struct {
 		Schema string `json:"schema"`
 		plain
@@ -66,13 +68,13 @@ func (r *Report) UnmarshalJSON(text []byte) error {
 	if n := len(j.Label); len(j.Index) != n || len(j.Certificates) != n {
 		return fmt.Errorf("smooth: report: %d labels, %d numbers and %d certificates do not fit together", n, len(j.Index), len(j.Certificates))
 	}
-	*r = Report(j.plain)
+	*r = Certified(j.plain)
 	return nil
 }
 
-// CertifiedAccuracy is the share of examples whose label is certified for all ‖δ‖₂ ≤ radius. At radius 0 it is the share of
-// examples that the smoothed classifier is known to get right.
-func (r *Report) CertifiedAccuracy(radius float64) advlib.Rate {
+// CertifiedAccuracy is the share of examples whose label is certified for all ‖δ‖₂ ≤ radius. At radius 0 it is the
+// share of examples that the smoothed classifier is known to get right.
+func (r *Certified) CertifiedAccuracy(radius float64) advlib.Rate {
 	rate := advlib.Rate{Of: len(r.Label)}
 	for i, c := range r.Certificates {
 		if c.Class == r.Label[i] && c.Radius > radius { // theorem 1 is for the open ball
@@ -83,7 +85,7 @@ func (r *Report) CertifiedAccuracy(radius float64) advlib.Rate {
 }
 
 // Abstentions is the share of examples for which no class was found.
-func (r *Report) Abstentions() advlib.Rate {
+func (r *Certified) Abstentions() advlib.Rate {
 	rate := advlib.Rate{Of: len(r.Label)}
 	for _, c := range r.Certificates {
 		if c.Class == Abstain {
@@ -94,7 +96,7 @@ func (r *Report) Abstentions() advlib.Rate {
 }
 
 // Wrong is the share of examples for which another class than the label was certified.
-func (r *Report) Wrong() advlib.Rate {
+func (r *Certified) Wrong() advlib.Rate {
 	rate := advlib.Rate{Of: len(r.Label)}
 	for i, c := range r.Certificates {
 		if c.Class != Abstain && c.Class != r.Label[i] {
@@ -104,9 +106,9 @@ func (r *Report) Wrong() advlib.Rate {
 	return rate
 }
 
-// NotFinite says in a sentence for how many examples some noisy copies gave logits that are not finite, or returns "". Such copies count for no
-// class, so that they can only take from what is certified.
-func (r *Report) NotFinite() string {
+// NotFinite says in a sentence for how many examples some noisy copies gave logits that are not finite, or returns "".
+// Such copies count for no class, so that they can only take from what is certified.
+func (r *Certified) NotFinite() string {
 	examples, copies, first := 0, 0, int64(0)
 	for i, c := range r.Certificates {
 		if c.NotFinite > 0 {
@@ -123,15 +125,16 @@ func (r *Report) NotFinite() string {
 }
 
 // LargestRadius is the radius of an example all of whose noisy copies are in one class.
-func (r *Report) LargestRadius() float64 {
+func (r *Certified) LargestRadius() float64 {
 	return radius(r.Sigma, FailureBound(0, r.N, r.Alpha)) - r.Slack
 }
 
 // Radii returns radii for a table: 0, and at most six in steps of a round number below the largest one.
-func (r *Report) Radii() []float64 { return r.steps(6) }
+func (r *Certified) Radii() []float64 { return r.steps(6) }
 
-// steps returns 0, and at most the given number of radii below the largest one, in steps of 1, 2.5 or 5 times a power of ten.
-func (r *Report) steps(most float64) []float64 {
+// steps returns 0, and at most the given number of radii below the largest one, in steps of 1, 2.5 or 5 times a power
+// of ten.
+func (r *Certified) steps(most float64) []float64 {
 	largest := r.LargestRadius()
 	step := math.Pow(10, math.Floor(math.Log10(largest/most)))
 	for _, f := range []float64{1, 2.5, 5, 10} {
@@ -147,10 +150,10 @@ func (r *Report) steps(most float64) []float64 {
 	return radii
 }
 
-// Plain returns the numbers in the form of other reports, to be shown beside them: certified accuracies at the given radii, the clean
-// accuracy being that of the smoothed classifier where it does not abstain. Without radii it is at up to 40 round
-// ones, and at the last number below the largest, for a curve: from the largest on nothing is certified.
-func (r *Report) Plain(radii ...float64) *advlib.Report {
+// Plain returns the numbers in the form of other reports, to be shown beside them: certified accuracies at the given
+// radii, the clean accuracy being that of the smoothed classifier where it does not abstain. Without radii it is at up
+// to 40 round ones, and at the last number below the largest, for a curve: from the largest on nothing is certified.
+func (r *Certified) Plain(radii ...float64) *advlib.Report {
 	if len(radii) == 0 {
 		radii = append(r.steps(40), math.Nextafter(r.LargestRadius(), 0))
 	}
@@ -171,10 +174,10 @@ func (r *Report) Plain(radii ...float64) *advlib.Report {
 	return p
 }
 
-func (r *Report) name() string { return fmt.Sprintf("%s smoothed, σ = %.6g", r.Base, r.Sigma) }
+func (r *Certified) name() string { return fmt.Sprintf("%s smoothed, σ = %.6g", r.Base, r.Sigma) }
 
 // String returns a table of certified accuracies with 95 % intervals, and what they mean.
-func (r *Report) String() string {
+func (r *Certified) String() string {
 	var s strings.Builder
 	w := tabwriter.NewWriter(&s, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "%s, on %s, %d examples\tshare\t95 %% interval\n", r.name(), r.Data, len(r.Label))
