@@ -25,10 +25,12 @@
 //   - Norm, Ball, Goal, Loss: what an attack may change, what it wants, what it ascends.
 //   - Attack, Target, Batch, Run, Result: one attack, measured. Run owns every measurement: an attack only proposes.
 //   - Settings.Evaluate, Report: several attacks and certificates on the same examples, each attack on what still stands.
-//   - Verdict: what is known of one example: verified, falsified or unknown. Report.Contradiction checks the three numbers example by example.
+//   - Status: what is known of one example, or of a property: verified, falsified or unknown. Report.Contradiction checks
+//     the three numbers example by example.
 //   - Journal, Progress: what a long evaluation is continued from, and how long it takes still.
-//   - subpackages: attack; certify (bounds) and smooth (randomized smoothing); defense; dataset, zoo (models), lab (kept values), show (pictures),
-//     backend (XLA or Go), onnx and vnnlib (models and properties in files).
+//   - subpackages: attack; certify (bounds) and smooth (randomized smoothing); defense; dataset, zoo (models), lab (kept
+//     values), report (what was measured, without XLA), show (pictures), backend (XLA or Go), onnx and vnnlib (models and
+//     properties in files).
 //
 // Inputs need not be images: a [Domain] gives each feature its range, direction, step, category and scale, and every attack
 // then looks among the inputs that an attacker could really make.

@@ -135,7 +135,9 @@ var (
 	labelNames = []string{"y", "labels", "label", "target", "targets", "classes", "arr_1"}
 )
 
-// pair returns the names of inputs and labels, those given and the only ones that are usual: plainly, else for testing.
+// pair finds the names of the inputs and the labels. A name that is given is taken. Else there must be just one usual
+// name, such as images; if there is none, just one for testing, such as test_images. ok is false if there are none, or
+// several.
 func pair(names []string, givenX, givenY string) (x, y string, ok bool) {
 	if slices.Contains(names, "x") && givenX == "" {
 		givenX = "x"

@@ -10,8 +10,8 @@
 //
 // A Go function cannot be hashed. [Trace] stands in for it: it builds the function's graph, and its text, constants
 // included, goes into the recipe. An edited model function is another key, and is made anew; what was kept under the
-// old key stays, so that going back is quick. [Run] and [Evaluate] do this for attacks and reports, package zoo for
-// trained models.
+// old key stays, so that going back is quick. [Run] and [Evaluate] do this for attacks and reports, package training
+// for trained models.
 //
 // Beside each value lies its provenance: what it is made of, when, how long it took, with which versions, on which
 // machine. [List] reads it, [Remove] deletes entries, [Fresh] makes anew. Nothing is ever removed by itself, but for

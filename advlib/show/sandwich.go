@@ -25,14 +25,14 @@ import (
 // The true robust accuracy is a curve somewhere in the part "unknown".
 //
 // The radii come from one report with attacks of several budgets, or from one report for each. A smoothed classifier is
-// another classifier than its base, and has a panel of its own: pass what smooth.Certified.Plain returns, beside reports
-// of the base. Its certificates hold with a probability each.
+// another classifier than its base, and has a panel of its own: pass what smooth.Certified.Plain returns, beside
+// reports of the base. Its certificates hold with a probability each.
 //
 //	show.Display(show.Sandwich(report))
 //	show.Display(show.Sandwich(report, smoothed.Plain()))
 //
 // It is an error wrapping [advlib.ErrContradiction] if certified ≤ robust ≤ clean does not hold for every single
-// example: see [advlib.Report.Contradiction]. For a smoothed classifier, whose certificates may be wrong with
+// example: see [report.Report.Contradiction]. For a smoothed classifier, whose certificates may be wrong with
 // probability α, that is to be expected of a share α of the examples at most.
 func Sandwich(reports ...*advlib.Report) (Picture, error) {
 	p, err := sandwich(reports)
@@ -73,8 +73,8 @@ type layer struct {
 	largest float64 // radius drawn
 	// radii are where both sides are known exactly: those of budgets and certificates, growing, without 0.
 	radii []float64
-	// robust falls at each of its points, and holds until the next; certified holds up to each of its points, and falls
-	// behind it.
+	// robust is a line of steps that fall at its points: an example that is broken at a radius is broken at larger ones.
+	// The lines of methods and best fall behind their points: a certificate holds at smaller radii.
 	robust  []point
 	methods []method
 	// best is the certified accuracy by any method; proven the largest radius for which one was asked.

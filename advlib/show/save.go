@@ -15,8 +15,9 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// Save writes a value to a file, whose name says as what: .svg and .png for pictures, .html for a page that needs no
-// other file, .txt for text, .json for data. The file appears whole or not at all, and replaces one that is there.
+// Save writes a value to a file, in the form that the ending of its name says: .svg and .png for pictures, .html for a
+// page that needs no other file, .txt for text, .json for data. The file appears whole or not at all, and replaces one
+// that is there.
 func Save(path string, v any) error {
 	data, err := encode(strings.ToLower(filepath.Ext(path)), v)
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// word names the part between two lines, where there is room for it: on none of the lines through it.
+// word is the name of the part between two lines. It is drawn where there is room for it, and on none of the lines that
+// run through the part.
 type word struct {
 	text         string
 	upper, lower plotter.XYs

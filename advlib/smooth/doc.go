@@ -11,7 +11,7 @@
 //	smoothed := smooth.Gaussian{Base: clf, Sigma: 0.25}
 //	report, err := smoothed.Certify(ctx, examples)       // a class and a radius for each example, or an abstention
 //	answers, err := smoothed.Predict(ctx, examples)      // what g says
-//	both, err := smoothed.Attacked(ctx, report, examples, attack.PGD{Ball: ball}) // certified beside attacked, for show.Sandwich
+//	both, err := smoothed.Attacked(ctx, report, examples, attack.PGD{Ball: ball}) // both, for show.Sandwich
 //
 // f should have been trained on noisy inputs: see [Augment]. The noise is added to the input as the base classifier
 // takes it, before any preprocessing, and a noisy input is never clipped to the box: theorem 1 needs all of the

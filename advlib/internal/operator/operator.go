@@ -11,8 +11,8 @@ import (
 // prefix begins the aliases by which nodes are marked.
 const prefix = "/operator/"
 
-// Mark notes that n, and all nodes since the last one that was marked, are made of what by names. Nodes have to be
-// marked in the order in which they were built. One that has an alias keeps it.
+// Mark notes of which part of the model n was made, and all nodes that were built since the last one that was marked;
+// by names that part. Nodes have to be marked in the order in which they were built. One that has an alias keeps it.
 func Mark(n *graph.Node, by string) {
 	if n.GetAlias() == "" {
 		n.WithAlias(fmt.Sprintf("%s%d/%s", prefix, n.Id(), by)) // aliases must differ

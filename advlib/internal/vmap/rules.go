@@ -70,7 +70,7 @@ func init() {
 	}
 }
 
-// elements is of operations on elements, with one or two inputs.
+// elements maps operations on elements, with one or two inputs.
 func elements(m *mapping, n *Node) *Node {
 	var in []*Node
 	for _, x := range n.Inputs() {
@@ -79,7 +79,8 @@ func elements(m *mapping, n *Node) *Node {
 	return n.CloneWithInputs(in...)
 }
 
-// choose is of operations on elements with three inputs, of one shape, or single numbers for all rows.
+// choose maps operations on elements with three inputs. Each input has the shape of the result, or is a single number
+// for all rows.
 func choose(m *mapping, n *Node) *Node {
 	dims := append([]int{m.n}, n.Shape().Dimensions...)
 	var in []*Node
@@ -153,7 +154,8 @@ func cumSum(m *mapping, n *Node) *Node {
 	return CumSum(m.only(n), int(inspect.Parameter(n, "axis").Int())+1, options)
 }
 
-// dot makes the rows a batch axis where both sides have them, and axes of their own else. Its result has them in front.
+// dot maps a product. Where both sides depend on the row, the rows are one more batch axis of the product; where only
+// one side does, they are an axis that is left over. In both cases the result has the rows in front.
 func dot(m *mapping, n *Node) *Node {
 	for _, name := range []string{"config.AccumulatorDType", "config.OutputDType"} {
 		if v := inspect.Parameter(n, name); !v.IsZero() && dtypes.DType(v.Int()) != n.DType() {
@@ -172,7 +174,7 @@ func dot(m *mapping, n *Node) *Node {
 		return s
 	}
 	l, r := read(n.Inputs()[0], "lhs"), read(n.Inputs()[1], "rhs")
-	if l.mapped && r.mapped || len(l.batch) > 0 { // with other batch axes, what is the same for each row is repeated
+	if l.mapped && r.mapped || len(l.batch) > 0 { // a batch axis must be on both sides: a side that is the same for each row is repeated
 		return DotGeneral(m.repeated(l.x), behind(l.contracted), append([]int{0}, behind(l.batch)...),
 			m.repeated(r.x), behind(r.contracted), append([]int{0}, behind(r.batch)...))
 	}
@@ -193,7 +195,7 @@ func dot(m *mapping, n *Node) *Node {
 	return TransposeAllAxes(y, perm...)
 }
 
-// convolve puts the rows and the images of each row into one axis of images.
+// convolve maps a convolution: all images of all rows are convolved together.
 func convolve(m *mapping, n *Node) *Node {
 	if inspect.Parameter(n, "batchGroupCount").Int() > 1 {
 		panic(fmt.Errorf("GoMLX's operation %s with groups of images cannot be mapped over the examples", n.Type()))
@@ -201,8 +203,9 @@ func convolve(m *mapping, n *Node) *Node {
 	return m.merged(n, int(inspect.Parameter(n, "axes.InputBatch").Int()), int(inspect.Parameter(n, "axes.OutputBatch").Int()))
 }
 
-// merged does with the rows as with one more part of axis in of the input, which is axis out of the result and along
-// which the operation does nothing.
+// merged maps an operation that treats the parts along one axis each by itself, as a convolution treats images. That
+// axis is in at the input and out at the result. The rows and that axis are made into one, and taken apart again
+// afterwards.
 func (m *mapping) merged(n *Node, in, out int) *Node {
 	x := m.only(n)
 	x = moved(x, 0, in) // to just before that axis
@@ -229,7 +232,8 @@ func moved(x *Node, from, to int) *Node {
 	return TransposeAllAxes(x, slices.Insert(perm, to, from)...)
 }
 
-// window slides over no rows. Where it slides over no images either, they are merged, as for convolutions.
+// window maps an operation with a sliding window. Where the window spans one image only, rows and images are merged, as
+// for a convolution; else the window gets one more axis, that of the rows, of size 1.
 func window(m *mapping, n *Node) *Node {
 	sizes, strides := inspect.Integers(n, "windowDimensions"), inspect.Integers(n, "strides")
 	dilations, holes := inspect.Integers(n, "inputDilations"), inspect.Integers(n, "windowDilations")
@@ -255,7 +259,7 @@ func window(m *mapping, n *Node) *Node {
 		with(strides, 1), with(dilations, 1), with(holes, 1), pads)
 }
 
-// gather has the rows in the operand, in the indices, or in both.
+// gather maps a gather whose operand, or whose indices, or both depend on the row.
 func gather(m *mapping, n *Node) *Node {
 	operand, indices := n.Inputs()[0], n.Inputs()[1]
 	vector := int(inspect.Parameter(n, "indexVectorAxis").Int())
@@ -269,7 +273,8 @@ func gather(m *mapping, n *Node) *Node {
 		sorted := inspect.Parameter(n, "indicesAreSorted").Bool()
 		if c := len(collapsed); c > 0 && slices.Equal(collapsed, upTo(1, c)) && slices.Equal(starts, upTo(0, c)) &&
 			slices.Equal(offsets, upTo(n.Rank()-len(offsets)+1, len(offsets))) {
-			// Whole parts, picked by the leading axes, which GoMLX has a gradient of: the rows become an axis behind these.
+			// Whole parts are picked by the leading axes. Of this form GoMLX has a gradient, so it is kept: the rows
+			// become an axis behind those.
 			lead := n.Rank() - len(offsets)
 			y := BackendGather(moved(all, 0, c), indices, vector, upTo(lead, len(offsets)+1), upTo(0, c), starts,
 				slices.Insert(sizes, c, m.n), sorted)
@@ -277,7 +282,7 @@ func gather(m *mapping, n *Node) *Node {
 		}
 		return BackendGather(all, indices, vector, append([]int{0}, offsets...), collapsed, behind(starts), append([]int{m.n}, sizes...), sorted)
 	}
-	// Both: the row is one more index.
+	// Both depend on the row, which becomes one more index.
 	if vector == indices.Rank() {
 		at = InsertAxes(at, -1)
 	}

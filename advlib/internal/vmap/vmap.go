@@ -85,8 +85,8 @@ func (m *mapping) repeated(n *graph.Node) *graph.Node {
 	return graph.BroadcastPrefix(n, m.n)
 }
 
-// aligned returns n with the leading axis, and as many axes behind it as rank, so that it can be combined with others
-// element by element: of size 1 where it broadcasts. A single number for all rows stays one.
+// aligned returns n in a form in which it can be combined with others element by element: with the leading axis of the
+// rows, and as many axes behind it as rank, of size 1 where n is broadcast. A single number for all rows stays one.
 func (m *mapping) aligned(n *graph.Node, rank int) *graph.Node {
 	lead, all := m.n, m.mapped(n)
 	if all == nil {
@@ -102,7 +102,7 @@ func (m *mapping) aligned(n *graph.Node, rank int) *graph.Node {
 	return graph.Reshape(all, append(dims, n.Shape().Dimensions...)...)
 }
 
-// only panics unless the inputs from the second on are the same for each row.
+// only returns what the first input of n is for all rows. It panics if one of the others depends on the row.
 func (m *mapping) only(n *graph.Node) *graph.Node {
 	for _, in := range n.Inputs()[1:] {
 		if m.mapped(in) != nil {

@@ -10,7 +10,7 @@
 //	sigmoid (Logistic), tanh, arc tangent, erf    sigmoid.go
 //	exp, log, square root; softplus, ELU, Mish    exp.go
 //	sine, cosine                                  sine.go
-//	GELU, Swish, any function of one tensor       univariate.go, grouped by composite.go from what jet.go and jetarithmetic.go say
+//	GELU, Swish, any function of one tensor       univariate.go; composite.go finds them, by jet.go and jetarithmetic.go
 //	floor, ceil, round, sign                      step.go
 //	comparisons, Where                            condition.go, where.go
 //	max pool                                      maxpool.go
