@@ -1,5 +1,8 @@
 // Package certify proves that no perturbation in a ball changes a classifier's prediction.
 //
+//	report, err := advlib.Evaluate(ctx, classifier, examples, attacks, certify.CROWN) // beside attacks, in their balls
+//	margins, err := certify.Margins(ctx, classifier, examples, advlib.Linf.Ball(0.02), certify.CROWN)
+//
 // # What a bound is
 //
 // Let f be a classifier's logits and B(x, ε) the inputs of its box that are within ε of x. A bound is a pair of

@@ -1,5 +1,9 @@
 // Package assist answers what a front-end asks about a place of a cell: completions and documentation. It asks gopls,
 // and until that has answered, or where it takes too long, an index of the standard library, advlib and the notebook.
+//
+//	a := assist.New(assist.Config{Gopls: gopls, GoRoot: goRoot, Dir: dir})
+//	defer a.Close()
+//	found := a.Complete(assist.Question{Code: "strings.TrimSp", Cursor: 14, Earlier: &cell.Declarations{}})
 package assist
 
 import (

@@ -113,21 +113,25 @@ func (x *execution) run(ctx context.Context, e *gonb.Engine) outcome {
 		if f != nil {
 			return outcome{failure: f}
 		}
-		o := x.follow(ctx, e, given)
+		o := x.give(ctx, e, given)
 		if o.failure == nil || !x.leaveOut(o.failure) {
 			return o
 		}
 	}
 }
 
-// follow gives GoNB a text and follows the cell to its end.
-func (x *execution) follow(ctx context.Context, e *gonb.Engine, text string) outcome {
+// give gives GoNB a text and follows the cell to its end.
+func (x *execution) give(ctx context.Context, e *gonb.Engine, text string) outcome {
 	// silent: the relay publishes execute_input itself.
 	reply, err := x.relay.sendExecute(e, x, e.Text(text, cell.Parse(text)))
 	if err != nil {
 		return outcome{failure: newFailure(gonbDied, err.Error())}
 	}
+	return x.follow(ctx, e, reply)
+}
 
+// follow passes on what GoNB tells of the cell until it has ended.
+func (x *execution) follow(ctx context.Context, e *gonb.Engine, reply <-chan *jupyter.Message) outcome {
 	var limitC <-chan time.Time
 	if d := x.relay.config.CellLimit; d > 0 && x.request != nil {
 		timer := time.NewTimer(d)

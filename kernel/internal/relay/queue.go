@@ -120,19 +120,7 @@ func (r *relay) execute(ctx context.Context, e *gonb.Engine, startErr error, m *
 	case startErr != nil:
 		result.failure = newFailure(gonbDied, startErr.Error())
 	default:
-		if q.Store && strings.TrimSpace(q.Code) != "" {
-			if err := r.history.add(x.count, q.Code); err != nil {
-				r.log("history: %v", err)
-			}
-		}
-		if !q.Silent {
-			r.publish("execute_input", m, map[string]any{"code": q.Code, "execution_count": x.count})
-		}
-		if r.notice != "" && !q.Silent {
-			r.publish("display_data", m, map[string]any{"data": map[string]string{"text/plain": "[" + r.notice + "]"}, "metadata": map[string]any{},
-				"transient": map[string]any{}})
-			r.notice = ""
-		}
+		r.announce(x)
 		if !x.cell.Empty() {
 			result = x.run(ctx, e)
 		}
@@ -173,6 +161,24 @@ func (r *relay) execute(ctx context.Context, e *gonb.Engine, startErr error, m *
 		r.setStatus("busy", m)
 		r.reply(r.shell, m, map[string]any{"status": "aborted"}, nil) // without a number, as ipykernel: it was not run
 		r.setStatus("idle", m)
+	}
+}
+
+// announce puts a cell into the history and tells front-ends of it, and what else there is to tell.
+func (r *relay) announce(x *execution) {
+	if x.query.Store && strings.TrimSpace(x.query.Code) != "" {
+		if err := r.history.add(x.count, x.query.Code); err != nil {
+			r.log("history: %v", err)
+		}
+	}
+	if x.query.Silent {
+		return
+	}
+	r.publish("execute_input", x.request, map[string]any{"code": x.query.Code, "execution_count": x.count})
+	if r.notice != "" {
+		r.publish("display_data", x.request, map[string]any{"data": map[string]string{"text/plain": "[" + r.notice + "]"},
+			"metadata": map[string]any{}, "transient": map[string]any{}})
+		r.notice = ""
 	}
 }
 
