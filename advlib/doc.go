@@ -1,5 +1,8 @@
 // Package advlib is the vocabulary of adversarial machine learning, and its measurement.
 //
+//	report := advlib.MustEvaluate(ctx, classifier, examples, attack.Standard(advlib.Linf.Ball(8./255)), certify.CROWN)
+//	fmt.Println(report) // clean, robust and certified accuracy, with intervals
+//
 // A classifier f maps an input x from a box [lo, hi]ᵈ to logits f(x) ∈ ℝᴷ and predicts argmaxₖ fₖ(x). An adversarial
 // example for an input x with label y is a point x + δ that
 //

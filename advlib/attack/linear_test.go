@@ -48,7 +48,11 @@ func quantile(l *attacktest.Linear, n advlib.Norm, share float64) float64 {
 // default α = 2.5·ε/40 an example is left 1 % short.
 func TestLinearPGD(t *testing.T) {
 	const missed, falseClaims = 0, 0
-	for _, spec := range linearSpecs {
+	specs := linearSpecs
+	if testing.Short() {
+		specs = specs[:1]
+	}
+	for _, spec := range specs {
 		l := linear(t, spec)
 		for _, n := range []advlib.Norm{advlib.L1, advlib.L2, advlib.Linf} {
 			for _, share := range []float64{0.25, 0.5, 0.9} {

@@ -1,11 +1,9 @@
 // Package backend opens the backend that computes: XLA for the CPU, XLA for CUDA, or GoMLX's pure Go backend, once per
 // process.
 //
-// Most programs call Open and nothing else:
-//
 //	b, err := backend.Open()
 //
-// It takes the backend named by Use, else by the environment variable ADVLAB_BACKEND, else the best there is (Auto).
+// Most programs call Open and nothing else. It takes the backend named by Use, else by the environment variable ADVLAB_BACKEND, else the best there is (Auto).
 // Auto falls back to Go, 8 to 15 times slower, and says so in Describe; a backend asked for by name that is not
 // available is an error that says what to do. Nothing here touches the network: plugins come from set-up (package
 // plugin says where they are looked for).

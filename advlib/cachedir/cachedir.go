@@ -1,6 +1,8 @@
 // Package cachedir says where advlab keeps what it can make again: compiled executables, kept models and results,
 // downloaded data, and, put there by the kernel's set-up, the PJRT plugin, the tools and the Python environment.
 //
+//	dir, err := cachedir.Dir("executables") // such as ~/.cache/advlab/executables
+//
 // It imports the standard library only, so that the kernel, which imports nothing else of advlib but the plugin
 // finder, agrees with the cells on the place.
 package cachedir

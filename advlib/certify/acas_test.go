@@ -43,9 +43,11 @@ func bounded(t testing.TB, n *onnx.Network, b compute.Backend) *certify.Network 
 // auto_LiRPA to ten digits. The box is that of prop_3.vnnlib, the margins are of output 0 over the others.
 func TestACASProperty3(t *testing.T) {
 	net := bounded(t, acas(t), backends(t)["Go Backend"])
-	box := certify.Boxes([][]float64{{-0.303531156, -0.009549297, 0.493380324, 0.3, 0.3}}, [][]float64{{-0.298552812, 0.009549297, 0.5, 0.5, 0.5}})
+	box := certify.Boxes([][]float64{{-0.303531156, -0.009549297, 0.493380324, 0.3, 0.3}},
+		[][]float64{{-0.298552812, 0.009549297, 0.5, 0.5, 0.5}})
 	rows := certify.MarginRows(0, 5)
-	a, err := net.Bound(t.Context(), certify.Query{Regions: box, Rows: [][][]float64{rows}, Slopes: true}, certify.CROWN.In(certify.RealArithmetic))
+	a, err := net.Bound(t.Context(), certify.Query{Regions: box, Rows: [][][]float64{rows}, Slopes: true},
+		certify.CROWN.In(certify.RealArithmetic))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -134,7 +134,8 @@ func TestAlphaReachesTheLinearProgram(t *testing.T) {
 			upper[j] = lower[j] + 1
 		}
 		bound := func(upTo int, rows [][]float64, m certify.Method) []float64 {
-			a, err := build(upTo).Bound(ctx, certify.Query{Regions: certify.Boxes([][]float64{lower}, [][]float64{upper}), Rows: [][][]float64{rows}}, m.In(certify.RealArithmetic))
+			a, err := build(upTo).Bound(ctx, certify.Query{Regions: certify.Boxes([][]float64{lower}, [][]float64{upper}),
+				Rows: [][][]float64{rows}}, m.In(certify.RealArithmetic))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -239,7 +240,8 @@ func TestAlphaIsNeverBelowCROWN(t *testing.T) {
 							}
 						}
 					}
-					if least := slices.Min(row); proof.Certified[i] != (float64(proof.Margin[i]) > 0) || float64(proof.Margin[i]) > least+1e-3 || proof.Certified[i] != (least > 0) && (least > 1e-3 || least < -1e-3) {
+					if least := slices.Min(row); proof.Certified[i] != (float64(proof.Margin[i]) > 0) || float64(proof.Margin[i]) > least+1e-3 ||
+						proof.Certified[i] != (least > 0) && (least > 1e-3 || least < -1e-3) {
 						t.Errorf("%s, %v: the least margin is %g, with an early end %g", m.name, ball, least, proof.Margin[i])
 					}
 				}
@@ -257,7 +259,8 @@ func TestAlphaIsNeverBelowCROWN(t *testing.T) {
 func TestAlphaInEvaluate(t *testing.T) {
 	r := load(t, "mlp-digits-adv", nil)
 	ball := advlib.Linf.Ball(0.1)
-	report, err := advlib.Evaluate(ctx, r.Classifier, r.Examples, []advlib.Attack{attack.APGD{Ball: ball, Restarts: 2}}, certify.CROWN, certify.AlphaCROWN)
+	report, err := advlib.Evaluate(ctx, r.Classifier, r.Examples, []advlib.Attack{attack.APGD{Ball: ball, Restarts: 2}}, certify.CROWN,
+		certify.AlphaCROWN)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -373,7 +376,8 @@ func TestAlphaOnPatches(t *testing.T) {
 			}
 			for s, v := range lower[0] {
 				if !certify.Close(v, lower[1][s], 1e-9) || lower[1][s] < plain.Lower[0][s] {
-					t.Errorf("%s, %v: margin %d is at least %.12g on patches, %.12g without, %.12g by CROWN", m.name, norm, s, v, lower[1][s], plain.Lower[0][s])
+					t.Errorf("%s, %v: margin %d is at least %.12g on patches, %.12g without, %.12g by CROWN", m.name, norm, s, v, lower[1][s],
+						plain.Lower[0][s])
 				}
 			}
 		}
@@ -426,7 +430,8 @@ func compareAlpha(t *testing.T, c *advlib.Classifier, e *advlib.Examples, ball a
 			gain += (v - margins[0][i][k]) / float64(len(row)*len(margins[1]))
 		}
 	}
-	t.Logf("%s, %v: of %d examples CROWN proves %d in %.1f s, α-CROWN %d in %.1f s, compilation included; margins gain %.4f on the mean", c.Name(), ball, e.Len(), proven[0], seconds[0], proven[1], seconds[1], gain)
+	t.Logf("%s, %v: of %d examples CROWN proves %d in %.1f s, α-CROWN %d in %.1f s, compilation included; margins gain %.4f on the mean",
+		c.Name(), ball, e.Len(), proven[0], seconds[0], proven[1], seconds[1], gain)
 	return proven[0], proven[1]
 }
 

@@ -61,7 +61,8 @@ func (n *Network) checkArithmetic(r Rounding) error {
 	for _, o := range n.operations {
 		switch {
 		case o == "ConvGeneral":
-			return fmt.Errorf("on CUDA convolutions may run by Winograd's or Fourier transforms, whose rounding has no bound here: certify on the CPU the model deployed there, or use %v, which says nothing about computed outputs", option.Name("certify.RealArithmetic"))
+			return fmt.Errorf("on CUDA convolutions may run by Winograd's or Fourier transforms, whose rounding has no bound here: certify on the "+
+				"CPU the model deployed there, or use %v, which says nothing about computed outputs", option.Name("certify.RealArithmetic"))
 		case o == "DotGeneral" && r == Float32AnyOrder:
 			return fmt.Errorf("on CUDA dot products may run in TF32: use %v", option.Name("certify.TF32AnyOrder"))
 		}

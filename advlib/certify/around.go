@@ -66,7 +66,8 @@ func isOther(z []float64, y int) bool {
 // rounded inward.
 func (a around) cells(lower, upper []float64) (outer, allowed search.Cell) {
 	n := len(a.x)
-	outer, allowed = search.Cell{Lower: make([]float64, n), Upper: make([]float64, n)}, search.Cell{Lower: make([]float64, n), Upper: make([]float64, n)}
+	outer, allowed = search.Cell{Lower: make([]float64, n), Upper: make([]float64, n)}, search.Cell{Lower: make([]float64, n),
+		Upper: make([]float64, n)}
 	for i, v := range a.x {
 		// The ends in float64 may be wrong by a rounding; the exact test is below.
 		l, u := lower[i], upper[i]

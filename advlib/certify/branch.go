@@ -147,7 +147,8 @@ func (s *graphSplitter) Judge(ctx context.Context, batch []*search.Branch) ([]se
 	steps := graphSteps
 	for i, own := range choices {
 		if len(own) == 0 { // every output meets no condition
-			own = []*bounded{{cell: batch[i].Cell, row: make([]float64, s.n.outputs), limit: math.Inf(1), signs: batch[i].Signs, begin: batch[i].Tuned}}
+			own = []*bounded{{cell: batch[i].Cell, row: make([]float64, s.n.outputs), limit: math.Inf(1), signs: batch[i].Signs,
+				begin: batch[i].Tuned}}
 		}
 		rows = append(rows, slices.MaxFunc(own, func(a, b *bounded) int { return cmp.Compare(a.lower-a.limit, b.lower-b.limit) }))
 		if batch[i].Depth == 0 {
@@ -305,7 +306,8 @@ func (s *graphSplitter) boundPart(ctx context.Context, part []*bounded, size, st
 			return err
 		}
 		scale := math.Pow(search.Decay, float64(step))
-		scalars := []*tensors.Tensor{tensors.FromScalar(float64(step)), tensors.FromScalar(search.Rateα * scale), tensors.FromScalar(search.Rateβ * scale)}
+		scalars := []*tensors.Tensor{tensors.FromScalar(float64(step)), tensors.FromScalar(search.Rateα * scale),
+			tensors.FromScalar(search.Rateβ * scale)}
 		out, err := n.call(p, slices.Concat(scalars, fixed, given, state, signs))
 		advlib.Free(scalars...)
 		if err != nil {
@@ -356,7 +358,8 @@ func (s *graphSplitter) stateTensors(part []*bounded, size int, tuned bool) (sta
 			}
 			return tensors.FromFlatDataAndDimensions(flat, leading(u.dims, size)...)
 		}
-		state = append(state, tensor(func(r *bounded) []float64 { return r.begin.Alpha[k] }), tensor(func(r *bounded) []float64 { return r.begin.Beta[k] }))
+		state = append(state, tensor(func(r *bounded) []float64 { return r.begin.Alpha[k] }),
+			tensor(func(r *bounded) []float64 { return r.begin.Beta[k] }))
 		if tuned {
 			for range perUnit - 2 {
 				state = append(state, tensor(func(*bounded) []float64 { return nil }))
@@ -385,7 +388,8 @@ func raise(part []*bounded, lower []float64) {
 // collect reads what a step has found: bounds that are larger, with Λ at the input and where they are least. It tells
 // whether some are not above their limits yet.
 func (s *graphSplitter) collect(out []*tensors.Tensor, part []*bounded) (left bool) {
-	lower, slope, x := tensors.MustCopyFlatData[float64](out[0]), tensors.MustCopyFlatData[float64](out[1]), tensors.MustCopyFlatData[float64](out[2])
+	lower, slope := tensors.MustCopyFlatData[float64](out[0]), tensors.MustCopyFlatData[float64](out[1])
+	x := tensors.MustCopyFlatData[float64](out[2])
 	d := s.n.Size()
 	for i, r := range part {
 		before := r.lower
@@ -422,7 +426,8 @@ func (n *Network) branchStep(a propagate.Arithmetic, units []propagate.Taken, tu
 	region, in := regionOf(in)
 	Λ, in := in[0], in[1:]
 	rows := Λ.Shape().Dimensions[0]
-	b := &propagate.Backward{Walk: n.model.Walk(region.Lower), Arithmetic: a, Region: region, Lines: map[*propagate.Unit][]*Node{}, Rounding: map[*propagate.Unit]*Node{}}
+	b := &propagate.Backward{Walk: n.model.Walk(region.Lower), Arithmetic: a, Region: region, Lines: map[*propagate.Unit][]*Node{},
+		Rounding: map[*propagate.Unit]*Node{}}
 	g := propagate.Groups{Examples: Zeros(Λ.Graph(), shapes.Make(dtypes.Int32, rows)), Rows: rows, All: 1}
 	state := b.Take(units, func(_, v *Node) *Node { return g.Of(v) }, in)
 	var relus []*bentUnit

@@ -20,11 +20,15 @@ import (
 
 func TestNames(t *testing.T) {
 	var names []string
-	for _, m := range append(slices.Clone(methods), certify.CROWN.WithIBP().WithBestLine().In(certify.RealArithmetic), certify.CROWN.WithLine(certify.Zero).In(certify.TF32AnyOrder),
-		certify.AlphaCROWN, certify.CROWN.WithAlpha(certify.Alpha{Iterations: 40, Intervals: -1, Rate: 0.1}).WithIBP(), certify.IBP.WithAlpha(certify.Alpha{})) {
+	for _, m := range append(slices.Clone(methods), certify.CROWN.WithIBP().WithBestLine().In(certify.RealArithmetic),
+		certify.CROWN.WithLine(certify.Zero).In(certify.TF32AnyOrder),
+		certify.AlphaCROWN, certify.CROWN.WithAlpha(certify.Alpha{Iterations: 40, Intervals: -1,
+			Rate: 0.1}).WithIBP(), certify.IBP.WithAlpha(certify.Alpha{})) {
 		names = append(names, m.String())
 	}
-	if got, want := strings.Join(names, ", "), "IBP, CROWN-IBP, CROWN, CROWN (by graphs), IBP (without box), CROWN-IBP (without box), CROWN ∩ IBP (best line, real arithmetic), CROWN (zero line, tf32-any-order), α-CROWN, α-CROWN ∩ IBP (40 iterations, 0 for intervals, rate 0.1), IBP"; got != want {
+	if got, want := strings.Join(names, ", "),
+		"IBP, CROWN-IBP, CROWN, CROWN (by graphs), IBP (without box), CROWN-IBP (without box), CROWN ∩ IBP (best line, real "+
+			"arithmetic), CROWN (zero line, tf32-any-order), α-CROWN, α-CROWN ∩ IBP (40 iterations, 0 for intervals, rate 0.1), IBP"; got != want {
 		t.Errorf("names %s, want %s", got, want)
 	}
 }
@@ -96,10 +100,11 @@ func TestSandwich(t *testing.T) {
 // twice to be compiled in the first call, and never again.
 func TestCompilesOnce(t *testing.T) {
 	builds := 0
-	c, err := advlib.NewClassifier(advlib.Spec{Name: "counted", Input: []int{5}, Box: advlib.UnitBox, Logits: func(_ *model.Scope, x *Node) *Node {
-		builds++
-		return testModels[0].logits(x)
-	}})
+	c, err := advlib.NewClassifier(advlib.Spec{Name: "counted", Input: []int{5}, Box: advlib.UnitBox,
+		Logits: func(_ *model.Scope, x *Node) *Node {
+			builds++
+			return testModels[0].logits(x)
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +185,8 @@ func TestPieces(t *testing.T) {
 		for i := range all {
 			for k := range all[i] {
 				if d := all[i][k] - reversed[e.Len()-1-i][k]; d > 1e-5 || d < -1e-5 {
-					t.Errorf("%v: margin %d of example %d is %g, in another order and in small pieces %g", method, k, i, all[i][k], reversed[e.Len()-1-i][k])
+					t.Errorf("%v: margin %d of example %d is %g, in another order and in small pieces %g", method, k, i, all[i][k],
+						reversed[e.Len()-1-i][k])
 				}
 				if i < 3 {
 					if d := all[i][k] - single[i][k]; d > 1e-5 || d < -1e-5 {

@@ -463,7 +463,8 @@ func TestChainIsSound(t *testing.T) {
 				}
 			}
 		}
-		t.Logf("scale %g: %d of %d checks violated with rounding, %d without", scale, violations[Float32AnyOrder], checks/2, violations[RealArithmetic])
+		t.Logf("scale %g: %d of %d checks violated with rounding, %d without", scale, violations[Float32AnyOrder], checks/2,
+			violations[RealArithmetic])
 		if violations[RealArithmetic] < 100 {
 			t.Errorf("scale %g: real arithmetic was violated %d times only: the test tests nothing", scale, violations[RealArithmetic])
 		}
@@ -519,7 +520,8 @@ func TestChainOnACAS(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := Source{Name: net.Name(), Graph: net.Graph, Store: net.Store(), Input: net.Input(), Backend: b}
-		d := &deployed{input: s.Input, size: 5, dtype: dtypes.Float32, run: onSource{graph: s.Graph, store: s.Store, backend: b, mu: new(sync.Mutex), programs: map[any]*model.Exec{}}}
+		d := &deployed{input: s.Input, size: 5, dtype: dtypes.Float32,
+			run: onSource{graph: s.Graph, store: s.Store, backend: b, mu: new(sync.Mutex), programs: map[any]*model.Exec{}}}
 		_, c := mustChain(t, s, Float32AnyOrder)
 		_, naive := mustChain(t, s, RealArithmetic)
 		r := rand.New(rand.NewPCG(17, 18))
@@ -566,7 +568,8 @@ func TestChainOnACAS(t *testing.T) {
 					}
 				}
 			}
-			t.Logf("%s, ε %g: of %d outputs %d are below their bound, %d without rounding; mean slack %.2g", name, eps, boxes*len(rows), below[c], below[naive], slack/float64(boxes*len(rows)))
+			t.Logf("%s, ε %g: of %d outputs %d are below their bound, %d without rounding; mean slack %.2g", name, eps, boxes*len(rows), below[c],
+				below[naive], slack/float64(boxes*len(rows)))
 			if below[c] > 0 {
 				t.Errorf("%s, ε %g: %d violations", name, eps, below[c])
 			}
@@ -604,7 +607,8 @@ func TestChainShifted(t *testing.T) {
 		for range 200 {
 			x := float32(r.Float64())
 			y := float64(((x - float32(c)) + float32(c)) * w)
-			planes, _, err := by.Bound(t.Context(), []search.Cell{{Lower: []float64{float64(x)}, Upper: []float64{float64(x)}}}, [][]float64{{1}, {-1}})
+			planes, _, err := by.Bound(t.Context(), []search.Cell{{Lower: []float64{float64(x)}, Upper: []float64{float64(x)}}},
+				[][]float64{{1}, {-1}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -664,7 +668,8 @@ func TestFloat64Model(t *testing.T) {
 		}
 		s := net.source(b, true)
 		n, c := mustChain(t, s, Float32AnyOrder)
-		d := &deployed{input: s.Input, size: 6, dtype: dtypeOf(s.Store), run: onSource{graph: s.Graph, store: s.Store, backend: b, mu: new(sync.Mutex), programs: map[any]*model.Exec{}}}
+		d := &deployed{input: s.Input, size: 6, dtype: dtypeOf(s.Store),
+			run: onSource{graph: s.Graph, store: s.Store, backend: b, mu: new(sync.Mutex), programs: map[any]*model.Exec{}}}
 		var points [][]float64
 		var cells []search.Cell
 		for range 200 {
@@ -691,7 +696,8 @@ func TestFloat64Model(t *testing.T) {
 		}
 		for i := range points {
 			for k := range 3 {
-				for by, bound := range map[string][2]float64{"chain": {planes[i][k].Lower, -planes[i][3+k].Lower}, "graph": {a.Lower[i][k], -a.Lower[i][3+k]}} {
+				for by, bound := range map[string][2]float64{"chain": {planes[i][k].Lower, -planes[i][3+k].Lower},
+					"graph": {a.Lower[i][k], -a.Lower[i][3+k]}} {
 					if v := y[i][k]; !(bound[0] <= v && v <= bound[1] && bound[1]-bound[0] < 1e-3) {
 						t.Fatalf("%s, %s: output %d is %.17g, its bounds are %.17g", name, by, k, v, bound)
 					}

@@ -122,7 +122,8 @@ func (f *recordingFunction) BroadcastInDim(x compute.Value, s shapes.Shape, axes
 	return f.note(v, err, recorded{op: "BroadcastInDim", axes: axes}, x)
 }
 
-func (f *recordingFunction) DotGeneral(l compute.Value, lc, lb []int, r compute.Value, rc, rb []int, c compute.DotGeneralConfig) (compute.Value, error) {
+func (f *recordingFunction) DotGeneral(l compute.Value, lc, lb []int, r compute.Value, rc, rb []int,
+	c compute.DotGeneralConfig) (compute.Value, error) {
 	v, err := f.Function.DotGeneral(l, lc, lb, r, rc, rb, c)
 	n := recorded{op: "DotGeneral", lc: lc, rc: rc}
 	if len(lb) > 0 {
@@ -442,6 +443,13 @@ func exactMinimum(out *recorded, row, lower, upper []float64) (least float64, in
 	}
 }
 
+// enumeratedMethods are those that TestAgainstEnumeration compares.
+var enumeratedMethods = []certify.Method{
+	certify.IBP, certify.CROWNIBP, certify.CROWN, certify.CROWN.ByGraphs(), certify.CROWN.WithIBP(), certify.CROWN.WithLine(certify.Zero),
+	certify.CROWN.WithLine(certify.One), certify.CROWN.WithLine(certify.SameSlope), certify.CROWN.WithIBP().WithBestLine(), certify.AlphaCROWN,
+	certify.AlphaCROWN.WithIBP().WithBestLine(),
+}
+
 // Bounds by every method are below the exact minimum, found by a second implementation that shares nothing with the
 // first; IBP's are those of its own intervals, or better because the last layer is merged with the specification; and
 // CROWN with the best line is the closest.
@@ -494,8 +502,7 @@ func TestAgainstEnumeration(t *testing.T) {
 				}
 			}
 			bounds := map[string][]float64{}
-			for _, method := range []certify.Method{certify.IBP, certify.CROWNIBP, certify.CROWN, certify.CROWN.ByGraphs(), certify.CROWN.WithIBP(), certify.CROWN.WithLine(certify.Zero),
-				certify.CROWN.WithLine(certify.One), certify.CROWN.WithLine(certify.SameSlope), certify.CROWN.WithIBP().WithBestLine(), certify.AlphaCROWN, certify.AlphaCROWN.WithIBP().WithBestLine()} {
+			for _, method := range enumeratedMethods {
 				q := certify.Query{Regions: certify.Boxes([][]float64{lower}, [][]float64{upper}), Rows: [][][]float64{rows}}
 				realBound, err := net.Bound(ctx, q, method.In(certify.RealArithmetic))
 				if err != nil {
@@ -522,7 +529,8 @@ func TestAgainstEnumeration(t *testing.T) {
 			}
 			for k, v := range own {
 				if b := bounds["IBP"]; !(b[2+k] >= v.lo-1e-9) || !(-b[5+k] <= v.hi+1e-9) {
-					t.Errorf("seed %d, ε %g: IBP bounds output %d by [%g, %g], the checker's intervals are [%g, %g]", seed, ε, k, b[2+k], -b[5+k], v.lo, v.hi)
+					t.Errorf("seed %d, ε %g: IBP bounds output %d by [%g, %g], the checker's intervals are [%g, %g]", seed, ε, k, b[2+k], -b[5+k], v.lo,
+						v.hi)
 				}
 			}
 			best := bounds[certify.CROWN.WithIBP().WithBestLine().String()]

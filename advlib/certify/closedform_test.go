@@ -37,7 +37,8 @@ func TestToy(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := [2]float64{lower[0][0], upper[0][0]}; math.Abs(got[0]-want[0]) > 1e-5 || math.Abs(got[1]-want[1]) > 1e-5 || math.Abs(margins[0][0]-want[0]) > 1e-5 {
+			if got := [2]float64{lower[0][0], upper[0][0]}; math.Abs(got[0]-want[0]) > 1e-5 || math.Abs(got[1]-want[1]) > 1e-5 ||
+				math.Abs(margins[0][0]-want[0]) > 1e-5 {
 				t.Errorf("%s: %v: bounds %v and margin %v, want %v", backendName, method, got, margins[0], want)
 			}
 			if lower[0][1] != 0 || upper[0][1] != 0 {

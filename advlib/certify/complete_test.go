@@ -41,7 +41,8 @@ func TestComplete(t *testing.T) {
 	c := r.Certificates[1]
 	for i, verdict := range v.Decisions {
 		found := float64(c.Distance[i]) <= ball.Radius
-		if c.Certified[i] != (verdict.Status == advlib.Verified) || found != (verdict.Status == advlib.Falsified) || found && r.Verdicts(ball)[i].Status != advlib.Falsified {
+		if c.Certified[i] != (verdict.Status == advlib.Verified) || found != (verdict.Status == advlib.Falsified) ||
+			found && r.Verdicts(ball)[i].Status != advlib.Falsified {
 			t.Errorf("example %d: %v, certified %v, counterexample at %g", i, verdict, c.Certified[i], c.Distance[i])
 		}
 		if found && float64(r.Attacks[0].Distance[i]) > ball.Radius {
@@ -51,7 +52,8 @@ func TestComplete(t *testing.T) {
 	byCROWN, _ := r.CertifiedBy("CROWN", ball)
 	certified, _ := r.Certified(ball)
 	if certified != r.Robust(ball) || byCROWN.Count >= certified.Count || falsified == 0 {
-		t.Errorf("CROWN certifies %v, all %v, robust %v, %d counterexamples beyond the attack: want that all is decided, and something left by each", byCROWN, certified, r.Robust(ball), falsified)
+		t.Errorf("CROWN certifies %v, all %v, robust %v, %d counterexamples beyond the attack: want that all is decided, and something left by "+
+			"each", byCROWN, certified, r.Robust(ball), falsified)
 	}
 	for _, want := range []string{"certified by complete (2m0s)", "worst case over attacks", "and counterexamples of certifiers"} {
 		if !strings.Contains(r.String(), want) {

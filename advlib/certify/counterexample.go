@@ -54,7 +54,8 @@ func (f *falsifier) take(ctx context.Context, x, y []float64) (enough bool) {
 		return false
 	}
 	f.depth = depth
-	f.best = &Decision{Status: advlib.Falsified, Counterexample: x, Outputs: y, Method: f.method, Rounding: f.o.Method.rounding, Bound: math.Inf(-1), Cells: f.cells}
+	f.best = &Decision{Status: advlib.Falsified, Counterexample: x, Outputs: y, Method: f.method, Rounding: f.o.Method.rounding,
+		Bound: math.Inf(-1), Cells: f.cells}
 	f.found.counterexample(f.best)
 	if f.proven(ctx, x) {
 		proven := *f.best

@@ -97,11 +97,13 @@ func TestVerifyLeavesInTime(t *testing.T) {
 // compiled is there for the next call.
 func TestAbandoned(t *testing.T) {
 	s, waiting, release := blocked(absolute(2).source(goBackend(t), false))
-	c, err := advlib.NewClassifier(advlib.Spec{Name: "slow", Logits: s.Graph, Store: s.Store, Input: s.Input, Box: advlib.Box{Lo: -1, Hi: 1}, Backend: s.Backend})
+	c, err := advlib.NewClassifier(advlib.Spec{Name: "slow", Logits: s.Graph, Store: s.Store, Input: s.Input, Box: advlib.Box{Lo: -1, Hi: 1},
+		Backend: s.Backend})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := advlib.NewExamples("six", []float32{0.75, -0.5, 0.5, -0.25, 0.75, -0.25, 0.7, -0.5, 0.5, -0.3, 0.6, -0.25}, []int{2}, make([]int32, 6))
+	e, err := advlib.NewExamples("six", []float32{0.75, -0.5, 0.5, -0.25, 0.75, -0.25, 0.7, -0.5, 0.5, -0.3, 0.6, -0.25}, []int{2},
+		make([]int32, 6))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +175,8 @@ func TestInTime(t *testing.T) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	})
-	if err != nil || v.Status != advlib.Unknown || !v.TimedOut || v.Bound != -2 || v.Cells != 7 || !strings.Contains(v.Reason, "7 boxes were bounded, 3 are left, nothing unsafe is in 50 %") {
+	if err != nil || v.Status != advlib.Unknown || !v.TimedOut || v.Bound != -2 || v.Cells != 7 ||
+		!strings.Contains(v.Reason, "7 boxes were bounded, 3 are left, nothing unsafe is in 50 %") {
 		t.Errorf("%v, %v", v, err)
 	}
 }

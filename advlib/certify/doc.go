@@ -1,5 +1,8 @@
 // Package certify proves that no perturbation in a ball changes a classifier's prediction.
 //
+//	report, err := advlib.Evaluate(ctx, classifier, examples, attacks, certify.CROWN) // beside attacks, in their balls
+//	margins, err := certify.Margins(ctx, classifier, examples, advlib.Linf.Ball(0.02), certify.CROWN)
+//
 // # What a bound is
 //
 // Let f be a classifier's logits and B(x, ε) the inputs of its box that are within ε of x. A bound is a pair of
@@ -16,7 +19,8 @@
 // balls:
 //
 //	net, err := certify.New(certify.Source{Name: "acas", Graph: f, Store: store, Input: []int{5}, Backend: b})
-//	answer, err := net.Bound(ctx, certify.Query{Regions: certify.Boxes(lower, upper), Rows: rows, Slopes: true}, certify.CROWN)
+//	query := certify.Query{Regions: certify.Boxes(lower, upper), Rows: rows, Slopes: true}
+//	answer, err := net.Bound(ctx, query, certify.CROWN)
 //	answer.Lower[i][s]  // ≤ ⟨rows[i][s], f(x)⟩ for all x in box i
 //	answer.Slopes[i][s] // the linear bound's coefficients at the input: where to split
 //
@@ -97,17 +101,21 @@
 //
 // These of GoMLX's operations are bounded, in any combination:
 //
-//	affine              Add, Sub, Neg, Mul, Div, DotGeneral, ConvGeneral, ReduceSum, ReduceWindow (sum), CumSum, BatchNormForInference
-//	places              Reshape, Transpose, BroadcastInDim, Slice, Reverse, Concatenate, Pad, Gather (of constant places), Identity; so
-//	                    ONNX's Tile and Expand too
+//	affine              Add, Sub, Neg, Mul, Div, DotGeneral, ConvGeneral, ReduceSum, ReduceWindow (sum: mean pool),
+//	                    CumSum, BatchNormForInference
+//	places              Reshape, Transpose, BroadcastInDim, Slice, Reverse, Concatenate, Pad, Gather (of constant
+//	                    places), Identity; so ONNX's Tile and Expand too
 //	two that depend     Mul, Div (by what has one sign), DotGeneral, Max, Min
-//	largest             Max, Min, Clamp, ReduceMax, ReduceMin, ReduceWindow (maximum, minimum)
-//	functions           Abs, Exp, Expm1, Log, Log1p, Sqrt, Rsqrt, Logistic, Tanh, Erf, Sin, Cos, Atan2(x, 1), Pow (of 2, 3 or 4), and what is
-//	                    composed of them, such as GELU, Swish, Mish, softplus, ELU, the hyperbolic functions
+//	largest             Max (ReLU), Min, Clamp, ReduceMax, ReduceMin, ReduceWindow (maximum: max pool; minimum)
+//	functions           Abs, Exp, Expm1, Log, Log1p, Sqrt, Rsqrt, Logistic (sigmoid), Tanh, Erf, Sin, Cos, Atan2(x, 1),
+//	                    Pow (of 2, 3 or 4), and what is composed of them, such as GELU, Swish, Mish, softplus, ELU, the
+//	                    hyperbolic functions
 //	jumps               Floor, Ceil, Round, Sign
-//	conditions          Equal, NotEqual, GreaterThan, GreaterOrEqual, LessThan, LessOrEqual, IsFinite, IsNaN, LogicalAnd, LogicalOr,
-//	                    LogicalXor, LogicalNot; used by Where, or made a number by ConvertDType
+//	conditions          Equal, NotEqual, GreaterThan, GreaterOrEqual, LessThan, LessOrEqual, IsFinite, IsNaN,
+//	                    LogicalAnd, LogicalOr, LogicalXor, LogicalNot; used by Where, or made a number by ConvertDType
 //	groups              softmax along the last axis
+//
+// Which file has the relaxation of which is told by the page of internal/propagate.
 //
 // All others are refused before anything is computed, by an error that names the operation and the line of the model,
 // or the operator of its file in ONNX.

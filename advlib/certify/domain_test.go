@@ -113,7 +113,8 @@ func TestBoundsHoldInDomain(t *testing.T) {
 					for k, row := range z {
 						for j, got := range row {
 							if float64(got) < lower[i][j] || float64(got) > upper[i][j] {
-								t.Fatalf("%v, %v: example %d, input %v: logit %d is %g, outside of its bounds [%g, %g]", ball, method, i, many[k*d:(k+1)*d], j, got, lower[i][j], upper[i][j])
+								t.Fatalf("%v, %v: example %d, input %v: logit %d is %g, outside of its bounds [%g, %g]", ball, method, i, many[k*d:(k+1)*d], j,
+									got, lower[i][j], upper[i][j])
 							}
 						}
 					}
@@ -178,7 +179,8 @@ func TestVerifyInDomain(t *testing.T) {
 			rows[j] = []float32{float32(test.w[j]), 0}
 		}
 		c := advlib.MustClassifier(advlib.Spec{Name: test.name, Input: []int{3}, Domain: scales, Logits: func(_ *model.Scope, x *Node) *Node {
-			return Add(Dot(x, ConstAsDType(x.Graph(), x.DType(), rows)).Product(), ConstAsDType(x.Graph(), x.DType(), [][]float32{{float32(test.b), 0}}))
+			return Add(Dot(x, ConstAsDType(x.Graph(), x.DType(), rows)).Product(),
+				ConstAsDType(x.Graph(), x.DType(), [][]float32{{float32(test.b), 0}}))
 		}})
 		e, err := advlib.NewExamples("one", at, []int{3}, []int32{0})
 		if err != nil {

@@ -36,7 +36,8 @@ func asInt(v *Node) *Node { return ConvertDType(v, dtypes.Int32) }
 // everyOperator has all operations of GoMLX v0.28.8 that a model can be made of.
 var everyOperator = func() map[NodeType]applied {
 	compare := func(f func(a, b *Node) *Node) applied {
-		return applied{func(a *Node) *Node { return asNumber(a, f(a, MulScalar(OnesLike(a), 0.2))) }, func(a, b *Node) *Node { return asNumber(a, f(a, b)) }, true, true}
+		return applied{func(a *Node) *Node { return asNumber(a, f(a, MulScalar(OnesLike(a), 0.2))) },
+			func(a, b *Node) *Node { return asNumber(a, f(a, b)) }, true, true}
 	}
 	total := func(f func(a, b *Node) *Node) applied {
 		c := compare(f)
@@ -50,7 +51,8 @@ var everyOperator = func() map[NodeType]applied {
 	}
 	one := func(f func(a *Node) *Node) applied { return applied{one: f, boundsOne: true} }
 	whole := func(f func(a, b *Node) *Node) applied {
-		return applied{one: func(a *Node) *Node { return asNumber(a, f(asInt(a), OnesLike(asInt(a)))) }, two: func(a, b *Node) *Node { return asNumber(a, f(asInt(a), asInt(b))) }}
+		return applied{one: func(a *Node) *Node { return asNumber(a, f(asInt(a), OnesLike(asInt(a)))) },
+			two: func(a, b *Node) *Node { return asNumber(a, f(asInt(a), asInt(b))) }}
 	}
 	refused := func(f func(a *Node) *Node) applied { return applied{one: f} }
 	bits := func(f func(v *Node, axes ...int) *Node) applied {
@@ -67,28 +69,35 @@ var everyOperator = func() map[NodeType]applied {
 		return Ones(a.Graph(), shapes.Make(a.DType(), a.Shape().Dimensions[1]))
 	}
 	return map[NodeType]applied{
-		NodeTypeAbs: one(Abs), NodeTypeCeil: one(Ceil), NodeTypeCos: one(Cos), NodeTypeErf: one(Erf), NodeTypeExp: one(Exp), NodeTypeExpm1: one(Expm1),
-		NodeTypeFloor: one(Floor), NodeTypeIdentity: one(Identity), NodeTypeLogistic: one(Logistic), NodeTypeNeg: one(Neg), NodeTypeRound: one(Round),
-		NodeTypeSign: one(Sign), NodeTypeSin: one(Sin), NodeTypeTanh: one(Tanh),
+		NodeTypeAbs: one(Abs), NodeTypeCeil: one(Ceil), NodeTypeCos: one(Cos), NodeTypeErf: one(Erf), NodeTypeExp: one(Exp),
+		NodeTypeExpm1: one(Expm1),
+		NodeTypeFloor: one(Floor), NodeTypeIdentity: one(Identity), NodeTypeLogistic: one(Logistic), NodeTypeNeg: one(Neg),
+		NodeTypeRound: one(Round),
+		NodeTypeSign:  one(Sign), NodeTypeSin: one(Sin), NodeTypeTanh: one(Tanh),
 		NodeTypeLog:   one(func(a *Node) *Node { return Log(positive(a)) }),
 		NodeTypeLog1p: one(func(a *Node) *Node { return Log1P(positive(a)) }),
 		NodeTypeSqrt:  one(func(a *Node) *Node { return Sqrt(positive(a)) }),
 		NodeTypeRsqrt: one(func(a *Node) *Node { return Rsqrt(positive(a)) }),
 		NodeTypeAtan2: {one: func(a *Node) *Node { return Atan2(a, OnesLike(a)) }, two: Atan2, boundsOne: true},
-		NodeTypePow:   {one: func(a *Node) *Node { return PowScalar(a, 3) }, two: func(a, b *Node) *Node { return Pow(positive(a), b) }, boundsOne: true},
-		NodeTypeRem:   {one: func(a *Node) *Node { return Mod(a, half(a)) }, two: func(a, b *Node) *Node { return Mod(a, positive(b)) }},
+		NodeTypePow: {one: func(a *Node) *Node { return PowScalar(a, 3) }, two: func(a, b *Node) *Node { return Pow(positive(a), b) },
+			boundsOne: true},
+		NodeTypeRem: {one: func(a *Node) *Node { return Mod(a, half(a)) }, two: func(a, b *Node) *Node { return Mod(a, positive(b)) }},
 		NodeTypeClamp: {one: func(a *Node) *Node { return ClipScalar(a, -0.3, 0.4) },
 			two: func(a, b *Node) *Node { return Clip(a, Neg(half(a)), positive(b)) }, boundsOne: true},
-		NodeTypeAdd:   {func(a *Node) *Node { return Add(a, half(a)) }, Add, true, true},
-		NodeTypeSub:   {func(a *Node) *Node { return Sub(half(a), a) }, Sub, true, true},
-		NodeTypeMul:   {func(a *Node) *Node { return Mul(half(a), a) }, Mul, true, true},
-		NodeTypeDiv:   {func(a *Node) *Node { return Div(half(a), positive(a)) }, func(a, b *Node) *Node { return Div(a, positive(b)) }, true, true},
+		NodeTypeAdd: {func(a *Node) *Node { return Add(a, half(a)) }, Add, true, true},
+		NodeTypeSub: {func(a *Node) *Node { return Sub(half(a), a) }, Sub, true, true},
+		NodeTypeMul: {func(a *Node) *Node { return Mul(half(a), a) }, Mul, true, true},
+		NodeTypeDiv: {func(a *Node) *Node { return Div(half(a), positive(a)) }, func(a, b *Node) *Node { return Div(a, positive(b)) }, true,
+			true},
 		NodeTypeMax:   {func(a *Node) *Node { return Max(a, half(a)) }, Max, true, true},
 		NodeTypeMin:   {func(a *Node) *Node { return Min(half(a), a) }, Min, true, true},
-		NodeTypeEqual: compare(Equal), NodeTypeNotEqual: compare(NotEqual), NodeTypeGreaterThan: compare(GreaterThan), NodeTypeGreaterOrEqual: compare(GreaterOrEqual),
-		NodeTypeLessThan: compare(LessThan), NodeTypeLessOrEqual: compare(LessOrEqual),
-		NodeTypeEqualTotalOrder: total(EqualTotalOrder), NodeTypeNotEqualTotalOrder: total(NotEqualTotalOrder), NodeTypeGreaterThanTotalOrder: total(GreaterThanTotalOrder),
-		NodeTypeGreaterOrEqualTotalOrder: total(GreaterOrEqualTotalOrder), NodeTypeLessThanTotalOrder: total(LessThanTotalOrder), NodeTypeLessOrEqualTotalOrder: total(LessOrEqualTotalOrder),
+		NodeTypeEqual: compare(Equal), NodeTypeNotEqual: compare(NotEqual), NodeTypeGreaterThan: compare(GreaterThan),
+		NodeTypeGreaterOrEqual: compare(GreaterOrEqual),
+		NodeTypeLessThan:       compare(LessThan), NodeTypeLessOrEqual: compare(LessOrEqual),
+		NodeTypeEqualTotalOrder: total(EqualTotalOrder), NodeTypeNotEqualTotalOrder: total(NotEqualTotalOrder),
+		NodeTypeGreaterThanTotalOrder:    total(GreaterThanTotalOrder),
+		NodeTypeGreaterOrEqualTotalOrder: total(GreaterOrEqualTotalOrder),
+		NodeTypeLessThanTotalOrder:       total(LessThanTotalOrder), NodeTypeLessOrEqualTotalOrder: total(LessOrEqualTotalOrder),
 		NodeTypeLogicalAnd: logical(LogicalAnd), NodeTypeLogicalOr: logical(LogicalOr), NodeTypeLogicalXor: logical(LogicalXor),
 		NodeTypeLogicalNot: one(func(a *Node) *Node { return asNumber(a, LogicalNot(GreaterThan(a, half(a)))) }),
 		NodeTypeIsFinite:   one(func(a *Node) *Node { return asNumber(a, IsFinite(a)) }),
@@ -99,7 +108,8 @@ var everyOperator = func() map[NodeType]applied {
 		NodeTypeBroadcastInDim: one(func(a *Node) *Node {
 			return BroadcastToDims(InsertAxes(a, 1), a.Shape().Dimensions[0], 3, a.Shape().Dimensions[1])
 		}),
-		NodeTypeConcatenate: {func(a *Node) *Node { return Concatenate([]*Node{a, half(a)}, 1) }, func(a, b *Node) *Node { return Concatenate([]*Node{a, b}, 1) }, true, true},
+		NodeTypeConcatenate: {func(a *Node) *Node { return Concatenate([]*Node{a, half(a)}, 1) },
+			func(a, b *Node) *Node { return Concatenate([]*Node{a, b}, 1) }, true, true},
 		NodeTypePad: one(func(a *Node) *Node {
 			return Pad(a, Scalar(a.Graph(), a.DType(), 0.3), PadAxis{}, PadAxis{Start: 1, End: 2, Interior: 1})
 		}),
@@ -109,9 +119,15 @@ var everyOperator = func() map[NodeType]applied {
 		NodeTypeTranspose: one(func(a *Node) *Node {
 			return Transpose(Reshape(a, a.Shape().Dimensions[0], 2, -1), 1, 2)
 		}),
-		NodeTypeCumSum:    one(func(a *Node) *Node { return CumSum(a, 1, &CumSumOptions{Exclusive: true}) }),
-		NodeTypeReduceSum: one(func(a *Node) *Node { return ReduceAndKeep(a, ReduceSum, 1) }), NodeTypeReduceMax: one(func(a *Node) *Node { return ReduceAndKeep(a, ReduceMax, 1) }),
-		NodeTypeReduceMin: one(func(a *Node) *Node { return ReduceAndKeep(a, ReduceMin, 1) }), NodeTypeReduceProduct: refused(func(a *Node) *Node { return ReduceAndKeep(a, ReduceMultiply, 1) }),
+		NodeTypeCumSum: one(func(a *Node) *Node { return CumSum(a, 1, &CumSumOptions{Exclusive: true}) }),
+		NodeTypeReduceSum: one(func(a *Node) *Node {
+			return ReduceAndKeep(a, ReduceSum,
+				1)
+		}), NodeTypeReduceMax: one(func(a *Node) *Node { return ReduceAndKeep(a, ReduceMax, 1) }),
+		NodeTypeReduceMin: one(func(a *Node) *Node {
+			return ReduceAndKeep(a, ReduceMin,
+				1)
+		}), NodeTypeReduceProduct: refused(func(a *Node) *Node { return ReduceAndKeep(a, ReduceMultiply, 1) }),
 		NodeTypeReduceWindow: one(func(a *Node) *Node { return SumPool(a).FullShape().WindowPerAxis(1, 2).Strides(1).NoPadding().Done() }),
 		NodeTypeDotGeneral: {func(a *Node) *Node { return dense(a, 7, 3) },
 			func(a, b *Node) *Node {
@@ -145,12 +161,19 @@ var everyOperator = func() map[NodeType]applied {
 		NodeTypeBitCount: whole(func(a, _ *Node) *Node { return BitCount(a) }), NodeTypeClz: whole(func(a, _ *Node) *Node { return Clz(a) }),
 		NodeTypeBitwiseAnd: whole(BitwiseAnd), NodeTypeBitwiseOr: whole(BitwiseOr), NodeTypeBitwiseXor: whole(BitwiseXor),
 		NodeTypeBitwiseNot: whole(func(a, _ *Node) *Node { return BitwiseNot(a) }),
-		NodeTypeShiftLeft:  whole(BitwiseShiftLeft), NodeTypeShiftRightArithmetic: whole(BitwiseShiftRightArithmetic), NodeTypeShiftRightLogical: whole(BitwiseShiftRightLogical),
+		NodeTypeShiftLeft:  whole(BitwiseShiftLeft), NodeTypeShiftRightArithmetic: whole(BitwiseShiftRightArithmetic),
+		NodeTypeShiftRightLogical: whole(BitwiseShiftRightLogical),
 		NodeTypeBitcast: refused(func(a *Node) *Node {
 			return asNumber(a, Bitcast(ConvertDType(a, dtypes.Float32), dtypes.Int32))
 		}),
-		NodeTypeComplex: refused(func(a *Node) *Node { return asNumber(a, Real(complexOf(a))) }), NodeTypeReal: refused(func(a *Node) *Node { return asNumber(a, Real(complexOf(a))) }),
-		NodeTypeImag: refused(func(a *Node) *Node { return asNumber(a, Imag(complexOf(a))) }), NodeTypeConj: refused(func(a *Node) *Node { return asNumber(a, Imag(Conj(complexOf(a)))) }),
+		NodeTypeComplex: refused(func(a *Node) *Node {
+			return asNumber(a,
+				Real(complexOf(a)))
+		}), NodeTypeReal: refused(func(a *Node) *Node { return asNumber(a, Real(complexOf(a))) }),
+		NodeTypeImag: refused(func(a *Node) *Node {
+			return asNumber(a,
+				Imag(complexOf(a)))
+		}), NodeTypeConj: refused(func(a *Node) *Node { return asNumber(a, Imag(Conj(complexOf(a)))) }),
 		NodeTypeFFT: refused(func(a *Node) *Node { return asNumber(a, Real(FFT(complexOf(a)))) }),
 		NodeTypeDynamicSlice: refused(func(a *Node) *Node {
 			return DynamicSlice(a, at(a), []int{a.Shape().Dimensions[0], 1})
@@ -158,8 +181,10 @@ var everyOperator = func() map[NodeType]applied {
 		NodeTypeDynamicUpdateSlice: refused(func(a *Node) *Node {
 			return DynamicUpdateSlice(a, Slice(half(a), AxisRange(), AxisRange(0, 1)), at(a))
 		}),
-		NodeTypeReduceBitwiseAnd: bits(ReduceBitwiseAnd), NodeTypeReduceBitwiseOr: bits(ReduceBitwiseOr), NodeTypeReduceBitwiseXor: bits(ReduceBitwiseXor),
-		NodeTypeReduceLogicalAnd: holds(ReduceLogicalAnd), NodeTypeReduceLogicalOr: holds(ReduceLogicalOr), NodeTypeReduceLogicalXor: holds(ReduceLogicalXor),
+		NodeTypeReduceBitwiseAnd: bits(ReduceBitwiseAnd), NodeTypeReduceBitwiseOr: bits(ReduceBitwiseOr),
+		NodeTypeReduceBitwiseXor: bits(ReduceBitwiseXor),
+		NodeTypeReduceLogicalAnd: holds(ReduceLogicalAnd), NodeTypeReduceLogicalOr: holds(ReduceLogicalOr),
+		NodeTypeReduceLogicalXor: holds(ReduceLogicalXor),
 		NodeTypeScatterSum: refused(func(a *Node) *Node {
 			return ScatterSum(a, Const(a.Graph(), [][]int32{{0}}), Slice(a, AxisRange(0, 1)), false, false)
 		}),
@@ -181,12 +206,17 @@ var everyOperator = func() map[NodeType]applied {
 
 // notInModels are the types that no function of GoMLX makes of what depends on x, or that backends do not have.
 var notInModels = map[NodeType]string{
-	NodeTypeInvalid: "no operation", NodeTypeSplitNode: "one of several results: see BatchNormForTraining", NodeTypeParameter: "an input", NodeTypeConstant: "a constant", NodeTypeIota: "a constant",
+	NodeTypeInvalid: "no operation", NodeTypeSplitNode: "one of several results: see BatchNormForTraining", NodeTypeParameter: "an " +
+		"input", NodeTypeConstant: "a constant", NodeTypeIota: "a constant",
 	NodeTypeAllReduce:             "between devices",
-	NodeTypeDynamicBroadcastInDim: "shapes that depend on data", NodeTypeDynamicDimensionSize: "shapes that depend on data", NodeTypeDynamicIota: "shapes that depend on data",
-	NodeTypeDynamicPad: "shapes that depend on data", NodeTypeDynamicReshape: "shapes that depend on data", NodeTypeDynamicShape: "shapes that depend on data",
-	NodeTypeFusedAttentionQKVProjection: "fusion is turned off", NodeTypeFusedDense: "fusion is turned off", NodeTypeFusedGelu: "fusion is turned off", NodeTypeFusedLayerNorm: "fusion is turned off",
-	NodeTypeFusedQuantizedDense: "fusion is turned off", NodeTypeFusedScaledDotProductAttention: "fusion is turned off", NodeTypeFusedScaledDotProductAttentionVJP: "fusion is turned off",
+	NodeTypeDynamicBroadcastInDim: "shapes that depend on data", NodeTypeDynamicDimensionSize: "shapes that depend on " +
+		"data", NodeTypeDynamicIota: "shapes that depend on data",
+	NodeTypeDynamicPad: "shapes that depend on data", NodeTypeDynamicReshape: "shapes that depend on data", NodeTypeDynamicShape: "shapes " +
+		"that depend on data",
+	NodeTypeFusedAttentionQKVProjection: "fusion is turned off", NodeTypeFusedDense: "fusion is turned off", NodeTypeFusedGelu: "fusion is " +
+		"turned off", NodeTypeFusedLayerNorm: "fusion is turned off",
+	NodeTypeFusedQuantizedDense: "fusion is turned off", NodeTypeFusedScaledDotProductAttention: "fusion is turned " +
+		"off", NodeTypeFusedScaledDotProductAttentionVJP: "fusion is turned off",
 	NodeTypeFusedSoftmax: "fusion is turned off", NodeTypeQuantizedEmbeddingLookup: "weights are not quantised",
 	NodeTypeSelectAndScatterMax: "part of gradients", NodeTypeSelectAndScatterMin: "part of gradients",
 }
@@ -225,7 +255,8 @@ var positions = []struct {
 	{"of constants", false, func(x *Node, op applied) *Node {
 		h := activation.Relu(dense(x, 1, 4))
 		k := BroadcastToDims(weights(x, 5, 1, 1, 4), h.Shape().Dimensions...)
-		return Mul(Concatenate([]*Node{h, h}, 1), Slice(Pad(flat(op.one(k)), Scalar(x.Graph(), x.DType(), 1), PadAxis{}, PadAxis{End: 8}), AxisRange(), AxisRange(0, 8)))
+		return Mul(Concatenate([]*Node{h, h}, 1), Slice(Pad(flat(op.one(k)), Scalar(x.Graph(), x.DType(), 1), PadAxis{}, PadAxis{End: 8}),
+			AxisRange(), AxisRange(0, 8)))
 	}},
 }
 
@@ -287,8 +318,10 @@ type operatorsTried struct {
 // try bounds a model, or looks at how it is refused.
 func (o *operatorsTried) try(t *testing.T, b compute.Backend, kind NodeType, m testModel, want outcome) {
 	t.Helper()
-	methods := []advlib.Prover{certify.IBP, certify.CROWNIBP, certify.CROWN, certify.AlphaCROWN, certify.Complete{Timeout: 200 * time.Millisecond}}
-	c, err := advlib.NewClassifier(advlib.Spec{Name: m.name, Input: m.input, Box: m.box, Backend: b, Logits: func(_ *model.Scope, x *Node) *Node { return m.logits(x) }})
+	methods := []advlib.Prover{certify.IBP, certify.CROWNIBP, certify.CROWN, certify.AlphaCROWN,
+		certify.Complete{Timeout: 200 * time.Millisecond}}
+	c, err := advlib.NewClassifier(advlib.Spec{Name: m.name, Input: m.input, Box: m.box, Backend: b,
+		Logits: func(_ *model.Scope, x *Node) *Node { return m.logits(x) }})
 	if err != nil { // the backend lacks it, rows mix, or it is random
 		name := operatorName(kind)
 		if !slices.Contains(o.unbuildable, name) {

@@ -68,7 +68,8 @@ func (n *Network) explain() (ops []Operation, err error) {
 		g.SetTraced(false)
 		out := once.Out.Shape()
 		if out.Rank() != 2 || out.Dimensions[0] != propagate.Probe || out.DType != dtypes.Float64 {
-			panic(fmt.Errorf("its outputs are %v for inputs of shape %v: they must be [%d, K] and of the type of the inputs", out, x.Shape().Dimensions, propagate.Probe))
+			panic(fmt.Errorf("its outputs are %v for inputs of shape %v: they must be [%d, K] and of the type of the inputs", out,
+				x.Shape().Dimensions, propagate.Probe))
 		}
 		n.outputs = out.Dimensions[1]
 		// Not to be built a second time: GoMLX keeps constants of the first closures, which the second ones may not use.
@@ -83,7 +84,8 @@ func (n *Network) explain() (ops []Operation, err error) {
 		}
 		again := n.model.Walk(n.model.Parameter(g, "again", propagate.Probe*propagate.Repeats))
 		if len(once.Nodes) != len(again.Nodes) || len(once.Units) != len(again.Units) {
-			panic(fmt.Errorf("the model has %d operations on x for %d examples and %d for %d: it must not depend on the batch size", len(once.Nodes), propagate.Probe, len(again.Nodes), propagate.Probe*propagate.Repeats))
+			panic(fmt.Errorf("the model has %d operations on x for %d examples and %d for %d: it must not depend on the batch size",
+				len(once.Nodes), propagate.Probe, len(again.Nodes), propagate.Probe*propagate.Repeats))
 		}
 		if f := once.Forbidden; f != nil {
 			ops = append(ops, operation(f, propagate.Probe, "rows would mix or be random: build the model in inference mode, without dropout"))
@@ -117,7 +119,8 @@ func (n *Network) traced(x *graph.Node) (w *propagate.Walk, err error) {
 	}
 	for _, name := range []string{"Float32", "float32"} {
 		if strings.Contains(text, name) {
-			return nil, fmt.Errorf("it cannot be built in float64, as bounds need it: a constant of it seems to be of type float32: make it of the type of x, as in ConstAsDType(g, x.DType(), values) or AddScalar(x, 1): %s", first)
+			return nil, fmt.Errorf("it cannot be built in float64, as bounds need it: a constant of it seems to be of type float32: make it of "+
+				"the type of x, as in ConstAsDType(g, x.DType(), values) or AddScalar(x, 1): %s", first)
 		}
 	}
 	return nil, fmt.Errorf("it cannot be built in float64, as bounds need it: %s", first)

@@ -72,11 +72,12 @@ func TestUnsupportedOperationsAreNamed(t *testing.T) {
 				t.Skipf("the backend %s has no BatchNormForTraining: a model that uses it cannot be built there", b.Name())
 			}
 			runs := 0
-			c, err := advlib.NewClassifier(advlib.Spec{Name: test.name, Input: []int{8}, Box: advlib.UnitBox, Logits: func(_ *model.Scope, x *Node) *Node {
-				runs++
-				h := test.layer(dense(x, 1, 8)) // the line that is named
-				return AddScalar(dense(flat(h), 2, 3), 3)
-			}})
+			c, err := advlib.NewClassifier(advlib.Spec{Name: test.name, Input: []int{8}, Box: advlib.UnitBox,
+				Logits: func(_ *model.Scope, x *Node) *Node {
+					runs++
+					h := test.layer(dense(x, 1, 8)) // the line that is named
+					return AddScalar(dense(flat(h), 2, 3), 3)
+				}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,7 +113,8 @@ func TestBatchNormalisationAtInference(t *testing.T) {
 	goBackend := backends(t)["Go Backend"]
 	initialise := model.MustNewExec(goBackend, store, func(scope *model.Scope, x *Node) *Node { return logits(scope, x) })
 	initialise.MustCall([][]float32{{1, 2, 3, 4}})
-	c, err := advlib.NewClassifier(advlib.Spec{Name: "batch norm", Input: []int{4}, Box: advlib.UnitBox, Store: store, Backend: goBackend, Logits: logits})
+	c, err := advlib.NewClassifier(advlib.Spec{Name: "batch norm", Input: []int{4}, Box: advlib.UnitBox, Store: store, Backend: goBackend,
+		Logits: logits})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +163,8 @@ func TestIdentityModel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := [2]float64{0.5 - 0.25, 1 - 0.25}; margins[0][0] > want[0] || margins[0][1] > want[1] || margins[0][0] < want[0]-1e-9 || margins[0][1] < want[1]-1e-9 {
+		if want := [2]float64{0.5 - 0.25, 1 - 0.25}; margins[0][0] > want[0] || margins[0][1] > want[1] || margins[0][0] < want[0]-1e-9 ||
+			margins[0][1] < want[1]-1e-9 {
 			t.Errorf("%v: margins %v, want %v", method, margins[0], want)
 		}
 	}
@@ -209,7 +212,8 @@ func TestFusedLayers(t *testing.T) {
 			t.Fatal(err)
 		}
 		x := []float64{1, -2, 0.5, 3}
-		a, err := net.Bound(ctx, certify.Query{Regions: certify.Boxes([][]float64{x}, [][]float64{x}), Rows: [][][]float64{certify.EachOutput(2)}}, certify.CROWN)
+		a, err := net.Bound(ctx, certify.Query{Regions: certify.Boxes([][]float64{x}, [][]float64{x}),
+			Rows: [][][]float64{certify.EachOutput(2)}}, certify.CROWN)
 		if err != nil {
 			t.Fatal(err)
 		}

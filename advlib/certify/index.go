@@ -33,10 +33,14 @@ func Index() Listing { return slices.Clone(index) }
 
 var index = Listing{
 	{"ibp", IBP, "IBP", "intervals, layer by layer", "2 forward", "Gowal et al. 2018, arXiv:1810.12715"},
-	{"crown-ibp", CROWNIBP, "CROWNIBP", "linear bounds backward, over intervals by IBP", "IBP's, and 1 backward for each other class", "Zhang et al. 2020, arXiv:1906.06316"},
-	{"crown", CROWN, "CROWN", "linear bounds backward, for the intervals of each layer too", "IBP's, and 1 backward for each other class and each end of each neuron of open sign", "Zhang et al. 2018, arXiv:1811.00866"},
-	{"alpha-crown", AlphaCROWN, "AlphaCROWN", "CROWN with the slopes below ReLUs tuned for each bound", "CROWN's, and 1 backward and 1 forward for each step of each row that CROWN leaves open", "Xu et al. 2021, arXiv:2011.13824"},
-	{"complete", Complete{}, "Complete{}", "search for counterexamples, CROWN, and branch and bound, until decided or a minute is up", "as many as it needs", "Wang et al. 2021, arXiv:2103.06624"},
+	{"crown-ibp", CROWNIBP, "CROWNIBP", "linear bounds backward, over intervals by IBP", "IBP's, and 1 backward for each other class",
+		"Zhang et al. 2020, arXiv:1906.06316"},
+	{"crown", CROWN, "CROWN", "linear bounds backward, for the intervals of each layer too",
+		"IBP's, and 1 backward for each other class and each end of each neuron of open sign", "Zhang et al. 2018, arXiv:1811.00866"},
+	{"alpha-crown", AlphaCROWN, "AlphaCROWN", "CROWN with the slopes below ReLUs tuned for each bound",
+		"CROWN's, and 1 backward and 1 forward for each step of each row that CROWN leaves open", "Xu et al. 2021, arXiv:2011.13824"},
+	{"complete", Complete{}, "Complete{}", "search for counterexamples, CROWN, and branch and bound, until decided or a minute is up",
+		"as many as it needs", "Wang et al. 2021, arXiv:2103.06624"},
 }
 
 // Named returns the method that has the given name in the index.

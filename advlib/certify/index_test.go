@@ -63,7 +63,8 @@ func TestIndex(t *testing.T) {
 			}
 		}
 	}
-	if _, err := certify.Named("crwon"); err == nil || !strings.Contains(err.Error(), `no method "crwon": there are ibp, crown-ibp, crown, alpha-crown, complete`) {
+	if _, err := certify.Named("crwon"); err == nil || !strings.Contains(err.Error(),
+		`no method "crwon": there are ibp, crown-ibp, crown, alpha-crown, complete`) {
 		t.Errorf("the error is %v", err)
 	}
 }

@@ -48,7 +48,8 @@ func (n *Network) Footprint() Footprint {
 // 0 means 1 GiB. It is an error, and changes nothing, if not even one region, or one row, fits.
 func (n *Network) LimitMemory(bytes int64) error {
 	if bytes < 0 {
-		return fmt.Errorf("certify: model %q: a limit of %d bytes: give a number above 0, or 0 for %s", n.model.Name, bytes, bytesOf(int64(memory)))
+		return fmt.Errorf("certify: model %q: a limit of %d bytes: give a number above 0, or 0 for %s", n.model.Name, bytes,
+			bytesOf(int64(memory)))
 	}
 	if bytes == 0 {
 		n.limit.Store(0)
@@ -87,7 +88,8 @@ func (n *Network) fits(tuned bool) error {
 		most, what = t, "one row whose slopes are tuned"
 	}
 	if most > f.Limit {
-		return fmt.Errorf("%s would take about %s (%d neurons), and %s are allowed for one computation: %v, or bound a smaller model", what, bytesOf(most), n.numbers, bytesOf(f.Limit), option.Name("allow more, with Network.LimitMemory or Options.Memory of Verify"))
+		return fmt.Errorf("%s would take about %s (%d neurons), and %s are allowed for one computation: %v, or bound a smaller model", what,
+			bytesOf(most), n.numbers, bytesOf(f.Limit), option.Name("allow more, with Network.LimitMemory or Options.Memory of Verify"))
 	}
 	return nil
 }

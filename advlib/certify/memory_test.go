@@ -26,7 +26,8 @@ func TestBatches(t *testing.T) {
 	} {
 		n := &Network{numbers: test.numbers}
 		if b, r := n.batch(test.examples, IBP), n.rowBatch(test.rows, nil); b != test.batch || r != test.rowBatch {
-			t.Errorf("%d numbers for an example: %d examples in batches of %d, want %d; %d rows of %d, want %d", test.numbers, test.examples, b, test.batch, test.rows, r, test.rowBatch)
+			t.Errorf("%d numbers for an example: %d examples in batches of %d, want %d; %d rows of %d, want %d", test.numbers, test.examples, b,
+				test.batch, test.rows, r, test.rowBatch)
 		}
 	}
 }
@@ -35,7 +36,8 @@ func TestBatches(t *testing.T) {
 // bounds.
 func TestMemory(t *testing.T) {
 	s := random32(rand.New(rand.NewPCG(1, 2)), 1, 20, 40, 40, 3).source(goBackend(t), false)
-	c, err := advlib.NewClassifier(advlib.Spec{Name: "net", Logits: s.Graph, Store: s.Store, Input: s.Input, Box: advlib.Box{Lo: -1, Hi: 1}, Backend: s.Backend})
+	c, err := advlib.NewClassifier(advlib.Spec{Name: "net", Logits: s.Graph, Store: s.Store, Input: s.Input, Box: advlib.Box{Lo: -1, Hi: 1},
+		Backend: s.Backend})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +58,8 @@ func TestMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := n.LimitMemory(f.Region - 1); err == nil || !strings.Contains(err.Error(), bytesOf(f.Region)) || !strings.Contains(err.Error(), "Options.Memory") || n.Footprint() != f {
+	if err := n.LimitMemory(f.Region - 1); err == nil || !strings.Contains(err.Error(), bytesOf(f.Region)) ||
+		!strings.Contains(err.Error(), "Options.Memory") || n.Footprint() != f {
 		t.Errorf("%v, then %v", err, n.Footprint())
 	}
 	if err := n.LimitMemory(-1); err == nil {
@@ -66,7 +69,8 @@ func TestMemory(t *testing.T) {
 		t.Errorf("Verify: %v", err)
 	}
 	box := "(assert (and (<= X_0 1) (>= X_0 -1) (<= X_1 0.5) (>= X_1 -0.5)))(assert (>= Y_0 1.6))"
-	if _, err := VerifyProperty(t.Context(), Question{absolute(2).source(goBackend(t), false), property(t, 2, box)}, Options{Memory: 1}); err == nil || !strings.Contains(err.Error(), "neurons") {
+	if _, err := VerifyProperty(t.Context(), Question{absolute(2).source(goBackend(t), false), property(t, 2, box)},
+		Options{Memory: 1}); err == nil || !strings.Contains(err.Error(), "neurons") {
 		t.Error("VerifyProperty takes 1 byte")
 	}
 	if err := n.LimitMemory(8 * f.Region); err != nil {
@@ -129,13 +133,15 @@ func TestMemoryIsKept(t *testing.T) {
 		switch {
 		case n.fits(true) == nil && tuned < 2: // the least limits with which it goes
 			tuned++
-			if out, err := (Options{Method: CROWN}).settle(t.Context(), n, fresh()); err != nil || out.Reason != "" && !strings.Contains(out.Reason, "branches") {
+			if out, err := (Options{Method: CROWN}).settle(t.Context(), n, fresh()); err != nil || out.Reason != "" &&
+				!strings.Contains(out.Reason, "branches") {
 				t.Errorf("%d bytes: %+v, %v", limit, out, err)
 			}
 		case n.fits(true) != nil:
 			untuned++
 			out, err := Options{Method: CROWN}.settle(t.Context(), n, fresh())
-			if err != nil || !strings.Contains(out.Reason, "no memory to tune") || !strings.Contains(out.Reason, "Options.Memory") || math.IsInf(out.Bound, 0) {
+			if err != nil || !strings.Contains(out.Reason, "no memory to tune") || !strings.Contains(out.Reason, "Options.Memory") ||
+				math.IsInf(out.Bound, 0) {
 				t.Errorf("%d bytes: %+v, %v", limit, out, err)
 			}
 			if _, err := Margins(t.Context(), c, e, ball, AlphaCROWN.ByGraphs()); err == nil || !strings.Contains(err.Error(), "slopes are tuned") {

@@ -41,7 +41,8 @@ func nested(r *rand.Rand, d, steps int) (lower, upper [][]float64) {
 // may turn the sign of what an earlier layer counts with, nor for functions that are bounded piece by piece, since
 // pieces move with the interval. A proof by branch and bound does not need it: each half is bounded for itself.
 func TestSmallerBoxesAreNotLooser(t *testing.T) {
-	shallow := testModel{"one hidden layer", []int{5}, advlib.UnitBox, func(x *Node) *Node { return dense(activation.Relu(dense(x, 1, 24)), 2, 4) }}
+	shallow := testModel{"one hidden layer", []int{5}, advlib.UnitBox,
+		func(x *Node) *Node { return dense(activation.Relu(dense(x, 1, 24)), 2, 4) }}
 	i := slices.IndexFunc(operationModels, func(m testModel) bool { return m.name == "max pool, overlapping" })
 	for _, test := range []struct {
 		m       testModel

@@ -215,7 +215,8 @@ func (m Method) margins(ctx context.Context, c *advlib.Classifier, e *advlib.Exa
 // Bounds returns for each example bounds of its K logits over the ball: lower[i][k] ≤ f_k(x') ≤ upper[i][k] for all x'
 // in the ball around example i. Infinite ones mean that nothing could be shown. Differences of these are looser than
 // [Margins].
-func Bounds(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, m Method) (lower, upper [][]float64, err error) {
+func Bounds(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, m Method) (lower, upper [][]float64,
+	err error) {
 	n, q, err := m.query(c, e, ball)
 	if err != nil {
 		return nil, nil, m.wrap("bounds", err)

@@ -35,7 +35,8 @@ func Untouched() (all []string) {
 			all = append(all, name)
 		}
 	}
-	for _, r := range strings.Fields("bilinear quotient larger2 maxPool hull univariate softmax lookup selection windowSum condition choice conversion cumulative") {
+	for _, r := range strings.Fields("bilinear quotient larger2 maxPool hull univariate softmax lookup selection windowSum condition choice " +
+		"conversion cumulative") {
 		if name := rulePackage + r; !touched[name] {
 			all = append(all, name)
 		}
@@ -203,6 +204,13 @@ func ofExact(right propagate.JetRule) propagate.JetRule {
 
 func nothing(E *Node) *Node { return MulScalar(E, 1e-9) }
 
+// isFloor is a step that is taken for floor.
+func isFloor(t NodeType) map[NodeType]func(propagate.JetRule) propagate.JetRule {
+	return map[NodeType]func(propagate.JetRule) propagate.JetRule{
+		t: func(propagate.JetRule) propagate.JetRule { return propagate.StepJet(Floor) },
+	}
+}
+
 // Mutants are mistakes in every family of rules.
 var Mutants = []Mutant{
 	{Name: "the ends of a subtrahend are not swapped", Model: "subtracts", plant: on(NodeTypeSub, func() *mutated {
@@ -210,32 +218,43 @@ var Mutants = []Mutant{
 			return propagate.Ends(u, in)
 		}}
 	})},
-	{Name: "the constant of a sum is forgotten on the way back", Model: "mlp", plant: on(NodeTypeAdd, func() *mutated { return &mutated{back: withoutConstant} })},
+	{Name: "the constant of a sum is forgotten on the way back", Model: "mlp",
+		plant: on(NodeTypeAdd, func() *mutated { return &mutated{back: withoutConstant} })},
 	{Name: "a sum rounds nothing", Model: "adds", plant: on(NodeTypeAdd, func() *mutated { return &mutated{error: nothing} })},
 	{Name: "a product's radius is Wr, not |W|r", Model: "mlp", plant: on(NodeTypeDotGeneral, func() *mutated {
 		return &mutated{interval: func(v propagate.Interval, u *propagate.Unit, in []propagate.Interval) propagate.Interval {
 			return propagate.Ends(u, in)
 		}}
 	})},
-	{Name: "a dot product rounds nothing", Model: "multiplies", plant: on(NodeTypeDotGeneral, func() *mutated { return &mutated{error: nothing} })},
-	{Name: "a dot product's transpose has the wrong sign", Model: "mlp", plant: on(NodeTypeDotGeneral, func() *mutated { return &mutated{back: scaled(-1)} })},
-	{Name: "a convolution's radius is half", Model: "convolves", plant: on(NodeTypeConvGeneral, func() *mutated { return &mutated{interval: narrowed} })},
-	{Name: "a convolution's transpose is scaled", Model: "strided-cnn", plant: on(NodeTypeConvGeneral, func() *mutated { return &mutated{back: scaled(0.7)} })},
-	{Name: "an elementwise product's transpose is scaled", Model: "preprocessing", plant: on(NodeTypeMul, func() *mutated { return &mutated{back: scaled(0.9)} })},
+	{Name: "a dot product rounds nothing", Model: "multiplies",
+		plant: on(NodeTypeDotGeneral, func() *mutated { return &mutated{error: nothing} })},
+	{Name: "a dot product's transpose has the wrong sign", Model: "mlp",
+		plant: on(NodeTypeDotGeneral, func() *mutated { return &mutated{back: scaled(-1)} })},
+	{Name: "a convolution's radius is half", Model: "convolves",
+		plant: on(NodeTypeConvGeneral, func() *mutated { return &mutated{interval: narrowed} })},
+	{Name: "a convolution's transpose is scaled", Model: "strided-cnn",
+		plant: on(NodeTypeConvGeneral, func() *mutated { return &mutated{back: scaled(0.7)} })},
+	{Name: "an elementwise product's transpose is scaled", Model: "preprocessing",
+		plant: on(NodeTypeMul, func() *mutated { return &mutated{back: scaled(0.9)} })},
 	{Name: "a ReLU's upper slope is too small", Model: "mlp", plant: in("threshold", func() *mutated {
 		return &mutated{lines: line(1, func(v *Node) *Node { return MulScalar(v, 0.8) })}
 	})},
-	{Name: "a ReLU's upper intercept is dropped", Model: "mlp", plant: in("threshold", func() *mutated { return &mutated{lines: line(2, ZerosLike)} })},
+	{Name: "a ReLU's upper intercept is dropped", Model: "mlp",
+		plant: in("threshold", func() *mutated { return &mutated{lines: line(2, ZerosLike)} })},
 	{Name: "a ReLU's lower slope is above 1", Model: "mlp", plant: in("threshold", func() *mutated {
 		return &mutated{lines: line(0, func(v *Node) *Node { return MulScalar(v, 1.3) })}
 	})},
 	{Name: "a ReLU's lines change places", Model: "bends", plant: in("threshold", func() *mutated {
 		return &mutated{lines: func(l []*Node, _ []propagate.Interval) []*Node { return []*Node{l[1], l[0], l[2]} }}
 	})},
-	{Name: "a moved tensor keeps its lower end only", Model: "preprocessing", plant: in("placement", func() *mutated { return &mutated{interval: lowerOnly} })},
-	{Name: "the constant part of a concatenation is forgotten", Model: "preprocessing", plant: in("assembly", func() *mutated { return &mutated{back: withoutConstant} })},
-	{Name: "a sum over an axis loses a tenth on the way back", Model: "residual", plant: in("reduction", func() *mutated { return &mutated{back: scaled(0.9)} })},
-	{Name: "a mean pool loses a tenth on the way back", Model: "mean pool, padded and overlapping", plant: in("windowSum", func() *mutated { return &mutated{back: scaled(0.9)} })},
+	{Name: "a moved tensor keeps its lower end only", Model: "preprocessing",
+		plant: in("placement", func() *mutated { return &mutated{interval: lowerOnly} })},
+	{Name: "the constant part of a concatenation is forgotten", Model: "preprocessing",
+		plant: in("assembly", func() *mutated { return &mutated{back: withoutConstant} })},
+	{Name: "a sum over an axis loses a tenth on the way back", Model: "residual",
+		plant: in("reduction", func() *mutated { return &mutated{back: scaled(0.9)} })},
+	{Name: "a mean pool loses a tenth on the way back", Model: "mean pool, padded and overlapping",
+		plant: in("windowSum", func() *mutated { return &mutated{back: scaled(0.9)} })},
 	{Name: "a max pool's upper intercept is too low", Model: "max pool, padded", plant: in("maxPool", func() *mutated {
 		return &mutated{lines: func(l []*Node, _ []propagate.Interval) []*Node {
 			l[len(l)-1] = AddScalar(l[len(l)-1], -0.05)
@@ -261,7 +280,8 @@ var Mutants = []Mutant{
 		}}
 	})},
 	{Name: "exp rounds nothing", Model: "exponentiates", plant: in("univariate", func() *mutated { return &mutated{error: nothing} })},
-	{Name: "McCormick's planes lose their constant", Model: "product of two", plant: in("bilinear", func() *mutated { return &mutated{back: withoutConstant} })},
+	{Name: "McCormick's planes lose their constant", Model: "product of two",
+		plant: in("bilinear", func() *mutated { return &mutated{back: withoutConstant} })},
 	{Name: "McCormick's planes take the wrong end", Model: "attention", plant: in("bilinear", func() *mutated {
 		return &mutated{lines: func(l []*Node, _ []propagate.Interval) []*Node { return []*Node{l[0], l[2], l[1]} }}
 	})},
@@ -270,7 +290,8 @@ var Mutants = []Mutant{
 			return []*Node{l[0], l[1], l[2], l[5], l[6], l[3], l[4]}
 		}}
 	})},
-	{Name: "softmax's interval is half as wide", Model: "softens", plant: in("softmax", func() *mutated { return &mutated{interval: narrowed} })},
+	{Name: "softmax's interval is half as wide", Model: "softens",
+		plant: in("softmax", func() *mutated { return &mutated{interval: narrowed} })},
 	{Name: "softmax's exponential has its lines the wrong way around", Model: "softens", plant: in("softmax", func() *mutated {
 		return &mutated{lines: func(l []*Node, _ []propagate.Interval) []*Node {
 			l[0], l[1], l[2], l[3] = l[2], l[3], l[0], l[1]
@@ -293,16 +314,20 @@ var Mutants = []Mutant{
 			return in[0]
 		}}
 	})},
-	{Name: "a choice is bounded by its lower end", Model: "choice by another", plant: in("choice", func() *mutated { return &mutated{interval: lowerOnly} })},
+	{Name: "a choice is bounded by its lower end", Model: "choice by another",
+		plant: in("choice", func() *mutated { return &mutated{interval: lowerOnly} })},
 	{Name: "a choice takes the other value back", Model: "choice by another", plant: in("choice", func() *mutated {
 		return &mutated{lines: func(l []*Node, _ []propagate.Interval) []*Node { return []*Node{l[1], l[0], l[2], l[3]} }}
 	})},
-	{Name: "a choice has no constant part where it is open", Model: "above the mean", plant: in("choice", func() *mutated { return &mutated{back: withoutConstant} })},
-	{Name: "conditions hold surely or surely not", Model: "all comparisons", plant: in("condition", func() *mutated { return &mutated{interval: lowerOnly} })},
+	{Name: "a choice has no constant part where it is open", Model: "above the mean",
+		plant: in("choice", func() *mutated { return &mutated{back: withoutConstant} })},
+	{Name: "conditions hold surely or surely not", Model: "all comparisons",
+		plant: in("condition", func() *mutated { return &mutated{interval: lowerOnly} })},
 	{Name: "conditions surely hold on the way back", Model: "all comparisons", plant: in("condition", func() *mutated {
 		return &mutated{lines: line(0, OnesLike)}
 	})},
-	{Name: "the number of a condition counts half on the way back", Model: "all comparisons", plant: in("conversion", func() *mutated { return &mutated{back: scaled(0.5)} })},
+	{Name: "the number of a condition counts half on the way back", Model: "all comparisons",
+		plant: in("conversion", func() *mutated { return &mutated{back: scaled(0.5)} })},
 	{Name: "the sine is bounded by its values at the ends", Model: "waves", plant: on(NodeTypeSin, func() *mutated {
 		return &mutated{interval: func(v propagate.Interval, _ *propagate.Unit, in []propagate.Interval) propagate.Interval {
 			a, b := Sin(in[0].Lower), Sin(in[0].Upper)
@@ -315,34 +340,43 @@ var Mutants = []Mutant{
 	{Name: "the cosine's line above is too low", Model: "waves", plant: on(NodeTypeCos, func() *mutated {
 		return &mutated{lines: line(3, func(v *Node) *Node { return AddScalar(v, -0.03) })}
 	})},
-	{Name: "the sine's slopes are its values", Model: "waves", jets: map[NodeType]func(propagate.JetRule) propagate.JetRule{NodeTypeSin: func(propagate.JetRule) propagate.JetRule {
-		return propagate.Wave(Sin, math.Pi/2, func(l, u *Node) (least, most *Node) { return propagate.WaveRange(Sin, math.Pi/2, l, u) })
-	}}},
-	{Name: "the cosine's crest is missed", Model: "waves", jets: map[NodeType]func(propagate.JetRule) propagate.JetRule{NodeTypeCos: func(propagate.JetRule) propagate.JetRule {
-		return propagate.Wave(Cos, 3, func(l, u *Node) (least, most *Node) { return propagate.WaveRange(Cos, 3, l, u) })
-	}}},
+	{Name: "the sine's slopes are its values", Model: "waves",
+		jets: map[NodeType]func(propagate.JetRule) propagate.JetRule{NodeTypeSin: func(propagate.JetRule) propagate.JetRule {
+			return propagate.Wave(Sin, math.Pi/2, func(l, u *Node) (least, most *Node) { return propagate.WaveRange(Sin, math.Pi/2, l, u) })
+		}}},
+	{Name: "the cosine's crest is missed", Model: "waves",
+		jets: map[NodeType]func(propagate.JetRule) propagate.JetRule{NodeTypeCos: func(propagate.JetRule) propagate.JetRule {
+			return propagate.Wave(Cos, 3, func(l, u *Node) (least, most *Node) { return propagate.WaveRange(Cos, 3, l, u) })
+		}}},
 	{Name: "the sine rounds nothing", Model: "waves", plant: on(NodeTypeSin, func() *mutated { return &mutated{error: nothing} })},
 	{Name: "the cosine rounds nothing", Model: "waves", plant: on(NodeTypeCos, func() *mutated { return &mutated{error: nothing} })},
 	{Name: "the arc tangent rounds nothing", Model: "turns", plant: on(NodeTypeAtan2, func() *mutated { return &mutated{error: nothing} })},
-	{Name: "the arc tangent is too flat", Model: "turns", jets: map[NodeType]func(propagate.JetRule) propagate.JetRule{NodeTypeAtan2: func(propagate.JetRule) propagate.JetRule {
-		return propagate.Monotone(propagate.Arctan, func(l, _ propagate.JetEnds) (least, most *Node) { return ZerosLike(l.T), MulScalar(OnesLike(l.T), 0.1) }, propagate.ScaledError(1))
-	}}},
+	{Name: "the arc tangent is too flat", Model: "turns",
+		jets: map[NodeType]func(propagate.JetRule) propagate.JetRule{NodeTypeAtan2: func(propagate.JetRule) propagate.JetRule {
+			return propagate.Monotone(propagate.Arctan, func(l, _ propagate.JetEnds) (least, most *Node) {
+				return ZerosLike(l.T),
+					MulScalar(OnesLike(l.T), 0.1)
+			}, propagate.ScaledError(1))
+		}}},
 	{Name: "floor's line below is too high", Model: "steps", plant: on(NodeTypeFloor, func() *mutated {
 		return &mutated{lines: line(1, func(v *Node) *Node { return AddScalar(v, 0.1) })}
 	})},
-	{Name: "ceil is floor", Model: "steps", jets: map[NodeType]func(propagate.JetRule) propagate.JetRule{NodeTypeCeil: func(propagate.JetRule) propagate.JetRule { return propagate.StepJet(Floor) }}},
-	{Name: "round is floor", Model: "steps", jets: map[NodeType]func(propagate.JetRule) propagate.JetRule{NodeTypeRound: func(propagate.JetRule) propagate.JetRule { return propagate.StepJet(Floor) }}},
+	{Name: "ceil is floor", Model: "steps", jets: isFloor(NodeTypeCeil)},
+	{Name: "round is floor", Model: "steps", jets: isFloor(NodeTypeRound)},
 	{Name: "the sign's line above is too low", Model: "steps", plant: on(NodeTypeSign, func() *mutated {
 		return &mutated{lines: line(3, func(v *Node) *Node { return AddScalar(v, -0.1) })}
 	})},
-	{Name: "a step takes its argument to be exact", Model: "falls on a step", jets: map[NodeType]func(propagate.JetRule) propagate.JetRule{NodeTypeFloor: ofExact}},
-	{Name: "a comparison takes its argument to be exact", Model: "falls on a threshold", jets: map[NodeType]func(propagate.JetRule) propagate.JetRule{NodeTypeGreaterOrEqual: ofExact}},
+	{Name: "a step takes its argument to be exact", Model: "falls on a step",
+		jets: map[NodeType]func(propagate.JetRule) propagate.JetRule{NodeTypeFloor: ofExact}},
+	{Name: "a comparison takes its argument to be exact", Model: "falls on a threshold",
+		jets: map[NodeType]func(propagate.JetRule) propagate.JetRule{NodeTypeGreaterOrEqual: ofExact}},
 	{Name: "cumulative sums are not turned around on the way back", Model: "cumulative sums", plant: in("cumulative", func() *mutated {
 		return &mutated{back: func(parts map[int]*Node, b, Λ *Node) (map[int]*Node, *Node) {
 			return map[int]*Node{0: CumSum(Λ, 1)}, b
 		}}
 	})},
-	{Name: "cumulative sums round nothing", Model: "accumulates", plant: in("cumulative", func() *mutated { return &mutated{error: nothing} })},
+	{Name: "cumulative sums round nothing", Model: "accumulates",
+		plant: in("cumulative", func() *mutated { return &mutated{error: nothing} })},
 	{Name: "a gather loses its constant factor", Model: "gather", plant: in("lookup", func() *mutated { return &mutated{back: scaled(0.8)} })},
 	{Name: "a transposition is not undone on the way back", Model: "shapes-first", plant: on(NodeTypeTranspose, func() *mutated {
 		return &mutated{back: func(parts map[int]*Node, b, Λ *Node) (map[int]*Node, *Node) {
@@ -352,30 +386,44 @@ var Mutants = []Mutant{
 	{Name: "a reversal is not undone on the way back", Model: "shapes-first", plant: on(NodeTypeReverse, func() *mutated {
 		return &mutated{back: func(_ map[int]*Node, b, Λ *Node) (map[int]*Node, *Node) { return map[int]*Node{0: Λ}, b }}
 	})},
-	{Name: "a slice counts half on the way back", Model: "shapes-first", plant: on(NodeTypeSlice, func() *mutated { return &mutated{back: scaled(0.5)} })},
-	{Name: "a reshape counts half on the way back", Model: "shapes-first", plant: on(NodeTypeReshape, func() *mutated { return &mutated{back: scaled(0.5)} })},
-	{Name: "what is repeated counts half on the way back", Model: "shapes-first", plant: on(NodeTypeBroadcastInDim, func() *mutated { return &mutated{back: scaled(0.5)} })},
-	{Name: "an identity counts half on the way back", Model: "preprocessing", plant: on(NodeTypeIdentity, func() *mutated { return &mutated{back: scaled(0.5)} })},
-	{Name: "padding forgets its number on the way back", Model: "preprocessing", plant: on(NodeTypePad, func() *mutated { return &mutated{back: withoutConstant} })},
-	{Name: "padding keeps the lower end only", Model: "shapes-first", plant: on(NodeTypePad, func() *mutated { return &mutated{interval: lowerOnly} })},
-	{Name: "a negation keeps the sign on the way back", Model: "shapes-first", plant: on(NodeTypeNeg, func() *mutated { return &mutated{back: scaled(-1)} })},
+	{Name: "a slice counts half on the way back", Model: "shapes-first",
+		plant: on(NodeTypeSlice, func() *mutated { return &mutated{back: scaled(0.5)} })},
+	{Name: "a reshape counts half on the way back", Model: "shapes-first",
+		plant: on(NodeTypeReshape, func() *mutated { return &mutated{back: scaled(0.5)} })},
+	{Name: "what is repeated counts half on the way back", Model: "shapes-first",
+		plant: on(NodeTypeBroadcastInDim, func() *mutated { return &mutated{back: scaled(0.5)} })},
+	{Name: "an identity counts half on the way back", Model: "preprocessing",
+		plant: on(NodeTypeIdentity, func() *mutated { return &mutated{back: scaled(0.5)} })},
+	{Name: "padding forgets its number on the way back", Model: "preprocessing",
+		plant: on(NodeTypePad, func() *mutated { return &mutated{back: withoutConstant} })},
+	{Name: "padding keeps the lower end only", Model: "shapes-first",
+		plant: on(NodeTypePad, func() *mutated { return &mutated{interval: lowerOnly} })},
+	{Name: "a negation keeps the sign on the way back", Model: "shapes-first",
+		plant: on(NodeTypeNeg, func() *mutated { return &mutated{back: scaled(-1)} })},
 	{Name: "the ends of a negation are not swapped", Model: "negates", plant: on(NodeTypeNeg, func() *mutated {
 		return &mutated{interval: func(v propagate.Interval, u *propagate.Unit, in []propagate.Interval) propagate.Interval {
 			return propagate.Ends(u, in)
 		}}
 	})},
-	{Name: "a quotient by a number is off on the way back", Model: "shapes-first", plant: on(NodeTypeDiv, func() *mutated { return &mutated{back: scaled(0.9)} })},
+	{Name: "a quotient by a number is off on the way back", Model: "shapes-first",
+		plant: on(NodeTypeDiv, func() *mutated { return &mutated{back: scaled(0.9)} })},
 	{Name: "a quotient by a negative number keeps its ends", Model: "divides by numbers", plant: on(NodeTypeDiv, func() *mutated {
 		return &mutated{interval: func(v propagate.Interval, u *propagate.Unit, in []propagate.Interval) propagate.Interval {
 			return propagate.Ends(u, in)
 		}}
 	})},
-	{Name: "a quotient rounds nothing", Model: "divides by numbers", plant: on(NodeTypeDiv, func() *mutated { return &mutated{error: nothing} })},
-	{Name: "an elementwise product rounds nothing", Model: "multiplies by numbers", plant: on(NodeTypeMul, func() *mutated { return &mutated{error: nothing} })},
-	{Name: "a sum over an axis rounds nothing", Model: "adds up", plant: on(NodeTypeReduceSum, func() *mutated { return &mutated{error: nothing} })},
-	{Name: "a minimum's upper intercept is dropped", Model: "preprocessing", plant: on(NodeTypeMin, func() *mutated { return &mutated{lines: line(2, ZerosLike)} })},
-	{Name: "the least is bounded as the largest", Model: "largest and least", plant: on(NodeTypeReduceMin, func() *mutated { return &mutated{back: scaled(-1)} })},
-	{Name: "a max pool's interval is half as wide", Model: "pools", plant: in("maxPool", func() *mutated { return &mutated{interval: narrowed} })},
+	{Name: "a quotient rounds nothing", Model: "divides by numbers",
+		plant: on(NodeTypeDiv, func() *mutated { return &mutated{error: nothing} })},
+	{Name: "an elementwise product rounds nothing", Model: "multiplies by numbers",
+		plant: on(NodeTypeMul, func() *mutated { return &mutated{error: nothing} })},
+	{Name: "a sum over an axis rounds nothing", Model: "adds up",
+		plant: on(NodeTypeReduceSum, func() *mutated { return &mutated{error: nothing} })},
+	{Name: "a minimum's upper intercept is dropped", Model: "preprocessing",
+		plant: on(NodeTypeMin, func() *mutated { return &mutated{lines: line(2, ZerosLike)} })},
+	{Name: "the least is bounded as the largest", Model: "largest and least",
+		plant: on(NodeTypeReduceMin, func() *mutated { return &mutated{back: scaled(-1)} })},
+	{Name: "a max pool's interval is half as wide", Model: "pools",
+		plant: in("maxPool", func() *mutated { return &mutated{interval: narrowed} })},
 	{Name: "a max pool's upper slope is another element's", Model: "max pool", plant: in("maxPool", func() *mutated {
 		return &mutated{lines: func(l []*Node, _ []propagate.Interval) []*Node {
 			n := len(l) / 2
@@ -395,7 +443,8 @@ var Mutants = []Mutant{
 			return l
 		}}
 	})},
-	{Name: "a mean pool's interval is half as wide", Model: "averages", plant: in("windowSum", func() *mutated { return &mutated{interval: narrowed} })},
+	{Name: "a mean pool's interval is half as wide", Model: "averages",
+		plant: in("windowSum", func() *mutated { return &mutated{interval: narrowed} })},
 	{Name: "the ends of a box are rounded to the nearest", Model: "copies", Regions: true, end: func(v float64) float64 { return v }},
 	{Name: "a ball's radius is half", Model: "mlp", Regions: true, region: func(r propagate.Region) propagate.Region {
 		r.Radius = MulScalar(r.Radius, 0.5)
@@ -417,14 +466,17 @@ var Mutants = []Mutant{
 
 // BatchNormMutants are mistakes in the rule of the operation that only some backends have.
 var BatchNormMutants = []Mutant{
-	{Name: "batch norm is off on the way back", plant: on(NodeTypeBatchNormForInference, func() *mutated { return &mutated{back: scaled(0.9)} })},
-	{Name: "batch norm forgets its constants on the way back", plant: on(NodeTypeBatchNormForInference, func() *mutated { return &mutated{back: withoutConstant} })},
+	{Name: "batch norm is off on the way back", plant: on(NodeTypeBatchNormForInference,
+		func() *mutated { return &mutated{back: scaled(0.9)} })},
+	{Name: "batch norm forgets its constants on the way back", plant: on(NodeTypeBatchNormForInference,
+		func() *mutated { return &mutated{back: withoutConstant} })},
 	{Name: "batch norm keeps its ends where the scale is negative", plant: on(NodeTypeBatchNormForInference, func() *mutated {
 		return &mutated{interval: func(_ propagate.Interval, u *propagate.Unit, in []propagate.Interval) propagate.Interval {
 			return propagate.Ends(u, in)
 		}}
 	})},
-	{Name: "batch norm rounds nothing", Model: "alone", plant: on(NodeTypeBatchNormForInference, func() *mutated { return &mutated{error: nothing} })},
+	{Name: "batch norm rounds nothing", Model: "alone", plant: on(NodeTypeBatchNormForInference,
+		func() *mutated { return &mutated{error: nothing} })},
 }
 
 // AscentMutants are mistakes in what slopes are raised by. They make no bound wrong, but worse.
@@ -435,14 +487,20 @@ var AscentMutants = []Mutant{
 	{Name: "a minimum's slope counts where the line above it does", Model: "preprocessing", plant: on(NodeTypeMin, func() *mutated {
 		return &mutated{t: func(Λσ, t *Node) (*Node, *Node) { return Neg(Λσ), t }}
 	})},
-	{Name: "the maximum of two is taken apart the wrong way around", Model: "maximum and minimum of two", plant: in("larger2", func() *mutated {
-		return &mutated{t: func(Λσ, t *Node) (*Node, *Node) { return Λσ, MulScalar(t, 2) }}
-	})},
-	{Name: "a ReLU goes forward without its line above", Model: "strided-cnn", plant: in("threshold", func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 0.9) }} })},
-	{Name: "a convolution goes forward doubled", Model: "residual", plant: on(NodeTypeConvGeneral, func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 2) }} })},
-	{Name: "a max pool goes forward too high", Model: "max pool, padded", plant: in("maxPool", func() *mutated { return &mutated{value: func(v *Node) *Node { return AddScalar(v, 0.01) }} })},
-	{Name: "softmax goes forward too low", Model: "attention", plant: in("softmax", func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 0.99) }} })},
-	{Name: "McCormick's planes go forward scaled", Model: "product of two", plant: in("bilinear", func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 1.01) }} })},
+	{Name: "the maximum of two is taken apart the wrong way around", Model: "maximum and minimum of two",
+		plant: in("larger2", func() *mutated {
+			return &mutated{t: func(Λσ, t *Node) (*Node, *Node) { return Λσ, MulScalar(t, 2) }}
+		})},
+	{Name: "a ReLU goes forward without its line above", Model: "strided-cnn",
+		plant: in("threshold", func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 0.9) }} })},
+	{Name: "a convolution goes forward doubled", Model: "residual",
+		plant: on(NodeTypeConvGeneral, func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 2) }} })},
+	{Name: "a max pool goes forward too high", Model: "max pool, padded",
+		plant: in("maxPool", func() *mutated { return &mutated{value: func(v *Node) *Node { return AddScalar(v, 0.01) }} })},
+	{Name: "softmax goes forward too low", Model: "attention", plant: in("softmax",
+		func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 0.99) }} })},
+	{Name: "McCormick's planes go forward scaled", Model: "product of two",
+		plant: in("bilinear", func() *mutated { return &mutated{value: func(v *Node) *Node { return MulScalar(v, 1.01) }} })},
 }
 
 // FreeSlopes lets slopes below ReLUs be anything, which makes bounds wrong, until the returned function is called.

@@ -38,7 +38,8 @@ var mutationModels = []testModel{
 		h := Div(x, values(x, []int{1, 3}, 0.7, -3, -0.3))
 		return Concatenate([]*Node{h, Tanh(h)}, 1)
 	}},
-	{"multiplies by numbers", []int{3}, advlib.Box{Lo: -1, Hi: 1}, func(x *Node) *Node { return Mul(x, values(x, []int{1, 3}, 0.7, -3, -0.3)) }},
+	{"multiplies by numbers", []int{3}, advlib.Box{Lo: -1, Hi: 1},
+		func(x *Node) *Node { return Mul(x, values(x, []int{1, 3}, 0.7, -3, -0.3)) }},
 	{"adds up", []int{4, 6}, advlib.Box{Lo: -1, Hi: 1}, func(x *Node) *Node { return ReduceSum(x, 2) }},
 	{"copies", []int{3}, advlib.Box{Lo: -1, Hi: 1}, func(x *Node) *Node { return Reverse(x, 1) }},
 	{"pools", []int{4, 4, 1}, advlib.UnitBox, func(x *Node) *Node { return Tanh(flat(MaxPool(x).Window(2).Done())) }},
@@ -50,7 +51,10 @@ var mutationModels = []testModel{
 		return Concatenate([]*Node{Floor(x), Ceil(x), Round(x), Sign(x)}, 1)
 	}},
 	// 10·0.7 is below 7 for the number nearest to 0.7, and 7 in float32.
-	{"falls on a step", []int{3}, advlib.Box{Lo: -10, Hi: 10}, func(x *Node) *Node { return Mul(x, Floor(Mul(x, values(x, []int{1, 1}, 0.7)))) }},
+	{"falls on a step", []int{3}, advlib.Box{Lo: -10, Hi: 10}, func(x *Node) *Node {
+		return Mul(x,
+			Floor(Mul(x, values(x, []int{1, 1}, 0.7))))
+	}},
 	{"falls on a threshold", []int{3}, advlib.Box{Lo: -10, Hi: 10}, func(x *Node) *Node {
 		return Mul(x, ConvertDType(GreaterOrEqual(Mul(x, values(x, []int{1, 1}, 0.7)), MulScalar(OnesLike(x), 7)), x.DType()))
 	}},
@@ -161,7 +165,8 @@ func offGrid(t *testing.T, c *advlib.Classifier, r *rand.Rand) (count int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := net.Bound(ctx, certify.Query{Regions: certify.Boxes(points, points), Rows: [][][]float64{certify.EachOutput(net.Outputs())}}, certify.CROWNIBP)
+	a, err := net.Bound(ctx, certify.Query{Regions: certify.Boxes(points, points), Rows: [][][]float64{certify.EachOutput(net.Outputs())}},
+		certify.CROWNIBP)
 	if err != nil {
 		t.Fatal(err)
 	}

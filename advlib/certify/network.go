@@ -119,7 +119,8 @@ func newNetwork(s Source) (*Network, error) {
 
 // unread returns a network whose model has not been looked at yet. All networks are made here: without its maps and
 // backends one is of no use.
-func unread(name string, input []int, deployed compute.Backend, wide *advlib.Wide, exact bool, build func(x *graph.Node) *graph.Node) *Network {
+func unread(name string, input []int, deployed compute.Backend, wide *advlib.Wide, exact bool,
+	build func(x *graph.Node) *graph.Node) *Network {
 	return &Network{
 		model:    propagate.Model{Name: name, Input: input, Backend: deployed, Wide: wide, Build: build},
 		deployed: deployed, exact: exact,

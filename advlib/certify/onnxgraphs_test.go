@@ -77,7 +77,8 @@ func TestRandomONNXGraphsAreBounded(t *testing.T) {
 				}
 				total.checked, total.finite, total.points = total.checked+f.checked, total.finite+f.finite, total.points+f.points
 			}
-			t.Logf("%s: seeds %d to %d: %d graphs bounded, at %d points; %d values, of which %d have finite bounds", name, first, seed-1, tried, total.points, total.checked, total.finite)
+			t.Logf("%s: seeds %d to %d: %d graphs bounded, at %d points; %d values, of which %d have finite bounds", name, first, seed-1, tried,
+				total.points, total.checked, total.finite)
 			t.Logf("refused by operator: %v", counted(refused))
 			t.Logf("not read: %v", counted(unread))
 			if 2*total.finite < total.checked {
@@ -115,7 +116,8 @@ func TestTileAndCumSumOfONNX(t *testing.T) {
 	weights := onnxtest.Weights{"timesshape": {Dims: []int{3}, Values: []float32{1, 2, 3}}, "axisshape": {Dims: []int{}, Values: []float32{1}}}
 	file := onnxtest.File(onnxtest.Value("x", 0, 2, 2), weights,
 		onnxtest.Node("Tile", "t", "x timesshape"), onnxtest.Node("CumSum", "c", "t axisshape"), onnxtest.Node("Flatten", "y", "c"))
-	trial := randomTrial{methods: []certify.Method{certify.IBP, certify.CROWN}, batches: []int{1, 8}, boxes: 3, points: 24, scales: []float64{1}}
+	trial := randomTrial{methods: []certify.Method{certify.IBP, certify.CROWN}, batches: []int{1, 8}, boxes: 3, points: 24,
+		scales: []float64{1}}
 	for name, b := range backends(t) {
 		n, err := onnx.ReadNetwork(bytes.NewReader(file), onnx.Options{})
 		if err != nil {
@@ -130,14 +132,16 @@ func TestTileAndCumSumOfONNX(t *testing.T) {
 
 // What cannot be bounded in a file is refused by the name of its operator there.
 func TestONNXOperatorsAreNamed(t *testing.T) {
-	weights := onnxtest.Weights{"w": {Dims: []int{4, 6}, Values: make([]float32, 24)}, "v": {Dims: []int{6, 3}, Values: make([]float32, 18)}, "e": {Dims: []int{1}, Values: []float32{2.5}}}
+	weights := onnxtest.Weights{"w": {Dims: []int{4, 6}, Values: make([]float32, 24)}, "v": {Dims: []int{6, 3}, Values: make([]float32, 18)},
+		"e": {Dims: []int{1}, Values: []float32{2.5}}}
 	for i := range weights["w"].Values {
 		weights["w"].Values[i] = float32(i%5) / 3
 	}
 	power := onnxtest.Node("Pow", "p", "r e")
 	power.Name = "/act/Pow"
 	file := onnxtest.File(onnxtest.Value("x", 0, 4), weights,
-		onnxtest.Node("MatMul", "h", "x w"), onnxtest.Node("Relu", "r", "h"), power, onnxtest.Node("Relu", "q", "p"), onnxtest.Node("MatMul", "y", "q v"))
+		onnxtest.Node("MatMul", "h", "x w"), onnxtest.Node("Relu", "r", "h"), power, onnxtest.Node("Relu", "q", "p"), onnxtest.Node("MatMul",
+			"y", "q v"))
 	for _, b := range backends(t) {
 		c, err := onnx.Read(bytes.NewReader(file), onnx.Options{Box: advlib.UnitBox, Backend: b})
 		if err != nil {

@@ -30,7 +30,8 @@ func comparisons(x *Node) *Node {
 	y := Reverse(x, 1)
 	conditions := []*Node{
 		GreaterThan(x, y), GreaterOrEqual(x, MulScalar(y, 0.5)), LessThan(x, y), LessOrEqual(x, AddScalar(y, 1)), Equal(x, y), NotEqual(x, y),
-		LogicalAnd(GreaterThan(x, y), IsFinite(y)), LogicalOr(LessThan(y, OnesLike(y)), IsNaN(x)), LogicalXor(GreaterThan(x, ZerosLike(x)), GreaterThan(y, ZerosLike(y))),
+		LogicalAnd(GreaterThan(x, y), IsFinite(y)), LogicalOr(LessThan(y, OnesLike(y)), IsNaN(x)), LogicalXor(GreaterThan(x, ZerosLike(x)),
+			GreaterThan(y, ZerosLike(y))),
 		LogicalNot(LessThan(x, y)),
 	}
 	sum := MulScalar(x, 0.1)
@@ -74,7 +75,8 @@ func residualNorm(x *Node) *Node {
 	normed := func(h *Node, seed uint64) *Node {
 		c := h.Shape().Dimensions[3]
 		variance := Square(AddScalar(weights(x, seed, 0.2, 1, 1, 1, c), 1))
-		return Add(Mul(Mul(Sub(h, weights(x, seed+1, 0.1, 1, 1, 1, c)), Rsqrt(AddScalar(variance, 1e-5))), AddScalar(weights(x, seed+2, 0.1, 1, 1, 1, c), 1)), weights(x, seed+3, 0.1, 1, 1, 1, c))
+		return Add(Mul(Mul(Sub(h, weights(x, seed+1, 0.1, 1, 1, 1, c)), Rsqrt(AddScalar(variance, 1e-5))),
+			AddScalar(weights(x, seed+2, 0.1, 1, 1, 1, c), 1)), weights(x, seed+3, 0.1, 1, 1, 1, c))
 	}
 	conv := func(h *Node, seed uint64, out int) *Node {
 		return Convolve(h, weights(x, seed, 0.3, 3, 3, h.Shape().Dimensions[3], out)).PadSame().Done()
@@ -135,7 +137,10 @@ var operationModels = []testModel{
 	}),
 	between("product of two", func(x *Node) *Node { return MulScalar(Mul(x, Tanh(Reverse(x, 1))), 0.3) }),
 	between("quotient of two", func(x *Node) *Node { return Div(x, AddScalar(Abs(Reverse(x, 1)), 1)) }),
-	between("quotient by what is negative", func(x *Node) *Node { return Div(x, Sub(ScalarOne(x.Graph(), x.DType()), Exp(Abs(AddScalar(x, 9))))) }),
+	between("quotient by what is negative", func(x *Node) *Node {
+		return Div(x,
+			Sub(ScalarOne(x.Graph(), x.DType()), Exp(Abs(AddScalar(x, 9)))))
+	}),
 	between("maximum and minimum of two", func(x *Node) *Node { return Add(Max(x, Reverse(x, 1)), Min(x, Neg(Reverse(x, 1)))) }),
 	between("largest and least", func(x *Node) *Node {
 		n := x.Shape().Dimensions[0]
@@ -165,8 +170,10 @@ var operationModels = []testModel{
 // few sizes and of radius 0, on the Go backend and some on XLA; CROWN's are not much wider than IBP's, and where the
 // issue says so, narrower.
 func TestOperations(t *testing.T) {
-	narrow := map[string]bool{"max pool": true, "max pool, padded": true, "max pool, overlapping": true, "two max pools in a row": true, "attention": true, "residual CNN with batch norm": true}
-	onXLA := map[string]bool{"softplus": true, "GELU": true, "GELU by tanh": true, "residual CNN with batch norm": true} // all with ADVLAB_FULL=1: XLA compiles each for long
+	narrow := map[string]bool{"max pool": true, "max pool, padded": true, "max pool, overlapping": true, "two max pools in a row": true,
+		"attention": true, "residual CNN with batch norm": true}
+	// all with ADVLAB_FULL=1: XLA compiles each for long
+	onXLA := map[string]bool{"softplus": true, "GELU": true, "GELU by tanh": true, "residual CNN with batch norm": true}
 	for backendName, b := range backends(t) {
 		for _, m := range operationModels {
 			if backendName == "xla" && !full && !onXLA[m.name] {

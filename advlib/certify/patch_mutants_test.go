@@ -144,29 +144,34 @@ func otherLines(kind string, axis int) func(*propagate.Backward) {
 
 // PatchMutants are mistakes on patches, in every family of rules that has them.
 var PatchMutants = []PatchMutant{
-	{Name: "a convolution's patches start one element late", Model: "convolutions", plant: patchesOf(NodeTypeConvGeneral, mutatedLocal{reached: late})},
-	{Name: "a convolution's patches do not move by its stride", Model: "convolutions", plant: patchesOf(NodeTypeConvGeneral, mutatedLocal{reached: slow})},
+	{Name: "a convolution's patches start one element late", Model: "convolutions",
+		plant: patchesOf(NodeTypeConvGeneral, mutatedLocal{reached: late})},
+	{Name: "a convolution's patches do not move by its stride", Model: "convolutions",
+		plant: patchesOf(NodeTypeConvGeneral, mutatedLocal{reached: slow})},
 	{Name: "what lies on a convolution's padding is not cut off", Model: "convolutions", plant: func(u *propagate.Unit) *mutatedLocal {
 		if u.Node.Type() == NodeTypeConvGeneral && u.Inputs[0].Type() == NodeTypeAdd {
 			return &mutatedLocal{uncut: true}
 		}
 		return nil
 	}},
-	{Name: "a convolution's transpose is scaled", Model: "convolutions", plant: patchesOf(NodeTypeConvGeneral, mutatedLocal{back: scaled(0.7)})},
+	{Name: "a convolution's transpose is scaled", Model: "convolutions",
+		plant: patchesOf(NodeTypeConvGeneral, mutatedLocal{back: scaled(0.7)})},
 	{Name: "a bias is forgotten", Model: "convolutions", plant: patchesOf(NodeTypeAdd, mutatedLocal{back: withoutConstant})},
-	{Name: "summands of each place are those of the first", Model: "convolutions", plant: patchesOf(NodeTypeAdd, mutatedLocal{cut: func(c propagate.Cut) propagate.Cut {
-		c.Index = slices.Clone(c.Index)
-		for i, at := range c.Index {
-			c.Index[i] = ZerosLike(at)
-		}
-		return c
-	}})},
-	{Name: "factors of each place are those of the next", Model: "convolutions", plant: patchesOf(NodeTypeMul, mutatedLocal{cut: func(c propagate.Cut) propagate.Cut {
-		c.Index = slices.Clone(c.Index)
-		last := Scalar(c.Index[0].Graph(), c.Index[0].DType(), c.Dims[0]-1)
-		c.Index[0] = Min(AddScalar(c.Index[0], 1), BroadcastLike(last, c.Index[0]))
-		return c
-	}})},
+	{Name: "summands of each place are those of the first", Model: "convolutions",
+		plant: patchesOf(NodeTypeAdd, mutatedLocal{cut: func(c propagate.Cut) propagate.Cut {
+			c.Index = slices.Clone(c.Index)
+			for i, at := range c.Index {
+				c.Index[i] = ZerosLike(at)
+			}
+			return c
+		}})},
+	{Name: "factors of each place are those of the next", Model: "convolutions",
+		plant: patchesOf(NodeTypeMul, mutatedLocal{cut: func(c propagate.Cut) propagate.Cut {
+			c.Index = slices.Clone(c.Index)
+			last := Scalar(c.Index[0].Graph(), c.Index[0].DType(), c.Dims[0]-1)
+			c.Index[0] = Min(AddScalar(c.Index[0], 1), BroadcastLike(last, c.Index[0]))
+			return c
+		}})},
 	{Name: "a ReLU's upper intercept is forgotten", Model: "convolutions", plant: patchesIn("threshold", mutatedLocal{back: withoutConstant})},
 	{Name: "a ReLU's lines are those of the next place", Model: "convolutions", pass: otherLines("threshold", 1)},
 	{Name: "a ReLU's lines are those of another row", Model: "convolutions", pass: otherLines("threshold", 0)},
@@ -190,36 +195,43 @@ var PatchMutants = []PatchMutant{
 		}
 		return nil
 	}},
-	{Name: "a subtrahend keeps its sign", Model: "residual block", plant: patchesOf(NodeTypeSub, mutatedLocal{back: func(parts map[int]*Node, b, Λ *Node) (map[int]*Node, *Node) {
-		parts[1] = parts[0]
-		return parts, b
-	}})},
+	{Name: "a subtrahend keeps its sign", Model: "residual block",
+		plant: patchesOf(NodeTypeSub, mutatedLocal{back: func(parts map[int]*Node, b, Λ *Node) (map[int]*Node, *Node) {
+			parts[1] = parts[0]
+			return parts, b
+		}})},
 	{Name: "a mean pool's patches start one element late", Model: "two pools", plant: patchesIn("windowSum", mutatedLocal{reached: late})},
 	{Name: "a mean pool's patches do not move by its stride", Model: "two pools", plant: patchesIn("windowSum", mutatedLocal{reached: slow})},
 	{Name: "a max pool's patches start one element late", Model: "two pools", plant: patchesIn("maxPool", mutatedLocal{reached: late})},
 	{Name: "a max pool's upper intercept is forgotten", Model: "two pools", plant: patchesIn("maxPool", mutatedLocal{back: withoutConstant})},
 	{Name: "a max pool's lines are those of another row", Model: "two pools", pass: otherLines("maxPool", 0)},
-	{Name: "tensors that are put together change places", Model: "assembled", plant: patchesOf(NodeTypeConcatenate, mutatedLocal{back: func(parts map[int]*Node, b, _ *Node) (map[int]*Node, *Node) {
-		parts[0], parts[2] = parts[2], parts[0]
-		return parts, b
-	}})},
-	{Name: "the constant of a concatenation is forgotten", Model: "assembled", plant: patchesOf(NodeTypeConcatenate, mutatedLocal{back: withoutConstant})},
+	{Name: "tensors that are put together change places", Model: "assembled",
+		plant: patchesOf(NodeTypeConcatenate, mutatedLocal{back: func(parts map[int]*Node, b, _ *Node) (map[int]*Node, *Node) {
+			parts[0], parts[2] = parts[2], parts[0]
+			return parts, b
+		}})},
+	{Name: "the constant of a concatenation is forgotten", Model: "assembled",
+		plant: patchesOf(NodeTypeConcatenate, mutatedLocal{back: withoutConstant})},
 	{Name: "the number of a padding is forgotten", Model: "assembled", plant: patchesOf(NodeTypePad, mutatedLocal{back: withoutConstant})},
-	{Name: "padding is not cut off", Model: "assembled", plant: patchesOf(NodeTypePad, mutatedLocal{back: func(_ map[int]*Node, b, Λ *Node) (map[int]*Node, *Node) {
-		return map[int]*Node{0: Λ}, b
-	}})},
+	{Name: "padding is not cut off", Model: "assembled", plant: patchesOf(NodeTypePad,
+		mutatedLocal{back: func(_ map[int]*Node, b, Λ *Node) (map[int]*Node, *Node) {
+			return map[int]*Node{0: Λ}, b
+		}})},
 	{Name: "padding does not move patches", Model: "assembled", plant: patchesOf(NodeTypePad, mutatedLocal{reached: late})},
 	{Name: "a slice's patches start one element late", Model: "assembled", plant: patchesOf(NodeTypeSlice, mutatedLocal{reached: late})},
 	{Name: "a slice's patches do not move by its stride", Model: "assembled", plant: patchesOf(NodeTypeSlice, mutatedLocal{reached: slow})},
-	{Name: "channels that are reversed stay", Model: "assembled", plant: patchesOf(NodeTypeReverse, mutatedLocal{back: func(_ map[int]*Node, b, Λ *Node) (map[int]*Node, *Node) {
-		return map[int]*Node{0: Λ}, b
-	}})},
+	{Name: "channels that are reversed stay", Model: "assembled",
+		plant: patchesOf(NodeTypeReverse, mutatedLocal{back: func(_ map[int]*Node, b, Λ *Node) (map[int]*Node, *Node) {
+			return map[int]*Node{0: Λ}, b
+		}})},
 	{Name: "a transposed image's region is that of the input", Model: "transposed", pass: func(b *propagate.Backward) {
 		b.Region.Lower, b.Region.Upper = TransposeAllAxes(b.Region.Lower, 0, 2, 1, 3), TransposeAllAxes(b.Region.Upper, 0, 2, 1, 3)
 	}},
 	{Name: "a product of two loses its constant", Model: "gated", plant: patchesIn("bilinear", mutatedLocal{back: withoutConstant})},
 	{Name: "the larger of two loses its constant", Model: "gated", plant: patchesIn("larger2", mutatedLocal{back: withoutConstant})},
 	{Name: "a function's lines are those of another row", Model: "gated", pass: otherLines("univariate", 0)},
-	{Name: "batch norm forgets its constants", Model: "batch normalisation", plant: patchesOf(NodeTypeBatchNormForInference, mutatedLocal{back: withoutConstant})},
-	{Name: "batch norm is off", Model: "batch normalisation", plant: patchesOf(NodeTypeBatchNormForInference, mutatedLocal{back: scaled(0.8)})},
+	{Name: "batch norm forgets its constants", Model: "batch normalisation",
+		plant: patchesOf(NodeTypeBatchNormForInference, mutatedLocal{back: withoutConstant})},
+	{Name: "batch norm is off", Model: "batch normalisation", plant: patchesOf(NodeTypeBatchNormForInference,
+		mutatedLocal{back: scaled(0.8)})},
 }

@@ -45,7 +45,8 @@ var convolutional = []struct {
 	{testModel{"channels first", []int{2, 7, 6}, advlib.UnitBox, func(x *Node) *Node {
 		h := x
 		for k := range uint64(2) {
-			h = Add(Convolve(h, weights(x, k, 0.3, 3, h.Shape().Dimensions[1], 3, 3)).ChannelsAxis(images.ChannelsFirst).Strides(2-int(k)).PadSame().Done(), weights(x, k+10, 0.2, 1, 3, 1, 1))
+			h = Add(Convolve(h, weights(x, k, 0.3, 3, h.Shape().Dimensions[1], 3,
+				3)).ChannelsAxis(images.ChannelsFirst).Strides(2-int(k)).PadSame().Done(), weights(x, k+10, 0.2, 1, 3, 1, 1))
 			h = activation.Relu(h)
 		}
 		return dense(flat(h), 5, 3)
@@ -98,9 +99,11 @@ var convolutional = []struct {
 		h := activation.Relu(biased(conv(Reverse(x, 3), 1, 2, 3).PadSame().Done(), 11))
 		long := activation.Relu(biased(conv(Reverse(h, 3), 2, 4, 3).Strides(2).PadSame().Done(), 12))
 		// The short way of a residual block whose size changes, without weights.
-		short := Pad(Slice(h, all, all.Stride(2), all.Stride(2)), ScalarZero(x.Graph(), x.DType()), PadAxis{}, PadAxis{}, PadAxis{}, PadAxis{Start: 1, End: 1})
+		short := Pad(Slice(h, all, all.Stride(2), all.Stride(2)), ScalarZero(x.Graph(), x.DType()), PadAxis{}, PadAxis{}, PadAxis{},
+			PadAxis{Start: 1, End: 1})
 		h = Identity(activation.Relu(biased(Add(biased(conv(long, 3, 4, 3).PadSame().Done(), 15), short), 13)))
-		halves := []*Node{Slice(h, all, all, all, AxisRange(0, 2)), biased(conv(Slice(h, all, all, all, AxisRange(2, 4)), 4, 2, 3).PadSame().Done(), 14)}
+		halves := []*Node{Slice(h, all, all, all, AxisRange(0, 2)),
+			biased(conv(Slice(h, all, all, all, AxisRange(2, 4)), 4, 2, 3).PadSame().Done(), 14)}
 		h = Slice(Concatenate(halves, 3), all, AxisRange(1, 4), AxisRange(0, 3))
 		return dense(flat(activation.Relu(h)), 6, 3)
 	}}, 4},
@@ -124,7 +127,8 @@ var convolutional = []struct {
 // normalised is a backend's batch normalisation at inference, with scales of either sign; not all backends have one.
 func normalised(h *Node, seed uint64) *Node {
 	c := h.Shape().Dimensions[3]
-	return InternalBatchNormForInference(h, weights(h, seed, 1, c), weights(h, seed+1, 0.1, c), weights(h, seed+2, 0.1, c), values(h, []int{c}, 0.02, 0.1), 1e-3, 3)
+	return InternalBatchNormForInference(h, weights(h, seed, 1, c), weights(h, seed+1, 0.1, c), weights(h, seed+2, 0.1, c),
+		values(h, []int{c}, 0.02, 0.1), 1e-3, 3)
 }
 
 // runs tells whether a backend has all operations of a model.
@@ -215,7 +219,8 @@ func comparePatches(t *testing.T, c *advlib.Classifier, e *advlib.Examples, laye
 					w := whole[k].Lower[i][s]
 					worst = max(worst, math.Abs(v-w)/max(1, math.Abs(w)), math.Abs(a.Slack[i][s]-whole[k].Slack[i][s]))
 					if !(worst <= 1e-12) {
-						t.Fatalf("%v: example %d, row %d: %.15g on patches, %.15g on whole tensors; slack %g and %g", a.Method, i, s, v, w, a.Slack[i][s], whole[k].Slack[i][s])
+						t.Fatalf("%v: example %d, row %d: %.15g on patches, %.15g on whole tensors; slack %g and %g", a.Method, i, s, v, w, a.Slack[i][s],
+							whole[k].Slack[i][s])
 					}
 				}
 			}
@@ -250,7 +255,8 @@ var ways = []testModel{
 	{"slice shortcut, no weights", []int{12, 12, 1}, advlib.UnitBox, func(x *Node) *Node {
 		h := activation.Relu(conv(x, 1, 4, 3).PadSame().Done())
 		l := activation.Relu(conv(h, 2, 8, 3).Strides(2).PadSame().Done())
-		s := Pad(Slice(h, AxisRange(), AxisRange().Stride(2), AxisRange().Stride(2)), ScalarZero(x.Graph(), x.DType()), PadAxis{}, PadAxis{}, PadAxis{}, PadAxis{Start: 2, End: 2})
+		s := Pad(Slice(h, AxisRange(), AxisRange().Stride(2), AxisRange().Stride(2)), ScalarZero(x.Graph(), x.DType()), PadAxis{}, PadAxis{},
+			PadAxis{}, PadAxis{Start: 2, End: 2})
 		return dense(flat(activation.Relu(Add(s, conv(l, 4, 8, 3).PadSame().Done()))), 6, 3)
 	}},
 	{"flat input", []int{144}, advlib.UnitBox, func(x *Node) *Node {

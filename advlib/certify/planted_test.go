@@ -113,7 +113,8 @@ func TestPlanted(t *testing.T) {
 							}
 						}
 						name := fmt.Sprintf("%s of %d inputs, %s, %v", kind, d, where, norm)
-						c, err := advlib.NewClassifier(advlib.Spec{Name: name, Logits: s.Graph, Store: s.Store, Input: s.Input, Box: advlib.Box{Lo: -2, Hi: 2}, Backend: b})
+						c, err := advlib.NewClassifier(advlib.Spec{Name: name, Logits: s.Graph, Store: s.Store, Input: s.Input,
+							Box: advlib.Box{Lo: -2, Hi: 2}, Backend: b})
 						if err != nil {
 							t.Fatal(err)
 						}

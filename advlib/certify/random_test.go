@@ -494,10 +494,12 @@ var randomSteps = []struct {
 			return LogSoftmax(h, last)
 		}
 		k := 1 + r.IntN(3)
-		types := []activation.Type{activation.TypeNone, activation.TypeRelu, activation.TypeSigmoid, activation.TypeLeakyRelu, activation.TypeSelu,
+		types := []activation.Type{activation.TypeNone, activation.TypeRelu, activation.TypeSigmoid, activation.TypeLeakyRelu,
+			activation.TypeSelu,
 			activation.TypeSwish, activation.TypeHardSwish, activation.TypeTanh, activation.TypeGelu, activation.TypeGeluApprox}
 		h = flat(h)
-		return nn.Dense(h, numbersLike(h, r, h.Shape().Dimensions[1], k), numbersLike(h, r, k), compute.DenseLayoutInputOutputs, types[r.IntN(len(types))])
+		return nn.Dense(h, numbersLike(h, r, h.Shape().Dimensions[1], k), numbersLike(h, r, k), compute.DenseLayoutInputOutputs,
+			types[r.IntN(len(types))])
 	}},
 	{"nothing", 8, func(h *Node, _ []*Node, r *rand.Rand) (out *Node) { // between two sums, or not
 		first, second := 0., 0.
@@ -862,7 +864,8 @@ func (c randomTrial) try(t *testing.T, m randomModel) (f fuzzed) {
 									wrong = exactly(row, z).Cmp(big.NewFloat(low)) < 0
 								}
 								if wrong {
-									f.wrong = fmt.Sprintf("box [%g, %g], x = %g, %d rows, %s: outputs %g, row %g is at least %.12g by %v", b.lower, b.upper, part[p], n, way.name, z, row, low, c.methods[a])
+									f.wrong = fmt.Sprintf("box [%g, %g], x = %g, %d rows, %s: outputs %g, row %g is at least %.12g by %v", b.lower, b.upper, part[p],
+										n, way.name, z, row, low, c.methods[a])
 									return f
 								}
 							}
@@ -885,7 +888,8 @@ func refusedProperly(why string) bool {
 			return false
 		}
 	}
-	return strings.Contains(why, "cannot be bounded") || strings.Contains(why, "do not depend on the input") || strings.Contains(why, "rows would mix") ||
+	return strings.Contains(why, "cannot be bounded") || strings.Contains(why, "do not depend on the input") ||
+		strings.Contains(why, "rows would mix") ||
 		strings.Contains(why, "no rule for it")
 }
 
@@ -921,7 +925,8 @@ func TestRandomModels(t *testing.T) {
 		}
 		first = v
 	}
-	all := []certify.Method{certify.IBP, certify.CROWNIBP, certify.CROWN, certify.CROWN.WithIBP(), certify.CROWNIBP.WithLine(certify.SameSlope), certify.CROWN.WithIBP().WithLine(certify.Zero)}
+	all := []certify.Method{certify.IBP, certify.CROWNIBP, certify.CROWN, certify.CROWN.WithIBP(),
+		certify.CROWNIBP.WithLine(certify.SameSlope), certify.CROWN.WithIBP().WithLine(certify.Zero)}
 	for name, b := range backends(t) {
 		trial := randomTrial{deployed: b, methods: all, batches: []int{1, 8}, boxes: 4, points: 32}
 		models := 60
@@ -956,7 +961,8 @@ func TestRandomModels(t *testing.T) {
 				}
 				total.checked, total.finite, total.points = total.checked+f.checked, total.finite+f.finite, total.points+f.points
 			}
-			t.Logf("%s: seeds %d to %d: %d models at %d points, %d refused, %d values, of which %d have finite bounds", name, first, first+uint64(models)-1, tried, total.points, refused, total.checked, total.finite)
+			t.Logf("%s: seeds %d to %d: %d models at %d points, %d refused, %d values, of which %d have finite bounds", name, first,
+				first+uint64(models)-1, tried, total.points, refused, total.checked, total.finite)
 			if 3*refused > models || 4*total.finite < total.checked {
 				t.Errorf("too little is compared")
 			}

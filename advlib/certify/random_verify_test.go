@@ -94,7 +94,8 @@ func randomBounds(r *rand.Rand, inputs int, lower, upper []float64) (parts []for
 			parts = append(parts, compared(r, "=", name, written(r, is(a)(nil, nil)), v, is(a)))
 			continue
 		}
-		parts = append(parts, compared(r, "<=", name, written(r, is(b)(nil, nil)), v, is(b)), compared(r, "<=", written(r, is(a)(nil, nil)), name, is(a), v))
+		parts = append(parts, compared(r, "<=", name, written(r, is(b)(nil, nil)), v, is(b)),
+			compared(r, "<=", written(r, is(a)(nil, nil)), name, is(a), v))
 	}
 	return parts, lo, hi
 }
@@ -296,7 +297,8 @@ func TestRandomProperties(t *testing.T) {
 		if r.IntN(4) == 0 {
 			o.Method = certify.AlphaCROWN
 		}
-		v, err := certify.VerifyProperty(ctx, certify.Question{Model: certify.Source{Name: name, Graph: logits, Store: model.NewStore(), Input: []int{inputs}, Backend: b}, Property: property}, o)
+		v, err := certify.VerifyProperty(ctx, certify.Question{Model: certify.Source{Name: name, Graph: logits, Store: model.NewStore(),
+			Input: []int{inputs}, Backend: b}, Property: property}, o)
 		if err != nil {
 			t.Errorf("seed %d, %s: %v\n%s", seed, name, err, text)
 			continue
@@ -316,7 +318,8 @@ func TestRandomProperties(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d properties: %d verified, %d falsified, %d unknown; %d inputs compared", count, verdicts[advlib.Verified], verdicts[advlib.Falsified], verdicts[advlib.Unknown], points)
+	t.Logf("%d properties: %d verified, %d falsified, %d unknown; %d inputs compared", count, verdicts[advlib.Verified],
+		verdicts[advlib.Falsified], verdicts[advlib.Unknown], points)
 	if verdicts[advlib.Verified] < count/5 || verdicts[advlib.Falsified] < count/5 {
 		t.Errorf("too few of one verdict")
 	}

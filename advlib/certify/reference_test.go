@@ -93,7 +93,8 @@ func TestNeverLooserThanThePeer(t *testing.T) {
 					for i, row := range rounded {
 						for k, v := range row {
 							if !(v < margins[i][k]) {
-								t.Errorf("%s/%s: %v: margin %d of example %d is %g with rounding, %g in real arithmetic", name, set.key, method, k, i, v, margins[i][k])
+								t.Errorf("%s/%s: %v: margin %d of example %d is %g with rounding, %g in real arithmetic", name, set.key, method, k, i, v,
+									margins[i][k])
 							}
 							mean, most, n = mean+margins[i][k]-v, max(most, margins[i][k]-v), n+1
 						}

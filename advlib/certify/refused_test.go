@@ -57,7 +57,8 @@ func TestModelsThatAreRefused(t *testing.T) {
 			picked := Gather(weights(x, 1, 1, 9, 3), Reshape(at, n*4, 1))
 			return ReduceSum(Reshape(picked, n, 4, 3), 1)
 		}, []string{"Gather", "refused_test.go:"}},
-		{"one output of three numbers for each example in another shape", func(_ *model.Scope, x *Node) *Node { return InsertAxes(dense(x, 1, 3), 1) },
+		{"one output of three numbers for each example in another shape",
+			func(_ *model.Scope, x *Node) *Node { return InsertAxes(dense(x, 1, 3), 1) },
 			[]string{"[3, K]"}},
 	}
 	for _, test := range tests {
@@ -81,7 +82,8 @@ func TestModelsThatAreRefused(t *testing.T) {
 
 // Queries that make no sense are refused before anything is compiled.
 func TestBadQueries(t *testing.T) {
-	net, err := certify.New(certify.Source{Name: "small", Graph: func(_ *model.Scope, x *Node) *Node { return dense(x, 1, 3) }, Input: []int{2}, Backend: backends(t)["Go Backend"]})
+	net, err := certify.New(certify.Source{Name: "small", Graph: func(_ *model.Scope, x *Node) *Node { return dense(x, 1, 3) },
+		Input: []int{2}, Backend: backends(t)["Go Backend"]})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +110,8 @@ func TestBadQueries(t *testing.T) {
 	}
 	for _, rate := range []float64{-1, 2, math.NaN()} {
 		m := certify.CROWN.WithAlpha(certify.Alpha{Rate: rate})
-		if _, err := net.Bound(ctx, certify.Query{Regions: box(0, 1), Rows: rows}, m); err == nil || !strings.Contains(err.Error(), "must be between 0 and 1") {
+		if _, err := net.Bound(ctx, certify.Query{Regions: box(0, 1), Rows: rows}, m); err == nil ||
+			!strings.Contains(err.Error(), "must be between 0 and 1") {
 			t.Errorf("a rate of %g: error %v", rate, err)
 		}
 	}

@@ -35,7 +35,8 @@ var otherOrders = []struct {
 		return Add(Dot(x, values(x, []int{100, 3}, repeated(1, 300)...)).Product(), values(x, []int{1, 3}, 1e8, -1e8, 1))
 	}},
 	{"bias + dot", repeated(3, 100), true, func(x *Node) *Node {
-		return Add(BroadcastToDims(values(x, []int{1, 3}, 1e8, 1e8, 1), x.Shape().Dimensions[0], 3), Dot(x, values(x, []int{100, 3}, repeated(1, 300)...)).Product())
+		return Add(BroadcastToDims(values(x, []int{1, 3}, 1e8, 1e8, 1), x.Shape().Dimensions[0], 3),
+			Dot(x, values(x, []int{100, 3}, repeated(1, 300)...)).Product())
 	}},
 	{"bias, reshaped", repeated(3, 100), true, func(x *Node) *Node {
 		h := Reshape(Dot(x, values(x, []int{100, 4}, repeated(1, 400)...)).Product(), -1, 2, 2)
@@ -77,7 +78,10 @@ var otherOrders = []struct {
 	{"a/x/y", []float32{1e25, 1e25}, false, func(x *Node) *Node { return Div(Div(MulScalar(OnesLike(x), 1e30), x), Reverse(x, 1)) }},
 	{"a·x·b·y", []float32{1e20, 1e-30}, false, func(x *Node) *Node { return Mul(MulScalar(x, 1e20), MulScalar(Reverse(x, 1), 1e-20)) }},
 	{"a·x·y", []float32{1e-30, 1e20}, false, func(x *Node) *Node { return Mul(MulScalar(x, 1e30), Reverse(x, 1)) }},
-	{"a·x, reshaped, ·b", []float32{1e35, 1}, true, func(x *Node) *Node { return flat(MulScalar(Reshape(MulScalar(x, 1e-30), -1, 1, 2), 1e-30)) }},
+	{"a·x, reshaped, ·b", []float32{1e35, 1}, true, func(x *Node) *Node {
+		return flat(MulScalar(Reshape(MulScalar(x, 1e-30), -1, 1, 2),
+			1e-30))
+	}},
 	{"x·[a]·x", []float32{5.7e-21}, true, func(x *Node) *Node { return Mul(Dot(x, values(x, []int{1, 1}, 1e25)).Product(), x) }},
 	{"convolution·a", []float32{1e35, 1}, true, func(x *Node) *Node {
 		return flat(MulScalar(Convolve(Reshape(x, -1, 2, 1), values(x, []int{1, 1, 1}, 1e-30)).NoPadding().Done(), 1e-30))
@@ -205,7 +209,8 @@ func TestOtherOrders(t *testing.T) {
 					at[i] = float64(v)
 				}
 				for _, method := range methods {
-					a, err := net.Bound(ctx, certify.Query{Regions: certify.Boxes([][]float64{at}, [][]float64{at}), Rows: [][][]float64{certify.EachOutput(net.Outputs())}}, method)
+					a, err := net.Bound(ctx, certify.Query{Regions: certify.Boxes([][]float64{at}, [][]float64{at}),
+						Rows: [][][]float64{certify.EachOutput(net.Outputs())}}, method)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -248,7 +253,8 @@ func TestRowsOfCopies(t *testing.T) {
 	rows := [][]float64{{0.1, 0.2, -0.3}, {-0.1, -0.2, 0.3}, {0.7, -0.6, -0.1}, {-0.7, 0.6, 0.1}, {1e16, 1, -1e16}, {1e16, -1, -1e16}}
 	for name, b := range backends(t) {
 		for _, m := range models {
-			net, err := certify.New(certify.Source{Name: m.name, Graph: func(_ *model.Scope, x *Node) *Node { return m.f(x) }, Input: []int{1}, Backend: b})
+			net, err := certify.New(certify.Source{Name: m.name, Graph: func(_ *model.Scope, x *Node) *Node { return m.f(x) }, Input: []int{1},
+				Backend: b})
 			if err != nil {
 				t.Fatal(err)
 			}

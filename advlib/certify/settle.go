@@ -58,11 +58,14 @@ func (o Options) settle(ctx context.Context, n *Network, s *search.Search) (sear
 		s.Note(search.Standing{Of: "branches", Bounded: s.Bounded, Left: len(p.Unsafe), Bound: best})
 	}
 	if tooLarge != nil {
-		return search.Outcome{Bound: best, Reason: fmt.Sprintf("the bounds leave it open, and there is no memory to tune them: %v", tooLarge)}, nil
+		return search.Outcome{Bound: best, Reason: fmt.Sprintf("the bounds leave it open, and there is no memory to tune them: %v",
+			tooLarge)}, nil
 	}
 	splitter := newGraphSplitter(r, p)
 	if len(splitter.relus) == 0 {
-		return search.Outcome{Bound: best, Reason: fmt.Sprintf("the bounds leave it open, and with %d inputs it is split by the signs of ReLUs, of which it has none", len(p.Cell.Lower))}, nil
+		return search.Outcome{Bound: best,
+			Reason: fmt.Sprintf("the bounds leave it open, and with %d inputs it is split by the signs of ReLUs, of which it has none",
+				len(p.Cell.Lower))}, nil
 	}
 	var margins []float64
 	for _, conjunction := range p.Unsafe {
@@ -82,7 +85,8 @@ func (t *settling) crown() (err error) {
 // intervals takes bounds by IBP where they are better, for example without any ReLU.
 func (t *settling) intervals() error {
 	p := t.problem
-	a, err := t.run.n.bound(t.run.ctx, Query{Regions: regionsOf(p, []search.Cell{p.Cell}), Rows: [][][]float64{p.Rows}}, IBP.In(t.o.Method.rounding))
+	a, err := t.run.n.bound(t.run.ctx, Query{Regions: regionsOf(p, []search.Cell{p.Cell}), Rows: [][][]float64{p.Rows}},
+		IBP.In(t.o.Method.rounding))
 	if err != nil {
 		return err
 	}

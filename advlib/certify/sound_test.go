@@ -15,8 +15,9 @@ import (
 
 var (
 	ctx     = context.Background()
-	methods = []certify.Method{certify.IBP, certify.CROWNIBP, certify.CROWN, certify.CROWN.ByGraphs(), certify.IBP.WithoutBox(), certify.CROWNIBP.WithoutBox()}
-	norms   = []advlib.ConvexNorm{advlib.Linf, advlib.L2, advlib.L1}
+	methods = []certify.Method{certify.IBP, certify.CROWNIBP, certify.CROWN, certify.CROWN.ByGraphs(), certify.IBP.WithoutBox(),
+		certify.CROWNIBP.WithoutBox()}
+	norms = []advlib.ConvexNorm{advlib.Linf, advlib.L2, advlib.L1}
 )
 
 // full asks for the sizes of the issue instead of those of every day.
@@ -202,7 +203,8 @@ func TestRadiusZero(t *testing.T) {
 									l, u = l-1e-5, u+1e-5
 								}
 								if !(l <= v && v <= u && u-l < 2e-4) {
-									t.Fatalf("%s/%s: %v, %v: example %d: bounds [%g, %g] of the logit %g", backendName, m.name, norm, method, i, lower[i][k], upper[i][k], v)
+									t.Fatalf("%s/%s: %v, %v: example %d: bounds [%g, %g] of the logit %g", backendName, m.name, norm, method, i, lower[i][k],
+										upper[i][k], v)
 								}
 							}
 						}

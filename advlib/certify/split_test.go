@@ -153,7 +153,8 @@ func TestVerifyMLPs(t *testing.T) {
 		// All examples are decided, so that the share of the verified is the robust accuracy: attacks cannot leave less, and
 		// incomplete bounds cannot prove more.
 		share := float64(v.Count(advlib.Verified)) / float64(e.Len())
-		if crown, attacked := ref.Peers["verified_crown_linf/0.05"], ref.Peers["autoattack_standard_linf/0.05"]; e.Len() == ref.Examples.Len() && !(crown <= share && share <= attacked) {
+		if crown, attacked := ref.Peers["verified_crown_linf/0.05"], ref.Peers["autoattack_standard_linf/0.05"]; e.Len() == ref.Examples.Len() &&
+			!(crown <= share && share <= attacked) {
 			t.Errorf("%s: %g verified, auto_LiRPA's CROWN has %g, AutoAttack leaves %g", name, share, crown, attacked)
 		}
 		margins, err := Margins(t.Context(), ref.Classifier, e.First(8), v.Ball, CROWN)
@@ -174,7 +175,8 @@ func wide(t *testing.T, examples int) (c *advlib.Classifier, e *advlib.Examples,
 	t.Helper()
 	r := rand.New(rand.NewPCG(21, 22))
 	s := random32(r, 1, 20, 15, 15, 3).source(goBackend(t), false)
-	c, err := advlib.NewClassifier(advlib.Spec{Name: "wide", Logits: s.Graph, Store: s.Store, Input: s.Input, Box: advlib.Box{Lo: -4, Hi: 4}, Backend: s.Backend})
+	c, err := advlib.NewClassifier(advlib.Spec{Name: "wide", Logits: s.Graph, Store: s.Store, Input: s.Input, Box: advlib.Box{Lo: -4, Hi: 4},
+		Backend: s.Backend})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +235,8 @@ func TestSplittingAlone(t *testing.T) {
 		p := aroundExample(c, x[20*i:20*i+20], e.Y[i], ball, around.Select([]int{i}))
 		p.IsUnsafe = func([]float64) bool { return false }
 		d := &deployed{input: c.Input(), size: 20, dtype: dtypes.Float32, run: onTarget{advlib.Count(c)}}
-		out, err := (&search.Splitting{Search: &search.Search{Problem: p, Outputs: d.outputs, Cells: 400}, Splitter: chain.NewSplitter(numbers, p)}).Run(t.Context())
+		out, err := (&search.Splitting{Search: &search.Search{Problem: p, Outputs: d.outputs, Cells: 400},
+			Splitter: chain.NewSplitter(numbers, p)}).Run(t.Context())
 		if err != nil || out.Reason == "" {
 			t.Errorf("example %d has a counterexample, and was closed: %+v, %v", i, out, err)
 		}

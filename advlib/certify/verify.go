@@ -59,7 +59,8 @@ func (v Decision) String() string {
 		}
 		return fmt.Sprintf("verified by %s%s, %d boxes, %.1f s", v.Method, margin, v.Cells, v.Elapsed.Seconds())
 	case advlib.Falsified:
-		return fmt.Sprintf("falsified by %s at %s, found after %.1f s, %.1f s", v.Method, search.Shortened(v.Counterexample), v.Found.Seconds(), v.Elapsed.Seconds())
+		return fmt.Sprintf("falsified by %s at %s, found after %.1f s, %.1f s", v.Method, search.Shortened(v.Counterexample), v.Found.Seconds(),
+			v.Elapsed.Seconds())
 	}
 	return fmt.Sprintf("unknown: %s (margin ≥ %.4g, %d boxes, %.1f s)", v.Reason, v.Bound, v.Cells, v.Elapsed.Seconds())
 }
@@ -159,7 +160,8 @@ func (o Options) property(ctx context.Context, q Question, f *findings) (_ *Deci
 		return nil, err
 	}
 	if d.size != q.Property.Inputs || outputs != q.Property.Outputs {
-		return nil, fmt.Errorf("the property is of %d inputs and %d outputs, the model has %d and %d: they do not belong together", q.Property.Inputs, q.Property.Outputs, d.size, outputs)
+		return nil, fmt.Errorf("the property is of %d inputs and %d outputs, the model has %d and %d: they do not belong together",
+			q.Property.Inputs, q.Property.Outputs, d.size, outputs)
 	}
 	var problems []*search.Problem
 	for _, c := range q.Property.Cases {
@@ -225,7 +227,8 @@ func (o Options) checked() (Options, error) {
 	case o.Method.withoutBox:
 		return o, fmt.Errorf("the method %v looks outside of the box: use CROWN", o.Method)
 	case o.Timeout > 0 && o.Timeout < time.Millisecond:
-		return o, fmt.Errorf("the Timeout of %v ends before anything is computed: a number alone means nanoseconds, so write %d*time.Second; 0 means a minute, below 0 no limit", o.Timeout, o.Timeout)
+		return o, fmt.Errorf("the Timeout of %v ends before anything is computed: a number alone means nanoseconds, so write %d*time.Second; 0 "+
+			"means a minute, below 0 no limit", o.Timeout, o.Timeout)
 	case o.Batch < 0 || o.Cells < 0 || o.Memory < 0:
 		return o, fmt.Errorf("Batch %d, Cells %d and Memory %d must be 0 or above", o.Batch, o.Cells, o.Memory)
 	}
@@ -270,7 +273,8 @@ func (o Options) limited(ctx context.Context) (context.Context, context.CancelFu
 
 // decide answers for all problems: one counterexample falsifies, all must be verified. First each is searched for
 // counterexamples, which is quick, and needs no bounds: what cannot be bounded stays unknown after that.
-func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounder, error), d *deployed, problems []*search.Problem) (*Decision, error) {
+func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounder, error), d *deployed,
+	problems []*search.Problem) (*Decision, error) {
 	v := &Decision{Status: advlib.Verified, Method: "bounds", Rounding: o.Method.rounding, Bound: math.Inf(1)}
 	late := func() *Decision {
 		now := f.verdict(ctx, o.Method.rounding)
@@ -300,7 +304,8 @@ func (o Options) decide(ctx context.Context, f *findings, bounder func() (bounde
 	case ctx.Err() != nil:
 		return late(), nil
 	case err != nil:
-		return &Decision{Reason: fmt.Sprintf("no counterexample was found, and it cannot be bounded: %v", err), Method: "search for counterexamples", Rounding: o.Method.rounding, Bound: math.Inf(-1)}, nil
+		return &Decision{Reason: fmt.Sprintf("no counterexample was found, and it cannot be bounded: %v", err),
+			Method: "search for counterexamples", Rounding: o.Method.rounding, Bound: math.Inf(-1)}, nil
 	}
 	for k, p := range problems {
 		f.part, f.parts = k, len(problems)
@@ -428,7 +433,8 @@ func (v *Verification) Count(s advlib.Status) (n int) {
 
 // String returns for example "mlp, Linf ≤ 0.05, 32 examples: 20 verified, 10 falsified, 2 unknown".
 func (v *Verification) String() string {
-	return fmt.Sprintf("%s, %v, %d examples: %d verified, %d falsified, %d unknown", v.Examples.Name, v.Ball, len(v.Decisions), v.Count(advlib.Verified), v.Count(advlib.Falsified), v.Count(advlib.Unknown))
+	return fmt.Sprintf("%s, %v, %d examples: %d verified, %d falsified, %d unknown", v.Examples.Name, v.Ball, len(v.Decisions),
+		v.Count(advlib.Verified), v.Count(advlib.Falsified), v.Count(advlib.Unknown))
 }
 
 // Verify decides for each example whether any input of the ball around it, inside the classifier's box, has another

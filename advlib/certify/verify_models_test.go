@@ -35,7 +35,8 @@ func TestVerifyModels(t *testing.T) {
 			if slices.Min(row) > 0 && verdict.Status != advlib.Verified {
 				t.Errorf("%v, example %d: CROWN-IBP proves it, and it is %v", ball, i, verdict)
 			}
-			if verdict.Status == advlib.Unknown && (verdict.Bound < slices.Min(row)-1e-6 || verdict.Bound > 0 || !strings.Contains(verdict.Reason, "branches were bounded")) {
+			if verdict.Status == advlib.Unknown && (verdict.Bound < slices.Min(row)-1e-6 || verdict.Bound > 0 ||
+				!strings.Contains(verdict.Reason, "branches were bounded")) {
 				t.Errorf("%v, example %d: %v, CROWN-IBP has %g", ball, i, verdict, slices.Min(row))
 			}
 		}
@@ -56,7 +57,8 @@ func TestVerifyCNN(t *testing.T) {
 	}
 	r := load(t, "cnn-mnist-adv", b)
 	open := []int{0, 3, 4} // at Linf 0.1, by CROWN and by α-CROWN; example 2 is not decided within minutes
-	v, err := certify.Verify(t.Context(), r.Classifier, r.Examples.Select(open), advlib.Linf.Ball(0.1), certify.Options{Timeout: 10 * time.Minute})
+	v, err := certify.Verify(t.Context(), r.Classifier, r.Examples.Select(open), advlib.Linf.Ball(0.1),
+		certify.Options{Timeout: 10 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,8 +71,12 @@ func TestVerifyProperty(t *testing.T) {
 		{"either", box + "(assert (or (>= Y_0 1.6) (<= Y_0 -0.01)))", advlib.Verified},
 		{"either, one can be", box + "(assert (or (>= Y_0 1.6) (<= Y_1 -1.49)))", advlib.Falsified},
 		{"half the difference", box + "(assert (>= (- (/ Y_0 2) (* 0.5 Y_1)) 1.501))", advlib.Verified},
-		{"two boxes", "(assert (or (and (<= X_0 0.2) (>= X_0 0.1) (= X_1 0.1)) (and (<= X_0 0.9) (>= X_0 0.8) (= X_1 0.1))))(assert (>= Y_0 1.0001))", advlib.Verified},
-		{"two boxes, one bad", "(assert (or (and (<= X_0 0.2) (>= X_0 0.1) (= X_1 0.1)) (and (<= X_0 0.9) (>= X_0 0.8) (= X_1 0.1))))(assert (>= Y_0 0.95))", advlib.Falsified},
+		{"two boxes",
+			"(assert (or (and (<= X_0 0.2) (>= X_0 0.1) (= X_1 0.1)) (and (<= X_0 0.9) (>= X_0 0.8) (= X_1 0.1))))(assert (>= Y_0 " +
+				"1.0001))", advlib.Verified},
+		{"two boxes, one bad",
+			"(assert (or (and (<= X_0 0.2) (>= X_0 0.1) (= X_1 0.1)) (and (<= X_0 0.9) (>= X_0 0.8) (= X_1 0.1))))(assert (>= Y_0 " +
+				"0.95))", advlib.Falsified},
 		{"everything", box + "(assert (>= Y_0 -1000))", advlib.Falsified},
 		{"nothing", box + "(assert (>= X_0 2))(assert (>= Y_0 0))", advlib.Verified},
 		{"a point", "(assert (and (= X_0 0.1) (= X_1 0)))(assert (>= Y_0 0.11))", advlib.Verified},
@@ -132,7 +136,8 @@ func TestVerifyWithoutChain(t *testing.T) {
 		{"(assert (and (>= Y_0 0.5) (>= Y_1 -0.2)))", advlib.Verified},
 		{"(assert (and (>= Y_0 0.3) (>= Y_1 -0.2)))", advlib.Falsified},
 	} {
-		v, err := VerifyProperty(t.Context(), Question{s, property(t, 1, "(assert (and (<= X_0 0.5) (>= X_0 -1)))"+tc.conditions)}, Options{Cells: 200})
+		v, err := VerifyProperty(t.Context(), Question{s, property(t, 1, "(assert (and (<= X_0 0.5) (>= X_0 -1)))"+tc.conditions)},
+			Options{Cells: 200})
 		if err != nil || v.Status != tc.want {
 			t.Errorf("%s: %v, %v", tc.conditions, v, err)
 		}
@@ -152,7 +157,8 @@ func TestVerifyWithoutBounds(t *testing.T) {
 		t.Errorf("%v, %v", v, err)
 	}
 	v, err = VerifyProperty(t.Context(), Question{s, property(t, 2, box+"(assert (>= Y_0 1.5))")}, Options{})
-	if err != nil || v.Status != advlib.Unknown || v.TimedOut || !math.IsInf(v.Bound, -1) || !strings.Contains(v.Reason, "ArgMinMax") || !strings.Contains(v.Reason, "verify_test.go") {
+	if err != nil || v.Status != advlib.Unknown || v.TimedOut || !math.IsInf(v.Bound, -1) || !strings.Contains(v.Reason, "ArgMinMax") ||
+		!strings.Contains(v.Reason, "verify_test.go") {
 		t.Errorf("%v, %v", v, err)
 	}
 }
@@ -169,9 +175,12 @@ func TestVerifyRefuses(t *testing.T) {
 		wants []string
 	}{
 		{"no property", Question{Model: net}, Options{}, []string{"property is nil"}},
-		{"another size", Question{net, property(t, 3, "(assert (and (= X_0 1) (= X_1 1) (= X_2 1)))(assert (>= Y_0 0))")}, Options{}, []string{"3 inputs", "has 2", "belong"}},
-		{"huge inputs", Question{net, property(t, 2, "(assert (and (= X_0 1e39) (= X_1 1)))(assert (>= Y_0 0))")}, Options{}, []string{"X_0", "float32"}},
-		{"coefficients", Question{net, property(t, 2, "(assert (and (= X_0 1) (= X_1 1)))(assert (<= (+ (* 0.123456789012345678901 Y_0) Y_1) 1))")}, Options{}, []string{"Y_0", "digits"}},
+		{"another size", Question{net, property(t, 3, "(assert (and (= X_0 1) (= X_1 1) (= X_2 1)))(assert (>= Y_0 0))")}, Options{},
+			[]string{"3 inputs", "has 2", "belong"}},
+		{"huge inputs", Question{net, property(t, 2, "(assert (and (= X_0 1e39) (= X_1 1)))(assert (>= Y_0 0))")}, Options{},
+			[]string{"X_0", "float32"}},
+		{"coefficients", Question{net, property(t, 2,
+			"(assert (and (= X_0 1) (= X_1 1)))(assert (<= (+ (* 0.123456789012345678901 Y_0) Y_1) 1))")}, Options{}, []string{"Y_0", "digits"}},
 		{"best line", Question{net, good}, Options{Method: CROWN.WithBestLine()}, []string{"best", "use CROWN"}},
 		{"batch", Question{net, good}, Options{Batch: -1}, []string{"Batch -1"}},
 	} {
@@ -194,7 +203,8 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if v, err := VerifyProperty(ctx, Question{net, good}, Options{}); err != nil || v.Status != advlib.Unknown || v.TimedOut || !strings.Contains(v.Reason, "interrupted") {
+	if v, err := VerifyProperty(ctx, Question{net, good}, Options{}); err != nil || v.Status != advlib.Unknown || v.TimedOut ||
+		!strings.Contains(v.Reason, "interrupted") {
 		t.Errorf("cancelled: %v, %v", v, err)
 	}
 	ctx, cancel = context.WithDeadline(t.Context(), time.Now())
@@ -209,7 +219,8 @@ func TestVerifyRefuses(t *testing.T) {
 func TestVerify(t *testing.T) {
 	net := random32(rand.New(rand.NewPCG(11, 12)), 1, 2, 12, 12, 3)
 	s := net.source(goBackend(t), false)
-	c, err := advlib.NewClassifier(advlib.Spec{Name: "small", Logits: s.Graph, Store: s.Store, Input: s.Input, Box: advlib.Box{Lo: -1, Hi: 1}, Backend: s.Backend})
+	c, err := advlib.NewClassifier(advlib.Spec{Name: "small", Logits: s.Graph, Store: s.Store, Input: s.Input, Box: advlib.Box{Lo: -1, Hi: 1},
+		Backend: s.Backend})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +254,8 @@ func TestVerify(t *testing.T) {
 			t.Fatalf("%v: %v", ball, err)
 		}
 		t.Log(v)
-		if v.Count(advlib.Verified) < 3 || v.Count(advlib.Falsified) < 3 || v.Count(advlib.Unknown) > 0 || v.Decisions[0].Status != advlib.Falsified {
+		if v.Count(advlib.Verified) < 3 || v.Count(advlib.Falsified) < 3 || v.Count(advlib.Unknown) > 0 ||
+			v.Decisions[0].Status != advlib.Falsified {
 			t.Errorf("%v", v)
 		}
 		for i, verdict := range v.Decisions {
@@ -281,7 +293,8 @@ func TestVerify(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if v, err := Verify(ctx, c, e, advlib.Linf.Ball(0.1), Options{}); !errors.Is(err, context.Canceled) || v.Count(advlib.Unknown) != examples || v.Decisions[3].Reason != "not reached" {
+	if v, err := Verify(ctx, c, e, advlib.Linf.Ball(0.1), Options{}); !errors.Is(err, context.Canceled) ||
+		v.Count(advlib.Unknown) != examples || v.Decisions[3].Reason != "not reached" {
 		t.Errorf("%v, %v", v, err)
 	}
 	if _, err := Verify(t.Context(), c, e, advlib.L0.Ball(1), Options{}); err == nil || !strings.Contains(err.Error(), "L0") {
@@ -296,7 +309,8 @@ func TestVerifyThenBound(t *testing.T) {
 		t.Skipf("no XLA: %v", err)
 	}
 	s := random32(rand.New(rand.NewPCG(11, 12)), 1, 2, 6, 3).source(b, false)
-	c, err := advlib.NewClassifier(advlib.Spec{Name: "small", Logits: s.Graph, Store: s.Store, Input: s.Input, Box: advlib.Box{Lo: -1, Hi: 1}, Backend: b})
+	c, err := advlib.NewClassifier(advlib.Spec{Name: "small", Logits: s.Graph, Store: s.Store, Input: s.Input, Box: advlib.Box{Lo: -1, Hi: 1},
+		Backend: b})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,10 @@
 // Package dataset loads labelled examples: it reads, checks and splits, and never trains.
 //
+//	train, test := dataset.Digits() // 8×8 pixels
+//	test = test.First(300)
+//
+// Where they come from:
+//
 //   - [Digits] and [BreastCancer], which is tabular, are embedded, so they need neither files nor a network.
 //   - [MNIST] and [FashionMNIST] read IDX files from the folder that ADVLAB_DATA names, else from the cache, else
 //     they download them and check their sha256. [MNISTSmall] needs the test files only.

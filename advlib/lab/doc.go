@@ -1,5 +1,7 @@
 // Package lab keeps values on disk, so that a notebook's next cell, or next run, does not compute them again.
 //
+//	report, err := lab.Evaluate(ctx, classifier, examples, attacks) // the second time it is read
+//
 // Values do not survive a cell in GoNB, by design: there is no hidden state. So what takes long to make is kept under a
 // hash of everything that made it:
 //

@@ -57,7 +57,11 @@ func readPyTorch(t testing.TB) pytorch {
 
 func TestModelsOfPyTorch(t *testing.T) {
 	p := readPyTorch(t)
-	for _, file := range []string{"pytorch-script", "pytorch-dynamo"} {
+	files := []string{"pytorch-dynamo", "pytorch-script"}
+	if testing.Short() {
+		files = files[:1]
+	}
+	for _, file := range files {
 		for name, b := range backends(t) {
 			t.Run(file+"/"+name, func(t *testing.T) {
 				c, err := onnx.Load("testdata/"+file+".onnx", onnx.Options{Box: advlib.UnitBox, Layout: onnx.ChannelsLast, Backend: b})

@@ -15,11 +15,11 @@ import (
 const surrogateDraws = 16
 
 // Attacked attacks the smoothed classifier on the examples that it was certified on, and returns both in the form of
-// other reports, as [Certified.Plain] does, with a row for each attack: what package show draws as a sandwich. The attacks
-// run on [Gaussian.Surrogate] with 16 draws; what they find is then put to [Gaussian.Predict]. An example is broken
-// where that answers another class than the label, which is wrong with probability α; where it abstains, the example
-// still stands, and so does one that the surrogate gets wrong as it is, which no attack on the surrogate then looks at.
-// So the robust accuracy is an upper bound, as ever.
+// other reports, as [Certified.Plain] does, with a row for each attack: what package show draws as a sandwich. The
+// attacks run on [Gaussian.Surrogate] with 16 draws; what they find is then put to [Gaussian.Predict]. An example is
+// broken where that answers another class than the label, which is wrong with probability α; where it abstains, the
+// example still stands, and so does one that the surrogate gets wrong as it is, which no attack on the surrogate then
+// looks at. So the robust accuracy is an upper bound, as ever.
 //
 // It is an error, before anything is computed, if r is not s.Certify(ctx, e).
 func (s Gaussian) Attacked(ctx context.Context, r *Certified, e *advlib.Examples, attacks ...advlib.Attack) (*advlib.Report, error) {
@@ -50,7 +50,8 @@ func (s Gaussian) attacked(ctx context.Context, r *Certified, e *advlib.Examples
 	case len(attacks) == 0:
 		return nil, fmt.Errorf("there are no attacks: give at least one, such as attack.PGD in L2; a report without attacks is Certified.Plain")
 	case r.Base != s.Base.Name() || r.Sigma != s.Sigma || r.Data != e.Name || !slices.Equal(r.Label, e.Y):
-		return nil, fmt.Errorf("the report is of %s with σ = %g on %d examples of %s, and not of these %d of %s: give what Certify returned for them", r.Base, r.Sigma, len(r.Label), r.Data, e.Len(), e.Name)
+		return nil, fmt.Errorf("the report is of %s with σ = %g on %d examples of %s, and not of these %d of %s: give what Certify returned "+
+			"for them", r.Base, r.Sigma, len(r.Label), r.Data, e.Len(), e.Name)
 	}
 	surrogate, err := s.Surrogate(surrogateDraws)
 	if err != nil {
@@ -69,7 +70,8 @@ func (s Gaussian) attacked(ctx context.Context, r *Certified, e *advlib.Examples
 		}
 		row := report.AttackRow{
 			Name: res.Attack, Norm: res.Threat.Norm.String(), Radius: advlib.Distance(res.Threat.Radius), Goal: res.Threat.Goal.String(),
-			Attempted: make([]bool, n), Success: make([]bool, n), Skipped: make([]bool, n), Distance: make([]advlib.Distance, n), Programs: res.Stats.Programs,
+			Attempted: make([]bool, n), Success: make([]bool, n), Skipped: make([]bool, n), Distance: make([]advlib.Distance,
+				n), Programs: res.Stats.Programs,
 		}
 		var found []int
 		for i := range n {

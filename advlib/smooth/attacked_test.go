@@ -21,9 +21,10 @@ func TestAttacked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	half := advlib.MustClassifier(advlib.Spec{Name: "half", Input: []int{1}, Box: advlib.UnitBox, Backend: b, Logits: func(_ *model.Scope, x *Node) *Node {
-		return MulScalar(Concatenate([]*Node{OneMinus(x), x}, 1), 10)
-	}})
+	half := advlib.MustClassifier(advlib.Spec{Name: "half", Input: []int{1}, Box: advlib.UnitBox, Backend: b,
+		Logits: func(_ *model.Scope, x *Node) *Node {
+			return MulScalar(Concatenate([]*Node{OneMinus(x), x}, 1), 10)
+		}})
 	e, err := advlib.NewExamples("numbers", []float32{0.9, 0.75, 0.3, 0.4, 0.5, 0.6}, []int{1}, []int32{1, 1, 0, 0, 1, 0})
 	if err != nil {
 		t.Fatal(err)

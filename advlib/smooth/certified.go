@@ -12,8 +12,8 @@ import (
 	"advlab/advlib/report"
 )
 
-// Certified is what is certified of a smoothed classifier on examples, and how it was sampled. Slices have one entry for
-// each example.
+// Certified is what is certified of a smoothed classifier on examples, and how it was sampled. Slices have one entry
+// for each example.
 type Certified struct {
 	// Base, Data, Backend and Box say whose smoothed classifier was certified, on what.
 	Base    string     `json:"base"`
@@ -121,7 +121,8 @@ func (r *Certified) NotFinite() string {
 	if examples == 0 {
 		return ""
 	}
-	return fmt.Sprintf("the logits of %s are not finite for %d of the noisy copies of %d examples, such as example %d: these copies count for no class", r.Base, copies, examples, first)
+	return fmt.Sprintf("the logits of %s are not finite for %d of the noisy copies of %d examples, such as example %d: these copies count "+
+		"for no class", r.Base, copies, examples, first)
 }
 
 // LargestRadius is the radius of an example all of whose noisy copies are in one class.
@@ -157,7 +158,8 @@ func (r *Certified) Plain(radii ...float64) *advlib.Report {
 	if len(radii) == 0 {
 		radii = append(r.steps(40), math.Nextafter(r.LargestRadius(), 0))
 	}
-	p := &advlib.Report{Classifier: r.name(), Data: r.Data, Backend: r.Backend, Box: report.Box(r.Box), Notes: slices.Clone(r.Notes), Seed: r.Seed, Index: slices.Clone(r.Index), Label: slices.Clone(r.Label), Seconds: r.Seconds}
+	p := &advlib.Report{Classifier: r.name(), Data: r.Data, Backend: r.Backend, Box: report.Box(r.Box), Notes: slices.Clone(r.Notes),
+		Seed: r.Seed, Index: slices.Clone(r.Index), Label: slices.Clone(r.Label), Seconds: r.Seconds}
 	for _, c := range r.Certificates {
 		p.Predicted = append(p.Predicted, c.Class)
 	}
@@ -165,7 +167,8 @@ func (r *Certified) Plain(radii ...float64) *advlib.Report {
 		p.Warnings = append(p.Warnings, w)
 	}
 	for _, radius := range radii {
-		row := report.CertifierRow{Method: fmt.Sprintf("smoothing, α = %g", r.Alpha), Norm: advlib.L2.String(), Radius: radius, Seconds: r.Seconds}
+		row := report.CertifierRow{Method: fmt.Sprintf("smoothing, α = %g", r.Alpha), Norm: advlib.L2.String(), Radius: radius,
+			Seconds: r.Seconds}
 		for i, c := range r.Certificates {
 			row.Certified = append(row.Certified, c.Class == r.Label[i] && c.Radius > radius)
 		}
@@ -188,7 +191,9 @@ func (r *Certified) String() string {
 	line("abstained", r.Abstentions())
 	line("another class certified", r.Wrong())
 	_ = w.Flush() // a strings.Builder does not fail
-	fmt.Fprintf(&s, "of the smoothed classifier, not of %s;\neach certificate is wrong with probability at most %g;\nN = %d, largest possible radius %.4g\n", r.Base, r.Alpha, r.N, r.LargestRadius())
+	fmt.Fprintf(&s,
+		"of the smoothed classifier, not of %s;\neach certificate is wrong with probability at most %g;\nN = %d, largest possible radius "+
+			"%.4g\n", r.Base, r.Alpha, r.N, r.LargestRadius())
 	for _, note := range r.Notes {
 		fmt.Fprintln(&s, note)
 	}

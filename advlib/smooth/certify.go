@@ -79,7 +79,8 @@ func (s Gaussian) certify(ctx context.Context, e *advlib.Examples) (*Certified, 
 		}
 		lost := counted[s.Base.Classes()]
 		if lost > 0 && s.Strict {
-			return r, fmt.Errorf("the logits of %s are not finite for %d of %d noisy copies of example %d; without Gaussian.Strict these count for no class", s.Base.Name(), lost, s.N, e.Number(i))
+			return r, fmt.Errorf("the logits of %s are not finite for %d of %d noisy copies of example %d; without Gaussian.Strict these count "+
+				"for no class", s.Base.Name(), lost, s.N, e.Number(i))
 		}
 		failures := s.N - counted[class]
 		q, known := bounds[failures]

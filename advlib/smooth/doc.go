@@ -1,5 +1,8 @@
 // Package smooth certifies by randomized smoothing: Cohen, Rosenfeld & Kolter (2019), arXiv:1902.02918.
 //
+//	smoothed := smooth.Gaussian{Base: classifier, Sigma: 0.25}
+//	report, err := smoothed.Certify(ctx, examples) // a class and a radius for each example, or an abstention
+//
 // From a base classifier f it makes another classifier, the smoothed one,
 //
 //	g(x) = argmax_c P(f(x + η) = c),  η ~ N(0, σ²I)                                                  (1)
@@ -8,10 +11,13 @@
 // 1 − p). What a certificate of package certify says about the base classifier is proven; what one of this package says
 // about g holds except with probability α, because p is estimated from samples.
 //
-//	smoothed := smooth.Gaussian{Base: clf, Sigma: 0.25}
-//	report, err := smoothed.Certify(ctx, examples)       // a class and a radius for each example, or an abstention
-//	answers, err := smoothed.Predict(ctx, examples)      // what g says
-//	both, err := smoothed.Attacked(ctx, report, examples, attack.PGD{Ball: ball}) // certified beside attacked, for show.Sandwich
+//	answers, err := smoothed.Predict(ctx, examples) // what g says
+//	both, err := smoothed.Attacked(ctx, report, examples, attack.PGD{Ball: ball}) // beside attacks, for show.Sandwich
+//
+// In a report of its own, beside attacks on g itself, g is a victim that certifies itself:
+//
+//	g := smoothed.Victim()
+//	report, err := advlib.Evaluate(ctx, g, examples, attacks, g)
 //
 // f should have been trained on noisy inputs: see [Augment]. The noise is added to the input as the base classifier
 // takes it, before any preprocessing, and a noisy input is never clipped to the box: theorem 1 needs all of the

@@ -63,9 +63,11 @@ func (s Gaussian) check(e *advlib.Examples, least func(α float64) int) error {
 	case s.Base.Random():
 		return fmt.Errorf("the Base %s is random itself: smoothing needs a classifier whose answer is a function of its input", s.Base.Name())
 	case len(s.Base.Domain()) > 0:
-		return fmt.Errorf("the Base %s has a Domain: noise on every coordinate leaves it, and radii in plain L2 would not be in its scales; smooth a classifier without one", s.Base.Name())
+		return fmt.Errorf("the Base %s has a Domain: noise on every coordinate leaves it, and radii in plain L2 would not be in its scales; "+
+			"smooth a classifier without one", s.Base.Name())
 	case !(s.Sigma > 0) || math.IsInf(s.Sigma, 0):
-		return fmt.Errorf("the Sigma %g is not a finite number above 0: give the noise's standard deviation in units of the box %v", s.Sigma, s.Base.Box())
+		return fmt.Errorf("the Sigma %g is not a finite number above 0: give the noise's standard deviation in units of the box %v", s.Sigma,
+			s.Base.Box())
 	case !(s.Alpha > 0 && s.Alpha < 1):
 		return fmt.Errorf("the Alpha %g is not in (0, 1): it is the probability of a wrong certificate; leave it at 0 for 0.001", s.Alpha)
 	case s.N0 < 1 || s.N0 > most:
@@ -73,7 +75,8 @@ func (s Gaussian) check(e *advlib.Examples, least func(α float64) int) error {
 	case s.N < 1 || s.N > most:
 		return fmt.Errorf("N = %d samples are not in 1..%d: leave it at 0 for 100000", s.N, most)
 	case s.N < least(s.Alpha):
-		return fmt.Errorf("with N = %d samples and α = %g every answer would be an abstention: N must be at least %d, and each radius is at most σΦ⁻¹(α^(1/N))", s.N, s.Alpha, least(s.Alpha))
+		return fmt.Errorf("with N = %d samples and α = %g every answer would be an abstention: N must be at least %d, and each radius is at "+
+			"most σΦ⁻¹(α^(1/N))", s.N, s.Alpha, least(s.Alpha))
 	}
 	if step := s.grid(); s.Sigma < 1024*step {
 		return fmt.Errorf("the Sigma %g is too small for inputs in %v: float32 holds them in steps of %g", s.Sigma, s.Base.Box(), step)

@@ -30,10 +30,11 @@ var update = flag.Bool("update", false, "rewrite the files in testdata")
 // certificate at x is the distance from the plane: P(f(x+η) = 1) = Φ((w·x−b)/(σ‖w‖)).
 func halves(t *testing.T, w []float32, b float64) *advlib.Classifier {
 	t.Helper()
-	c, err := advlib.NewClassifier(advlib.Spec{Name: "half-spaces", Input: []int{len(w)}, Box: advlib.UnitBox, Logits: func(_ *model.Scope, x *Node) *Node {
-		z := AddScalar(Dot(x, Const(x.Graph(), tensors.FromFlatDataAndDimensions(w, len(w), 1))).Product(), -b)
-		return Concatenate([]*Node{ZerosLike(z), z}, 1)
-	}})
+	c, err := advlib.NewClassifier(advlib.Spec{Name: "half-spaces", Input: []int{len(w)}, Box: advlib.UnitBox,
+		Logits: func(_ *model.Scope, x *Node) *Node {
+			z := AddScalar(Dot(x, Const(x.Graph(), tensors.FromFlatDataAndDimensions(w, len(w), 1))).Product(), -b)
+			return Concatenate([]*Node{ZerosLike(z), z}, 1)
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,10 +172,12 @@ func TestNotFiniteCountsForNothing(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	clf := halves(t, []float32{1, 1}, 1)
 	e := points(t, 3, 2)
-	random := advlib.MustClassifier(advlib.Spec{Name: "noisy", Input: []int{2}, Box: advlib.UnitBox, Random: true, Logits: func(scope *model.Scope, x *Node) *Node {
-		return Add(x, scope.RandomNormal(x.Graph(), x.Shape()))
-	}})
-	tabular := advlib.MustClassifier(advlib.Spec{Name: "tabular", Input: []int{2}, Box: advlib.UnitBox, Domain: advlib.Domain{{Change: advlib.Fixed}, {}}, Logits: func(_ *model.Scope, x *Node) *Node { return x }})
+	random := advlib.MustClassifier(advlib.Spec{Name: "noisy", Input: []int{2}, Box: advlib.UnitBox, Random: true,
+		Logits: func(scope *model.Scope, x *Node) *Node {
+			return Add(x, scope.RandomNormal(x.Graph(), x.Shape()))
+		}})
+	tabular := advlib.MustClassifier(advlib.Spec{Name: "tabular", Input: []int{2}, Box: advlib.UnitBox,
+		Domain: advlib.Domain{{Change: advlib.Fixed}, {}}, Logits: func(_ *model.Scope, x *Node) *Node { return x }})
 	for _, c := range []struct {
 		s         smooth.Gaussian
 		e         *advlib.Examples
@@ -203,7 +206,8 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%+v: prediction: error %v, want one that says %q", c.s, err, c.want)
 		}
 	}
-	if _, err := (smooth.Gaussian{Base: clf, Sigma: 1, N: 10}).Predict(t.Context(), e); err == nil || !strings.Contains(err.Error(), "N must be at least 11") {
+	if _, err := (smooth.Gaussian{Base: clf, Sigma: 1, N: 10}).Predict(t.Context(), e); err == nil ||
+		!strings.Contains(err.Error(), "N must be at least 11") {
 		t.Errorf("10 samples for a prediction: error %v", err)
 	}
 	if _, err := (smooth.Gaussian{Base: clf, Sigma: 1}).Surrogate(0); err == nil {
@@ -230,9 +234,11 @@ func TestCancelledKeepsWhatIsDone(t *testing.T) {
 }
 
 func TestCertified(t *testing.T) {
-	r := &smooth.Certified{Base: "MLP-100", Data: "digits/test", Backend: "go", Box: advlib.UnitBox, Sigma: 0.25, N0: 100, N: 1000, Alpha: 0.001, Slack: 1e-6,
+	r := &smooth.Certified{Base: "MLP-100", Data: "digits/test", Backend: "go", Box: advlib.UnitBox, Sigma: 0.25,
+		N0: 100, N: 1000, Alpha: 0.001, Slack: 1e-6,
 		Index: []int64{0, 1, 2, 3}, Label: []int32{3, 1, 4, 1},
-		Certificates: []smooth.Certificate{{Class: 3, Count: 1000, P: 0.993, Radius: 0.6149}, {Class: 1, Count: 900, P: 0.868, Radius: 0.279}, {Class: smooth.Abstain, Count: 500, P: 0.45}, {Class: 7, Count: 990, P: 0.97, Radius: 0.4}}}
+		Certificates: []smooth.Certificate{{Class: 3, Count: 1000, P: 0.993, Radius: 0.6149}, {Class: 1, Count: 900, P: 0.868, Radius: 0.279},
+			{Class: smooth.Abstain, Count: 500, P: 0.45}, {Class: 7, Count: 990, P: 0.97, Radius: 0.4}}}
 	for radius, want := range map[float64]int{0: 2, 0.279: 1, 0.2789: 2, 0.61: 1, 0.6149: 0, 1: 0} {
 		if got := r.CertifiedAccuracy(radius); got.Count != want || got.Of != 4 {
 			t.Errorf("certified accuracy at %g: %+v, want %d of 4", radius, got, want)
@@ -331,7 +337,8 @@ func TestDigits(t *testing.T) {
 			continue
 		}
 		for restart := range restarts {
-			result := advlib.Settings{Seed: uint64(restart)}.MustRun(t.Context(), surrogate, few.Select(rows), attack.PGD{Ball: advlib.L2.Ball(ε), Steps: 10, KeepGoing: true})
+			result := advlib.Settings{Seed: uint64(restart)}.MustRun(t.Context(), surrogate, few.Select(rows),
+				attack.PGD{Ball: advlib.L2.Ball(ε), Steps: 10, KeepGoing: true})
 			e := *result.Examples
 			e.X = result.Adversarial
 			s.N = 500
@@ -343,7 +350,8 @@ func TestDigits(t *testing.T) {
 				starts++
 				if a.Class != smooth.Abstain && a.Class != e.Y[i] {
 					broken++
-					t.Errorf("example %d is certified for ‖δ‖ < %g, and has class %d at ‖δ‖ = %g", e.Index[i], report.Certificates[rows[i]].Radius, a.Class, result.Distance[i])
+					t.Errorf("example %d is certified for ‖δ‖ < %g, and has class %d at ‖δ‖ = %g", e.Index[i], report.Certificates[rows[i]].Radius,
+						a.Class, result.Distance[i])
 				}
 			}
 		}

@@ -158,7 +158,8 @@ func (r *reader) atMost(t term, l linear, strict bool) ([]conjunction, error) {
 		}
 		return never, nil
 	case inputs > 0 && outputs > 0:
-		return nil, t.errorf("%v compares inputs with outputs, which is not supported: bound inputs by numbers, and outputs by numbers or other outputs", t)
+		return nil, t.errorf("%v compares inputs with outputs, which is not supported: bound inputs by numbers, and outputs by numbers or "+
+			"other outputs", t)
 	case inputs > 1:
 		return nil, t.errorf("%v relates several inputs, which is not supported: bound each input by numbers, so that the inputs are a box", t)
 	case inputs == 1 && strict:

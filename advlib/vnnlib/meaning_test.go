@@ -63,7 +63,8 @@ func TestMeaning(t *testing.T) {
 	unsafe, safe := 0, 0
 	for range 300 {
 		f, g := randomFormula(r, 3), randomFormula(r, 2)
-		text := declarations + "(assert (and (<= X_0 3) (>= X_0 -3) (<= X_1 3) (>= X_1 -3) (<= Y_0 4)))\n(assert " + f.text + ")\n(assert " + g.text + ")"
+		text := declarations + "(assert (and (<= X_0 3) (>= X_0 -3) (<= X_1 3) (>= X_1 -3) (<= Y_0 4)))\n(assert " + f.text + ")\n(assert " +
+			"" + g.text + ")"
 		p, err := vnnlib.Read(strings.NewReader(text))
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)

@@ -120,7 +120,8 @@ func (s *scanner) term(depth int) (term, error) {
 		for {
 			s.skip()
 			if len(s.rest) == 0 {
-				return term{}, start.errorf("this parenthesis is not closed before the end of the file: the file is cut off, or a closing one is missing")
+				return term{}, start.errorf("this parenthesis is not closed before the end of the file: the file is cut off, or a closing one is " +
+					"missing")
 			}
 			if s.rest[0] == ')' {
 				s.advance(1)
@@ -135,7 +136,8 @@ func (s *scanner) term(depth int) (term, error) {
 	case c < ' ' || c > '~':
 		return term{}, start.errorf("the byte 0x%02x is no part of VNN-LIB, which is a text of ASCII: is it another kind of file?", c)
 	case c == '"' || c == '|':
-		return term{}, start.errorf("quoted names and strings are not read: outside of comments there are numbers, names such as X_0, and parentheses")
+		return term{}, start.errorf("quoted names and strings are not read: outside of comments there are numbers, names such as X_0, and " +
+			"parentheses")
 	}
 	n := bytes.IndexFunc(s.rest, func(r rune) bool { return r <= ' ' || r > '~' || r == '(' || r == ')' || r == ';' })
 	if n < 0 {

@@ -1,5 +1,8 @@
-// Command pump runs a cell's program for GoNB: see package kernel/internal/pump. The set-up builds it; nobody else
-// starts it.
+// Command pump runs a cell's program for GoNB.
+//
+//	ln -s pump gonb_1; ./gonb_1 ARG… # runs gonb_1.cell
+//
+// See package kernel/internal/pump. The set-up builds it; nobody else starts it.
 package main
 
 import (

@@ -43,13 +43,18 @@ func models(t testing.TB) string {
 	return dir
 }
 
-// TestScripts runs testdata/*.txtar. $MODELS is where the models are.
+// TestScripts runs testdata/*.txtar. $MODELS is where the models are, $REPORTS where package report has its golden files.
 func TestScripts(t *testing.T) {
 	dir := models(t)
+	reports, err := filepath.Abs("../../report/testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("MODELS", dir)
+			env.Setenv("REPORTS", reports)
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv(cachedir.Variable, filepath.Join(env.WorkDir, "cache"))
 			for _, name := range []string{"ADVLAB_BACKEND", "PJRT_PLUGIN_LIBRARY_PATH", "GOMLX_NO_AUTO_INSTALL"} {

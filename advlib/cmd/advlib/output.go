@@ -55,17 +55,22 @@ func writable(output string) error {
 	return os.Remove(probe.Name())
 }
 
-// write writes the report whole, or leaves what was there.
+// write writes the report of an evaluation.
 func (p plan) write(out io.Writer, r *advlib.Report) error {
+	return writeTo(out, p.output, p.format, r)
+}
+
+// writeTo writes a report whole, to the file output or to out, or leaves what was there.
+func writeTo(out io.Writer, output string, form format, r *advlib.Report) error {
 	var b bytes.Buffer
-	if err := p.format(&b, r); err != nil {
+	if err := form(&b, r); err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
-	if p.output == "" || p.output == "-" {
+	if output == "" || output == "-" {
 		_, err := out.Write(b.Bytes())
 		return err
 	}
-	if err := renameio.WriteFile(p.output, b.Bytes(), 0o644); err != nil {
+	if err := renameio.WriteFile(output, b.Bytes(), 0o644); err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
 	return nil

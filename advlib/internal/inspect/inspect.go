@@ -1,4 +1,6 @@
 // Package inspect reads what GoMLX v0.28 keeps in unexported fields of a graph's nodes.
+//
+//	axis := inspect.Parameter(n, "axes.InputBatch").Int() // of a convolution
 package inspect
 
 import (

@@ -1,6 +1,8 @@
 // Package notebook is what a program knows of the notebook whose cell it is, and what it tells the kernel about itself:
 // phases' times, backend, device, seed, modules; a value to show as the cell's result; a grade.
 //
+//	notebook.Tell(notebook.Bundle{Phases: map[string]float64{notebook.Compile: seconds}})
+//
 // The two sides share no code. What they agree on is this, and a test on each side holds the same example of it:
 //
 //   - The kernel sets the environment variable ADVLAB_RELAY, to its version.

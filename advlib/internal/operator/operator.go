@@ -1,4 +1,7 @@
 // Package operator tells from what part of a model, as its user knows it, the nodes of a graph were made.
+//
+//	operator.Mark(n, `Conv "conv1"`)
+//	operator.Of(n) // Conv "conv1"
 package operator
 
 import (

@@ -1,6 +1,8 @@
 // Package option spells the names of options in errors and warnings. A library's message says Options.Output, where a
 // program's must say --logits: the user of the program has never seen the field. So messages do not write such names
 // down, but print a [Name].
+//
+//	fmt.Errorf("several outputs: name one in %s", option.Name("Options.Output"))
 package option
 
 // Name is an option as a Go program sets it, such as "Options.Output" or "Layout: onnx.ChannelsLast". It prints itself

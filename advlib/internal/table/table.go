@@ -1,5 +1,7 @@
 // Package table lays out the indexes of attacks and of certifiers: the same rows as text, as HTML, and with links for a
 // README.
+//
+//	fmt.Print(table.Text([]string{"method", "paper"}, [][]string{{"IBP", "Gowal et al. 2018"}}))
 package table
 
 import (

@@ -1,6 +1,8 @@
 // Package vmap maps a function of one example over the rows of a batch, in the graph: JAX has vmap for it, GoMLX v0.28
 // nothing. What it builds are GoMLX's ordinary operations, so that gradients, bounds and batches need to know nothing
 // of it.
+//
+//	sums := vmap.Rows(x, func(row *Node) []*Node { return []*Node{ReduceAllSum(row)} })[0] // [n]
 package vmap
 
 import (

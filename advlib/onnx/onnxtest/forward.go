@@ -1,6 +1,9 @@
 // Package onnxtest computes ONNX models a second time, for tests: in plain Go, one operation after the other, each sum
 // from its first term to its last. It shares no code with package onnx but the definition of the file's format, so that
 // a counterexample that both find violates the property in two implementations.
+//
+//	m, err := onnxtest.Parse(file)
+//	y, err := onnxtest.Forward(m, []float32{1, 0, 0})
 package onnxtest
 
 import (

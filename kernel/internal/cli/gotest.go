@@ -21,7 +21,9 @@ type goTest struct {
 	doing func(text string)
 
 	done    int
+	passed  int                  // tests
 	running map[string]time.Time // packages, by when they began
+	at      map[string]string    // their tests that began last
 	said    map[string][]string  // output by package, or by package and test
 	skipped []string
 }
@@ -36,7 +38,8 @@ type testEvent struct {
 }
 
 func newGoTest(out io.Writer, packages int, doing func(string)) *goTest {
-	return &goTest{out: out, of: packages, doing: doing, running: map[string]time.Time{}, said: map[string][]string{}}
+	return &goTest{out: out, of: packages, doing: doing, running: map[string]time.Time{}, at: map[string]string{},
+		said: map[string][]string{}}
 }
 
 // read follows a run to its end. What is no event, such as a compiler's error, is printed as it is.
@@ -67,6 +70,11 @@ func (g *goTest) take(e testEvent) {
 	case "start":
 		g.running[e.Package] = e.Time
 		g.tell(e.Time)
+	case "run":
+		if !strings.Contains(e.Test, "/") {
+			g.at[e.Package] = e.Test
+			g.tell(e.Time)
+		}
 	case "build-output":
 		fmt.Fprint(g.out, e.Output)
 	case "output":
@@ -77,6 +85,8 @@ func (g *goTest) take(e testEvent) {
 		switch {
 		case e.Test == "":
 			g.ended(e)
+		case e.Action == "pass" && !strings.Contains(e.Test, "/"):
+			g.passed++
 		case e.Action == "fail":
 			fmt.Fprint(g.out, strings.Join(g.said[key], ""))
 		case e.Action == "skip":
@@ -113,9 +123,13 @@ func (g *goTest) ended(e testEvent) {
 func (g *goTest) tell(now time.Time) {
 	var names []string
 	for _, name := range slices.SortedFunc(maps.Keys(g.running), func(a, b string) int { return g.running[a].Compare(g.running[b]) }) {
-		names = append(names, short(name))
+		text := short(name)
+		if test := g.at[name]; test != "" {
+			text += " (" + test + ")"
+		}
+		names = append(names, text)
 	}
-	text := fmt.Sprintf("testing: %d of %d packages done", g.done, g.of)
+	text := fmt.Sprintf("testing: %d of %d packages done, %d tests passed", g.done, g.of, g.passed)
 	if len(names) > 0 {
 		text += ", now " + strings.Join(names, ", ")
 	}

@@ -49,10 +49,13 @@ go: a line that is no event
 	if got, want := g.summary(), "1 tests were skipped:\nTestS in a: no browser: it is skipped"; got != want {
 		t.Errorf("summary %q, want %q", got, want)
 	}
-	if got, want := doing[len(doing)-1], "testing: 3 of 3 packages done"; got != want {
+	if got, want := doing[len(doing)-1], "testing: 3 of 3 packages done, 1 tests passed"; got != want {
 		t.Errorf("at the end %q, want %q", got, want)
 	}
-	if want := "testing: 0 of 3 packages done, now a"; doing[0] != want {
-		t.Errorf("at first %q, want %q", doing[0], want)
+	for i, want := range []string{"testing: 0 of 3 packages done, 0 tests passed, now a",
+		"testing: 0 of 3 packages done, 0 tests passed, now a (TestA)"} {
+		if doing[i] != want {
+			t.Errorf("line %d is %q, want %q", i, doing[i], want)
+		}
 	}
 }

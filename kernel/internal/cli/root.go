@@ -1,4 +1,6 @@
 // Package cli is the command line of the program advlab: one file per command.
+//
+//	os.Exit(cli.Main([]string{"run", "--check", "notebooks/01-quickstart.ipynb"}))
 package cli
 
 import (

@@ -82,7 +82,7 @@ func (a *app) quickTest(ctx context.Context) error {
 	for _, t := range quickTests {
 		names, packages = append(names, t.name), append(packages, t.pkg)
 	}
-	return a.test(ctx, append([]string{"-vet=off", "-run", "^(" + strings.Join(names, "|") + ")$"}, packages...))
+	return a.test(ctx, append([]string{"-vet=off", "-short", "-run", "^(" + strings.Join(names, "|") + ")$"}, packages...))
 }
 
 func (a *app) test(ctx context.Context, args []string) error {

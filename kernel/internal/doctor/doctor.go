@@ -1,4 +1,8 @@
 // Package doctor examines what advlab needs, and knows for each piece that is missing what to type.
+//
+//	for _, item := range doctor.Examine(ctx, p) {
+//		fmt.Println(item.Name, item.OK, item.Fix)
+//	}
 package doctor
 
 import (

@@ -52,7 +52,6 @@ type Engine struct {
 	session string
 	codec   *jupyter.Codec
 	started time.Time
-	blanks  []string // what is in BlankFile; of the goroutine that runs cells
 	pump    *pumpPaths
 
 	shell, control, stdin, iopub, heartbeat *zmtp.Socket
@@ -96,20 +95,10 @@ func Start(c Config, dir, kernelID string, published func(*Engine, *jupyter.Mess
 		return nil, err
 	}
 
-	// GoNB answers control requests on its shell socket: one identity finds us on all.
-	identity := []byte("relay")
-	open := func(kind zmtp.Kind, port int, o zmtp.Options) (s *zmtp.Socket, err error) {
-		return zmtp.Dial(kind, conn.Endpoint(port), o)
-	}
 	var err error
-	if e.shell, err = open(zmtp.Dealer, conn.Shell, zmtp.Options{Identity: identity}); err != nil {
+	if err = e.dial(conn); err != nil {
 		return nil, err
 	}
-	e.control, _ = open(zmtp.Dealer, conn.Control, zmtp.Options{Identity: identity})
-	e.stdin, _ = open(zmtp.Dealer, conn.Stdin, zmtp.Options{Identity: identity})
-	e.iopub, _ = open(zmtp.Sub, conn.IOPub, zmtp.Options{})
-	e.heartbeat, _ = open(zmtp.Dealer, conn.Heartbeat, zmtp.Options{})
-
 	e.cmd = c.Start(file, temp)
 	if e.cmd.Err != nil {
 		e.closeSockets()
@@ -148,6 +137,23 @@ func Start(c Config, dir, kernelID string, published func(*Engine, *jupyter.Mess
 		e.published(e, m)
 	})
 	return e, nil
+}
+
+// dial makes the sockets towards GoNB, which connect when it is there.
+func (e *Engine) dial(conn jupyter.Connection) (err error) {
+	// GoNB answers control requests on its shell socket: one identity finds us on all.
+	identity := []byte("relay")
+	open := func(kind zmtp.Kind, port int, o zmtp.Options) (s *zmtp.Socket, err error) {
+		return zmtp.Dial(kind, conn.Endpoint(port), o)
+	}
+	if e.shell, err = open(zmtp.Dealer, conn.Shell, zmtp.Options{Identity: identity}); err != nil {
+		return err
+	}
+	e.control, _ = open(zmtp.Dealer, conn.Control, zmtp.Options{Identity: identity})
+	e.stdin, _ = open(zmtp.Dealer, conn.Stdin, zmtp.Options{Identity: identity})
+	e.iopub, _ = open(zmtp.Sub, conn.IOPub, zmtp.Options{})
+	e.heartbeat, _ = open(zmtp.Dealer, conn.Heartbeat, zmtp.Options{})
+	return nil
 }
 
 func (e *Engine) closeSockets() {
@@ -305,23 +311,6 @@ func (e *Engine) Module() (string, error) {
 		return "", fmt.Errorf("%d folders of GoNB's in %s, want 1", len(files), e.temp)
 	}
 	return filepath.Dir(files[0]), nil
-}
-
-// Program is the text of the program that GoNB has composed last; empty where it cannot be read.
-func (e *Engine) Program(test bool) string {
-	name := "main.go"
-	if test {
-		name = "main_test.go"
-	}
-	dir, err := e.Module()
-	if err != nil {
-		return ""
-	}
-	text, err := os.ReadFile(filepath.Join(dir, name))
-	if err != nil {
-		return ""
-	}
-	return string(text)
 }
 
 // Workers lists what GoNB has started since a time in ticks, without gopls and what is below that: the compiler, the

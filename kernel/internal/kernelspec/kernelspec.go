@@ -1,6 +1,8 @@
 // Package kernelspec writes, finds and removes Jupyter's descriptions of the two kernels: advlab, for people, and
 // advlab-ci, which never touches the network and leaves no history. Beside them goes a small extension of JupyterLab,
 // which keeps what these kernels tell of each cell in the notebook's metadata.
+//
+//	files, err := kernelspec.Write(p, kernelspec.PrefixDir("/usr/local"))
 package kernelspec
 
 import (
@@ -70,6 +72,7 @@ func For(p place.Place, name string) (Spec, error) {
 		s.DisplayName = "Go (advlab, CI)"
 		s.Env[session.History] = "off"
 		s.Env["ADVLAB_OFFLINE"] = "1"
+		s.Env[session.StderrVariable] = "stdout"
 		s.Env["GOPROXY"] = "off"
 		s.Env["GOSUMDB"] = "off"
 	default:

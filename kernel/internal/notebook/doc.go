@@ -1,6 +1,10 @@
 // Package notebook reads Jupyter notebooks, sets their parameters, executes them through a real kernel with nbclient,
 // and compares the numbers of a fresh run with the saved ones.
 //
+//	n, err := notebook.Read("01-quickstart.ipynb")
+//	fresh, err := notebook.Execution{Python: python, Env: env, Kernel: kernelspec.NameCI}.Run(ctx, n)
+//	numbers, err := notebook.Compare(n, fresh)
+//
 // # Tags
 //
 // Three tags of code cells (in Jupyter: the property inspector, "Cell Tags") have a meaning here:

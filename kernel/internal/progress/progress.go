@@ -1,4 +1,8 @@
 // Package progress tells a waiting person, on standard error, which step is running and for how long.
+//
+//	p := progress.New(os.Stderr)
+//	step := p.Begin("tools", "building %d programs", 3)
+//	step.End("ready") // "[   4.1 s] tools       ready (4.1 s)"
 package progress
 
 import (

@@ -1,5 +1,7 @@
 // Package pump is the small process between GoNB and a cell's program.
 //
+//	os.Exit(pump.Run(pump.Command(os.Args)))
+//
 // GoNB (v0.11.5, internal/jpyexec) cuts what a program prints at 32 KiB, also in the middle of a character, reads
 // stdout, stderr and displays in no order, and stops reading displays when the program has ended. So GoNB does not
 // start the cell's program but a pump, which starts it, passes on what it prints in pieces that GoNB cannot cut, its

@@ -45,8 +45,7 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 	if err != nil {
 		return err
 	}
-	gonb := filepath.Join(p.Tools(), "gonb")
-	if _, err := os.Stat(gonb); err != nil {
+	if _, err := os.Stat(gonbProgram(p)); err != nil {
 		return fmt.Errorf("%w: %w: run `go run ./kernel setup` in the advlab checkout", ErrNotPrepared, err)
 	}
 	if connection, err = filepath.Abs(connection); err != nil {
@@ -74,15 +73,9 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 		overflow = filepath.Join(own, "output")
 	}
 	env := Env(p, facts, os.Environ())
-	// GoNB starts a gopls if it finds one; the relay has its own.
-	bin := filepath.Join(temp, "bin")
-	if err := errors.Join(os.Mkdir(bin, 0o700), os.Symlink(filepath.Join(p.Tools(), "goimports"),
-		filepath.Join(bin, "goimports"))); err != nil {
-		return fmt.Errorf("a folder of GoNB's tools: %w", err)
-	}
-	cells := slices.Clone(env)
-	for i, entry := range cells {
-		cells[i] = strings.Replace(entry, "PATH="+p.Tools()+string(os.PathListSeparator), "PATH="+bin+string(os.PathListSeparator), 1)
+	cells, err := withoutGopls(p, env, filepath.Join(temp, "bin"))
+	if err != nil {
+		return err
 	}
 	version := sourcesVersion(facts.Checkout, o.Version)
 	err = relay.Run(ctx, relay.Config{
@@ -91,26 +84,16 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 		Signals:    signals,
 		Guard:      []string{o.Program, GuardCommand},
 		Pump:       p.Pump(),
-		Start: func(file, temp string) *exec.Cmd {
-			log := os.Getenv(Log)
-			if log == "" {
-				log = filepath.Join(temp, "gonb.log")
-			}
-			// Errors are text (-raw_error): the relay makes one message of them, which every front-end can show.
-			cmd := exec.Command(gonb, "-kernel", file, "-go_work="+p.ModuleDir(), "-raw_error", "-logtostderr=false",
-				"-stderrthreshold=FATAL", "-log_file="+log)
-			cmd.Env = append(slices.Clone(cells), "TMPDIR="+temp)
-			cmd.Stderr = os.Stderr // not stdout, which belongs to whoever runs this by hand
-			return cmd
-		},
-		Version:   version,
-		GoVersion: facts.GoVersion,
-		GoRoot:    facts.GoRoot,
-		Modules:   []assist.Module{{Path: place.Module + "/advlib", Dir: filepath.Join(facts.Checkout, "advlib")}},
-		Gopls:     filepath.Join(p.Tools(), "gopls"),
-		History:   historyFile(own),
-		Overflow:  overflow,
-		CellLimit: limit,
+		Start:      func(file, temp string) *exec.Cmd { return gonbCommand(p, cells, file, temp) },
+		Version:    version,
+		GoVersion:  facts.GoVersion,
+		GoRoot:     facts.GoRoot,
+		Modules:    []assist.Module{{Path: place.Module + "/advlib", Dir: filepath.Join(facts.Checkout, "advlib")}},
+		Gopls:      filepath.Join(p.Tools(), "gopls"),
+		History:    historyFile(own),
+		Overflow:   overflow,
+		FoldStderr: FoldsStderr(),
+		CellLimit:  limit,
 		Magics: magic.All(magic.Setup{
 			Place: p, Program: o.Program, Version: version, Checkout: facts.Checkout, GoVersion: facts.GoVersion, CGO: facts.CGO,
 			Plugin: facts.Plugin, Env: env,
@@ -122,6 +105,37 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 	}
 	return err
 }
+
+// withoutGopls returns the environment env with GoNB's other tools, put into the folder bin: GoNB starts a gopls if it
+// finds one, and the relay has its own.
+func withoutGopls(p place.Place, env []string, bin string) ([]string, error) {
+	err := errors.Join(os.Mkdir(bin, 0o700), os.Symlink(filepath.Join(p.Tools(), "goimports"), filepath.Join(bin, "goimports")))
+	if err != nil {
+		return nil, fmt.Errorf("a folder of GoNB's tools: %w", err)
+	}
+	const separator = string(os.PathListSeparator)
+	env = slices.Clone(env)
+	for i, entry := range env {
+		env[i] = strings.Replace(entry, "PATH="+p.Tools()+separator, "PATH="+bin+separator, 1)
+	}
+	return env, nil
+}
+
+// gonbCommand starts GoNB for a connection file, with the cells' environment and its own folder temp.
+func gonbCommand(p place.Place, cells []string, file, temp string) *exec.Cmd {
+	log := os.Getenv(Log)
+	if log == "" {
+		log = filepath.Join(temp, "gonb.log")
+	}
+	// Errors are text (-raw_error): the relay makes one message of them, which every front-end can show.
+	cmd := exec.Command(gonbProgram(p), "-kernel", file, "-go_work="+p.ModuleDir(), "-raw_error", "-logtostderr=false",
+		"-stderrthreshold=FATAL", "-log_file="+log)
+	cmd.Env = append(slices.Clone(cells), "TMPDIR="+temp)
+	cmd.Stderr = os.Stderr // not stdout, which belongs to whoever runs this by hand
+	return cmd
+}
+
+func gonbProgram(p place.Place) string { return filepath.Join(p.Tools(), "gonb") }
 
 // GuardCommand is the name of the command that runs relay.Guard.
 const GuardCommand = "guard"

@@ -1,6 +1,11 @@
 // Package stamp remembers what a finished step of the set-up was made from and what it made, so that a step with
 // nothing to do is recognised in milliseconds, and a damaged or half-made piece is made again.
 //
+//	if reason := stamp.Valid(file, inputs); reason != "" { // such as "not made yet"
+//		build()
+//		err = stamp.Write(file, inputs, products)
+//	}
+//
 // A stamp is removed before its step begins and written, atomically, after the step has ended: an interrupted step
 // leaves none.
 package stamp

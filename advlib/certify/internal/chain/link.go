@@ -103,7 +103,8 @@ func (l *Link) multiply(C, err [][]float64) {
 	l.operations++
 	l.Roundings += len(C[0])
 	m := len(C)
-	out := Link{B: make([]float64, m), Size: make([]float64, m), Off: make([]float64, m), Flushed: make([]float64, m), W: likeRows(C), sizes: likeRows(C)}
+	out := Link{B: make([]float64, m), Size: make([]float64, m), Off: make([]float64, m), Flushed: make([]float64, m), W: likeRows(C),
+		sizes: likeRows(C)}
 	if l.Wrong != nil || err != nil {
 		out.Wrong = likeRows(C)
 	}
@@ -128,7 +129,8 @@ func (l *Link) multiply(C, err [][]float64) {
 			}
 		}
 	}
-	l.W, l.B, l.sizes, l.Size, l.Wrong, l.Off, l.Flushed, l.at, l.dot = out.W, out.B, out.sizes, out.Size, out.Wrong, out.Off, out.Flushed, nil, true
+	l.W, l.B, l.sizes, l.Size = out.W, out.B, out.sizes, out.Size
+	l.Wrong, l.Off, l.Flushed, l.at, l.dot = out.Wrong, out.Off, out.Flushed, nil, true
 }
 
 // likeRows returns zeros in the shape of rows.

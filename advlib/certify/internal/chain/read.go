@@ -224,7 +224,8 @@ func readOperations(m propagate.Model, a propagate.Arithmetic, N int) (read []re
 
 // direct tells whether v is a product of vectors h and a matrix, its second input, without more axes.
 func direct(v, h *Node) bool {
-	return v.Type() == NodeTypeDotGeneral && v.Inputs()[0] == h && h.Rank() == 2 && v.Inputs()[1].Rank() == 2 && len(propagate.Integers(v, "rhsContractingAxes")) == 1 &&
+	return v.Type() == NodeTypeDotGeneral && v.Inputs()[0] == h && h.Rank() == 2 && v.Inputs()[1].Rank() == 2 &&
+		len(propagate.Integers(v, "rhsContractingAxes")) == 1 &&
 		propagate.Integers(v, "lhsContractingAxes")[0] == 1
 }
 

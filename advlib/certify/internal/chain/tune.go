@@ -45,7 +45,8 @@ func (p *Pass) Tune(row []float64, limit float64, steps int, t *search.Tuning) (
 	var mα, vα, mβ, vβ [][]float64
 	for k := range t.Alpha {
 		n := len(t.Alpha[k])
-		mα, vα, mβ, vβ = append(mα, make([]float64, n)), append(vα, make([]float64, n)), append(mβ, make([]float64, n)), append(vβ, make([]float64, n))
+		mα, vα, mβ, vβ = append(mα, make([]float64, n)), append(vα, make([]float64, n)), append(mβ, make([]float64, n)), append(vβ,
+			make([]float64, n))
 	}
 	x = make([]float64, p.Inputs)
 	at := make([]float64, p.Inputs)

@@ -31,7 +31,8 @@ func (r batchNorm) Forward(_ *Pass, u *Unit, in []Interval) Interval {
 		f := r.at(u, OnesLike(u.Node), false, false)
 		flips := LessThan(f, ZerosLike(f))
 		square := Square(f)
-		v.Spread = &spread{Centre: r.at(u, s.Centre, true, true), Up: Mul(square, Where(flips, s.down, s.Up)), down: Mul(square, Where(flips, s.Up, s.down))}
+		v.Spread = &spread{Centre: r.at(u, s.Centre, true, true), Up: Mul(square, Where(flips, s.down, s.Up)),
+			down: Mul(square, Where(flips, s.Up, s.down))}
 		if s.slack != nil {
 			v.Spread.slack = Mul(s.slack, Abs(f))
 		}

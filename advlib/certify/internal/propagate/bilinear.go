@@ -28,7 +28,8 @@ func (bilinear) Check(_ *Walk, u *Unit) error {
 func (bilinear) Forward(_ *Pass, u *Unit, in []Interval) Interval {
 	apply := func(a, b *Node) *Node { return With(u.Node, map[int]*Node{0: a, 1: b}) }
 	if u.Node.Type() == NodeTypeMul {
-		ll, lu, ul, uu := apply(in[0].Lower, in[1].Lower), apply(in[0].Lower, in[1].Upper), apply(in[0].Upper, in[1].Lower), apply(in[0].Upper, in[1].Upper)
+		ll, lu, ul, uu := apply(in[0].Lower, in[1].Lower), apply(in[0].Lower, in[1].Upper), apply(in[0].Upper, in[1].Lower), apply(in[0].Upper,
+			in[1].Upper)
 		return Interval{Lower: Min(Min(ll, lu), Min(ul, uu)), Upper: Max(Max(ll, lu), Max(ul, uu))}
 	}
 	c1, r1 := in[0].Centred()

@@ -79,7 +79,8 @@ func (p pair) check(i int) error {
 	}
 	nodes, others := u.Nodes(), more.Nodes()
 	if len(nodes) != len(others) {
-		return fmt.Errorf("it is a group of %d operations for some batch sizes and of %d for others: the model must not depend on the batch size", len(nodes), len(others))
+		return fmt.Errorf("it is a group of %d operations for some batch sizes and of %d for others: the model must not depend on the batch "+
+			"size", len(nodes), len(others))
 	}
 	for k := range nodes {
 		if err := p.checkRows(nodes[k], others[k]); err != nil {
@@ -122,7 +123,8 @@ func (p pair) checkRows(n, m *Node) error {
 		return true
 	}
 	if !grows(n, m) {
-		return fmt.Errorf("it moves the examples out of the leading axis, or mixes them (its shape is %v for %d examples, %v for %d): keep the batch in front", n.Shape().Dimensions, p.once.x.Shape().Dimensions[0], m.Shape().Dimensions, p.again.x.Shape().Dimensions[0])
+		return fmt.Errorf("it moves the examples out of the leading axis, or mixes them (its shape is %v for %d examples, %v for %d): keep the "+
+			"batch in front", n.Shape().Dimensions, p.once.x.Shape().Dimensions[0], m.Shape().Dimensions, p.again.x.Shape().Dimensions[0])
 	}
 	if n.Type() == NodeTypeReshape {
 		return nil

@@ -7,7 +7,8 @@ import (
 // univariateTypes are the nonlinear operations that are units of this kind by themselves.
 var univariateTypes = map[NodeType]bool{
 	NodeTypeAbs: true, NodeTypeExp: true, NodeTypeExpm1: true, NodeTypeLog: true, NodeTypeLog1p: true, NodeTypeSqrt: true, NodeTypeRsqrt: true,
-	NodeTypeLogistic: true, NodeTypeTanh: true, NodeTypeErf: true, NodeTypePow: true, NodeTypeClamp: true, NodeTypeSin: true, NodeTypeCos: true,
+	NodeTypeLogistic: true, NodeTypeTanh: true, NodeTypeErf: true, NodeTypePow: true, NodeTypeClamp: true,
+	NodeTypeSin: true, NodeTypeCos: true,
 	NodeTypeAtan2: true, NodeTypeFloor: true, NodeTypeCeil: true, NodeTypeRound: true, NodeTypeSign: true,
 }
 

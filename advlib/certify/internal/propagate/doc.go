@@ -1,5 +1,10 @@
 // Package propagate bounds the nodes of a model's graph: intervals from the input on, and linear functions back to it.
 //
+//	w := propagate.NewWalk(b, build, x) // while a graph is built
+//	for _, u := range w.Units {         // each with its rule
+//		fmt.Println(u.Nodes())
+//	}
+//
 // A [Walk] reads the graph into units, each bounded by one [Rule]. A [Pass] goes forward: intervals, lines, and how far
 // the deployed model's rounding may be off. A [Backward] takes linear functions of a node back to the input, where the
 // minimum over a [Region] is taken (CROWN). What is run when, in which batches, is package certify's business.
@@ -10,7 +15,7 @@
 //	sigmoid (Logistic), tanh, arc tangent, erf    sigmoid.go
 //	exp, log, square root; softplus, ELU, Mish    exp.go
 //	sine, cosine                                  sine.go
-//	GELU, Swish, any function of one tensor       univariate.go, grouped by composite.go from what jet.go and jetarithmetic.go say
+//	GELU, Swish, any function of one tensor       univariate.go; composite.go finds them, by jet.go and jetarithmetic.go
 //	floor, ceil, round, sign                      step.go
 //	comparisons, Where                            condition.go, where.go
 //	max pool                                      maxpool.go

@@ -19,11 +19,13 @@ func (lookup) Check(_ *Walk, u *Unit) error {
 	}
 	sizes := Integers(n, "sliceSizes")
 	out := Integers(n, "offsetOutputAxes")
-	if sizes[0] != n.Inputs()[0].Shape().Dimensions[0] || slices.Contains(Integers(n, "startIndexMap"), 0) || slices.Contains(Integers(n, "collapsedSliceAxes"), 0) || len(out) == 0 || out[0] != 0 {
+	if sizes[0] != n.Inputs()[0].Shape().Dimensions[0] || slices.Contains(Integers(n, "startIndexMap"), 0) ||
+		slices.Contains(Integers(n, "collapsedSliceAxes"), 0) || len(out) == 0 || out[0] != 0 {
 		return fmt.Errorf("it may read from other examples: the batch must be an axis that is taken whole, and stay in front")
 	}
 	if size := u.Node.Shape().Size() / Probe * (u.Only().Shape().Size() / Probe); size > 1<<24 {
-		return fmt.Errorf("it picks %v from %v, more than can be bounded: slice instead", u.Node.Shape().Dimensions[1:], u.Only().Shape().Dimensions[1:])
+		return fmt.Errorf("it picks %v from %v, more than can be bounded: slice instead", u.Node.Shape().Dimensions[1:],
+			u.Only().Shape().Dimensions[1:])
 	}
 	return nil
 }

@@ -144,7 +144,8 @@ func divJet(s *Pieces, n *Node, in []Jet) Jet {
 	inf := func(sign int) *Node {
 		return BroadcastToDims(Infinity(zero.Graph(), zero.DType(), sign), zero.Shape().Dimensions...)
 	}
-	r := Jet{mid: Inverse(safe(y.mid)), lower: Where(signed, Inverse(safe(y.upper)), inf(-1)), upper: Where(signed, Inverse(safe(y.lower)), inf(1))}
+	r := Jet{mid: Inverse(safe(y.mid)), lower: Where(signed, Inverse(safe(y.upper)), inf(-1)),
+		upper: Where(signed, Inverse(safe(y.lower)), inf(1))}
 	if y.least != nil { // (1/y)' = −y'/y²
 		a, b := Square(Inverse(safe(y.lower))), Square(Inverse(safe(y.upper)))
 		l, m := times(Neg(y.most), Neg(y.least), Min(a, b), Max(a, b))

@@ -50,7 +50,8 @@ func (m Model) Parameter(g *graph.Graph, name string, rows int) *graph.Node {
 	return graph.Parameter(g, name, shapes.Make(dtypes.Float64, append([]int{rows}, m.Input...)...))
 }
 
-var ErrIndependent = errors.New("the outputs do not depend on the input x in the graph: no perturbation would change them, and a bound would mean nothing")
+var ErrIndependent = errors.New("the outputs do not depend on the input x in the graph: no perturbation would change them, and a bound " +
+	"would mean nothing")
 
 // Walk builds the model on x. It panics if the outputs do not depend on it.
 func (m Model) Walk(x *graph.Node) *Walk {

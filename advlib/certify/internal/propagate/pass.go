@@ -83,7 +83,8 @@ func (p *Pass) inputs(u *Unit) []Interval {
 		if v, ok := p.All[h.Id()]; ok {
 			in[k] = v
 		} else if p.Walk.perturbed(h) {
-			panic(fmt.Errorf("the interval of %s, input %d of %s, is not there yet: this is a mistake in the order of units", h.Type(), k, u.Node.Type()))
+			panic(fmt.Errorf("the interval of %s, input %d of %s, is not there yet: this is a mistake in the order of units", h.Type(), k,
+				u.Node.Type()))
 		} else {
 			in[k] = p.constant(h)
 		}

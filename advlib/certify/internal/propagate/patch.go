@@ -131,7 +131,8 @@ func (w *Walk) rearranged(units []*Unit) *Node {
 	end := w.x
 	for i := len(units) - 1; i >= 0; i-- {
 		u := units[i]
-		if !slices.Contains(u.Inputs, end) || u.Node.Shape().Size() != end.Shape().Size() || u.Node.Shape().Dimensions[0] != end.Shape().Dimensions[0] {
+		if !slices.Contains(u.Inputs, end) || u.Node.Shape().Size() != end.Shape().Size() ||
+			u.Node.Shape().Dimensions[0] != end.Shape().Dimensions[0] {
 			return end
 		}
 		switch u.Node.Type() {
@@ -302,7 +303,8 @@ func (c *Cut) Inside(n, Λ *Node) *Node {
 			continue
 		}
 		at := Add(InsertAxes(c.from(i, e), -1), Iota(Λ.Graph(), shapes.Make(c.Index[i].DType(), 1, e.size), 1))
-		ok := LogicalAnd(GreaterOrEqual(at, ZerosLike(at)), LessThan(at, BroadcastLike(Scalar(at.Graph(), at.DType(), n.Shape().Dimensions[i+1]), at)))
+		ok := LogicalAnd(GreaterOrEqual(at, ZerosLike(at)), LessThan(at,
+			BroadcastLike(Scalar(at.Graph(), at.DType(), n.Shape().Dimensions[i+1]), at)))
 		for j := range p {
 			if j != i {
 				ok = InsertAxes(ok, j+1)

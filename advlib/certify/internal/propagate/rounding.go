@@ -110,11 +110,15 @@ func broadcasts(u *Unit) int {
 
 // exactTypes are operations that do not round their results.
 var exactTypes = map[NodeType]bool{
-	NodeTypeReshape: true, NodeTypeTranspose: true, NodeTypeBroadcastInDim: true, NodeTypeSlice: true, NodeTypeReverse: true, NodeTypeIdentity: true,
-	NodeTypeConvertDType: true, NodeTypeConcatenate: true, NodeTypePad: true, NodeTypeNeg: true, NodeTypeAbs: true, NodeTypeMax: true, NodeTypeMin: true,
+	NodeTypeReshape: true, NodeTypeTranspose: true, NodeTypeBroadcastInDim: true, NodeTypeSlice: true,
+	NodeTypeReverse: true, NodeTypeIdentity: true,
+	NodeTypeConvertDType: true, NodeTypeConcatenate: true, NodeTypePad: true, NodeTypeNeg: true, NodeTypeAbs: true,
+	NodeTypeMax: true, NodeTypeMin: true,
 	NodeTypeSign: true, NodeTypeIota: true, NodeTypeWhere: true, NodeTypeGather: true, NodeTypeReduceMax: true, NodeTypeReduceMin: true,
-	NodeTypeEqual: true, NodeTypeNotEqual: true, NodeTypeLessThan: true, NodeTypeLessOrEqual: true, NodeTypeGreaterThan: true, NodeTypeGreaterOrEqual: true,
-	NodeTypeLogicalAnd: true, NodeTypeLogicalOr: true, NodeTypeLogicalNot: true, NodeTypeLogicalXor: true, NodeTypeClamp: true, NodeTypeFloor: true, NodeTypeCeil: true, NodeTypeRound: true,
+	NodeTypeEqual: true, NodeTypeNotEqual: true, NodeTypeLessThan: true, NodeTypeLessOrEqual: true,
+	NodeTypeGreaterThan: true, NodeTypeGreaterOrEqual: true,
+	NodeTypeLogicalAnd: true, NodeTypeLogicalOr: true, NodeTypeLogicalNot: true, NodeTypeLogicalXor: true,
+	NodeTypeClamp: true, NodeTypeFloor: true, NodeTypeCeil: true, NodeTypeRound: true,
 }
 
 // ConstantError returns how far the deployed value of a node that does not depend on x may be from the node's, nil

@@ -241,7 +241,8 @@ func padsOf(n *Node) (pads []PadAxis) {
 		var p PadAxis
 		if axis < all.Len() {
 			v := all.Index(axis)
-			p = PadAxis{Start: int(v.FieldByName("Start").Int()), End: int(v.FieldByName("End").Int()), Interior: int(v.FieldByName("Interior").Int())}
+			p = PadAxis{Start: int(v.FieldByName("Start").Int()), End: int(v.FieldByName("End").Int()),
+				Interior: int(v.FieldByName("Interior").Int())}
 		}
 		pads = append(pads, p)
 	}

@@ -21,7 +21,8 @@ func (w *Walk) softmaxes() map[NodeId]*Unit {
 			continue
 		}
 		e, total := n.Inputs()[0], origin(n.Inputs()[1])
-		if e.Type() != NodeTypeExp || total.Type() != NodeTypeReduceSum || !last(total) || total.Inputs()[0] != e || e.Inputs()[0].Type() != NodeTypeSub {
+		if e.Type() != NodeTypeExp || total.Type() != NodeTypeReduceSum || !last(total) || total.Inputs()[0] != e ||
+			e.Inputs()[0].Type() != NodeTypeSub {
 			continue
 		}
 		shifted := e.Inputs()[0]

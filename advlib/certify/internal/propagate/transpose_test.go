@@ -78,7 +78,8 @@ func TestTransposes(t *testing.T) {
 						name := fmt.Sprintf("convolution size %d stride %d dilation %d groups %d padding %v", size, stride, dilation, groups, padding)
 						tests = append(tests, test{name, []int{2, 8, 9, 4}, func(x *Node, r *rand.Rand) *Node {
 							conv := Convolve(x, Const(x.Graph(), random(r, size, size, 4/groups, 6)))
-							return conv.Strides(stride).DilationPerAxis(dilation, dilation).ChannelGroupCount(groups).PaddingPerDim([][2]int{padding, padding}).Done()
+							return conv.Strides(stride).DilationPerAxis(dilation,
+								dilation).ChannelGroupCount(groups).PaddingPerDim([][2]int{padding, padding}).Done()
 						}, false})
 					}
 				}

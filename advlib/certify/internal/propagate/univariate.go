@@ -47,7 +47,8 @@ func (r univariate) Check(w *Walk, u *Unit) error {
 		}
 		for _, in := range n.Inputs() {
 			if w.perturbed(in) && !in.Shape().EqualDimensions(u.Node.Shape()) {
-				return fmt.Errorf("it broadcasts what depends on x from %v to %v: broadcast it before", in.Shape().Dimensions, u.Node.Shape().Dimensions)
+				return fmt.Errorf("it broadcasts what depends on x from %v to %v: broadcast it before", in.Shape().Dimensions,
+					u.Node.Shape().Dimensions)
 			}
 		}
 	}

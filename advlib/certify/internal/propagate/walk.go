@@ -131,7 +131,8 @@ func transpose(n, Λ *graph.Node) []*graph.Node {
 func CheckFusion(b compute.Backend, build func(x *graph.Node) *graph.Node, x *graph.Node) error {
 	fusion.Lock() // not in the moment when another graph is built without them
 	defer fusion.Unlock()
-	if enabled, err := envutil.ReadBool(graph.FusionEnv, true); !enabled || err != nil || !b.Capabilities().Operations[compute.OpTypeFusedDense] {
+	if enabled, err := envutil.ReadBool(graph.FusionEnv, true); !enabled || err != nil ||
+		!b.Capabilities().Operations[compute.OpTypeFusedDense] {
 		return err
 	}
 	seen := map[graph.NodeId]bool{}
@@ -143,7 +144,8 @@ func CheckFusion(b compute.Backend, build func(x *graph.Node) *graph.Node, x *gr
 		}
 		seen[n.Id()] = true
 		if n.Type() == graph.NodeTypeFusedDense {
-			return fmt.Errorf("GoMLX fuses its dense layers, and may leave out their activations: open the backend by backend.Open, or set %s=0", graph.FusionEnv)
+			return fmt.Errorf("GoMLX fuses its dense layers, and may leave out their activations: open the backend by backend.Open, or set %s=0",
+				graph.FusionEnv)
 		}
 		stack = append(stack, n.Inputs()...)
 	}

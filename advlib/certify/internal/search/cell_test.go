@@ -148,10 +148,12 @@ func TestContract(t *testing.T) {
 
 func TestSplit(t *testing.T) {
 	next := func(v float64) float64 { return float64(math.Nextafter32(float32(v), 2)) }
-	for _, tc := range []struct{ lower, upper float64 }{{0, 1}, {-1, 1}, {1, next(next(1))}, {0, next(next(0))}, {-next(0), next(0)}, {-math.MaxFloat32, math.MaxFloat32}, {1e-45, 1}} {
+	for _, tc := range []struct{ lower, upper float64 }{{0, 1}, {-1, 1}, {1, next(next(1))}, {0, next(next(0))}, {-next(0), next(0)},
+		{-math.MaxFloat32, math.MaxFloat32}, {1e-45, 1}} {
 		c := Cell{[]float64{tc.lower}, []float64{tc.upper}}
 		low, high, ok := c.split(0)
-		if !ok || low.Upper[0] != high.Lower[0] || low.Lower[0] != tc.lower || high.Upper[0] != tc.upper || !(low.Upper[0] > tc.lower && low.Upper[0] < tc.upper) || float64(float32(low.Upper[0])) != low.Upper[0] {
+		if !ok || low.Upper[0] != high.Lower[0] || low.Lower[0] != tc.lower || high.Upper[0] != tc.upper ||
+			!(low.Upper[0] > tc.lower && low.Upper[0] < tc.upper) || float64(float32(low.Upper[0])) != low.Upper[0] {
 			t.Errorf("%v: %v, %v, %v", c, low, high, ok)
 		}
 	}

@@ -104,7 +104,8 @@ func Rounded(c vnnlib.Condition) (row []float64, limit float64, err error) {
 	for k, v := range c.Row {
 		var exact bool
 		if row[k], exact = new(big.Rat).Mul(scale, v).Float64(); !exact {
-			return nil, 0, fmt.Errorf("the condition %v has coefficients that float64 does not hold exactly, in any unit: round them to fewer digits", c)
+			return nil, 0, fmt.Errorf("the condition %v has coefficients that float64 does not hold exactly, in any unit: round them to fewer "+
+				"digits", c)
 		}
 	}
 	bound := new(big.Rat).Mul(scale, c.Bound)

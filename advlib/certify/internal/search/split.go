@@ -68,7 +68,8 @@ func (s *Splitting) Run(ctx context.Context) (Outcome, error) {
 			return s.interrupted(ctx), nil
 		}
 		if s.Cells > 0 && s.Bounded >= s.Cells {
-			return Outcome{Reason: fmt.Sprintf("%d branches were bounded, as many as allowed, and %d are left", s.Bounded, len(s.open)), Bound: s.leastOpen()}, nil
+			return Outcome{Reason: fmt.Sprintf("%d branches were bounded, as many as allowed, and %d are left", s.Bounded, len(s.open)),
+				Bound: s.leastOpen()}, nil
 		}
 		if len(s.open)*s.Splitter.Size() > maxOpenNumbers {
 			return Outcome{Reason: fmt.Sprintf("%d branches are waiting, as many as the memory may hold", len(s.open)), Bound: s.leastOpen()}, nil
@@ -87,7 +88,8 @@ func (s *Splitting) Run(ctx context.Context) (Outcome, error) {
 		s.report(ctx, now, false)
 	}
 	if s.stuck != nil {
-		return Outcome{Reason: fmt.Sprintf("near the input %v the margin is smaller than what rounding may change", Shortened(s.stuck.Centre())), Bound: s.stuck.margin}, nil
+		return Outcome{Reason: fmt.Sprintf("near the input %v the margin is smaller than what rounding may change", Shortened(s.stuck.Centre())),
+			Bound: s.stuck.margin}, nil
 	}
 	return Outcome{Bound: s.rootBest}, nil
 }
@@ -165,7 +167,8 @@ func (s *Splitting) standing() Standing {
 // Signed splits a branch by the sign of what goes into a ReLU.
 func Signed(b *Branch, margin float64, t *Tuning, k, i int) (children []*Branch) {
 	for _, sign := range []int8{1, -1} {
-		children = append(children, &Branch{Cell: b.Cell, Signs: WithSign(b.Signs, k, i, sign), Conjunction: b.Conjunction, Margin: margin, share: b.share / 2, Tuned: t, Depth: b.Depth + 1})
+		children = append(children, &Branch{Cell: b.Cell, Signs: WithSign(b.Signs, k, i, sign), Conjunction: b.Conjunction, Margin: margin,
+			share: b.share / 2, Tuned: t, Depth: b.Depth + 1})
 	}
 	return children
 }
@@ -194,7 +197,8 @@ func Halves(b *Branch, margin float64, slope []float64) (children []*Branch) {
 	}
 	low, high, _ := b.Cell.split(best)
 	for _, half := range []Cell{low, high} {
-		children = append(children, &Branch{Cell: half, Signs: b.Signs, Conjunction: b.Conjunction, Margin: margin, share: b.share / 2, Tuned: b.Tuned, Depth: b.Depth + 1})
+		children = append(children, &Branch{Cell: half, Signs: b.Signs, Conjunction: b.Conjunction, Margin: margin, share: b.share / 2,
+			Tuned: b.Tuned, Depth: b.Depth + 1})
 	}
 	return children
 }

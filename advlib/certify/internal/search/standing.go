@@ -27,7 +27,8 @@ func (s Standing) Interrupted(ctx context.Context) Outcome {
 		out.Bound = math.Inf(-1)
 		out.Reason += " before anything was bounded"
 	case "boxes":
-		out.Reason += fmt.Sprintf(": %d boxes were bounded, %d are left, nothing unsafe is in %.3g %% of the volume", s.Bounded, s.Left, 100*s.Done)
+		out.Reason += fmt.Sprintf(": %d boxes were bounded, %d are left, nothing unsafe is in %.3g %% of the volume", s.Bounded, s.Left,
+			100*s.Done)
 	default:
 		out.Reason += fmt.Sprintf(": %d %s were bounded, %d are left", s.Bounded, s.Of, s.Left)
 	}

@@ -16,7 +16,8 @@ type Tuning struct {
 func (t *Tuning) Clone() *Tuning {
 	c := &Tuning{}
 	for k := range t.Alpha {
-		c.Alpha, c.Beta, c.Λ = append(c.Alpha, slices.Clone(t.Alpha[k])), append(c.Beta, slices.Clone(t.Beta[k])), append(c.Λ, slices.Clone(t.Λ[k]))
+		c.Alpha, c.Beta, c.Λ = append(c.Alpha, slices.Clone(t.Alpha[k])), append(c.Beta, slices.Clone(t.Beta[k])), append(c.Λ,
+			slices.Clone(t.Λ[k]))
 	}
 	return c
 }
