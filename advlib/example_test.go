@@ -5,11 +5,13 @@ import (
 	"fmt"
 
 	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/layers/activation"
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib"
 	"advlab/advlib/attack"
+	"advlab/advlib/attack/craft"
 	"advlab/advlib/backend"
 	"advlab/advlib/certify"
 	"advlab/advlib/dataset"
@@ -90,6 +92,48 @@ func Example_fiveAttacks() {
 	//   C&W 9×200 L2 minimal     100.0 %  [43.9, 100.0]      0.3536         3           922.3 / 922.3              1 / 0
 	//   DeepFool-50 L2 minimal   100.0 %  [43.9, 100.0]      0.3607         3                   3 / 2              1 / 0
 	// sanity: zero gradients on 0.0 % of 3 examples, unbounded ball breaks 100.0 %: no zero gradients, and an unbounded ball breaks every example
+}
+
+// ownSigns is an attack of one's own: steps along the sign of the slope. Package craft does the rest: batches, the best point
+// met, smaller batches for what is left, targets, ball, box and domain.
+type ownSigns struct {
+	Ball  advlib.Ball
+	Goal  advlib.Goal
+	Steps int // 0 means 20
+}
+
+func (a *ownSigns) Describe(d *craft.Description) {
+	d.Gradients()
+	d.Ball(&a.Ball, advlib.Linf)
+	d.Goal(&a.Goal)
+	d.Count(&a.Steps, 20)
+	d.Name("signs-%d", a.Steps)
+}
+func (a ownSigns) String() string                                { return craft.Name(a) }
+func (a ownSigns) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
+func (a ownSigns) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	a, err := craft.Ready(a, v, b)
+	if err != nil {
+		return nil, err
+	}
+	ε := a.Ball.Radius
+	return craft.Ascent{Step: signStep{}, Loss: advlib.Margin, Steps: a.Steps, In: []float64{ε, ε / 8}}.Perturb(ctx, v, b)
+}
+
+type signStep struct{} // its fields determine the graph, and there is nothing to say
+
+func (signStep) Next(p *craft.Point, x, L *graph.Node, in []*graph.Node) *graph.Node {
+	ε, α := in[0], in[1]
+	x = graph.Add(x, graph.Mul(α, graph.Sign(p.Gradient(L, x))))
+	return p.Project(advlib.Linf, x, ε)
+}
+
+// An attack of your own is a table of its fields, and a step.
+func Example_ownAttack() {
+	result := advlib.MustRun(context.Background(), brighterPixel(), threePairs(), ownSigns{Ball: advlib.Linf.Ball(0.3)})
+	fmt.Println(result.Attack, result.Success)
+	// Output:
+	// signs-20 Linf ≤ 0.3 [true true false]
 }
 
 // Robust accuracy against ε. An attack of minimal norm answers for all radii at once.
