@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestWhereCUDAsToolsAre lays out the two kinds of installation. Whether XLA then opens is not tested: that takes a GPU.
+// TestWhereCUDAsToolsAre lays out the two kinds of installation. Whether XLA then opens is not tested: that takes a
+// GPU.
 func TestWhereCUDAsToolsAre(t *testing.T) {
 	for _, c := range []struct{ name, plugin, library, ptxas, dataDir string }{
 		{"go-xla", "go-xla/nvidia/pjrt_c_api_cuda_plugin.so", "go-xla/nvidia/cudnn/lib/libcudnn.so.9", "go-xla/nvidia/bin/ptxas", "go-xla/nvidia"},

@@ -24,7 +24,8 @@ import (
 	"advlab/advlib/zoo"
 )
 
-// TestMain gives the tests a store of their own. The backend is opened before, because its plugin may lie in the cache too.
+// TestMain gives the tests a store of their own. The backend is opened before, because its plugin may lie in the cache
+// too.
 func TestMain(m *testing.M) {
 	if _, err := backend.Open(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -57,8 +58,8 @@ func robust(t *testing.T, c *advlib.Classifier, e *advlib.Examples, ball advlib.
 	return float64(robust) / float64(e.Len())
 }
 
-// What it is for. On the 512 test examples, on XLA's CPU backend, 78.9 % stay right inside the Linf ball instead of 43.4 %, and 76.6 % inside the L2
-// ball instead of 51.8 %; the clean accuracies are 97.7 and 97.3 %.
+// What it is for. On the 512 test examples, on XLA's CPU backend, 78.9 % stay right inside the Linf ball instead of
+// 43.4 %, and 76.6 % inside the L2 ball instead of 51.8 %; the clean accuracies are 97.7 and 97.3 %.
 func TestAdversarialTrainingRaisesRobustAccuracy(t *testing.T) {
 	t.Logf("%s=%q", backend.Variable, os.Getenv(backend.Variable))
 	train, test := dataset.Digits()

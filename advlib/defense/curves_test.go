@@ -32,8 +32,9 @@ type study struct {
 	slowAt      []float64
 }
 
-// The whole is MNIST's first 8000 test images to train on and the next 1000 to attack, with the reference network's architecture (ADVLAB_FULL=1, and
-// MNIST where package dataset looks for it); else it is digits with a multi-layer perceptron.
+// The whole is MNIST's first 8000 test images to train on and the next 1000 to attack, with the reference network's
+// architecture (ADVLAB_FULL=1, and MNIST where package dataset looks for it); else it is digits with a multi-layer
+// perceptron.
 func studyOf(t *testing.T) study {
 	if os.Getenv("ADVLAB_FULL") != "" {
 		train, test, err := dataset.MNISTSmall(t.Context())
@@ -83,8 +84,8 @@ func studyOf(t *testing.T) study {
 	}
 }
 
-// TestCurves draws robust accuracy against ε, of the same model trained naturally and adversarially, under every attack with a budget. It leaves the
-// table and the picture in its artifact directory (go test -artifacts).
+// TestCurves draws robust accuracy against ε, of the same model trained naturally and adversarially, under every attack
+// with a budget. It leaves the table and the picture in its artifact directory (go test -artifacts).
 func TestCurves(t *testing.T) {
 	s := studyOf(t)
 	var reports []*advlib.Report
@@ -128,10 +129,12 @@ func TestCurves(t *testing.T) {
 	}
 }
 
-// slack is by how much a robust accuracy may rise with ε, or from one attack to a stronger one: attacks are searches, not proofs.
+// slack is by how much a robust accuracy may rise with ε, or from one attack to a stronger one: attacks are searches,
+// not proofs.
 const slack = 0.01
 
-// curve measures each attack at each ε on all examples, writes a table, and returns the reports and the worst case over attacks, example by example.
+// curve measures each attack at each ε on all examples, writes a table, and returns the reports and the worst case over
+// attacks, example by example.
 func (s study) curve(t *testing.T, clf *advlib.Classifier, e *advlib.Examples, epsilons []float64, attacks func(advlib.Ball) []advlib.Attack, table *strings.Builder) (reports []*advlib.Report, worst []float64) {
 	t.Helper()
 	rows := map[string][]string{}

@@ -209,8 +209,8 @@ func learn(name string, in, out []string, attributes ...any) *protos.NodeProto {
 	return n
 }
 
-// scikit is a StandardScaler and a LogisticRegression, as skl2onnx writes them; norm is that of a Normalizer behind it. Opset 0
-// is of scikit-learn's operators alone.
+// scikit is a StandardScaler and a LogisticRegression, as skl2onnx writes them; norm is that of a Normalizer behind it.
+// Opset 0 is of scikit-learn's operators alone.
 func scikit(transform, norm string, opset int64) draft {
 	scaled := learn("Scaler", []string{"x"}, []string{"s"}, "offset", offset, "scale", scale)
 	linear := learn("LinearClassifier", []string{"s"}, []string{"label", "p"}, "coefficients", coefficients, "intercepts", intercepts,

@@ -115,8 +115,8 @@ func (f *file) reader(name string) string {
 	return ", which " + describe(f.nodes[i]) + " reads"
 }
 
-// refuseControl refuses operators with graphs inside, such as If and Loop. What these read from the graph around them is not among
-// their inputs, so it has to be done before anything is made of inputs.
+// refuseControl refuses operators with graphs inside, such as If and Loop. What these read from the graph around them
+// is not among their inputs, so it has to be done before anything is made of inputs.
 func refuseControl(nodes []*protos.NodeProto) error {
 	for _, n := range nodes {
 		for _, a := range n.GetAttribute() {

@@ -246,8 +246,8 @@ func mod(_ *lowering, n *node) {
 	n.fail("it is supported on constant integers only")
 }
 
-// shapeOfInput remembers whose shape it is, for gather. Of a single example it is a constant, from which others are made: parts of
-// it may be empty, which onnx-gomlx does not build.
+// shapeOfInput remembers whose shape it is, for gather. Of a single example it is a constant, from which others are
+// made: parts of it may be empty, which onnx-gomlx does not build.
 func shapeOfInput(l *lowering, n *node) {
 	if l.single {
 		dims := l.shapeOf(n, n.in(0)).dims

@@ -18,8 +18,8 @@ type learnRule struct {
 	expand func(e *expansion, n *node)
 }
 
-// learnRules write scikit-learn's operators in terms of ONNX's own, before anything else is looked at: so a softmax inside of a
-// LinearClassifier is left out as any other.
+// learnRules write scikit-learn's operators in terms of ONNX's own, before anything else is looked at: so a softmax
+// inside of a LinearClassifier is left out as any other.
 var learnRules = map[string]learnRule{
 	"ArrayFeatureExtractor": {rule{min: 2, max: 2}, arrayFeatureExtractor},
 	"LinearClassifier": {

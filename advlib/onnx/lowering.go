@@ -238,8 +238,8 @@ type ending struct {
 	logits string // the name of what goes into it
 }
 
-// endingOf finds what makes probabilities or labels of an output, behind operators that only rename, cast or reshape; nil if there is nothing. Of a
-// binary model it finds the sigmoid p under the pair 1 − p, p, as scikit-learn writes it.
+// endingOf finds what makes probabilities or labels of an output, behind operators that only rename, cast or reshape;
+// nil if there is nothing. Of a binary model it finds the sigmoid p under the pair 1 − p, p, as scikit-learn writes it.
 func endingOf(f *file) *ending {
 	name := f.output
 	for _, n := range slices.Backward(f.nodes) {
@@ -285,8 +285,8 @@ func (f *file) writer(name, op string) *protos.NodeProto {
 	return nil
 }
 
-// leaveOut makes the model end with the logits. A softmax that is not over all classes is part of the model: without it another class might be
-// the largest.
+// leaveOut makes the model end with the logits. A softmax that is not over all classes is part of the model: without it
+// another class might be the largest.
 func (l *lowering) leaveOut(n *node) {
 	logits := l.resolve(l.final.logits)
 	dims := l.shapeOf(n, logits).dims

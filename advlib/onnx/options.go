@@ -30,16 +30,17 @@ type Options struct {
 	// order all the same, because all axes are one, or only axes of size 1 differ: 784, or 28, 28, or 28, 28, 1 for a
 	// file that takes 1, 28, 28.
 	Input []int
-	// Normalisation, if it is set, is done to the inputs first, inside of the classifier. Its Axis is one of the data's; where the data has its
-	// values in a row and the file has channels, one of the file's in the given layout.
+	// Normalisation, if it is set, is done to the inputs first, inside of the classifier. Its Axis is one of the data's;
+	// where the data has its values in a row and the file has channels, one of the file's in the given layout.
 	Normalisation *advlib.Normalisation
 	// Output names the output with the logits; empty means the only one of real numbers.
 	Output string
-	// StripSoftmax leaves out a final softmax, logarithm of one, or sigmoid. A final softmax or sigmoid is refused otherwise, but
-	// with Returns. What comes behind it may only rename, cast or reshape.
+	// StripSoftmax leaves out a final softmax, logarithm of one, or sigmoid. A final softmax or sigmoid is refused
+	// otherwise, but with Returns. What comes behind it may only rename, cast or reshape.
 	StripSoftmax bool
-	// Returns says what the output is if it is not logits: probabilities, or the one logit of a binary model. Where probabilities come from a
-	// final softmax or sigmoid, that is left out, and what goes into it are the logits; else the logarithms of the probabilities are.
+	// Returns says what the output is if it is not logits: probabilities, or the one logit of a binary model. Where
+	// probabilities come from a final softmax or sigmoid, that is left out, and what goes into it are the logits; else the
+	// logarithms of the probabilities are.
 	Returns advlib.Returns
 	// MaxValues is the most values that one input may lead to in one place of the model, constants among them; 0 means
 	// 67,108,864. A file of a hundred bytes can ask for more memory than there is: the limit refuses it before anything is
@@ -74,8 +75,9 @@ const (
 	ChannelsLast
 	// ChannelsFirst means that data [n, c, h, w] meets a file that takes [n, h, w, c], as some of TensorFlow's do.
 	ChannelsFirst
-	// FromShapes means the one of these that fits the shapes of Options.Input and of the file, which is in the classifier's notes if it is another
-	// than AsFile. It is an error if several fit that would give the file its values in different orders.
+	// FromShapes means the one of these that fits the shapes of Options.Input and of the file, which is in the
+	// classifier's notes if it is another than AsFile. It is an error if several fit that would give the file its values
+	// in different orders.
 	FromShapes
 )
 
@@ -238,7 +240,8 @@ func (f fit) same(o fit) bool {
 	return slices.Equal(f.file, o.file) && slices.Equal(order(f), order(o))
 }
 
-// plausible tells whether the axis that the layout takes for the channels is as small as that of an image is beside its height and width.
+// plausible tells whether the axis that the layout takes for the channels is as small as that of an image is beside its
+// height and width.
 func (f fit) plausible() bool {
 	switch f.layout {
 	case ChannelsLast:
@@ -265,8 +268,8 @@ func (e *ambiguous) Error() string {
 
 // fromShapes returns the only way in which the data can be the file's input.
 //
-// An input of two axes is taken as it is if it fits: it is a gray image, or a sequence, and hardly channels of a line. What makes an axis the
-// channels that is longer than the height is left out if there is anything else.
+// An input of two axes is taken as it is if it fits: it is a gray image, or a sequence, and hardly channels of a line.
+// What makes an axis the channels that is longer than the height is left out if there is anything else.
 func fromShapes(file, input []int) (fit, error) {
 	asFile, err := AsFile.fit(file, input)
 	if input == nil || err == nil && len(withoutOnes(asFile.file)) <= 2 {
@@ -306,7 +309,8 @@ func sizeOf(dims []int) int {
 	return n
 }
 
-// normalisation is n for inputs with the axes of the layout. Where that names the channels, they are the normalisation's too.
+// normalisation is n for inputs with the axes of the layout. Where that names the channels, they are the
+// normalisation's too.
 func (f fit) normalisation(n advlib.Normalisation) (*advlib.Normalisation, error) {
 	switch {
 	case n.Channels() == 1:

@@ -9,9 +9,9 @@ import (
 	"github.com/gomlx/compute-onnx/support/protos"
 )
 
-// inOrder sorts a graph's operators so that each comes after those whose results it reads, and otherwise as in the file:
-// a file in order stays as it is. It returns them with the place, in the file, of what writes each name. What nothing
-// writes, and is not given, and operators that wait for each other in a circle, are errors that name them.
+// inOrder sorts a graph's operators so that each comes after those whose results it reads, and otherwise as in the
+// file: a file in order stays as it is. It returns them with the place, in the file, of what writes each name. What
+// nothing writes, and is not given, and operators that wait for each other in a circle, are errors that name them.
 func inOrder(nodes []*protos.NodeProto, given map[string]bool) (sorted []*protos.NodeProto, writer map[string]int, err error) {
 	writer = map[string]int{}
 	for i, n := range nodes {

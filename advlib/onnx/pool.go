@@ -148,8 +148,9 @@ func maxPool(l *lowering, n *node) {
 	l.write(n.Output[0], "MaxPool", n.Input, "kernel_shape", w.kernel, "pads", w.pads(), "strides", w.strides)
 }
 
-// dilatedPool takes the maximum, or the sum, of the elements at each position of the window, one axis after the other. Where
-// a position lies in the padding, a maximum takes another one of the same window. A sum has its input padded before.
+// dilatedPool takes the maximum, or the sum, of the elements at each position of the window, one axis after the other.
+// Where a position lies in the padding, a maximum takes another one of the same window. A sum has its input padded
+// before.
 func (l *lowering) dilatedPool(n *node, x string, w window, op string) {
 	dims := slices.Clone(l.shapeOf(n, x).dims)
 	if n.err == nil && len(dims) != len(w.kernel)+2 {

@@ -50,8 +50,8 @@ func constant(l *lowering, n *node) {
 	l.known(n, t)
 }
 
-// constantOfShape is allowed where it stands for part of a shape, or for a few values: it is computed while the graph is
-// built.
+// constantOfShape is allowed where it stands for part of a shape, or for a few values: it is computed while the graph
+// is built.
 func constantOfShape(l *lowering, n *node) {
 	if dims, known := l.integersOf(n.in(0)); known {
 		elements := 1
@@ -80,8 +80,8 @@ func constantOfShape(l *lowering, n *node) {
 	l.write(n.Output[0], "Expand", []string{l.add(out), n.in(0)})
 }
 
-// reshape writes the new shape in numbers, and keeps the batch open: a file that was written for a batch of one often has
-// that one in it.
+// reshape writes the new shape in numbers, and keeps the batch open: a file that was written for a batch of one often
+// has that one in it.
 func reshape(l *lowering, n *node) {
 	dims, known := l.integersOf(n.in(1))
 	if known {

@@ -14,8 +14,8 @@ import (
 	"advlab/advlib/onnx/onnxtest"
 )
 
-// imageModel takes [n, 3, 5, 4] as PyTorch writes it, or what dims says, and returns two weighted sums of its values: each value counts, and
-// counts differently.
+// imageModel takes [n, 3, 5, 4] as PyTorch writes it, or what dims says, and returns two weighted sums of its values:
+// each value counts, and counts differently.
 func imageModel(dims ...int) []byte {
 	size := 60
 	w := onnxtest.Array[float32]{Dims: []int{size, 2}, Values: make([]float32, 2*size)}

@@ -79,7 +79,8 @@ func single(t testing.TB, d draft) []byte {
 	})
 }
 
-// TestSingleExamples compares models fixed at batch 1 that merge it with other axes, three rows at once, with plain Go, row by row.
+// TestSingleExamples compares models fixed at batch 1 that merge it with other axes, three rows at once, with plain Go,
+// row by row.
 func TestSingleExamples(t *testing.T) {
 	for name, d := range singles() {
 		for on, b := range backends(t) {

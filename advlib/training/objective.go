@@ -80,8 +80,8 @@ func (s *Step) Outputs(x *graph.Node) []*graph.Node {
 // Logits returns the logits [n, K] of x [n, d...], in training mode.
 func (s *Step) Logits(x *graph.Node) *graph.Node { return s.Outputs(x)[0] }
 
-// Inference returns the logits [n, K] of x [n, d...] as the trained model will give them: without dropout and noise, with
-// the averages of batch normalisation.
+// Inference returns the logits [n, K] of x [n, d...] as the trained model will give them: without dropout and noise,
+// with the averages of batch normalisation.
 func (s *Step) Inference(x *graph.Node) *graph.Node {
 	store, g := s.scope.Store(), x.Graph()
 	store.SetTraining(g, false)

@@ -183,8 +183,8 @@ func TestTeacher(t *testing.T) {
 	}
 }
 
-// triplets wants two of a class and one of another near and far in the embedding (Schroff et al. 2015, arXiv:1503.03832,
-// equation 1). Rows 3k, 3k + 1, 3k + 2 of a batch are anchor, positive and negative.
+// triplets wants two of a class and one of another near and far in the embedding (Schroff et al. 2015,
+// arXiv:1503.03832, equation 1). Rows 3k, 3k + 1, 3k + 2 of a batch are anchor, positive and negative.
 type triplets struct{}
 
 func (triplets) String() string                 { return "triplets" }

@@ -129,8 +129,8 @@ func (r *run) shape() shapes.Shape {
 	return x
 }
 
-// inputs are the shapes of what a step takes: the original x₀, then, with an adversary, what it has made of it, the labels
-// [n], the columns, and the progress.
+// inputs are the shapes of what a step takes: the original x₀, then, with an adversary, what it has made of it, the
+// labels [n], the columns, and the progress.
 func (r *run) inputs() []shapes.Shape {
 	in := []shapes.Shape{r.shape()}
 	if r.Adversary != nil {
@@ -156,7 +156,8 @@ func (r *run) step(scope *model.Scope, in []*graph.Node) *Step {
 	return s
 }
 
-// trainer returns what makes the steps: loss builds the loss of the inputs, and the optimizer changes the weights after it.
+// trainer returns what makes the steps: loss builds the loss of the inputs, and the optimizer changes the weights after
+// it.
 func (r *run) trainer() (loss func(scope *model.Scope, in []*graph.Node) *graph.Node, o optimizer.Interface) {
 	var latest *Step
 	loss = func(scope *model.Scope, in []*graph.Node) *graph.Node {
@@ -182,8 +183,8 @@ func (u updating) UpdateGraph(scope *model.Scope, g *graph.Graph, loss *graph.No
 	u.update()
 }
 
-// recipe says what the trained weights are made of: the step that the trainer repeats, traced; the weights that it begins
-// with; the examples and their order; and how often.
+// recipe says what the trained weights are made of: the step that the trainer repeats, traced; the weights that it
+// begins with; the examples and their order; and how often.
 func (r *run) recipe() (lab.Recipe, error) {
 	store := model.NewStore()
 	loss, o := r.trainer()

@@ -17,8 +17,8 @@ import (
 	"advlab/advlib/zoo"
 )
 
-// bounded adds to the cross-entropy that of the worst logits which interval bounds of the model allow for in an Linf ball:
-// Gowal et al. (2018), arXiv:1810.12715, equation 12. The radius grows, and the second term with it.
+// bounded adds to the cross-entropy that of the worst logits which interval bounds of the model allow for in an Linf
+// ball: Gowal et al. (2018), arXiv:1810.12715, equation 12. The radius grows, and the second term with it.
 type bounded struct{ ε float64 }
 
 func (b bounded) String() string                 { return fmt.Sprintf("interval bounds, Linf ≤ %g", b.ε) }

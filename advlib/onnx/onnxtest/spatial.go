@@ -71,7 +71,8 @@ func windowOf[T Float](c *call[T], size, kernel []int) window {
 	return w
 }
 
-// inputs calls f with each position of the kernel, and where it looks for an output; inside tells whether that is in the image.
+// inputs calls f with each position of the kernel, and where it looks for an output; inside tells whether that is in
+// the image.
 func (w window) inputs(size, out []int, f func(kernel, at []int, inside bool)) {
 	at := make([]int, len(size))
 	each(w.kernel, func(k []int) {

@@ -4,8 +4,8 @@ import (
 	"slices"
 )
 
-// step is one kind of step of a random graph: from a value, real numbers [n, …], it makes another. ops are the operators that
-// it may write, opset the first that has them. What does not fit panics, and is taken back.
+// step is one kind of step of a random graph: from a value, real numbers [n, …], it makes another. ops are the
+// operators that it may write, opset the first that has them. What does not fit panics, and is taken back.
 type step struct {
 	ops   string
 	opset int
@@ -847,7 +847,8 @@ func gatherNDStep(b *builder, x string) string {
 	return b.add("Transpose", []string{x}, "perm", append([]int{out - 1}, b.each(out-1, func(i int) int { return i })...))
 }
 
-// scatterNDStep writes another value, or constants, over some elements, with the batch put last, as exporters do for x[:, i] = y.
+// scatterNDStep writes another value, or constants, over some elements, with the batch put last, as exporters do for
+// x[:, i] = y.
 func scatterNDStep(b *builder, x string) string {
 	rank := len(b.shape(x, 2, 4))
 	perm := append(b.each(rank-1, func(i int) int { return i + 1 }), 0)
