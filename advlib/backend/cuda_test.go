@@ -49,7 +49,8 @@ func TestWhereCUDAsToolsAre(t *testing.T) {
 		})
 	}
 	t.Setenv("XLA_FLAGS", "")
-	if libraries, err := prepareCUDA(filepath.Join(t.TempDir(), "a", "b", "plugin.so")); err != nil || libraries != nil || os.Getenv("XLA_FLAGS") != "" {
+	if libraries, err := prepareCUDA(filepath.Join(t.TempDir(), "a", "b", "plugin.so")); err != nil || libraries != nil ||
+		os.Getenv("XLA_FLAGS") != "" {
 		t.Errorf("without an nvidia directory: %q, %v, XLA_FLAGS=%q", libraries, err, os.Getenv("XLA_FLAGS"))
 	}
 }

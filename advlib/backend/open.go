@@ -69,7 +69,8 @@ func Use(name string) error {
 	process.Lock()
 	defer process.Unlock()
 	if process.main != nil && process.main.info.Name != name && process.choice != name {
-		return fmt.Errorf("backend: Use(%q) comes too late: %s is open already; call Use before anything computes, or use OpenNamed", name, process.main.info.Name)
+		return fmt.Errorf("backend: Use(%q) comes too late: %s is open already; call Use before anything computes, or use "+
+			"OpenNamed", name, process.main.info.Name)
 	}
 	process.choice = name
 	return nil

@@ -99,7 +99,8 @@ func (a AdversarialTraining) checkLearned(c *advlib.Classifier, e *advlib.Exampl
 	}
 	for answer := range answers {
 		if len(answers) == 1 && len(labels) > 1 {
-			return fmt.Errorf("the model has learned nothing, it answers %s to all of %d examples: give it a WarmUp, such as 0.5, a smaller ball, a smaller learning rate or a larger model", c.ClassName(answer), e.Len())
+			return fmt.Errorf("the model has learned nothing, it answers %s to all of %d examples: give it a WarmUp, such as "+
+				"0.5, a smaller ball, a smaller learning rate or a larger model", c.ClassName(answer), e.Len())
 		}
 	}
 	return nil
@@ -123,7 +124,8 @@ func (a AdversarialTraining) Check(c *advlib.Classifier) error {
 	case !convex:
 		return fmt.Errorf("%v has no steepest ascent and no projection: harden against a ball of L1, L2 or Linf", a.Ball.Norm)
 	case a.Ball.Radius == 0:
-		return fmt.Errorf("the ball %v is a point: give a radius above 0 (in Go 8/255 is the whole number 0, write 8./255), or train without a defence", a.Ball)
+		return fmt.Errorf("the ball %v is a point: give a radius above 0 (in Go 8/255 is the whole number 0, write "+
+			"8./255), or train without a defence", a.Ball)
 	case a.Ascents < 0:
 		return fmt.Errorf("Ascents = %d: give a positive number, or 0 for 10", a.Ascents)
 	case math.IsNaN(a.StepSize) || math.IsInf(a.StepSize, 0) || a.StepSize < 0:

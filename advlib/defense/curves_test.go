@@ -46,7 +46,8 @@ func studyOf(t *testing.T) study {
 			m := zoo.CNN()
 			m.Epochs = 10
 			return study{
-				model: m, radii: []float64{0, 0.1, 0.2}, ascents: 7, warmUp: 0.5, train: train, test: test.First(1000), epsilons: []float64{0.05, 0.1, 0.2, 0.3},
+				model: m, radii: []float64{0, 0.1, 0.2}, ascents: 7, warmUp: 0.5, train: train, test: test.First(1000),
+				epsilons: []float64{0.05, 0.1, 0.2, 0.3},
 				attacks: func(ball advlib.Ball) []advlib.Attack {
 					return []advlib.Attack{
 						attack.FGM{Ball: ball}, attack.BIM{Ball: ball}, attack.PGD{Ball: ball}, attack.MIFGSM{Ball: ball},
@@ -96,7 +97,8 @@ func TestCurves(t *testing.T) {
 		if radius == 0 {
 			clf = s.model.MustFit(t.Context(), s.train)
 		} else {
-			clf = defense.AdversarialTraining{Ball: advlib.Linf.Ball(radius), Ascents: s.ascents, WarmUp: s.warmUp}.MustFit(t.Context(), s.model, s.train)
+			clf = defense.AdversarialTraining{Ball: advlib.Linf.Ball(radius), Ascents: s.ascents,
+				WarmUp: s.warmUp}.MustFit(t.Context(), s.model, s.train)
 		}
 		table.Reset()
 		all, worst := s.curve(t, clf, s.test, s.epsilons, s.attacks, &table)
@@ -135,7 +137,8 @@ const slack = 0.01
 
 // curve measures each attack at each ε on all examples, writes a table, and returns the reports and the worst case over
 // attacks, example by example.
-func (s study) curve(t *testing.T, clf *advlib.Classifier, e *advlib.Examples, epsilons []float64, attacks func(advlib.Ball) []advlib.Attack, table *strings.Builder) (reports []*advlib.Report, worst []float64) {
+func (s study) curve(t *testing.T, clf *advlib.Classifier, e *advlib.Examples, epsilons []float64,
+	attacks func(advlib.Ball) []advlib.Attack, table *strings.Builder) (reports []*advlib.Report, worst []float64) {
 	t.Helper()
 	rows := map[string][]string{}
 	var names []string

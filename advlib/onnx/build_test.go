@@ -22,7 +22,8 @@ type draft struct {
 
 func (d draft) file(t testing.TB) []byte {
 	t.Helper()
-	m := &protos.ModelProto{IrVersion: max(d.ir, 8), Graph: &protos.GraphProto{Name: "draft", Node: d.nodes, Initializer: d.weights, Output: d.outputs}}
+	m := &protos.ModelProto{IrVersion: max(d.ir, 8),
+		Graph: &protos.GraphProto{Name: "draft", Node: d.nodes, Initializer: d.weights, Output: d.outputs}}
 	if d.opset > 0 {
 		m.OpsetImport = append(m.OpsetImport, &protos.OperatorSetIdProto{Version: d.opset})
 	}

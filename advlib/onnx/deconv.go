@@ -32,7 +32,8 @@ func conv(l *lowering, n *node) {
 		w.kernel, w.dilations = collect(len(kernel), w.extent), make1(len(kernel))
 	}
 	in[0] = l.within(in[0], &w)
-	l.write(n.Output[0], "Conv", in, "kernel_shape", w.kernel, "pads", w.pads(), "strides", w.strides, "dilations", w.dilations, "group", n.int("group", 1))
+	l.write(n.Output[0], "Conv", in, "kernel_shape", w.kernel, "pads", w.pads(), "strides", w.strides,
+		"dilations", w.dilations, "group", n.int("group", 1))
 }
 
 // within pads x by what is beyond the kernel's reach, and leaves the rest to the convolution: GoMLX has no gradient of
@@ -122,7 +123,8 @@ func convTranspose(l *lowering, n *node) {
 	if n.in(2) != "" {
 		inputs = append(inputs, n.in(2))
 	}
-	l.write(n.Output[0], "Conv", inputs, "kernel_shape", kernel, "pads", w.pads(), "strides", make1(rank), "dilations", w.dilations, "group", group)
+	l.write(n.Output[0], "Conv", inputs, "kernel_shape", kernel, "pads", w.pads(), "strides", make1(rank),
+		"dilations", w.dilations, "group", group)
 }
 
 // windowBack reads the window of a transposed convolution. begin and end are the pads of the convolution that it
@@ -139,7 +141,8 @@ func (l *lowering) windowBack(n *node, kernel, size []int) window {
 	if len(shape) > rank {
 		shape = shape[len(shape)-rank:] // some give the batch and the channels too
 	}
-	if n.err == nil && (len(pads) != 2*rank || shape != nil && len(shape) != rank || slices.Min(append(pads, 0)) < 0 || slices.Max(append(pads, 0)) > 1<<20) {
+	if n.err == nil && (len(pads) != 2*rank || shape != nil && len(shape) != rank || slices.Min(append(pads, 0)) < 0 ||
+		slices.Max(append(pads, 0)) > 1<<20) {
 		n.fail("its pads are %v, its output_shape %v, for %d spatial axes", pads, shape, rank)
 	}
 	if n.err == nil && !same && auto != "NOTSET" && auto != "VALID" && auto != "" {

@@ -139,7 +139,8 @@ func foldSlice(in []*tensor) *tensor {
 	if len(in) > 4 && in[4] != nil {
 		step = in[4].ints[0]
 	}
-	if len(in) > 3 && in[3] != nil && in[3].ints[0] != 0 && in[3].ints[0] != -int64(len(in[0].dims)) || len(in[0].dims) == 0 || step == 0 || in[0].dims[0] == 0 {
+	if len(in) > 3 && in[3] != nil && in[3].ints[0] != 0 && in[3].ints[0] != -int64(len(in[0].dims)) || len(in[0].dims) == 0 ||
+		step == 0 || in[0].dims[0] == 0 {
 		return nil
 	}
 	row := len(in[0].ints) / in[0].dims[0]

@@ -154,7 +154,9 @@ func (n *Network) classifier(where string, o Options) (*advlib.Classifier, error
 	}
 	switch final := n.lowering.final; {
 	case final != nil && !n.lowering.strip && final.op != "LogSoftmax":
-		return nil, fmt.Errorf("onnx: %s: %s is the last, so that the model returns probabilities; attacks and bounds want the logits that go into it: leave it out with %v, which changes no prediction, or export the model without it", where, describe(final.node), stripName)
+		return nil, fmt.Errorf("onnx: %s: %s is the last, so that the model returns probabilities; attacks and bounds want "+
+			"the logits that go into it: leave it out with %v, which changes no prediction, or export the model without "+
+			"it", where, describe(final.node), stripName)
 	case n.lowering.strip && n.outputs == 1 && final.op == "Sigmoid": // what goes into it is the logit of class 1
 		spec.Returns = advlib.OneLogit
 	case n.lowering.strip && o.Returns == advlib.Probabilities:

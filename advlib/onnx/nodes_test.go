@@ -85,7 +85,8 @@ func TestBackendNodes(t *testing.T) {
 }
 
 // nodeOutputs reads a model and computes it; a panic is an error.
-func nodeOutputs(arrays map[string]*tensors.Tensor, name string, evaluate func(n *onnx.Network, x *tensors.Tensor) (*tensors.Tensor, error)) (y []float32, err error) {
+func nodeOutputs(arrays map[string]*tensors.Tensor, name string,
+	evaluate func(n *onnx.Network, x *tensors.Tensor) (*tensors.Tensor, error)) (y []float32, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("PANIC: %v", r)

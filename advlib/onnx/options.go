@@ -113,7 +113,8 @@ func (l Layout) ofFile(rank int) ([]int, error) {
 	case l != ChannelsLast && l != ChannelsFirst:
 		return nil, fmt.Errorf("there is no layout %v: use AsFile, ChannelsLast, ChannelsFirst or FromShapes", l)
 	case rank < 2:
-		return nil, fmt.Errorf("the layout %v needs an input with channels and at least one more axis, the file's has %d axes without the batch: use %v", l, rank, AsFile.name())
+		return nil, fmt.Errorf("the layout %v needs an input with channels and at least one more axis, the file's has %d "+
+			"axes without the batch: use %v", l, rank, AsFile.name())
 	case l == ChannelsLast: // the file's channels, its first axis, are the data's last one
 		axes := []int{rank - 1}
 		for i := range rank - 1 {
@@ -174,7 +175,8 @@ func (l Layout) fit(file, input []int) (fit, error) {
 		f.middle[axis] = file[i]
 		if file[i] == 0 {
 			if len(input) != len(file) {
-				return fit{}, fmt.Errorf("the file leaves sizes of its input open, %v without the batch (0 is open): give the shape of one input of the data in %v, with %d sizes", file, inputName, len(file))
+				return fit{}, fmt.Errorf("the file leaves sizes of its input open, %v without the batch (0 is open): give the "+
+					"shape of one input of the data in %v, with %d sizes", file, inputName, len(file))
 			}
 			f.file[i], f.middle[axis] = input[axis], input[axis]
 		}
@@ -182,10 +184,12 @@ func (l Layout) fit(file, input []int) (fit, error) {
 	f.data = f.middle
 	if input != nil {
 		if sizeOf(input) != sizeOf(f.file) {
-			return fit{}, &otherAxes{f, input, fmt.Errorf("inputs of shape %v have %d values, the file takes %v (without the batch), which are %d", input, sizeOf(input), f.file, sizeOf(f.file))}
+			return fit{}, &otherAxes{f, input, fmt.Errorf("inputs of shape %v have %d values, the file takes %v (without the "+
+				"batch), which are %d", input, sizeOf(input), f.file, sizeOf(f.file))}
 		}
 		if a, b := withoutOnes(input), withoutOnes(f.middle); !slices.Equal(a, b) && len(a) > 1 && len(b) > 1 {
-			return fit{}, &otherAxes{f, input, fmt.Errorf("inputs of shape %v have other axes than the file, which takes %v (without the batch) in the layout %v", input, f.middle, l)}
+			return fit{}, &otherAxes{f, input, fmt.Errorf("inputs of shape %v have other axes than the file, which takes %v "+
+				"(without the batch) in the layout %v", input, f.middle, l)}
 		}
 		f.data = slices.Clone(input)
 	}
@@ -263,7 +267,8 @@ func (e *ambiguous) Error() string {
 	for _, f := range e.fits {
 		ways = append(ways, f.layout.name().String())
 	}
-	return fmt.Sprintf("inputs of shape %v can be taken in several ways for the file's input %v (without the batch): say which by one of %s", e.input, e.fits[0].file, strings.Join(ways, ", "))
+	return fmt.Sprintf("inputs of shape %v can be taken in several ways for the file's input %v (without the batch): "+
+		"say which by one of %s", e.input, e.fits[0].file, strings.Join(ways, ", "))
 }
 
 // fromShapes returns the only way in which the data can be the file's input.

@@ -251,7 +251,8 @@ func gatherND(l *lowering, n *node) {
 	dims := l.shapeOf(n, n.in(0)).dims
 	depth, q := index.dims[len(index.dims)-1], len(index.dims)-1
 	if n.err == nil && (n.int("batch_dims", 0) != 0 || depth < 1 || depth > len(dims)) {
-		n.fail("it reads at indices of shape %v, %d of their axes shared with its input of shape %v, which is not supported", index.dims, n.int("batch_dims", 0), batchless(dims))
+		n.fail("it reads at indices of shape %v, %d of their axes shared with its input of shape %v, which is not "+
+			"supported", index.dims, n.int("batch_dims", 0), batchless(dims))
 	}
 	if n.err != nil {
 		return
@@ -302,8 +303,10 @@ func scatterND(l *lowering, n *node) {
 	}
 	dims, updates := l.shapeOf(n, n.in(0)).dims, l.shapeOf(n, n.in(2)).dims
 	depth := index.dims[len(index.dims)-1]
-	if n.err == nil && (depth < 1 || depth > len(dims) || slices.ContainsFunc(dims[:depth], l.grows) || len(updates) != len(index.dims)-1+len(dims)-depth) {
-		n.fail("it writes updates of shape %v at indices of shape %v into %v: the batch must not be among the axes that are indexed", batchless(updates), index.dims, batchless(dims))
+	if n.err == nil && (depth < 1 || depth > len(dims) || slices.ContainsFunc(dims[:depth], l.grows) ||
+		len(updates) != len(index.dims)-1+len(dims)-depth) {
+		n.fail("it writes updates of shape %v at indices of shape %v into %v: the batch must not be among the axes that "+
+			"are indexed", batchless(updates), index.dims, batchless(dims))
 	}
 	if n.err != nil {
 		return

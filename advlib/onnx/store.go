@@ -79,5 +79,6 @@ func (s *store) open(location string) (*os.File, error) {
 			return root.Open(inside)
 		}
 	}
-	return nil, fmt.Errorf("its path %q is a link that escapes from the model's folder, to %s: data may lie below the folder in which the model was named, or the one in which it really is", location, real)
+	return nil, fmt.Errorf("its path %q is a link that escapes from the model's folder, to %s: data may lie below the "+
+		"folder in which the model was named, or the one in which it really is", location, real)
 }

@@ -72,7 +72,8 @@ func (l *lowering) parse(nodes []*protos.NodeProto, kind protos.TensorProto_Data
 	}
 	g.Input = []*protos.ValueInfoProto{value(l.input, &protos.TensorShapeProto{Dim: dims})}
 	g.Output = []*protos.ValueInfoProto{value(output, nil)}
-	contents, err := proto.Marshal(&protos.ModelProto{IrVersion: 8, Graph: g, OpsetImport: []*protos.OperatorSetIdProto{{Version: writtenOpset}}})
+	contents, err := proto.Marshal(&protos.ModelProto{IrVersion: 8, Graph: g,
+		OpsetImport: []*protos.OperatorSetIdProto{{Version: writtenOpset}}})
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +226,8 @@ func (l *lowering) blame(cause error) error {
 	}
 	advice := ""
 	if l.batch > 0 {
-		advice = fmt.Sprintf(" (the file fixes the batch at %d: if that is the reason, export it with a batch of 1, or with an open batch axis)", l.batch)
+		advice = fmt.Sprintf(" (the file fixes the batch at %d: if that is the reason, export it with a batch of 1, or "+
+			"with an open batch axis)", l.batch)
 	}
 	return fmt.Errorf("%s cannot be built for inputs of shape %s%s: %w", describe(n), strings.Join(about, ", "), advice, cause)
 }

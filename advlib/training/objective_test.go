@@ -278,7 +278,8 @@ func TestEmbedding(t *testing.T) {
 	}
 	t.Logf("the nearest neighbour of %d of %d has the same class", right, test.Len())
 	if right < test.Len()*8/10 {
-		t.Errorf("the nearest neighbour of %d of %d has the same class, of an embedding trained by triplets at least 8 in 10 should", right, test.Len())
+		t.Errorf("the nearest neighbour of %d of %d has the same class, of an embedding trained by triplets at least 8 in "+
+			"10 should", right, test.Len())
 	}
 }
 

@@ -92,7 +92,8 @@ func (m Model) prepare(ctx context.Context, spec advlib.Spec, outputs OutputsFn,
 		}
 		for i, column := range r.columns {
 			if column.Rank() == 0 || column.Shape().Dimensions[0] != e.Len() {
-				return nil, fmt.Errorf("its objective %v: column %d is %v for %d examples: it must have a row for each", m.Objective, i, column.Shape(), e.Len())
+				return nil, fmt.Errorf("its objective %v: column %d is %v for %d examples: it must have a row for each", m.Objective, i,
+					column.Shape(), e.Len())
 			}
 		}
 	}
@@ -227,7 +228,8 @@ func (r *run) recipe() (lab.Recipe, error) {
 		if err != nil {
 			return lab.Recipe{}, err
 		}
-		parts["validation"] = fmt.Sprintf("%s by %s, every %d, keep the last %v, stop %v", v.Examples.Hash(), attack, v.every(), v.KeepLast, v.Stop)
+		parts["validation"] = fmt.Sprintf("%s by %s, every %d, keep the last %v, stop %v", v.Examples.Hash(), attack, v.every(),
+			v.KeepLast, v.Stop)
 	}
 	if r.Adversary != nil {
 		if parts["adversary's step"], err = r.traceAdversary(); err != nil {
@@ -250,9 +252,10 @@ func (r *run) traceAdversary() (string, error) {
 	view := c.View()
 	x := shapes.Make(dtypes.Float32, append([]int{r.batch}, view.Input()...)...)
 	y := shapes.Make(dtypes.Int32, r.batch)
-	return lab.Trace(r.Backend, r.store, []shapes.Shape{x, x, y, shapes.Make(dtypes.Float32)}, func(_ *model.Scope, in []*graph.Node) []*graph.Node {
-		return []*graph.Node{o.build(advlib.NewModel(view), in)}
-	})
+	return lab.Trace(r.Backend, r.store, []shapes.Shape{x, x, y, shapes.Make(dtypes.Float32)},
+		func(_ *model.Scope, in []*graph.Node) []*graph.Node {
+			return []*graph.Node{o.build(advlib.NewModel(view), in)}
+		})
 }
 
 // weights returns the kept weights, or trains.

@@ -396,7 +396,8 @@ func (b *builder) file() []byte {
 		IrVersion: 8, OpsetImport: []*protos.OperatorSetIdProto{{Version: int64(b.opset)}},
 		Graph: &protos.GraphProto{
 			Name: "random", Node: b.nodes, Initializer: b.weights,
-			Input: []*protos.ValueInfoProto{value("x", &protos.TensorShapeProto{Dim: dims})}, Output: []*protos.ValueInfoProto{value(b.values[len(b.values)-1], nil)},
+			Input:  []*protos.ValueInfoProto{value("x", &protos.TensorShapeProto{Dim: dims})},
+			Output: []*protos.ValueInfoProto{value(b.values[len(b.values)-1], nil)},
 		},
 	}
 	contents, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
