@@ -30,8 +30,6 @@ var toDo = []string{
 	"advlib/attack/attacktest",
 	"advlib/attack/attacktest/testdata",
 	"advlib/cachedir",
-	"advlib/certify",
-	"advlib/certify/internal/propagate",
 	"advlib/cmd/advlib",
 }
 
