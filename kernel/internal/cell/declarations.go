@@ -19,7 +19,7 @@ type Declarations struct {
 
 // Declaration is one of them, or several constants that count with iota.
 type Declaration struct {
-	Names []string // what it declares; imports and methods in a notation that no name can have
+	Names []string // what it declares; imports and methods under a text that is no name in Go
 	Text  string
 }
 
@@ -165,7 +165,7 @@ func (d *Declarations) command(words []string, line string) {
 	d.settings = append(d.settings, setting{key, line})
 }
 
-// Replay returns one Replay that declares everything again; empty where there is nothing.
+// Replay returns one cell that declares everything again; empty where there is nothing.
 func (d *Declarations) Replay() string {
 	var b strings.Builder
 	for _, s := range d.settings {

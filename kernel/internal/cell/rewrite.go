@@ -11,7 +11,7 @@ import (
 // way with the same meaning. No line changes its number.
 func ForGoNB(code string) string { return WithMain(withoutTraps(code)) }
 
-// withoutTraps returns the cell's text, with the same number of lines, without what GoNB takes for a command and is
+// withoutTraps returns the cell's text, with the same number of lines, so that GoNB takes nothing for a command that is
 // none.
 //
 //   - A line of a raw string that begins with % or ! would be run as a command. It is cut out of the string and added:

@@ -25,7 +25,7 @@ func (x *execution) checkStatement(arguments []string, i int) (string, error) {
 		"passed\")", x.check), nil
 }
 
-// checked gives a check that failed its class.
+// checked gives the outcome of a %check that failed its class of error.
 func (x *execution) checked(o outcome) outcome {
 	if o = x.classCheck(o); x.checkSaid != "" && (o.failure == nil || o.failure.Class != checkFailed) {
 		x.out.add("stderr", x.checkSaid)

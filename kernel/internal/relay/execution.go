@@ -83,7 +83,7 @@ type execution struct {
 
 // outcome is how a cell has ended.
 type outcome struct {
-	failure  *failure // nil: well
+	failure  *failure // nil: it has ended well
 	compiled bool     // GoNB keeps its declarations
 }
 
@@ -183,7 +183,7 @@ func (x *execution) follow(ctx context.Context, e *gonb.Engine, reply <-chan *ju
 	if x.stopping != "" {
 		e.KillWorkers(x.ticks) // what has survived its cell, in the background
 	}
-	// What came before idle is there: one publisher, one order.
+	// GoNB publishes in order: what the cell has printed has arrived before its idle.
 	return x.checked(x.judge(e, replied))
 }
 
@@ -196,7 +196,8 @@ func (x *execution) halt(e *gonb.Engine, class string) {
 	e.Interrupt(x.ticks, x.signalled)
 }
 
-// tick does what time asks for.
+// tick is called at intervals. It shows output that waits, lets go what looked like a panic and was none, and presses on
+// with the end of a cell that is to stop.
 func (x *execution) tick(e *gonb.Engine) {
 	if x.held != "" && time.Since(x.heldSince) > panicHold && e.ProgramRuns(x.ticks) {
 		x.release() // it goes on: it was no panic

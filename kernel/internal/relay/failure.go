@@ -136,7 +136,7 @@ func (e evidence) markMissed(text string) string {
 }
 
 // search finds the cell's line that became a line of the program: the one with the same text, and, of several, the one
-// most of whose neighbours are the same, too. Where that is not one alone, line is 0.
+// most of whose neighbours are the same, too. If there is not exactly one, line is 0.
 func (e evidence) search(program []string, number int) (gonbCell, line int) {
 	at := func(lines []string, i int) string {
 		if i < 0 || i >= len(lines) {
