@@ -1,6 +1,7 @@
 package advlib
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -179,39 +180,70 @@ func (s Settings) attacks(ctx context.Context, r *Report, balls []Ball, v *subje
 
 // attack runs part n, an attack, on what stands for it, and fills in its row. It tells whether there was anything to
 // attack that it came to: the row of an attack that was cancelled has what was found.
-func (s Settings) attack(ctx context.Context, report *Report, row *report.AttackRow, balls []Ball, v *subject, e *Examples, a Attack, p *pace, n int) (begun bool, err error) {
+func (s Settings) attack(
+	ctx context.Context, report *Report, row *report.AttackRow, balls []Ball, v *subject, e *Examples, a Attack, p *pace, n int,
+) (begun bool, err error) {
 	standing := standing(report, row, balls)
 	prepare(report, row, standing)
-	if len(standing) == 0 {
-		p.begin(n, 0, 0)
-		return false, nil
-	}
-	on := e
-	if len(standing) < e.Len() {
-		on = e.Select(standing)
-	}
-	res, err := s.run(ctx, v, a, on, p, n, false)
-	if on != e {
-		defer Free(on.X)
-	}
-	if res == nil {
-		return false, err
-	}
-	got := rowOf(res)
-	for i, at := range standing {
-		row.Attempted[at], row.Success[at], row.Distance[at] = got.Attempted[i], got.Success[i], got.Distance[i]
-		begun = begun || got.Attempted[i] && got.Distance[i] > 0
-	}
-	row.Forward, row.Backward, row.NonFinite, row.Programs, row.Seconds = got.Forward, got.Backward, got.NonFinite, got.Programs, got.Seconds
-	for _, w := range res.Warnings {
-		if zero := res.Threat.Ball(); zero.Radius > 0 || w != zero.zero() || !curve(zero.Norm, balls) {
-			report.Warn(w)
+	p.begin(n, len(standing), 0)
+	var stats Stats
+	for _, piece := range s.pieces(e, standing, copied) {
+		on := e
+		if len(piece) < e.Len() {
+			on = e.Select(piece)
+		}
+		var res *Result
+		res, err = s.run(ctx, v, a, on, p, p.pass, false)
+		if on != e {
+			Free(on.X)
+		}
+		if res == nil {
+			return begun, err
+		}
+		stats = stats.plus(res.Stats)
+		got := rowOf(res)
+		for i, at := range piece {
+			row.Attempted[at], row.Success[at], row.Distance[at] = got.Attempted[i], got.Success[i], got.Distance[i]
+			begun = begun || got.Attempted[i] && got.Distance[i] > 0
+		}
+		for _, w := range res.Warnings {
+			if zero := res.Threat.Ball(); zero.Radius > 0 || w != zero.zero() || !curve(zero.Norm, balls) {
+				report.Warn(w)
+			}
+		}
+		if err != nil {
+			break
 		}
 	}
+	row.Forward, row.Backward, row.NonFinite = stats.Forward, stats.Backward, stats.NonFinite
+	row.Programs, row.Seconds = stats.Programs, stats.Elapsed.Seconds()
 	if row.NonFinite.Count > 0 { // without a share, so that the warnings of parts are the same sentence
 		report.Warn("some of the gradients' entries were infinite or not a number: " + takenInstead)
 	}
 	return begun, err
+}
+
+// copied is how many bytes of the data may be copied at once.
+const copied = 32 << 20
+
+// pieces cuts the rows of e that an attack is run on, so that not more than most bytes of the data are copied at once, or
+// one batch. All rows are not copied, and one piece. The pieces of others follow the order in which they are attacked, and
+// hold whole batches.
+func (s Settings) pieces(e *Examples, rows []int, most int) [][]int {
+	size := 4 * e.X.Shape().Size() / max(1, e.Len())
+	switch {
+	case len(rows) == 0:
+		return nil
+	case len(rows) == e.Len() || len(rows)*size <= most:
+		return [][]int{rows}
+	}
+	chosen := make(map[int]bool, len(rows))
+	for _, i := range rows {
+		chosen[i] = true
+	}
+	ordered := slices.DeleteFunc(e.batch(s.Seed).Order(), func(i int) bool { return !chosen[i] })
+	batch := cmp.Or(s.BatchSize, maxBucket)
+	return slices.Collect(slices.Chunk(ordered, batch*max(1, most/size/batch)))
 }
 
 // curve tells whether balls are asked for at several radii of a norm, as for accuracy against ε: then 0 is one of them on purpose.

@@ -146,6 +146,13 @@ func (p *pace) step(s stepCost) {
 	}
 }
 
+// pass says that so many examples of the part that runs need no work.
+func (p *pace) pass(rows int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.parts[p.at].done += rows
+}
+
 // advance says that a batch of so many examples is done; recalled says that it was not worked on now.
 func (p *pace) advance(rows int, recalled bool) {
 	p.mu.Lock()

@@ -83,7 +83,8 @@ func (s Settings) runAlone(ctx context.Context, v Victim, e *Examples, a Attack)
 	if a != nil {
 		expected = workOf(a, v)
 	}
-	res, err := s.run(ctx, on, a, e, newPace(s.OnProgress, part{what: nameOf(a), expected: expected}), 0, true)
+	p := newPace(s.OnProgress, part{what: nameOf(a), expected: expected})
+	res, err := s.run(ctx, on, a, e, p, func(done int) { p.begin(0, e.Len(), done) }, true)
 	if res == nil {
 		return nil, err
 	}
@@ -217,8 +218,11 @@ type trial struct {
 	result   *Result
 }
 
-// run is Run as part k of what p follows. The adversarial examples, which take as much memory as the examples, are kept if they are wanted.
-func (s Settings) run(ctx context.Context, v *subject, a Attack, e *Examples, p *pace, k int, wanted bool) (*Result, error) {
+// run is Run as a part of what p follows; begin is told how many examples need no attack. The adversarial examples, which
+// take as much memory as the examples, are kept if they are wanted.
+func (s Settings) run(
+	ctx context.Context, v *subject, a Attack, e *Examples, p *pace, begin func(done int), wanted bool,
+) (*Result, error) {
 	t, targets, err := s.prepare(v, a, e)
 	if err != nil {
 		return nil, err
@@ -230,7 +234,7 @@ func (s Settings) run(ctx context.Context, v *subject, a Attack, e *Examples, p 
 	}
 	on := Count(v.view)
 	on.passes.onStep = p.step
-	p.begin(k, e.Len(), e.Len()-len(todo))
+	begin(e.Len() - len(todo))
 	batch := s.BatchSize
 	if batch == 0 {
 		batch = maxBucket

@@ -34,7 +34,7 @@ func Arrays(path string, names ...string) (map[string]*tensors.Tensor, error) {
 			arrays[name], err = a.Tensor()
 		}
 		if err != nil {
-			return nil, fmt.Errorf("dataset: %s: %w (it has %s; name those that you want)", path, err, list(file))
+			return nil, fmt.Errorf("dataset: %s: %w (it has %s; name those that you want)", path, err, listed(file))
 		}
 	}
 	return arrays, nil
@@ -95,7 +95,7 @@ func storeOf(file *npz.File, names []string) (*model.Store, error) {
 			}
 		}
 		if len(selected) == n {
-			return nil, fmt.Errorf("there is no array %s: it has %s", name, list(file))
+			return nil, fmt.Errorf("there is no array %s: it has %s", name, listed(file))
 		}
 	}
 	if len(names) == 0 {

@@ -67,7 +67,7 @@ func (f File) examples() (*advlib.Examples, error) {
 	}
 	switch {
 	case len(x.Shape) < 2:
-		return nil, fmt.Errorf("%s has the shape %v: its first axis must be the examples and the others one input%s", x.Name, x.Shape, column(x))
+		return nil, fmt.Errorf("%s has the shape %v: its first axis must be the examples and the others one input%s", x.Name, x.Shape, columnAdvice(x))
 	case slices.Contains(x.Shape, 0):
 		return nil, fmt.Errorf("%s has the shape %v: there are no examples in it", x.Name, x.Shape)
 	case len(y.Shape) == 0 || y.Shape[0] != x.Shape[0]:
@@ -80,7 +80,7 @@ func (f File) examples() (*advlib.Examples, error) {
 	}
 	e := &advlib.Examples{Name: f.Path, Notes: notes}
 	var note string
-	if e.Y, note, err = labels(y, n); err != nil {
+	if e.Y, note, err = readLabels(y, n); err != nil {
 		return nil, err
 	}
 	if note != "" {
@@ -93,8 +93,8 @@ func (f File) examples() (*advlib.Examples, error) {
 	return e, err
 }
 
-// column is advice for inputs of one number.
-func column(x *npz.Array) string {
+// columnAdvice is advice for inputs of one number.
+func columnAdvice(x *npz.Array) string {
 	if len(x.Shape) == 1 {
 		return fmt.Sprintf(" (inputs of one number: save %s[:, None])", x.Name)
 	}
@@ -107,20 +107,20 @@ func (f File) arrays(file *npz.File) (x, y *npz.Array, notes []string, err error
 	nameX, nameY, found := f.X, f.Y, true
 	if nameX == "" || nameY == "" {
 		var pairX, pairY string
-		pairX, pairY, found = pair(names, f.X, f.Y)
+		pairX, pairY, found = findPair(names, f.X, f.Y)
 		if found && (f.X == "" && pairX != "x" || f.Y == "" && pairY != "y") {
-			notes = append(notes, fmt.Sprintf("the inputs are the array %s and the labels the array %s, of %s", pairX, pairY, list(file)))
+			notes = append(notes, fmt.Sprintf("the inputs are the array %s and the labels the array %s, of %s", pairX, pairY, listed(file)))
 		}
 		nameX, nameY = pairX, pairY
 	}
 	if !found {
 		return nil, nil, nil, fmt.Errorf("it has the arrays %s: examples need x, the inputs, and y, the labels, as "+
 			"numpy.savez(path, x=x, y=y) writes them; "+
-			"or say which two they are, by %v", list(file), option.Name("dataset.File.X and Y"))
+			"or say which two they are, by %v", listed(file), option.Name("dataset.File.X and Y"))
 	}
 	for _, name := range []string{nameX, nameY} {
 		if !slices.Contains(names, name) {
-			return nil, nil, nil, fmt.Errorf("it has no array %s: it has the arrays %s", name, list(file))
+			return nil, nil, nil, fmt.Errorf("it has no array %s: it has the arrays %s", name, listed(file))
 		}
 	}
 	if x, err = file.Array(nameX); err == nil {
@@ -135,10 +135,10 @@ var (
 	labelNames = []string{"y", "labels", "label", "target", "targets", "classes", "arr_1"}
 )
 
-// pair finds the names of the inputs and the labels. A name that is given is taken. Else there must be just one usual
+// findPair finds the names of the inputs and the labels. A name that is given is taken. Else there must be just one usual
 // name, such as images; if there is none, just one for testing, such as test_images. ok is false if there are none, or
 // several.
-func pair(names []string, givenX, givenY string) (x, y string, ok bool) {
+func findPair(names []string, givenX, givenY string) (x, y string, ok bool) {
 	if slices.Contains(names, "x") && givenX == "" {
 		givenX = "x"
 	}
@@ -172,8 +172,8 @@ func pair(names []string, givenX, givenY string) (x, y string, ok bool) {
 	return "", "", false
 }
 
-// labels reads the labels of the first n examples, and says what was made of them.
-func labels(y *npz.Array, n int) (labels []int32, note string, err error) {
+// readLabels reads the readLabels of the first n examples, and says what was made of them.
+func readLabels(y *npz.Array, n int) (labels []int32, note string, err error) {
 	width := 1
 	for _, d := range y.Shape[1:] {
 		width *= d
@@ -237,15 +237,15 @@ func oneHot(y *npz.Array, values []float64, classes int) ([]int32, string, error
 		if at < 0 || others != 1 {
 			return nil, "", fmt.Errorf("%[1]s has the shape %[2]v, and the row of example %[3]d is not one-hot: %[4]v. Labels "+
 				"are one number for each input: where the rows are scores or probabilities of classes, save %[1]s.argmax(1); "+
-				"where several classes hold at once, there is no label", y.Name, y.Shape, len(labels), head(row))
+				"where several classes hold at once, there is no label", y.Name, y.Shape, len(labels), firstNumbers(row))
 		}
 		labels = append(labels, int32(at))
 	}
 	return labels, fmt.Sprintf("%s looks one-hot, of the shape %v: read as %[1]s.argmax(1)", y.Name, y.Shape), nil
 }
 
-// head prints the first numbers of a row.
-func head(row []float64) string {
+// firstNumbers prints the first numbers of a row.
+func firstNumbers(row []float64) string {
 	const most = 6
 	if len(row) > most {
 		return strings.TrimSuffix(fmt.Sprint(row[:most]), "]") + " …]"
@@ -282,8 +282,8 @@ func text(y *npz.Array) error {
 		y.Name, y.Type, strings.Join(quoted, ", "), more)
 }
 
-// list names the arrays of a file with their shapes, for messages.
-func list(file *npz.File) string {
+// listed names the arrays of a file with their shapes, for messages.
+func listed(file *npz.File) string {
 	var all []string
 	names := file.Names()
 	const most = 40

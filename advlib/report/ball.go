@@ -82,9 +82,9 @@ var UnitBox = Box{Lo: 0, Hi: 1}
 
 // String returns the box as an interval. Its ends have the digits that tell them from other numbers in float32, in
 // which inputs are.
-func (b Box) String() string { return "[" + end(b.Lo) + ", " + end(b.Hi) + "]" }
+func (b Box) String() string { return "[" + endText(b.Lo) + ", " + endText(b.Hi) + "]" }
 
-func end(v float64) string {
+func endText(v float64) string {
 	if math.Abs(v) > math.MaxFloat32 {
 		return strconv.FormatFloat(v, 'g', -1, 64)
 	}

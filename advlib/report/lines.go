@@ -68,7 +68,7 @@ func (r *Report) Lines() []Line {
 			lines, targeted = append(lines, Line{Heading: "targeted: success of each attack alone"}), false
 		}
 		l := rateLine(name, a.SuccessRate())
-		l.Median = median(a.MedianDistance())
+		l.Median = medianText(a.MedianDistance())
 		lines = append(lines, r.withCost(a, l))
 	}
 	return lines
@@ -173,8 +173,8 @@ func (r *Report) withCost(a AttackRow, l Line) Line {
 	return l
 }
 
-// median writes a median distance: ∞ where the attack failed on half of the examples, nothing where there were none.
-func median(d float64) string {
+// medianText writes a medianText distance: ∞ where the attack failed on half of the examples, nothing where there were none.
+func medianText(d float64) string {
 	switch {
 	case math.IsNaN(d):
 		return ""

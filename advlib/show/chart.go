@@ -13,8 +13,8 @@ import (
 	"advlab/advlib/report"
 )
 
-// at is a part of a canvas.
-func at(c draw.Canvas, x0, y0, x1, y1 vg.Length) draw.Canvas {
+// canvasPart is a part of a canvas.
+func canvasPart(c draw.Canvas, x0, y0, x1, y1 vg.Length) draw.Canvas {
 	return draw.Canvas{Canvas: c.Canvas, Rectangle: vg.Rectangle{Min: vg.Point{X: x0, Y: y0}, Max: vg.Point{X: x1, Y: y1}}}
 }
 

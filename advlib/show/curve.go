@@ -38,7 +38,7 @@ func curve(reports []*advlib.Report) (Picture, error) {
 		return Picture{}, err
 	}
 	var panels []panel
-	for _, norm := range norms(unions) {
+	for _, norm := range normsOf(unions) {
 		if p, ok := newPanel(unions, norm); ok {
 			panels = append(panels, p)
 		}
@@ -50,8 +50,8 @@ func curve(reports []*advlib.Report) (Picture, error) {
 	return drawPanels(unions, panels)
 }
 
-// norms are the names of the norms that reports have numbers in.
-func norms(unions []*advlib.Report) []string {
+// normsOf are the names of the normsOf that reports have numbers in.
+func normsOf(unions []*advlib.Report) []string {
 	var all report.Report
 	for _, r := range unions {
 		all.Attacks, all.Certificates = append(all.Attacks, r.Attacks...), append(all.Certificates, r.Certificates...)
@@ -153,8 +153,8 @@ func drawPanels(unions []*advlib.Report, panels []panel) (Picture, error) {
 		for i, p := range panels {
 			left := margin + vg.Length(i)*each
 			chart, legend := p.plot(unions[0].Box)
-			chart.Draw(at(c, left, margin+deepest+8, left+each-10, margin+deepest+8+plotHeight))
-			legend.Draw(at(c, left+44, margin, left+each-10, margin+deepest))
+			chart.Draw(canvasPart(c, left, margin+deepest+8, left+each-10, margin+deepest+8+plotHeight))
+			legend.Draw(canvasPart(c, left+44, margin, left+each-10, margin+deepest))
 		}
 	})
 }

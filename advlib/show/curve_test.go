@@ -193,7 +193,7 @@ func TestCurveRefuses(t *testing.T) {
 func TestOwnNormIsDrawn(t *testing.T) {
 	r := madeReport("mlp", 20, 0.1, 0.1, 0.2)
 	all := []*advlib.Report{r}
-	plain := norms(all)
+	plain := normsOf(all)
 	mine := *r
 	mine.Attacks, mine.Certificates = slices.Clone(r.Attacks), slices.Clone(r.Certificates)
 	for i := range mine.Attacks {
@@ -202,7 +202,7 @@ func TestOwnNormIsDrawn(t *testing.T) {
 	for i := range mine.Certificates {
 		mine.Certificates[i].Norm = "mine"
 	}
-	if got, want := norms(append(all, &mine)), append(plain, "mine"); !slices.Equal(got, want) {
+	if got, want := normsOf(append(all, &mine)), append(plain, "mine"); !slices.Equal(got, want) {
 		t.Errorf("norms %q, want %q", got, want)
 	}
 	for name, draw := range map[string]func(...*advlib.Report) (Picture, error){"Curve": Curve, "Sandwich": Sandwich} {

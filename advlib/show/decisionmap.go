@@ -98,8 +98,8 @@ func decisionMap(c *advlib.Classifier, e *advlib.Examples, marks []Mark) (Pictur
 		s.YAlign = draw.YTop
 		canvas.FillText(s, vg.Point{X: margin, Y: height - margin}, fit(s, title, width-2*margin))
 		chart, keys := mapChart(c, e, marks, names, class)
-		chart.Draw(at(canvas, margin, margin+legend, width-margin, height-margin-lineHeight-4))
-		keys.Draw(at(canvas, margin+34, margin, width-margin, margin+legend))
+		chart.Draw(canvasPart(canvas, margin, margin+legend, width-margin, height-margin-lineHeight-4))
+		keys.Draw(canvasPart(canvas, margin+34, margin, width-margin, margin+legend))
 	})
 }
 

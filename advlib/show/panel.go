@@ -107,7 +107,7 @@ func newPanel(unions []*advlib.Report, norm string) (panel, bool) {
 			p.series = append(p.series, series{name: prefix + "worst case over attacks", style: worst, points: p.robust(r), band: true})
 		}
 		if points := p.certified(r); points != nil {
-			p.series = append(p.series, series{name: prefix + "certified (" + strings.Join(methods(r, norm), ", ") + ")",
+			p.series = append(p.series, series{name: prefix + "certified (" + strings.Join(methodsOf(r, norm), ", ") + ")",
 				style: certified, points: points, band: true})
 		}
 		if len(unions) > 1 || r.Cascade {
@@ -186,8 +186,8 @@ func (p panel) certified(r *advlib.Report) []point {
 	return points
 }
 
-// methods are the names of the certifiers that were asked in a norm.
-func methods(r *advlib.Report, norm string) []string {
+// methodsOf are the names of the certifiers that were asked in a norm.
+func methodsOf(r *advlib.Report, norm string) []string {
 	names := r.Methods(norm)
 	for i, name := range names {
 		names[i] = oneLine(name)

@@ -138,8 +138,8 @@ func (l layer) certified(of func(report.Named) (advlib.Rate, bool)) (points []po
 	return points
 }
 
-// above returns a line of robust accuracy as steps up to a radius: nothing was found before each point.
-func above(points []point, largest float64) plotter.XYs {
+// stepsAbove returns a line of robust accuracy as steps up to a radius: nothing was found before each point.
+func stepsAbove(points []point, largest float64) plotter.XYs {
 	var xys plotter.XYs
 	for _, pt := range points {
 		if pt.radius > largest {
@@ -154,8 +154,8 @@ func above(points []point, largest float64) plotter.XYs {
 	return append(xys, plotter.XY{X: largest, Y: xys[len(xys)-1].Y})
 }
 
-// below returns a line of certified accuracy as steps: a certificate holds in smaller balls, down to 0.
-func below(points []point) plotter.XYs {
+// stepsBelow returns a line of certified accuracy as steps: a certificate holds in smaller balls, down to 0.
+func stepsBelow(points []point) plotter.XYs {
 	var xys plotter.XYs
 	from := 0.
 	for _, pt := range points {
@@ -196,7 +196,7 @@ func (l layer) chart(box report.Box) (*plot.Plot, plot.Legend) {
 	chart, legend := axes.frame(box)
 
 	top := plotter.XYs{{X: 0, Y: 100 * l.clean.Value()}, {X: l.largest, Y: 100 * l.clean.Value()}}
-	robust, best := above(l.robust, l.largest), below(l.best)
+	robust, best := stepsAbove(l.robust, l.largest), stepsBelow(l.best)
 	fill := func(upper, lower plotter.XYs, tint color.NRGBA) *plotter.Polygon {
 		back := slices.Clone(lower)
 		slices.Reverse(back)
@@ -204,7 +204,7 @@ func (l layer) chart(box report.Box) (*plot.Plot, plot.Legend) {
 		chart.Add(p)
 		return p
 	}
-	within := above(l.robust, l.proven)
+	within := stepsAbove(l.robust, l.proven)
 	floor := plotter.XYs{{X: 0, Y: 0}, {X: l.proven, Y: 0}}
 	if l.attacked {
 		fill(top, robust, brokenTint)
@@ -236,14 +236,14 @@ func (l layer) chart(box report.Box) (*plot.Plot, plot.Legend) {
 	}
 	legend.Add(unknownName, unknown)
 	for k, m := range l.methods {
-		add("certified: "+m.name, below(m.points), methodStyles[k%len(methodStyles)], m.points)
+		add("certified: "+m.name, stepsBelow(m.points), methodStyles[k%len(methodStyles)], m.points)
 	}
 	if l.attacked {
 		chart.Add(word{"broken", top, robust, nil})
 	}
 	var each []plotter.XYs
 	for _, m := range l.methods {
-		each = append(each, below(m.points))
+		each = append(each, stepsBelow(m.points))
 	}
 	chart.Add(word{"unknown", within, best, nil}, word{"proven", best, floor, each})
 	return chart, legend
@@ -324,7 +324,7 @@ func describeSandwich(unions []*advlib.Report, layers []layer) (title, caption s
 			}
 		}
 	}
-	for _, w := range warnings(unions) {
+	for _, w := range warningsOf(unions) {
 		caption = strings.TrimRight(caption, "\n") + "\nwarning: " + w
 	}
 	return title, caption
@@ -351,7 +351,7 @@ func drawSandwich(unions []*advlib.Report, layers []layer) (Picture, error) {
 	calm := len(notes)
 	headline := wrapped(bold(sans(10, black)), fmt.Sprintf("Robust accuracy on %s, %d examples", oneLine(unions[0].Data),
 		len(unions[0].Label)), loose*(width-2*margin))
-	for _, w := range warnings(unions) {
+	for _, w := range warningsOf(unions) {
 		notes = append(notes, wrapped(sans(8, vermillion), "warning: "+w, loose*(width-2*margin))...)
 	}
 	head := vg.Length(len(headline)+len(notes))*lineHeight + 6
@@ -381,14 +381,14 @@ func drawSandwich(unions []*advlib.Report, layers []layer) (Picture, error) {
 				c.FillText(h, vg.Point{X: left + 34, Y: bottom + rowHeight - vg.Length(k)*lineHeight}, fit(h, line, loose*(each-44)))
 				h = sans(8.5, black)
 			}
-			chart.Draw(at(c, left, bottom+legend+8, left+each-10, bottom+legend+8+plotHeight))
-			keys.Draw(at(c, left+34, bottom, left+each-10, bottom+legend))
+			chart.Draw(canvasPart(c, left, bottom+legend+8, left+each-10, bottom+legend+8+plotHeight))
+			keys.Draw(canvasPart(c, left+34, bottom, left+each-10, bottom+legend))
 		}
 	})
 }
 
-// warnings are what the reports say about their set-up, such as an ε that was meant in other units.
-func warnings(unions []*advlib.Report) (all []string) {
+// warningsOf are what the reports say about their set-up, such as an ε that was meant in other units.
+func warningsOf(unions []*advlib.Report) (all []string) {
 	for _, r := range unions {
 		for _, w := range r.Warnings {
 			if w = oneLine(w); !slices.Contains(all, w) {

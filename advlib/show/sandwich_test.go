@@ -149,7 +149,7 @@ func TestSandwichHoldsEverywhere(t *testing.T) {
 		if !ok {
 			t.Fatal("no layer")
 		}
-		upper := above(l.robust, l.largest)
+		upper := stepsAbove(l.robust, l.largest)
 		for k := 1; k < 500; k++ {
 			ε := l.largest * float64(k) / 500
 			robust := 0
@@ -163,7 +163,7 @@ func TestSandwichHoldsEverywhere(t *testing.T) {
 				t.Fatalf("at %g the upper line is at %g, the truth %g", ε, top, share)
 			}
 			for _, m := range append(slices.Clone(l.methods), method{"any", l.best}) {
-				if line := below(m.points); ε <= line[len(line)-1].X && highest(line, ε) > share+1e-9 &&
+				if line := stepsBelow(m.points); ε <= line[len(line)-1].X && highest(line, ε) > share+1e-9 &&
 					!slices.ContainsFunc(m.points, func(pt point) bool { return pt.radius == ε }) {
 					t.Fatalf("at %g the line of %s is at %g, the truth %g", ε, m.name, highest(line, ε), share)
 				}

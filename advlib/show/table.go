@@ -36,10 +36,10 @@ func Verdicts(r *advlib.Report, ball report.Named) *Table {
 			predicted = "abstains"
 		}
 		if v.Method != "" && !math.IsInf(float64(v.Margin), 0) {
-			margin = number(float64(v.Margin))
+			margin = numberText(float64(v.Margin))
 		}
 		if v.Status == advlib.Falsified {
-			distance = number(float64(v.Distance))
+			distance = numberText(float64(v.Distance))
 		}
 		attack := v.Attack
 		switch {
@@ -68,9 +68,9 @@ func (t *Table) Add(cells ...any) *Table {
 	for i, c := range cells {
 		switch v := c.(type) {
 		case float64:
-			row[i] = number(v)
+			row[i] = numberText(v)
 		case float32:
-			row[i] = number(float64(v))
+			row[i] = numberText(float64(v))
 		default:
 			row[i] = fmt.Sprint(c)
 		}
@@ -79,7 +79,7 @@ func (t *Table) Add(cells ...any) *Table {
 	return t
 }
 
-func number(v float64) string {
+func numberText(v float64) string {
 	switch {
 	case math.IsInf(v, 1):
 		return "∞"
