@@ -28,8 +28,8 @@ func blankSource(paths []string) string {
 // BlankFirst is the number of the line of the first import in BlankFile.
 const BlankFirst = 4
 
-// ImportBlanks gives Go the blank imports, quoted, that GoNB does not keep. paths are all blank imports of the notebook;
-// nil if there is only the one that GoNB keeps.
+// ImportBlanks gives Go the blank imports, quoted, that GoNB does not keep. paths are all blank imports of the
+// notebook; nil if there is only the one that GoNB keeps.
 func (e *Engine) ImportBlanks(paths []string) error {
 	if len(paths) < 2 {
 		paths = nil

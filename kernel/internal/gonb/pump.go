@@ -19,8 +19,8 @@ type pumpPaths struct {
 	shell string // the link that runs a command
 }
 
-// PreparePump sets up the pump that runs cells' programs, if there is one. If that fails, GoNB runs them itself, and what
-// they print goes through GoNB as it is.
+// PreparePump sets up the pump that runs cells' programs, if there is one. If that fails, GoNB runs them itself, and
+// what they print goes through GoNB as it is.
 func (e *Engine) PreparePump() error {
 	if !pump.Supported || e.config.Pump == "" {
 		return nil

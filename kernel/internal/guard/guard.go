@@ -120,8 +120,8 @@ func killAll(pid int) {
 	}
 }
 
-// reapAll waits for the processes that were killed, so that they do not stay as zombies of whoever adopts them. A process
-// is gone only when all of its threads are.
+// reapAll waits for the processes that were killed, so that they do not stay as zombies of whoever adopts them. A
+// process is gone only when all of its threads are.
 func reapAll() {
 	for range 500 {
 		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)

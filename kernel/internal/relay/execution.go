@@ -196,8 +196,8 @@ func (x *execution) halt(e *gonb.Engine, class string) {
 	e.Interrupt(x.ticks, x.signalled)
 }
 
-// tick is called at intervals. It shows output that waits, lets go what looked like a panic and was none, and presses on
-// with the end of a cell that is to stop.
+// tick is called at intervals. It shows output that waits, lets go what looked like a panic and was none, and presses
+// on with the end of a cell that is to stop.
 func (x *execution) tick(e *gonb.Engine) {
 	if x.held != "" && time.Since(x.heldSince) > panicHold && e.ProgramRuns(x.ticks) {
 		x.release() // it goes on: it was no panic
