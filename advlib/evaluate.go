@@ -26,6 +26,16 @@ type Certifier interface {
 	Certify(ctx context.Context, c *Classifier, e *Examples, ball Ball) ([]bool, error)
 }
 
+// VictimCertifier is a [Certifier] that speaks of victims without a graph, such as one of package smooth, which speaks
+// of its own smoothed classifier. Evaluate asks it by these methods instead of the others.
+type VictimCertifier interface {
+	Certifier
+	// CheckVictim refuses a victim, or a ball, of which it cannot speak. It is asked before anything is computed.
+	CheckVictim(v Victim, ball Ball) error
+	// CertifyVictim is Certify for a victim that CheckVictim has let through.
+	CertifyVictim(ctx context.Context, v Victim, e *Examples, ball Ball) ([]bool, error)
+}
+
 // Evaluate measures attacks and certificates on the same examples under default settings; see [Settings.Evaluate].
 func Evaluate(ctx context.Context, v Victim, e *Examples, attacks []Attack, certifiers ...Certifier) (*Report, error) {
 	return Settings{}.Evaluate(ctx, v, e, attacks, certifiers...)
@@ -56,8 +66,9 @@ func (s Settings) MustEvaluate(ctx context.Context, v Victim, e *Examples, attac
 // A random victim is always attacked as with Alone: there an example that one draw broke by luck must not be kept from
 // the attacks that follow.
 //
-// Of a victim without a graph, certifiers and the check of the gradients are not applicable, and the report says so. An example whose
-// original the victim rejects counts as wrong; one on which an attack is rejected stands: see [Settings.Run].
+// Of a victim without a graph, the check of the gradients is not applicable, nor are certifiers but a [VictimCertifier],
+// and the report says so. An example whose original the victim rejects counts as wrong; one on which an attack is
+// rejected stands: see [Settings.Run].
 //
 // Examples for which the model's logits are not finite are left out of all numbers: they are in Report.LeftOut, and in a warning. With
 // Settings.Strict they are an error.
@@ -99,10 +110,15 @@ func (s Settings) fill(ctx context.Context, r *Report, v *subject, e *Examples, 
 		}
 	}
 	if v.white == nil {
+		var able []Certifier
 		for _, method := range certifiers {
+			if _, ok := method.(VictimCertifier); ok {
+				able = append(able, method)
+				continue
+			}
 			r.Warn(fmt.Sprintf("%v is not applicable: %s has %s", method, v.victim.Name(), notApplicable))
 		}
-		certifiers = nil
+		certifiers = able
 	}
 	order := r.Order()
 	var parts []part
@@ -125,7 +141,7 @@ func (s Settings) fill(ctx context.Context, r *Report, v *subject, e *Examples, 
 		for _, method := range certifiers {
 			p.begin(n, e.Len(), 0)
 			n++
-			cert, err := s.certify(ctx, v.white, e, method, ball)
+			cert, err := s.certify(ctx, v, e, method, ball)
 			if err != nil {
 				return fmt.Errorf("advlib: evaluate: %v: %w", method, err)
 			}
@@ -252,7 +268,7 @@ func curve(norm Norm, balls []Ball) bool {
 }
 
 // certify asks a certifier, or recalls what it said.
-func (s Settings) certify(ctx context.Context, c *Classifier, e *Examples, method Certifier, ball Ball) (report.CertifierRow, error) {
+func (s Settings) certify(ctx context.Context, v *subject, e *Examples, method Certifier, ball Ball) (report.CertifierRow, error) {
 	cert := report.CertifierRow{Method: method.String(), Norm: ball.Norm.String(), Radius: ball.Radius}
 	piece := Piece{By: method, On: e.batch(s.Seed), In: ball}
 	_, tells := method.(Prover)
@@ -274,7 +290,7 @@ func (s Settings) certify(ctx context.Context, c *Classifier, e *Examples, metho
 		return cert, nil
 	}
 	start := time.Now()
-	proof, err := prove(ctx, method, c, e, ball)
+	proof, err := prove(ctx, method, v, e, ball)
 	if err != nil {
 		return cert, err
 	}
@@ -289,11 +305,15 @@ func (s Settings) certify(ctx context.Context, c *Classifier, e *Examples, metho
 }
 
 // prove returns the certifier's proof, or its verdicts alone.
-func prove(ctx context.Context, method Certifier, c *Classifier, e *Examples, ball Ball) (*Proof, error) {
-	if p, ok := method.(Prover); ok {
-		return p.Prove(ctx, c, e, ball)
+func prove(ctx context.Context, method Certifier, v *subject, e *Examples, ball Ball) (*Proof, error) {
+	if m, ok := method.(VictimCertifier); ok {
+		certified, err := m.CertifyVictim(ctx, v.victim, e, ball)
+		return &Proof{Certified: certified}, err
 	}
-	certified, err := method.Certify(ctx, c, e, ball)
+	if p, ok := method.(Prover); ok {
+		return p.Prove(ctx, v.white, e, ball)
+	}
+	certified, err := method.Certify(ctx, v.white, e, ball)
 	return &Proof{Certified: certified}, err
 }
 
@@ -372,11 +392,12 @@ func (s Settings) checkEvaluate(v Victim, e *Examples, attacks []Attack, certifi
 	if _, err := s.norms(v, attacks); err != nil {
 		return nil, err
 	}
-	return on, checkCertifiers(on.white, balls, certifiers)
+	return on, checkCertifiers(on, balls, certifiers)
 }
 
-// checkCertifiers refuses certifiers that cannot answer for one of the balls. Without a graph none can, which the report says.
-func checkCertifiers(c *Classifier, balls []Ball, certifiers []Certifier) error {
+// checkCertifiers refuses certifiers that cannot answer for one of the balls. Those that need a graph where there is none are not asked, which
+// the report says.
+func checkCertifiers(v *subject, balls []Ball, certifiers []Certifier) error {
 	for _, m := range certifiers {
 		if m == nil {
 			return fmt.Errorf("one of the certifiers is nil")
@@ -384,12 +405,14 @@ func checkCertifiers(c *Classifier, balls []Ball, certifiers []Certifier) error 
 		if len(balls) == 0 {
 			return fmt.Errorf("there is no ball for which %v could certify: none of the attacks is untargeted with a budget; name balls in Settings.Balls", m)
 		}
-		checker, ok := m.(interface{ Check(*Classifier, Ball) error })
-		if !ok || c == nil {
-			continue
+		check := func(Ball) error { return nil }
+		if own, ok := m.(VictimCertifier); ok {
+			check = func(b Ball) error { return own.CheckVictim(v.victim, b) }
+		} else if checker, ok := m.(interface{ Check(*Classifier, Ball) error }); ok && v.white != nil {
+			check = func(b Ball) error { return checker.Check(v.white, b) }
 		}
 		for _, ball := range balls {
-			if err := checker.Check(c, ball); err != nil {
+			if err := check(ball); err != nil {
 				return fmt.Errorf("%v: %w", m, err)
 			}
 		}

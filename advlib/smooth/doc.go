@@ -14,6 +14,11 @@
 //	answers, err := smoothed.Predict(ctx, examples) // what g says
 //	both, err := smoothed.Attacked(ctx, report, examples, attack.PGD{Ball: ball}) // beside attacks, for show.Sandwich
 //
+// In a report of its own, beside attacks on g itself, g is a victim that certifies itself:
+//
+//	g := smoothed.Victim()
+//	report, err := advlib.Evaluate(ctx, g, examples, attacks, g)
+//
 // f should have been trained on noisy inputs: see [Augment]. The noise is added to the input as the base classifier
 // takes it, before any preprocessing, and a noisy input is never clipped to the box: theorem 1 needs all of the
 // Gaussian.
