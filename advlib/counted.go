@@ -40,6 +40,7 @@ type passes struct {
 
 	mu       sync.Mutex
 	programs map[int]Programs // by the size of the batch
+	warnings []string
 }
 
 // ledger counts queries by the number of the example.
@@ -182,6 +183,15 @@ func (v *Counted) charge(of []int64) error {
 // Passes returns how many times an example has gone forward and backward through the model.
 func (v *Counted) Passes() (forward, backward int64) {
 	return v.passes.forward.Load(), v.passes.backward.Load()
+}
+
+// Warn says what looks wrong to an attack, in a sentence for [Result.Warnings].
+func (v *Counted) Warn(sentence string) {
+	v.passes.mu.Lock()
+	defer v.passes.mu.Unlock()
+	if !slices.Contains(v.passes.warnings, sentence) {
+		v.passes.warnings = append(v.passes.warnings, sentence)
+	}
 }
 
 // Programs returns how many programs were compiled and loaded for the victim's steps, by the size of the batch. Where

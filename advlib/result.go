@@ -126,6 +126,7 @@ func (r *Result) keep(row int, x []float32) {
 func (t *trial) finish(on *Counted, start time.Time) *Result {
 	r := t.result
 	r.Stats = r.Stats.plus(on.stats(start))
+	r.Warnings = append(r.Warnings, on.passes.warnings...)
 	if stopped := stopped(on); r.Stats.NonFinite.Of > 0 && len(stopped) > 0 {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("%s lets no gradient pass: gradients are those of the other ways from the inputs to the logits; an attack "+
 			"that needs none, such as Square, or BPDA with a stand-in, may find more", strings.Join(stopped, ", ")))

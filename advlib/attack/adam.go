@@ -25,3 +25,10 @@ func adam(m1, m2, g *Node) (m1n, m2n, change *Node) {
 func adamRate(rate float64, k int) float64 {
 	return rate * math.Sqrt(1-math.Pow(adamβ2, float64(k+1))) / (1 - math.Pow(adamβ1, float64(k+1)))
 }
+
+// finite replaces what has overflowed in the product of a gradient with something large, such as C&W's constant, by 0. Gradients
+// themselves are finite: see [advlib.Model.Gradient].
+func finite(g *Node) *Node { return Where(IsFinite(g), g, ZerosLike(g)) }
+
+// squared returns x²; the package's Square is the attack.
+func squared(x *Node) *Node { return Mul(x, x) }

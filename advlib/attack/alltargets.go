@@ -3,13 +3,15 @@ package attack
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() { register[AllTargets](Wrapper) }
 
 // AllTargets runs an attack towards every class but the label, one after the other, the most likely first by the logits of the
 // original. Leaving the label is what counts, whatever class is reached; the class only gives the direction. The nearest boundary
@@ -27,126 +29,129 @@ type AllTargets struct {
 	Untargeted bool
 }
 
-// String returns for example "PGD-40 Linf ≤ 0.1, Margin, all targets".
-func (a AllTargets) String() string {
-	name := "nothing"
-	if a.Attack != nil {
-		name = a.Attack.String()
+// Describe implements [craft.Described].
+func (a *AllTargets) Describe(d *craft.Description) {
+	d.Paper("Croce & Hein 2020, arXiv:2003.01690")
+	d.Count(&a.Most, 0)
+	what := "all targets"
+	if a.Most > 0 {
+		what = fmt.Sprintf("%d targets", a.Most)
 	}
 	if a.Untargeted {
-		name += ", untargeted and"
-	} else {
-		name += ","
+		what = "untargeted and " + what
 	}
-	if a.Most > 0 {
-		return fmt.Sprintf("%s %d targets", name, a.Most)
-	}
-	return name + " all targets"
-}
-
-// goalChecker is what attacks of this package implement, so that a wrapper can refuse goals it would give them.
-type goalChecker interface {
-	checkGoal(v advlib.Victim, targeted bool) error
-}
-
-// Threat implements [advlib.Attack].
-func (a AllTargets) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if a.Attack == nil {
-		return advlib.Threat{}, fmt.Errorf("the Attack to run towards all targets is nil")
+	d.Name("%s, %s", nameOf(a.Attack), what)
+	d.Untargeted("it chooses its targets itself")
+	d.Refuse(a.Attack == nil, "the Attack to run towards all targets is nil")
+	v := d.Victim()
+	if v == nil || a.Attack == nil {
+		return
 	}
 	threat, err := a.Attack.Threat(v)
-	if err != nil {
-		return threat, err
+	d.Threat(threat, err)
+	d.Refuse(threat.Goal.IsTargeted(), "the attack %v has the goal %v, but all targets are tried: leave its Goal out", a.Attack, threat.Goal)
+	d.Check(craft.CheckTargeted(a.Attack, v))
+	forward, backward, known := craft.PlanOf(a.Attack, v, true)
+	d.PassesOf(a.targets(v), forward, backward, known)
+	if a.Untargeted {
+		forward, backward, known = craft.PlanOf(a.Attack, v, false)
+		d.PassesOf(1, forward, backward, known)
 	}
-	if threat.Goal.IsTargeted() {
-		return threat, fmt.Errorf("the attack %v has the goal %v, but all targets are tried: leave its Goal out", a.Attack, threat.Goal)
+}
+
+// targets is how many classes are tried.
+func (a AllTargets) targets(v advlib.Victim) int {
+	n := v.Signature().Classes - 1
+	if a.Most > 0 {
+		n = min(n, a.Most)
 	}
-	if err := checkCount("Most", a.Most); err != nil {
-		return threat, err
-	}
-	if g, ok := a.Attack.(goalChecker); ok {
-		return threat, g.checkGoal(v, true)
-	}
-	return threat, nil
+	return n
+}
+
+// String returns for example "PGD-40 Linf ≤ 0.1, Margin, all targets".
+func (a AllTargets) String() string { return craft.Name(a) }
+
+// Threat implements [advlib.Attack].
+func (a AllTargets) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
+
+// Plan implements [advlib.Planner].
+func (a AllTargets) Plan(v advlib.Victim) (forward, backward float64, known bool) {
+	return craft.Plan(a, v)
 }
 
 // Perturb implements [advlib.Attack].
 func (a AllTargets) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	threat, err := a.Attack.Threat(v)
+	a, err := craft.Ready(a, v, b)
 	if err != nil {
 		return nil, err
 	}
-	if b.Target != nil {
-		return nil, fmt.Errorf("%v was given a batch with targets, but chooses them itself", a)
+	threat, err := a.Attack.Threat(v)
+	if err != nil {
+		return nil, err
 	}
 	clean, err := v.Logits(ctx, b.X)
 	if err != nil {
 		return nil, err
 	}
-	best := newCandidates(b)
-	distance := make([]float64, b.Len())
-	standing := make([]int, b.Len())
-	for i := range distance {
-		distance[i], standing[i] = math.Inf(1), i
-	}
-	classes := v.Signature().Classes - 1
-	if a.Most > 0 {
-		classes = min(classes, a.Most)
-	}
-	first := 0
+	c := newContest(b, threat)
 	if a.Untargeted {
-		first = -1
-	}
-	for k := first; k < classes; k++ {
-		if len(standing) == 0 {
-			break
+		if err := c.enter(ctx, v, a.Attack, nil, nil); err != nil {
+			return c.end(ctx, err)
 		}
-		towards := b.Select(standing)
-		if k >= 0 {
-			towards.AnyClass, towards.Target = true, make([]int32, len(standing))
-			for i, row := range standing {
-				towards.Target[i] = likely(clean[row], b.Y[row])[k]
+	}
+	heard := hearing{size: b.X.Shape().Size() / b.Len()}
+	for k := range a.targets(v) {
+		towards := func(b *advlib.Batch) {
+			b.AnyClass, b.Target = true, make([]int32, b.Len())
+			for i, row := range c.standing {
+				b.Target[i] = likely(clean[row], b.Y[i])[k]
 			}
 		}
-		adv, err := a.Attack.Perturb(ctx, v, towards)
-		if adv == nil {
-			return nil, err
-		}
-		if judgeErr := a.keep(ctx, v, towards, standing, adv, threat, best, distance); judgeErr != nil {
-			return nil, judgeErr
-		}
-		advlib.Free(towards.X, adv)
-		if err != nil {
-			return best.tensor(), err
-		}
-		if !threat.Minimal() {
-			standing = slices.DeleteFunc(standing, func(row int) bool { return !math.IsInf(distance[row], 1) })
+		if err := c.enter(ctx, v, a.Attack, towards, heard.listen); err != nil {
+			return c.end(ctx, err)
 		}
 	}
-	return best.tensor(), nil
+	if heard.nothing() {
+		v.Warn(fmt.Sprintf("%v gives the same candidates whatever class it is asked for: it ignores Batch.Target, so that all targets are one "+
+			"(what a step wants must come from the Aim, not from the labels), or the gradient is 0", a.Attack))
+	}
+	return c.best.Tensor(), nil
 }
 
-// keep takes the candidates that succeed, and are nearer than what there is.
-func (a AllTargets) keep(ctx context.Context, v *advlib.Counted, b advlib.Batch, rows []int, adv *tensors.Tensor, threat advlib.Threat, best *candidates, distance []float64) error {
-	z, err := v.Logits(context.WithoutCancel(ctx), adv)
-	if err != nil {
-		return err
-	}
-	found := &candidates{flat: tensors.MustCopyFlatData[float32](adv), dims: adv.Shape().Dimensions}
-	original := tensors.MustCopyFlatData[float32](b.X)
-	for i, row := range rows {
-		at := found.row(i)
-		if !b.Reached(i, z[i]) {
-			continue
-		}
-		size := len(at)
-		if d := threat.Norm.Distance(at, original[i*size:(i+1)*size]); d < distance[row] {
-			distance[row] = d
-			copy(best.row(row), at)
-		}
-	}
-	return nil
+// hearing compares the candidates of one class with those of the class before, to notice an attack that ignores which is wanted.
+type hearing struct {
+	size      int // of a row
+	before    map[int][]float32
+	same      int // coordinates that moved, and to the same value for both classes
+	different bool
 }
+
+// listen takes the candidates x of some rows, whose originals are x0.
+func (h *hearing) listen(rows []int, x, x0 []float32) {
+	now := make(map[int][]float32, len(rows))
+	for i, row := range rows {
+		at := x[i*h.size : (i+1)*h.size]
+		now[row] = at
+		before, ok := h.before[row]
+		switch {
+		case !ok:
+		case !slices.Equal(at, before):
+			h.different = true
+		default:
+			for j, v := range at {
+				if v != x0[i*h.size+j] {
+					h.same++
+				}
+			}
+		}
+	}
+	h.before = now
+}
+
+// enough is how many coordinates must have moved to the same values for two classes to be no chance.
+const enough = 64
+
+func (h *hearing) nothing() bool { return !h.different && h.same >= enough }
 
 // likely returns all classes but y, the largest logit first; of equal ones the first.
 func likely(z []float32, y int32) []int32 {

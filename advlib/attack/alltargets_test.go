@@ -2,7 +2,10 @@ package attack_test
 
 import (
 	"context"
+	"strings"
 	"testing"
+
+	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
 	"advlab/advlib/attack"
@@ -59,5 +62,33 @@ func TestAllTargetsRefusesTargets(t *testing.T) {
 	b.Target = []int32{1, 2}
 	if _, err := (attack.AllTargets{Attack: attack.FGSM(0.1)}).Perturb(context.Background(), advlib.Count(r.Classifier), b); err == nil {
 		t.Error("it took a batch with targets")
+	}
+}
+
+// deaf is PGD that does not hear which class is wanted.
+type deaf struct{ attack.PGD }
+
+func (a deaf) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	b.Target, b.AnyClass = nil, false
+	return a.PGD.Perturb(ctx, v, b)
+}
+
+// An attack that ignores the class that is wanted is noticed, one that obeys is not.
+func TestAllTargetsAreHeard(t *testing.T) {
+	r := digits(t)
+	pgd := attack.PGD{Ball: advlib.Linf.Ball(0.03), Steps: 5}
+	for _, c := range []struct {
+		a    advlib.Attack
+		deaf bool
+	}{{deaf{pgd}, true}, {pgd, false}} {
+		res := advlib.MustRun(t.Context(), r.Classifier, r.Examples.First(16), attack.AllTargets{Attack: c.a, Most: 3})
+		warned := strings.Contains(strings.Join(res.Warnings, " "), "it ignores Batch.Target")
+		if warned != c.deaf {
+			t.Errorf("%T: warnings %q", c.a, res.Warnings)
+		}
+	}
+	rep := advlib.MustEvaluate(t.Context(), r.Classifier, r.Examples.First(16), []advlib.Attack{attack.AllTargets{Attack: deaf{pgd}, Most: 3}})
+	if !strings.Contains(rep.String(), "it ignores Batch.Target") {
+		t.Errorf("the report does not say it:\n%v", rep)
 	}
 }

@@ -8,10 +8,25 @@ import (
 	"slices"
 
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() {
+	register[APGD](InBall,
+		Command{Name: "apgd-ce", About: "APGD, 100 steps of its own size, on the cross-entropy", Make: func(b advlib.Ball) advlib.Attack {
+			return APGD{Ball: b}
+		}},
+		Command{Name: "apgd-dlr", About: "APGD on the difference of logits ratio, for at least 3 classes", Make: func(b advlib.Ball) advlib.Attack {
+			return APGD{Ball: b, Loss: advlib.DLR}
+		}},
+		Command{Name: "apgd-t", About: "APGD on the targeted DLR towards the nine most likely classes, for at least 4", Make: func(b advlib.Ball) advlib.Attack {
+			return AllTargets{Attack: APGD{Ball: b, Loss: advlib.DLR}, Most: 9}
+		}})
+}
 
 // APGD is Auto-PGD of Croce & Hein (2020), arXiv:2003.01690, section 3: projected gradient ascent with momentum whose step size needs
 // no tuning. It begins at 2ε; at checkpoints it is halved for each example by itself where the loss has risen too rarely, and the
@@ -46,65 +61,37 @@ type APGD struct {
 	LargerRadii bool
 }
 
+// Describe implements [craft.Described].
+func (a *APGD) Describe(d *craft.Description) {
+	d.Paper("Croce & Hein 2020, arXiv:2003.01690")
+	d.Gradients()
+	d.Ball(&a.Ball, convexNorms...)
+	d.Goal(&a.Goal)
+	d.Loss(&a.Loss, advlib.CrossEntropy)
+	d.Count(&a.Steps, 100)
+	d.Count(&a.Restarts, 0).As("%d restarts")
+	given, share := a.Rises, 0.75
+	if a.sparse() {
+		share = 0
+	}
+	d.Portion(&a.Rises, share, "the share of steps that must raise the loss").As("ρ = %g")
+	d.Flag(&a.LargerRadii, "larger radii")
+	d.Name("APGD-%d", a.Steps)
+	d.Passes((1+a.Restarts)*a.Steps, (1+a.Restarts)*a.Steps)
+	d.Refuse(given != 0 && a.sparse(),
+		"Rises = %g has no meaning in the L1 ball, where the sparsity of the best point decides on the step size", given)
+	d.Refuse(a.LargerRadii && a.Steps < 3,
+		"%d steps cannot be spent in three balls: give at least 3, or leave LargerRadii out", a.Steps)
+}
+
 // String returns for example "APGD-100 Linf ≤ 0.1, DLR".
-func (a APGD) String() string {
-	var restarts, ρ, radii string
-	if a.Restarts != 0 {
-		restarts = fmt.Sprintf("%d restarts", a.Restarts)
-	}
-	if a.Rises != 0 {
-		ρ = fmt.Sprintf("ρ = %g", a.Rises)
-	}
-	if a.LargerRadii {
-		radii = "larger radii"
-	}
-	return named(fmt.Sprintf("APGD-%d", a.steps()), a.Ball.String(), a.Goal, lossName(a.Loss), restarts, ρ, radii)
-}
-
-func (a APGD) steps() int { return numberOr(a.Steps, 100) }
-
-func (a APGD) loss() advlib.Loss { return lossOr(a.Loss, advlib.CrossEntropy) }
-
-func (a APGD) rises() float64 { return numberOr(a.Rises, 0.75) }
-
-// filled implements [indexed].
-func (a APGD) filled() any {
-	a.Loss, a.Steps = a.loss(), a.steps()
-	if a.Ball.Norm != advlib.Norm(advlib.L1) {
-		a.Rises = a.rises()
-	}
-	return a
-}
+func (a APGD) String() string { return craft.Name(a) }
 
 // Threat implements [advlib.Attack].
-func (a APGD) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if err := checkGradient(v); err != nil {
-		return advlib.Threat{}, err
-	}
-	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
-	if err := checkBall(a.Ball); err != nil {
-		return threat, err
-	}
-	if err := checkCount("Steps", a.Steps); err != nil {
-		return threat, err
-	}
-	if err := checkCount("Restarts", a.Restarts); err != nil {
-		return threat, err
-	}
-	switch {
-	case math.IsNaN(a.Rises) || a.Rises < 0 || a.Rises > 1:
-		return threat, fmt.Errorf("Rises = %g is not in (0, 1]: it is the share of steps that must raise the loss; leave it at 0 for 0.75", a.Rises)
-	case a.Rises != 0 && a.sparse():
-		return threat, fmt.Errorf("Rises = %g has no meaning in the L1 ball, where the sparsity of the best point decides on the step size", a.Rises)
-	case a.LargerRadii && a.steps() < 3:
-		return threat, fmt.Errorf("%d steps cannot be spent in three balls: give at least 3, or leave LargerRadii out", a.steps())
-	}
-	return threat, a.checkGoal(v, a.Goal.IsTargeted())
-}
+func (a APGD) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
 
-func (a APGD) checkGoal(v advlib.Victim, targeted bool) error {
-	return checkLoss(a.loss(), v.Signature().Classes, targeted)
-}
+// Plan implements [advlib.Planner].
+func (a APGD) Plan(v advlib.Victim) (forward, backward float64, known bool) { return craft.Plan(a, v) }
 
 // sparse tells whether steps are those of L1.
 func (a APGD) sparse() bool { return a.Ball.Norm == advlib.Norm(advlib.L1) }
@@ -117,7 +104,7 @@ type stage struct {
 
 // stages returns the balls that a run goes through; the last is the attack's own.
 func (a APGD) stages() []stage {
-	n, ε := a.steps(), a.Ball.Radius
+	n, ε := a.Steps, a.Ball.Radius
 	if !a.LargerRadii {
 		return []stage{{ε, n}}
 	}
@@ -127,54 +114,41 @@ func (a APGD) stages() []stage {
 
 // Perturb implements [advlib.Attack].
 func (a APGD) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	if err := a.checkGoal(v, b.Target != nil); err != nil {
+	a, err := craft.Ready(a, v, b)
+	if err != nil {
 		return nil, err
 	}
-	best := newIncumbents(b)
-	for _, rows := range pieces(b) {
-		for restart := range 1 + a.Restarts {
-			if rows = best.standing(rows, false); len(rows) == 0 {
-				break
-			}
-			s := a.start(v, b, rows, restart)
-			err := a.run(ctx, b, s, best)
-			s.free()
-			if err != nil {
-				if ctx.Err() == nil {
-					return nil, err
-				}
-				return best.tensor(), err
-			}
-		}
-	}
-	return best.tensor(), nil
+	best := craft.NewBest(b)
+	return craft.Runs(ctx, b, best, a.Restarts, func(at []int, restart int) error {
+		s := a.start(v, b, at, restart)
+		defer s.Free()
+		return a.run(ctx, s, best)
+	})
 }
 
 // run goes through all stages.
-func (a APGD) run(ctx context.Context, b advlib.Batch, s *autoAscent, best *incumbents) error {
+func (a APGD) run(ctx context.Context, s *autoAscent, best *craft.Best) error {
 	stages := a.stages()
 	for k, stage := range stages {
 		last := k == len(stages)-1
-		if err := s.enter(stage.radius, last); err != nil {
-			return fmt.Errorf("the start on %d examples: %w", len(s.rows), err)
+		if err := s.enter(ctx, stage.radius, last); err != nil {
+			return err
 		}
 		steps := a.schedule(s, stage, k == 0 && !a.LargerRadii)
 		for i := 0; ; i++ {
-			if s.shrink(b, best, steps); s.active == 0 {
+			if s.leave(best, steps); s.Active == 0 {
+				s.save(best)
 				return nil
-			}
-			if err := ctx.Err(); err != nil {
-				if last { // points of larger balls are of no use
-					s.save(best)
-				}
-				return err
 			}
 			if i == stage.steps {
 				break
 			}
 			before := s.L
-			if err := s.step(i); err != nil {
-				return fmt.Errorf("step %d on %d examples: %w", i, len(s.rows), err)
+			if err := s.step(ctx, i); err != nil {
+				if last { // points of larger balls are of no use
+					s.save(best)
+				}
+				return err
 			}
 			steps.after(s, before)
 		}
@@ -187,7 +161,6 @@ func (a APGD) run(ctx context.Context, b advlib.Batch, s *autoAscent, best *incu
 type apgdStep struct {
 	norm  advlib.ConvexNorm
 	loss  advlib.Loss
-	wish  wish
 	begin bool
 }
 
@@ -201,80 +174,62 @@ const momentum = 0.75
 // The first step has α = 1. Π projects on the intersection of the ball at x₀ with the box. Where restart is set, the step begins at the
 // best point instead of x. In L1, d is the sign of those gradients that are at least as large as the one of rank cut, counted from the
 // smallest, divided by their number: Croce & Hein (2021), section 3.2.
-func (s apgdStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
-	x0, aim, rest := s.wish.read(in)
-	project := func(x, ε *Node) *Node {
-		lo, hi := limits.Room(x0, x0)
-		return limits.Clip(Add(x0, s.norm.Project(Sub(x, x0), ε, lo, hi)), x0)
-	}
+func (s apgdStep) graph(p *craft.Point, in []*Node) []*Node {
 	if s.begin {
-		x := project(rest[0], rest[1])
-		L, hit, g := s.judge(m, x, aim)
-		return []*Node{x, g, L, hit, advlib.L0.Of(Sub(x, x0))}
+		x := p.Project(s.norm, in[0], in[1])
+		L, hit, g := s.judge(p, x)
+		return []*Node{x, g, L, hit, advlib.L0.Of(Sub(x, p.X0))}
 	}
-	x, xOld, g, best, gBest, bestL := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5]
-	solved, restart, η, α, ε, counts := rest[6], rest[7], rest[8], rest[9], rest[10], rest[11]
+	x, xOld, g, best, gBest, bestL := in[0], in[1], in[2], in[3], in[4], in[5]
+	solved, restart, η, α, ε, counts := in[6], in[7], in[8], in[9], in[10], in[11]
 
-	x = Where(perRow(restart, x), best, x)
-	g = Where(perRow(restart, x), gBest, g)
+	x = Where(craft.PerRow(restart, x), best, x)
+	g = Where(craft.PerRow(restart, x), gBest, g)
 	var d *Node
 	if s.norm == advlib.L1 {
-		d = sparseSigns(movable(g, x, x0, limits), rest[12])
+		d = sparseSigns(movable(g, x, p), in[12])
 	} else {
 		d = s.norm.Ascend(g)
 	}
-	z := project(Add(x, Mul(perRow(η, x), d)), ε)
+	z := p.Project(s.norm, Add(x, Mul(craft.PerRow(η, x), d)), ε)
 	plain, inertia := Mul(α, Sub(z, x)), Mul(OneMinus(α), Sub(x, xOld))
-	xNew := project(Add(x, Add(plain, inertia)), ε)
+	xNew := p.Project(s.norm, Add(x, Add(plain, inertia)), ε)
 
-	L, hit, gNew := s.judge(m, xNew, aim)
+	L, hit, gNew := s.judge(p, xNew)
 	hit = LogicalAnd(hit, BroadcastToShape(counts, hit.Shape()))
 	better := LogicalAnd(LogicalNot(solved), LogicalOr(hit, GreaterThan(L, bestL)))
-	best = Where(perRow(better, x), xNew, best)
-	gBest = Where(perRow(better, x), gNew, gBest)
-	return []*Node{xNew, x, gNew, best, gBest, L, hit, advlib.L0.Of(Sub(best, x0))}
+	best = Where(craft.PerRow(better, x), xNew, best)
+	gBest = Where(craft.PerRow(better, x), gNew, gBest)
+	return []*Node{xNew, x, gNew, best, gBest, L, hit, advlib.L0.Of(Sub(best, p.X0))}
 }
 
 // judge returns the losses at x, whether it reaches the goal, and the gradients.
-func (s apgdStep) judge(m *advlib.Model, x *Node, aim advlib.Aim) (L, hit, g *Node) {
-	z := m.Logits(x)
-	L = s.loss.Of(z, aim)
-	return L, GreaterThan(clearance(z, aim), ZerosLike(L)), m.Direction(s.norm, L, x)
-}
-
-// movable returns the gradient g without the coordinates that stand at an end of their range and could only leave it. Without this, a sparse step
-// may choose nothing but coordinates that the projection puts back.
-func movable(g, x, x0 *Node, limits advlib.Limits) *Node {
-	zero := ZerosLike(g)
-	lo, hi := limits.Ends(x0)
-	rises := LogicalAnd(GreaterThan(g, zero), LessThan(x, hi))
-	falls := LogicalAnd(LessThan(g, zero), GreaterThan(x, lo))
-	return Where(LogicalOr(rises, falls), g, zero)
+func (s apgdStep) judge(p *craft.Point, x *Node) (L, hit, g *Node) {
+	z := p.Logits(x)
+	L = s.loss.Of(z, p.Aim)
+	return L, p.Reached(z), p.Direction(s.norm, L, x)
 }
 
 // sparseSigns returns sign(g), of the coordinates of each row whose magnitude is at least that of rank cut [n] from the smallest, divided
-// by their number. Coordinates without a gradient stay where they are.
+// by their number.
 func sparseSigns(g, cut *Node) *Node {
-	size := Reshape(Abs(g), g.Shape().Dimensions[0], -1)
+	size := craft.Flat(Abs(g))
 	n, d := size.Shape().Dimensions[0], size.Shape().Dimensions[1]
 	rank := BroadcastToDims(Reshape(cut, n, 1), n, d)
 	columns := Iota(g.Graph(), rank.Shape(), 1)
 	threshold := ReduceSum(Where(Equal(columns, rank), Sort(size, 1, true), ZerosLike(size)), 1)
-	e := Where(GreaterOrEqual(Abs(g), perRow(threshold, g)), Sign(g), ZerosLike(g))
-	count := sumRows(Abs(e))
-	return Div(e, perRow(Max(count, OnesLike(count)), e))
+	return signsOf(g, GreaterOrEqual(size, craft.PerRow(threshold, size)))
 }
 
-// autoAscent is one run of APGD on some rows. Points and gradients are on the device, numbers of each row on the host.
+// autoAscent is one run of APGD on some rows. On the device are x, the x before, the gradient there, the best point, and the gradient
+// at that; numbers of each row are on the host.
 type autoAscent struct {
-	*group
-	sparse                  bool
-	begin, climb            *advlib.Step
-	x, xOld, g, best, gBest *tensors.Tensor
-	ε                       float32
-	counts                  bool // whether hits count: the points lie in the attack's own ball
-	active                  int  // rows not yet solved
-	changeable              int  // coordinates that may change
+	*craft.Search
+	sparse       bool
+	begin, climb *advlib.Step
+	ε            float32
+	counts       bool // whether hits count: the points lie in the attack's own ball
+	changeable   int  // coordinates that may change
 
 	// One entry for each row of the bucket.
 	L, bestL []float32
@@ -285,26 +240,25 @@ type autoAscent struct {
 	cut      []int32   // in L1, the rank of the smallest gradient that moves its coordinate
 }
 
-func (a APGD) start(v *advlib.Counted, b advlib.Batch, rows []int, restart int) *autoAscent {
-	limits := v.Signature().Limits()
-	key := apgdStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.loss(), wish: wishOf(b)}
-	compile := func(key apgdStep) *advlib.Step {
-		return v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
-	}
-	s := &autoAscent{group: newGroup(b, rows), active: len(rows), changeable: limits.Free(), sparse: a.sparse(), climb: compile(key)}
+// bestState is where the best points stand in the state.
+const bestState = 3
+
+// start puts some rows where a run starts, before that is projected; a has its defaults.
+func (a APGD) start(v *advlib.Counted, b advlib.Batch, at []int, restart int) *autoAscent {
+	limits, key := v.Signature().Limits(), apgdStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.Loss}
+	s := &autoAscent{Search: &craft.Search{Rows: craft.NewRows(b, at)}, changeable: limits.Free(), sparse: a.sparse()}
+	s.climb = craft.Compile(v, b, key, key.graph)
 	key.begin = true
-	s.begin = compile(key)
-	s.best = advlib.TakeRows(b.X, rows, s.size)
-	size := b.X.Shape().Size() / b.Len()
-	u := make([]float64, size)
-	tensors.MustMutableFlatData(s.best, func(x []float32) {
-		for i, r := range rows {
-			a.draw(b.Rand(r, uint64(restart)), limits.Width(), u)
-			for j := range u {
-				x[i*size+j] += float32(u[j])
-			}
+	s.begin = craft.Compile(v, b, key, key.graph)
+	x := s.Originals()
+	s.Each(x, func(i int, row []float32) {
+		u := make([]float64, len(row))
+		a.draw(b.Rand(at[i], uint64(restart)), limits.Width(), u)
+		for j := range u {
+			row[j] += float32(u[j])
 		}
 	})
+	s.Push(x)
 	return s
 }
 
@@ -332,19 +286,20 @@ func (a APGD) draw(r *rand.Rand, width float64, u []float64) {
 }
 
 // enter begins a stage: from the best point so far, projected on the ball of radius ε.
-func (s *autoAscent) enter(ε float64, counts bool) error {
+func (s *autoAscent) enter(ctx context.Context, ε float64, counts bool) error {
 	s.ε, s.counts = float32(ε), counts
-	out, err := s.begin.Run(s.active, append(s.inputs(), s.best, s.ε)...)
+	from := s.State[len(s.State)-1] // at first there is nothing else
+	if len(s.State) > 1 {
+		from = s.State[bestState]
+	}
+	out, err := s.Rows.Run(s.begin, from, s.ε)
 	if err != nil {
-		return err
+		return fmt.Errorf("the start on %d examples: %w", len(s.At), err)
 	}
-	advlib.Free(s.x, s.xOld, s.g, s.best, s.gBest)
-	all := make([]int, s.size)
-	for i := range all {
-		all[i] = i
-	}
-	s.x, s.g = out[0], out[1]
-	s.xOld, s.best, s.gBest = advlib.TakeRows(s.x, all, s.size), advlib.TakeRows(s.x, all, s.size), advlib.TakeRows(s.g, all, s.size)
+	copied := func(t *tensors.Tensor) *tensors.Tensor { return advlib.TakeRows(t, identity(s.Size), s.Size) }
+	s.Drop(0)
+	x, g := out[0], out[1]
+	s.Push(x, copied(x), g, copied(x), copied(g))
 	s.L = tensors.MustCopyFlatData[float32](out[2])
 	s.bestL = slices.Clone(s.L)
 	if s.solved = tensors.MustCopyFlatData[bool](out[3]); !counts {
@@ -352,30 +307,28 @@ func (s *autoAscent) enter(ε float64, counts bool) error {
 	}
 	s.moved = tensors.MustCopyFlatData[float32](out[4])
 	advlib.Free(out[2:]...)
-	s.restart, s.η, s.cut = make([]bool, s.size), make([]float32, s.size), make([]int32, s.size)
+	s.restart, s.η, s.cut = make([]bool, s.Size), make([]float32, s.Size), make([]int32, s.Size)
 	return nil
 }
 
 // step makes step i of a stage.
-func (s *autoAscent) step(i int) error {
+func (s *autoAscent) step(ctx context.Context, i int) error {
 	α := float32(momentum)
 	if i == 0 {
 		α = 1
 	}
-	in := append(s.inputs(), s.x, s.xOld, s.g, s.best, s.gBest, s.bestL, s.solved, s.restart, s.η, α, s.ε, s.counts)
+	in := []any{s.bestL, s.solved, s.restart, s.η, α, s.ε, s.counts}
 	if s.sparse {
 		in = append(in, s.cut)
 	}
-	out, err := s.climb.Run(s.active, in...)
+	out, err := s.Run(ctx, s.climb, in...)
 	if err != nil {
 		return err
 	}
-	advlib.Free(s.x, s.xOld, s.g, s.best, s.gBest)
-	s.x, s.xOld, s.g, s.best, s.gBest = out[0], out[1], out[2], out[3], out[4]
-	s.L = tensors.MustCopyFlatData[float32](out[5])
-	hit := tensors.MustCopyFlatData[bool](out[6])
-	s.moved = tensors.MustCopyFlatData[float32](out[7])
-	advlib.Free(out[5:]...)
+	s.L = tensors.MustCopyFlatData[float32](out[0])
+	hit := tensors.MustCopyFlatData[bool](out[1])
+	s.moved = tensors.MustCopyFlatData[float32](out[2])
+	advlib.Free(out...)
 	clear(s.restart)
 	for i, L := range s.L {
 		if !s.solved[i] && (hit[i] || L > s.bestL[i]) {
@@ -386,30 +339,14 @@ func (s *autoAscent) step(i int) error {
 	return nil
 }
 
-// shrink counts the rows that still stand, and moves them to a smaller bucket as soon as they fit into one.
-func (s *autoAscent) shrink(b advlib.Batch, best *incumbents, steps schedule) {
-	var keep, rows []int
-	for i, r := range s.rows {
-		if !s.solved[i] {
-			keep, rows = append(keep, i), append(rows, r)
-		}
-	}
-	if s.active = len(keep); s.active > 0 && advlib.Bucket(s.active) == s.size {
+// leave takes solved rows out of play.
+func (s *autoAscent) leave(best *craft.Best, steps schedule) {
+	keep := s.Leave(s.solved, func() { s.save(best) })
+	if keep == nil {
 		return
 	}
-	s.save(best)
-	if s.active == 0 {
-		return
-	}
-	s.group.free()
-	s.group = newGroup(b, rows)
-	for _, t := range []**tensors.Tensor{&s.x, &s.xOld, &s.g, &s.best, &s.gBest} {
-		small := advlib.TakeRows(*t, keep, s.size)
-		advlib.Free(*t)
-		*t = small
-	}
-	s.L, s.bestL, s.η, s.moved = shorter(s.L, keep, s.size), shorter(s.bestL, keep, s.size), shorter(s.η, keep, s.size), shorter(s.moved, keep, s.size)
-	s.solved, s.restart, s.cut = shorter(s.solved, keep, s.size), shorter(s.restart, keep, s.size), shorter(s.cut, keep, s.size)
+	s.L, s.bestL, s.η, s.moved = shorter(s.L, keep, s.Size), shorter(s.bestL, keep, s.Size), shorter(s.η, keep, s.Size), shorter(s.moved, keep, s.Size)
+	s.solved, s.restart, s.cut = shorter(s.solved, keep, s.Size), shorter(s.restart, keep, s.Size), shorter(s.cut, keep, s.Size)
 	steps.keep(keep)
 }
 
@@ -423,19 +360,14 @@ func shorter[T any](v []T, keep []int, size int) []T {
 }
 
 // save takes the best points from the device, of rows that are solved, or have a higher loss than in the runs before.
-func (s *autoAscent) save(best *incumbents) {
-	take := make([]bool, len(s.rows))
-	for i, r := range s.rows {
-		if take[i] = s.solved[i] || s.bestL[i] > best.loss[r]; take[i] {
-			best.loss[r], best.solved[r] = s.bestL[i], s.solved[i]
+func (s *autoAscent) save(best *craft.Best) {
+	take := make([]bool, len(s.At))
+	for i, row := range s.At {
+		if take[i] = s.solved[i] || s.bestL[i] > best.Loss[row]; take[i] {
+			best.Loss[row], best.Solved[row] = s.bestL[i], s.solved[i]
 		}
 	}
-	best.put(s.rows, s.best, take)
-}
-
-func (s *autoAscent) free() {
-	s.group.free()
-	advlib.Free(s.x, s.xOld, s.g, s.best, s.gBest)
+	best.Put(s.At, s.State[bestState], take)
 }
 
 // schedule decides, at its checkpoints, on the step sizes and on which rows go back to their best point.
@@ -449,18 +381,18 @@ type schedule interface {
 // schedule returns that of a stage and sets the first step sizes; fresh says that the stage begins at a random point.
 func (a APGD) schedule(s *autoAscent, stage stage, fresh bool) schedule {
 	share := func(of float64) int { return max(1, int(of*float64(stage.steps))) }
-	n := len(s.rows)
+	n := len(s.At)
 	if !s.sparse {
 		for i := range s.η {
 			s.η[i] = float32(2 * stage.radius)
 		}
-		h := &halving{ρ: a.rises(), every: share(0.22), less: share(0.03), least: share(0.06), rises: make([]int, n), bestL: slices.Clone(s.bestL[:n]), halved: make([]bool, n)}
+		h := &halving{ρ: a.Rises, every: share(0.22), less: share(0.03), least: share(0.06), rises: make([]int, n), bestL: slices.Clone(s.bestL[:n]), halved: make([]bool, n)}
 		for i := range h.halved {
 			h.halved[i] = true // so that the first checkpoint asks for the rises alone
 		}
 		return h
 	}
-	d := s.x.Shape().Size() / s.size
+	d := s.X0.Shape().Size() / s.Size
 	p := &sparsity{every: share(0.04), d: d, free: s.changeable, longest: float32(stage.radius), moved: make([]float32, n)}
 	for i := range n {
 		s.η[i] = p.longest

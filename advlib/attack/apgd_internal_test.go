@@ -10,14 +10,17 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 	"advlab/advlib/backend"
 )
 
 // paced runs the schedule of 100 steps on two rows whose losses are given by step, and returns the steps after which each goes back to its
 // best point, and the final step sizes in units of ε.
 func paced(a APGD, losses func(step int) []float32) (back [2][]int, η []float32) {
+	a = craft.Filled(a)
 	a.Ball.Radius = 1
-	s := &autoAscent{group: &group{rows: []int{0, 1}}, L: losses(0), bestL: losses(0), restart: make([]bool, 2), η: make([]float32, 2)}
+	rows := &craft.Search{Rows: &craft.Rows{At: []int{0, 1}}}
+	s := &autoAscent{Search: rows, L: losses(0), bestL: losses(0), restart: make([]bool, 2), η: make([]float32, 2)}
 	p := a.schedule(s, a.stages()[0], true)
 	for i := 1; i <= 100; i++ {
 		before := s.L
@@ -192,15 +195,15 @@ func TestAPGDIsTheAlgorithm(t *testing.T) {
 		}
 		return z[j] - z[y], g
 	}
-	a := APGD{Ball: advlib.L2.Ball(ε), Loss: advlib.Margin}
+	a := craft.Filled(APGD{Ball: advlib.L2.Ball(ε), Loss: advlib.Margin})
 	batch := advlib.Batch{X: tensors.FromFlatDataAndDimensions([]float32{0.5, -0.5, 0.25, 0.5}, 1, 4), Y: []int32{y}}
 	s := a.start(advlib.Count(c), batch, []int{0}, 0)
-	defer s.free()
-	if err := s.enter(ε, true); err != nil {
+	defer s.Free()
+	if err := s.enter(t.Context(), ε, true); err != nil {
 		t.Fatal(err)
 	}
 	var start []float64
-	for _, v := range tensors.MustCopyFlatData[float32](s.x)[:4] {
+	for _, v := range tensors.MustCopyFlatData[float32](s.State[0])[:4] {
 		start = append(start, float64(v))
 	}
 	want := plainAPGD(x0, start, ε, 100, loss)
@@ -208,7 +211,7 @@ func TestAPGDIsTheAlgorithm(t *testing.T) {
 	falls, back := 0, 0
 	for k := range 100 {
 		before := s.L
-		if err := s.step(k); err != nil {
+		if err := s.step(t.Context(), k); err != nil {
 			t.Fatal(err)
 		}
 		if s.solved[0] {

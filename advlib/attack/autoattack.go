@@ -7,7 +7,10 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() { register[AutoAttack](InBall) }
 
 // AutoAttackVersion is one of the sets of attacks that AutoAttack comes in.
 type AutoAttackVersion int
@@ -48,8 +51,32 @@ type AutoAttack struct {
 	Version AutoAttackVersion
 }
 
+// Describe implements [craft.Described].
+func (a *AutoAttack) Describe(d *craft.Description) {
+	d.Paper("Croce & Hein 2020, arXiv:2003.01690")
+	d.Gradients()
+	d.Ball(&a.Ball, convexNorms...)
+	d.Name("AutoAttack %v", a.Version)
+	d.Untargeted("it chooses its targets itself")
+	d.Refuse(a.Version < VersionStandard || a.Version > VersionRand, "%v is not one of VersionStandard, VersionPlus and VersionRand", a.Version)
+	if v := d.Victim(); v != nil && a.Ball.Norm != nil {
+		all := WorstOf{a.Attacks(v.Signature().Classes)}
+		d.Threat(all.Threat(v))
+		forward, backward, known := all.Plan(v)
+		d.PassesOf(1, forward, backward, known)
+	}
+}
+
 // String returns for example "AutoAttack standard Linf ≤ 0.1".
-func (a AutoAttack) String() string { return fmt.Sprintf("AutoAttack %v %v", a.Version, a.Ball) }
+func (a AutoAttack) String() string { return craft.Name(a) }
+
+// Threat implements [advlib.Attack].
+func (a AutoAttack) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
+
+// Plan implements [advlib.Planner].
+func (a AutoAttack) Plan(v advlib.Victim) (forward, backward float64, known bool) {
+	return craft.Plan(a, v)
+}
 
 // Attacks returns the members of the ensemble for a classifier with the given number of classes, in the order in which they run.
 func (a AutoAttack) Attacks(classes int) []advlib.Attack {
@@ -81,30 +108,11 @@ func (a AutoAttack) Attacks(classes int) []advlib.Attack {
 	return []advlib.Attack{apgd(nil, 1, false), apgdT(9, false), FABT(a.Ball.Norm), square}
 }
 
-// Threat implements [advlib.Attack].
-func (a AutoAttack) Threat(v advlib.Victim) (advlib.Threat, error) {
-	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius}
-	if err := checkBall(a.Ball); err != nil {
-		return threat, err
-	}
-	if a.Version < VersionStandard || a.Version > VersionRand {
-		return threat, fmt.Errorf("%v is not one of VersionStandard, VersionPlus and VersionRand", a.Version)
-	}
-	return WorstOf{a.Attacks(v.Signature().Classes)}.Threat(v)
-}
-
-// checkGoal refuses targets: the ensemble chooses its own.
-func (a AutoAttack) checkGoal(_ advlib.Victim, targeted bool) error {
-	if targeted {
-		return fmt.Errorf("%v has no targeted form: it chooses its targets itself", a)
-	}
-	return nil
-}
-
 // Perturb implements [advlib.Attack].
 func (a AutoAttack) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	if b.Target != nil {
-		return nil, a.checkGoal(v, true)
+	a, err := craft.Ready(a, v, b)
+	if err != nil {
+		return nil, err
 	}
 	return WorstOf{a.Attacks(v.Signature().Classes)}.Perturb(ctx, v, b)
 }

@@ -2,12 +2,18 @@ package attack
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() {
+	register[BIM](InBall, Command{Name: "bim", About: "10 steps along the gradient, from the original", Make: func(b advlib.Ball) advlib.Attack {
+		return BIM{Ball: b}
+	}})
+}
 
 // BIM is the basic iterative method of Kurakin et al. (2017), arXiv:1607.02533, section 2.2, also called I-FGSM: [PGD] from the original
 // instead of a random start.
@@ -27,43 +33,34 @@ type BIM struct {
 	StepSize float64
 }
 
+// Describe implements [craft.Described].
+func (a *BIM) Describe(d *craft.Description) {
+	d.Paper("Kurakin et al. 2017, arXiv:1607.02533")
+	d.Gradients()
+	d.Ball(&a.Ball, convexNorms...)
+	d.Goal(&a.Goal)
+	d.Loss(&a.Loss, advlib.CrossEntropy)
+	d.Count(&a.Steps, 10)
+	d.Size(&a.StepSize, a.Ball.Radius/5).As("α = %.6g")
+	d.Name("BIM-%d", a.Steps)
+	d.Passes(a.Steps, a.Steps)
+}
+
 // String returns for example "BIM-10 Linf ≤ 0.1".
-func (a BIM) String() string {
-	var α string
-	if a.StepSize != 0 {
-		α = fmt.Sprintf("α = %.6g", a.StepSize)
-	}
-	return named(fmt.Sprintf("BIM-%d", a.steps()), a.Ball.String(), a.Goal, lossName(a.Loss), α)
-}
-
-func (a BIM) steps() int { return numberOr(a.Steps, 10) }
-
-func (a BIM) stepSize() float64 { return numberOr(a.StepSize, a.Ball.Radius/5) }
-
-// filled implements [indexed].
-func (a BIM) filled() any {
-	a.Loss, a.Steps, a.StepSize = lossOr(a.Loss, advlib.CrossEntropy), a.steps(), a.stepSize()
-	return a
-}
-
-// pgd returns the same attack as PGD.
-func (a BIM) pgd() PGD {
-	return PGD{Ball: a.Ball, Goal: a.Goal, Loss: a.Loss, Steps: a.steps(), StepSize: a.stepSize(), NoRandomStart: true}
-}
+func (a BIM) String() string { return craft.Name(a) }
 
 // Threat implements [advlib.Attack].
-func (a BIM) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if err := checkBall(a.Ball); err != nil {
-		return advlib.Threat{}, err
-	}
-	return a.pgd().Threat(v)
-}
+func (a BIM) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
 
-func (a BIM) checkGoal(v advlib.Victim, targeted bool) error {
-	return a.pgd().checkGoal(v, targeted)
-}
+// Plan implements [advlib.Planner].
+func (a BIM) Plan(v advlib.Victim) (forward, backward float64, known bool) { return craft.Plan(a, v) }
 
 // Perturb implements [advlib.Attack].
 func (a BIM) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	return a.pgd().Perturb(ctx, v, b)
+	a, err := craft.Ready(a, v, b)
+	if err != nil {
+		return nil, err
+	}
+	pgd := PGD{Ball: a.Ball, Goal: a.Goal, Loss: a.Loss, Steps: a.Steps, StepSize: a.StepSize, NoRandomStart: true}
+	return pgd.Perturb(ctx, v, b)
 }

@@ -6,10 +6,14 @@ import (
 	"math"
 
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() { register[BPDA](Wrapper) }
 
 // BPDA is backward pass differentiable approximation of Athalye et al. (2018), arXiv:1802.00420, section 4.1: an attack takes its gradients through
 // a stand-in for what has none, such as a quantiser, while the forward pass is the real one.
@@ -33,23 +37,25 @@ func StraightThrough(forward, backward func(x *Node) *Node) func(x *Node) *Node 
 	}
 }
 
+// Describe implements [craft.Described].
+func (a *BPDA) Describe(d *craft.Description) {
+	d.Paper("Athalye et al. 2018, arXiv:1802.00420")
+	d.Name("%s, BPDA", nameOf(a.Attack))
+	d.Refuse(a.Attack == nil, "the Attack to run with other gradients is nil")
+	if v := d.Victim(); v != nil {
+		d.Check(checkStandIn(a.Through, v, "Through"))
+	}
+	d.RunsOn(a.Through, a.Attack, 1, "to run with other gradients")
+}
+
 // String returns for example "PGD-40 Linf ≤ 0.1, BPDA".
-func (a BPDA) String() string { return nameOf(a.Attack) + ", BPDA" }
+func (a BPDA) String() string { return craft.Name(a) }
 
 // Threat implements [advlib.Attack].
-func (a BPDA) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if a.Attack == nil {
-		return advlib.Threat{}, fmt.Errorf("the Attack to run with other gradients is nil")
-	}
-	if err := checkStandIn(a.Through, v, "Through"); err != nil {
-		return advlib.Threat{}, err
-	}
-	return a.Attack.Threat(a.Through)
-}
+func (a BPDA) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
 
-func (a BPDA) checkGoal(_ advlib.Victim, targeted bool) error {
-	return checkGoalOf(a.Attack, a.Through, targeted)
-}
+// Plan implements [advlib.Planner].
+func (a BPDA) Plan(v advlib.Victim) (forward, backward float64, known bool) { return craft.Plan(a, v) }
 
 // agreement is how far the logits of Through may be off, relative to the largest: adding and subtracting the stand-in rounds.
 const agreement = 1e-3

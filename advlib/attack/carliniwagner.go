@@ -6,10 +6,27 @@ import (
 	"math"
 
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() {
+	register[CarliniWagner](Nearest, Command{
+		Name: "cw", About: "Carlini & Wagner: looks for the nearest adversarial example", Norms: []advlib.Norm{advlib.Linf, advlib.L2, advlib.L0},
+		Make: func(b advlib.Ball) advlib.Attack {
+			switch b.Norm {
+			case advlib.Norm(advlib.Linf):
+				return CarliniWagnerLinf{}
+			case advlib.L0:
+				return CarliniWagnerL0{}
+			}
+			return CarliniWagner{}
+		},
+	})
+}
 
 // CarliniWagner is the L2 attack of Carlini & Wagner (2017), arXiv:1608.04644, section VI-A: it looks for the nearest adversarial
 // example by minimising ‖δ‖₂² + c·f(x+δ) with Adam, in coordinates that keep x+δ in the box, and searches for the smallest
@@ -46,57 +63,32 @@ type CarliniWagner struct {
 	NoAbort bool
 }
 
+// Describe implements [craft.Described].
+func (a *CarliniWagner) Describe(d *craft.Description) {
+	d.Paper("Carlini & Wagner 2017, arXiv:1608.04644")
+	d.Gradients()
+	d.Minimal(advlib.L2)
+	d.Goal(&a.Goal)
+	d.Size(&a.Confidence, 0).As("κ = %g")
+	d.Count(&a.BinarySearchSteps, 9)
+	d.Count(&a.Steps, 1000)
+	d.Size(&a.LearningRate, 1e-2).As("rate %g")
+	d.Size(&a.InitialConst, 1e-3).As("c₀ = %g")
+	d.Flag(&a.NoAbort, "no abort")
+	d.Name("C&W %d×%d", a.BinarySearchSteps, a.Steps)
+	d.Passes(a.BinarySearchSteps*a.Steps, a.BinarySearchSteps*a.Steps)
+}
+
 // String returns for example "C&W 9×1000 L2 minimal".
-func (a CarliniWagner) String() string {
-	var κ, lr, c, abort string
-	if a.Confidence != 0 {
-		κ = fmt.Sprintf("κ = %g", a.Confidence)
-	}
-	if a.LearningRate != 0 {
-		lr = fmt.Sprintf("rate %g", a.LearningRate)
-	}
-	if a.InitialConst != 0 {
-		c = fmt.Sprintf("c₀ = %g", a.InitialConst)
-	}
-	if a.NoAbort {
-		abort = "no abort"
-	}
-	return named(fmt.Sprintf("C&W %d×%d", a.searches(), a.steps()), "L2 minimal", a.Goal, κ, lr, c, abort)
-}
-
-func (a CarliniWagner) searches() int     { return numberOr(a.BinarySearchSteps, 9) }
-func (a CarliniWagner) steps() int        { return numberOr(a.Steps, 1000) }
-func (a CarliniWagner) rate() float64     { return numberOr(a.LearningRate, 1e-2) }
-func (a CarliniWagner) initialC() float64 { return numberOr(a.InitialConst, 1e-3) }
-
-// filled implements [indexed].
-func (a CarliniWagner) filled() any {
-	a.BinarySearchSteps, a.Steps, a.LearningRate, a.InitialConst = a.searches(), a.steps(), a.rate(), a.initialC()
-	return a
-}
+func (a CarliniWagner) String() string { return craft.Name(a) }
 
 // Threat implements [advlib.Attack].
-func (a CarliniWagner) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if err := checkGradient(v); err != nil {
-		return advlib.Threat{}, err
-	}
-	threat := advlib.Threat{Norm: advlib.L2, Radius: math.Inf(1), Goal: a.Goal}
-	if err := checkCount("BinarySearchSteps", a.BinarySearchSteps); err != nil {
-		return threat, err
-	}
-	if err := checkCount("Steps", a.Steps); err != nil {
-		return threat, err
-	}
-	if err := checkSize("Confidence", a.Confidence); err != nil {
-		return threat, err
-	}
-	if err := checkSize("LearningRate", a.LearningRate); err != nil {
-		return threat, err
-	}
-	return threat, checkSize("InitialConst", a.InitialConst)
-}
+func (a CarliniWagner) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
 
-func (a CarliniWagner) checkGoal(advlib.Victim, bool) error { return nil } // the margin suits any number of classes
+// Plan implements [advlib.Planner].
+func (a CarliniWagner) Plan(v advlib.Victim) (forward, backward float64, known bool) {
+	return craft.Plan(a, v)
+}
 
 // Constants of the authors' code.
 const (
@@ -110,8 +102,7 @@ const widen = 1.3
 
 // cwStep determines the graph of a step.
 type cwStep struct {
-	wish wish
-	κ    float64
+	κ float64
 }
 
 // graph is one step of Carlini & Wagner (2017), section VI-A, in the variable w = w₀ + ω, with ω = 0 at the original:
@@ -120,56 +111,52 @@ type cwStep struct {
 //
 // untargeted f(x) = max(Z(x)_y − max_{i≠y} Z(x)_i, −κ). It judges x, keeps it if it is adversarial and the nearest so far, and makes
 // one step of Adam (Kingma & Ba 2015, arXiv:1412.6980, section 2, the last form) in ω. The age is how many steps ago x was adversarial.
-func (s cwStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
-	x0, aim, rest := s.wish.read(in)
-	w0, ω, m1, m2, c, best, bestD, age, running, α := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7], rest[8], rest[9]
-	x, slope := fromTanh(x0, w0, ω, limits)
-	z := m.Logits(x)
-	D := sumRows(squared(DivScalar(Sub(x, x0), limits.Width())))
-	f := MaxScalar(Neg(advlib.Margin.Of(z, aim)), -s.κ)
+func (s cwStep) graph(p *craft.Point, in []*Node) []*Node {
+	w0, ω, m1, m2, c, best, bestD, age, running, α := in[0], in[1], in[2], in[3], in[4], in[5], in[6], in[7], in[8], in[9]
+	x, slope := fromTanh(p, w0, ω)
+	z := p.Logits(x)
+	D := craft.SumRows(squared(DivScalar(Sub(x, p.X0), p.Limits.Width())))
+	f := MaxScalar(Neg(advlib.Margin.Of(z, p.Aim)), -s.κ)
 	L := Add(D, Mul(c, f))
 
-	reached := LogicalAnd(running, GreaterThan(AddScalar(clearance(z, aim), -s.κ), ZerosLike(L)))
+	reached := LogicalAnd(running, GreaterThan(AddScalar(p.Clearance(z), -s.κ), ZerosLike(L)))
 	nearer := LogicalAnd(reached, LessThan(D, bestD))
-	best, bestD = Where(perRow(nearer, x), x, best), Where(nearer, D, bestD)
+	best, bestD = Where(craft.PerRow(nearer, x), x, best), Where(nearer, D, bestD)
 	age = Where(reached, ZerosLike(age), Where(running, AddScalar(age, 1), age))
 
 	// By the chain rule, as if x were not clipped: at the ends of the box the clip does nothing but undo rounding.
-	g := finite(Mul(m.Gradient(L, x), slope))
+	g := finite(Mul(p.Gradient(L, x), slope))
 	m1n, m2n, change := adam(m1, m2, g)
-	ωn := keepInside(w0, Add(ω, Mul(α, change)), limits) // stay where x is inside the box
+	ωn := keepInside(p, w0, Add(ω, Mul(α, change))) // stay where x is inside the box
 
-	moving := perRow(running, x)
+	moving := craft.PerRow(running, x)
 	return []*Node{Where(moving, ωn, ω), Where(moving, m1n, m1), Where(moving, m2n, m2), best, bestD, age, L, D}
 }
 
 // Perturb implements [advlib.Attack].
 func (a CarliniWagner) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	limits := v.Signature().Limits()
-	key := cwStep{wish: wishOf(b), κ: a.Confidence}
-	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
-	adv := newCandidates(b)
-	for _, rows := range pieces(b) {
-		s := a.begin(step, b, rows, limits)
-		err := a.searchC(ctx, s)
-		adv.put(rows, s.best, nil)
-		s.free()
-		if err != nil {
-			if ctx.Err() == nil {
-				return nil, err
-			}
-			return adv.tensor(), err
-		}
+	a, err := craft.Ready(a, v, b)
+	if err != nil {
+		return nil, err
 	}
-	return adv.tensor(), nil
+	limits, key := v.Signature().Limits(), cwStep{κ: a.Confidence}
+	step := craft.Compile(v, b, key, key.graph)
+	best := craft.NewBest(b)
+	return craft.Runs(ctx, b, best, 0, func(at []int, _ int) error {
+		s := newDescent(step, craft.NewRows(b, at), limits)
+		defer s.free()
+		err := a.searchC(ctx, s)
+		best.Put(at, s.best, nil)
+		return err
+	})
 }
 
 // searchC searches for the smallest c that succeeds, for each row by itself.
 func (a CarliniWagner) searchC(ctx context.Context, s *descent) error {
-	search := newConstants(len(s.rows), a.initialC())
-	for k := range a.searches() {
+	search := newConstants(len(s.At), a.InitialConst)
+	for k := range a.BinarySearchSteps {
 		// The authors' code tries the smallest c that has succeeded again when there are searches to spare.
-		if a.searches() >= 10 && k == a.searches()-1 {
+		if a.BinarySearchSteps >= 10 && k == a.BinarySearchSteps-1 {
 			search.repeat()
 		}
 		hit, err := a.minimise(ctx, s, search.c)
@@ -185,23 +172,23 @@ func (a CarliniWagner) searchC(ctx context.Context, s *descent) error {
 // longer falls are left alone, and the others are moved to a smaller bucket as soon as they fit into one.
 func (a CarliniWagner) minimise(ctx context.Context, s *descent, c []float64) (hit []bool, err error) {
 	s.reset(c)
-	now, at := s, identity(len(s.rows)) // what is worked on, and which rows of s its rows are
+	now, at := s, identity(len(s.At)) // what is worked on, and which rows of s its rows are
 	defer func() { s.join(now, at) }()
-	running := make([]bool, len(s.rows))
-	previous := make([]float64, len(s.rows))
+	running := make([]bool, len(s.At))
+	previous := make([]float64, len(s.At))
 	for i := range running {
 		running[i], previous[i] = true, math.Inf(1)
 	}
 	active := len(running)
-	every := max(1, a.steps()/cwChecks)
-	for k := range a.steps() {
+	every := max(1, a.Steps/cwChecks)
+	for k := range a.Steps {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		check := !a.NoAbort && k%every == 0
-		L, D, err := now.step(active, float32(adamRate(a.rate(), k)), check)
+		L, D, err := now.step(active, float32(adamRate(a.LearningRate, k)), check)
 		if err != nil {
-			return nil, fmt.Errorf("step %d on %d examples: %w", k, len(s.rows), err)
+			return nil, fmt.Errorf("step %d on %d examples: %w", k, len(s.At), err)
 		}
 		if !check {
 			continue
@@ -218,7 +205,7 @@ func (a CarliniWagner) minimise(ctx context.Context, s *descent, c []float64) (h
 			break
 		}
 		switch {
-		case active < before && advlib.Bucket(active) < now.size:
+		case active < before && advlib.Bucket(active) < now.Size:
 			var keep []int
 			for i, r := range running {
 				if r {
@@ -238,64 +225,49 @@ func (a CarliniWagner) minimise(ctx context.Context, s *descent, c []float64) (h
 	}
 	s.join(now, at)
 	now = s
-	return succeeded(tensors.MustCopyFlatData[float32](s.age)[:len(s.rows)], a.steps()), nil
+	return succeeded(tensors.MustCopyFlatData[float32](s.age)[:len(s.At)], a.Steps), nil
 }
 
 // descent is C&W's state on the device, for some rows.
 type descent struct {
-	*group
+	*craft.Rows
 	compiled                             *advlib.Step
 	w0, c                                *tensors.Tensor
 	ω, m1, m2, best, bestD, age, running *tensors.Tensor
 }
 
-func (a CarliniWagner) begin(step *advlib.Step, b advlib.Batch, rows []int, limits advlib.Limits) *descent {
-	s := &descent{group: newGroup(b, rows), compiled: step}
-	s.best = advlib.TakeRows(b.X, rows, s.size)
+func newDescent(step *advlib.Step, rows *craft.Rows, limits advlib.Limits) *descent {
+	s := &descent{Rows: rows, compiled: step}
+	s.best, s.bestD = s.Originals(), s.Fill(math.Inf(1))
 	s.w0 = tanhStart(s.best, limits)
-	s.bestD = tensors.FromFlatDataAndDimensions(far(s.size), s.size)
 	return s
-}
-
-// far returns n infinities.
-func far(n int) []float32 {
-	v := make([]float32, n)
-	for i := range v {
-		v[i] = float32(math.Inf(1))
-	}
-	return v
 }
 
 // reset goes back to the originals, with fresh moments; the nearest examples so far are kept.
 func (s *descent) reset(c []float64) {
 	advlib.Free(s.c, s.ω, s.m1, s.m2, s.age, s.running)
-	zeros := func() *tensors.Tensor { return tensors.FromShape(s.x.Shape()) }
-	s.ω, s.m1, s.m2 = zeros(), zeros(), zeros()
-	flat, running := make([]float32, s.size), make([]bool, s.size)
+	s.ω, s.m1, s.m2 = s.Zeros(), s.Zeros(), s.Zeros()
+	flat, running := make([]float32, s.Size), make([]bool, s.Size)
 	for i, v := range c {
 		flat[i], running[i] = float32(v), true
 	}
-	s.c = tensors.FromFlatDataAndDimensions(flat, s.size)
-	s.running = tensors.FromFlatDataAndDimensions(running, s.size)
-	s.age = tensors.FromFlatDataAndDimensions(far(s.size), s.size)
+	s.c = tensors.FromFlatDataAndDimensions(flat, s.Size)
+	s.running = tensors.FromFlatDataAndDimensions(running, s.Size)
+	s.age = s.Fill(math.Inf(1))
 }
 
 // halt leaves the rows alone that are no longer running.
 func (s *descent) halt(running []bool) {
-	all := make([]bool, s.size)
+	all := make([]bool, s.Size)
 	copy(all, running)
 	advlib.Free(s.running)
-	s.running = tensors.FromFlatDataAndDimensions(all, s.size)
+	s.running = tensors.FromFlatDataAndDimensions(all, s.Size)
 }
 
 // part returns the given rows of s as a descent of their own, in the bucket that they fit into.
 func (s *descent) part(rows []int) *descent {
-	size := advlib.Bucket(len(rows))
-	take := func(t *tensors.Tensor) *tensors.Tensor { return advlib.TakeRows(t, rows, size) }
-	p := &descent{group: &group{rows: shorter(s.rows, rows, len(rows)), size: size, x: take(s.x), y: take(s.y)}, compiled: s.compiled}
-	if s.t != nil {
-		p.t = take(s.t)
-	}
+	p := &descent{Rows: craft.NewRows(s.Batch, shorter(s.At, rows, len(rows))), compiled: s.compiled}
+	take := func(t *tensors.Tensor) *tensors.Tensor { return advlib.TakeRows(t, rows, p.Size) }
 	p.w0, p.c, p.ω, p.m1, p.m2 = take(s.w0), take(s.c), take(s.ω), take(s.m1), take(s.m2)
 	p.best, p.bestD, p.age, p.running = take(s.best), take(s.bestD), take(s.age), take(s.running)
 	return p
@@ -330,12 +302,13 @@ func identity(n int) []int {
 
 // step makes one step; on request it returns the losses and squared distances of the rows before it.
 func (s *descent) step(active int, α float32, look bool) (L, D []float32, err error) {
-	out, err := s.compiled.Run(active, append(s.inputs(), s.w0, s.ω, s.m1, s.m2, s.c, s.best, s.bestD, s.age, s.running, α)...)
+	s.Active = active
+	out, err := s.Rows.Run(s.compiled, s.w0, s.ω, s.m1, s.m2, s.c, s.best, s.bestD, s.age, s.running, α)
 	if err != nil {
 		return nil, nil, err
 	}
 	if look {
-		L, D = tensors.MustCopyFlatData[float32](out[6])[:len(s.rows)], tensors.MustCopyFlatData[float32](out[7])[:len(s.rows)]
+		L, D = tensors.MustCopyFlatData[float32](out[6])[:len(s.At)], tensors.MustCopyFlatData[float32](out[7])[:len(s.At)]
 	}
 	advlib.Free(s.ω, s.m1, s.m2, s.best, s.bestD, s.age, out[6], out[7])
 	s.ω, s.m1, s.m2, s.best, s.bestD, s.age = out[0], out[1], out[2], out[3], out[4], out[5]
@@ -343,6 +316,6 @@ func (s *descent) step(active int, α float32, look bool) (L, D []float32, err e
 }
 
 func (s *descent) free() {
-	s.group.free()
+	s.Rows.Free()
 	advlib.Free(s.w0, s.c, s.ω, s.m1, s.m2, s.best, s.bestD, s.age, s.running)
 }

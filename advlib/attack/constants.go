@@ -1,6 +1,10 @@
 package attack
 
-import "math"
+import (
+	"math"
+
+	"advlab/advlib/attack/craft"
+)
 
 // constants searches, for each row by itself, for the smallest constant c with which an attack succeeds: by tenfold steps until one has,
 // then by bisection (the authors' code of Carlini & Wagner 2017, arXiv:1608.04644).
@@ -42,4 +46,9 @@ func succeeded(age []float32, steps int) []bool {
 		hit[i] = v < float32(max(1, steps/10))
 	}
 	return hit
+}
+
+// refuseConstants refuses a search whose first constant is above its last.
+func refuseConstants(d *craft.Description, first, last float64) {
+	d.Refuse(first > last, "InitialConst = %g is above LargestConst = %g: no c would be tried", first, last)
 }

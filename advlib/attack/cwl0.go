@@ -2,15 +2,18 @@ package attack
 
 import (
 	"context"
-	"fmt"
-	"math"
+	"slices"
 
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() { register[CarliniWagnerL0](Nearest) } // the command cw is that of CarliniWagner
 
 // CarliniWagnerL0 is the L0 attack of Carlini & Wagner (2017), arXiv:1608.04644, section VI-B: it runs the L2 attack, freezes the
 // coordinates that matter least to it, by |δᵢ|·|∂f/∂xᵢ|, and repeats that with what is left, until it finds nothing more.
@@ -34,38 +37,27 @@ type CarliniWagnerL0 struct {
 	NoLineSearch bool
 }
 
+// Describe implements [craft.Described].
+func (a *CarliniWagnerL0) Describe(d *craft.Description) {
+	d.Paper("Carlini & Wagner 2017, arXiv:1608.04644")
+	d.Gradients()
+	d.Minimal(advlib.L0)
+	d.Goal(&a.Goal)
+	d.Count(&a.Steps, 1000)
+	d.Size(&a.LearningRate, 1e-2).As("rate %g")
+	d.Size(&a.InitialConst, 1e-3).As("c₀ = %g")
+	d.Size(&a.LargestConst, 2e6).As("c ≤ %g")
+	d.Size(&a.Margin, 0.01).As("margin %g")
+	d.Flag(&a.NoLineSearch, "no line search")
+	d.Name("C&W-%d", a.Steps)
+	refuseConstants(d, a.InitialConst, a.LargestConst)
+}
+
 // String returns for example "C&W-1000 L0 minimal".
-func (a CarliniWagnerL0) String() string {
-	var lr, c, most, margin, line string
-	if a.LearningRate != 0 {
-		lr = fmt.Sprintf("rate %g", a.LearningRate)
-	}
-	if a.InitialConst != 0 {
-		c = fmt.Sprintf("c₀ = %g", a.InitialConst)
-	}
-	if a.LargestConst != 0 {
-		most = fmt.Sprintf("c ≤ %g", a.LargestConst)
-	}
-	if a.Margin != 0 {
-		margin = fmt.Sprintf("margin %g", a.Margin)
-	}
-	if a.NoLineSearch {
-		line = "no line search"
-	}
-	return named(fmt.Sprintf("C&W-%d", a.steps()), "L0 minimal", a.Goal, lr, c, most, margin, line)
-}
+func (a CarliniWagnerL0) String() string { return craft.Name(a) }
 
-func (a CarliniWagnerL0) steps() int        { return numberOr(a.Steps, 1000) }
-func (a CarliniWagnerL0) rate() float64     { return numberOr(a.LearningRate, 1e-2) }
-func (a CarliniWagnerL0) initialC() float64 { return numberOr(a.InitialConst, 1e-3) }
-func (a CarliniWagnerL0) largestC() float64 { return numberOr(a.LargestConst, 2e6) }
-func (a CarliniWagnerL0) margin() float64   { return numberOr(a.Margin, 0.01) }
-
-// filled implements [indexed].
-func (a CarliniWagnerL0) filled() any {
-	a.Steps, a.LearningRate, a.InitialConst, a.LargestConst, a.Margin = a.steps(), a.rate(), a.initialC(), a.largestC(), a.margin()
-	return a
-}
+// Threat implements [advlib.Attack].
+func (a CarliniWagnerL0) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
 
 // Constants of the authors' code.
 const (
@@ -74,51 +66,26 @@ const (
 	cwUnimportant = 0.01 // |δᵢ|·|∂f/∂xᵢ| above which no more than one is frozen
 )
 
-// Threat implements [advlib.Attack].
-func (a CarliniWagnerL0) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if err := checkGradient(v); err != nil {
-		return advlib.Threat{}, err
-	}
-	threat := advlib.Threat{Norm: advlib.L0, Radius: math.Inf(1), Goal: a.Goal}
-	if err := checkCount("Steps", a.Steps); err != nil {
-		return threat, err
-	}
-	for _, field := range []struct {
-		name  string
-		value float64
-	}{{"LearningRate", a.LearningRate}, {"InitialConst", a.InitialConst}, {"LargestConst", a.LargestConst}, {"Margin", a.Margin}} {
-		if err := checkSize(field.name, field.value); err != nil {
-			return threat, err
-		}
-	}
-	if a.initialC() > a.largestC() {
-		return threat, fmt.Errorf("InitialConst = %g is above LargestConst = %g: no v would be tried", a.initialC(), a.largestC())
-	}
-	return threat, nil
-}
-
-func (a CarliniWagnerL0) checkGoal(advlib.Victim, bool) error { return nil } // the margin suits any number of classes
-
 // Perturb implements [advlib.Attack].
 func (a CarliniWagnerL0) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	limits, key := v.Signature().Limits(), cwL0Step{wish: wishOf(b), margin: a.margin()}
-	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
-	return eachPiece(ctx, b, func(s *iteration) error {
-		w0 := tanhStart(s.x, limits)
+	a, err := craft.Ready(a, v, b)
+	if err != nil {
+		return nil, err
+	}
+	limits, key := v.Signature().Limits(), cwL0Step{margin: a.Margin}
+	step := craft.Compile(v, b, key, key.graph)
+	return craft.Nearest(ctx, b, func(s *craft.Search) error {
+		w0 := tanhStart(s.X0, limits)
 		defer advlib.Free(w0)
-		all := make([]bool, s.x.Shape().Size())
-		for i := range all {
-			all[i] = true
-		}
-		mask := func() *tensors.Tensor { return tensors.FromFlatDataAndDimensions(all, s.x.Shape().Dimensions...) }
-		s.push(s.zeros(), s.zeros(), s.zeros(), s.zeros(), mask(), s.zeros())
+		free := tensors.FromFlatDataAndDimensions(slices.Repeat([]bool{true}, s.X0.Shape().Size()), s.X0.Shape().Dimensions...)
+		s.Push(s.Zeros(), s.Zeros(), s.Zeros(), s.Zeros(), free, s.Zeros())
 		if err := a.search(ctx, s, step, w0); err != nil {
 			return err
 		}
 		if a.NoLineSearch {
 			return nil
 		}
-		return restore(ctx, v, b, s)
+		return s.Restore(ctx, v)
 	})
 }
 
@@ -139,18 +106,15 @@ type cwL0Row struct {
 }
 
 // search freezes coordinates and raises c, for each row by itself: all rows step together, but each begins anew in its own time.
-func (a CarliniWagnerL0) search(ctx context.Context, s *iteration, step *advlib.Step, w0 *tensors.Tensor) error {
-	rows := make([]cwL0Row, s.size)
+func (a CarliniWagnerL0) search(ctx context.Context, s *craft.Search, step *advlib.Step, w0 *tensors.Tensor) error {
+	rows := make([]cwL0Row, s.Size)
 	for i := range rows {
-		rows[i] = cwL0Row{c: a.initialC(), do: cwBegin, done: i >= len(s.rows)}
+		rows[i] = cwL0Row{c: a.InitialConst, do: cwBegin, done: i >= len(s.At)}
 	}
-	flat := make([]float32, 3*s.size)
-	for k := 0; ; k++ {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+	flat := make([]float32, 3*s.Size)
+	for {
 		for i, r := range rows {
-			α := adamRate(a.rate(), r.k)
+			α := adamRate(a.LearningRate, r.k)
 			if r.done {
 				α = 0
 			}
@@ -158,16 +122,16 @@ func (a CarliniWagnerL0) search(ctx context.Context, s *iteration, step *advlib.
 				flat[3*i+j] = float32(v)
 			}
 		}
-		control := tensors.FromFlatDataAndDimensions(flat, s.size, 3)
-		out, err := s.run(step, w0, control)
+		control := tensors.FromFlatDataAndDimensions(flat, s.Size, 3)
+		out, err := s.Run(ctx, step, w0, control)
 		advlib.Free(control)
 		if err != nil {
-			return fmt.Errorf("step %d on %d examples: %w", k, len(s.rows), err)
+			return err
 		}
 		frozen, left := tensors.MustCopyFlatData[float32](out[0]), tensors.MustCopyFlatData[float32](out[1])
 		advlib.Free(out...)
 		working := false
-		for i := range s.rows {
+		for i := range s.At {
 			rows[i].advance(a, int(frozen[i]), int(left[i]))
 			working = working || !rows[i].done
 		}
@@ -186,10 +150,10 @@ func (r *cwL0Row) advance(a CarliniWagnerL0, frozen, left int) {
 	case frozen > 0:
 		r.k, r.do, r.several = 0, cwBegin, frozen > 1
 		r.done = left == 0
-	case r.k > a.steps():
+	case r.k > a.Steps:
 		r.k, r.do = 0, cwBegin
-		if r.c *= 2; r.c > a.largestC() {
-			r.c, r.do, r.done = a.largestC(), cwRetreat, !r.several
+		if r.c *= 2; r.c > a.LargestConst {
+			r.c, r.do, r.done = a.LargestConst, cwRetreat, !r.several
 			r.several = false
 		}
 	}
@@ -197,7 +161,6 @@ func (r *cwL0Row) advance(a CarliniWagnerL0, frozen, left int) {
 
 // cwL0Step determines the graph of a step.
 type cwL0Step struct {
-	wish   wish
 	margin float64
 }
 
@@ -208,32 +171,31 @@ type cwL0Step struct {
 //	if f(x) ≤ −margin: freeze the free coordinates of least |xᵢ − x₀ᵢ|·|∂f/∂xᵢ|
 //
 // It also returns how many coordinates it froze, and how many are free.
-func (s cwL0Step) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
-	x0, aim, rest := s.wish.read(in)
-	best, bestD, ω, solution, m1, m2, free, order, w0, control := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7], rest[8], rest[9]
+func (s cwL0Step) graph(p *craft.Point, in []*Node) []*Node {
+	best, bestD, ω, solution, m1, m2, free, order, w0, control := in[0], in[1], in[2], in[3], in[4], in[5], in[6], in[7], in[8], in[9]
 	part := func(j int) *Node { return Reshape(Slice(control, AxisRange(), AxisElem(j)), -1) }
 	c, rate, do := part(0), part(1), part(2)
 	zero := ZerosLike(c)
 
-	begin := perRow(GreaterThan(do, zero), x0)
+	begin := craft.PerRow(GreaterThan(do, zero), p.X0)
 	ω, m1, m2 = Where(begin, solution, ω), Where(begin, ZerosLike(m1), m1), Where(begin, ZerosLike(m2), m2)
 	// order numbers the coordinates that the last solution froze, from 1; the first one stays frozen.
-	retreat := perRow(GreaterThan(do, OnesLike(do)), x0)
+	retreat := craft.PerRow(GreaterThan(do, OnesLike(do)), p.X0)
 	free = LogicalOr(free, LogicalAnd(retreat, GreaterThan(order, OnesLike(order))))
 
-	moved, slope := fromTanh(x0, w0, ω, limits)
-	x := Where(free, moved, x0)
-	z := m.Logits(x)
-	δ := DivScalar(Sub(x, x0), limits.Width())
-	f := Neg(advlib.Margin.Of(z, aim))
-	hit := GreaterThan(clearance(z, aim), zero)
-	best, bestD, _ = nearer(advlib.L0, x, x0, hit, best, bestD)
+	moved, slope := fromTanh(p, w0, ω)
+	x := Where(free, moved, p.X0)
+	z := p.Logits(x)
+	δ := DivScalar(Sub(x, p.X0), p.Limits.Width())
+	f := Neg(advlib.Margin.Of(z, p.Aim))
+	hit := GreaterThan(p.Clearance(z), zero)
+	best, bestD, _ = p.Nearer(advlib.L0, x, hit, best, bestD)
 	short := GreaterThan(AddScalar(f, s.margin), zero)
 	solved := LogicalAnd(LogicalAnd(hit, LogicalNot(short)), GreaterThan(rate, zero))
 
-	g := MulScalar(m.Gradient(f, x), limits.Width())
-	inLoss := Add(Where(perRow(short, g), Mul(perRow(c, g), g), ZerosLike(g)), MulScalar(δ, 2))
-	m1, m2, change := adam(m1, m2, finite(Where(free, MulScalar(Mul(inLoss, slope), 1/limits.Width()), ZerosLike(g))))
+	g := MulScalar(p.Gradient(f, x), p.Limits.Width())
+	inLoss := Add(Where(craft.PerRow(short, g), Mul(craft.PerRow(c, g), g), ZerosLike(g)), MulScalar(δ, 2))
+	m1, m2, change := adam(m1, m2, finite(Where(free, MulScalar(Mul(inLoss, slope), 1/p.Limits.Width()), ZerosLike(g))))
 
 	importance := Mul(Abs(δ), Abs(g))
 	equal := count(LessThan(Abs(δ), MulScalar(OnesLike(δ), cwEqual)))
@@ -243,12 +205,12 @@ func (s cwL0Step) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*No
 	candidates := Where(free, Neg(importance), Infinity(g.Graph(), g.DType(), -1))
 	freeze := first(candidates, number)
 	freeze = LogicalAnd(freeze, free)
-	order = Where(perRow(solved, order), Where(freeze, OnePlus(ConvertDType(LogicalNot(first(candidates, Min(number, OnesLike(number)))), g.DType())), ZerosLike(g)), order)
+	order = Where(craft.PerRow(solved, order), Where(freeze, OnePlus(ConvertDType(LogicalNot(first(candidates, Min(number, OnesLike(number)))), g.DType())), ZerosLike(g)), order)
 	free = LogicalAnd(free, LogicalNot(freeze))
-	solution = Where(perRow(solved, ω), ω, solution)
-	ω = keepInside(w0, Add(ω, Mul(perRow(rate, ω), change)), limits)
+	solution = Where(craft.PerRow(solved, ω), ω, solution)
+	ω = keepInside(p, w0, Add(ω, Mul(craft.PerRow(rate, ω), change)))
 	return []*Node{best, bestD, ω, solution, m1, m2, free, order, number, count(free)}
 }
 
 // count returns how many of each row's coordinates hold, [n].
-func count(v *Node) *Node { return sumRows(ConvertDType(v, dtypes.Float32)) }
+func count(v *Node) *Node { return craft.SumRows(ConvertDType(v, dtypes.Float32)) }

@@ -2,14 +2,18 @@ package attack
 
 import (
 	"context"
-	"fmt"
-	"math"
 
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() {
+	register[DDN](Nearest, Command{Name: "ddn", About: "DDN: gradient steps on a sphere that shrinks and grows", Make: func(advlib.Ball) advlib.Attack { return DDN{} }})
+}
 
 // DDN is the attack with decoupled direction and norm of Rony et al. (2019), arXiv:1811.09600, algorithm 1: the direction of the
 // perturbation follows the gradient of the cross-entropy, its L2 norm ε shrinks by a share γ where the example is adversarial and
@@ -30,30 +34,28 @@ type DDN struct {
 	NoLineSearch bool
 }
 
+// Describe implements [craft.Described].
+func (a *DDN) Describe(d *craft.Description) {
+	d.Paper("Rony et al. 2019, arXiv:1811.09600")
+	d.Gradients()
+	d.Minimal(advlib.L2)
+	d.Goal(&a.Goal)
+	d.Count(&a.Steps, 1000)
+	d.Size(&a.InitialNorm, 1).As("ε₀ = %g")
+	d.Share(&a.Gamma, 0.05).As("γ = %g")
+	d.Flag(&a.NoLineSearch, "no line search")
+	d.Name("DDN-%d", a.Steps)
+	d.Passes(a.Steps, a.Steps)
+}
+
 // String returns for example "DDN-1000 L2 minimal".
-func (a DDN) String() string {
-	var ε, γ, line string
-	if a.InitialNorm != 0 {
-		ε = fmt.Sprintf("ε₀ = %g", a.InitialNorm)
-	}
-	if a.Gamma != 0 {
-		γ = fmt.Sprintf("γ = %g", a.Gamma)
-	}
-	if a.NoLineSearch {
-		line = "no line search"
-	}
-	return named(fmt.Sprintf("DDN-%d", a.steps()), "L2 minimal", a.Goal, ε, γ, line)
-}
+func (a DDN) String() string { return craft.Name(a) }
 
-func (a DDN) steps() int           { return numberOr(a.Steps, 1000) }
-func (a DDN) initialNorm() float64 { return numberOr(a.InitialNorm, 1) }
-func (a DDN) γ() float64           { return numberOr(a.Gamma, 0.05) }
+// Threat implements [advlib.Attack].
+func (a DDN) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
 
-// filled implements [indexed].
-func (a DDN) filled() any {
-	a.Steps, a.InitialNorm, a.Gamma = a.steps(), a.initialNorm(), a.γ()
-	return a
-}
+// Plan implements [advlib.Planner].
+func (a DDN) Plan(v advlib.Victim) (forward, backward float64, known bool) { return craft.Plan(a, v) }
 
 // The step size falls from one width of the box to a hundredth of it along a cosine (section 4 of the paper).
 const (
@@ -61,63 +63,35 @@ const (
 	ddnLastα  = 0.01
 )
 
-// Threat implements [advlib.Attack].
-func (a DDN) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if err := checkGradient(v); err != nil {
-		return advlib.Threat{}, err
-	}
-	threat := advlib.Threat{Norm: advlib.L2, Radius: math.Inf(1), Goal: a.Goal}
-	if err := checkCount("Steps", a.Steps); err != nil {
-		return threat, err
-	}
-	if err := checkSize("InitialNorm", a.InitialNorm); err != nil {
-		return threat, err
-	}
-	return threat, checkShare("Gamma", a.Gamma)
-}
-
-func (a DDN) checkGoal(advlib.Victim, bool) error { return nil } // cross-entropy suits any number of classes
-
 // Perturb implements [advlib.Attack].
 func (a DDN) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	limits, key := v.Signature().Limits(), ddnStep{wish: wishOf(b), γ: a.γ()}
-	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
-	return eachPiece(ctx, b, func(s *iteration) error {
-		u := s.directions(b)
+	a, err := craft.Ready(a, v, b)
+	if err != nil {
+		return nil, err
+	}
+	width := v.Signature().Limits().Width()
+	step := craft.Compile(v, b, ddnStep{a.Gamma}, ddnStep{a.Gamma}.graph)
+	return craft.Nearest(ctx, b, func(s *craft.Search) error {
+		u := s.Zeros()
 		defer advlib.Free(u)
-		s.push(s.zeros(), s.fill(float32(a.initialNorm()*limits.Width())))
-		for k := range a.steps() {
-			if err := ctx.Err(); err != nil {
+		s.Each(u, func(i int, row []float32) { advlib.L2.Sample(b.Rand(s.At[i], 0), row) })
+		s.Push(s.Zeros(), s.Fill(a.InitialNorm*width))
+		for k := range a.Steps {
+			α := craft.Cosine(ddnFirstα, ddnLastα, k, a.Steps) * width
+			if _, err := s.Run(ctx, step, u, float32(α)); err != nil {
 				return err
-			}
-			α := cosine(ddnFirstα, ddnLastα, k, a.steps()) * limits.Width()
-			if _, err := s.run(step, u, float32(α)); err != nil {
-				return fmt.Errorf("step %d on %d examples: %w", k, len(s.rows), err)
 			}
 		}
 		if a.NoLineSearch {
 			return nil
 		}
-		return searchSegment(ctx, v, b, s)
+		return s.Bisect(ctx, v)
 	})
-}
-
-// directions returns a random direction for each row, in the shape of the inputs.
-func (s *iteration) directions(b advlib.Batch) *tensors.Tensor {
-	u := s.zeros()
-	size := u.Shape().Size() / s.size
-	tensors.MustMutableFlatData(u, func(u []float32) {
-		for i, r := range s.rows {
-			advlib.L2.Sample(b.Rand(r, 0), u[i*size:(i+1)*size])
-		}
-	})
-	return u
 }
 
 // ddnStep determines the graph of a step.
 type ddnStep struct {
-	wish wish
-	γ    float64
+	γ float64
 }
 
 // graph is one iteration of Rony et al. (2019), algorithm 1, with L ascended:
@@ -125,20 +99,22 @@ type ddnStep struct {
 //	ε ← (1 − γ)·ε if x₀ + δ is adversarial, else (1 + γ)·ε
 //	δ ← δ + α·∇L/‖∇L‖₂,  a random direction u where ∇L = 0
 //	δ ← clip(ε·δ/‖δ‖₂)
-func (s ddnStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
-	x0, aim, rest := s.wish.read(in)
-	best, bestD, δ, ε, u, α := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5]
+func (s ddnStep) graph(p *craft.Point, in []*Node) []*Node {
+	best, bestD, δ, ε, u, α := in[0], in[1], in[2], in[3], in[4], in[5]
 
-	x := limits.Clip(Add(x0, δ), x0)
-	z := m.Logits(x)
-	hit := GreaterThan(clearance(z, aim), ZerosLike(ε))
-	best, bestD, _ = nearer(advlib.L2, x, x0, hit, best, bestD)
-	g := m.Ascent(advlib.CrossEntropy.Of(z, aim), x)
+	x := p.Clip(Add(p.X0, δ))
+	z := p.Logits(x)
+	hit := p.Reached(z)
+	best, bestD, _ = p.Nearer(advlib.L2, x, hit, best, bestD)
+	g := p.Ascent(advlib.CrossEntropy.Of(z, p.Aim), x)
 
 	ε = Where(hit, MulScalar(ε, 1-s.γ), MulScalar(ε, 1+s.γ))
 	flat := Equal(advlib.Linf.Of(g), ZerosLike(ε))
-	δ = Add(Sub(x, x0), Mul(α, unit(Where(perRow(flat, g), u, g))))
-	δ = Mul(perRow(ε, δ), unit(δ))
-	lo, hi := limits.Room(x0, x0)
+	δ = Add(Sub(x, p.X0), Mul(α, unit(Where(craft.PerRow(flat, g), u, g))))
+	δ = Mul(craft.PerRow(ε, δ), unit(δ))
+	lo, hi := p.Room()
 	return []*Node{best, bestD, Max(lo, Min(hi, δ)), ε}
 }
+
+// unit returns each row of g divided by its L2 norm; rows of zeros stay zero.
+func unit(g *Node) *Node { return advlib.L2.Ascend(g) }

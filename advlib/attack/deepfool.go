@@ -2,15 +2,21 @@ package attack
 
 import (
 	"context"
-	"fmt"
-	"math"
 	"slices"
 
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() {
+	register[DeepFool](Nearest, Command{Name: "deepfool", About: "DeepFool: the nearest boundary, step by step", Make: func(b advlib.Ball) advlib.Attack {
+		return DeepFool{Norm: b.Norm}
+	}})
+}
 
 // DeepFool is the attack of Moosavi-Dezfooli et al. (2016), arXiv:1511.04599, algorithm 2: each step goes to the nearest of the
 // boundaries with the most likely other classes, as if the classifier were linear, until the label is left.
@@ -32,71 +38,52 @@ type DeepFool struct {
 	Overshoot float64
 }
 
+// Describe implements [craft.Described].
+func (a *DeepFool) Describe(d *craft.Description) {
+	d.Paper("Moosavi-Dezfooli et al. 2016, arXiv:1511.04599")
+	d.Gradients()
+	d.Norm(&a.Norm, advlib.L2, advlib.Linf)
+	d.Goal(&a.Goal)
+	d.Count(&a.Steps, 50)
+	candidates(d, &a.Candidates)
+	d.Size(&a.Overshoot, 0.02).As("overshoot %g")
+	d.Name("DeepFool-%d", a.Steps)
+	d.Passes(a.Steps, a.Steps*boundariesSeen(d, a.Candidates))
+}
+
 // String returns for example "DeepFool-50 L2 minimal".
-func (a DeepFool) String() string {
-	var classes, η string
-	if a.Candidates != 0 {
-		classes = fmt.Sprintf("%d classes", a.Candidates)
-	}
-	if a.Overshoot != 0 {
-		η = fmt.Sprintf("overshoot %g", a.Overshoot)
-	}
-	return named(fmt.Sprintf("DeepFool-%d", a.steps()), minimalIn(a.Norm), a.Goal, classes, η)
-}
-
-func (a DeepFool) steps() int      { return numberOr(a.Steps, 50) }
-func (a DeepFool) candidates() int { return numberOr(a.Candidates, defaultCandidates) }
-func (a DeepFool) η() float64      { return numberOr(a.Overshoot, 0.02) }
-
-// filled implements [indexed].
-func (a DeepFool) filled() any {
-	a.Steps, a.Candidates, a.Overshoot = a.steps(), a.candidates(), a.η()
-	return a
-}
+func (a DeepFool) String() string { return craft.Name(a) }
 
 // Threat implements [advlib.Attack].
-func (a DeepFool) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if err := checkGradient(v); err != nil {
-		return advlib.Threat{}, err
-	}
-	threat := advlib.Threat{Norm: a.Norm, Radius: math.Inf(1), Goal: a.Goal}
-	if err := checkNorm(a.Norm, advlib.L2, advlib.Linf); err != nil {
-		return threat, err
-	}
-	if err := checkCount("Steps", a.Steps); err != nil {
-		return threat, err
-	}
-	if err := checkCandidates(a.Candidates); err != nil {
-		return threat, err
-	}
-	return threat, checkSize("Overshoot", a.Overshoot)
-}
+func (a DeepFool) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
 
-func (a DeepFool) checkGoal(advlib.Victim, bool) error { return nil } // it needs no loss
+// Plan implements [advlib.Planner].
+func (a DeepFool) Plan(v advlib.Victim) (forward, backward float64, known bool) {
+	return craft.Plan(a, v)
+}
 
 // Perturb implements [advlib.Attack].
 func (a DeepFool) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	limits := v.Signature().Limits()
-	key := deepFoolStep{wish: wishOf(b), norm: a.Norm.(advlib.ConvexNorm), η: a.η()}
-	key.others = min(a.candidates(), v.Signature().Classes) - 1
-	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+	a, err := craft.Ready(a, v, b)
+	if err != nil {
+		return nil, err
+	}
+	key := deepFoolStep{norm: a.Norm.(advlib.ConvexNorm), η: a.Overshoot, others: min(a.Candidates, v.Signature().Classes) - 1}
+	step := craft.Compile(v, b, key, key.graph)
 	clean, err := v.Logits(ctx, b.X)
 	if err != nil {
 		return nil, err
 	}
-	return eachPiece(ctx, b, func(s *iteration) error {
-		classes := s.others(b, clean, key.others)
+	return craft.Nearest(ctx, b, func(s *craft.Search) error {
+		classes := others(s.Rows, clean, key.others)
 		defer advlib.Free(classes)
-		s.push(s.zeros())
-		for k := range a.steps() + 1 { // the last one judges
-			if err := ctx.Err(); err != nil {
+		s.Push(s.Zeros())
+		for range a.Steps + 1 { // the last one judges
+			out, err := s.Run(ctx, step, classes)
+			if err != nil {
 				return err
 			}
-			out, err := s.run(step, classes)
-			if err != nil {
-				return fmt.Errorf("step %d on %d examples: %w", k, len(s.rows), err)
-			}
-			standing := tensors.MustCopyFlatData[bool](out[0])[:len(s.rows)]
+			standing := tensors.MustCopyFlatData[bool](out[0])[:len(s.At)]
 			advlib.Free(out...)
 			if !slices.Contains(standing, true) {
 				break
@@ -108,7 +95,6 @@ func (a DeepFool) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch
 
 // deepFoolStep determines the graph of a step.
 type deepFoolStep struct {
-	wish   wish
 	norm   advlib.ConvexNorm
 	others int // classes looked at, but the label
 	η      float64
@@ -122,20 +108,19 @@ const deepFoolε = 1e-4
 //	x = clip(x₀ + (1 + η)·r),  k̂ = argmin |f_k|/‖w_k‖_q,  r ← r + (|f_k̂|/‖w_k̂‖_q)·d,  d = argmax ⟨d, w_k̂⟩ over ‖d‖_p ≤ 1
 //
 // in L2 d = w/‖w‖₂, in Linf d = sign(w) (section 3.3, equations 10 to 12). It also returns which rows are not adversarial yet.
-func (s deepFoolStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
-	x0, aim, rest := s.wish.read(in)
-	best, bestD, r, classes := rest[0], rest[1], rest[2], rest[3]
+func (s deepFoolStep) graph(p *craft.Point, in []*Node) []*Node {
+	best, bestD, r, classes := in[0], in[1], in[2], in[3]
 
-	x := limits.Clip(Add(x0, MulScalar(r, 1+s.η)), x0)
-	z := m.Logits(x)
-	hit := GreaterThan(clearance(z, aim), ZerosLike(bestD))
-	best, bestD, _ = nearer(s.norm, x, x0, hit, best, bestD)
+	x := p.Clip(Add(p.X0, MulScalar(r, 1+s.η)))
+	z := p.Logits(x)
+	hit := p.Reached(z)
+	best, bestD, _ = p.Nearer(s.norm, x, hit, best, bestD)
 	standing := Equal(bestD, Infinity(bestD.Graph(), bestD.DType(), 1))
 
-	f, w := boundaries(m, s.norm, z, x, classes, aim)
+	f, w := boundaries(p, s.norm, z, x, classes)
 	slope := s.norm.Dual().Of(w)
 	flat := Equal(slope, ZerosLike(slope))
-	length := AddScalar(Div(Abs(f), Where(flat, OnesLike(slope), slope)), deepFoolε*limits.Width())
-	r = Where(perRow(standing, r), Add(r, Mul(perRow(length, r), s.norm.Ascend(w))), r)
+	length := AddScalar(Div(Abs(f), Where(flat, OnesLike(slope), slope)), deepFoolε*p.Limits.Width())
+	r = Where(craft.PerRow(standing, r), Add(r, Mul(craft.PerRow(length, r), s.norm.Ascend(w))), r)
 	return []*Node{best, bestD, r, standing}
 }

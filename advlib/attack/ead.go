@@ -2,14 +2,19 @@ package attack
 
 import (
 	"context"
-	"fmt"
 	"math"
 
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() {
+	register[EAD](Nearest, Command{Name: "ead", About: "EAD: Carlini & Wagner with an elastic net", Make: func(advlib.Ball) advlib.Attack { return EAD{} }})
+}
 
 // EAD is the elastic-net attack of Chen et al. (2018), arXiv:1709.04114, algorithm 1, with the L1 decision rule: it minimises
 // c·f(x) + ‖x − x₀‖₂² + β·‖x − x₀‖₁ by iterative shrinkage and thresholding with momentum (FISTA), and searches for the smallest
@@ -37,72 +42,44 @@ type EAD struct {
 	NoLineSearch bool
 }
 
+// Describe implements [craft.Described].
+func (a *EAD) Describe(d *craft.Description) {
+	d.Paper("Chen et al. 2018, arXiv:1709.04114")
+	d.Gradients()
+	d.Minimal(advlib.L1)
+	d.Goal(&a.Goal)
+	d.Size(&a.Confidence, 0).As("κ = %g")
+	d.Size(&a.Beta, 0.01).As("β = %g")
+	d.Count(&a.BinarySearchSteps, 9)
+	d.Count(&a.Steps, 1000)
+	d.Size(&a.LearningRate, 0.01).As("rate %g")
+	d.Size(&a.InitialConst, 1e-3).As("c₀ = %g")
+	d.Flag(&a.NoLineSearch, "no line search")
+	d.Name("EAD %d×%d", a.BinarySearchSteps, a.Steps)
+	d.Passes(a.BinarySearchSteps*a.Steps, a.BinarySearchSteps*a.Steps)
+}
+
 // String returns for example "EAD 9×1000 L1 minimal".
-func (a EAD) String() string {
-	var κ, β, lr, c, line string
-	if a.Confidence != 0 {
-		κ = fmt.Sprintf("κ = %g", a.Confidence)
-	}
-	if a.Beta != 0 {
-		β = fmt.Sprintf("β = %g", a.Beta)
-	}
-	if a.LearningRate != 0 {
-		lr = fmt.Sprintf("rate %g", a.LearningRate)
-	}
-	if a.InitialConst != 0 {
-		c = fmt.Sprintf("c₀ = %g", a.InitialConst)
-	}
-	if a.NoLineSearch {
-		line = "no line search"
-	}
-	return named(fmt.Sprintf("EAD %d×%d", a.searches(), a.steps()), "L1 minimal", a.Goal, κ, β, lr, c, line)
-}
-
-func (a EAD) searches() int     { return numberOr(a.BinarySearchSteps, 9) }
-func (a EAD) steps() int        { return numberOr(a.Steps, 1000) }
-func (a EAD) β() float64        { return numberOr(a.Beta, 0.01) }
-func (a EAD) rate() float64     { return numberOr(a.LearningRate, 0.01) }
-func (a EAD) initialC() float64 { return numberOr(a.InitialConst, 1e-3) }
-
-// filled implements [indexed].
-func (a EAD) filled() any {
-	a.Beta, a.BinarySearchSteps, a.Steps, a.LearningRate, a.InitialConst = a.β(), a.searches(), a.steps(), a.rate(), a.initialC()
-	return a
-}
+func (a EAD) String() string { return craft.Name(a) }
 
 // Threat implements [advlib.Attack].
-func (a EAD) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if err := checkGradient(v); err != nil {
-		return advlib.Threat{}, err
-	}
-	threat := advlib.Threat{Norm: advlib.L1, Radius: math.Inf(1), Goal: a.Goal}
-	if err := checkCount("BinarySearchSteps", a.BinarySearchSteps); err != nil {
-		return threat, err
-	}
-	if err := checkCount("Steps", a.Steps); err != nil {
-		return threat, err
-	}
-	for _, field := range []struct {
-		name  string
-		value float64
-	}{{"Confidence", a.Confidence}, {"Beta", a.Beta}, {"LearningRate", a.LearningRate}, {"InitialConst", a.InitialConst}} {
-		if err := checkSize(field.name, field.value); err != nil {
-			return threat, err
-		}
-	}
-	return threat, nil
-}
+func (a EAD) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
 
-func (a EAD) checkGoal(advlib.Victim, bool) error { return nil } // the margin suits any number of classes
+// Plan implements [advlib.Planner].
+func (a EAD) Plan(v advlib.Victim) (forward, backward float64, known bool) { return craft.Plan(a, v) }
 
 // Perturb implements [advlib.Attack].
 func (a EAD) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	limits, key := v.Signature().Limits(), eadStep{wish: wishOf(b), κ: a.Confidence, β: a.β()}
-	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
-	return eachPiece(ctx, b, func(s *iteration) error {
-		search := newConstants(len(s.rows), a.initialC())
-		for k := range a.searches() {
-			if a.searches() >= 10 && k == a.searches()-1 {
+	a, err := craft.Ready(a, v, b)
+	if err != nil {
+		return nil, err
+	}
+	key := eadStep{κ: a.Confidence, β: a.Beta}
+	step := craft.Compile(v, b, key, key.graph)
+	return craft.Nearest(ctx, b, func(s *craft.Search) error {
+		search := newConstants(len(s.At), a.InitialConst)
+		for k := range a.BinarySearchSteps {
+			if a.BinarySearchSteps >= 10 && k == a.BinarySearchSteps-1 {
 				search.repeat() // as in the authors' code
 			}
 			hit, err := a.minimise(ctx, s, step, search.c)
@@ -114,36 +91,32 @@ func (a EAD) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*t
 		if a.NoLineSearch || a.Confidence > 0 { // on the way back there is less confidence
 			return nil
 		}
-		return searchSegment(ctx, v, b, s)
+		return s.Bisect(ctx, v)
 	})
 }
 
 // minimise runs all steps from the original with the given c, and tells which rows had an adversarial iterate among the last tenth.
-func (a EAD) minimise(ctx context.Context, s *iteration, step *advlib.Step, c []float64) (hit []bool, err error) {
-	s.drop(2)
-	s.push(s.zeros(), s.zeros(), s.fill(float32(math.Inf(1))))
-	flat := make([]float32, s.size)
+func (a EAD) minimise(ctx context.Context, s *craft.Search, step *advlib.Step, c []float64) (hit []bool, err error) {
+	s.Drop(2)
+	s.Push(s.Zeros(), s.Zeros(), s.Fill(math.Inf(1)))
+	flat := make([]float32, s.Size)
 	for i, v := range c {
 		flat[i] = float32(v)
 	}
-	weights := tensors.FromFlatDataAndDimensions(flat, s.size)
+	weights := tensors.FromFlatDataAndDimensions(flat, s.Size)
 	defer advlib.Free(weights)
-	n := a.steps()
+	n := a.Steps
 	for k := range n + 1 { // the last one judges
-		if err := ctx.Err(); err != nil {
+		α := a.LearningRate * math.Sqrt(1-float64(k)/float64(n))
+		if _, err := s.Run(ctx, step, weights, float32(α), float32(float64(k)/float64(k+3))); err != nil {
 			return nil, err
 		}
-		α := a.rate() * math.Sqrt(1-float64(k)/float64(n))
-		if _, err := s.run(step, weights, float32(α), float32(float64(k)/float64(k+3))); err != nil {
-			return nil, fmt.Errorf("step %d on %d examples: %w", k, len(s.rows), err)
-		}
 	}
-	return succeeded(tensors.MustCopyFlatData[float32](s.state[4])[:len(s.rows)], n), nil
+	return succeeded(tensors.MustCopyFlatData[float32](s.State[4])[:len(s.At)], n), nil
 }
 
 // eadStep determines the graph of a step.
 type eadStep struct {
-	wish wish
 	κ, β float64
 }
 
@@ -154,25 +127,24 @@ type eadStep struct {
 //	υ  = δ' + k/(k + 3)·(δ' − δ)
 //
 // x is judged before. The age is how many steps ago x was adversarial.
-func (s eadStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
-	x0, aim, rest := s.wish.read(in)
-	best, bestD, δ, υ, age, c, α, momentum := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7]
+func (s eadStep) graph(p *craft.Point, in []*Node) []*Node {
+	best, bestD, δ, υ, age, c, α, momentum := in[0], in[1], in[2], in[3], in[4], in[5], in[6], in[7]
 	at := func(δ *Node) *Node {
-		return Where(Equal(δ, ZerosLike(δ)), x0, limits.Clip(Add(x0, MulScalar(δ, limits.Width())), x0))
+		return Where(Equal(δ, ZerosLike(δ)), p.X0, p.Clip(Add(p.X0, MulScalar(δ, p.Limits.Width()))))
 	}
 
 	x := at(δ)
-	hit := GreaterThan(AddScalar(clearance(m.Logits(x), aim), -s.κ), ZerosLike(c))
-	best, bestD, _ = nearer(advlib.L1, x, x0, hit, best, bestD)
+	hit := GreaterThan(AddScalar(p.Clearance(p.Logits(x)), -s.κ), ZerosLike(c))
+	best, bestD, _ = p.Nearer(advlib.L1, x, hit, best, bestD)
 	age = Where(hit, ZerosLike(age), AddScalar(age, 1))
 
 	y := at(υ)
-	f := MaxScalar(Neg(advlib.Margin.Of(m.Logits(y), aim)), -s.κ)
-	g := Add(MulScalar(m.Gradient(Mul(c, f), y), limits.Width()), MulScalar(υ, 2))
+	f := MaxScalar(Neg(advlib.Margin.Of(p.Logits(y), p.Aim)), -s.κ)
+	g := Add(MulScalar(p.Gradient(Mul(c, f), y), p.Limits.Width()), MulScalar(υ, 2))
 	v := Sub(υ, Mul(α, g))
 	shrunk := Mul(Sign(v), MaxScalar(AddScalar(Abs(v), -s.β), 0))
-	lo, hi := limits.Room(x0, x0)
-	next := Max(DivScalar(lo, limits.Width()), Min(DivScalar(hi, limits.Width()), shrunk))
+	lo, hi := p.Room()
+	next := Max(DivScalar(lo, p.Limits.Width()), Min(DivScalar(hi, p.Limits.Width()), shrunk))
 	υ = Add(next, Mul(momentum, Sub(next, δ)))
 	return []*Node{best, bestD, next, υ, age}
 }

@@ -7,10 +7,14 @@ import (
 	"slices"
 
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() { register[EOT](Wrapper) }
 
 // EOT runs an attack on the expectation over the randomness of a classifier (advlib.Spec.Random): expectation over transformation of
 // Athalye et al. (2018), arXiv:1707.07397, section 2.1, and arXiv:1802.00420, section 4.2. Each step averages the logits of several draws,
@@ -24,28 +28,27 @@ type EOT struct {
 	Samples int
 }
 
-// String returns for example "PGD-40 Linf ≤ 0.1, EOT 20".
-func (a EOT) String() string {
+// Describe implements [craft.Described].
+func (a *EOT) Describe(d *craft.Description) {
+	d.Paper("Athalye et al. 2018, arXiv:1707.07397")
+	d.Count(&a.Samples, 0)
 	if a.Samples == 0 {
-		return nameOf(a.Attack) + ", EOT"
+		d.Name("%s, EOT", nameOf(a.Attack))
+		d.PassesOf(1, 0, 0, false) // how many samples are drawn is not known before
+	} else {
+		d.Name("%s, EOT %d", nameOf(a.Attack), a.Samples)
 	}
-	return fmt.Sprintf("%s, EOT %d", nameOf(a.Attack), a.Samples)
+	d.Runs(a.Attack, a.Samples, "to run on the expectation")
 }
+
+// String returns for example "PGD-40 Linf ≤ 0.1, EOT 20".
+func (a EOT) String() string { return craft.Name(a) }
 
 // Threat implements [advlib.Attack].
-func (a EOT) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if a.Attack == nil {
-		return advlib.Threat{}, fmt.Errorf("the Attack to run on the expectation is nil")
-	}
-	if err := checkCount("Samples", a.Samples); err != nil {
-		return advlib.Threat{}, err
-	}
-	return a.Attack.Threat(v)
-}
+func (a EOT) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
 
-func (a EOT) checkGoal(v advlib.Victim, targeted bool) error {
-	return checkGoalOf(a.Attack, v, targeted)
-}
+// Plan implements [advlib.Planner].
+func (a EOT) Plan(v advlib.Victim) (forward, backward float64, known bool) { return craft.Plan(a, v) }
 
 type eotKey struct{ samples int }
 
@@ -58,7 +61,7 @@ func (a EOT) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*t
 			if ctx.Err() == nil {
 				return nil, err
 			}
-			return newCandidates(b).tensor(), err
+			return craft.NewBest(b).Tensor(), err
 		}
 	}
 	c, err := advlib.WhiteBox(v)
@@ -86,28 +89,28 @@ const (
 	eotMost  = 64  // samples
 )
 
-type eotGradient struct{ wish wish }
+type eotGradient struct{}
+
+func (eotGradient) graph(p *craft.Point, _ []*Node) []*Node {
+	return []*Node{p.Gradient(advlib.Margin.Of(p.Logits(p.X0), p.Aim), p.X0)}
+}
 
 // Measure returns how many draws the mean gradient of the margin needs at the originals: with v the variance of a gradient, summed over its
 // coordinates, and s the squared length of the expected one, both estimated from 16 draws, the smallest n with v/n ≤ s/4; the median over at most 32
 // examples, as a power of two, so that few numbers are compiled for. It is 1 where nothing is random.
 func (a EOT) Measure(ctx context.Context, v *advlib.Counted, b advlib.Batch) (int, error) {
-	key := eotGradient{wishOf(b)}
-	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node {
-		x, aim, _ := key.wish.read(in)
-		return []*Node{m.Gradient(advlib.Margin.Of(m.Logits(x), aim), x)}
-	})
-	rows := pieces(b)[0]
+	step := craft.Compile(v, b, eotGradient{}, eotGradient{}.graph)
+	rows := craft.Pieces(b)[0]
 	rows = rows[:min(len(rows), eotRows)]
-	g := newGroup(b, rows)
-	defer g.free()
+	g := craft.NewRows(b, rows)
+	defer g.Free()
 	size := b.X.Shape().Size() / b.Len()
 	sum, squares := make([]float64, len(rows)*size), make([]float64, len(rows))
 	for range eotDraws {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		out, err := step.Run(len(rows), g.inputs()...)
+		out, err := g.Run(step)
 		if err != nil {
 			return 0, fmt.Errorf("a gradient of %d examples: %w", len(rows), err)
 		}

@@ -2,14 +2,23 @@ package attack
 
 import (
 	"context"
-	"fmt"
 	"math"
 
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() {
+	register[FAB](Nearest,
+		Command{Name: "fab", About: "FAB: projections on the linearised boundary, back and forth", Make: func(b advlib.Ball) advlib.Attack {
+			return FAB{Norm: b.Norm}
+		}},
+		Command{Name: "fab-t", About: "FAB towards each of the nine most likely classes", Make: func(b advlib.Ball) advlib.Attack { return FABT(b.Norm) }})
+}
 
 // FAB is the fast adaptive boundary attack of Croce & Hein (2020), arXiv:1907.02044, algorithm 1: it projects the iterate and the
 // original on the nearest linearised boundary inside the box, goes a little beyond, biased towards the original, and from an
@@ -44,75 +53,33 @@ type FAB struct {
 // FABT returns the targeted version of FAB, towards each of the nine most likely other classes, as it is part of AutoAttack.
 func FABT(n advlib.Norm) AllTargets { return AllTargets{Attack: FAB{Norm: n}, Most: 9} }
 
+// Describe implements [craft.Described].
+func (a *FAB) Describe(d *craft.Description) {
+	d.Paper("Croce & Hein 2020, arXiv:1907.02044")
+	d.Gradients()
+	d.Norm(&a.Norm, convexNorms...)
+	d.Goal(&a.Goal)
+	d.Count(&a.Steps, 100)
+	d.Count(&a.Restarts, 0).As("%d restarts")
+	candidates(d, &a.Candidates)
+	d.Portion(&a.MostBias, 0.1, "the largest bias towards the original").As("α ≤ %g")
+	d.Number(&a.Extrapolation, 1.05, a.Extrapolation == 0 || a.Extrapolation >= 1 && !math.IsInf(a.Extrapolation, 1),
+		"stays before the boundary, or is infinite: leave it at 0 for 1.05, or give a number ≥ 1").As("η = %g")
+	d.Share(&a.Backward, 0.9).As("β = %g")
+	d.Flag(&a.NoLineSearch, "no line search")
+	d.Name("FAB-%d", a.Steps)
+	n := (1 + a.Restarts) * a.Steps
+	d.Passes(2*n, n*boundariesSeen(d, a.Candidates)) // a step judges one point and linearises at another
+}
+
 // String returns for example "FAB-100 Linf minimal".
-func (a FAB) String() string {
-	var restarts, classes, α, η, β, line string
-	if a.Restarts != 0 {
-		restarts = fmt.Sprintf("%d restarts", a.Restarts)
-	}
-	if a.Candidates != 0 {
-		classes = fmt.Sprintf("%d classes", a.Candidates)
-	}
-	if a.MostBias != 0 {
-		α = fmt.Sprintf("α ≤ %g", a.MostBias)
-	}
-	if a.Extrapolation != 0 {
-		η = fmt.Sprintf("η = %g", a.Extrapolation)
-	}
-	if a.Backward != 0 {
-		β = fmt.Sprintf("β = %g", a.Backward)
-	}
-	if a.NoLineSearch {
-		line = "no line search"
-	}
-	return named(fmt.Sprintf("FAB-%d", a.steps()), minimalIn(a.Norm), a.Goal, restarts, classes, α, η, β, line)
-}
-
-func (a FAB) steps() int      { return numberOr(a.Steps, 100) }
-func (a FAB) candidates() int { return numberOr(a.Candidates, defaultCandidates) }
-func (a FAB) αmax() float64   { return numberOr(a.MostBias, 0.1) }
-func (a FAB) η() float64      { return numberOr(a.Extrapolation, 1.05) }
-func (a FAB) β() float64      { return numberOr(a.Backward, 0.9) }
-
-// filled implements [indexed].
-func (a FAB) filled() any {
-	a.Steps, a.Candidates, a.MostBias, a.Extrapolation, a.Backward = a.steps(), a.candidates(), a.αmax(), a.η(), a.β()
-	return a
-}
+func (a FAB) String() string { return craft.Name(a) }
 
 // Threat implements [advlib.Attack].
-func (a FAB) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if err := checkGradient(v); err != nil {
-		return advlib.Threat{}, err
-	}
-	threat := advlib.Threat{Norm: a.Norm, Radius: math.Inf(1), Goal: a.Goal}
-	if err := checkNorm(a.Norm, advlib.L1, advlib.L2, advlib.Linf); err != nil {
-		return threat, err
-	}
-	if err := checkCount("Steps", a.Steps); err != nil {
-		return threat, err
-	}
-	if err := checkCount("Restarts", a.Restarts); err != nil {
-		return threat, err
-	}
-	if err := checkCandidates(a.Candidates); err != nil {
-		return threat, err
-	}
-	if a.MostBias != 1 {
-		if err := checkShare("MostBias", a.MostBias); err != nil {
-			return threat, err
-		}
-	}
-	if err := checkShare("Backward", a.Backward); err != nil {
-		return threat, err
-	}
-	if η := a.η(); !(η >= 1) || math.IsInf(η, 1) {
-		return threat, fmt.Errorf("Extrapolation = %g stays before the boundary, or is infinite: leave it at 0 for 1.05, or give a number ≥ 1", a.Extrapolation)
-	}
-	return threat, nil
-}
+func (a FAB) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
 
-func (a FAB) checkGoal(advlib.Victim, bool) error { return nil } // it needs no loss
+// Plan implements [advlib.Planner].
+func (a FAB) Plan(v advlib.Victim) (forward, backward float64, known bool) { return craft.Plan(a, v) }
 
 // startRadius bounds the distance of random starts where nothing has been found, in widths of the box (the reference implementation's
 // default ε).
@@ -120,22 +87,29 @@ var startRadius = map[advlib.Norm]float64{advlib.L1: 5, advlib.L2: 1, advlib.Lin
 
 // Perturb implements [advlib.Attack].
 func (a FAB) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	limits := v.Signature().Limits()
-	key := fabStep{wish: wishOf(b), norm: a.Norm.(advlib.ConvexNorm), αmax: a.αmax(), η: a.η(), β: a.β()}
-	key.others = min(a.candidates(), v.Signature().Classes) - 1
-	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+	a, err := craft.Ready(a, v, b)
+	if err != nil {
+		return nil, err
+	}
+	key := fabStep{
+		norm: a.Norm.(advlib.ConvexNorm), others: min(a.Candidates, v.Signature().Classes) - 1,
+		αmax: a.MostBias, η: a.Extrapolation, β: a.Backward,
+	}
+	step := craft.Compile(v, b, key, key.graph)
 	clean, err := v.Logits(ctx, b.X)
 	if err != nil {
 		return nil, err
 	}
-	return eachPiece(ctx, b, func(s *iteration) error {
-		classes := s.others(b, clean, key.others)
+	limits := v.Signature().Limits()
+	return craft.Nearest(ctx, b, func(s *craft.Search) error {
+		classes := others(s.Rows, clean, key.others)
 		defer advlib.Free(classes)
 		for restart := range 1 + a.Restarts {
-			earlier := s.restart()
-			s.push(a.start(b, s, restart, earlier, limits))
-			err := a.search(ctx, v, b, s, step, classes)
-			s.merge(earlier, a.Norm)
+			earlier := tensors.MustCopyFlatData[float32](s.State[0])
+			s.Drop(0)
+			s.Push(s.Originals(), s.Fill(math.Inf(1)), a.start(s.Rows, restart, earlier, limits))
+			err := a.search(ctx, v, s, step, classes)
+			a.merge(s, earlier)
 			if err != nil {
 				return err
 			}
@@ -145,52 +119,59 @@ func (a FAB) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*t
 }
 
 // search looks for the boundary from where the state says, and back along the segment.
-func (a FAB) search(ctx context.Context, v *advlib.Counted, b advlib.Batch, s *iteration, step *advlib.Step, classes *tensors.Tensor) error {
-	for k := range a.steps() + 1 { // the last one judges
-		if err := ctx.Err(); err != nil {
+func (a FAB) search(ctx context.Context, v *advlib.Counted, s *craft.Search, step *advlib.Step, classes *tensors.Tensor) error {
+	for range a.Steps + 1 { // the last one judges
+		if _, err := s.Run(ctx, step, classes); err != nil {
 			return err
-		}
-		if _, err := s.run(step, classes); err != nil {
-			return fmt.Errorf("step %d on %d examples: %w", k, len(s.rows), err)
 		}
 	}
 	if a.NoLineSearch {
 		return nil
 	}
-	if err := settle(ctx, v, b, s, a.Norm.(advlib.ConvexNorm)); err != nil {
+	if err := s.Settle(ctx, v, a.Norm.(advlib.ConvexNorm)); err != nil {
 		return err
 	}
-	return searchSegment(ctx, v, b, s)
+	return s.Bisect(ctx, v)
 }
 
-// start returns where a search starts: the originals, then random points around them.
-func (a FAB) start(b advlib.Batch, s *iteration, restart int, earlier *candidates, limits advlib.Limits) *tensors.Tensor {
-	x := advlib.TakeRows(b.X, s.rows, s.size)
+// start returns where a search starts: the originals, then random points around them, by the examples of the searches before.
+func (a FAB) start(s *craft.Rows, restart int, earlier []float32, limits advlib.Limits) *tensors.Tensor {
+	x := s.Originals()
 	if restart == 0 {
 		return x
 	}
-	size := x.Shape().Size() / s.size
-	u, origin := make([]float32, size), make([]float32, size)
-	tensors.MustMutableFlatData(x, func(x []float32) {
-		for i, r := range s.rows {
-			reach := startRadius[a.Norm] * limits.Width()
-			if D := a.Norm.Distance(earlier.row(i), x[i*size:(i+1)*size]); D > 0 {
-				reach = min(reach, D)
-			}
-			advlib.Linf.Sample(b.Rand(r, uint64(restart)), u)
-			reach /= 2 * max(a.Norm.Distance(u, origin), 1e-30)
-			for j := range u {
-				v := &x[i*size+j]
-				*v = limits.Clamp(j, float64(*v)+reach*float64(u[j]), *v)
-			}
+	s.Each(x, func(i int, row []float32) {
+		u, origin := make([]float32, len(row)), make([]float32, len(row))
+		reach := startRadius[a.Norm] * limits.Width()
+		if D := a.Norm.Distance(earlier[i*len(row):(i+1)*len(row)], row); D > 0 {
+			reach = min(reach, D)
+		}
+		advlib.Linf.Sample(s.Batch.Rand(s.At[i], uint64(restart)), u)
+		reach /= 2 * max(a.Norm.Distance(u, origin), 1e-30)
+		for j := range u {
+			row[j] = limits.Clamp(j, float64(row[j])+reach*float64(u[j]), row[j])
 		}
 	})
 	return x
 }
 
+// merge takes those of the earlier best examples that are nearer than the present ones, or for which there is none.
+func (a FAB) merge(s *craft.Search, earlier []float32) {
+	now, x0 := tensors.MustCopyFlatData[float32](s.State[0]), tensors.MustCopyFlatData[float32](s.X0)
+	size := len(now) / s.Size
+	for i := range s.Size {
+		row := func(v []float32) []float32 { return v[i*size : (i+1)*size] }
+		before, after := a.Norm.Distance(row(earlier), row(x0)), a.Norm.Distance(row(now), row(x0))
+		if before > 0 && (after == 0 || before < after) { // at distance 0 nothing was found
+			copy(row(now), row(earlier))
+		}
+	}
+	s.Drop(0)
+	s.Push(tensors.FromFlatDataAndDimensions(now, s.X0.Shape().Dimensions...))
+}
+
 // fabStep determines the graph of a step.
 type fabStep struct {
-	wish       wish
 	norm       advlib.ConvexNorm
 	others     int // classes looked at, but the label
 	αmax, η, β float64
@@ -203,20 +184,19 @@ type fabStep struct {
 //	π: the boundary nearest to x, linearised there;  δ, δ₀: from x and x₀ to π inside the box
 //	α = min(‖δ‖/(‖δ‖ + ‖δ₀‖), α_max)
 //	x ← clip((1 − α)·(x + η·δ) + α·(x₀ + η·δ₀))
-func (s fabStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
-	x0, aim, rest := s.wish.read(in)
-	best, bestD, x, classes := rest[0], rest[1], rest[2], rest[3]
+func (s fabStep) graph(p *craft.Point, in []*Node) []*Node {
+	best, bestD, x, classes := in[0], in[1], in[2], in[3]
 
-	z := m.Logits(x)
-	hit := GreaterThan(clearance(z, aim), ZerosLike(bestD))
-	best, bestD, _ = nearer(s.norm, x, x0, hit, best, bestD)
-	crossed := GreaterThan(beyond(z, aim), ZerosLike(bestD)) // rounding is no reason to stay
-	x = limits.Clip(Where(perRow(crossed, x), Add(x0, MulScalar(Sub(x, x0), s.β)), x), x0)
+	z := p.Logits(x)
+	hit := p.Reached(z)
+	best, bestD, _ = p.Nearer(s.norm, x, hit, best, bestD)
+	crossed := GreaterThan(p.Beyond(z), ZerosLike(bestD)) // rounding is no reason to stay
+	x = p.Clip(Where(craft.PerRow(crossed, x), Add(p.X0, MulScalar(Sub(x, p.X0), s.β)), x))
 
-	f, w := boundaries(m, s.norm, m.Logits(x), x, classes, aim)
-	f0 := Add(f, sumRows(Mul(w, Sub(x0, x)))) // the linearisation's value at x₀
-	lo, hi := limits.Room(x, x0)
-	lo0, hi0 := limits.Room(x0, x0)
+	f, w := boundaries(p, s.norm, p.Logits(x), x, classes)
+	f0 := Add(f, craft.SumRows(Mul(w, Sub(p.X0, x)))) // the linearisation's value at x₀
+	lo, hi := p.Limits.Room(x, p.X0)
+	lo0, hi0 := p.Room()
 	// Both projections at once, to build the graph of one.
 	both := func(a, b *Node) *Node { return Concatenate([]*Node{a, b}, 0) }
 	δs := toHyperplane(s.norm, both(f, f0), both(w, w), both(lo, lo0), both(hi, hi0))
@@ -224,8 +204,8 @@ func (s fabStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Nod
 	δ, δ0 := Slice(δs, AxisRange(0, n)), Slice(δs, AxisRange(n))
 
 	D, D0 := s.norm.Of(δ), s.norm.Of(δ0)
-	α := MinScalar(Div(D, MaxScalar(Add(D, D0), 1e-12*limits.Width())), s.αmax)
-	α = perRow(α, x)
-	x = Add(Mul(OneMinus(α), Add(x, MulScalar(δ, s.η))), Mul(α, Add(x0, MulScalar(δ0, s.η))))
-	return []*Node{best, bestD, limits.Clip(x, x0)}
+	α := MinScalar(Div(D, MaxScalar(Add(D, D0), 1e-12*p.Limits.Width())), s.αmax)
+	α = craft.PerRow(α, x)
+	x = Add(Mul(OneMinus(α), Add(x, MulScalar(δ, s.η))), Mul(α, Add(p.X0, MulScalar(δ0, s.η))))
+	return []*Node{best, bestD, p.Clip(x)}
 }

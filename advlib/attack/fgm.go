@@ -2,13 +2,20 @@ package attack
 
 import (
 	"context"
-	"fmt"
 
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() {
+	register[FGM](InBall, Command{Name: "fgm", About: "one step along the gradient of the cross-entropy (FGSM in Linf)", Make: func(b advlib.Ball) advlib.Attack {
+		return FGM{Ball: b}
+	}})
+}
 
 // FGM is the fast gradient method of Goodfellow et al. (2015), arXiv:1412.6572, section 4: one step of length ε in the direction
 // of the loss's steepest ascent. In the Linf ball it is FGSM, the fast gradient sign method.
@@ -27,77 +34,50 @@ type FGM struct {
 // FGSM returns the fast gradient sign method with budget ε: FGM in the Linf ball.
 func FGSM(ε float64) FGM { return FGM{Ball: advlib.Linf.Ball(ε)} }
 
+// Describe implements [craft.Described].
+func (a *FGM) Describe(d *craft.Description) {
+	d.Paper("Goodfellow et al. 2015, arXiv:1412.6572")
+	d.Gradients()
+	d.Ball(&a.Ball, convexNorms...)
+	d.Goal(&a.Goal)
+	d.Loss(&a.Loss, advlib.CrossEntropy)
+	d.Name("FGM")
+	d.Passes(1, 1)
+}
+
 // String returns for example "FGM Linf ≤ 0.1".
-func (a FGM) String() string { return named("FGM", a.Ball.String(), a.Goal, lossName(a.Loss)) }
-
-// lossName names a loss that is not the default.
-func lossName(l advlib.Loss) string {
-	if l == nil || l == advlib.CrossEntropy {
-		return ""
-	}
-	return l.String()
-}
-
-func (a FGM) loss() advlib.Loss { return lossOr(a.Loss, advlib.CrossEntropy) }
-
-// filled implements [indexed].
-func (a FGM) filled() any {
-	a.Loss = a.loss()
-	return a
-}
+func (a FGM) String() string { return craft.Name(a) }
 
 // Threat implements [advlib.Attack].
-func (a FGM) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if err := checkGradient(v); err != nil {
-		return advlib.Threat{}, err
-	}
-	if err := checkBall(a.Ball); err != nil {
-		return advlib.Threat{}, err
-	}
-	return advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}, a.checkGoal(v, a.Goal.IsTargeted())
-}
+func (a FGM) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
 
-func (a FGM) checkGoal(v advlib.Victim, targeted bool) error {
-	return checkLoss(a.loss(), v.Signature().Classes, targeted)
+// Plan implements [advlib.Planner].
+func (a FGM) Plan(v advlib.Victim) (forward, backward float64, known bool) { return craft.Plan(a, v) }
+
+// Perturb implements [advlib.Attack].
+func (a FGM) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	a, err := craft.Ready(a, v, b)
+	if err != nil {
+		return nil, err
+	}
+	key := fgmStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.Loss}
+	step := craft.Compile(v, b, key, key.graph)
+	return craft.Each(ctx, b, func(s *craft.Search) error {
+		_, err := s.Run(ctx, step, float32(a.Ball.Radius))
+		return err
+	})
 }
 
 // fgmStep determines the graph of FGM.
 type fgmStep struct {
 	norm advlib.ConvexNorm
 	loss advlib.Loss
-	wish wish
 }
 
-// graph computes x ← clip(x₀ + ε·d), d = argmax ⟨d, ∇ₓL⟩ over ‖d‖ ≤ 1, clipped to the limits.
-func (s fgmStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
-	x, aim, rest := s.wish.read(in)
-	ε := rest[0]
-	L := s.loss.Of(m.Logits(x), aim)
-	d := s.norm.Ascend(m.Direction(s.norm, L, x))
-	return []*Node{limits.Clip(Add(x, Mul(ε, d)), x)}
-}
-
-// Perturb implements [advlib.Attack].
-func (a FGM) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	limits := v.Signature().Limits()
-	if err := a.checkGoal(v, b.Target != nil); err != nil {
-		return nil, err
-	}
-	key := fgmStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.loss(), wish: wishOf(b)}
-	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
-	adv := newCandidates(b)
-	for _, rows := range pieces(b) {
-		if err := ctx.Err(); err != nil {
-			return adv.tensor(), err
-		}
-		g := newGroup(b, rows)
-		out, err := step.Run(len(rows), append(g.inputs(), float32(a.Ball.Radius))...)
-		if err != nil {
-			return nil, fmt.Errorf("the step on %d examples: %w", len(rows), err)
-		}
-		adv.put(rows, out[0], nil)
-		g.free()
-		advlib.Free(out...)
-	}
-	return adv.tensor(), nil
+// graph computes x ← clip(x + ε·d), d = argmax ⟨d, ∇ₓL⟩ over ‖d‖ ≤ 1, clipped to the limits.
+func (s fgmStep) graph(p *craft.Point, in []*Node) []*Node {
+	x, ε := in[0], in[1]
+	L := s.loss.Of(p.Logits(x), p.Aim)
+	d := s.norm.Ascend(p.Direction(s.norm, L, x))
+	return []*Node{p.Clip(Add(x, Mul(ε, d)))}
 }

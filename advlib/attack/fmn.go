@@ -2,14 +2,20 @@ package attack
 
 import (
 	"context"
-	"fmt"
-	"math"
 
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() {
+	register[FMN](Nearest, Command{Name: "fmn", About: "FMN: gradient steps in a ball that shrinks and grows", Make: func(b advlib.Ball) advlib.Attack {
+		return FMN{Norm: b.Norm}
+	}})
+}
 
 // FMN is the fast minimum-norm attack of Pintor et al. (2021), arXiv:2102.12827, algorithm 1: gradient steps on the margin, each
 // projected on a ball around the original whose radius ε shrinks where the example is adversarial and grows where it is not.
@@ -41,44 +47,29 @@ type FMN struct {
 	NoLineSearch bool
 }
 
+// Describe implements [craft.Described].
+func (a *FMN) Describe(d *craft.Description) {
+	d.Paper("Pintor et al. 2021, arXiv:2102.12827")
+	d.Gradients()
+	d.Norm(&a.Norm, advlib.L0, advlib.L1, advlib.L2, advlib.Linf)
+	d.Goal(&a.Goal)
+	d.Count(&a.Steps, 1000)
+	d.Size(&a.StepSize, 1).As("α = %g")
+	d.Share(&a.Gamma, 0.05).As("γ = %g")
+	d.Size(&a.Overshoot, 0.05).As("overshoot %g")
+	d.Flag(&a.NoLineSearch, "no line search")
+	d.Name("FMN-%d", a.Steps)
+	d.Passes(a.Steps, a.Steps)
+}
+
 // String returns for example "FMN-1000 Linf minimal".
-func (a FMN) String() string {
-	var α, γ, over, line string
-	if a.StepSize != 0 {
-		α = fmt.Sprintf("α = %g", a.StepSize)
-	}
-	if a.Gamma != 0 {
-		γ = fmt.Sprintf("γ = %g", a.Gamma)
-	}
-	if a.Overshoot != 0 {
-		over = fmt.Sprintf("overshoot %g", a.Overshoot)
-	}
-	if a.NoLineSearch {
-		line = "no line search"
-	}
-	return named(fmt.Sprintf("FMN-%d", a.steps()), minimalIn(a.Norm), a.Goal, α, γ, over, line)
-}
+func (a FMN) String() string { return craft.Name(a) }
 
-// minimalIn names what an attack of minimal norm looks for.
-func minimalIn(n advlib.Norm) string {
-	if n == nil {
-		return "no norm"
-	}
-	return n.String() + " minimal"
-}
+// Threat implements [advlib.Attack].
+func (a FMN) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
 
-func (a FMN) steps() int    { return numberOr(a.Steps, 1000) }
-func (a FMN) α() float64    { return numberOr(a.StepSize, 1) }
-func (a FMN) γ() float64    { return numberOr(a.Gamma, 0.05) }
-func (a FMN) over() float64 { return numberOr(a.Overshoot, 0.05) }
-
-// filled implements [indexed].
-func (a FMN) filled() any {
-	a.Steps, a.StepSize, a.Gamma, a.Overshoot = a.steps(), a.α(), a.γ(), a.over()
-	return a
-}
-func (a FMN) lastγ() float64 { return min(fmnLastγ, a.γ()) }
-func (a FMN) lastα() float64 { return a.α() * fmnLastα }
+// Plan implements [advlib.Planner].
+func (a FMN) Plan(v advlib.Victim) (forward, backward float64, known bool) { return craft.Plan(a, v) }
 
 // Constants of the authors' code.
 const (
@@ -86,61 +77,38 @@ const (
 	fmnLastα = 0.01 // times α₀
 )
 
-// Threat implements [advlib.Attack].
-func (a FMN) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if err := checkGradient(v); err != nil {
-		return advlib.Threat{}, err
-	}
-	threat := advlib.Threat{Norm: a.Norm, Radius: math.Inf(1), Goal: a.Goal}
-	if err := checkNorm(a.Norm, advlib.L0, advlib.L1, advlib.L2, advlib.Linf); err != nil {
-		return threat, err
-	}
-	if err := checkCount("Steps", a.Steps); err != nil {
-		return threat, err
-	}
-	if err := checkSize("StepSize", a.StepSize); err != nil {
-		return threat, err
-	}
-	if err := checkShare("Gamma", a.Gamma); err != nil {
-		return threat, err
-	}
-	return threat, checkSize("Overshoot", a.Overshoot)
-}
-
-func (a FMN) checkGoal(advlib.Victim, bool) error { return nil } // the margin suits any number of classes
-
 // Perturb implements [advlib.Attack].
 func (a FMN) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	limits, key := v.Signature().Limits(), fmnStep{wish: wishOf(b), norm: a.Norm, over: 1 + a.over()}
-	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
-	return eachPiece(ctx, b, func(s *iteration) error {
-		s.push(s.zeros(), s.fill(1))
-		for k := range a.steps() {
-			if err := ctx.Err(); err != nil {
+	a, err := craft.Ready(a, v, b)
+	if err != nil {
+		return nil, err
+	}
+	key := fmnStep{norm: a.Norm, over: 1 + a.Overshoot}
+	step := craft.Compile(v, b, key, key.graph)
+	return craft.Nearest(ctx, b, func(s *craft.Search) error {
+		s.Push(s.Zeros(), s.Fill(1))
+		for k := range a.Steps {
+			α := craft.Cosine(a.StepSize, a.StepSize*fmnLastα, k, a.Steps)
+			γ := craft.Cosine(a.Gamma, min(fmnLastγ, a.Gamma), k, a.Steps)
+			if _, err := s.Run(ctx, step, float32(α), float32(γ)); err != nil {
 				return err
-			}
-			α := cosine(a.α(), a.lastα(), k, a.steps())
-			γ := cosine(a.γ(), a.lastγ(), k, a.steps())
-			if _, err := s.run(step, float32(α), float32(γ)); err != nil {
-				return fmt.Errorf("step %d on %d examples: %w", k, len(s.rows), err)
 			}
 		}
 		switch {
 		case a.NoLineSearch:
 			return nil
 		case a.Norm == advlib.L0:
-			return restore(ctx, v, b, s)
+			return s.Restore(ctx, v)
 		}
-		if err := settle(ctx, v, b, s, a.Norm.(advlib.ConvexNorm)); err != nil {
+		if err := s.Settle(ctx, v, a.Norm.(advlib.ConvexNorm)); err != nil {
 			return err
 		}
-		return searchSegment(ctx, v, b, s)
+		return s.Bisect(ctx, v)
 	})
 }
 
 // fmnStep determines the graph of a step.
 type fmnStep struct {
-	wish wish
 	norm advlib.Norm
 	over float64 // 1 + overshoot
 }
@@ -149,22 +117,21 @@ type fmnStep struct {
 //
 //	ε ← min(ε·(1 − γ), ‖δ*‖) if L > 0, else ε·(1 + γ) if there is a δ*, else (1 + overshoot)·(‖δ‖ + |L|/‖∇L‖_q)
 //	δ ← Π(δ + α·∇L/‖∇L‖₂),  Π projects on ‖·‖ ≤ ε and the box
-func (s fmnStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
-	x0, aim, rest := s.wish.read(in)
-	best, bestD, δ, ε, α, γ := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5]
+func (s fmnStep) graph(p *craft.Point, in []*Node) []*Node {
+	best, bestD, δ, ε, α, γ := in[0], in[1], in[2], in[3], in[4], in[5]
 
-	x := limits.Clip(Add(x0, δ), x0)
-	z := m.Logits(x)
-	L := advlib.Margin.Of(z, aim)
-	hit := GreaterThan(clearance(z, aim), ZerosLike(L))
+	x := p.Clip(Add(p.X0, δ))
+	z := p.Logits(x)
+	L := advlib.Margin.Of(z, p.Aim)
+	hit := p.Reached(z)
 	found := LessThan(bestD, Infinity(bestD.Graph(), bestD.DType(), 1)) // before this step, as ε then still is the estimate
-	best, bestD, D := nearer(s.norm, x, x0, hit, best, bestD)
-	g := m.Ascent(L, x)
+	best, bestD, D := p.Nearer(s.norm, x, hit, best, bestD)
+	g := p.Ascent(L, x)
 
 	shrunk, grown := Mul(ε, OneMinus(γ)), Mul(ε, OnePlus(γ))
 	if convex, ok := s.norm.(advlib.ConvexNorm); ok {
 		far := OnesLike(ε)
-		far = MulScalar(far, limits.Diameter(s.norm))
+		far = MulScalar(far, p.Limits.Diameter(s.norm))
 		slope := convex.Dual().Of(g)
 		flat := Equal(slope, ZerosLike(slope))
 		estimate := Add(D, Div(Abs(L), Where(flat, OnesLike(slope), slope)))
@@ -175,8 +142,8 @@ func (s fmnStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Nod
 		ε = Where(hit, Min(Min(AddScalar(ε, -1), Floor(shrunk)), bestD), Max(OnePlus(ε), Floor(grown)))
 		ε = Max(ε, ZerosLike(ε))
 	}
-	δ = Add(Sub(x, x0), Mul(MulScalar(α, limits.Width()), unit(g)))
-	lo, hi := limits.Room(x0, x0)
+	δ = Add(Sub(x, p.X0), Mul(MulScalar(α, p.Limits.Width()), unit(g)))
+	lo, hi := p.Room()
 	if convex, ok := s.norm.(advlib.ConvexNorm); ok {
 		δ = convex.Project(δ, ε, lo, hi)
 	} else {

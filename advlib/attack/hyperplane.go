@@ -6,6 +6,7 @@ import (
 	. "advlab/advlib/internal/equation"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
 
 // hyperplaneHalvings brackets a multiplier to the resolution of float32.
@@ -24,41 +25,41 @@ const hyperplaneHalvings = 30
 // and ⟨v, δ⟩ grows with λ and t, so they are bisected; in L1 what is bisected is the |v| of the last coordinate.
 func toHyperplane(norm advlib.ConvexNorm, f, w, lo, hi *Node) *Node {
 	zero := ZerosLike(f)
-	v := Mul(perRow(Where(GreaterThan(f, zero), Neg(OnesLike(f)), OnesLike(f)), w), w)
+	v := Mul(craft.PerRow(Where(GreaterThan(f, zero), Neg(OnesLike(f)), OnesLike(f)), w), w)
 	// Scaled so that max |v| = 1: neither squares nor products leave the range of float32.
 	scale := advlib.Linf.Of(v)
 	scale = Where(Equal(scale, zero), OnesLike(scale), scale)
-	v = Div(v, perRow(scale, v))
+	v = Div(v, craft.PerRow(scale, v))
 	gap := Div(Abs(f), scale)
 	clip := func(δ *Node) *Node { return Max(lo, Min(hi, δ)) }
 	width := advlib.Linf.Of(Sub(hi, lo))
 	switch norm {
 	case advlib.L2:
-		at := func(λ *Node) *Node { return clip(Mul(perRow(λ, v), v)) }
+		at := func(λ *Node) *Node { return clip(Mul(craft.PerRow(λ, v), v)) }
 		// λ is at least what an unclipped step needs, and at 10⁹ times the width all coordinates that matter are clipped. In between its
 		// order of magnitude is unknown, so the bracket is halved on a logarithmic scale.
-		least := AddScalar(Div(gap, MaxScalar(sumRows(squared(v)), 1)), 1e-30)
+		least := AddScalar(Div(gap, MaxScalar(craft.SumRows(squared(v)), 1)), 1e-30)
 		most := Max(MulScalar(width, 1e9), least)
 		return at(bracket(least, most, func(a, b *Node) *Node { return Mul(Sqrt(a), Sqrt(b)) }, func(λ *Node) *Node {
-			return GreaterOrEqual(sumRows(Mul(v, at(λ))), gap)
+			return GreaterOrEqual(craft.SumRows(Mul(v, at(λ))), gap)
 		}))
 	case advlib.Linf:
-		at := func(t *Node) *Node { return clip(Mul(perRow(t, v), Sign(v))) }
+		at := func(t *Node) *Node { return clip(Mul(craft.PerRow(t, v), Sign(v))) }
 		return at(bracket(zero, width, middle, func(t *Node) *Node {
-			return GreaterOrEqual(sumRows(Mul(v, at(t))), gap)
+			return GreaterOrEqual(craft.SumRows(Mul(v, at(t))), gap)
 		}))
 	case advlib.L1:
 		size := Abs(v)
 		full := Where(GreaterThan(v, ZerosLike(v)), hi, Where(LessThan(v, ZerosLike(v)), lo, ZerosLike(v)))
-		above := func(τ *Node) *Node { return Where(GreaterThan(size, perRow(τ, v)), full, ZerosLike(v)) }
+		above := func(τ *Node) *Node { return Where(GreaterThan(size, craft.PerRow(τ, v)), full, ZerosLike(v)) }
 		// −τ grows: the largest τ with which coordinates above it reach the hyperplane, and the least with which they do not.
-		reach := func(negτ *Node) *Node { return GreaterOrEqual(sumRows(Mul(v, above(Neg(negτ)))), gap) }
+		reach := func(negτ *Node) *Node { return GreaterOrEqual(craft.SumRows(Mul(v, above(Neg(negτ)))), gap) }
 		low, high := brackets(Neg(OnesLike(f)), zero, middle, reach)
 		all := above(Neg(low))
 		last := Sub(above(Neg(high)), all) // one coordinate, or several that are equal to rounding and share
-		left, gain := Sub(gap, sumRows(Mul(v, all))), sumRows(Mul(v, last))
+		left, gain := Sub(gap, craft.SumRows(Mul(v, all))), craft.SumRows(Mul(v, last))
 		share := ClipScalar(Div(left, Where(Equal(gain, zero), OnesLike(gain), gain)), 0, 1)
-		return Add(all, Mul(perRow(share, v), last))
+		return Add(all, Mul(craft.PerRow(share, v), last))
 	}
 	panic(fmt.Sprintf("attack: no projection on a hyperplane in %v", norm))
 }

@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 	"advlab/advlib/internal/table"
 )
 
@@ -28,6 +30,8 @@ type Entry struct {
 	// Defaults are the fields that have a value of their own where they are left at zero, "Steps 40, StepSize 0.0625·ε"; empty if there
 	// are none.
 	Defaults string
+	// Commands are its names on the command line, as in "--attacks pgd,pgd-margin".
+	Commands []Command
 }
 
 // Knowledge is what an attack asks a model for.
@@ -55,17 +59,30 @@ const (
 // Table is an index of attacks. In a notebook, show.Display(attack.Index()) shows it.
 type Table []Entry
 
-// Index returns all attacks of this package; those that are learned, by Fit, stand for what Fit returns. Defaults are those of the types; a test holds norms, kinds, goals and knowledge against what
-// the types do, and the table in the package's documentation and the one in the README against this one.
+// Index returns all attacks of this package, by what they look for, and then in the order of their papers; those that are learned, by
+// Fit, stand for what Fit returns. What it says is what the attacks describe; a test holds norms, kinds, goals and knowledge against what
+// they do, and the table in the package's documentation and the one in the README against this one.
 func Index() Table {
 	t := make(Table, len(registry))
 	for i, r := range registry {
-		t[i] = Entry{
-			Attack: reflect.TypeOf(r.zero).Name(), Knowledge: r.knowledge, Kind: r.kind, Norms: r.norms, Targeted: !r.untargeted,
-			Paper: r.paper, Defaults: defaults(r.zero, r.norms),
-		}
+		t[i] = r.entry()
 	}
+	kinds := []Kind{InBall, Nearest, ForAll, InPatch, Wrapper}
+	slices.SortStableFunc(t, func(a, b Entry) int {
+		return cmp.Or(
+			cmp.Compare(slices.Index(kinds, a.Kind), slices.Index(kinds, b.Kind)),
+			cmp.Compare(a.published(), b.published()), cmp.Compare(a.Attack, b.Attack),
+		)
+	})
 	return t
+}
+
+// published is the number of the paper, which begins with year and month; what has no paper comes last.
+func (e Entry) published() string {
+	if _, number, ok := strings.Cut(e.Paper, "arXiv:"); ok {
+		return number
+	}
+	return "~"
 }
 
 // threatened is what has a name and a threat: an attack, or what learns one.
@@ -74,103 +91,90 @@ type threatened interface {
 	Threat(v advlib.Victim) (advlib.Threat, error)
 }
 
-// indexed is an attack whose fields have defaults.
-type indexed interface {
-	threatened
-	// filled returns the attack with its defaults in the place of zeros.
-	filled() any
+// Command is a name for an attack on the command line, with what its help says about it.
+type Command struct {
+	Name, About string
+	// Make returns the attack in a ball, or, of one that looks for the nearest example, in the ball's norm.
+	Make func(b advlib.Ball) advlib.Attack
+	// Norms are those that Make takes; nil stands for those of the attack in the index.
+	Norms []advlib.Norm
 }
 
-// registry holds the zero value of each attack, and what cannot be read off it, in the order of the table.
-var registry = []struct {
-	zero       threatened
-	knowledge  Knowledge
-	kind       Kind
-	norms      []advlib.Norm
-	untargeted bool
-	paper      string
-}{
-	{FGM{}, Gradients, InBall, convexNorms, false, "Goodfellow et al. 2015, arXiv:1412.6572"},
-	{BIM{}, Gradients, InBall, convexNorms, false, "Kurakin et al. 2017, arXiv:1607.02533"},
-	{PGD{}, Gradients, InBall, convexNorms, false, "Madry et al. 2018, arXiv:1706.06083"},
-	{MIFGSM{}, Gradients, InBall, []advlib.Norm{advlib.L2, advlib.Linf}, false, "Dong et al. 2018, arXiv:1710.06081"},
-	{APGD{}, Gradients, InBall, convexNorms, false, "Croce & Hein 2020, arXiv:2003.01690"},
-	{Square{}, Scores, InBall, convexNorms, false, "Andriushchenko et al. 2020, arXiv:1912.00049"},
-	{AutoAttack{}, Gradients, InBall, convexNorms, true, "Croce & Hein 2020, arXiv:2003.01690"},
-	{CarliniWagner{}, Gradients, Nearest, []advlib.Norm{advlib.L2}, false, "Carlini & Wagner 2017, arXiv:1608.04644"},
-	{CarliniWagnerLinf{}, Gradients, Nearest, []advlib.Norm{advlib.Linf}, false, "Carlini & Wagner 2017, arXiv:1608.04644"},
-	{CarliniWagnerL0{}, Gradients, Nearest, []advlib.Norm{advlib.L0}, false, "Carlini & Wagner 2017, arXiv:1608.04644"},
-	{DeepFool{}, Gradients, Nearest, []advlib.Norm{advlib.L2, advlib.Linf}, false, "Moosavi-Dezfooli et al. 2016, arXiv:1511.04599"},
-	{DDN{}, Gradients, Nearest, []advlib.Norm{advlib.L2}, false, "Rony et al. 2019, arXiv:1811.09600"},
-	{FMN{}, Gradients, Nearest, []advlib.Norm{advlib.L0, advlib.L1, advlib.L2, advlib.Linf}, false, "Pintor et al. 2021, arXiv:2102.12827"},
-	{FAB{}, Gradients, Nearest, convexNorms, false, "Croce & Hein 2020, arXiv:1907.02044"},
-	{SigmaZero{}, Gradients, Nearest, []advlib.Norm{advlib.L0}, false, "Cinà et al. 2025, arXiv:2402.01879"},
-	{EAD{}, Gradients, Nearest, []advlib.Norm{advlib.L1}, false, "Chen et al. 2018, arXiv:1709.04114"},
-	{JSMA{}, Gradients, Nearest, []advlib.Norm{advlib.L0}, false, "Papernot et al. 2016, arXiv:1511.07528"},
-	{Universal{}, Gradients, ForAll, convexNorms, false, "Shafahi et al. 2018, arXiv:1811.11304"},
-	{UniversalDeepFool{}, Gradients, ForAll, []advlib.Norm{advlib.L2, advlib.Linf}, false, "Moosavi-Dezfooli et al. 2017, arXiv:1610.08401"},
-	{AdversarialPatch{}, Gradients, InPatch, []advlib.Norm{advlib.L0}, false, "Brown et al. 2017, arXiv:1712.09665"},
-	{AllTargets{}, Inner, Wrapper, nil, true, "Croce & Hein 2020, arXiv:2003.01690"},
-	{Repeat{}, Inner, Wrapper, nil, false, ""},
-	{WorstOf{}, Inner, Wrapper, nil, false, ""},
-	{EOT{}, Inner, Wrapper, nil, false, "Athalye et al. 2018, arXiv:1707.07397"},
-	{BPDA{}, Inner, Wrapper, nil, false, "Athalye et al. 2018, arXiv:1802.00420"},
-	{Temperature{}, Inner, Wrapper, nil, false, "Carlini & Wagner 2016, arXiv:1607.04311"},
-	{Lattice8{}, Inner, Wrapper, nil, false, ""},
-	{Transfer{}, Inner, Wrapper, nil, false, "Papernot et al. 2016, arXiv:1605.07277"},
+// registered is an attack in the index.
+type registered struct {
+	kind     Kind
+	commands []Command
+	zero     func() craft.Described // a pointer to its zero value
+}
+
+// registry holds the attacks as their files register them; Index brings them into order.
+var registry []registered
+
+// register puts an attack into the index, with its names on the command line. Each attack does so in its own file.
+func register[A threatened, P interface {
+	*A
+	craft.Described
+}](kind Kind, commands ...Command) {
+	registry = append(registry, registered{kind, commands, func() craft.Described { return P(new(A)) }})
 }
 
 var convexNorms = []advlib.Norm{advlib.L1, advlib.L2, advlib.Linf}
 
-// defaults returns the fields that filled sets, in their order, with their values. What grows with the radius of a ball is in units of ε;
-// what is set in some norms only says in which.
-func defaults(zero threatened, norms []advlib.Norm) string {
-	if _, ok := zero.(indexed); !ok {
-		return ""
+// entry says what the index says about an attack.
+func (r registered) entry() Entry {
+	d := craft.Describe(r.zero())
+	gradients, targeted, paper := d.ForIndex()
+	e := Entry{
+		Attack: r.name(), Kind: r.kind, Norms: d.Norms(), Targeted: targeted, Paper: paper, Knowledge: Scores,
+		Defaults: r.defaults(d.Norms()), Commands: slices.Clone(r.commands),
 	}
+	for i := range e.Commands {
+		if c := &e.Commands[i]; c.Norms == nil {
+			c.Norms = e.Norms
+		}
+	}
+	switch {
+	case r.kind == Wrapper:
+		e.Knowledge = Inner
+	case gradients:
+		e.Knowledge = Gradients
+	}
+	return e
+}
+
+// name returns the name of the attack's type.
+func (r registered) name() string { return reflect.TypeOf(r.zero()).Elem().Name() }
+
+// defaults returns the fields that have a value where they are left at zero. What grows with the radius of a ball is in units of ε;
+// what has one in some norms only says in which.
+func (r registered) defaults(norms []advlib.Norm) string {
 	if len(norms) == 0 {
 		norms = []advlib.Norm{nil}
 	}
-	fields := reflect.TypeOf(zero)
-	var parts []string
-	for i := range fields.NumField() {
-		f := fields.Field(i)
-		var text string
-		var where []string
-		for _, n := range norms {
-			unit, double := filledAt(zero, n, 1).Field(i), filledAt(zero, n, 2).Field(i)
-			if unit.IsZero() || f.Name == "Ball" || f.Name == "Norm" {
-				continue
+	var names []string
+	texts, where := map[string]string{}, map[string][]string{}
+	for _, n := range norms {
+		double := map[string]any{}
+		craft.DescribeIn(r.zero(), advlib.Ball{Norm: n, Radius: 2}).Values(func(name string, v any) { double[name] = v })
+		craft.DescribeIn(r.zero(), advlib.Ball{Norm: n, Radius: 1}).Values(func(name string, v any) {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
 			}
-			text = fmt.Sprint(unit.Interface())
-			if !double.Equal(unit) {
-				text += "·ε"
+			if texts[name] = fmt.Sprint(v); v != double[name] {
+				texts[name] += "·ε"
 			}
 			if n != nil {
-				where = append(where, n.String())
+				where[name] = append(where[name], n.String())
 			}
+		})
+	}
+	for i, name := range names {
+		names[i] += " " + texts[name]
+		if n := len(where[name]); n > 0 && n < len(norms) {
+			names[i] += " in " + strings.Join(where[name], " ")
 		}
-		switch {
-		case text == "":
-		case len(where) < len(norms) && norms[0] != nil:
-			parts = append(parts, fmt.Sprintf("%s %s in %s", f.Name, text, strings.Join(where, " ")))
-		default:
-			parts = append(parts, f.Name+" "+text)
-		}
 	}
-	return strings.Join(parts, ", ")
-}
-
-// filledAt returns an attack's fields with its defaults, in the given norm and with the given radius where it has a ball.
-func filledAt(zero threatened, n advlib.Norm, radius float64) reflect.Value {
-	a := reflect.New(reflect.TypeOf(zero)).Elem()
-	if f := a.FieldByName("Ball"); f.IsValid() {
-		f.Set(reflect.ValueOf(advlib.Ball{Norm: n, Radius: radius}))
-	}
-	if f := a.FieldByName("Norm"); f.IsValid() {
-		f.Set(reflect.ValueOf(n))
-	}
-	return reflect.ValueOf(a.Interface().(indexed).filled())
+	return strings.Join(names, ", ")
 }
 
 // tableHeader names the columns of a table.

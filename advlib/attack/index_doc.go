@@ -7,30 +7,30 @@
 //	BIM                gradients          any in a ball  L1 L2 Linf             untargeted, targeted  Kurakin et al. 2017, arXiv:1607.02533
 //	PGD                gradients          any in a ball  L1 L2 Linf             untargeted, targeted  Madry et al. 2018, arXiv:1706.06083
 //	MIFGSM             gradients          any in a ball  L2 Linf                untargeted, targeted  Dong et al. 2018, arXiv:1710.06081
-//	APGD               gradients          any in a ball  L1 L2 Linf             untargeted, targeted  Croce & Hein 2020, arXiv:2003.01690
 //	Square             logits             any in a ball  L1 L2 Linf             untargeted, targeted  Andriushchenko et al. 2020, arXiv:1912.00049
+//	APGD               gradients          any in a ball  L1 L2 Linf             untargeted, targeted  Croce & Hein 2020, arXiv:2003.01690
 //	AutoAttack         gradients          any in a ball  L1 L2 Linf             untargeted            Croce & Hein 2020, arXiv:2003.01690
-//	CarliniWagner      gradients          the nearest    L2                     untargeted, targeted  Carlini & Wagner 2017, arXiv:1608.04644
-//	CarliniWagnerLinf  gradients          the nearest    Linf                   untargeted, targeted  Carlini & Wagner 2017, arXiv:1608.04644
-//	CarliniWagnerL0    gradients          the nearest    L0                     untargeted, targeted  Carlini & Wagner 2017, arXiv:1608.04644
 //	DeepFool           gradients          the nearest    L2 Linf                untargeted, targeted  Moosavi-Dezfooli et al. 2016, arXiv:1511.04599
-//	DDN                gradients          the nearest    L2                     untargeted, targeted  Rony et al. 2019, arXiv:1811.09600
-//	FMN                gradients          the nearest    L0 L1 L2 Linf          untargeted, targeted  Pintor et al. 2021, arXiv:2102.12827
-//	FAB                gradients          the nearest    L1 L2 Linf             untargeted, targeted  Croce & Hein 2020, arXiv:1907.02044
-//	SigmaZero          gradients          the nearest    L0                     untargeted, targeted  Cinà et al. 2025, arXiv:2402.01879
-//	EAD                gradients          the nearest    L1                     untargeted, targeted  Chen et al. 2018, arXiv:1709.04114
 //	JSMA               gradients          the nearest    L0                     untargeted, targeted  Papernot et al. 2016, arXiv:1511.07528
-//	Universal          gradients          one δ for all  L1 L2 Linf             untargeted, targeted  Shafahi et al. 2018, arXiv:1811.11304
+//	CarliniWagner      gradients          the nearest    L2                     untargeted, targeted  Carlini & Wagner 2017, arXiv:1608.04644
+//	CarliniWagnerL0    gradients          the nearest    L0                     untargeted, targeted  Carlini & Wagner 2017, arXiv:1608.04644
+//	CarliniWagnerLinf  gradients          the nearest    Linf                   untargeted, targeted  Carlini & Wagner 2017, arXiv:1608.04644
+//	EAD                gradients          the nearest    L1                     untargeted, targeted  Chen et al. 2018, arXiv:1709.04114
+//	DDN                gradients          the nearest    L2                     untargeted, targeted  Rony et al. 2019, arXiv:1811.09600
+//	FAB                gradients          the nearest    L1 L2 Linf             untargeted, targeted  Croce & Hein 2020, arXiv:1907.02044
+//	FMN                gradients          the nearest    L0 L1 L2 Linf          untargeted, targeted  Pintor et al. 2021, arXiv:2102.12827
+//	SigmaZero          gradients          the nearest    L0                     untargeted, targeted  Cinà et al. 2025, arXiv:2402.01879
 //	UniversalDeepFool  gradients          one δ for all  L2 Linf                untargeted, targeted  Moosavi-Dezfooli et al. 2017, arXiv:1610.08401
+//	Universal          gradients          one δ for all  L1 L2 Linf             untargeted, targeted  Shafahi et al. 2018, arXiv:1811.11304
 //	AdversarialPatch   gradients          a patch        L0                     untargeted, targeted  Brown et al. 2017, arXiv:1712.09665
-//	AllTargets         what it runs does  wrapper        those of what it runs  untargeted            Croce & Hein 2020, arXiv:2003.01690
-//	Repeat             what it runs does  wrapper        those of what it runs  untargeted, targeted
-//	WorstOf            what it runs does  wrapper        those of what it runs  untargeted, targeted
+//	Transfer           what it runs does  wrapper        those of what it runs  untargeted, targeted  Papernot et al. 2016, arXiv:1605.07277
+//	Temperature        what it runs does  wrapper        those of what it runs  untargeted, targeted  Carlini & Wagner 2016, arXiv:1607.04311
 //	EOT                what it runs does  wrapper        those of what it runs  untargeted, targeted  Athalye et al. 2018, arXiv:1707.07397
 //	BPDA               what it runs does  wrapper        those of what it runs  untargeted, targeted  Athalye et al. 2018, arXiv:1802.00420
-//	Temperature        what it runs does  wrapper        those of what it runs  untargeted, targeted  Carlini & Wagner 2016, arXiv:1607.04311
+//	AllTargets         what it runs does  wrapper        those of what it runs  untargeted            Croce & Hein 2020, arXiv:2003.01690
 //	Lattice8           what it runs does  wrapper        those of what it runs  untargeted, targeted
-//	Transfer           what it runs does  wrapper        those of what it runs  untargeted, targeted  Papernot et al. 2016, arXiv:1605.07277
+//	Repeat             what it runs does  wrapper        those of what it runs  untargeted, targeted
+//	WorstOf            what it runs does  wrapper        those of what it runs  untargeted, targeted
 //
 // Defaults, where fields are left at zero:
 //
@@ -38,20 +38,20 @@
 //	BIM                Loss CrossEntropy, Steps 10, StepSize 0.2·ε
 //	PGD                Loss CrossEntropy, Steps 40, StepSize 0.0625·ε, Sparsity 0.01 in L1
 //	MIFGSM             Loss CrossEntropy, Steps 10, StepSize 0.1·ε, Decay 1
-//	APGD               Loss CrossEntropy, Steps 100, Rises 0.75 in L2 Linf
 //	Square             Loss Margin, Queries 5000, Area 0.8
-//	CarliniWagner      BinarySearchSteps 9, Steps 1000, LearningRate 0.01, InitialConst 0.001
-//	CarliniWagnerLinf  Steps 1000, LearningRate 0.005, InitialConst 1e-05, LargestConst 20, Decrease 0.9, LeastTau 0.00390625
-//	CarliniWagnerL0    Steps 1000, LearningRate 0.01, InitialConst 0.001, LargestConst 2e+06, Margin 0.01
+//	APGD               Loss CrossEntropy, Steps 100, Rises 0.75 in L2 Linf
 //	DeepFool           Steps 50, Candidates 10, Overshoot 0.02
-//	DDN                Steps 1000, InitialNorm 1, Gamma 0.05
-//	FMN                Steps 1000, StepSize 1, Gamma 0.05, Overshoot 0.05
-//	FAB                Steps 100, Candidates 10, MostBias 0.1, Extrapolation 1.05, Backward 0.9
-//	SigmaZero          Steps 1000, LearningRate 1, Sigma 0.001, Threshold 0.3, ThresholdRate 0.01
-//	EAD                Beta 0.01, BinarySearchSteps 9, Steps 1000, LearningRate 0.01, InitialConst 0.001
 //	JSMA               Theta 1, Gamma 0.145, Candidates 1024
-//	Universal          Loss CrossEntropy, Cap 9, Epochs 20, BatchSize 128, StepSize 0.2·ε
+//	CarliniWagner      BinarySearchSteps 9, Steps 1000, LearningRate 0.01, InitialConst 0.001
+//	CarliniWagnerL0    Steps 1000, LearningRate 0.01, InitialConst 0.001, LargestConst 2e+06, Margin 0.01
+//	CarliniWagnerLinf  Steps 1000, LearningRate 0.005, InitialConst 1e-05, LargestConst 20, Decrease 0.9, LeastTau 0.00390625
+//	EAD                Beta 0.01, BinarySearchSteps 9, Steps 1000, LearningRate 0.01, InitialConst 0.001
+//	DDN                Steps 1000, InitialNorm 1, Gamma 0.05
+//	FAB                Steps 100, Candidates 10, MostBias 0.1, Extrapolation 1.05, Backward 0.9
+//	FMN                Steps 1000, StepSize 1, Gamma 0.05, Overshoot 0.05
+//	SigmaZero          Steps 1000, LearningRate 1, Sigma 0.001, Threshold 0.3, ThresholdRate 0.01
 //	UniversalDeepFool  FoolingRate 0.8, Epochs 10, Steps 50, Overshoot 0.02
+//	Universal          Loss CrossEntropy, Cap 9, Epochs 20, BatchSize 128, StepSize 0.2·ε
 //	AdversarialPatch   Placements 0.3–0.5 of the side, ±22.5°, light ±0.1, Loss CrossEntropy, Steps 500, BatchSize 32, Samples 1, LearningRate 0.05
 //	Repeat             Times 5
 package attack

@@ -214,13 +214,13 @@ func quotient(s string) float64 {
 // The index's norms, kinds and goals are those that the attacks take, and what it says they ask for is what they do ask.
 func TestIndexFollows(t *testing.T) {
 	c, e := tall(t)
-	for k, entry := range attack.Index() {
+	for _, entry := range attack.Index() {
 		if entry.Kind == attack.Wrapper {
 			continue // has what it runs
 		}
 		var norms []advlib.Norm
 		for _, n := range []advlib.Norm{advlib.L0, advlib.L1, advlib.L2, advlib.Linf} {
-			a := attack.Zero(k, n, 0.3, advlib.Untargeted)
+			a := attack.Zero(entry.Attack, n, 0.3, advlib.Untargeted)
 			threat, err := a.Threat(c)
 			if err != nil || threat.Norm != n {
 				continue
@@ -229,7 +229,7 @@ func TestIndexFollows(t *testing.T) {
 			if threat.Minimal() != (entry.Kind == attack.Nearest) {
 				t.Errorf("%v: %s looks for %s", threat, entry.Attack, entry.Kind)
 			}
-			if _, err := attack.Zero(k, n, 0.3, advlib.Targeted(1)).Threat(c); (err == nil) != entry.Targeted {
+			if _, err := attack.Zero(entry.Attack, n, 0.3, advlib.Targeted(1)).Threat(c); (err == nil) != entry.Targeted {
 				t.Errorf("%v: targeted %v, with a target the error is %v", a, entry.Targeted, err)
 			}
 			if len(norms) > 1 {
@@ -306,11 +306,11 @@ func (p *polls) Err() error {
 // Filling in defaults twice changes nothing, and an attack with them is the attack: the same name, but for what the name shows.
 func TestIndexFilled(t *testing.T) {
 	c, e := tall(t)
-	for k, entry := range attack.Index() {
+	for _, entry := range attack.Index() {
 		if entry.Defaults == "" || entry.Kind == attack.Wrapper {
 			continue
 		}
-		zero := attack.Zero(k, entry.Norms[0], 0.3, advlib.Untargeted)
+		zero := attack.Zero(entry.Attack, entry.Norms[0], 0.3, advlib.Untargeted)
 		once := attack.Filled(zero)
 		if twice := attack.Filled(once); !reflect.DeepEqual(once, twice) {
 			t.Errorf("%s: filled %+v, twice %+v", entry.Attack, once, twice)

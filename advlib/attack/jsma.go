@@ -3,15 +3,22 @@ package attack
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"math"
 	"slices"
 
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() {
+	register[JSMA](Nearest, Command{Name: "jsma", About: "JSMA: pairs of values by their saliency, up or down", Make: func(advlib.Ball) advlib.Attack {
+		return JSMA{BothDirections: true, Gamma: 1}
+	}})
+}
 
 // JSMA is the attack by saliency map of Papernot et al. (2016), arXiv:1511.07528, algorithm 2: in each step it changes the two
 // coordinates that together raise the logit of the target and lower the sum of the others most.
@@ -35,94 +42,66 @@ type JSMA struct {
 	NoLineSearch bool
 }
 
+// Describe implements [craft.Described].
+func (a *JSMA) Describe(d *craft.Description) {
+	d.Paper("Papernot et al. 2016, arXiv:1511.07528")
+	d.Gradients()
+	d.Minimal(advlib.L0)
+	d.Goal(&a.Goal)
+	d.Size(&a.Theta, 1).As("θ = %g")
+	d.Portion(&a.Gamma, 0.145, "the largest share of the coordinates that is changed")
+	d.Flag(&a.BothDirections, "both directions")
+	d.Refuse(a.Candidates == 1, "Candidates = 1 is no pair: leave it at 0 for 1024, or give at least 2")
+	d.Count(&a.Candidates, 1024).As("%d candidates")
+	d.Flag(&a.NoLineSearch, "no line search")
+	d.Name("JSMA %.4g %%", 100*a.Gamma)
+}
+
 // String returns for example "JSMA 14.5 % L0 minimal".
-func (a JSMA) String() string {
-	var θ, both, candidates, line string
-	if a.Theta != 0 {
-		θ = fmt.Sprintf("θ = %g", a.Theta)
-	}
-	if a.BothDirections {
-		both = "both directions"
-	}
-	if a.Candidates != 0 {
-		candidates = fmt.Sprintf("%d candidates", a.Candidates)
-	}
-	if a.NoLineSearch {
-		line = "no line search"
-	}
-	return named(fmt.Sprintf("JSMA %.4g %%", 100*a.share()), "L0 minimal", a.Goal, θ, both, candidates, line)
-}
-
-func (a JSMA) share() float64  { return numberOr(a.Gamma, 0.145) }
-func (a JSMA) candidates() int { return numberOr(a.Candidates, 1024) }
-func (a JSMA) θ() float64      { return numberOr(a.Theta, 1) }
-
-// filled implements [indexed].
-func (a JSMA) filled() any {
-	a.Theta, a.Gamma, a.Candidates = a.θ(), a.share(), a.candidates()
-	return a
-}
+func (a JSMA) String() string { return craft.Name(a) }
 
 // Threat implements [advlib.Attack].
-func (a JSMA) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if err := checkGradient(v); err != nil {
-		return advlib.Threat{}, err
-	}
-	threat := advlib.Threat{Norm: advlib.L0, Radius: math.Inf(1), Goal: a.Goal}
-	if err := checkSize("Theta", a.Theta); err != nil {
-		return threat, err
-	}
-	if a.Gamma != 1 {
-		if err := checkShare("Gamma", a.Gamma); err != nil {
-			return threat, err
-		}
-	}
-	if a.Candidates == 1 {
-		return threat, fmt.Errorf("Candidates = 1 is no pair: leave it at 0 for 1024, or give at least 2")
-	}
-	return threat, checkCount("Candidates", a.Candidates)
-}
-
-func (a JSMA) checkGoal(advlib.Victim, bool) error { return nil } // it needs no loss
+func (a JSMA) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
 
 // Perturb implements [advlib.Attack].
 func (a JSMA) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	limits, key := v.Signature().Limits(), jsmaStep{wish: wishOf(b)}
+	a, err := craft.Ready(a, v, b)
+	if err != nil {
+		return nil, err
+	}
+	limits := v.Signature().Limits()
 	if err := limits.Check(); err != nil {
 		return nil, err
 	}
-	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
-	return eachPiece(ctx, b, func(s *iteration) error {
+	step := craft.Compile(v, b, jsmaStep{}, jsmaStep{}.graph)
+	return craft.Nearest(ctx, b, func(s *craft.Search) error {
 		if err := a.search(ctx, s, step, limits); err != nil {
 			return err
 		}
 		if a.NoLineSearch {
 			return nil
 		}
-		return restore(ctx, v, b, s)
+		return s.Restore(ctx, v)
 	})
 }
 
 // search changes pairs of coordinates until all rows are adversarial, or nothing more may be changed.
-func (a JSMA) search(ctx context.Context, s *iteration, step *advlib.Step, limits advlib.Limits) error {
-	flat, dims := tensors.MustCopyFlatData[float32](s.x), s.x.Shape().Dimensions
-	size := len(flat) / s.size
-	most := int(a.share() * float64(limits.Free()))
+func (a JSMA) search(ctx context.Context, s *craft.Search, step *advlib.Step, limits advlib.Limits) error {
+	flat, dims := tensors.MustCopyFlatData[float32](s.X0), s.X0.Shape().Dimensions
+	size := len(flat) / s.Size
+	most := int(a.Gamma * float64(limits.Free()))
 	original := slices.Clone(flat)
-	done := make([]bool, len(s.rows))
-	for k := 0; slices.Contains(done, false); k++ {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+	done := make([]bool, len(s.At))
+	for slices.Contains(done, false) {
 		x := tensors.FromFlatDataAndDimensions(flat, dims...)
-		out, err := s.run(step, x)
+		out, err := s.Run(ctx, step, x)
 		advlib.Free(x)
 		if err != nil {
-			return fmt.Errorf("step %d on %d examples: %w", k, len(s.rows), err)
+			return err
 		}
 		hit, rise, fall := tensors.MustCopyFlatData[bool](out[0]), tensors.MustCopyFlatData[float32](out[1]), tensors.MustCopyFlatData[float32](out[2])
 		advlib.Free(out...)
-		for i := range s.rows {
+		for i := range s.At {
 			if done[i] = done[i] || hit[i]; done[i] {
 				continue
 			}
@@ -155,7 +134,7 @@ func (a JSMA) change(x, original, rise, fall []float32, most int, limits advlib.
 			if direction < 0 && !a.BothDirections {
 				continue
 			}
-			θ := a.θ() * limits.RangeOf(j).Width()
+			θ := a.Theta * limits.RangeOf(j).Width()
 			to := limits.Clamp(j, float64(x[j])+direction*θ, original[j])
 			if to == x[j] {
 				continue
@@ -167,7 +146,7 @@ func (a JSMA) change(x, original, rise, fall []float32, most int, limits advlib.
 			moves = append(moves, move{at: j, to: to, α: direction * float64(rise[j]), β: direction * float64(fall[j]), new: fresh})
 		}
 	}
-	p, q, ok := salient(strongest(moves, a.candidates()), most-changed)
+	p, q, ok := salient(strongest(moves, a.Candidates), most-changed)
 	if !ok {
 		return false
 	}
@@ -217,21 +196,20 @@ func salient(moves []move, room int) (p, q move, ok bool) {
 }
 
 // jsmaStep determines the graph of a step.
-type jsmaStep struct{ wish wish }
+type jsmaStep struct{}
 
 // graph judges x, and returns whether it is adversarial, ∂Z_t/∂x and ∂(Σ_{j≠t} Z_j)/∂x; without a target, those of the label, negated.
-func (s jsmaStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
-	x0, aim, rest := s.wish.read(in)
-	best, bestD, x := rest[0], rest[1], rest[2]
-	z := m.Logits(x)
-	hit := GreaterThan(clearance(z, aim), ZerosLike(bestD))
-	best, bestD, _ = nearer(advlib.L0, x, x0, hit, best, bestD)
-	class, sign := aim.Label, -1.
-	if aim.Target != nil {
-		class, sign = aim.Target, 1
+func (s jsmaStep) graph(p *craft.Point, in []*Node) []*Node {
+	best, bestD, x := in[0], in[1], in[2]
+	z := p.Logits(x)
+	hit := p.Reached(z)
+	best, bestD, _ = p.Nearer(advlib.L0, x, hit, best, bestD)
+	class, sign := p.Aim.Label, -1.
+	if p.Aim.Target != nil {
+		class, sign = p.Aim.Target, 1
 	}
 	zt := advlib.At(z, class)
-	rise := m.Gradient(MulScalar(zt, sign), x)
-	fall := m.Gradient(MulScalar(Sub(ReduceSum(z, -1), zt), sign), x)
+	rise := p.Gradient(MulScalar(zt, sign), x)
+	fall := p.Gradient(MulScalar(Sub(ReduceSum(z, -1), zt), sign), x)
 	return []*Node{best, bestD, hit, rise, fall}
 }

@@ -2,13 +2,15 @@ package attack
 
 import (
 	"context"
-	"fmt"
 	"math"
 
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() { register[Lattice8](Wrapper) }
 
 // Lattice8 runs an attack and moves what comes out to the 256 values that a byte can hold, Lo + k/255 of the box, so that adversarial examples
 // survive being saved as images. A success is one after rounding: it is looked for at the nearest such values (in Linf the nearest inside the
@@ -20,22 +22,27 @@ type Lattice8 struct {
 	Attack advlib.Attack
 }
 
-// String returns for example "PGD-40 Linf ≤ 0.1, in 255ths".
-func (a Lattice8) String() string { return nameOf(a.Attack) + ", in 255ths" }
-
-// Threat implements [advlib.Attack].
-func (a Lattice8) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if a.Attack == nil {
-		return advlib.Threat{}, fmt.Errorf("the Attack whose results are to be rounded is nil")
+// Describe implements [craft.Described].
+func (a *Lattice8) Describe(d *craft.Description) {
+	d.Name("%s, in 255ths", nameOf(a.Attack))
+	d.Refuse(a.Attack == nil, "the Attack whose results are to be rounded is nil")
+	if v := d.Victim(); v != nil {
+		l := v.Signature().Limits()
+		d.Refuse(l.Encoded() || !l.SameRanges(), "the domain of the classifier %s (%v) says itself which values its features may have: "+
+			"leave Lattice8 out, and give those that are bytes the Step (Hi − Lo)/255", v.Name(), v.Signature().Domain)
 	}
-	if l := v.Signature().Limits(); l.Encoded() || !l.SameRanges() {
-		return advlib.Threat{}, fmt.Errorf("the domain of the classifier %s (%v) says itself which values its features may have: leave Lattice8 out, and give those that are bytes the Step (Hi − Lo)/255", v.Name(), v.Signature().Domain)
-	}
-	return a.Attack.Threat(v)
+	d.Runs(a.Attack, 1, "whose results are to be rounded")
 }
 
-func (a Lattice8) checkGoal(v advlib.Victim, targeted bool) error {
-	return checkGoalOf(a.Attack, v, targeted)
+// String returns for example "PGD-40 Linf ≤ 0.1, in 255ths".
+func (a Lattice8) String() string { return craft.Name(a) }
+
+// Threat implements [advlib.Attack].
+func (a Lattice8) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
+
+// Plan implements [advlib.Planner].
+func (a Lattice8) Plan(v advlib.Victim) (forward, backward float64, known bool) {
+	return craft.Plan(a, v)
 }
 
 // lattice is the values of a byte in a box, and how far a single coordinate may go.
@@ -90,7 +97,7 @@ func (a Lattice8) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch
 		l.reach = slack(threat.Radius)
 	}
 	from, x := tensors.MustCopyFlatData[float32](adv), tensors.MustCopyFlatData[float32](b.X)
-	result := newCandidates(b)
+	result := craft.NewBest(b)
 	done := make([]bool, b.Len())
 	size := len(x) / b.Len()
 	for _, round := range []func(v, x float32) float32{l.nearest, l.towards} {
@@ -112,9 +119,9 @@ func (a Lattice8) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch
 			d := threat.Norm.Distance(row, x[i*size:(i+1)*size])
 			if !done[i] && b.Reached(i, z[i]) && d <= slack(threat.Radius) {
 				done[i] = true
-				copy(result.row(i), row)
+				copy(result.Row(i), row)
 			}
 		}
 	}
-	return result.tensor(), attackErr
+	return result.Tensor(), attackErr
 }

@@ -2,14 +2,19 @@ package attack
 
 import (
 	"context"
-	"fmt"
 	"math"
 
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() {
+	register[MIFGSM](InBall, Command{Name: "mifgsm", About: "10 steps with momentum", Make: func(b advlib.Ball) advlib.Attack { return MIFGSM{Ball: b} }})
+}
 
 // MIFGSM is the momentum iterative method of Dong et al. (2018), arXiv:1710.06081, algorithm 1, with the variants that make its examples
 // transfer to other models: Nesterov (NI), Diversity (DI) and Smoothing (TI), in any combination. It makes all its steps even where
@@ -40,148 +45,93 @@ type MIFGSM struct {
 	Smoothing int
 }
 
-// String returns for example "MI-FGSM-10 Linf ≤ 0.1" or "TI-DI-NI-FGSM-10 Linf ≤ 0.1, diversity 0.5, smoothing 15".
-func (a MIFGSM) String() string {
+// Describe implements [craft.Described].
+func (a *MIFGSM) Describe(d *craft.Description) {
+	d.Paper("Dong et al. 2018, arXiv:1710.06081")
+	d.Gradients()
+	d.Refuse(a.Ball.Norm == advlib.Norm(advlib.L1), "there is no momentum iterative method in L1: use APGD, or PGD")
+	d.Ball(&a.Ball, advlib.L2, advlib.Linf)
+	d.Goal(&a.Goal)
+	d.Loss(&a.Loss, advlib.CrossEntropy)
+	d.Count(&a.Steps, 10)
+	d.Size(&a.StepSize, a.Ball.Radius/float64(a.Steps)).As("α = %.6g")
+	d.Size(&a.Decay, 1).As("μ = %g")
+	d.Number(&a.Diversity, 0, a.Diversity >= 0 && a.Diversity <= 1, "is not a probability").As("diversity %g")
+	d.Count(&a.Smoothing, 0).As("smoothing %d")
 	name := "MI-FGSM"
 	if a.Nesterov {
 		name = "NI-FGSM"
 	}
-	var α, μ, diversity, smoothing string
 	if a.Diversity != 0 {
-		name, diversity = "DI-"+name, fmt.Sprintf("diversity %g", a.Diversity)
+		name = "DI-" + name
 	}
 	if a.Smoothing != 0 {
-		name, smoothing = "TI-"+name, fmt.Sprintf("smoothing %d", a.Smoothing)
+		name = "TI-" + name
 	}
-	if a.StepSize != 0 {
-		α = fmt.Sprintf("α = %.6g", a.StepSize)
+	d.Name("%s-%d", name, a.Steps)
+	d.Passes(a.Steps, a.Steps)
+	d.Refuse(a.Smoothing > 0 && a.Smoothing%2 == 0,
+		"Smoothing = %d is not the width of a window around a pixel: give an odd number, or 0 for none", a.Smoothing)
+	if v := d.Victim(); v != nil && (a.Diversity > 0 || a.Smoothing > 0) {
+		s := v.Signature()
+		d.Refuse(len(s.Input) < 2, "Diversity and Smoothing need images, of shape [height, width] or [height, width, channels], "+
+			"but the classifier %s takes %v", v.Name(), s.Input)
+		d.Refuse(a.Diversity > 0 && s.Limits().Encoded(), "Diversity moves the image about, and what pixels of the classifier %s stand for "+
+			"depends on where they are, because its domain (%v) has scales, steps or categories: leave Diversity out", v.Name(), s.Domain)
 	}
-	if a.Decay != 0 {
-		μ = fmt.Sprintf("μ = %g", a.Decay)
-	}
-	return named(fmt.Sprintf("%s-%d", name, a.steps()), a.Ball.String(), a.Goal, lossName(a.Loss), α, μ, diversity, smoothing)
 }
 
-func (a MIFGSM) steps() int { return numberOr(a.Steps, 10) }
-
-func (a MIFGSM) stepSize() float64 {
-	return numberOr(a.StepSize, a.Ball.Radius/float64(a.steps()))
-}
-
-func (a MIFGSM) loss() advlib.Loss { return lossOr(a.Loss, advlib.CrossEntropy) }
-
-func (a MIFGSM) μ() float64 { return numberOr(a.Decay, 1) }
-
-// filled implements [indexed].
-func (a MIFGSM) filled() any {
-	a.Loss, a.Steps, a.StepSize, a.Decay = a.loss(), a.steps(), a.stepSize(), a.μ()
-	return a
-}
+// String returns for example "MI-FGSM-10 Linf ≤ 0.1" or "TI-DI-NI-FGSM-10 Linf ≤ 0.1, diversity 0.5, smoothing 15".
+func (a MIFGSM) String() string { return craft.Name(a) }
 
 // Threat implements [advlib.Attack].
-func (a MIFGSM) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if err := checkGradient(v); err != nil {
-		return advlib.Threat{}, err
-	}
-	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
-	if err := checkBall(a.Ball); err != nil {
-		return threat, err
-	}
-	if err := checkCount("Steps", a.Steps); err != nil {
-		return threat, err
-	}
-	if err := checkSize("StepSize", a.StepSize); err != nil {
-		return threat, err
-	}
-	if err := checkSize("Decay", a.Decay); err != nil {
-		return threat, err
-	}
-	switch {
-	case a.Ball.Norm == advlib.Norm(advlib.L1):
-		return threat, fmt.Errorf("there is no momentum iterative method in L1: use APGD, or PGD")
-	case math.IsNaN(a.Diversity) || a.Diversity < 0 || a.Diversity > 1:
-		return threat, fmt.Errorf("Diversity = %g is not a probability", a.Diversity)
-	case a.Smoothing < 0 || a.Smoothing > 0 && a.Smoothing%2 == 0:
-		return threat, fmt.Errorf("Smoothing = %d is not the width of a window around a pixel: give an odd number, or 0 for none", a.Smoothing)
-	case (a.Diversity > 0 || a.Smoothing > 0) && len(v.Signature().Input) < 2:
-		return threat, fmt.Errorf("Diversity and Smoothing need images, of shape [height, width] or [height, width, channels], but the classifier %s takes %v", v.Name(), v.Signature().Input)
-	case a.Diversity > 0 && v.Signature().Limits().Encoded():
-		return threat, fmt.Errorf("Diversity moves the image about, and what pixels of the classifier %s stand for depends on where they are, because its domain (%v) has scales, steps or categories: leave Diversity out", v.Name(), v.Signature().Domain)
-	}
-	return threat, a.checkGoal(v, a.Goal.IsTargeted())
-}
+func (a MIFGSM) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
 
-func (a MIFGSM) checkGoal(v advlib.Victim, targeted bool) error {
-	return checkLoss(a.loss(), v.Signature().Classes, targeted)
+// Plan implements [advlib.Planner].
+func (a MIFGSM) Plan(v advlib.Victim) (forward, backward float64, known bool) {
+	return craft.Plan(a, v)
 }
 
 // Perturb implements [advlib.Attack].
 func (a MIFGSM) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	limits := v.Signature().Limits()
-	if err := a.checkGoal(v, b.Target != nil); err != nil {
+	a, err := craft.Ready(a, v, b)
+	if err != nil {
 		return nil, err
 	}
-	key := mifgsmStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.loss(), wish: wishOf(b), nesterov: a.Nesterov, diverse: a.Diversity > 0, smoothing: a.Smoothing}
-	climb := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
-	end := key
-	end.last = true
-	judge := v.Compile(end, func(m *advlib.Model, in []*Node) []*Node { return end.graph(m, limits, in) })
-	adv := newCandidates(b)
-	for _, rows := range pieces(b) {
-		g := newGroup(b, rows)
-		x, kept := advlib.TakeRows(b.X, rows, g.size), advlib.TakeRows(b.X, rows, g.size)
-		velocity := tensors.FromShape(x.Shape())
-		hit := tensors.FromFlatDataAndDimensions(make([]bool, g.size), g.size)
-		var err error
-		for k := 0; k <= a.steps(); k++ {
-			if err = ctx.Err(); err != nil {
-				break
-			}
-			var out []*tensors.Tensor
-			if k == a.steps() {
-				if out, err = judge.Run(len(rows), append(g.inputs(), x, kept, hit)...); err == nil {
-					advlib.Free(kept, hit)
-					kept, hit = out[0], out[1]
-				}
-				break
-			}
-			in := append(g.inputs(), x, kept, hit, velocity, float32(a.Ball.Radius), float32(a.stepSize()), float32(a.μ()))
-			if key.diverse {
-				in = append(in, a.places(b, rows, k, g.size)...)
-			}
-			if out, err = climb.Run(len(rows), in...); err != nil {
-				err = fmt.Errorf("step %d on %d examples: %w", k, len(rows), err)
-				break
-			}
-			advlib.Free(kept, hit, x, velocity)
-			kept, hit, x, velocity = out[0], out[1], out[2], out[3]
-		}
-		adv.put(rows, x, nil)
-		adv.put(rows, kept, tensors.MustCopyFlatData[bool](hit))
-		g.free()
-		advlib.Free(kept, hit, x, velocity)
-		if err != nil {
-			if ctx.Err() == nil {
-				return nil, err
-			}
-			return adv.tensor(), err
-		}
+	key := mifgsmStep{
+		norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.Loss, nesterov: a.Nesterov, diverse: a.Diversity > 0, smoothing: a.Smoothing,
 	}
-	return adv.tensor(), nil
+	climb := craft.Compile(v, b, key, key.graph)
+	key.last = true
+	judge := craft.Compile(v, b, key, key.graph)
+	return craft.Each(ctx, b, func(s *craft.Search) error {
+		s.Push(tensors.FromFlatDataAndDimensions(make([]bool, s.Size), s.Size), s.Originals(), s.Zeros())
+		for k := range a.Steps {
+			in := []any{float32(a.Ball.Radius), float32(a.StepSize), float32(a.Decay)}
+			if key.diverse {
+				in = append(in, a.places(s.Rows, k)...)
+			}
+			if _, err := s.Run(ctx, climb, in...); err != nil {
+				return err
+			}
+		}
+		_, err := s.Run(ctx, judge)
+		return err
+	})
 }
 
 // smallest is the least size of the copies of Diversity, as a share of the image's.
 const smallest = 0.9
 
 // places draws where step k puts the copies of the rows: height, width, top and left, in pixels.
-func (a MIFGSM) places(b advlib.Batch, rows []int, k, size int) []any {
-	h, w := b.X.Shape().Dimensions[1], b.X.Shape().Dimensions[2]
+func (a MIFGSM) places(s *craft.Rows, k int) []any {
+	h, w, size := s.X0.Shape().Dimensions[1], s.X0.Shape().Dimensions[2], s.Size
 	height, width, top, left := make([]float32, size), make([]float32, size), make([]float32, size), make([]float32, size)
 	for i := range size { // padding: the whole image
 		height[i], width[i] = float32(h), float32(w)
 	}
-	for i, row := range rows {
-		r := b.Rand(row, uint64(k))
+	for i, row := range s.At {
+		r := s.Batch.Rand(row, uint64(k))
 		if r.Float64() >= a.Diversity {
 			continue
 		}
@@ -197,10 +147,9 @@ func (a MIFGSM) places(b advlib.Batch, rows []int, k, size int) []any {
 type mifgsmStep struct {
 	norm              advlib.ConvexNorm
 	loss              advlib.Loss
-	wish              wish
 	nesterov, diverse bool
 	smoothing         int
-	last              bool
+	last              bool // judge only
 }
 
 // graph judges the iterate x and steps on: Dong et al. (2018), equations 6 and 7,
@@ -209,16 +158,17 @@ type mifgsmStep struct {
 //
 // The paper divides by the sum of the magnitudes, its code by their mean: the steps are the same, but the point x + α·μ·g in which Nesterov's
 // variant takes the gradient is only a step away from x when it is the mean.
-func (s mifgsmStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
-	x0, aim, rest := s.wish.read(in)
-	x, kept, hit := rest[0], rest[1], rest[2]
-	z := m.Logits(x)
-	now := GreaterThan(clearance(z, aim), ScalarZero(x.Graph(), x.DType()))
-	kept, hit = Where(perRow(now, x), x, kept), LogicalOr(hit, now)
+//
+// What is returned in the end comes first: the last iterate that was adversarial, and where none was the last one.
+func (s mifgsmStep) graph(p *craft.Point, in []*Node) []*Node {
+	result, hit, x, g := in[0], in[1], in[2], in[3]
+	z := p.Logits(x)
+	now := p.Reached(z)
+	result, hit = Where(craft.PerRow(now, x), x, result), LogicalOr(hit, now)
 	if s.last {
-		return []*Node{kept, hit}
+		return []*Node{result, hit, x, g}
 	}
-	g, ε, α, μ := rest[3], rest[4], rest[5], rest[6]
+	ε, α, μ := in[4], in[5], in[6]
 
 	at := x
 	if s.nesterov {
@@ -226,22 +176,21 @@ func (s mifgsmStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*
 	}
 	seen := at
 	if s.diverse {
-		seen = shrunk(at, rest[7], rest[8], rest[9], rest[10], limits.Box().Lo)
+		seen = shrunk(at, in[7], in[8], in[9], in[10], p.Limits.Box().Lo)
 	}
 	if seen != x {
-		z = m.Logits(seen)
+		z = p.Logits(seen)
 	}
-	slope := m.Direction(s.norm, s.loss.Of(z, aim), at)
+	slope := p.Direction(s.norm, s.loss.Of(z, p.Aim), at)
 	if s.smoothing > 0 {
 		slope = smoothed(slope, s.smoothing)
 	}
-	size := MulScalar(sumRows(Abs(slope)), 1/float64(limits.Free()))
+	size := MulScalar(craft.SumRows(Abs(slope)), 1/float64(p.Limits.Free()))
 	safe := Where(Equal(size, ZerosLike(size)), OnesLike(size), size)
-	g = Add(Mul(μ, g), Div(slope, perRow(safe, slope)))
+	g = Add(Mul(μ, g), Div(slope, craft.PerRow(safe, slope)))
 
-	lo, hi := limits.Room(x0, x0)
-	δ := s.norm.Project(Sub(Add(x, Mul(α, s.norm.Ascend(g))), x0), ε, lo, hi)
-	return []*Node{kept, hit, limits.Clip(Add(x0, δ), x0), g}
+	x = p.Project(s.norm, Add(x, Mul(α, s.norm.Ascend(g))), ε)
+	return []*Node{Where(craft.PerRow(hit, x), result, x), hit, x, g}
 }
 
 // shrunk returns the images x [n, h, w, ...], each resized to its own height × width [n] by linear interpolation, at its own top and left [n], with

@@ -9,10 +9,14 @@ import (
 	"slices"
 
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() { register[AdversarialPatch](InPatch) }
 
 // AdversarialPatch learns a patch that, put into any image anywhere, makes the classifier say what the goal wants: Brown et al. (2017),
 // arXiv:1712.09665, equation 1, by expectation over transformations (Athalye et al. 2018, arXiv:1707.07397):
@@ -43,68 +47,40 @@ type AdversarialPatch struct {
 	Seed uint64
 }
 
+// Describe implements [craft.Described].
+func (a *AdversarialPatch) Describe(d *craft.Description) {
+	d.Paper("Brown et al. 2017, arXiv:1712.09665")
+	d.Gradients()
+	d.Goal(&a.Goal)
+	d.Budget(advlib.Ball{Norm: advlib.L0}, a.Shape.String())
+	if v := d.Victim(); v != nil {
+		d.Threat(patchThreat(v, a.Shape, a.Placements, a.Goal))
+	}
+	a.Placements = a.Placements.filled()
+	d.Part(&a.Placements)
+	d.Loss(&a.Loss, advlib.CrossEntropy)
+	d.Count(&a.Resolution, 0).As("%[1]d × %[1]d pixels")
+	d.Count(&a.Steps, 500)
+	batchSize(d, &a.BatchSize, 32)
+	d.Count(&a.Samples, 1).As("%d placements")
+	d.Size(&a.LearningRate, 0.05).As("rate %g")
+	d.Name("patch-%d,", a.Steps)
+	d.Refuse(a.BatchSize*a.Samples > craft.MaxRows, "%d placements for each of %d examples in a step are more than %d: lower Samples or BatchSize",
+		a.Samples, a.BatchSize, craft.MaxRows)
+}
+
 // String returns for example "patch-500, circle, 0.3–0.5 of the side, ±22.5°, light ±0.1".
-func (a AdversarialPatch) String() string {
-	var size, batch, samples, rate string
-	if a.Resolution != 0 {
-		size = fmt.Sprintf("%d × %d pixels", a.Resolution, a.Resolution)
-	}
-	if a.BatchSize != 0 {
-		batch = fmt.Sprintf("batches of %d", a.BatchSize)
-	}
-	if a.Samples != 0 {
-		samples = fmt.Sprintf("%d placements", a.Samples)
-	}
-	if a.LearningRate != 0 {
-		rate = fmt.Sprintf("rate %g", a.LearningRate)
-	}
-	return named(fmt.Sprintf("patch-%d,", a.steps()), a.Shape.String(), a.Goal, a.Placements.String(), lossName(a.Loss), size, batch, samples, rate)
-}
-
-func (a AdversarialPatch) loss() advlib.Loss { return lossOr(a.Loss, advlib.CrossEntropy) }
-func (a AdversarialPatch) steps() int        { return numberOr(a.Steps, 500) }
-func (a AdversarialPatch) batchSize() int    { return numberOr(a.BatchSize, 32) }
-func (a AdversarialPatch) samples() int      { return numberOr(a.Samples, 1) }
-func (a AdversarialPatch) rate() float64     { return numberOr(a.LearningRate, 0.05) }
-
-func (a AdversarialPatch) resolution(on plane) int {
-	_, largest := a.Placements.sides()
-	return numberOr(a.Resolution, max(1, int(math.Ceil(largest*on.shorter()))))
-}
-
-// filled implements [indexed].
-func (a AdversarialPatch) filled() any {
-	a.Placements, a.Loss, a.Steps, a.BatchSize, a.Samples, a.LearningRate = a.Placements.filled(), a.loss(), a.steps(), a.batchSize(), a.samples(), a.rate()
-	return a
-}
+func (a AdversarialPatch) String() string { return craft.Name(a) }
 
 // Threat checks the fields against the classifier, and says what may be changed and what is wanted; see [Patch.Threat].
-func (a AdversarialPatch) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if err := checkGradient(v); err != nil {
-		return advlib.Threat{}, err
+func (a AdversarialPatch) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
+
+func (a AdversarialPatch) resolution(on plane) int {
+	if a.Resolution > 0 {
+		return a.Resolution
 	}
-	threat, err := patchThreat(v, a.Shape, a.Placements, a.Goal)
-	if err != nil {
-		return threat, err
-	}
-	for _, field := range []struct {
-		name  string
-		value int
-	}{{"Resolution", a.Resolution}, {"Steps", a.Steps}, {"Samples", a.Samples}} {
-		if err := checkCount(field.name, field.value); err != nil {
-			return threat, err
-		}
-	}
-	if err := checkBatch(a.BatchSize); err != nil {
-		return threat, err
-	}
-	if a.batchSize()*a.samples() > maxRows {
-		return threat, fmt.Errorf("%d placements for each of %d examples in a step are more than %d: lower Samples or BatchSize", a.samples(), a.batchSize(), maxRows)
-	}
-	if err := checkSize("LearningRate", a.LearningRate); err != nil {
-		return threat, err
-	}
-	return threat, checkLoss(a.loss(), v.Signature().Classes, a.Goal.IsTargeted())
+	_, largest := a.Placements.sides()
+	return max(1, int(math.Ceil(largest*on.shorter())))
 }
 
 // patchThreat is the threat of a patch.
@@ -154,44 +130,45 @@ func (a AdversarialPatch) Fit(ctx context.Context, c *advlib.Classifier, train *
 
 // learn returns the pixels of the patch, from those of start on.
 func (a AdversarialPatch) learn(ctx context.Context, v *advlib.Counted, b advlib.Batch, start *Patch) ([]float32, error) {
+	a = craft.Filled(a)
 	on, err := planeOf(v.Signature().Input)
 	if err != nil {
 		return nil, err
 	}
-	key, limits := patchStep{loss: a.loss(), wish: wishOf(b)}, v.Signature().Limits()
-	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+	key, limits := patchStep{loss: a.Loss}, v.Signature().Limits()
+	step := craft.Compile(v, b, key, key.graph)
 	u := newUniversal(v, b)
 	p := tensors.FromFlatDataAndDimensions(slices.Clone(start.Pixels), start.Size*start.Size, start.Channels)
 	state := []*tensors.Tensor{p, tensors.FromShape(p.Shape()), tensors.FromShape(p.Shape())} // with Adam's moments
 	defer func() { advlib.Free(state...) }()
 	var order []int
-	for k, epoch := 0, 0; k < a.steps(); k++ {
+	for k, epoch := 0, 0; k < a.Steps; k++ {
 		if err := ctx.Err(); err != nil {
 			return tensors.MustCopyFlatData[float32](state[0]), err
 		}
 		if len(order) == 0 {
 			order, epoch = u.shuffled(a.Seed, epoch), epoch+1
 		}
-		n := min(a.batchSize(), len(order))
+		n := min(a.BatchSize, len(order))
 		var rows []int
 		var placements []placement
-		for s := range a.samples() {
+		for s := range a.Samples {
 			for _, row := range order[:n] {
 				rows = append(rows, row)
-				placements = append(placements, a.Placements.draw(b.Rand(row, patchStream+uint64(k*a.samples()+s)), on, a.Shape, limits.Box()))
+				placements = append(placements, a.Placements.draw(b.Rand(row, patchStream+uint64(k*a.Samples+s)), on, a.Shape, limits.Box()))
 			}
 		}
 		order = order[n:]
-		g := newGroup(b, rows)
-		at := gridsOf(placements, g.size, on, start.Size)
-		weights := tensors.FromFlatDataAndDimensions(shares(len(rows), g.size), g.size)
-		in := append(append(g.inputs(), at.inputs()...), weights)
+		g := craft.NewRows(b, rows)
+		at := gridsOf(placements, g.Size, on, start.Size)
+		weights := tensors.FromFlatDataAndDimensions(shares(len(rows), g.Size), g.Size)
+		in := append(at.inputs(), weights)
 		for _, s := range state {
 			in = append(in, s)
 		}
-		η := cosine(a.rate(), a.rate()/10, k, a.steps()) * limits.Width()
-		out, err := step.Run(len(rows), append(in, float32(adamRate(η, k)))...)
-		g.free()
+		η := craft.Cosine(a.LearningRate, a.LearningRate/10, k, a.Steps) * limits.Width()
+		out, err := g.Run(step, append(in, float32(adamRate(η, k)))...)
+		g.Free()
 		at.free()
 		advlib.Free(weights)
 		if err != nil {
@@ -213,7 +190,6 @@ const (
 // patchStep determines the graph of a step.
 type patchStep struct {
 	loss advlib.Loss
-	wish wish
 }
 
 // graph is one step on equation 1 of Brown et al. (2017), with weights w [n] that sum to 1: the expectation is the mean over rows, each of which
@@ -222,15 +198,14 @@ type patchStep struct {
 //	g = ∇ₚ Σᵢ wᵢ·ℓ(A(p, xᵢ, Tᵢ), yᵢ),  p ← clip(p + η·Adam(g))
 //
 // It returns p, Adam's moments, and g.
-func (s patchStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
-	x0, aim, rest := s.wish.read(in)
-	grid, w, p, m1, m2, η := rest[:4], rest[4], rest[5], rest[6], rest[7], rest[8]
-	x := place(x0, p, grid, limits)
-	L := Mul(w, s.loss.Of(m.Logits(x), aim))
-	gx := StopGradient(m.Gradient(L, x))
-	g := Gradient(ReduceAllSum(Mul(gx, x)), p)[0] // the chain rule: ∂x/∂p is that of the interpolation
+func (s patchStep) graph(p *craft.Point, in []*Node) []*Node {
+	grid, w, patch, m1, m2, η := in[:4], in[4], in[5], in[6], in[7], in[8]
+	x := place(p.X0, patch, grid, p.Limits)
+	L := Mul(w, s.loss.Of(p.Logits(x), p.Aim))
+	gx := StopGradient(p.Gradient(L, x))
+	g := Gradient(ReduceAllSum(Mul(gx, x)), patch)[0] // the chain rule: ∂x/∂p is that of the interpolation
 	m1, m2, change := adam(m1, m2, Neg(g))
-	return []*Node{limits.Box().Clip(Add(p, Mul(η, change))), m1, m2, g}
+	return []*Node{p.Limits.Box().Clip(Add(patch, Mul(η, change))), m1, m2, g}
 }
 
 // Patch is a patch that was learned: an attack that puts it into each example, once, at a placement drawn by the seed and the example's content.
@@ -286,12 +261,12 @@ func (p Patch) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (
 	if err != nil {
 		return nil, err
 	}
-	adv := newCandidates(b)
+	adv := craft.NewBest(b)
 	for i := range b.Len() {
 		at := p.Placements.draw(b.Rand(i, measureStream), on, p.Shape, limits.Box())
-		at.paste(adv.row(i), p.Pixels, on, p.Size, limits)
+		at.paste(adv.Row(i), p.Pixels, on, p.Size, limits)
 	}
-	return adv.tensor(), ctx.Err()
+	return adv.Tensor(), ctx.Err()
 }
 
 // Image returns the patch, transparent outside of its outline, to be shown, or printed by show.Printed. Gray and colours are shown as what they

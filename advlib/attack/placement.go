@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
@@ -92,6 +93,14 @@ func (p Placements) brightness() float64 {
 		return 0
 	}
 	return numberOr(p.Brightness, 0.1)
+}
+
+// numberOr returns v, or the default for 0.
+func numberOr(v, otherwise float64) float64 {
+	if v == 0 {
+		return otherwise
+	}
+	return v
 }
 
 func (p Placements) anywhere() bool { return p.Row == 0 && p.Column == 0 }

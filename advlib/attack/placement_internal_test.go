@@ -11,6 +11,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 	"advlab/advlib/backend"
 )
 
@@ -143,7 +144,7 @@ func TestPatchStep(t *testing.T) {
 		return []*Node{place(in[0], in[1], in[2:], limits)}
 	})
 	key := patchStep{loss: advlib.Margin}
-	step := target.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+	step := craft.Compile(target, advlib.Batch{}, key, key.graph)
 	tensor := func(flat []float32, dims ...int) *tensors.Tensor {
 		return tensors.FromFlatDataAndDimensions(flat, dims...)
 	}

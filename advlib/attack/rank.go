@@ -2,7 +2,10 @@ package attack
 
 import (
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/compute/shapes"
+
+	"advlab/advlib/attack/craft"
 )
 
 // largest returns δ [n, d...] with all but the count [n] coordinates of largest magnitude set to 0, in each row.
@@ -10,7 +13,7 @@ func largest(δ, count *Node) *Node { return Where(first(Abs(δ), count), δ, Ze
 
 // first marks the count [n] largest coordinates of each row of v [n, d...]; of equal ones the first.
 func first(v, count *Node) *Node {
-	all := flat(v)
+	all := craft.Flat(v)
 	n, d := all.Shape().Dimensions[0], all.Shape().Dimensions[1]
 	across := func(s *Node) *Node { return BroadcastToDims(Reshape(s, n, 1), n, d) }
 	rank := Iota(v.Graph(), shapes.Make(v.DType(), n, d), 1)

@@ -2,12 +2,14 @@ package attack
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() { register[Repeat](Wrapper) }
 
 // Repeat runs an attack several times, each time with other random draws, on what still stands. For an attack of minimal norm every run is on
 // every example, and the nearest adversarial example is kept. An attack without randomness does the same each time.
@@ -18,51 +20,41 @@ type Repeat struct {
 	Times int
 }
 
+// Describe implements [craft.Described].
+func (a *Repeat) Describe(d *craft.Description) {
+	d.Count(&a.Times, 5)
+	d.Name("%s, %d times", nameOf(a.Attack), a.Times)
+	d.Runs(a.Attack, a.Times, "to repeat")
+}
+
 // String returns for example "PGD-40 Linf ≤ 0.1, 5 times".
-func (a Repeat) String() string {
-	name := "nothing"
-	if a.Attack != nil {
-		name = a.Attack.String()
-	}
-	return fmt.Sprintf("%s, %d times", name, a.times())
-}
-
-func (a Repeat) times() int { return numberOr(a.Times, 5) }
-
-// filled implements [indexed].
-func (a Repeat) filled() any {
-	a.Times = a.times()
-	return a
-}
+func (a Repeat) String() string { return craft.Name(a) }
 
 // Threat implements [advlib.Attack].
-func (a Repeat) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if a.Attack == nil {
-		return advlib.Threat{}, fmt.Errorf("the Attack to repeat is nil")
-	}
-	if err := checkCount("Times", a.Times); err != nil {
-		return advlib.Threat{}, err
-	}
-	return a.Attack.Threat(v)
-}
+func (a Repeat) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
 
-func (a Repeat) checkGoal(v advlib.Victim, targeted bool) error {
-	return checkGoalOf(a.Attack, v, targeted)
+// Plan implements [advlib.Planner].
+func (a Repeat) Plan(v advlib.Victim) (forward, backward float64, known bool) {
+	return craft.Plan(a, v)
 }
 
 // Perturb implements [advlib.Attack].
 func (a Repeat) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	threat, err := a.Threat(v)
+	a, err := craft.Ready(a, v, b)
+	if err != nil {
+		return nil, err
+	}
+	threat, err := a.Attack.Threat(v)
 	if err != nil {
 		return nil, err
 	}
 	c := newContest(b, threat)
-	for k := range a.times() {
-		if err := c.enter(ctx, v, a.Attack, b.Seed+uint64(k)*seedStep); err != nil {
+	for k := range a.Times {
+		if err := c.enter(ctx, v, a.Attack, func(b *advlib.Batch) { b.Seed += uint64(k) * seedStep }, nil); err != nil {
 			return c.end(ctx, err)
 		}
 	}
-	return c.best.tensor(), nil
+	return c.best.Tensor(), nil
 }
 
 // seedStep is the distance of the seeds of two runs: odd, so that no two of 2⁶⁴ runs have the same, and large, so that they are not those of

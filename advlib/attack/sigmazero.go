@@ -2,14 +2,20 @@ package attack
 
 import (
 	"context"
-	"fmt"
-	"math"
 
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() {
+	register[SigmaZero](Nearest, Command{Name: "sigma-zero", About: "σ-zero: gradient steps on a smooth stand-in for L0", Make: func(advlib.Ball) advlib.Attack {
+		return SigmaZero{}
+	}})
+}
 
 // SigmaZero is σ-zero, the L0 attack of Cinà et al. (2025), arXiv:2402.01879, algorithm 1: Adam on the margin and a smooth
 // approximation of the number of changed coordinates, with small changes set to 0 below a threshold that rises where the example is
@@ -33,90 +39,61 @@ type SigmaZero struct {
 	NoLineSearch bool
 }
 
-// String returns for example "σ-zero-1000 L0 minimal".
-func (a SigmaZero) String() string {
-	var η, σ, τ, t, line string
-	if a.LearningRate != 0 {
-		η = fmt.Sprintf("rate %g", a.LearningRate)
-	}
-	if a.Sigma != 0 {
-		σ = fmt.Sprintf("σ = %g", a.Sigma)
-	}
-	if a.Threshold != 0 {
-		τ = fmt.Sprintf("τ₀ = %g", a.Threshold)
-	}
-	if a.ThresholdRate != 0 {
-		t = fmt.Sprintf("t = %g", a.ThresholdRate)
-	}
-	if a.NoLineSearch {
-		line = "no line search"
-	}
-	return named(fmt.Sprintf("σ-zero-%d", a.steps()), "L0 minimal", a.Goal, η, σ, τ, t, line)
+// Describe implements [craft.Described].
+func (a *SigmaZero) Describe(d *craft.Description) {
+	d.Paper("Cinà et al. 2025, arXiv:2402.01879")
+	d.Gradients()
+	d.Minimal(advlib.L0)
+	d.Goal(&a.Goal)
+	d.Count(&a.Steps, 1000)
+	d.Size(&a.LearningRate, 1).As("rate %g")
+	d.Size(&a.Sigma, 1e-3).As("σ = %g")
+	d.Size(&a.Threshold, 0.3).As("τ₀ = %g")
+	d.Size(&a.ThresholdRate, 0.01).As("t = %g")
+	d.Flag(&a.NoLineSearch, "no line search")
+	d.Name("σ-zero-%d", a.Steps)
+	d.Passes(a.Steps, a.Steps)
 }
 
-func (a SigmaZero) steps() int  { return numberOr(a.Steps, 1000) }
-func (a SigmaZero) η0() float64 { return numberOr(a.LearningRate, 1) }
-func (a SigmaZero) σ() float64  { return numberOr(a.Sigma, 1e-3) }
-func (a SigmaZero) τ0() float64 { return numberOr(a.Threshold, 0.3) }
-func (a SigmaZero) t() float64  { return numberOr(a.ThresholdRate, 0.01) }
+// String returns for example "σ-zero-1000 L0 minimal".
+func (a SigmaZero) String() string { return craft.Name(a) }
 
-// filled implements [indexed].
-func (a SigmaZero) filled() any {
-	a.Steps, a.LearningRate, a.Sigma, a.Threshold, a.ThresholdRate = a.steps(), a.η0(), a.σ(), a.τ0(), a.t()
-	return a
+// Threat implements [advlib.Attack].
+func (a SigmaZero) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
+
+// Plan implements [advlib.Planner].
+func (a SigmaZero) Plan(v advlib.Victim) (forward, backward float64, known bool) {
+	return craft.Plan(a, v)
 }
 
 // sigmaZeroLastη is the last learning rate over the first.
 const sigmaZeroLastη = 0.1
 
-// Threat implements [advlib.Attack].
-func (a SigmaZero) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if err := checkGradient(v); err != nil {
-		return advlib.Threat{}, err
-	}
-	threat := advlib.Threat{Norm: advlib.L0, Radius: math.Inf(1), Goal: a.Goal}
-	if err := checkCount("Steps", a.Steps); err != nil {
-		return threat, err
-	}
-	for _, field := range []struct {
-		name  string
-		value float64
-	}{{"LearningRate", a.LearningRate}, {"Sigma", a.Sigma}, {"Threshold", a.Threshold}, {"ThresholdRate", a.ThresholdRate}} {
-		if err := checkSize(field.name, field.value); err != nil {
-			return threat, err
-		}
-	}
-	return threat, nil
-}
-
-func (a SigmaZero) checkGoal(advlib.Victim, bool) error { return nil } // the margin suits any number of classes
-
 // Perturb implements [advlib.Attack].
 func (a SigmaZero) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	limits, key := v.Signature().Limits(), sigmaZeroStep{wish: wishOf(b), σ: a.σ(), t: a.t()}
-	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
-	return eachPiece(ctx, b, func(s *iteration) error {
-		s.push(s.zeros(), s.fill(float32(a.τ0())), s.zeros(), s.zeros())
-		η0 := a.η0()
-		for k := range a.steps() {
-			if err := ctx.Err(); err != nil {
+	a, err := craft.Ready(a, v, b)
+	if err != nil {
+		return nil, err
+	}
+	key := sigmaZeroStep{σ: a.Sigma, t: a.ThresholdRate}
+	step := craft.Compile(v, b, key, key.graph)
+	return craft.Nearest(ctx, b, func(s *craft.Search) error {
+		s.Push(s.Zeros(), s.Fill(a.Threshold), s.Zeros(), s.Zeros())
+		for k := range a.Steps {
+			η := craft.Cosine(a.LearningRate, sigmaZeroLastη*a.LearningRate, k, a.Steps)
+			if _, err := s.Run(ctx, step, float32(η), float32(adamRate(η, k))); err != nil {
 				return err
-			}
-			η := cosine(η0, sigmaZeroLastη*η0, k, a.steps())
-			if _, err := s.run(step, float32(η), float32(adamRate(η, k))); err != nil {
-				return fmt.Errorf("step %d on %d examples: %w", k, len(s.rows), err)
 			}
 		}
 		if a.NoLineSearch {
 			return nil
 		}
-		return restore(ctx, v, b, s)
+		return s.Restore(ctx, v)
 	})
 }
 
 // sigmaZeroStep determines the graph of a step.
 type sigmaZeroStep struct {
-	wish wish
 	σ, t float64
 }
 
@@ -126,30 +103,29 @@ type sigmaZeroStep struct {
 //	δ ← clip(Adam(δ, ∇L/‖∇L‖_∞))
 //	τ ← τ + t·η if x₀ + δ is adversarial, else τ − t·η
 //	δᵢ ← 0 where |δᵢ| < τ
-func (s sigmaZeroStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
-	x0, aim, rest := s.wish.read(in)
-	best, bestD, δ, τ, m1, m2, η, rate := rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6], rest[7]
-	d := float64(limits.Free())
+func (s sigmaZeroStep) graph(p *craft.Point, in []*Node) []*Node {
+	best, bestD, δ, τ, m1, m2, η, rate := in[0], in[1], in[2], in[3], in[4], in[5], in[6], in[7]
+	d := float64(p.Limits.Free())
 
 	// Exactly x₀ where nothing has changed: rounding must not count.
-	x := Where(Equal(δ, ZerosLike(δ)), x0, limits.Clip(Add(x0, MulScalar(δ, limits.Width())), x0))
-	z := m.Logits(x)
-	hit := GreaterThan(clearance(z, aim), ZerosLike(τ))
-	best, bestD, _ = nearer(advlib.L0, x, x0, hit, best, bestD)
+	x := Where(Equal(δ, ZerosLike(δ)), p.X0, p.Clip(Add(p.X0, MulScalar(δ, p.Limits.Width()))))
+	z := p.Logits(x)
+	hit := p.Reached(z)
+	best, bestD, _ = p.Nearer(advlib.L0, x, hit, best, bestD)
 
-	hinge := MaxScalar(Neg(advlib.Margin.Of(z, aim)), 0)
-	g := MulScalar(m.Gradient(hinge, x), limits.Width())
+	hinge := MaxScalar(Neg(advlib.Margin.Of(z, p.Aim)), 0)
+	g := MulScalar(p.Gradient(hinge, x), p.Limits.Width())
 	// ∂/∂δ of δ²/(δ² + σ) is 2σδ/(δ² + σ)².
 	g = Add(g, DivScalar(Div(MulScalar(δ, 2*s.σ), squared(AddScalar(squared(δ), s.σ))), d))
 	size := advlib.Linf.Of(g)
-	g = Div(g, perRow(Where(Equal(size, ZerosLike(size)), OnesLike(size), size), g))
+	g = Div(g, craft.PerRow(Where(Equal(size, ZerosLike(size)), OnesLike(size), size), g))
 
 	m1, m2, change := adam(m1, m2, g)
-	lo, hi := limits.Room(x0, x0)
+	lo, hi := p.Room()
 	δ = Add(δ, Mul(rate, change))
-	δ = Max(DivScalar(lo, limits.Width()), Min(DivScalar(hi, limits.Width()), δ))
+	δ = Max(DivScalar(lo, p.Limits.Width()), Min(DivScalar(hi, p.Limits.Width()), δ))
 	move := MulScalar(η, s.t)
 	τ = ClipScalar(Where(hit, Add(τ, move), Sub(τ, move)), 0, 1)
-	δ = Where(LessThan(Abs(δ), perRow(τ, δ)), ZerosLike(δ), δ)
+	δ = Where(LessThan(Abs(δ), craft.PerRow(τ, δ)), ZerosLike(δ), δ)
 	return []*Node{best, bestD, δ, τ, m1, m2}
 }

@@ -7,10 +7,18 @@ import (
 	"math/rand/v2"
 
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() {
+	register[Square](InBall, Command{Name: "square", About: "Square, 5000 queries of random search, without gradients", Make: func(b advlib.Ball) advlib.Attack {
+		return Square{Ball: b}
+	}})
+}
 
 // Square is the random search of Andriushchenko et al. (2020), arXiv:1912.00049, algorithms 1 to 3, in L1 that of Croce & Hein (2021),
 // arXiv:2103.01208, appendix: it changes a square window of the image at a random place, and keeps the change if the loss rises. It asks
@@ -37,162 +45,120 @@ type Square struct {
 	Restarts int
 }
 
+// Describe implements [craft.Described].
+func (a *Square) Describe(d *craft.Description) {
+	d.Paper("Andriushchenko et al. 2020, arXiv:1912.00049")
+	d.Ball(&a.Ball, convexNorms...)
+	d.Goal(&a.Goal)
+	if loss := a.Loss; d.Targeted() {
+		d.Loss(&a.Loss, advlib.CrossEntropy).Given(loss != nil)
+	} else {
+		d.Loss(&a.Loss, advlib.Margin).Given(loss != nil)
+	}
+	d.Count(&a.Queries, 5000)
+	d.Portion(&a.Area, 0.8, "the share of the pixels that the first windows cover").As("p = %g")
+	d.Flag(&a.FixedSchedule, "fixed schedule")
+	d.Count(&a.Restarts, 0).As("%d restarts")
+	d.Name("Square-%d", a.Queries)
+	d.Passes((1+a.Restarts)*a.Queries, 0)
+}
+
 // String returns for example "Square-5000 Linf ≤ 0.1".
-func (a Square) String() string {
-	var loss, p, schedule, restarts string
-	if a.Loss != nil {
-		loss = a.Loss.String()
-	}
-	if a.Area != 0 {
-		p = fmt.Sprintf("p = %g", a.Area)
-	}
-	if a.FixedSchedule {
-		schedule = "fixed schedule"
-	}
-	if a.Restarts != 0 {
-		restarts = fmt.Sprintf("%d restarts", a.Restarts)
-	}
-	return named(fmt.Sprintf("Square-%d", a.queries()), a.Ball.String(), a.Goal, loss, p, schedule, restarts)
-}
-
-func (a Square) queries() int { return numberOr(a.Queries, 5000) }
-
-func (a Square) firstArea() float64 { return numberOr(a.Area, 0.8) }
-
-// filled implements [indexed].
-func (a Square) filled() any {
-	a.Loss, a.Queries, a.Area = a.loss(a.Goal.IsTargeted()), a.queries(), a.firstArea()
-	return a
-}
-
-func (a Square) loss(targeted bool) advlib.Loss {
-	if targeted {
-		return lossOr(a.Loss, advlib.CrossEntropy)
-	}
-	return lossOr(a.Loss, advlib.Margin)
-}
+func (a Square) String() string { return craft.Name(a) }
 
 // Threat implements [advlib.Attack].
-func (a Square) Threat(v advlib.Victim) (advlib.Threat, error) {
-	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
-	if err := checkBall(a.Ball); err != nil {
-		return threat, err
-	}
-	if err := checkCount("Queries", a.Queries); err != nil {
-		return threat, err
-	}
-	if err := checkCount("Restarts", a.Restarts); err != nil {
-		return threat, err
-	}
-	if math.IsNaN(a.Area) || a.Area < 0 || a.Area > 1 {
-		return threat, fmt.Errorf("Area = %g is not in (0, 1]: it is the share of the pixels that the first windows cover; leave it at 0 for 0.8", a.Area)
-	}
-	return threat, a.checkGoal(v, a.Goal.IsTargeted())
-}
+func (a Square) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
 
-func (a Square) checkGoal(v advlib.Victim, targeted bool) error {
-	return checkLoss(a.loss(targeted), v.Signature().Classes, targeted)
+// Plan implements [advlib.Planner].
+func (a Square) Plan(v advlib.Victim) (forward, backward float64, known bool) {
+	return craft.Plan(a, v)
 }
 
 // squareStep determines the graph of Square.
-type squareStep struct {
-	loss advlib.Loss
-	wish wish
-}
+type squareStep struct{ loss advlib.Loss }
 
 // graph judges the points x: their losses, by how much a loss must be higher to be so beyond rounding, and whether the goal is reached.
-func (s squareStep) graph(m *advlib.Model, in []*Node) []*Node {
-	_, aim, rest := s.wish.read(in)
-	z := m.Logits(rest[0])
-	L := s.loss.Of(z, aim)
-	return []*Node{L, MulScalar(ReduceMax(Abs(z), -1), rounding), GreaterThan(clearance(z, aim), ZerosLike(L))}
+func (s squareStep) graph(p *craft.Point, in []*Node) []*Node {
+	z := p.Logits(in[0])
+	return []*Node{s.loss.Of(z, p.Aim), craft.Rounding(z), p.Reached(z)}
 }
 
 // Perturb implements [advlib.Attack].
 func (a Square) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	if err := a.checkGoal(v, b.Target != nil); err != nil {
+	a, err := craft.Ready(a, v, b)
+	if err != nil {
 		return nil, err
 	}
-	if err := v.Signature().Limits().Check(); err != nil {
+	limits := v.Signature().Limits()
+	if err := limits.Check(); err != nil {
 		return nil, err
 	}
-	key := squareStep{loss: a.loss(b.Target != nil), wish: wishOf(b)}
-	step := v.Compile(key, key.graph)
-	best := newIncumbents(b)
-	for _, rows := range pieces(b) {
-		for restart := range 1 + a.Restarts {
-			if rows = best.standing(rows, false); len(rows) == 0 {
-				break
-			}
-			if err := a.search(ctx, step, b, rows, restart, best, v.Signature().Limits()); err != nil {
-				if ctx.Err() == nil {
-					return nil, err
-				}
-				return best.tensor(), err
-			}
-		}
-	}
-	return best.tensor(), nil
+	step := craft.Compile(v, b, squareStep{a.Loss}, squareStep{a.Loss}.graph)
+	best := craft.NewBest(b)
+	return craft.Runs(ctx, b, best, a.Restarts, func(at []int, restart int) error {
+		return a.search(ctx, step, b, at, restart, best, limits)
+	})
 }
 
 // search makes one run on the given rows; best takes what it finds.
-func (a Square) search(ctx context.Context, step *advlib.Step, b advlib.Batch, rows []int, restart int, best *incumbents, limits advlib.Limits) error {
+func (a Square) search(ctx context.Context, step *advlib.Step, b advlib.Batch, rows []int, restart int, best *craft.Best, limits advlib.Limits) error {
 	var walks []*walk
-	originals := newCandidates(b)
+	originals := craft.NewBest(b)
 	for _, r := range rows {
-		walks = append(walks, a.newWalk(r, originals.row(r), b.Rand(r, uint64(restart)), limits, b.X.Shape().Dimensions[1:]))
+		walks = append(walks, a.newWalk(r, originals.Row(r), b.Rand(r, uint64(restart)), limits, b.X.Shape().Dimensions[1:]))
 	}
-	var g *group
+	var g *craft.Rows
 	defer func() {
 		if g != nil {
-			g.free()
+			g.Free()
 		}
 	}()
-	for q := 0; q < a.queries() && len(walks) > 0; q++ {
+	for q := 0; q < a.Queries && len(walks) > 0; q++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if g == nil || advlib.Bucket(len(walks)) != g.size {
+		if g == nil || advlib.Bucket(len(walks)) != g.Size {
 			if g != nil {
-				g.free()
+				g.Free()
 			}
-			g = newGroup(b, rowsOf(walks))
+			g = craft.NewRows(b, rowsOf(walks))
 		}
-		// Rows that left make room for padding only when the bucket changes: until then the labels of g.rows must stay in place.
-		x := make([]float32, 0, g.size*len(walks[0].all))
+		// Rows that left make room for padding only when the bucket changes: until then the labels of g.At must stay in place.
+		x := make([]float32, 0, g.Size*len(walks[0].all))
 		at := map[int]*walk{}
 		for _, w := range walks {
 			at[w.row] = w
 			w.propose(q)
 		}
-		for i := range g.size {
+		for i := range g.Size {
 			w := walks[0]
-			if i < len(g.rows) && at[g.rows[i]] != nil {
-				w = at[g.rows[i]]
+			if i < len(g.At) && at[g.At[i]] != nil {
+				w = at[g.At[i]]
 			}
 			x = w.put(x, w.next)
 		}
-		in := tensors.FromFlatDataAndDimensions(x, append([]int{g.size}, b.X.Shape().Dimensions[1:]...)...)
-		out, err := step.Run(len(walks), append(g.inputs(), in)...)
+		in := tensors.FromFlatDataAndDimensions(x, append([]int{g.Size}, b.X.Shape().Dimensions[1:]...)...)
+		g.Active = len(walks)
+		out, err := g.Run(step, in)
 		if err != nil {
 			return fmt.Errorf("query %d on %d examples: %w", q, len(walks), err)
 		}
 		L, slack, hit := tensors.MustCopyFlatData[float32](out[0]), tensors.MustCopyFlatData[float32](out[1]), tensors.MustCopyFlatData[bool](out[2])
 		advlib.Free(append(out, in)...)
 		walks = walks[:0]
-		for i, r := range g.rows {
+		for i, r := range g.At {
 			w := at[r]
 			if w == nil {
 				continue
 			}
 			if w.judge(L[i], slack[i], hit[i]); hit[i] {
-				best.solved[r] = true
+				best.Solved[r] = true
 			} else {
 				walks = append(walks, w)
 			}
-			if hit[i] || w.L > best.loss[r] {
-				best.loss[r] = w.L
-				w.put(best.row(r)[:0], w.x)
+			if hit[i] || w.L > best.Loss[r] {
+				best.Loss[r] = w.L
+				w.put(best.Row(r)[:0], w.x)
 			}
 		}
 	}
@@ -287,9 +253,9 @@ func (w *walk) propose(q int) {
 // area is p after i queries: section 5 of the paper.
 func (a Square) area(i int) float64 {
 	if !a.FixedSchedule {
-		i = int(float64(i) / float64(a.queries()) * 10000)
+		i = int(float64(i) / float64(a.Queries) * 10000)
 	}
-	p := a.firstArea()
+	p := a.Area
 	for _, after := range []int{10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000} {
 		if i > after {
 			p /= 2

@@ -6,10 +6,14 @@ import (
 	"math"
 
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() { register[Temperature](Wrapper) }
 
 // Temperature runs an attack on the classifier with its logits divided by T, which changes no prediction. Where large logits saturate the softmax, as
 // those of defensive distillation do (Papernot et al. 2016, arXiv:1511.04508), the gradient of the cross-entropy is 0 in float32; at the
@@ -21,8 +25,24 @@ type Temperature struct {
 	T float64
 }
 
+// Describe implements [craft.Described].
+func (a *Temperature) Describe(d *craft.Description) {
+	d.Paper("Carlini & Wagner 2016, arXiv:1607.04311")
+	d.Name("%s, T = %g", nameOf(a.Attack), a.T)
+	d.Refuse(math.IsNaN(a.T) || math.IsInf(a.T, 0) || a.T <= 0, "the temperature T = %g is not a finite number above 0", a.T)
+	d.Runs(a.Attack, 1, "to run at another temperature")
+}
+
 // String returns for example "PGD-40 Linf ≤ 0.1, T = 100".
-func (a Temperature) String() string { return fmt.Sprintf("%s, T = %g", nameOf(a.Attack), a.T) }
+func (a Temperature) String() string { return craft.Name(a) }
+
+// Threat implements [advlib.Attack].
+func (a Temperature) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
+
+// Plan implements [advlib.Planner].
+func (a Temperature) Plan(v advlib.Victim) (forward, backward float64, known bool) {
+	return craft.Plan(a, v)
+}
 
 // nameOf names a wrapped attack, which may be missing.
 func nameOf(a advlib.Attack) string {
@@ -30,21 +50,6 @@ func nameOf(a advlib.Attack) string {
 		return "nothing"
 	}
 	return a.String()
-}
-
-// Threat implements [advlib.Attack].
-func (a Temperature) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if a.Attack == nil {
-		return advlib.Threat{}, fmt.Errorf("the Attack to run at another temperature is nil")
-	}
-	if math.IsNaN(a.T) || math.IsInf(a.T, 0) || a.T <= 0 {
-		return advlib.Threat{}, fmt.Errorf("the temperature T = %g is not a finite number above 0", a.T)
-	}
-	return a.Attack.Threat(v)
-}
-
-func (a Temperature) checkGoal(v advlib.Victim, targeted bool) error {
-	return checkGoalOf(a.Attack, v, targeted)
 }
 
 type temperatureKey struct{ T float64 }

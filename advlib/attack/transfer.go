@@ -7,7 +7,10 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() { register[Transfer](Wrapper) }
 
 // Transfer runs an attack on another classifier, the surrogate, and offers what comes out to the one that is attacked, which is never
 // asked: Papernot et al. (2016), arXiv:1605.07277. Passes are those of the surrogate.
@@ -21,24 +24,30 @@ type Transfer struct {
 	From *advlib.Classifier
 }
 
-// String returns for example "MI-FGSM-10 Linf ≤ 0.1, transferred from mlp".
-func (a Transfer) String() string {
+// Describe implements [craft.Described].
+func (a *Transfer) Describe(d *craft.Description) {
+	d.Paper("Papernot et al. 2016, arXiv:1605.07277")
 	from := "nowhere"
 	if a.From != nil {
 		from = a.From.Name()
 	}
-	return fmt.Sprintf("%s, transferred from %s", nameOf(a.Attack), from)
+	d.Name("%s, transferred from %s", nameOf(a.Attack), from)
+	d.Refuse(a.Attack == nil, "the Attack to transfer is nil")
+	if v := d.Victim(); v != nil {
+		d.Check(checkStandIn(a.From, v, "From"))
+	}
+	d.RunsOn(a.From, a.Attack, 1, "to transfer")
 }
 
+// String returns for example "MI-FGSM-10 Linf ≤ 0.1, transferred from mlp".
+func (a Transfer) String() string { return craft.Name(a) }
+
 // Threat implements [advlib.Attack].
-func (a Transfer) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if a.Attack == nil {
-		return advlib.Threat{}, fmt.Errorf("the Attack to transfer is nil")
-	}
-	if err := checkStandIn(a.From, v, "From"); err != nil {
-		return advlib.Threat{}, err
-	}
-	return a.Attack.Threat(a.From)
+func (a Transfer) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
+
+// Plan implements [advlib.Planner].
+func (a Transfer) Plan(v advlib.Victim) (forward, backward float64, known bool) {
+	return craft.Plan(a, v)
 }
 
 // checkStandIn refuses classifiers that an attack cannot use in place of v.
@@ -53,10 +62,6 @@ func checkStandIn(s *advlib.Classifier, v advlib.Victim, field string) error {
 		return fmt.Errorf("%s: %w", field, err)
 	}
 	return nil
-}
-
-func (a Transfer) checkGoal(_ advlib.Victim, targeted bool) error {
-	return checkGoalOf(a.Attack, a.From, targeted)
 }
 
 // Perturb implements [advlib.Attack].

@@ -8,11 +8,18 @@ import (
 	"slices"
 
 	. "advlab/advlib/internal/equation"
+
 	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() {
+	register[Universal](ForAll)
+	register[UniversalDeepFool](ForAll)
+}
 
 // Universal looks for one perturbation δ that fools a classifier on as many examples as possible, by stochastic gradient ascent: Shafahi et al.
 // (2018), arXiv:1811.11304, algorithm 2 and equation 4:
@@ -41,58 +48,32 @@ type Universal struct {
 	Seed uint64
 }
 
+// Describe implements [craft.Described].
+func (a *Universal) Describe(d *craft.Description) {
+	d.Paper("Shafahi et al. 2018, arXiv:1811.11304")
+	d.Gradients()
+	d.Ball(&a.Ball, convexNorms...)
+	d.Goal(&a.Goal)
+	d.Loss(&a.Loss, advlib.CrossEntropy)
+	d.Size(&a.Cap, 9).As("β = %g")
+	d.Count(&a.Epochs, 20)
+	batchSize(d, &a.BatchSize, 128)
+	d.Size(&a.StepSize, a.Ball.Radius/5).As("α = %.6g")
+	d.Name("Universal-%d", a.Epochs)
+	refuseEncoded(d)
+}
+
 // String returns for example "Universal-20 Linf ≤ 0.1".
-func (a Universal) String() string {
-	var β, size, α string
-	if a.Cap != 0 {
-		β = fmt.Sprintf("β = %g", a.Cap)
-	}
-	if a.BatchSize != 0 {
-		size = fmt.Sprintf("batches of %d", a.BatchSize)
-	}
-	if a.StepSize != 0 {
-		α = fmt.Sprintf("α = %.6g", a.StepSize)
-	}
-	return named(fmt.Sprintf("Universal-%d", a.epochs()), a.Ball.String(), a.Goal, lossName(a.Loss), β, size, α)
-}
-
-func (a Universal) loss() advlib.Loss { return lossOr(a.Loss, advlib.CrossEntropy) }
-func (a Universal) β() float64        { return numberOr(a.Cap, 9) }
-func (a Universal) epochs() int       { return numberOr(a.Epochs, 20) }
-func (a Universal) batchSize() int    { return numberOr(a.BatchSize, 128) }
-func (a Universal) stepSize() float64 { return numberOr(a.StepSize, a.Ball.Radius/5) }
-
-// filled implements [indexed].
-func (a Universal) filled() any {
-	a.Loss, a.Cap, a.Epochs, a.BatchSize, a.StepSize = a.loss(), a.β(), a.epochs(), a.batchSize(), a.stepSize()
-	return a
-}
+func (a Universal) String() string { return craft.Name(a) }
 
 // Threat checks the fields against the classifier, and says what may be changed and what is wanted.
-func (a Universal) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if err := checkGradient(v); err != nil {
-		return advlib.Threat{}, err
+func (a Universal) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
+
+// refuseEncoded refuses victims whose domain lets attacks work in other coordinates than the inputs.
+func refuseEncoded(d *craft.Description) {
+	if v := d.Victim(); v != nil {
+		d.Check(checkOwnInputs(v))
 	}
-	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
-	if err := checkBall(a.Ball); err != nil {
-		return threat, err
-	}
-	if err := checkOwnInputs(v); err != nil {
-		return threat, err
-	}
-	if err := checkSize("Cap", a.Cap); err != nil {
-		return threat, err
-	}
-	if err := checkSize("StepSize", a.StepSize); err != nil {
-		return threat, err
-	}
-	if err := checkCount("Epochs", a.Epochs); err != nil {
-		return threat, err
-	}
-	if err := checkBatch(a.BatchSize); err != nil {
-		return threat, err
-	}
-	return threat, checkLoss(a.loss(), v.Signature().Classes, a.Goal.IsTargeted())
 }
 
 // checkOwnInputs refuses classifiers whose domain lets attacks work in other coordinates than the inputs.
@@ -103,11 +84,10 @@ func checkOwnInputs(v advlib.Victim) error {
 	return nil
 }
 
-func checkBatch(n int) error {
-	if n > maxRows {
-		return fmt.Errorf("BatchSize = %d is above %d", n, maxRows)
-	}
-	return checkCount("BatchSize", n)
+// batchSize describes the field that says how many examples a step is given.
+func batchSize(d *craft.Description, n *int, otherwise int) {
+	d.Refuse(*n > craft.MaxRows, "BatchSize = %d is above %d", *n, craft.MaxRows)
+	d.Count(n, otherwise).As("batches of %d")
 }
 
 // Fit learns a perturbation on examples, and measures it on them: the result's success rate is what the perturbation reaches where it was
@@ -119,24 +99,24 @@ func (a Universal) Fit(ctx context.Context, c *advlib.Classifier, train *advlib.
 
 // learn returns the best δ.
 func (a Universal) learn(ctx context.Context, v *advlib.Counted, b advlib.Batch) ([]float32, error) {
-	limits := v.Signature().Limits()
-	key := universalStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.loss(), wish: wishOf(b), β: a.β()}
-	step := v.Compile(key, func(m *advlib.Model, in []*Node) []*Node { return key.graph(m, limits, in) })
+	a = craft.Filled(a)
+	key := universalStep{norm: a.Ball.Norm.(advlib.ConvexNorm), loss: a.Loss, β: a.Cap}
+	step := craft.Compile(v, b, key, key.graph)
 	best := newUniversal(v, b)
 	δ := tensors.FromShape(best.shape)
 	defer func() { advlib.Free(δ) }()
-	batches := (len(best.rows) + a.batchSize() - 1) / a.batchSize()
-	last := a.epochs() * batches
-	for epoch := range a.epochs() {
-		for k, rows := range slices.Collect(slices.Chunk(best.shuffled(a.Seed, epoch), a.batchSize())) {
+	batches := (len(best.rows) + a.BatchSize - 1) / a.BatchSize
+	last := a.Epochs * batches
+	for epoch := range a.Epochs {
+		for k, rows := range slices.Collect(slices.Chunk(best.shuffled(a.Seed, epoch), a.BatchSize)) {
 			if err := ctx.Err(); err != nil {
 				return best.δ, err
 			}
-			g := newGroup(b, rows)
-			α := cosine(a.stepSize(), a.stepSize()/100, epoch*batches+k, last)
-			weights := tensors.FromFlatDataAndDimensions(shares(len(rows), g.size), g.size)
-			out, err := step.Run(len(rows), append(g.inputs(), weights, δ, float32(α), float32(a.Ball.Radius))...)
-			g.free()
+			g := craft.NewRows(b, rows)
+			α := craft.Cosine(a.StepSize, a.StepSize/100, epoch*batches+k, last)
+			weights := tensors.FromFlatDataAndDimensions(shares(len(rows), g.Size), g.Size)
+			out, err := g.Run(step, weights, δ, float32(α), float32(a.Ball.Radius))
+			g.Free()
 			advlib.Free(weights)
 			if err != nil {
 				return nil, fmt.Errorf("epoch %d, step %d: %w", epoch, k, err)
@@ -164,7 +144,6 @@ func shares(n, size int) []float32 {
 type universalStep struct {
 	norm advlib.ConvexNorm
 	loss advlib.Loss
-	wish wish
 	β    float64
 }
 
@@ -172,19 +151,18 @@ type universalStep struct {
 //
 //	g = Σᵢ wᵢ·∇ min(ℓ(xᵢ + δ), β),  δ ← Π(δ + α·d),  d = argmax ⟨d, g⟩ over ‖d‖ ≤ 1
 //
-// x + δ is clipped to the limits. Coordinates of an example that are at their end and cannot follow the gradient do not count.
-func (s universalStep) graph(m *advlib.Model, limits advlib.Limits, in []*Node) []*Node {
-	x0, aim, rest := s.wish.read(in)
-	w, δ, α, ε := rest[0], rest[1], rest[2], rest[3]
-	x := limits.Clip(Add(x0, BroadcastToDims(δ, x0.Shape().Dimensions...)), x0)
-	L := MinScalar(s.loss.Of(m.Logits(x), aim), s.β)
-	g := m.Gradient(L, x)
-	lo, hi := limits.Room(x, x0)
+// x + δ is clipped to the p.Limits. Coordinates of an example that are at their end and cannot follow the gradient do not count.
+func (s universalStep) graph(p *craft.Point, in []*Node) []*Node {
+	w, δ, α, ε := in[0], in[1], in[2], in[3]
+	x := p.Clip(Add(p.X0, BroadcastToDims(δ, p.X0.Shape().Dimensions...)))
+	L := MinScalar(s.loss.Of(p.Logits(x), p.Aim), s.β)
+	g := p.Gradient(L, x)
+	lo, hi := p.Limits.Room(x, p.X0)
 	zero := ZerosLike(g)
 	free := LogicalOr(LogicalAnd(GreaterThan(g, zero), GreaterThan(hi, zero)), LogicalAnd(LessThan(g, zero), LessThan(lo, zero)))
-	mean := InsertAxes(ReduceSum(Mul(Where(free, g, zero), perRow(w, g)), 0), 0)
+	mean := InsertAxes(ReduceSum(Mul(Where(free, g, zero), craft.PerRow(w, g)), 0), 0)
 	δ = Add(δ, Mul(α, s.norm.Ascend(mean)))
-	width := limits.Constant(δ, func(r advlib.Box) float64 { return r.Width() })
+	width := p.Limits.Constant(δ, func(r advlib.Box) float64 { return r.Width() })
 	return []*Node{s.norm.Project(δ, ε, Neg(width), width)}
 }
 
@@ -207,56 +185,30 @@ type UniversalDeepFool struct {
 	Seed uint64
 }
 
+// Describe implements [craft.Described].
+func (a *UniversalDeepFool) Describe(d *craft.Description) {
+	d.Paper("Moosavi-Dezfooli et al. 2017, arXiv:1610.08401")
+	d.Gradients()
+	d.Ball(&a.Ball, advlib.L2, advlib.Linf)
+	d.Goal(&a.Goal)
+	d.Share(&a.FoolingRate, 0.8).As("until %g")
+	d.Count(&a.Epochs, 10).As("%d epochs")
+	inner := craft.Filled(a.inner())
+	d.Count(&a.Steps, inner.Steps).As("%d steps")
+	d.Size(&a.Overshoot, inner.Overshoot).As("η = %g")
+	d.Name("UniversalDeepFool")
+	refuseEncoded(d)
+}
+
 // String returns for example "UniversalDeepFool Linf ≤ 0.1".
-func (a UniversalDeepFool) String() string {
-	var rate, epochs, steps, η string
-	if a.FoolingRate != 0 {
-		rate = fmt.Sprintf("until %g", a.FoolingRate)
-	}
-	if a.Epochs != 0 {
-		epochs = fmt.Sprintf("%d epochs", a.Epochs)
-	}
-	if a.Steps != 0 {
-		steps = fmt.Sprintf("%d steps", a.Steps)
-	}
-	if a.Overshoot != 0 {
-		η = fmt.Sprintf("η = %g", a.Overshoot)
-	}
-	return named("UniversalDeepFool", a.Ball.String(), a.Goal, rate, epochs, steps, η)
-}
-
-func (a UniversalDeepFool) rate() float64 { return numberOr(a.FoolingRate, 0.8) }
-func (a UniversalDeepFool) epochs() int   { return numberOr(a.Epochs, 10) }
-func (a UniversalDeepFool) inner() DeepFool {
-	return DeepFool{Norm: a.Ball.Norm, Steps: a.Steps, Overshoot: a.Overshoot}
-}
-
-// filled implements [indexed].
-func (a UniversalDeepFool) filled() any {
-	a.FoolingRate, a.Epochs, a.Steps, a.Overshoot = a.rate(), a.epochs(), a.inner().steps(), a.inner().η()
-	return a
-}
+func (a UniversalDeepFool) String() string { return craft.Name(a) }
 
 // Threat checks the fields against the classifier, and says what may be changed and what is wanted.
-func (a UniversalDeepFool) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if err := checkGradient(v); err != nil {
-		return advlib.Threat{}, err
-	}
-	threat := advlib.Threat{Norm: a.Ball.Norm, Radius: a.Ball.Radius, Goal: a.Goal}
-	if err := checkBall(a.Ball); err != nil {
-		return threat, err
-	}
-	if err := checkOwnInputs(v); err != nil {
-		return threat, err
-	}
-	if err := checkShare("FoolingRate", a.FoolingRate); err != nil {
-		return threat, err
-	}
-	if err := checkCount("Epochs", a.Epochs); err != nil {
-		return threat, err
-	}
-	_, err := a.inner().Threat(v)
-	return threat, err
+func (a UniversalDeepFool) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
+
+// inner is the attack that finds what is missing.
+func (a UniversalDeepFool) inner() DeepFool {
+	return DeepFool{Norm: a.Ball.Norm, Steps: a.Steps, Overshoot: a.Overshoot}
 }
 
 // Fit learns a perturbation on examples, and measures it on them; see [Universal.Fit].
@@ -269,6 +221,7 @@ type projectStep struct{ norm advlib.ConvexNorm }
 
 // learn returns the best δ.
 func (a UniversalDeepFool) learn(ctx context.Context, v *advlib.Counted, b advlib.Batch) ([]float32, error) {
+	a = craft.Filled(a)
 	limits, key := v.Signature().Limits(), projectStep{a.Ball.Norm.(advlib.ConvexNorm)}
 	project := v.Compile(key, func(_ *advlib.Model, in []*Node) []*Node {
 		width := limits.Constant(in[0], func(r advlib.Box) float64 { return r.Width() })
@@ -276,7 +229,7 @@ func (a UniversalDeepFool) learn(ctx context.Context, v *advlib.Counted, b advli
 	})
 	best := newUniversal(v, b)
 	δ := slices.Clone(best.δ)
-	for epoch := range a.epochs() {
+	for epoch := range a.Epochs {
 		for _, row := range best.shuffled(a.Seed, epoch) {
 			if err := ctx.Err(); err != nil {
 				return best.δ, err
@@ -302,7 +255,7 @@ func (a UniversalDeepFool) learn(ctx context.Context, v *advlib.Counted, b advli
 		if err := best.offer(ctx, slices.Clone(δ)); err != nil {
 			return nil, err
 		}
-		if float64(best.fooled) >= a.rate()*float64(b.Len()) {
+		if float64(best.fooled) >= a.FoolingRate*float64(b.Len()) {
 			break
 		}
 	}
@@ -343,7 +296,7 @@ type universal struct {
 }
 
 func newUniversal(v *advlib.Counted, b advlib.Batch) *universal {
-	u := &universal{target: v, batch: b, rows: slices.Concat(pieces(b)...), fooled: -1}
+	u := &universal{target: v, batch: b, rows: slices.Concat(craft.Pieces(b)...), fooled: -1}
 	u.shape = b.X.Shape().Clone()
 	u.shape.Dimensions[0] = 1
 	u.δ = make([]float32, u.shape.Size())

@@ -207,7 +207,7 @@ func TestUniversalRefusals(t *testing.T) {
 		"BatchSize = 513 is above 512":     attack.Universal{Ball: linf, BatchSize: 513},
 		"Cap = -1":                         attack.Universal{Ball: linf, Cap: -1},
 		"StepSize = NaN":                   attack.Universal{Ball: linf, StepSize: math.NaN()},
-		"Norm L1 is none":                  attack.UniversalDeepFool{Ball: advlib.L1.Ball(1)},
+		"the L1 ball is none that it":      attack.UniversalDeepFool{Ball: advlib.L1.Ball(1)},
 		"FoolingRate = 1 is not":           attack.UniversalDeepFool{Ball: linf, FoolingRate: 1},
 		"has the shape [3]":                attack.Perturbation{Ball: linf, Shape: []int{3}},
 		"has 3 values":                     attack.Perturbation{Ball: linf, Shape: d, Delta: make([]float32, 3)},

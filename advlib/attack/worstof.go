@@ -4,12 +4,16 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
+	"advlab/advlib/attack/craft"
 )
+
+func init() { register[WorstOf](Wrapper) }
 
 // WorstOf runs several attacks one after the other, each only on what still stands: the worst case over all of them, example by example.
 //
@@ -21,28 +25,40 @@ type WorstOf struct {
 	Attacks []advlib.Attack
 }
 
-// String returns for example "worst of (FGM Linf ≤ 0.1; PGD-40 Linf ≤ 0.1)".
-func (a WorstOf) String() string {
+// Describe implements [craft.Described].
+func (a *WorstOf) Describe(d *craft.Description) {
 	names := make([]string, len(a.Attacks))
 	for i, one := range a.Attacks {
-		names[i] = "nothing"
-		if one != nil {
-			names[i] = one.String()
+		names[i] = nameOf(one)
+	}
+	d.Name("worst of (%s)", strings.Join(names, "; "))
+	d.Refuse(len(a.Attacks) == 0, "there are no Attacks to take the worst of: give at least one")
+	for i, one := range a.Attacks {
+		d.Refuse(one == nil, "attack %d of %d is nil", i, len(a.Attacks))
+	}
+	if v := d.Victim(); v != nil && len(a.Attacks) > 0 && !slices.Contains(a.Attacks, nil) {
+		d.Threat(a.threat(v))
+		for _, one := range a.Attacks {
+			d.Inner(v, one, 1)
 		}
 	}
-	return "worst of (" + strings.Join(names, "; ") + ")"
 }
 
+// String returns for example "worst of (FGM Linf ≤ 0.1; PGD-40 Linf ≤ 0.1)".
+func (a WorstOf) String() string { return craft.Name(a) }
+
 // Threat implements [advlib.Attack].
-func (a WorstOf) Threat(v advlib.Victim) (advlib.Threat, error) {
-	if len(a.Attacks) == 0 {
-		return advlib.Threat{}, fmt.Errorf("there are no Attacks to take the worst of: give at least one")
-	}
+func (a WorstOf) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threat(a, v) }
+
+// Plan implements [advlib.Planner].
+func (a WorstOf) Plan(v advlib.Victim) (forward, backward float64, known bool) {
+	return craft.Plan(a, v)
+}
+
+// threat is that of all, if they have one in common.
+func (a WorstOf) threat(v advlib.Victim) (advlib.Threat, error) {
 	all := advlib.Threat{Radius: math.Inf(1)}
 	for i, one := range a.Attacks {
-		if one == nil {
-			return all, fmt.Errorf("attack %d of %d is nil", i, len(a.Attacks))
-		}
 		threat, err := one.Threat(v)
 		if err != nil {
 			return all, fmt.Errorf("%v: %w", one, err)
@@ -63,23 +79,6 @@ func (a WorstOf) Threat(v advlib.Victim) (advlib.Threat, error) {
 	return all, nil
 }
 
-func (a WorstOf) checkGoal(v advlib.Victim, targeted bool) error {
-	for _, one := range a.Attacks {
-		if err := checkGoalOf(one, v, targeted); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// checkGoalOf asks an attack whether it can be given a goal; one that does not say can.
-func checkGoalOf(a advlib.Attack, v advlib.Victim, targeted bool) error {
-	if g, ok := a.(goalChecker); ok {
-		return g.checkGoal(v, targeted)
-	}
-	return nil
-}
-
 // Perturb implements [advlib.Attack].
 func (a WorstOf) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
 	threat, err := a.Threat(v)
@@ -88,37 +87,42 @@ func (a WorstOf) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch)
 	}
 	c := newContest(b, threat)
 	for _, one := range a.Attacks {
-		if err := c.enter(ctx, v, one, b.Seed); err != nil {
+		if err := c.enter(ctx, v, one, nil, nil); err != nil {
 			return c.end(ctx, err)
 		}
 	}
-	return c.best.tensor(), nil
+	return c.best.Tensor(), nil
 }
 
 // contest holds several attacks on one batch against each other, and keeps the best candidate for each row.
 type contest struct {
 	batch    advlib.Batch
 	threat   advlib.Threat
-	best     *candidates
+	best     *craft.Best
 	distance []float64
 	standing []int
 }
 
 func newContest(b advlib.Batch, threat advlib.Threat) *contest {
-	c := &contest{batch: b, threat: threat, best: newCandidates(b), distance: make([]float64, b.Len()), standing: make([]int, b.Len())}
+	c := &contest{batch: b, threat: threat, best: craft.NewBest(b), distance: make([]float64, b.Len()), standing: make([]int, b.Len())}
 	for i := range c.distance {
 		c.distance[i], c.standing[i] = math.Inf(1), i
 	}
 	return c
 }
 
-// enter runs an attack on the rows that still stand, with the given seed.
-func (c *contest) enter(ctx context.Context, v *advlib.Counted, a advlib.Attack, seed uint64) error {
+// enter runs an attack on the rows that still stand. If they are not nil, change changes their batch first, another seed or target
+// say, and listen is told what came out for which rows, and their originals.
+func (c *contest) enter(
+	ctx context.Context, v *advlib.Counted, a advlib.Attack, change func(b *advlib.Batch), listen func(rows []int, x, x0 []float32),
+) error {
 	if len(c.standing) == 0 {
 		return nil
 	}
 	b := c.batch.Select(c.standing)
-	b.Seed = seed
+	if change != nil {
+		change(&b)
+	}
 	adv, err := a.Perturb(ctx, v, b)
 	if adv == nil {
 		return err
@@ -126,6 +130,9 @@ func (c *contest) enter(ctx context.Context, v *advlib.Counted, a advlib.Attack,
 	threat, threatErr := a.Threat(v)
 	if threatErr != nil {
 		return threatErr
+	}
+	if listen != nil {
+		listen(c.standing, tensors.MustCopyFlatData[float32](adv), tensors.MustCopyFlatData[float32](b.X))
 	}
 	if judgeErr := c.judge(ctx, v, b, adv, threat.Minimal()); judgeErr != nil {
 		return judgeErr
@@ -142,14 +149,15 @@ func (c *contest) judge(ctx context.Context, v *advlib.Counted, b advlib.Batch, 
 		return err
 	}
 	x := tensors.MustCopyFlatData[float32](b.X)
-	found := &candidates{flat: tensors.MustCopyFlatData[float32](adv), dims: adv.Shape().Dimensions}
+	found := tensors.MustCopyFlatData[float32](adv)
+	size := len(x) / b.Len()
 	var left []int
 	for i, row := range c.standing {
-		at := found.row(i)
-		d := c.threat.Norm.Distance(at, x[i*len(at):(i+1)*len(at)])
+		at := found[i*size : (i+1)*size]
+		d := c.threat.Norm.Distance(at, x[i*size:(i+1)*size])
 		if b.Reached(i, z[i]) && d < c.distance[row] && (!minimal || d <= c.threat.Radius) {
 			c.distance[row] = d
-			copy(c.best.row(row), at)
+			copy(c.best.Row(row), at)
 		}
 		if c.threat.Minimal() || math.IsInf(c.distance[row], 1) {
 			left = append(left, row)
@@ -164,5 +172,5 @@ func (c *contest) end(ctx context.Context, err error) (*tensors.Tensor, error) {
 	if ctx.Err() == nil {
 		return nil, err
 	}
-	return c.best.tensor(), err
+	return c.best.Tensor(), err
 }

@@ -77,6 +77,7 @@ var checks = []struct {
 }{
 	{"results", checkResults},
 	{"targeted", checkTargeted},
+	{"targets", checkTargets},
 	{"candidates", checkCandidates},
 	{"repeatable", checkRepeatable},
 	{"any order", checkOrder},
@@ -265,6 +266,78 @@ func checkTargeted(f *fixtures, s Subject) error {
 		return err
 	}
 	return consistent(f.digits, res)
+}
+
+// checkTargets: candidates go for the classes that the batch asks for, which need not be the attack's own goal: wrappers that try all
+// targets rely on it. Of two classes t and u, the lead of t over u must be larger where t was asked for.
+func checkTargets(f *fixtures, s Subject) error {
+	if s.Untargeted {
+		return nil
+	}
+	moved, differ, obeyed := 0, 0, 0
+	for _, l := range f.linear {
+		a, b := s.attack(l.Classifier, advlib.Untargeted), wholeBatch(l.Examples)
+		clean, err := l.Classifier.Logits(b.X)
+		if err != nil {
+			return err
+		}
+		var targets [2][]int32
+		for i, z := range clean {
+			t, u := runnersUp(z, int(b.Y[i]))
+			targets[0], targets[1] = append(targets[0], t), append(targets[1], u)
+		}
+		var at [2][]float32
+		var z [2][][]float32
+		for k := range at {
+			b.Target, b.AnyClass = targets[k], true
+			adv, err := a.Perturb(context.Background(), advlib.Count(l.Classifier), b)
+			if err != nil {
+				return fmt.Errorf("given targets by a wrapper: %w", err)
+			}
+			if z[k], err = l.Classifier.Logits(adv); err != nil {
+				return err
+			}
+			at[k] = tensors.MustCopyFlatData[float32](adv)
+		}
+		x := tensors.MustCopyFlatData[float32](b.X)
+		size := len(x) / b.Len()
+		for i := range b.Len() {
+			t, u := targets[0][i], targets[1][i]
+			row := func(v []float32) []float32 { return v[i*size : (i+1)*size] }
+			if slices.Equal(row(at[0]), row(x)) && slices.Equal(row(at[1]), row(x)) {
+				continue // nothing was found
+			}
+			moved++
+			if !slices.Equal(row(at[0]), row(at[1])) {
+				differ++
+			}
+			if z[0][i][t]-z[0][i][u] > z[1][i][t]-z[1][i][u] {
+				obeyed++
+			}
+		}
+	}
+	switch {
+	case moved > 0 && differ == 0:
+		return errors.New("its candidates are the same whatever class Batch.Target asks for: take what is wanted from there, or, in a step, from the Aim")
+	case 2*obeyed < moved:
+		return fmt.Errorf("of %d candidates only %d have gone for the class that Batch.Target asks for", moved, obeyed)
+	}
+	return nil
+}
+
+// runnersUp returns the two classes of the largest logits but y's.
+func runnersUp(z []float32, y int) (first, second int32) {
+	first, second = -1, -1
+	for k, v := range z {
+		switch {
+		case k == y:
+		case first < 0 || v > z[first]:
+			first, second = int32(k), first
+		case second < 0 || v > z[second]:
+			second = int32(k)
+		}
+	}
+	return first, second
 }
 
 // consistent checks a result against the classifier, without trusting what Run has measured.

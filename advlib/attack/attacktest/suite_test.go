@@ -59,6 +59,14 @@ func (masked0) Of(z *graph.Node, aim advlib.Aim) *graph.Node {
 	return graph.MinScalar(graph.Sub(other, advlib.At(z, aim.Label)), 0) // f₆ of the paper, which stops at 0
 }
 
+// deaf is PGD that does not hear which class is wanted.
+type deaf struct{ attack.PGD }
+
+func (a deaf) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
+	b.Target, b.AnyClass = nil, false
+	return a.PGD.Perturb(ctx, v, b)
+}
+
 // The suite catches planted mistakes, each by the check that is there for it.
 func TestSuiteCatches(t *testing.T) {
 	attacktest.SetPatience(t, 10*time.Second)
@@ -184,6 +192,10 @@ func TestSuiteCatches(t *testing.T) {
 			}
 			return nil
 		})},
+		"it ignores the class that is wanted": {"targets", attacktest.Subject{
+			New:      func(g advlib.Goal) advlib.Attack { return deaf{attack.PGD{Ball: ball, Goal: g, Steps: 10}} },
+			AtRadius: func(ε float64) advlib.Attack { return deaf{attack.PGD{Ball: advlib.Linf.Ball(ε)}} },
+		}},
 		"it forgets its goal": {"nothing to do", attacktest.Subject{
 			New:      func(advlib.Goal) advlib.Attack { return attack.FGSM(ε) },
 			AtRadius: func(ε float64) advlib.Attack { return attack.FGSM(ε) },

@@ -9,7 +9,7 @@ import (
 	"advlab/advlib/attack"
 )
 
-// choice is a name for attacks on the command line. To add one, add a line to attacks or presets.
+// choice is a name for attacks on the command line.
 type choice struct {
 	name, about string
 	// norms are those it can be asked for.
@@ -25,48 +25,19 @@ var (
 	every  = []advlib.Norm{advlib.Linf, advlib.L2, advlib.L1, advlib.L0}
 )
 
-func one(make func(ball advlib.Ball) advlib.Attack) func(advlib.Ball, int) []advlib.Attack {
-	return func(ball advlib.Ball, _ int) []advlib.Attack { return []advlib.Attack{make(ball)} }
-}
+// attacks are those of the library's index, by the names that they give themselves there.
+var attacks = indexed(attack.Index())
 
-var attacks = []choice{
-	{"fgm", "one step along the gradient of the cross-entropy (FGSM in Linf)", convex, false, one(func(b advlib.Ball) advlib.Attack { return attack.FGM{Ball: b} })},
-	{"bim", "10 steps along the gradient, from the original", convex, false, one(func(b advlib.Ball) advlib.Attack { return attack.BIM{Ball: b} })},
-	{"mifgsm", "10 steps with momentum", []advlib.Norm{advlib.Linf, advlib.L2}, false, one(func(b advlib.Ball) advlib.Attack { return attack.MIFGSM{Ball: b} })},
-	{"pgd", "projected gradient descent, 40 steps on the cross-entropy", convex, false, one(func(b advlib.Ball) advlib.Attack { return attack.PGD{Ball: b} })},
-	{"pgd-margin", "PGD on the margin between the label and the best other class", convex, false, one(func(b advlib.Ball) advlib.Attack {
-		return attack.PGD{Ball: b, Loss: advlib.Margin}
-	})},
-	{"pgd-targets", "PGD on the margin towards each other class, the most likely first", convex, false, one(func(b advlib.Ball) advlib.Attack {
-		return attack.AllTargets{Attack: attack.PGD{Ball: b, Loss: advlib.Margin}}
-	})},
-	{"apgd-ce", "APGD, 100 steps of its own size, on the cross-entropy", convex, false, one(func(b advlib.Ball) advlib.Attack { return attack.APGD{Ball: b} })},
-	{"apgd-dlr", "APGD on the difference of logits ratio, for at least 3 classes", convex, false, one(func(b advlib.Ball) advlib.Attack {
-		return attack.APGD{Ball: b, Loss: advlib.DLR}
-	})},
-	{"apgd-t", "APGD on the targeted DLR towards the nine most likely classes, for at least 4", convex, false, one(func(b advlib.Ball) advlib.Attack {
-		return attack.AllTargets{Attack: attack.APGD{Ball: b, Loss: advlib.DLR}, Most: 9}
-	})},
-	{"square", "Square, 5000 queries of random search, without gradients", convex, false, one(func(b advlib.Ball) advlib.Attack { return attack.Square{Ball: b} })},
-	{"cw", "Carlini & Wagner: looks for the nearest adversarial example", []advlib.Norm{advlib.Linf, advlib.L2, advlib.L0}, true, one(carliniWagner)},
-	{"deepfool", "DeepFool: the nearest boundary, step by step", []advlib.Norm{advlib.Linf, advlib.L2}, true, one(func(b advlib.Ball) advlib.Attack { return attack.DeepFool{Norm: b.Norm} })},
-	{"ddn", "DDN: gradient steps on a sphere that shrinks and grows", []advlib.Norm{advlib.L2}, true, one(func(advlib.Ball) advlib.Attack { return attack.DDN{} })},
-	{"fab", "FAB: projections on the linearised boundary, back and forth", convex, true, one(func(b advlib.Ball) advlib.Attack { return attack.FAB{Norm: b.Norm} })},
-	{"fab-t", "FAB towards each of the nine most likely classes", convex, true, one(func(b advlib.Ball) advlib.Attack { return attack.FABT(b.Norm) })},
-	{"ead", "EAD: Carlini & Wagner with an elastic net", []advlib.Norm{advlib.L1}, true, one(func(advlib.Ball) advlib.Attack { return attack.EAD{} })},
-	{"jsma", "JSMA: pairs of values by their saliency, up or down", []advlib.Norm{advlib.L0}, true, one(func(advlib.Ball) advlib.Attack { return attack.JSMA{BothDirections: true, Gamma: 1} })},
-	{"sigma-zero", "σ-zero: gradient steps on a smooth stand-in for L0", []advlib.Norm{advlib.L0}, true, one(func(advlib.Ball) advlib.Attack { return attack.SigmaZero{} })},
-	{"fmn", "FMN: gradient steps in a ball that shrinks and grows", every, true, one(func(b advlib.Ball) advlib.Attack { return attack.FMN{Norm: b.Norm} })},
-}
-
-func carliniWagner(b advlib.Ball) advlib.Attack {
-	switch b.Norm {
-	case advlib.Norm(advlib.Linf):
-		return attack.CarliniWagnerLinf{}
-	case advlib.Norm(advlib.L0):
-		return attack.CarliniWagnerL0{}
+func indexed(t attack.Table) (all []choice) {
+	for _, e := range t {
+		for _, c := range e.Commands {
+			norms := slices.DeleteFunc(slices.Clone(every), func(n advlib.Norm) bool { return !slices.Contains(c.Norms, n) })
+			all = append(all, choice{c.Name, c.About, norms, e.Kind == attack.Nearest, func(b advlib.Ball, _ int) []advlib.Attack {
+				return []advlib.Attack{c.Make(b)}
+			}})
+		}
 	}
-	return attack.CarliniWagner{}
+	return all
 }
 
 var presets = []choice{
