@@ -70,7 +70,6 @@ type composer struct {
 	needs    map[*Source]*imports
 	by       string // the init function on whose behalf units are taken; empty: the cell's
 	starting map[*unit]string
-	plainly  map[string]*Source // names that a file uses other than in x.Name, and where
 }
 
 // Compose makes the program of a cell: the cell's statements, its declarations, the init functions of the notebook, and

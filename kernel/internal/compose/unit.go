@@ -47,10 +47,6 @@ type name struct {
 	at   int
 }
 
-func (u *unit) declares(text string) bool {
-	return slices.ContainsFunc(u.names, func(n name) bool { return n.text == text })
-}
-
 // label names a unit as %ls and messages do: T.M for a method.
 func (u *unit) label() string {
 	var all []string
