@@ -9,12 +9,14 @@ import (
 	"testing"
 
 	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib"
 	"advlab/advlib/attack"
 	"advlab/advlib/attack/attacktest"
 	"advlab/advlib/backend"
+	"advlab/advlib/oracle"
 )
 
 func squareSubjects() []attacktest.Subject {
@@ -44,6 +46,29 @@ func squareSubjects() []attacktest.Subject {
 }
 
 func TestConformanceSquare(t *testing.T) { attacktest.Run(t, squareSubjects()...) }
+
+// What attacks a classifier attacks a Go function as well, which answers row by row and shows no graph.
+func TestConformanceSquareOnAFunction(t *testing.T) {
+	s := squareSubjects()[0]
+	s.Name += ", a function"
+	s.Victim = func(c *advlib.Classifier) advlib.Victim {
+		return patient{oracle.Func(c.Name(), c.Signature(), func(x []float32) []float32 {
+			z, err := c.Logits(tensors.FromFlatDataAndDimensions(x, append([]int{1}, c.Input()...)...))
+			if err != nil {
+				panic(err)
+			}
+			return z[0]
+		})}
+	}
+	attacktest.Run(t, s)
+}
+
+// patient is a victim that never looks at its context: the suite counts how often an attack does.
+type patient struct{ advlib.Victim }
+
+func (p patient) Query(ctx context.Context, x *tensors.Tensor) ([]advlib.Answer, error) {
+	return p.Victim.Query(context.WithoutCancel(ctx), x)
+}
 
 // Inputs of any shape are searched without a crash, inside ball and box, and with forward passes only: a pass for each query of each
 // example. A model that adds up all pixels with random signs is broken in all of them.

@@ -32,10 +32,20 @@ type Subject struct {
 	Untargeted bool
 	// Wrap, if set, puts what the functions above return into a wrapper that depends on the classifier that is attacked.
 	Wrap func(a advlib.Attack, c *advlib.Classifier) advlib.Attack
+	// Victim, if set, returns what is attacked in place of a classifier: a victim that gives the same answers, without a graph.
+	Victim func(c *advlib.Classifier) advlib.Victim
 	// NoDomain says that the attack cannot honour steps, categories and scales of an advlib.Domain, and so must refuse them.
 	NoDomain bool
 	// Pairs says that the attack changes pairs of coordinates, so that it can do nothing to a single one.
 	Pairs bool
+}
+
+// on returns the victim that is attacked in place of a classifier.
+func (s Subject) on(c *advlib.Classifier) advlib.Victim {
+	if s.Victim == nil {
+		return c
+	}
+	return s.Victim(c)
 }
 
 // attack returns the subject for a classifier.
@@ -246,7 +256,7 @@ func (f *fixtures) addHostile() error {
 // checkResults: what Run returns is inside ball and box, failures and examples already misclassified are the originals bit for
 // bit, and success is what the classifier says.
 func checkResults(f *fixtures, s Subject) error {
-	res, err := advlib.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
+	res, err := advlib.Run(context.Background(), s.on(f.digits), f.examples, s.attack(f.digits, advlib.Untargeted))
 	if err != nil {
 		return err
 	}
@@ -256,12 +266,12 @@ func checkResults(f *fixtures, s Subject) error {
 // checkTargeted is checkResults for a targeted goal.
 func checkTargeted(f *fixtures, s Subject) error {
 	if s.Untargeted {
-		if _, err := s.attack(f.digits, advlib.TargetedBy(1)).Threat(f.digits); err == nil {
+		if _, err := s.attack(f.digits, advlib.TargetedBy(1)).Threat(s.on(f.digits)); err == nil {
 			return errors.New("it has no targeted form, but accepts a target")
 		}
 		return nil
 	}
-	res, err := advlib.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.TargetedBy(1)))
+	res, err := advlib.Run(context.Background(), s.on(f.digits), f.examples, s.attack(f.digits, advlib.TargetedBy(1)))
 	if err != nil {
 		return err
 	}
@@ -290,7 +300,7 @@ func checkTargets(f *fixtures, s Subject) error {
 		var z [2][][]float32
 		for k := range at {
 			b.Target, b.AnyClass = targets[k], true
-			adv, err := a.Perturb(context.Background(), advlib.Count(l.Classifier), b)
+			adv, err := a.Perturb(context.Background(), advlib.Count(s.on(l.Classifier)), b)
 			if err != nil {
 				return fmt.Errorf("given targets by a wrapper: %w", err)
 			}
@@ -393,12 +403,12 @@ func consistent(c *advlib.Classifier, res *advlib.Result) error {
 // checkCandidates: what the attack itself proposes is finite, inside the box, and inside its ball up to rounding.
 func checkCandidates(f *fixtures, s Subject) error {
 	a := s.attack(f.digits, advlib.Untargeted)
-	threat, err := a.Threat(f.digits)
+	threat, err := a.Threat(s.on(f.digits))
 	if err != nil {
 		return err
 	}
 	b := wholeBatch(f.examples)
-	adv, err := a.Perturb(context.Background(), advlib.Count(f.digits), b)
+	adv, err := a.Perturb(context.Background(), advlib.Count(s.on(f.digits)), b)
 	if err != nil {
 		return err
 	}
@@ -426,11 +436,11 @@ func wholeBatch(e *advlib.Examples) advlib.Batch {
 
 // checkRepeatable: the same seed gives the same bits.
 func checkRepeatable(f *fixtures, s Subject) error {
-	first, err := advlib.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
+	first, err := advlib.Run(context.Background(), s.on(f.digits), f.examples, s.attack(f.digits, advlib.Untargeted))
 	if err != nil {
 		return err
 	}
-	again, err := advlib.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
+	again, err := advlib.Run(context.Background(), s.on(f.digits), f.examples, s.attack(f.digits, advlib.Untargeted))
 	if err != nil {
 		return err
 	}
@@ -444,7 +454,7 @@ func checkOrder(f *fixtures, s Subject) error {
 	order := rand.New(rand.NewPCG(5, 6)).Perm(b.Len())
 	var got [2][]float32
 	for k, b := range []advlib.Batch{b, b.Select(order)} {
-		adv, err := a.Perturb(context.Background(), advlib.Count(f.digits), b)
+		adv, err := a.Perturb(context.Background(), advlib.Count(s.on(f.digits)), b)
 		if err != nil {
 			return err
 		}
@@ -463,7 +473,7 @@ func checkOrder(f *fixtures, s Subject) error {
 // a part of it the same up to rounding, since matrices of another size are multiplied.
 func checkShuffled(f *fixtures, s Subject) error {
 	a := s.attack(f.digits, advlib.Untargeted)
-	all, err := advlib.Run(context.Background(), f.digits, f.examples, a)
+	all, err := advlib.Run(context.Background(), s.on(f.digits), f.examples, a)
 	if err != nil {
 		return err
 	}
@@ -471,7 +481,7 @@ func checkShuffled(f *fixtures, s Subject) error {
 	for _, rows := range [][]int{order, order[:7]} {
 		file := f.examples.Select(rows)
 		file.Index = nil // numbered anew
-		res, err := advlib.Run(context.Background(), f.digits, file, a)
+		res, err := advlib.Run(context.Background(), s.on(f.digits), file, a)
 		if err != nil {
 			return err
 		}
@@ -509,7 +519,7 @@ func sameBits(a, b *advlib.Result, order []int) error {
 func checkBatchSizes(f *fixtures, s Subject) error {
 	var all *advlib.Result
 	for _, size := range []int{0, 7, 1} {
-		res, err := advlib.Settings{BatchSize: size}.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
+		res, err := advlib.Settings{BatchSize: size}.Run(context.Background(), s.on(f.digits), f.examples, s.attack(f.digits, advlib.Untargeted))
 		if err != nil {
 			return err
 		}
@@ -558,7 +568,7 @@ func closeTo(a, b *advlib.Result, order []int) error {
 func checkPasses(f *fixtures, s Subject) error {
 	var first advlib.Stats
 	for k := range 2 {
-		res, err := advlib.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
+		res, err := advlib.Run(context.Background(), s.on(f.digits), f.examples, s.attack(f.digits, advlib.Untargeted))
 		if err != nil {
 			return err
 		}
@@ -593,7 +603,7 @@ func checkCancelled(f *fixtures, s Subject) error {
 	for _, polls := range []int{0, 1, 2, 5} {
 		inner, cancel := context.WithCancel(context.Background())
 		ctx := &countdown{Context: inner, cancel: cancel, left: polls}
-		res, err := advlib.Settings{BatchSize: 4}.Run(ctx, f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
+		res, err := advlib.Settings{BatchSize: 4}.Run(ctx, s.on(f.digits), f.examples, s.attack(f.digits, advlib.Untargeted))
 		cancel()
 		if !errors.Is(err, context.Canceled) {
 			return fmt.Errorf("cancelled when it asked the context for the %dth time, it returned the error %w", polls+1, err)
@@ -613,7 +623,7 @@ func checkZeroRadius(f *fixtures, s Subject) error {
 	if s.AtRadius == nil {
 		return nil // of minimal norm
 	}
-	res, err := advlib.Run(context.Background(), f.digits, f.examples, s.wrap(s.AtRadius(0), f.digits))
+	res, err := advlib.Run(context.Background(), s.on(f.digits), f.examples, s.wrap(s.AtRadius(0), f.digits))
 	if err != nil {
 		return err
 	}
@@ -629,7 +639,7 @@ func checkZeroGradient(f *fixtures, s Subject) error {
 	if s.AtRadius != nil {
 		a = s.wrap(s.AtRadius(0.05), f.flat)
 	}
-	res, err := advlib.Run(context.Background(), f.flat, f.flatExamples, a)
+	res, err := advlib.Run(context.Background(), s.on(f.flat), f.flatExamples, a)
 	if err != nil {
 		return err
 	}
@@ -644,7 +654,7 @@ func checkZeroGradient(f *fixtures, s Subject) error {
 // checkSaturated: logits so large, or so small, that the softmax saturates or is flat give no NaN and no error.
 func checkSaturated(f *fixtures, s Subject) error {
 	for _, c := range []*advlib.Classifier{f.steep, f.faint} {
-		res, err := advlib.Run(context.Background(), c, f.linear[0].Examples, s.attack(c, advlib.Untargeted))
+		res, err := advlib.Run(context.Background(), s.on(c), f.linear[0].Examples, s.attack(c, advlib.Untargeted))
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.Name(), err)
 		}
@@ -657,11 +667,11 @@ func checkSaturated(f *fixtures, s Subject) error {
 
 // checkShifted: a constant added to all logits changes nothing but rounding. A mask of 0 in place of −∞ would.
 func checkShifted(f *fixtures, s Subject) error {
-	plain, err := advlib.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
+	plain, err := advlib.Run(context.Background(), s.on(f.digits), f.examples, s.attack(f.digits, advlib.Untargeted))
 	if err != nil {
 		return err
 	}
-	shifted, err := advlib.Run(context.Background(), f.shifted, f.examples, s.attack(f.shifted, advlib.Untargeted))
+	shifted, err := advlib.Run(context.Background(), s.on(f.shifted), f.examples, s.attack(f.shifted, advlib.Untargeted))
 	if err != nil {
 		return err
 	}
@@ -681,11 +691,11 @@ func checkLossesRefused(f *fixtures, s Subject) error {
 	if s.WithLoss == nil {
 		return nil // there is none to choose
 	}
-	if _, err := s.wrap(s.WithLoss(advlib.DLR, advlib.Untargeted), f.two[0].Classifier).Threat(f.two[0].Classifier); err == nil {
+	if _, err := s.wrap(s.WithLoss(advlib.DLR, advlib.Untargeted), f.two[0].Classifier).Threat(s.on(f.two[0].Classifier)); err == nil {
 		return errors.New("DLR is accepted for 2 classes")
 	}
 	if !s.Untargeted {
-		if _, err := s.wrap(s.WithLoss(advlib.DLR, advlib.TargetedBy(1)), f.two3.Classifier).Threat(f.two3.Classifier); err == nil {
+		if _, err := s.wrap(s.WithLoss(advlib.DLR, advlib.TargetedBy(1)), f.two3.Classifier).Threat(s.on(f.two3.Classifier)); err == nil {
 			return errors.New("DLR with a target is accepted for 3 classes")
 		}
 	}
@@ -706,7 +716,7 @@ func finds(models []*Linear, s Subject, goal advlib.Goal) error {
 	breakable, found := 0, 0
 	for _, l := range models {
 		a := s.attack(l.Classifier, goal)
-		threat, err := a.Threat(l.Classifier)
+		threat, err := a.Threat(s.on(l.Classifier))
 		if err != nil {
 			return err
 		}
