@@ -25,8 +25,8 @@ const (
 	importKind
 )
 
-// unit is the smallest part of a cell that a program takes or leaves: a function, a method, a type, the names of one var,
-// or constants that count together.
+// unit is the smallest part of a cell that a program takes or leaves: a function, a method, a type, the names of one
+// var, or constants that count together.
 type unit struct {
 	kind  kind
 	names []name // what it declares; of a method, its own
@@ -215,9 +215,9 @@ func usesOf(source string) uses {
 	return u
 }
 
-// literal walks through a composite literal. The parser leaves keys that are declared nowhere in the file out, since they
-// may be fields of a struct. They are uses where the type is no struct; whether a type of the notebook is one is known
-// later. Of another package's type, an exported key is taken for a field.
+// literal walks through a composite literal. The parser leaves keys that are declared nowhere in the file out, since
+// they may be fields of a struct. They are uses where the type is no struct; whether a type of the notebook is one is
+// known later. Of another package's type, an exported key is taken for a field.
 func (u uses) literal(lit *ast.CompositeLit, elided ast.Expr, walk func(ast.Node, ast.Expr)) {
 	t := lit.Type
 	if t == nil {
