@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -28,7 +29,6 @@ var toDo = []string{
 	"advlib/attack",
 	"advlib/attack/attacktest",
 	"advlib/attack/attacktest/testdata",
-	"advlib/cachedir",
 	"advlib/cmd/advlib",
 }
 
@@ -122,7 +122,7 @@ func markdown(file, text string) (found []finding) {
 }
 
 // source measures a file of Go. The rows of a table of data may have any width: a row is an element {…} or key: {…} of
-// a composite literal that fills its line and has no function in it.
+// a composite literal that fills its line and has no function in it. So may what an Example prints.
 //
 // A function is as long as its lines are many, from func to its closing brace, without what is read on its own: the
 // elements {…} of tables, texts of several lines, and the functions that Run and Fuzz are given.
@@ -139,7 +139,11 @@ func source(file, text string) (found []finding) {
 	}
 	prose, rows := map[int]bool{}, map[int]bool{}
 	for _, group := range f.Comments {
+		output := false
 		for _, c := range group.List {
+			if output = output || outputOfExample.MatchString(c.Text); output {
+				rows[at(c.Pos())] = true
+			}
 			for l := at(c.Pos()); l <= at(c.End()) && begins(c.Pos()); l++ {
 				prose[l] = true
 			}
@@ -171,6 +175,9 @@ func source(file, text string) (found []finding) {
 	}
 	return found
 }
+
+// outputOfExample begins what an Example is to print.
+var outputOfExample = regexp.MustCompile(`^// ?(Output|Unordered output):`)
 
 // inTable tells whether an element of a composite literal is {…} or key: {…}.
 func inTable(e ast.Expr) bool {
@@ -233,6 +240,7 @@ func TestTooLong(t *testing.T) {
 		{"comment", "a.go", "package a\n\n// " + wide[:118], []string{"a.go:3: prose of 121, at most 120"}},
 		{"comment of several lines", "a.go", "package a\n\n/*\n" + wide + "*/", []string{"a.go:4: prose of 147, at most 120"}},
 		{"comment behind code", "a.go", "package a // " + wide[:120], nil},
+		{"output of an Example", "a.go", "package a\n\n// a\n//\n// Output:\n// " + wide, nil},
 		{"characters, not bytes", "a.go", "package a\n\n//" + strings.Repeat(" é", 59), nil},
 		{"row", "a.go", "package a\n\nvar a = []b{\n\t{`" + wide + "`},\n}", nil},
 		{"row with a key", "a.go", "package a\n\nvar a = map[string]b{\n\t`a`: {`" + wide + "`},\n}", nil},

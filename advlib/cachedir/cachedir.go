@@ -23,7 +23,8 @@ const Variable = "ADVLAB_CACHE"
 func Root() (string, error) {
 	if root := os.Getenv(Variable); root != "" {
 		if !filepath.IsAbs(root) {
-			return "", fmt.Errorf("cachedir: %s=%q is not an absolute path: cells run in directories of their own, so set a path that starts with /", Variable, root)
+			return "", fmt.Errorf("cachedir: %s=%q is not an absolute path: cells run in directories of their own, so set a path that starts with /",
+				Variable, root)
 		}
 		return filepath.Clean(root), nil
 	}
