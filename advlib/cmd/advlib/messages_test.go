@@ -15,8 +15,8 @@ import (
 	"advlab/advlib/internal/option"
 )
 
-// outOfReach are texts that name what only a program in Go sets, in places that this program does not come to: it sets these things itself, or has
-// nothing like them. The key is the file and a part of the text.
+// outOfReach are texts that name what only a program in Go sets, in places that this program does not come to: it sets
+// these things itself, or has nothing like them. The key is the file and a part of the text.
 var outOfReach = map[string]string{
 	"attack/alltargets.go: leave its Goal out":         "attacks are made by their table, without a goal",
 	"attack/apgd.go: LargerRadii":                      "attacks are made by their table, with the defaults of their papers",
@@ -60,13 +60,13 @@ var outOfReach = map[string]string{
 
 // packages are those whose errors and warnings reach this program.
 var packages = []string{
-	".", "attack", "attack/craft", "backend", "certify", "certify/internal/chain", "certify/internal/propagate", "certify/internal/search", "dataset",
-	"internal/npz", "internal/vmap", "lab", "onnx", "report", "vnnlib",
+	".", "attack", "attack/craft", "backend", "certify", "certify/internal/chain", "certify/internal/propagate",
+	"certify/internal/search", "dataset", "internal/npz", "internal/vmap", "lab", "onnx", "report", "vnnlib",
 }
 
-// TestMessagesNameFlags reads all texts of the library, and finds those that name Go's fields and functions where the user of the program
-// would need a flag. Such a name is to be an option.Name, which is spelt here.
-func TestMessagesNameFlags(t *testing.T) {
+// texts returns the files of packages by their names.
+func texts(t *testing.T) (*token.FileSet, map[string]*ast.File) {
+	t.Helper()
 	files := map[string]*ast.File{}
 	set := token.NewFileSet()
 	for _, p := range packages {
@@ -89,6 +89,13 @@ func TestMessagesNameFlags(t *testing.T) {
 			files[filepath.ToSlash(name)] = f
 		}
 	}
+	return set, files
+}
+
+// TestMessagesNameFlags reads all texts of the library, and finds those that name Go's fields and functions where the
+// user of the program would need a flag. Such a name is to be an option.Name, which is spelt here.
+func TestMessagesNameFlags(t *testing.T) {
+	set, files := texts(t)
 	exported := exportedNames(files)
 	for _, name := range []string{"StripSoftmax", "ChannelsLast", "BatchSize", "UnitBox"} {
 		if !exported[name] {
@@ -137,7 +144,8 @@ func TestMessagesNameFlags(t *testing.T) {
 						return true
 					}
 				}
-				t.Errorf("%s: the text %q names %v, which the user of this program has never seen: print an option.Name, or say in this test why it cannot be reached",
+				t.Errorf("%s: the text %q names %v, which the user of this program has never seen: print an option.Name, or say in this "+
+					"test why it cannot be reached",
 					set.Position(n.Pos()), text, found)
 			}
 			return true
@@ -159,9 +167,10 @@ func TestMessagesNameFlags(t *testing.T) {
 }
 
 var (
-	qualified = regexp.MustCompile(`\b(Options|Settings|Spec|advlib|attack|backend|certify|dataset|graph|lab|onnx|smooth|training|zoo)\.[A-Z]\w*`)
-	camel     = regexp.MustCompile(`\b[A-Z][a-z]+[A-Z]\w*`)
-	single    = regexp.MustCompile(`\b(?:set|leave|give|its|the|in|has the) ([A-Z][a-z]+)\b`)
+	qualified = regexp.MustCompile(`\b(Options|Settings|Spec|advlib|attack|backend|certify|dataset|graph|lab|onnx|smooth|` +
+		`training|zoo)\.[A-Z]\w*`)
+	camel  = regexp.MustCompile(`\b[A-Z][a-z]+[A-Z]\w*`)
+	single = regexp.MustCompile(`\b(?:set|leave|give|its|the|in|has the) ([A-Z][a-z]+)\b`)
 )
 
 // goNames returns what of a text only a program in Go knows.
@@ -180,7 +189,8 @@ func goNames(text string, exported map[string]bool) []string {
 	return found
 }
 
-// harmless are names of fields that are plain words, or those of the file of --domain, where they begin with a small letter, of ONNX, or of the language.
+// harmless are names of fields that are plain words, or those of the file of --domain, where they begin with a small
+// letter, of ONNX, or of the language.
 var harmless = []string{"Step", "Scale", "Lo", "Hi", "OneHot", "Margin", "Relu", "Linf", "Go", "AutoAttack"}
 
 func exportedNames(files map[string]*ast.File) map[string]bool {
