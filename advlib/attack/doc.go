@@ -34,9 +34,9 @@
 //
 // # Adding an attack
 //
-// An attack is a file here, made of package craft: fgm.go is the shortest, pgd.go one in a ball, ddn.go one that looks for
-// the nearest example. Its Describe is a table of its fields; register puts it into the [Index], the README's table and the
-// command line. A line in one of the lists of conformance tests (suite_test.go) runs it; tests fail that say so where
-// either is missing. Then go test -run TestIndexPrinted -update ./advlib/attack writes the tables anew. One of your own
-// needs no place here: see package craft.
+// An attack is a file here, made of package craft: fgm.go is the shortest, pgd.go one in a ball, ddn.go one that looks
+// for the nearest example. Its Describe is a table of its fields; register puts it into the [Index], the README's table
+// and the command line. A line in one of the lists of conformance tests (suite_test.go) runs it; tests fail that say so
+// where either is missing. Then go test -run TestIndexPrinted -update ./advlib/attack writes the tables anew. One of
+// your own needs no place here: see package craft.
 package attack

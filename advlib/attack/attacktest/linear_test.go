@@ -67,8 +67,8 @@ func TestLinearOracle(t *testing.T) {
 	}
 }
 
-// lowerBound returns what weak duality, and for L0 the enumeration of all subsets, says of the least distance; got is the
-// one that the oracle gives.
+// lowerBound returns what weak duality, and for L0 the enumeration of all subsets, says of the least distance; got is
+// the one that the oracle gives.
 func lowerBound(n advlib.Norm, got float64, v []float64, gap float64, lo, hi, room, reach []float64) (bound float64) {
 	switch n {
 	case advlib.L0:
