@@ -8,7 +8,8 @@ import (
 
 // Answer is what a [Victim] says about one input.
 type Answer struct {
-	// Kind says what the answer holds: [Logits], [Probabilities], [TopClasses] or [Label], as the victim's [Signature] says, or [Rejected].
+	// Kind says what the answer holds: [Logits], [Probabilities], [TopClasses] or [Label], as the victim's [Signature]
+	// says, or [Rejected].
 	Kind Returns
 	// Scores are the K logits or probabilities; of TopClasses, the probabilities of the classes in Top.
 	Scores []float32
@@ -18,7 +19,8 @@ type Answer struct {
 	Label int32
 }
 
-// Class returns the class that the victim decides for, the first of equals. It is −1 for a rejection, and where a score is not finite.
+// Class returns the class that the victim decides for, the first of equals. It is −1 for a rejection, and where a score
+// is not finite.
 func (a Answer) Class() int32 {
 	switch {
 	case a.Kind == Rejected || notFinite(a.Scores) >= 0:
@@ -31,8 +33,8 @@ func (a Answer) Class() int32 {
 	return argmax(a.Scores)
 }
 
-// confidence returns the probability of the class: the softmax of logits, computed in float64. It is 0 where there is no class, and NaN
-// for a label.
+// confidence returns the probability of the class: the softmax of logits, computed in float64. It is 0 where there is
+// no class, and NaN for a label.
 func (a Answer) confidence() float64 {
 	switch k := a.Class(); {
 	case k < 0:
@@ -52,9 +54,9 @@ func (a Answer) confidence() float64 {
 	}
 }
 
-// Logits returns what a loss takes for the K logits: the scores of Logits, and log p of probabilities, of at least [LeastProbability]. With
-// TopClasses the classes that are not told share what is left of the probability evenly, but no more than the least that is told. It is nil
-// where an answer has no scores: a label, or a rejection.
+// Logits returns what a loss takes for the K logits: the scores of Logits, and log p of probabilities, of at least
+// [LeastProbability]. With TopClasses the classes that are not told share what is left of the probability evenly, but
+// no more than the least that is told. It is nil where an answer has no scores: a label, or a rejection.
 func (a Answer) Logits(classes int) []float32 {
 	switch a.Kind {
 	case Logits:
@@ -112,7 +114,39 @@ func (a Answer) check(s Signature) error {
 	case len(a.Scores) != s.Classes:
 		return fmt.Errorf("it has %d scores for %d classes", len(a.Scores), s.Classes)
 	}
+	if a.Kind != Logits && a.Kind != Label {
+		for _, p := range a.Scores {
+			if p < -slackOfP || p > 1+slackOfP {
+				return fmt.Errorf("the score %g is no probability: if the victim answers logits, its signature's Returns must say so", p)
+			}
+		}
+	}
 	return nil
+}
+
+// slackOfP is by how much a probability may miss 0..1, or their sum 1, by rounding.
+const slackOfP = 1e-3
+
+// looksLikeProbabilities tells whether all logits that are finite are at least 0 and sum to 1 in each row.
+func looksLikeProbabilities(said []Answer) bool {
+	rows := 0
+	for _, a := range said {
+		if a.Kind == Rejected || notFinite(a.Scores) >= 0 {
+			continue
+		}
+		sum := 0.
+		for _, z := range a.Scores {
+			if z < 0 {
+				return false
+			}
+			sum += float64(z)
+		}
+		if math.Abs(sum-1) > slackOfP {
+			return false
+		}
+		rows++
+	}
+	return rows > 0
 }
 
 // answers are those of a classifier with logits z.

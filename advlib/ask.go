@@ -16,10 +16,11 @@ import (
 
 // # Steps on a victim without a graph
 //
-// A [Build] that asks its [Model] for logits only, and for no gradient, also runs on a victim that has no graph. The graph is cut where it
-// asks: the first stage computes the inputs of the first question, the victim answers them outside of any graph, the next stage goes on
-// with the answer as one more input, and so on; the last returns what the step returns. A step that computes a loss at a given point, such as
-// that of attack.Square, is one question and one stage.
+// A [Build] that asks its [Model] for logits only, and for no gradient, also runs on a victim that has no graph. The
+// graph is cut where it asks: the first stage computes the inputs of the first question, the victim answers them
+// outside of any graph, the next stage goes on with the answer as one more input, and so on; the last returns what the
+// step returns. A step that computes a loss at a given point, such as that of attack.Square, is one question and one
+// stage.
 
 // asked is a step on a victim without a graph.
 type asked struct {
@@ -112,7 +113,7 @@ func (s *asked) run(rows int, of []int64, in []any) ([]*tensors.Tensor, error) {
 				return nil, noGraph(err)
 			}
 			if !st.asks {
-				s.of.passes.tell(stepCost{forward: int64(rows * len(answers)), elapsed: time.Since(start)})
+				s.of.passes.tell(stepCost{forward: int64(rows * len(answers) * s.of.times()), elapsed: time.Since(start)})
 				return out, nil
 			}
 			x = out[0]
@@ -136,8 +137,9 @@ func noGraph(err error) error {
 	return err
 }
 
-// rowLogits asks about the rows of x [n, d...], of which so many carry examples, of says which; see [Step.Run] and [Step.Ask]. It returns
-// the logits [n, K]; those of a rejected input are not a number, and those of padding are of some other row.
+// rowLogits asks about the rows of x [n, d...], of which so many carry examples, of says which; see [Step.Run] and
+// [Step.Ask]. It returns the logits [n, K]; those of a rejected input are not a number, and those of padding are of
+// some other row.
 func (v *Counted) rowLogits(ctx context.Context, x *tensors.Tensor, rows int, of []int64) (*tensors.Tensor, error) {
 	once, at := realRows(x, of)
 	if err := v.charge(of); err != nil {
@@ -147,7 +149,7 @@ func (v *Counted) rowLogits(ctx context.Context, x *tensors.Tensor, rows int, of
 	for lo := 0; lo < len(once); lo += maxBucket {
 		some := once[lo:min(lo+maxBucket, len(once))]
 		in := TakeRows(x, some, len(some))
-		answers, err := v.ask(ctx, in)
+		answers, err := v.mean(ctx, in)
 		Free(in)
 		if err != nil {
 			return nil, err
@@ -158,7 +160,7 @@ func (v *Counted) rowLogits(ctx context.Context, x *tensors.Tensor, rows int, of
 		}
 		z = append(z, more...)
 	}
-	v.passes.forward.Add(int64(rows))
+	v.passes.forward.Add(int64(rows * v.times()))
 	n, k := len(at), v.Signature().Classes
 	flat := make([]float32, 0, n*k)
 	for _, j := range at {
@@ -167,8 +169,8 @@ func (v *Counted) rowLogits(ctx context.Context, x *tensors.Tensor, rows int, of
 	return tensors.FromFlatDataAndDimensions(flat, n, k), nil
 }
 
-// realRows returns the rows of x [n, d...] to ask about, without the padding, and for each row where its answer is among theirs. If of does
-// not say which rows are padding, those are that equal one before them.
+// realRows returns the rows of x [n, d...] to ask about, without the padding, and for each row where its answer is
+// among theirs. If of does not say which rows are padding, those are that equal one before them.
 func realRows(x *tensors.Tensor, of []int64) (ask, at []int) {
 	at = make([]int, x.Shape().Dimensions[0])
 	if of != nil {
@@ -193,7 +195,37 @@ func realRows(x *tensors.Tensor, of []int64) (ask, at []int) {
 	return ask, at
 }
 
-// ask queries the victim without counting, and checks what it answers. Of an error, the answers before it are returned with it.
+// mean asks as often as there are draws, and returns the mean of the logits, or the only answers.
+func (v *Counted) mean(ctx context.Context, x *tensors.Tensor) ([]Answer, error) {
+	said, err := v.ask(ctx, x)
+	if err != nil || v.times() == 1 {
+		return said, err
+	}
+	sum, err := v.logitsOf(said)
+	for range v.times() - 1 {
+		if err != nil {
+			return nil, err
+		}
+		var z [][]float32
+		if said, err = v.ask(ctx, x); err == nil {
+			z, err = v.logitsOf(said)
+		}
+		for i := range z {
+			for k := range z[i] {
+				sum[i][k] += z[i][k]
+			}
+		}
+	}
+	for i := range sum {
+		for k := range sum[i] {
+			sum[i][k] /= float32(v.times())
+		}
+	}
+	return answers(sum), err
+}
+
+// ask queries the victim without counting, and checks what it answers. Of an error, the answers before it are returned
+// with it.
 func (v *Counted) ask(ctx context.Context, x *tensors.Tensor) ([]Answer, error) {
 	n, s := x.Shape().Dimensions[0], v.Signature()
 	answers, err := v.victim.Query(ctx, x)
@@ -215,8 +247,8 @@ func (v *Counted) ask(ctx context.Context, x *tensors.Tensor) ([]Answer, error) 
 // logitsOf returns the logits of answers; those of a rejection are not a number.
 func (v *Counted) logitsOf(answers []Answer) ([][]float32, error) {
 	s := v.Signature()
-	if s.Returns == Label {
-		return nil, &NoScoresError{v.Name(), s.Returns}
+	if err := GivesScores(v); err != nil {
+		return nil, err
 	}
 	z := make([][]float32, len(answers))
 	for i, a := range answers {

@@ -70,8 +70,8 @@ type Batch struct {
 	AnyClass bool
 	// Index are the examples' numbers in their dataset, for messages. Nil means 0, 1, 2, …
 	Index []int64
-	// Key is what each row's random streams are keyed by: [Examples.Key] of its example, which stays the same where the attack
-	// sees encoded or moved inputs. Nil means that of X.
+	// Key is what each row's random streams are keyed by: [Examples.Key] of its example, which stays the same where the
+	// attack sees encoded or moved inputs. Nil means that of X.
 	Key []uint64
 	// Seed is the run's seed.
 	Seed uint64
@@ -83,8 +83,8 @@ func (b Batch) Len() int { return len(b.Y) }
 // Number returns the number of a row's example in its dataset.
 func (b Batch) Number(row int) int64 { return (&Examples{Index: b.Index}).Number(row) }
 
-// Rand returns the random stream of a row. Streams are numbered, by restart for example; a stream depends on the
-// run's seed, the content of the example's input and the stream's number, and on nothing else: not on the row's place in the
+// Rand returns the random stream of a row. Streams are numbered, by restart for example; a stream depends on the run's
+// seed, the content of the example's input and the stream's number, and on nothing else: not on the row's place in the
 // batch, nor on that of the example in its file. Equal inputs have equal streams.
 func (b Batch) Rand(row int, stream uint64) *rand.Rand {
 	return rowRand(b.Seed, b.keys(row, row+1)[0], stream)
@@ -98,9 +98,9 @@ func (b Batch) keys(lo, hi int) []uint64 {
 	return contentKeys(b.X, lo, hi)
 }
 
-// Order returns the rows in an order that is their content's, and not that in which they came. What computes in this order
-// gives an example the same bits whatever the order of the examples, even where a compiler rounds rows differently by their
-// position (XLA on the CPU was not seen to, with a small network).
+// Order returns the rows in an order that is their content's, and not that in which they came. What computes in this
+// order gives an example the same bits whatever the order of the examples, even where a compiler rounds rows
+// differently by their position (XLA on the CPU was not seen to, with a small network).
 func (b Batch) Order() []int {
 	rows, keys := make([]int, b.Len()), b.keys(0, b.Len())
 	for i := range rows {
@@ -146,8 +146,8 @@ func (b Batch) Reached(row int, z []float32) bool {
 	return k != b.Y[row]
 }
 
-// ReachedBy tells whether an answer about a row reaches the batch's goal: its class is the target, or with no target or with AnyClass is
-// some class but the label. A rejection reaches nothing, nor do scores that are not finite.
+// ReachedBy tells whether an answer about a row reaches the batch's goal: its class is the target, or with no target or
+// with AnyClass is some class but the label. A rejection reaches nothing, nor do scores that are not finite.
 func (b Batch) ReachedBy(row int, a Answer) bool {
 	k := a.Class()
 	switch {

@@ -11,8 +11,8 @@ import (
 )
 
 // Box is the domain of a classifier's inputs: every coordinate lies in [Lo, Hi]. Preprocessing belongs inside the
-// classifier, so the box is what a sensor or a file delivers: pixels in [0, 1], or in [0, 255]. A classifier rounds the ends to float32, in which its
-// inputs are: −0.1 is then an input at the end of the box from −0.1 on.
+// classifier, so the box is what a sensor or a file delivers: pixels in [0, 1], or in [0, 255]. A classifier rounds the
+// ends to float32, in which its inputs are: −0.1 is then an input at the end of the box from −0.1 on.
 type Box struct {
 	Lo float64 `json:"lo"`
 	Hi float64 `json:"hi"`
@@ -63,8 +63,8 @@ func (b Ball) String() string {
 	return b.Named().String()
 }
 
-// Named returns the ball by the name of its norm, as reports have it. An unset ball is a mistake in the caller's program:
-// the panic says so.
+// Named returns the ball by the name of its norm, as reports have it. An unset ball is a mistake in the caller's
+// program: the panic says so.
 func (b Ball) Named() report.Ball {
 	if b.Norm == nil {
 		panic(fmt.Errorf("advlib: %w", b.Check()))

@@ -38,29 +38,30 @@ type Spec struct {
 	Input []int
 	// Box is the range of the inputs. With a Domain it may be left out.
 	Box Box
-	// Domain describes each feature of the inputs, if there is more to say than the Box: ranges of their own, features that an attacker cannot
-	// change, whole numbers, categories, and units. Nil means that every coordinate may take any value in the box.
+	// Domain describes each feature of the inputs, if there is more to say than the Box: ranges of their own, features
+	// that an attacker cannot change, whole numbers, categories, and units. Nil means that every coordinate may take any
+	// value in the box.
 	Domain Domain
 	// Classes are the names of the classes; nil names them by their numbers.
 	Classes []string
 	// Backend is where the model runs; nil means backend.Open().
 	Backend compute.Backend
-	// Random says that Logits draws random numbers from the scope (scope.RandomNormal and the like), so that the same input has other
-	// logits each time. Attack such a classifier through attack.EOT: a success is counted by one draw.
+	// Random says that Logits draws random numbers from the scope (scope.RandomNormal and the like), so that the same
+	// input has other logits each time. Attack such a classifier through attack.EOT: a success is counted by one draw.
 	Random bool
 	// Returns says what Logits returns if that is not logits, but probabilities or the one logit of a binary model.
 	Returns Returns
 	// Normalisation, if it is set, is done to the inputs before Logits sees them.
 	Normalisation *Normalisation
-	// Notes are sentences on what the classifier is made of, such as how the axes of the data were taken, and Warnings are sentences on what
-	// looks wrong with it. Reports show both.
+	// Notes are sentences on what the classifier is made of, such as how the axes of the data were taken, and Warnings are
+	// sentences on what looks wrong with it. Reports show both.
 	Notes, Warnings []string
 
 	space *space // of encoded inputs
 }
 
-// Classifier is a model with the domain of its inputs, checked once: it returns logits of shape [n, K], K ≥ 2, finite for some inputs,
-// each row depends on its own input, and none of its variables is without a value.
+// Classifier is a model with the domain of its inputs, checked once: it returns logits of shape [n, K], K ≥ 2, finite
+// for some inputs, each row depends on its own input, and none of its variables is without a value.
 //
 // Its compiled graphs are kept for as long as it lives, so attack the same Classifier again rather than a new one. Its
 // methods may be called concurrently as long as nobody changes the variables.
@@ -115,7 +116,8 @@ func (c *Classifier) Box() Box { return c.spec.Box }
 // Domain returns the features of the inputs, with their defaults filled in; nil if there is nothing but the box.
 func (c *Classifier) Domain() Domain { return c.spec.Domain }
 
-// Distance returns how far a flat input y is from x, as a norm measures it: with a [Domain], by features and in their scales.
+// Distance returns how far a flat input y is from x, as a norm measures it: with a [Domain], by features and in their
+// scales.
 func (c *Classifier) Distance(norm Norm, y, x []float32) float64 {
 	return c.space.distance(norm, y, x)
 }
@@ -130,8 +132,9 @@ func (c *Classifier) ranges() Limits {
 	return l
 }
 
-// Enclosing returns a ball of unit scales, by coordinates as if there were no [Domain], that holds all perturbations which the ball allows as the
-// domain measures it. What is proven for it, such as a certificate, holds in the domain. Without a domain it is the ball itself.
+// Enclosing returns a ball of unit scales, by coordinates as if there were no [Domain], that holds all perturbations
+// which the ball allows as the domain measures it. What is proven for it, such as a certificate, holds in the domain.
+// Without a domain it is the ball itself.
 func (c *Classifier) Enclosing(ball Ball) Ball {
 	reach := c.Reach(ball.Norm)
 	if reach == nil {
@@ -141,9 +144,9 @@ func (c *Classifier) Enclosing(ball Ball) Ball {
 	return ball
 }
 
-// Reach returns how far each coordinate moves at most for a perturbation of norm 1 as the [Domain] measures it: the feature's scale, 0 for
-// fixed features, and for categories what lets the sum or the root over both coordinates that change be no more than Reach itself. It is nil
-// without a domain.
+// Reach returns how far each coordinate moves at most for a perturbation of norm 1 as the [Domain] measures it: the
+// feature's scale, 0 for fixed features, and for categories what lets the sum or the root over both coordinates that
+// change be no more than Reach itself. It is nil without a domain.
 func (c *Classifier) Reach(norm Norm) []float64 {
 	if c.space.layout == nil {
 		return nil
@@ -165,8 +168,8 @@ func (c *Classifier) Reach(norm Norm) []float64 {
 	return reach
 }
 
-// Round moves a flat input that is inside of the ranges to an admissible one: with a [Domain], steps to the nearest, and of a category's
-// coordinates the largest to 1 and the others to 0.
+// Round moves a flat input that is inside of the ranges to an admissible one: with a [Domain], steps to the nearest,
+// and of a category's coordinates the largest to 1 and the others to 0.
 func (c *Classifier) Round(x []float32) {
 	if c.space.layout != nil {
 		c.space.layout.round(x)

@@ -10,10 +10,11 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// The rule for the gradient of a convolution is replaced, for the whole process, for two reasons. GoMLX v0.28.8 computes a wrong gradient with
-// respect to the input when the kernel's size is even: it pads the reversed convolution by 2·⌊(k−1)/2⌋ at the start, which is k−1 for odd k only, so
-// that the gradient comes out shifted by one pixel (convVJPWrtX in ops_convolve.go); an attack on such a model would follow that, and training
-// too. And it is slow on CPUs in the two places that every attack goes through: the first layer, with its few input channels, and layers with
+// The rule for the gradient of a convolution is replaced, for the whole process, for two reasons. GoMLX v0.28.8
+// computes a wrong gradient with respect to the input when the kernel's size is even: it pads the reversed convolution
+// by 2·⌊(k−1)/2⌋ at the start, which is k−1 for odd k only, so that the gradient comes out shifted by one pixel
+// (convVJPWrtX in ops_convolve.go); an attack on such a model would follow that, and training too. And it is slow on
+// CPUs in the two places that every attack goes through: the first layer, with its few input channels, and layers with
 // strides.
 func init() {
 	rule := VJPRegistration[NodeTypeConvGeneral]
@@ -22,8 +23,8 @@ func init() {
 	}
 }
 
-// convolutionVJP takes the gradient with respect to the kernel from GoMLX's rule, and that with respect to the input, unless the convolution is
-// grouped, from [convolutionParameters.inputGradient].
+// convolutionVJP takes the gradient with respect to the kernel from GoMLX's rule, and that with respect to the input,
+// unless the convolution is grouped, from [convolutionParameters.inputGradient].
 func convolutionVJP(rule VJP, node *Node, v []*Node, outputShape shapes.Shape) []*Node {
 	x, kernel := node.Inputs()[0], node.Inputs()[1]
 	p := convolutionOf(node)
@@ -34,8 +35,9 @@ func convolutionVJP(rule VJP, node *Node, v []*Node, outputShape shapes.Shape) [
 	return []*Node{p.inputGradient(x, kernel, v[0]), g[1]}
 }
 
-// oddVJP applies GoMLX's rule to the same convolution with odd kernels: a kernel of even size gets a zero at its end, and so does the input, as
-// many as the kernel is dilated. That changes no output, and the gradients of what was there before are the ones sought.
+// oddVJP applies GoMLX's rule to the same convolution with odd kernels: a kernel of even size gets a zero at its end,
+// and so does the input, as many as the kernel is dilated. That changes no output, and the gradients of what was there
+// before are the ones sought.
 func oddVJP(rule VJP, node *Node, p convolutionParameters, v []*Node, outputShape shapes.Shape) []*Node {
 	x, kernel := node.Inputs()[0], node.Inputs()[1]
 	padX, padKernel := make([]compute.PadAxis, x.Rank()), make([]compute.PadAxis, kernel.Rank())
@@ -105,12 +107,13 @@ func at(s []int, i, otherwise int) int {
 	return s[i]
 }
 
-// fewChannels is up to how many channels of the result the products with all kernel positions, shifted and added, are faster than a convolution:
-// XLA's convolution on CPUs is a product of matrices whose columns are these channels.
+// fewChannels is up to how many channels of the result the products with all kernel positions, shifted and added, are
+// faster than a convolution: XLA's convolution on CPUs is a product of matrices whose columns are these channels.
 const fewChannels = 4
 
-// inputGradient returns the gradient of ⟨v, x∗k⟩ with respect to x. With padding P, stride s and dilation d, output o has met input R − P by the
-// kernel's position i where R = o·s + i·d, so that the gradient at R − P is Σ v[o]·k[i] over all such o and i.
+// inputGradient returns the gradient of ⟨v, x∗k⟩ with respect to x. With padding P, stride s and dilation d, output o
+// has met input R − P by the kernel's position i where R = o·s + i·d, so that the gradient at R − P is Σ v[o]·k[i] over
+// all such o and i.
 func (p convolutionParameters) inputGradient(x, k, v *Node) *Node {
 	spatial := len(p.axes.InputSpatial)
 	// Channels last: v [n, o…, K], k [i…, K, C].
@@ -135,8 +138,8 @@ func (p convolutionParameters) inputGradient(x, k, v *Node) *Node {
 	return TransposeAllAxes(g, back...)
 }
 
-// shiftedSum multiplies v by the kernel at each of its positions, all in one product, and adds the results at their places. v is [n, o…, K], k
-// [i…, K, C], the result [n, size…, C].
+// shiftedSum multiplies v by the kernel at each of its positions, all in one product, and adds the results at their
+// places. v is [n, o…, K], k [i…, K, C], the result [n, size…, C].
 func (p convolutionParameters) shiftedSum(v, k *Node, size []int) *Node {
 	spatial := len(size)
 	products := DotGeneral(v, []int{spatial + 1}, nil, k, []int{spatial}, nil) // [n, o…, i…, C]
@@ -169,9 +172,10 @@ func (p convolutionParameters) shiftedSum(v, k *Node, size []int) *Node {
 	return sum
 }
 
-// transposedConvolution convolves v with the reversed kernel. A stride s would do so with s − 1 zeros between the elements of v; instead, the
-// kernel is cut into its s phases: R = q·s + r has met the positions i = a·s + r only, by output o = q − a. The phases are channels of one
-// convolution without a stride, and its result is put together from them. v is [n, o…, K], k [i…, K, C], the result [n, size…, C].
+// transposedConvolution convolves v with the reversed kernel. A stride s would do so with s − 1 zeros between the
+// elements of v; instead, the kernel is cut into its s phases: R = q·s + r has met the positions i = a·s + r only, by
+// output o = q − a. The phases are channels of one convolution without a stride, and its result is put together from
+// them. v is [n, o…, K], k [i…, K, C], the result [n, size…, C].
 func (p convolutionParameters) transposedConvolution(v, k *Node, size []int) *Node {
 	spatial := len(size)
 	K, C := k.Shape().Dimensions[spatial], k.Shape().Dimensions[spatial+1]

@@ -12,7 +12,8 @@ import (
 	"advlab/advlib/backend"
 )
 
-// TestConvolutionGradient compares the gradients of ⟨v, x∗k⟩ with sums written out: convolution is linear in x and in k.
+// TestConvolutionGradient compares the gradients of ⟨v, x∗k⟩ with sums written out: convolution is linear in x and in
+// k.
 func TestConvolutionGradient(t *testing.T) {
 	const n, h, w, out = 2, 9, 8, 2
 	for name := range map[string]bool{backend.Go: true, "": true} {

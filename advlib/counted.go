@@ -23,13 +23,14 @@ import (
 
 const float32Type = dtypes.Float32
 
-// Counted is a victim as an attack sees it: counted, and compiled where it has a graph. Every pass of the model that an attack causes
-// goes through a Counted, so that no attack reports its own cost.
+// Counted is a victim as an attack sees it: counted, and compiled where it has a graph. Every pass of the model that an
+// attack causes goes through a Counted, so that no attack reports its own cost.
 type Counted struct {
 	victim Victim
 	passes *passes
 	ledger *ledger
 	ctx    context.Context // of the run: a victim without a graph is asked under it
+	draws  int             // how often a random victim is asked each question; 0 means once
 }
 
 // passes count examples, forward and backward, and the programs that were made for them.
@@ -108,13 +109,26 @@ func (v *Counted) On(c *Classifier) *Counted {
 	return on
 }
 
+// Draws returns v asked each question n times, and answering with the mean of the logits: for expectations over a
+// random victim that has no graph. Each time counts. Of a classifier, [Classifier.Derive] makes the mean a part of the
+// graph.
+func (v *Counted) Draws(n int) *Counted {
+	w := *v
+	w.draws = v.times() * n
+	return &w
+}
+
+// times is how often each question is asked.
+func (v *Counted) times() int { return max(1, v.draws) }
+
 // Name returns the victim's name.
 func (v *Counted) Name() string { return v.victim.Name() }
 
 // Signature returns that of the victim.
 func (v *Counted) Signature() Signature { return v.victim.Signature() }
 
-// Query asks the victim, and counts a forward pass for each row that it answers. A victim with a budget is asked by [Counted.Ask] instead.
+// Query asks the victim, and counts a forward pass for each row that it answers. A victim with a budget is asked by
+// [Counted.Ask] instead.
 func (v *Counted) Query(ctx context.Context, x *tensors.Tensor) ([]Answer, error) {
 	if err := v.charge(nil); err != nil {
 		return nil, err
@@ -128,8 +142,8 @@ func (v *Counted) answer(ctx context.Context, x *tensors.Tensor) ([]Answer, erro
 		z, err := v.Logits(ctx, x)
 		return answers(z), err
 	}
-	a, err := v.ask(ctx, x)
-	v.passes.forward.Add(int64(len(a)))
+	a, err := v.mean(ctx, x)
+	v.passes.forward.Add(int64(len(a) * v.times()))
 	return a, err
 }
 
@@ -147,17 +161,17 @@ func (v *Counted) Ask(ctx context.Context, of []int64, x *tensors.Tensor) ([]Ans
 	return v.answer(ctx, x)
 }
 
-// Left returns how often the victim may still be asked about an example.
+// Left returns how many questions about an example the victim still answers.
 func (v *Counted) Left(example int64) int {
 	limit := v.Signature().Queries
 	if limit == 0 {
 		return math.MaxInt
 	}
-	return max(0, limit-int(v.ledger.of(example)))
+	return max(0, limit-int(v.ledger.of(example))) / v.times()
 }
 
-// charge counts a query for each of some examples, unless one of them has none left. Nil stands for queries of unknown examples, which a
-// victim with a budget does not answer.
+// charge counts a query for each of some examples, unless one of them has none left. Nil stands for queries of unknown
+// examples, which a victim with a budget does not answer.
 func (v *Counted) charge(of []int64) error {
 	limit := v.Signature().Queries
 	if of == nil && limit > 0 {
@@ -176,7 +190,7 @@ func (v *Counted) charge(of []int64) error {
 			}
 		}
 	}
-	v.ledger.count(of, 1)
+	v.ledger.count(of, int64(v.times()))
 	return nil
 }
 
@@ -232,8 +246,8 @@ type Model struct {
 	once              bool        // nobody runs the graph again to look beside the points
 }
 
-// NewModel returns the classifier inside a graph of one's own, for which nobody counts: to look at a graph, not to run it.
-// Slopes that are not finite are taken as by [LimitOf].
+// NewModel returns the classifier inside a graph of one's own, for which nobody counts: to look at a graph, not to run
+// it. Slopes that are not finite are taken as by [LimitOf].
 func NewModel(c *Classifier) *Model { return &Model{classifier: c, once: true} }
 
 // Logits returns the logits [n, K] of x [n, d...]: one forward pass for each row.
@@ -267,8 +281,8 @@ type Step struct {
 type program struct {
 	// plain is what is run. It returns, behind the results of the step, how many entries of its gradients are not finite.
 	plain *variant
-	// nearby is run in its place where there are any. Its last input is how far each row looks for a slope that is finite, and it
-	// returns, behind the results, of how many entries it found none.
+	// nearby is run in its place where there are any. Its last input is how far each row looks for a slope that is finite,
+	// and it returns, behind the results, of how many entries it found none.
 	nearby *variant
 }
 
@@ -289,8 +303,8 @@ type building struct {
 // does not compile again: the key must be comparable and determine everything that build puts into the graph, such
 // as the norm and the loss. What changes often, such as a radius, is better passed as an input.
 //
-// On a victim without a graph the step asks the victim for logits wherever build asks the model. If build takes a gradient, Run returns a
-// [NoGraphError].
+// On a victim without a graph the step asks the victim for logits wherever build asks the model. If build takes a
+// gradient, Run returns a [NoGraphError].
 func (v *Counted) Compile(key any, build Build) *Step {
 	c, err := WhiteBox(v.victim)
 	if err != nil {
@@ -349,8 +363,8 @@ func (s *Step) Run(rows int, in ...any) ([]*tensors.Tensor, error) {
 	return out, err
 }
 
-// RunSteep is [Step.Run], and tells for each row, padding included, how many entries of the gradients were not finite; nil if none of
-// any row were.
+// RunSteep is [Step.Run], and tells for each row, padding included, how many entries of the gradients were not finite;
+// nil if none of any row were.
 func (s *Step) RunSteep(rows int, in ...any) (out []*tensors.Tensor, steep []int32, err error) {
 	if s.asked != nil {
 		out, err := s.asked.run(rows, nil, in)
@@ -386,9 +400,10 @@ func (s *Step) RunSteep(rows int, in ...any) (out []*tensors.Tensor, steep []int
 	}
 }
 
-// Ask is Run for a step that asks the victim about an input for each row: of[i] is the number of the example, [Batch.Number], that row i
-// belongs to, −1 of padding, wherever it stands. So queries are counted for each example, and a budget of the victim is kept: where an
-// example has none left, nothing is asked, and the error wraps [ErrBudget]. See [Counted.Left].
+// Ask is Run for a step that asks the victim about an input for each row: of[i] is the number of the example,
+// [Batch.Number], that row i belongs to, −1 of padding, wherever it stands. So queries are counted for each example,
+// and a budget of the victim is kept: where an example has none left, nothing is asked, and the error wraps
+// [ErrBudget]. See [Counted.Left].
 func (s *Step) Ask(of []int64, in ...any) ([]*tensors.Tensor, error) {
 	rows := 0
 	for _, e := range of {
@@ -449,8 +464,8 @@ func Free(ts ...*tensors.Tensor) {
 
 type logitsKey struct{}
 
-// Logits returns the logits of x [n, d...] as n rows of K: one forward pass for each row. Those of a rejected input are not a number. Of a
-// victim that answers labels only it returns a [NoScoresError].
+// Logits returns the logits of x [n, d...] as n rows of K: one forward pass for each row. Those of a rejected input are
+// not a number. Of a victim that answers labels only it returns a [NoScoresError].
 func (v *Counted) Logits(ctx context.Context, x *tensors.Tensor) ([][]float32, error) {
 	if _, err := WhiteBox(v.victim); err != nil {
 		a, err := v.Query(ctx, x)
@@ -466,7 +481,8 @@ func (v *Counted) Logits(ctx context.Context, x *tensors.Tensor) ([][]float32, e
 	return v.logits(x, rows)
 }
 
-// logits returns the logits of a classifier at the n rows of x, computed in the order in which rows, which has each once, names them.
+// logits returns the logits of a classifier at the n rows of x, computed in the order in which rows, which has each
+// once, names them.
 func (v *Counted) logits(x *tensors.Tensor, rows []int) ([][]float32, error) {
 	step := v.Compile(logitsKey{}, func(m *Model, in []*graph.Node) []*graph.Node {
 		return []*graph.Node{m.Logits(in[0])}

@@ -7,11 +7,13 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 )
 
-// Derive returns a classifier with other logits, built from the model of c by change: the same inputs, box, classes, variables and backend. Wrappers
-// attack it in place of c: logits divided by a temperature, averaged, or with another gradient.
+// Derive returns a classifier with other logits, built from the model of c by change: the same inputs, box, classes,
+// variables and backend. Wrappers attack it in place of c: logits divided by a temperature, averaged, or with another
+// gradient.
 //
-// It is kept under key, with its compiled steps, like a step by [Counted.Compile]: the key must be comparable and determine what change builds. Passes
-// through it count as the passes through c that change makes. It is an error if it is no classifier; see [NewClassifier].
+// It is kept under key, with its compiled steps, like a step by [Counted.Compile]: the key must be comparable and
+// determine what change builds. Passes through it count as the passes through c that change makes. It is an error if it
+// is no classifier; see [NewClassifier].
 func (c *Classifier) Derive(key any, name string, change func(m *Model, x *graph.Node) *graph.Node) (*Classifier, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

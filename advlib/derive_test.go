@@ -25,7 +25,8 @@ func halved(t *testing.T, c *advlib.Classifier, by float64) *advlib.Classifier {
 	return d
 }
 
-// A derived classifier has the logits of its graph function, is kept under its key, and its passes count as those it makes.
+// A derived classifier has the logits of its graph function, is kept under its key, and its passes count as those it
+// makes.
 func TestDerive(t *testing.T) {
 	c, e := linear(t), corners(t)
 	d := halved(t, c, 4)
@@ -67,7 +68,8 @@ func TestDerive(t *testing.T) {
 	}
 }
 
-// A model with random logits is refused unless it says so; then the same seed gives the same result, and another another one.
+// A model with random logits is refused unless it says so; then the same seed gives the same result, and another
+// another one.
 func TestRandomClassifier(t *testing.T) {
 	spec := advlib.Spec{Name: "noisy", Input: []int{3}, Box: advlib.UnitBox,
 		Logits: func(scope *model.Scope, x *Node) *Node {

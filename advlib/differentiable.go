@@ -12,9 +12,9 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// GoMLX v0.28.8 has no gradient for these, and refuses a model with them. Those that are constant but for jumps have the gradient 0, as in
-// PyTorch and ONNX; a model in which nothing else is left is refused by [Classifier.Differentiable], before an attack looks for what is not there.
-// The others are smooth.
+// GoMLX v0.28.8 has no gradient for these, and refuses a model with them. Those that are constant but for jumps have
+// the gradient 0, as in PyTorch and ONNX; a model in which nothing else is left is refused by
+// [Classifier.Differentiable], before an attack looks for what is not there. The others are smooth.
 func init() {
 	for _, t := range flat {
 		VJPRegistration[t] = zeroGradient
@@ -72,9 +72,9 @@ type slopes struct {
 	stopped []string // operators that let none pass, beside others that do
 }
 
-// Differentiable returns a [NoGradientError] if operators without a gradient, such as Floor, Round or Sign, stand on every way from the
-// inputs to the logits, or if one has no gradient in GoMLX. Where some ways are open, the gradient is that of these ways. What the model stops by
-// StopGradient is meant so, and no error: the gradient is 0 there.
+// Differentiable returns a [NoGradientError] if operators without a gradient, such as Floor, Round or Sign, stand on
+// every way from the inputs to the logits, or if one has no gradient in GoMLX. Where some ways are open, the gradient
+// is that of these ways. What the model stops by StopGradient is meant so, and no error: the gradient is 0 there.
 func (c *Classifier) Differentiable() error { return c.slopes().err }
 
 // slopes looks at the graph once.

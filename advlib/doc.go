@@ -24,21 +24,25 @@
 //
 // # Where things are
 //
-//   - Classifier, Box, Domain, Examples: what is attacked, where its inputs live, and on which inputs.
+//   - Victim, Signature, Answer: what is attacked, what it takes, and what it says. Classifier is a victim with a
+//     graph; package oracle has those that only answer.
+//   - Box, Domain, Examples: where inputs live, and on which of them a victim is attacked.
 //   - Norm, Ball, Goal, Loss: what an attack may change, what it wants, what it ascends.
-//   - Attack, Target, Batch, Run, Result: one attack, measured. Run owns every measurement: an attack only proposes.
-//   - Settings.Evaluate, Report: several attacks and certificates on the same examples, each attack on what still stands.
-//   - Status: what is known of one example, or of a property: verified, falsified or unknown. Report.Contradiction checks
-//     the three numbers example by example.
+//   - Attack, Counted, Batch, Run, Result: one attack, measured. Run owns every measurement: an attack only proposes.
+//   - Settings.Evaluate, Report: several attacks and certificates on the same examples, each attack on what still
+//     stands.
+//   - Status: what is known of one example, or of a property: verified, falsified or unknown. Report.Contradiction
+//     checks the three numbers example by example.
 //   - Journal, Progress: what a long evaluation is continued from, and how long it takes still.
-//   - subpackages: attack; certify (bounds) and smooth (randomized smoothing); defense; dataset, zoo (models), lab (kept
-//     values), report (what was measured, without XLA), show (pictures), backend (XLA or Go), onnx and vnnlib (models and
-//     properties in files).
+//   - subpackages: attack; oracle (victims that only answer); certify (bounds) and smooth (randomized smoothing);
+//     defense; dataset, zoo (models), lab (kept values), report (what was measured, without XLA), show (pictures),
+//     backend (XLA or Go), onnx and vnnlib (models and properties in files).
 //
-// Inputs need not be images: a [Domain] gives each feature its range, direction, step, category and scale, and every attack
-// then looks among the inputs that an attacker could really make.
+// Inputs need not be images: a [Domain] gives each feature its range, direction, step, category and scale, and every
+// attack then looks among the inputs that an attacker could really make.
 //
-// Units: everything is in the units of the box, or of the domain's scales. For pixels in [0, 1] an ε of 8/255 is written 8./255.
+// Units: everything is in the units of the box, or of the domain's scales. For pixels in [0, 1] an ε of 8/255 is
+// written 8./255.
 //
 // Randomness is counted, not drawn in sequence: each example has its own stream, keyed by the seed and the example's
 // number in its dataset, so results do not depend on the batch size or on the order of examples.

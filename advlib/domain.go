@@ -12,30 +12,35 @@ import (
 	"advlab/advlib/internal/option"
 )
 
-// Feature describes one feature of an input: which values it may have, what an attacker may change of it, and what a change costs.
+// Feature describes one feature of an input: which values it may have, what an attacker may change of it, and what a
+// change costs.
 //
-// There are three kinds. A feature with OneHot is a category. One with a Step takes the values Lo, Lo + Step, …, Hi: whole numbers, counts,
-// grades, the bytes of an image. All others take any value from Lo to Hi.
+// There are three kinds. A feature with OneHot is a category. One with a Step takes the values Lo, Lo + Step, …, Hi:
+// whole numbers, counts, grades, the bytes of an image. All others take any value from Lo to Hi.
 type Feature struct {
 	// Name is shown in error messages, such as "age".
 	Name string `json:"name"`
-	// Lo and Hi are the ends of the range, rounded to float32, in which the inputs are. If both are 0 they are those of the classifier's Box.
+	// Lo and Hi are the ends of the range, rounded to float32, in which the inputs are. If both are 0 they are those of
+	// the classifier's Box.
 	Lo float64 `json:"lo"`
 	Hi float64 `json:"hi"`
-	// Step, if above 0, is the distance of two values that the feature may have; 1 for whole numbers. Hi must be Lo plus whole steps.
+	// Step, if above 0, is the distance of two values that the feature may have; 1 for whole numbers. Hi must be Lo plus
+	// whole steps.
 	Step float64 `json:"step"`
 	// OneHot, if above 0, makes the feature a category, in that many coordinates of which one is 1 and the others are 0.
 	OneHot int `json:"one_hot"`
 	// Change says in which direction an attacker may change the feature; a category may be Fixed or EitherWay.
 	Change Change `json:"change"`
-	// Scale is the change that costs 1: norms measure |x′ − x|/Scale. 0 means 1. A change of category costs 1/Scale, whichever it is.
+	// Scale is the change that costs 1: norms measure |x′ − x|/Scale. 0 means 1. A change of category costs 1/Scale,
+	// whichever it is.
 	Scale float64 `json:"scale"`
 }
 
-// Domain describes the features of a classifier's inputs in their order, each of one coordinate, categories of several: see [Spec]. Attacks
-// then look for adversarial examples among the inputs that an attacker could really make, and whatever [Settings.Run] returns is one of
-// those: fixed features equal those of the original bit for bit, features with a step have one of their values, categories are one of
-// theirs. Run refuses originals that are not in the domain, with the feature's name.
+// Domain describes the features of a classifier's inputs in their order, each of one coordinate, categories of several:
+// see [Spec]. Attacks then look for adversarial examples among the inputs that an attacker could really make, and
+// whatever [Settings.Run] returns is one of those: fixed features equal those of the original bit for bit, features
+// with a step have one of their values, categories are one of theirs. Run refuses originals that are not in the domain,
+// with the feature's name.
 //
 // # What a perturbation measures
 //
@@ -44,27 +49,29 @@ type Feature struct {
 //	|x′ − x| / Scale    for a feature of one coordinate
 //	1 / Scale           for a category that has changed, whichever it has become; 0 for one that has not
 //
-// so that a change of category costs 1/Scale in L1 and Linf, contributes 1/Scale² under the root of L2, and is one feature in L0, where
-// scales are of no account. Radii of balls and distances of results are in this unit.
+// so that a change of category costs 1/Scale in L1 and Linf, contributes 1/Scale² under the root of L2, and is one
+// feature in L0, where scales are of no account. Radii of balls and distances of results are in this unit.
 //
 // # What attacks see
 //
-// With ranges and directions alone, attacks work on the inputs themselves, within [Limits]. With steps, categories or scales they work on
-// (x − Lo)/Scale, and on what follows. Every coordinate u of such a point stands for the admissible value that is reached on the way from the
-// original x to u: the last one for a feature with steps; for a category the one whose coordinate has risen by 1/Scale, the most of several,
-// else that of the original, whose own coordinate does not move. So what a point stands for is never farther from the original than the point, a
-// point inside a ball stands for an input inside, and attacks judge the very inputs that Run returns. Gradients go straight through
-// (Bengio et al. 2013, arXiv:1308.3432, section 4): that of a step is that of its line, that of a rising category is its own minus that of the
-// category that the point stands for.
+// With ranges and directions alone, attacks work on the inputs themselves, within [Limits]. With steps, categories or
+// scales they work on (x − Lo)/Scale, and on what follows. Every coordinate u of such a point stands for the admissible
+// value that is reached on the way from the original x to u: the last one for a feature with steps; for a category the
+// one whose coordinate has risen by 1/Scale, the most of several, else that of the original, whose own coordinate does
+// not move. So what a point stands for is never farther from the original than the point, a point inside a ball stands
+// for an input inside, and attacks judge the very inputs that Run returns. Gradients go straight through (Bengio et al.
+// 2013, arXiv:1308.3432, section 4): that of a step is that of its line, that of a rising category is its own minus
+// that of the category that the point stands for.
 //
-// A change of category in an L1 or L2 ball is all or nothing: it needs most of a small budget in one coordinate, and attacks that spread the
-// budget over many (PGD in L1) miss it. Take attacks of minimal norm beside them, such as attack.FMN, whose results count in any ball.
+// A change of category in an L1 or L2 ball is all or nothing: it needs most of a small budget in one coordinate, and
+// attacks that spread the budget over many (PGD in L1) miss it. Take attacks of minimal norm beside them, such as
+// attack.FMN, whose results count in any ball.
 type Domain []Feature
 
-// FitTo returns the domain with what it leaves open taken from examples: features without a range have that from the smallest to the largest
-// value in the examples (with a Step, the first and the last value that is not inside), features without a scale the width of their range,
-// so that a radius of 0.1 means a tenth of each range. A feature that is constant in the examples becomes Fixed, with a range of width 1.
-// Categories without a scale have 1.
+// FitTo returns the domain with what it leaves open taken from examples: features without a range have that from the
+// smallest to the largest value in the examples (with a Step, the first and the last value that is not inside),
+// features without a scale the width of their range, so that a radius of 0.1 means a tenth of each range. A feature
+// that is constant in the examples becomes Fixed, with a range of width 1. Categories without a scale have 1.
 //
 // Test examples may lie outside of what training examples cover: fit to all of them, or give the ranges.
 func (d Domain) FitTo(e *Examples) (Domain, error) {
@@ -100,8 +107,9 @@ func (d Domain) FitTo(e *Examples) (Domain, error) {
 	return fit, nil
 }
 
-// Normalize maps each coordinate of x [n, d...] from its feature's range to [0, 1]: preprocessing for a model of tabular data, to be called in its
-// Logits. Features must have their ranges, as from [Domain.FitTo] or [Classifier.Domain].
+// Normalize maps each coordinate of x [n, d...] from its feature's range to [0, 1]: preprocessing for a model of
+// tabular data, to be called in its Logits. Features must have their ranges, as from [Domain.FitTo] or
+// [Classifier.Domain].
 func (d Domain) Normalize(x *Node) *Node {
 	dims := x.Shape().Dimensions
 	var lo, factor []float32
@@ -183,8 +191,8 @@ func (f Feature) steps() float64 { return math.Round((f.Hi - f.Lo) / f.Step) }
 func (f Feature) level(v float32) float64     { return math.Round((float64(v) - f.Lo) / f.Step) }
 func (f Feature) value(level float64) float32 { return float32(f.Lo + level*f.Step) }
 
-// levelSlack is by how much of a step, or of a change of category, a value may miss a level and still count as on it: far more than
-// float32 rounds.
+// levelSlack is by how much of a step, or of a change of category, a value may miss a level and still count as on it:
+// far more than float32 rounds.
 const levelSlack = 1e-3
 
 // layout is a domain with all its defaults filled in, and where its features lie in an input.
@@ -195,7 +203,8 @@ type layout struct {
 	box      Box   // around all ranges
 }
 
-// layout checks the domain against the shape of an input, and the box of features without a range; a zero box means that there are none.
+// layout checks the domain against the shape of an input, and the box of features without a range; a zero box means
+// that there are none.
 func (d Domain) layout(box Box, shape []int) (*layout, error) {
 	if n := product(shape); n != d.Coordinates() {
 		return nil, fmt.Errorf("its domain has %d coordinates (%d features), its inputs %v have %d: describe each feature, in order", d.Coordinates(), len(d), shape, n)
@@ -312,7 +321,8 @@ func (l *layout) check(x []float32) error {
 	return nil
 }
 
-// round moves a flat input inside the ranges to an admissible one: numbers to the nearest, categories to the largest coordinate.
+// round moves a flat input inside the ranges to an admissible one: numbers to the nearest, categories to the largest
+// coordinate.
 func (l *layout) round(x []float32) {
 	for i, f := range l.features {
 		at := l.first[i]

@@ -12,12 +12,14 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 )
 
-// encoding is how inputs appear to attacks on a classifier whose [Domain] has scales, steps or categories. An encoded input is a point u,
-// in units of the scales, and beside it the original x that u is around. The original's coordinates are fixed: they are there so that the
-// model can tell, from its input alone, which admissible value is on the way from x to u.
+// encoding is how inputs appear to attacks on a classifier whose [Domain] has scales, steps or categories. An encoded
+// input is a point u, in units of the scales, and beside it the original x that u is around. The original's coordinates
+// are fixed: they are there so that the model can tell, from its input alone, which admissible value is on the way from
+// x to u.
 type encoding struct{ *layout }
 
-// shape returns the shape of an encoded input: [2d] of [d], with u before x; [d…, 2] of others, so that what is an image remains one.
+// shape returns the shape of an encoded input: [2d] of [d], with u before x; [d…, 2] of others, so that what is an
+// image remains one.
 func (e encoding) shape() []int {
 	if len(e.layout.shape) == 1 {
 		return []int{2 * e.layout.shape[0]}
@@ -41,7 +43,8 @@ func (e encoding) coordinate(j int) int {
 	return j / 2
 }
 
-// limits are those of encoded inputs. That the original category's coordinate is at its upper end, and none may fall, holds it.
+// limits are those of encoded inputs. That the original category's coordinate is at its upper end, and none may fall,
+// holds it.
 func (e encoding) limits() Limits {
 	d := product(e.layout.shape)
 	ranges, change := make([]Box, 2*d), make([]Change, 2*d)
@@ -129,16 +132,18 @@ func (e encoding) decode(in *Node) *Node {
 	return Reshape(v, append([]int{n}, e.layout.shape...)...)
 }
 
-// straightThrough has the value of hard and the gradient of smooth. The difference that carries the gradient is exactly 0.
+// straightThrough has the value of hard and the gradient of smooth. The difference that carries the gradient is
+// exactly 0.
 func straightThrough(hard, smooth *Node) *Node {
 	return Add(StopGradient(hard), Sub(smooth, StopGradient(smooth)))
 }
 
 // category is decode for the coordinates [n, k] of one category.
 //
-// The gradient of a coordinate is its own minus that of the category that the point stands for. The latter's own is that minus the mean of
-// those that have risen too, else minus the original's: in Linf all that are better than the original rise to the rim of the ball, where the first one
-// counts; so the worse ones fall again until the best is alone.
+// The gradient of a coordinate is its own minus that of the category that the point stands for. The latter's own is
+// that minus the mean of those that have risen too, else minus the original's: in Linf all that are better than the
+// original rise to the rim of the ball, where the first one counts; so the worse ones fall again until the best is
+// alone.
 func (f Feature) category(u, x *Node) *Node {
 	across := func(v *Node) *Node { return BroadcastToDims(v, u.Shape().Dimensions...) }
 	sum := func(v *Node) *Node { return across(ReduceAndKeep(v, ReduceSum, 1)) }
@@ -187,8 +192,9 @@ func (d Domain) numbers(u, x *Node) *Node {
 	return straightThrough(hard, smooth)
 }
 
-// settle returns the admissible input that the encoded point u around x, encoded as u0, stands for, as decode does. It is not outside of the
-// ball: what rounding has moved out, and a step that was not gone to its end, goes back towards the original.
+// settle returns the admissible input that the encoded point u around x, encoded as u0, stands for, as decode does. It
+// is not outside of the ball: what rounding has moved out, and a step that was not gone to its end, goes back towards
+// the original.
 func (e encoding) settle(u, u0, x []float32, ball Ball) []float32 {
 	y := slices.Clone(x)
 	gone := make([]float64, len(e.features)) // by how much of a step the point is short of where it stands for
@@ -273,7 +279,8 @@ func (e encoding) back(i int, y, x []float32, ball Ball) {
 	}
 }
 
-// shrink moves the numbers without steps towards x until y is in the ball, and tells whether that was enough; if not, they are left.
+// shrink moves the numbers without steps towards x until y is in the ball, and tells whether that was enough; if not,
+// they are left.
 func (e encoding) shrink(y, x []float32, δ []float64, ball Ball) bool {
 	var plain []int
 	rest := slices.Clone(δ)
@@ -300,8 +307,8 @@ func (e encoding) shrink(y, x []float32, δ []float64, ball Ball) bool {
 	}
 }
 
-// View returns the classifier that attacks work on: c itself, or, with a [Domain] of scales, steps or categories, one whose
-// inputs are encoded: see [Classifier.Encode]. Its variables are those of c.
+// View returns the classifier that attacks work on: c itself, or, with a [Domain] of scales, steps or categories, one
+// whose inputs are encoded: see [Classifier.Encode]. Its variables are those of c.
 func (c *Classifier) View() *Classifier {
 	if !c.space.encodes() {
 		return c
@@ -380,8 +387,8 @@ func (d decoding) Query(ctx context.Context, in *tensors.Tensor) ([]Answer, erro
 	return d.Victim.Query(ctx, x)
 }
 
-// Encode returns inputs x [n, d...] as attacks on c see them: x itself, or, where [Classifier.View] is another classifier,
-// what that takes, each around itself.
+// Encode returns inputs x [n, d...] as attacks on c see them: x itself, or, where [Classifier.View] is another
+// classifier, what that takes, each around itself.
 func (c *Classifier) Encode(x *tensors.Tensor) *tensors.Tensor { return c.space.encode(x) }
 
 func (s *space) encode(x *tensors.Tensor) *tensors.Tensor {
@@ -391,9 +398,9 @@ func (s *space) encode(x *tensors.Tensor) *tensors.Tensor {
 	return encoding{s.layout}.encode(x)
 }
 
-// Settle returns the admissible input that a point stands for, exactly inside limits and ball: rounding may have left the
-// point outside. One that is farther out is an error. The point u, which may be changed, and its original u0 are in the
-// coordinates of [Classifier.Encode], x is the original input; all are flat.
+// Settle returns the admissible input that a point stands for, exactly inside limits and ball: rounding may have left
+// the point outside. One that is farther out is an error. The point u, which may be changed, and its original u0 are in
+// the coordinates of [Classifier.Encode], x is the original input; all are flat.
 func (c *Classifier) Settle(u, u0, x []float32, threat Threat) ([]float32, error) {
 	return c.space.settle(c.View().Limits(), u, u0, x, threat)
 }

@@ -85,8 +85,8 @@ func rows(t testing.TB, c *Classifier, n int, seed uint64) (x, u0, u [][]float32
 	return x, u0, u
 }
 
-// What a point stands for, by the model's graph and by what Run returns, is admissible, the same, and not farther from the original than the
-// point; the original stands for itself, bit for bit.
+// What a point stands for, by the model's graph and by what Run returns, is admissible, the same, and not farther from
+// the original than the point; the original stands for itself, bit for bit.
 func TestDecode(t *testing.T) {
 	for _, shape := range [][]int{{mixedSize}, {3, 4}, {2, 2, 3}} {
 		c := mixedClassifier(t, shape...)
@@ -183,8 +183,9 @@ func TestSettleInBall(t *testing.T) {
 	}
 }
 
-// The gradient in the attack's coordinates is that of the line through the steps: scale times the model's; of a category, its own minus that of the
-// one that the point stands for; of that one, minus the mean of those that have risen too, else the original's.
+// The gradient in the attack's coordinates is that of the line through the steps: scale times the model's; of a
+// category, its own minus that of the one that the point stands for; of that one, minus the mean of those that have
+// risen too, else the original's.
 func TestGradientOfDomain(t *testing.T) {
 	c := mixedClassifier(t, mixedSize)
 	view := c.View()

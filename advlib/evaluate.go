@@ -17,7 +17,8 @@ import (
 //
 //	Check(c *Classifier, ball Ball) error
 //
-// is asked by it, for each ball, before anything is computed: attacks that take hours should not run first when it cannot answer at all.
+// is asked by it, for each ball, before anything is computed: attacks that take hours should not run first when it
+// cannot answer at all.
 type Certifier interface {
 	// String names the method.
 	String() string
@@ -53,7 +54,8 @@ func (s Settings) MustEvaluate(ctx context.Context, v Victim, e *Examples, attac
 
 // Evaluate runs attacks and certifiers on the same examples and reports, for each ball among the attacks and in
 // Settings.Balls, the robust accuracy, the certified accuracy, the clean accuracy, and a check of the gradients. All
-// arguments are checked before anything is computed. There may be no attacks: then certifiers are asked for Settings.Balls.
+// arguments are checked before anything is computed. There may be no attacks: then certifiers are asked for
+// Settings.Balls.
 //
 // The attacks form a cascade: each is run, always from the original, only on the examples that the attacks before it
 // left standing. One that an attack of the same norm has broken within a radius ε is broken in every ball of that norm
@@ -66,12 +68,12 @@ func (s Settings) MustEvaluate(ctx context.Context, v Victim, e *Examples, attac
 // A random victim is always attacked as with Alone: there an example that one draw broke by luck must not be kept from
 // the attacks that follow.
 //
-// Of a victim without a graph, the check of the gradients is not applicable, nor are certifiers but a [VictimCertifier],
-// and the report says so. An example whose original the victim rejects counts as wrong; one on which an attack is
-// rejected stands: see [Settings.Run].
+// Of a victim without a graph, the check of the gradients is not applicable, nor are certifiers but a
+// [VictimCertifier], and the report says so. An example whose original the victim rejects counts as wrong; one on which
+// an attack is rejected stands: see [Settings.Run].
 //
-// Examples for which the model's logits are not finite are left out of all numbers: they are in Report.LeftOut, and in a warning. With
-// Settings.Strict they are an error.
+// Examples for which the model's logits are not finite are left out of all numbers: they are in Report.LeftOut, and in
+// a warning. With Settings.Strict they are an error.
 //
 // When ctx is done, the report of what was found so far, that of the attack that was running included, is returned
 // together with ctx.Err(); its Interrupted is set.
@@ -242,9 +244,9 @@ func (s Settings) attack(
 // copied is how many bytes of the data may be copied at once.
 const copied = 32 << 20
 
-// pieces cuts the rows of e that an attack is run on, so that not more than most bytes of the data are copied at once, or
-// one batch. All rows are not copied, and one piece. The pieces of others follow the order in which they are attacked, and
-// hold whole batches.
+// pieces cuts the rows of e that an attack is run on, so that not more than most bytes of the data are copied at once,
+// or one batch. All rows are not copied, and one piece. The pieces of others follow the order in which they are
+// attacked, and hold whole batches.
 func (s Settings) pieces(e *Examples, rows []int, most int) [][]int {
 	size := 4 * e.X.Shape().Size() / max(1, e.Len())
 	switch {
@@ -262,7 +264,8 @@ func (s Settings) pieces(e *Examples, rows []int, most int) [][]int {
 	return slices.Collect(slices.Chunk(ordered, batch*max(1, most/size/batch)))
 }
 
-// curve tells whether balls are asked for at several radii of a norm, as for accuracy against ε: then 0 is one of them on purpose.
+// curve tells whether balls are asked for at several radii of a norm, as for accuracy against ε: then 0 is one of them
+// on purpose.
 func curve(norm Norm, balls []Ball) bool {
 	return slices.ContainsFunc(balls, func(b Ball) bool { return b.Norm.String() == norm.String() && b.Radius > 0 })
 }
@@ -395,8 +398,8 @@ func (s Settings) checkEvaluate(v Victim, e *Examples, attacks []Attack, certifi
 	return on, checkCertifiers(on, balls, certifiers)
 }
 
-// checkCertifiers refuses certifiers that cannot answer for one of the balls. Those that need a graph where there is none are not asked, which
-// the report says.
+// checkCertifiers refuses certifiers that cannot answer for one of the balls. Those that need a graph where there is
+// none are not asked, which the report says.
 func checkCertifiers(v *subject, balls []Ball, certifiers []Certifier) error {
 	for _, m := range certifiers {
 		if m == nil {
@@ -432,9 +435,10 @@ type (
 	ascendKey struct{}
 )
 
-// sanity looks at the gradients that the attacks were given: how many entries of the gradient of the cross-entropy are not
-// finite, on how many examples is it zero, and do 20 steps of sign ascent on the margin break every example when the whole box is allowed
-// (Carlini et al. 2019, arXiv:1902.06705, section 5.2: an unbounded attack should reach 100 %).
+// sanity looks at the gradients that the attacks were given: how many entries of the gradient of the cross-entropy are
+// not finite, on how many examples is it zero, and do 20 steps of sign ascent on the margin break every example when
+// the whole box is allowed (Carlini et al. 2019, arXiv:1902.06705, section 5.2: an unbounded attack should reach 100
+// %).
 func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, r *Report, p *pace) (report.Sanity, error) {
 	var rows []int
 	for _, i := range e.batch(s.Seed).Order() { // the same ones in another order of the examples
@@ -469,7 +473,8 @@ func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, r *Rep
 	return sanity, nil
 }
 
-// zeroGradients counts the examples on which the gradient of the cross-entropy is zero, and its entries that are not finite.
+// zeroGradients counts the examples on which the gradient of the cross-entropy is zero, and its entries that are not
+// finite.
 func zeroGradients(t *Counted, x, y *tensors.Tensor, sanity *report.Sanity) error {
 	step := t.Compile(zeroKey{}, func(m *Model, in []*Node) []*Node {
 		x := in[0]
@@ -490,7 +495,8 @@ func zeroGradients(t *Counted, x, y *tensors.Tensor, sanity *report.Sanity) erro
 	return nil
 }
 
-// unbounded tells which rows of x, with the given labels, sign ascent on the margin breaks in the whole box. It takes x over.
+// unbounded tells which rows of x, with the given labels, sign ascent on the margin breaks in the whole box. It takes x
+// over.
 func unbounded(ctx context.Context, t *Counted, x, y *tensors.Tensor, labels []int32, ranges Limits) ([]bool, error) {
 	step := t.Compile(ascendKey{}, func(m *Model, in []*Node) []*Node {
 		x := in[0]

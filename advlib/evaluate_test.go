@@ -17,7 +17,8 @@ import (
 	"advlab/advlib/attack"
 )
 
-// line is a classifier of numbers in [0, 1]: class 0 up to 0.5, class 1 above. The nearest adversarial example of x is at
+// line is a classifier of numbers in [0, 1]: class 0 up to 0.5, class 1 above. The nearest adversarial example of x is
+// at
 // |x − 0.5|, in every norm.
 func line(t testing.TB) *advlib.Classifier {
 	t.Helper()

@@ -115,9 +115,9 @@ func (e *Examples) Hash() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Key returns what the random streams of an example are keyed by: a hash of its input's float32 values, the same on every
-// platform. It does not depend on the example's label, its place or its number, so the order of a file does not matter, and
-// equal inputs draw equal random numbers.
+// Key returns what the random streams of an example are keyed by: a hash of its input's float32 values, the same on
+// every platform. It does not depend on the example's label, its place or its number, so the order of a file does not
+// matter, and equal inputs draw equal random numbers.
 func (e *Examples) Key(row int) uint64 { return contentKeys(e.X, row, row+1)[0] }
 
 // contentKeys returns the first 64 bits of the sha256 of each of the rows lo..hi-1 of x [n, d...].
@@ -147,9 +147,9 @@ func (e *Examples) batch(seed uint64) Batch {
 	return b
 }
 
-// Check returns an error when a classifier of that name, input shape, box, domain and number of classes cannot be trained or
-// measured on the examples: there are none, shapes or lengths do not match, a label is out of range, an input is NaN or
-// outside of the box or the domain.
+// Check returns an error when a classifier of that name, input shape, box, domain and number of classes cannot be
+// trained or measured on the examples: there are none, shapes or lengths do not match, a label is out of range, an
+// input is NaN or outside of the box or the domain.
 func (e *Examples) Check(spec Spec, classes int) error {
 	if e == nil || e.X == nil || len(e.Y) == 0 {
 		return fmt.Errorf("there are no examples: give at least one")

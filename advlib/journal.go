@@ -12,7 +12,8 @@ import (
 // Journal keeps what each piece of a measurement gave, so that one that was killed continues where it was. Package lab
 // keeps them on disk.
 //
-// What it returns of an attack is not trusted, but judged on the victim again; what it returns of a certifier cannot be.
+// What it returns of an attack is not trusted, but judged on the victim again; what it returns of a certifier cannot
+// be.
 type Journal interface {
 	// Recall calls accept with what was kept of a piece, and tells whether there was something that accept took. What
 	// is damaged, or refused, is as if it had never been kept, and the user is told of it.

@@ -48,10 +48,11 @@ func (c *Change) UnmarshalText(text []byte) error {
 	return fmt.Errorf("there is no change %q: there are \"either way\", \"fixed\", \"rise only\" and \"fall only\"", text)
 }
 
-// Limits are how far an attack may take each coordinate of an input: what [Classifier.Limits] gives an attack in place of the box. Where
-// nothing but a box is given they are that box, and build the same graphs. In general each coordinate has its own range, and may be
-// forbidden to rise, to fall, or both: then its limits depend on the original x₀, which all methods take. An attack that keeps
-// its points by Clip, or its steps by Room, leaves fixed coordinates as they are, bit for bit.
+// Limits are how far an attack may take each coordinate of an input: what [Classifier.Limits] gives an attack in place
+// of the box. Where nothing but a box is given they are that box, and build the same graphs. In general each coordinate
+// has its own range, and may be forbidden to rise, to fall, or both: then its limits depend on the original x₀, which
+// all methods take. An attack that keeps its points by Clip, or its steps by Room, leaves fixed coordinates as they
+// are, bit for bit.
 type Limits struct {
 	box     Box       // around all ranges
 	shape   []int     // of one input
@@ -87,14 +88,15 @@ func (l *Limits) set(ranges []Box, change []Change, span []float64) {
 	l.width = widths[len(widths)/2]
 }
 
-// Encoded tells whether the [Domain] has scales, steps or categories, so that attacks work in other coordinates than those of the inputs.
+// Encoded tells whether the [Domain] has scales, steps or categories, so that attacks work in other coordinates than
+// those of the inputs.
 func (l Limits) Encoded() bool { return l.encoded }
 
 // SameRanges tells whether all coordinates have the range of the box.
 func (l Limits) SameRanges() bool { return l.ranges == nil }
 
-// Check returns an error if attacks cannot work on the classifier's own inputs, because its [Domain] measures them in other units, or admits
-// only some values: then [Settings.Run] gives the attack a classifier of other coordinates.
+// Check returns an error if attacks cannot work on the classifier's own inputs, because its [Domain] measures them in
+// other units, or admits only some values: then [Settings.Run] gives the attack a classifier of other coordinates.
 func (l Limits) Check() error { return l.raw }
 
 func (l Limits) mustCheck() {
@@ -127,7 +129,8 @@ func (l Limits) Room(x, x0 *Node) (lo, hi *Node) {
 	return l.held(x, zero, Sub(lo, x)), l.held(x, zero, Sub(hi, x))
 }
 
-// Ends returns the smallest and the largest value that each coordinate may take around the originals x0, in their shape.
+// Ends returns the smallest and the largest value that each coordinate may take around the originals x0, in their
+// shape.
 func (l Limits) Ends(x0 *Node) (lo, hi *Node) {
 	lo = l.Constant(x0, func(r Box) float64 { return r.Lo })
 	hi = l.Constant(x0, func(r Box) float64 { return r.Hi })
@@ -179,7 +182,8 @@ func (l Limits) Times(x *Node, of func(r Box) float64) *Node {
 	return Mul(x, l.Constant(x, of))
 }
 
-// Within returns limits that let the same coordinates change in the same directions, but with all ranges replaced by a box.
+// Within returns limits that let the same coordinates change in the same directions, but with all ranges replaced by a
+// box.
 func (l Limits) Within(box Box) Limits {
 	l.box, l.ranges = box, nil
 	return l
@@ -188,8 +192,8 @@ func (l Limits) Within(box Box) Limits {
 // Box returns the box around all inputs.
 func (l Limits) Box() Box { return l.box }
 
-// Width is the unit of length of attacks whose paper has inputs in [0, 1]: the width of the box; where coordinates differ, the median
-// of the widths of those that may change.
+// Width is the unit of length of attacks whose paper has inputs in [0, 1]: the width of the box; where coordinates
+// differ, the median of the widths of those that may change.
 func (l Limits) Width() float64 { return l.width }
 
 // Diameter returns the largest distance that the limits allow, as measured by a norm.

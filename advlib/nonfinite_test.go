@@ -59,7 +59,8 @@ const int32Type = dtypes.Int32
 
 type slopeKey struct{ name string }
 
-// gradientsAt returns what a Model gives attacks at a point for the second logit: Gradient, Ascent, and Direction in Linf and L2.
+// gradientsAt returns what a Model gives attacks at a point for the second logit: Gradient, Ascent, and Direction in
+// Linf and L2.
 func gradientsAt(t *testing.T, c *advlib.Classifier, name string, x []float32) (gradient, ascent, linf, l2 []float32) {
 	t.Helper()
 	step := advlib.Count(c).Compile(slopeKey{name}, func(m *advlib.Model, in []*Node) []*Node {
@@ -96,8 +97,8 @@ func signs(v []float32) string {
 	return s.String()
 }
 
-// Slopes that are infinite, or hidden by a number that is none: what attacks are given where they need a magnitude, where they raise
-// something, and where they need a direction. Each was 0 before.
+// Slopes that are infinite, or hidden by a number that is none: what attacks are given where they need a magnitude,
+// where they raise something, and where they need a direction. Each was 0 before.
 func TestSlopesThatAreNotFinite(t *testing.T) {
 	square := func(x *Node) *Node { return Mul(x, x) }
 	cube := func(x *Node) *Node {
@@ -165,7 +166,8 @@ func TestFiniteRowsBesideInfiniteOnes(t *testing.T) {
 	})
 }
 
-// The share of what is not finite is counted, said, and in the report; a report of a model with finite slopes says nothing of it.
+// The share of what is not finite is counted, said, and in the report; a report of a model with finite slopes says
+// nothing of it.
 func TestNonFiniteIsReported(t *testing.T) {
 	b, err := backend.OpenNamed(backend.Go)
 	if err != nil {
@@ -201,7 +203,8 @@ func TestNonFiniteIsReported(t *testing.T) {
 	}
 }
 
-// What an attack returns where logits are infinite, or no numbers, is no adversarial example, and does not end the evaluation.
+// What an attack returns where logits are infinite, or no numbers, is no adversarial example, and does not end the
+// evaluation.
 func TestAdversarialExamplesWithoutFiniteLogits(t *testing.T) {
 	everyBackend(t, func(t *testing.T, b compute.Backend) {
 		// Far below 0 but where x is exactly 0, where every attack goes: there it is +∞, or with a factor of 0 no number.
@@ -230,8 +233,9 @@ func TestAdversarialExamplesWithoutFiniteLogits(t *testing.T) {
 	})
 }
 
-// Operators without a gradient: attacks that need one refuse before anything is computed, and say what to do; others run, and the report's
-// check says that there is none. Where the gradient has other ways it is theirs, with a warning for what rounds.
+// Operators without a gradient: attacks that need one refuse before anything is computed, and say what to do; others
+// run, and the report's check says that there is none. Where the gradient has other ways it is theirs, with a warning
+// for what rounds.
 func TestOperatorsWithoutAGradient(t *testing.T) {
 	scaled := func(op func(*Node) *Node) func(*Node) *Node {
 		return weighted(func(x *Node) *Node { return op(MulScalar(x, 3)) }, 1, -1)
@@ -285,7 +289,8 @@ func TestOperatorsWithoutAGradient(t *testing.T) {
 	})
 }
 
-// 8/255 is the whole number 0 in Go: an attack with that radius runs, but says what it means, unless 0 is a point of a curve.
+// 8/255 is the whole number 0 in Go: an attack with that radius runs, but says what it means, unless 0 is a point of a
+// curve.
 func TestRadiusZeroIsNoticed(t *testing.T) {
 	c, e := linear(t), corners(t)
 	const hint = "write 8./255"

@@ -25,7 +25,8 @@ type Norm interface {
 	Length(δ []float64) float64
 	// Diameter returns the largest distance between two points of a box with d coordinates of the given width.
 	Diameter(d int, width float64) float64
-	// Ball returns the ball of this norm with the radius ε, in units of the box: Linf.Ball(8./255) is the usual one for images.
+	// Ball returns the ball of this norm with the radius ε, in units of the box: Linf.Ball(8./255) is the usual one for
+	// images.
 	Ball(ε float64) Ball
 }
 

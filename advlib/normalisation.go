@@ -12,16 +12,17 @@ import (
 	"advlab/advlib/internal/option"
 )
 
-// Normalisation is what a model wants done to its inputs first: (x − Mean)/Std, where its author did that outside of the model, as
-// torchvision.transforms.Normalize does. In [Spec] it becomes part of the classifier: the box, radii, distances and certificates stay in
-// units of x, such as pixels in [0, 1].
+// Normalisation is what a model wants done to its inputs first: (x − Mean)/Std, where its author did that outside of
+// the model, as torchvision.transforms.Normalize does. In [Spec] it becomes part of the classifier: the box, radii,
+// distances and certificates stay in units of x, such as pixels in [0, 1].
 //
-// Mean and Std are in units of x too. Numbers for pixels in 0..255, such as 123.675, are divided by 255 for pixels in [0, 1].
+// Mean and Std are in units of x too. Numbers for pixels in 0..255, such as 123.675, are divided by 255 for pixels in
+// [0, 1].
 type Normalisation struct {
 	// Mean and Std have one number, or one for each channel. A nil Mean is 0, a nil Std is 1.
 	Mean, Std []float64
-	// Axis is that of the channels in x [n, d...]: 1 for [n, c, h, w], 3 or −1 for [n, h, w, c]. 0 finds it: the only axis that has as
-	// many entries as there are numbers.
+	// Axis is that of the channels in x [n, d...]: 1 for [n, c, h, w], 3 or −1 for [n, h, w, c]. 0 finds it: the only axis
+	// that has as many entries as there are numbers.
 	Axis int
 }
 
@@ -33,9 +34,9 @@ func NormalisationOf(mean, std float64) *Normalisation {
 // Channels returns how many channels have numbers of their own; 1 if there is one number for all.
 func (n Normalisation) Channels() int { return max(len(n.Mean), len(n.Std), 1) }
 
-// Fit returns the normalisation for inputs of a shape, without the batch axis: with its Axis from 1 on, or 0 where there is one number
-// for all, and with a number in Mean and in Std for each channel. It is an error if the numbers do not make a normalisation, or if the
-// axis does not exist, has another size, or is one of several that it could be.
+// Fit returns the normalisation for inputs of a shape, without the batch axis: with its Axis from 1 on, or 0 where
+// there is one number for all, and with a number in Mean and in Std for each channel. It is an error if the numbers do
+// not make a normalisation, or if the axis does not exist, has another size, or is one of several that it could be.
 func (n Normalisation) Fit(input []int) (Normalisation, error) {
 	channels := n.Channels()
 	fitted := Normalisation{}
@@ -100,8 +101,8 @@ func (n Normalisation) axis(channels int, input []int) (int, error) {
 	return axis, nil
 }
 
-// Rounded returns the normalisation with its numbers in float32, in which a classifier computes: a certificate, computed in float64, must be
-// about the same numbers.
+// Rounded returns the normalisation with its numbers in float32, in which a classifier computes: a certificate,
+// computed in float64, must be about the same numbers.
 func (n Normalisation) Rounded() Normalisation {
 	round := func(values []float64) []float64 {
 		rounded := make([]float64, len(values))
@@ -114,7 +115,8 @@ func (n Normalisation) Rounded() Normalisation {
 	return n
 }
 
-// Apply returns (x − Mean)/Std for x [n, d...], in the type of x, for a normalisation that Fit has returned for inputs of that shape.
+// Apply returns (x − Mean)/Std for x [n, d...], in the type of x, for a normalisation that Fit has returned for inputs
+// of that shape.
 func (n Normalisation) Apply(x *Node) *Node {
 	constant := func(values []float64) *Node {
 		if n.Axis == 0 {
@@ -133,7 +135,8 @@ func (n Normalisation) Apply(x *Node) *Node {
 	return x
 }
 
-// String says what is done, for reports: "(x − mean)/std by channel (axis 3), mean 0.4914, 0.4822, 0.4465, std 0.2471, 0.2435, 0.2616".
+// String says what is done, for reports: "(x − mean)/std by channel (axis 3), mean 0.4914, 0.4822, 0.4465, std 0.2471,
+// 0.2435, 0.2616".
 func (n Normalisation) String() string {
 	list := func(values []float64, otherwise string) string {
 		if len(values) == 0 {
@@ -161,8 +164,8 @@ func (n Normalisation) String() string {
 // Note is what reports say of the normalisation.
 func (n Normalisation) Note() string { return "inside of the classifier: " + n.String() }
 
-// Warning says in a sentence what looks wrong with the normalisation for inputs in the box, or returns "". It looks for numbers that are in
-// other units than the box.
+// Warning says in a sentence what looks wrong with the normalisation for inputs in the box, or returns "". It looks for
+// numbers that are in other units than the box.
 func (n Normalisation) Warning(box Box) string {
 	for i, mean := range n.Mean {
 		if mean < box.Lo || mean > box.Hi {
@@ -189,9 +192,9 @@ func inBytes(v float64, box Box) string {
 	return ""
 }
 
-// Normalised returns a classifier of inputs x in another box, which gives (x − mean)/std to c: for one whose own inputs are normalised
-// already, and whose box is theirs. Its box is that of x, in whose units radii and distances are then. Variables and backend are those of
-// c. It is an error if c has a [Domain]: give the [Spec] a Normalisation instead.
+// Normalised returns a classifier of inputs x in another box, which gives (x − mean)/std to c: for one whose own inputs
+// are normalised already, and whose box is theirs. Its box is that of x, in whose units radii and distances are then.
+// Variables and backend are those of c. It is an error if c has a [Domain]: give the [Spec] a Normalisation instead.
 func (c *Classifier) Normalised(n Normalisation, box Box) (*Classifier, error) {
 	if c.Domain() != nil {
 		return nil, fmt.Errorf("advlib: classifier %q: its inputs have a domain, which is in their units: set Spec.Normalisation, with the domain of what comes before", c.Name())

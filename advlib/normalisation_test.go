@@ -17,8 +17,8 @@ import (
 	"advlab/advlib/certify"
 )
 
-// colours has the shape [2, 2, 3] of a small image, and two classes: the sum of its normalised values against −0.25. It also returns what a
-// normalised value of each channel adds to the first logit.
+// colours has the shape [2, 2, 3] of a small image, and two classes: the sum of its normalised values against −0.25. It
+// also returns what a normalised value of each channel adds to the first logit.
 func colours(t testing.TB, n *advlib.Normalisation) (*advlib.Classifier, []float64) {
 	t.Helper()
 	slope := []float64{1, -2, 0.5}

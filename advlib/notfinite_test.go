@@ -20,7 +20,8 @@ import (
 	"advlab/advlib/smooth"
 )
 
-// lengths classifies inputs [2] by their direction, x/‖x‖, which is NaN at the origin: the first class is nearer to the first axis.
+// lengths classifies inputs [2] by their direction, x/‖x‖, which is NaN at the origin: the first class is nearer to the
+// first axis.
 func lengths(t testing.TB, box advlib.Box) *advlib.Classifier {
 	t.Helper()
 	c, err := advlib.NewClassifier(advlib.Spec{Name: "direction", Input: []int{2}, Box: box, Logits: func(_ *model.Scope, x *Node) *Node {
@@ -32,7 +33,8 @@ func lengths(t testing.TB, box advlib.Box) *advlib.Classifier {
 	return c
 }
 
-// pairs are inputs of which those of rows 1 and 4 are the origin. Row 5 is misclassified; of the others row 0 is farther from the border than 0.1.
+// pairs are inputs of which those of rows 1 and 4 are the origin. Row 5 is misclassified; of the others row 0 is
+// farther from the border than 0.1.
 func pairs(t testing.TB) *advlib.Examples {
 	t.Helper()
 	e, err := advlib.NewExamples("pairs", []float32{0.9, 0.1, 0, 0, 0.5, 0.45, 0.2, 0.3, 0, 0, 0.1, 0.9}, []int{2}, []int32{0, 0, 0, 1, 1, 0})

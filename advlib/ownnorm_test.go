@@ -15,7 +15,8 @@ import (
 	"advlab/advlib/report"
 )
 
-// ownNorm is a norm of the user's own: half of the Linf norm, so that its balls of radius ε are those of Linf of radius 2ε.
+// ownNorm is a norm of the user's own: half of the Linf norm, so that its balls of radius ε are those of Linf of radius
+// 2ε.
 type ownNorm struct {
 	advlib.ConvexNorm
 	name string

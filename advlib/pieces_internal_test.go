@@ -7,7 +7,8 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
-// The pieces of the data that attacks are run on are whole batches, in the order in which all would be attacked at once.
+// The pieces of the data that attacks are run on are whole batches, in the order in which all would be attacked at
+// once.
 func TestPieces(t *testing.T) {
 	const n, size, batch = 100, 3, 8
 	flat := make([]float32, n*size)

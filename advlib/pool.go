@@ -9,8 +9,9 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// The rule for the gradient of max- and min-pooling is replaced, for the whole process: GoMLX's selects and scatters, one element after the other
-// on XLA's CPU backend, which takes more time than all the rest of a small convolutional network.
+// The rule for the gradient of max- and min-pooling is replaced, for the whole process: GoMLX's selects and scatters,
+// one element after the other on XLA's CPU backend, which takes more time than all the rest of a small convolutional
+// network.
 func init() {
 	rule := VJPRegistration[NodeTypeReduceWindow]
 	VJPRegistration[NodeTypeReduceWindow] = func(node *Node, v []*Node, outputShape shapes.Shape) []*Node {
@@ -54,8 +55,8 @@ func (p poolParameters) positions() int {
 	return n
 }
 
-// gradient gives each v to the one element of its window that is the largest (or smallest) y, of equal ones to the first, as GoMLX's rule and PyTorch
-// do.
+// gradient gives each v to the one element of its window that is the largest (or smallest) y, of equal ones to the
+// first, as GoMLX's rule and PyTorch do.
 func (p poolParameters) gradient(x, y, v *Node) *Node {
 	rank := x.Rank()
 	zero, pads2 := ScalarZero(x.Graph(), x.DType()), make([]compute.PadAxis, rank)

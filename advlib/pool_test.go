@@ -9,8 +9,8 @@ import (
 	"advlab/advlib/backend"
 )
 
-// Of equal elements of a window the first takes the gradient, row by row, as in PyTorch: torch.nn.functional.max_pool2d on the same numbers gives
-// the same. Values are few, so that most windows have ties.
+// Of equal elements of a window the first takes the gradient, row by row, as in PyTorch: torch.nn.functional.max_pool2d
+// on the same numbers gives the same. Values are few, so that most windows have ties.
 func TestMaxPoolGradientGoesToTheFirst(t *testing.T) {
 	const n, h, w = 2, 7, 9
 	x := make([]float32, n*h*w)

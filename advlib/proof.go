@@ -17,8 +17,9 @@ type Proof struct {
 	Margin []Bound
 	// Rounding names the arithmetic of the model for which the verdicts hold, such as "float32-any-order".
 	Rounding string
-	// Distance, of a method that looks for counterexamples too, is for each example how far the nearest that it found is from the example,
-	// measured as those of attacks: +Inf where it found none in the ball, 0 where the example is misclassified. It may be left out.
+	// Distance, of a method that looks for counterexamples too, is for each example how far the nearest that it found is
+	// from the example, measured as those of attacks: +Inf where it found none in the ball, 0 where the example is
+	// misclassified. It may be left out.
 	Distance []Distance
 	// Slack is the most that rounding errors took from one of the bounds.
 	Slack float64

@@ -19,8 +19,8 @@ func TestPullNearZero(t *testing.T) {
 	}
 }
 
-// A point that rounding has left outside of the ball must end inside, and as good as where it was: giving it up would turn an
-// adversarial example at the rim into a failure.
+// A point that rounding has left outside of the ball must end inside, and as good as where it was: giving it up would
+// turn an adversarial example at the rim into a failure.
 func TestPull(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, n := range []ConvexNorm{L1, L2, Linf} {
@@ -52,7 +52,8 @@ func TestPull(t *testing.T) {
 	}
 }
 
-// Of large numbers, as in tables, rounding moves points by more: a row of areas around 1000 is no mistake of the attack.
+// Of large numbers, as in tables, rounding moves points by more: a row of areas around 1000 is no mistake of the
+// attack.
 func TestPullLargeNumbers(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for _, n := range []ConvexNorm{L1, L2, Linf} {

@@ -9,8 +9,8 @@ import (
 	"advlab/advlib/report"
 )
 
-// What an evaluation returns is declared in package report, which reads and prints it without XLA. What functions of this
-// package take or return has its name here, too.
+// What an evaluation returns is declared in package report, which reads and prints it without XLA. What functions of
+// this package take or return has its name here, too.
 type (
 	// Report holds the numbers of an evaluation: see [report.Report].
 	Report = report.Report
@@ -38,13 +38,13 @@ const (
 	Falsified = report.Falsified
 )
 
-// ErrContradiction is returned, together with the report, when an attack broke an example that was certified, or one was
-// certified that is misclassified as it is: one of the two is wrong, and neither number can be trusted. See
+// ErrContradiction is returned, together with the report, when an attack broke an example that was certified, or one
+// was certified that is misclassified as it is: one of the two is wrong, and neither number can be trusted. See
 // [report.Report.Contradiction].
 var ErrContradiction = report.ErrContradiction
 
-// newReport returns the report of an evaluation in which no attack has run yet, and the examples that it is of: those for which the victim
-// has an answer.
+// newReport returns the report of an evaluation in which no attack has run yet, and the examples that it is of: those
+// for which the victim has an answer.
 func newReport(ctx context.Context, s Settings, v *subject, e *Examples, attacks []Attack) (*Report, *Examples, error) {
 	said, err := v.clean(ctx, e.batch(s.Seed))
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 	"advlab/advlib/report"
 )
 
-// Prediction is a victim's decision: its class, −1 for none, and the probability that it gives it, NaN if it tells none.
+// Prediction is a victim's decision: its class, −1 for none, and the probability that it gives it, NaN if it tells
+// none.
 type Prediction struct {
 	Class      int32
 	Confidence float64
@@ -63,14 +64,16 @@ type Result struct {
 	Box Box
 	// Adversarial are the adversarial examples, [n, d...]. Where the attack failed it is the original.
 	Adversarial *tensors.Tensor
-	// Attempted is false for examples that were left out: those whose label is the target, those for which the logits are not finite, and those
-	// not reached when the context was cancelled. An example already misclassified counts as attempted: nothing needs changing.
+	// Attempted is false for examples that were left out: those whose label is the target, those for which the logits are
+	// not finite, and those not reached when the context was cancelled. An example already misclassified counts as
+	// attempted: nothing needs changing.
 	Attempted []bool
 	// Success tells whether the returned example reaches the goal, as computed on the classifier itself.
 	Success []bool
 	// Distance is the perturbation's norm: 0 for examples already misclassified, +Inf where the attack failed.
 	Distance []float64
-	// Clean and Final are the classifier's answers on the original and the returned example; of class -1 where the logits are not finite.
+	// Clean and Final are the classifier's answers on the original and the returned example; of class -1 where the logits
+	// are not finite.
 	Clean, Final []Prediction
 	// Stats are the cost.
 	Stats Stats
@@ -90,8 +93,8 @@ func (r *Result) SuccessRate() Rate { return rowOf(r).SuccessRate() }
 // were misclassified before the attack left out. It is NaN when there are none.
 func (r *Result) MedianDistance() float64 { return rowOf(r).MedianDistance() }
 
-// MedianIn is [Result.MedianDistance] as the victim's domain measures it by another norm than the attack's. It is NaN for a victim whose
-// signature makes no sense.
+// MedianIn is [Result.MedianDistance] as the victim's domain measures it by another norm than the attack's. It is NaN
+// for a victim whose signature makes no sense.
 func (r *Result) MedianIn(norm Norm, v Victim) float64 {
 	row := rowOf(r)
 	s, err := v.Signature().resolved()

@@ -11,29 +11,32 @@ import (
 	"advlab/advlib/internal/option"
 )
 
-// Returns says what a model returns for each input, where it is not logits. [Spec] has one: logits are made of it inside of the classifier.
+// Returns says what a model returns for each input, where it is not logits. [Spec] has one: logits are made of it
+// inside of the classifier.
 type Returns int
 
 const (
 	// Logits are what goes into a softmax: [n, K] with K ≥ 2.
 	Logits Returns = iota
-	// Probabilities are p in [0, 1], [n, K] with K ≥ 2, whose logarithms are the logits: their softmax is p. From [n] or [n, 1], that
-	// of class 1, they are log(1−p) and log p.
+	// Probabilities are p in [0, 1], [n, K] with K ≥ 2, whose logarithms are the logits: their softmax is p. From [n] or
+	// [n, 1], that of class 1, they are log(1−p) and log p.
 	//
-	// In float32 a probability below 1.2e-38, [LeastProbability], is 0, and 1−p is 0 from p = 1 − 6e-8 on. Then the logarithm is that of
-	// LeastProbability, −87.3, and its gradient is 0, so that gradient attacks do not see a way. Reports count the examples where this happens.
-	// Logits before a softmax or a sigmoid do not have that flaw: use them where there are any.
+	// In float32 a probability below 1.2e-38, [LeastProbability], is 0, and 1−p is 0 from p = 1 − 6e-8 on. Then the
+	// logarithm is that of LeastProbability, −87.3, and its gradient is 0, so that gradient attacks do not see a way.
+	// Reports count the examples where this happens. Logits before a softmax or a sigmoid do not have that flaw: use them
+	// where there are any.
 	Probabilities
 	// OneLogit is the logit z of class 1 against class 0: [n] or [n, 1], of which the logits are 0 and z.
 	OneLogit
-	// TopClasses are the probabilities of the k most likely classes, Label is the class alone, and Rejected is the answer that there is none. Only
-	// a [Victim] that has no graph answers so: no Spec has them.
+	// TopClasses are the probabilities of the k most likely classes, Label is the class alone, and Rejected is the answer
+	// that there is none. Only a [Victim] that has no graph answers so: no Spec has them.
 	TopClasses
 	Label
 	Rejected
 )
 
-// LeastProbability is what a probability of [Probabilities] counts as at least: the smallest number that float32 holds with all its digits.
+// LeastProbability is what a probability of [Probabilities] counts as at least: the smallest number that float32 holds
+// with all its digits.
 const LeastProbability = 1. / (1 << 63) / (1 << 63)
 
 // String returns "logits", "probabilities", "one logit", "top k", "label" or "rejected".
@@ -130,7 +133,8 @@ func (v *subject) saturation(clean []Answer) string {
 	return fmt.Sprintf("on %d of %d examples a probability is 0 in float32, and counts as %.3g: its gradient is 0 there, so that attacks are weaker than they look, and what is farther from the decision looks as far; evaluate the logits that go into the model's softmax or sigmoid if you can", n, len(clean), LeastProbability)
 }
 
-// unfold makes the normalisation and what the model returns part of Logits, so that whatever is derived from the classifier has them once.
+// unfold makes the normalisation and what the model returns part of Logits, so that whatever is derived from the
+// classifier has them once.
 func (s *Spec) unfold() error {
 	logits, returns := s.Logits, s.Returns
 	if returns < Logits || returns > OneLogit {

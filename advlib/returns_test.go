@@ -58,8 +58,8 @@ func points(t testing.TB, c *advlib.Classifier, n int) *advlib.Examples {
 	return e
 }
 
-// Of a model of one number, and of one of probabilities, the logits are those of the same model with logits: exactly 0 and z, and up to
-// rounding and what each row has in common.
+// Of a model of one number, and of one of probabilities, the logits are those of the same model with logits: exactly 0
+// and z, and up to rounding and what each row has in common.
 func TestReturns(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -128,7 +128,8 @@ func TestReturns(t *testing.T) {
 	}
 }
 
-// An average of softmaxes has no logits of its own. Bounds on its logarithms hold wherever one looks in the ball, and leave something.
+// An average of softmaxes has no logits of its own. Bounds on its logarithms hold wherever one looks in the ball, and
+// leave something.
 func TestSoftVoting(t *testing.T) {
 	c := returning(t, advlib.Probabilities, func(x *Node) *Node {
 		return MulScalar(Add(Softmax(scores(x, 3, 2, 0.5), -1), Softmax(scores(x, 3, 3, 0.5), -1)), 0.5)

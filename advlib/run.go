@@ -16,9 +16,9 @@ import (
 // Settings are the conditions of a measurement. The zero value is a good one.
 type Settings struct {
 	// Seed keys all randomness; the same seed gives the same numbers. An example's random streams depend on it and on the
-	// content of the example's input, so another order of the examples gives each the same bits. Another size of the batches, or
-	// some of the examples alone, gives the same up to rounding, except where a classifier's logits are random: their draws are
-	// for a batch.
+	// content of the example's input, so another order of the examples gives each the same bits. Another size of the
+	// batches, or some of the examples alone, gives the same up to rounding, except where a classifier's logits are
+	// random: their draws are for a batch.
 	Seed uint64
 	// BatchSize is the largest number of examples that an attack is given at once; 0 means 512.
 	BatchSize int
@@ -31,8 +31,8 @@ type Settings struct {
 	// Balls are reported besides those of the attacks with a budget: for attacks of minimal norm, whose distances tell
 	// the robust accuracy in any ball.
 	Balls []Ball
-	// Strict makes an example for which the model's logits are not finite an error. Otherwise such examples are left out of the measurement, which
-	// counts and names them.
+	// Strict makes an example for which the model's logits are not finite an error. Otherwise such examples are left out
+	// of the measurement, which counts and names them.
 	Strict bool
 	// Journal, if set, keeps what is found, so that a measurement that was killed continues. Package lab has one, which
 	// lab.Run and lab.Evaluate set.
@@ -61,9 +61,10 @@ func (s Settings) MustRun(ctx context.Context, v Victim, e *Examples, a Attack) 
 // A failed attack is a result, not an error: Success is false and the original is returned. When ctx is done, the
 // result so far is returned together with ctx.Err().
 //
-// An attack succeeds on an untargeted example if the victim's answer to what it returns is a class, and not the label. To reject it is no
-// success, and an original that is rejected is left out: the victim gets it wrong, but there is no answer to change. The answers of a random
-// victim are drawn once more to judge an attack, independently of the draws that the attack saw: a success is one of one draw.
+// An attack succeeds on an untargeted example if the victim's answer to what it returns is a class, and not the label.
+// To reject it is no success, and an original that is rejected is left out: the victim gets it wrong, but there is no
+// answer to change. The answers of a random victim are drawn once more to judge an attack, independently of the draws
+// that the attack saw: a success is one of one draw.
 func (s Settings) Run(ctx context.Context, v Victim, e *Examples, a Attack) (*Result, error) {
 	res, err := s.runAlone(ctx, v, e, a)
 	if err != nil {
@@ -158,10 +159,15 @@ func (v *subject) check(e *Examples) error {
 	return e.Check(Spec{Name: v.victim.Name(), Input: s.Input, Box: s.Box, Domain: s.Domain}, s.Classes)
 }
 
-// clean returns the answers on the originals; those of a random classifier are the same in each run, whatever the order.
+// clean returns the answers on the originals; those of a random classifier are the same in each run, whatever the
+// order.
 func (v *subject) clean(ctx context.Context, b Batch) ([]Answer, error) {
 	if v.white == nil {
-		return v.answers(ctx, b.X)
+		said, err := v.answers(ctx, b.X)
+		if err == nil && v.signature.Returns == Logits && looksLikeProbabilities(said) {
+			err = fmt.Errorf("what %s returns as logits look like probabilities (rows ≥ 0 that sum to 1): let its signature say Returns: %v", v.victim.Name(), Probabilities)
+		}
+		return said, err
 	}
 	if v.signature.Random {
 		if err := v.white.Store().SetRNGStateFromSeed(int64(b.Seed)); err != nil {
@@ -218,8 +224,8 @@ type trial struct {
 	result   *Result
 }
 
-// run is Run as a part of what p follows; begin is told how many examples need no attack. The adversarial examples, which
-// take as much memory as the examples, are kept if they are wanted.
+// run is Run as a part of what p follows; begin is told how many examples need no attack. The adversarial examples,
+// which take as much memory as the examples, are kept if they are wanted.
 func (s Settings) run(
 	ctx context.Context, v *subject, a Attack, e *Examples, p *pace, begin func(done int), wanted bool,
 ) (*Result, error) {
@@ -229,6 +235,9 @@ func (s Settings) run(
 	}
 	start := time.Now()
 	todo, err := t.begin(ctx, targets, wanted)
+	if err != nil && ctx.Err() != nil {
+		return t.nothing(), err
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -328,6 +337,17 @@ func (t *trial) begin(ctx context.Context, targets []int32, wanted bool) ([]int,
 		}
 	}
 	return todo, nil
+}
+
+// nothing is the result where not even the originals were answered.
+func (t *trial) nothing() *Result {
+	r := t.result
+	r.Clean = slices.Repeat([]Prediction{{Class: -1}}, r.Examples.Len())
+	r.Final, r.Adversarial = r.Clean, r.Examples.X
+	for i := range r.Distance {
+		r.Distance[i] = math.Inf(1)
+	}
+	return r
 }
 
 // piece attacks some rows at once, or recalls what came out. What was found until the context was done is judged, too.

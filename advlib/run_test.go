@@ -215,7 +215,8 @@ func TestRunMeasuresForItself(t *testing.T) {
 	if d := res.Distance[0]; d > 0.6 || d < 0.5999 {
 		t.Errorf("distance %v, want 0.6 or a little less", d)
 	}
-	// Two of three failed, so the median is infinite in any norm; of the one that was found, both coordinates moved by 0.6.
+	// Two of three failed, so the median is infinite in any norm; of the one that was found, both coordinates moved by
+	// 0.6.
 	if d := res.MedianIn(advlib.L1, c); !math.IsInf(d, 1) {
 		t.Errorf("median L1 distance %v with two failures of three, want +Inf", d)
 	}
@@ -388,7 +389,8 @@ func TestBucketsHoldTheirRows(t *testing.T) {
 	}
 }
 
-// A box of decimals is the one between the nearest numbers in float32, where inputs at its ends are; so are ranges of features in it.
+// A box of decimals is the one between the nearest numbers in float32, where inputs at its ends are; so are ranges of
+// features in it.
 func TestDecimalBoxIsRounded(t *testing.T) {
 	e, err := advlib.NewExamples("ends", []float32{-0.1, 1.1, 0, 1.1, -0.1, 0.5}, []int{3}, []int32{1, 0})
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 const leastFill = 1. / 16
 
 // looksUnscaled is a warning about inputs whose values fill far less than the box, as pixels in 0..1 do with the box of
-// bytes; "" for none. A radius in units of such a box is not what its user means. With a domain, features have ranges of
-// their own.
+// bytes; "" for none. A radius in units of such a box is not what its user means. With a domain, features have ranges
+// of their own.
 func looksUnscaled(x *tensors.Tensor, s Signature) string {
 	box := s.Box
 	if s.Domain != nil {

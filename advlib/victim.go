@@ -10,8 +10,8 @@ import (
 	"advlab/advlib/internal/option"
 )
 
-// Victim is what is attacked: whatever answers inputs. A [Classifier] is one, whose graph and gradient attacks may look into; a Go function,
-// or a model behind a network, answers and shows nothing else: see package oracle.
+// Victim is what is attacked: whatever answers inputs. A [Classifier] is one, whose graph and gradient attacks may look
+// into; a Go function, or a model behind a network, answers and shows nothing else: see package oracle.
 type Victim interface {
 	// Name is shown in reports.
 	Name() string
@@ -36,8 +36,8 @@ type Signature struct {
 	Returns Returns
 	// Random says that the same input may be answered otherwise each time.
 	Random bool
-	// Queries is how many inputs are answered to an attack for each example, as a service would limit it; 0 means any number. The answers by
-	// which an attack is measured are not among them.
+	// Queries is how many inputs are answered to an attack for each example, as a service would limit it; 0 means any
+	// number. The answers by which an attack is measured are not among them.
 	Queries int
 	// Notes are sentences on what the victim is, and Warnings on what looks wrong with it. Reports show both.
 	Notes, Warnings []string
@@ -93,7 +93,8 @@ func (s Signature) ClassName(k int) string {
 	return fmt.Sprint(k)
 }
 
-// distance returns how far a flat input y is from x, as a norm measures it: with a domain, by features and in their scales.
+// distance returns how far a flat input y is from x, as a norm measures it: with a domain, by features and in their
+// scales.
 func (s *space) distance(norm Norm, y, x []float32) float64 {
 	if s.layout == nil {
 		return norm.Distance(y, x)
@@ -101,8 +102,8 @@ func (s *space) distance(norm Norm, y, x []float32) float64 {
 	return norm.Length(s.layout.difference(x, y))
 }
 
-// Limits returns how far an attack may take each coordinate of an input. Those of a signature that makes no sense are refused by
-// [Limits.Check].
+// Limits returns how far an attack may take each coordinate of an input. Those of a signature that makes no sense are
+// refused by [Limits.Check].
 func (s Signature) Limits() Limits {
 	s, err := s.resolved()
 	if err != nil {
@@ -138,8 +139,8 @@ func SameInputs(v, o Victim) error {
 	return nil
 }
 
-// WhiteBox returns the classifier that v is, or that v counts: what attacks look into that need a graph or a gradient. For a victim that
-// only answers it returns a [NoGraphError].
+// WhiteBox returns the classifier that v is, or that v counts: what attacks look into that need a graph or a gradient.
+// For a victim that only answers it returns a [NoGraphError].
 func WhiteBox(v Victim) (*Classifier, error) {
 	switch v := v.(type) {
 	case *Classifier:
@@ -155,7 +156,17 @@ func WhiteBox(v Victim) (*Classifier, error) {
 	return nil, fmt.Errorf("the victim is nil")
 }
 
-// NoScoresError says that a victim answers with less than an attack needs: a label, where logits or probabilities are needed.
+// GivesScores returns a [NoScoresError] for a victim that answers labels only: for attacks that need logits or
+// probabilities.
+func GivesScores(v Victim) error {
+	if r := v.Signature().Returns; r == Label {
+		return &NoScoresError{v.Name(), r}
+	}
+	return nil
+}
+
+// NoScoresError says that a victim answers with less than an attack needs: a label, where logits or probabilities are
+// needed.
 type NoScoresError struct {
 	// Victim is its name, and Returns what it answers.
 	Victim  string

@@ -95,8 +95,8 @@ type wide struct {
 	err  error
 }
 
-// Wide returns the model's variables in float64, as they are now. [Classifier.LogitsGraph] uses them for inputs x of type
-// float64.
+// Wide returns the model's variables in float64, as they are now. [Classifier.LogitsGraph] uses them for inputs x of
+// type float64.
 func (c *Classifier) Wide() (*Wide, error) {
 	c.wide.once.Do(func() { c.wide.wide, c.wide.err = NewWide(c.spec.Store) })
 	if c.wide.err != nil {

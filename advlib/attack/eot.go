@@ -66,8 +66,8 @@ func (a EOT) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*t
 		}
 	}
 	c, err := advlib.WhiteBox(v)
-	if err != nil {
-		return nil, err
+	if err != nil { // then the mean is taken outside of any graph
+		return a.Attack.Perturb(ctx, v.Draws(n), b)
 	}
 	mean, err := c.Derive(eotKey{n}, fmt.Sprintf("%s, mean of %d draws", c.Name(), n), func(m *advlib.Model, x *Node) *Node {
 		sum := m.Logits(x)
@@ -90,6 +90,13 @@ const (
 	eotMost  = 64  // samples
 )
 
+// eotMargin is what is measured of a victim without a graph.
+type eotMargin struct{}
+
+func (eotMargin) graph(p *craft.Point, _ []*Node) []*Node {
+	return []*Node{advlib.Margin.Of(p.Logits(p.X0), p.Aim)}
+}
+
 type eotGradient struct{}
 
 func (eotGradient) graph(p *craft.Point, _ []*Node) []*Node {
@@ -99,22 +106,25 @@ func (eotGradient) graph(p *craft.Point, _ []*Node) []*Node {
 // Measure returns how many draws the mean gradient of the margin needs at the originals: with v the variance of a
 // gradient, summed over its coordinates, and s the squared length of the expected one, both estimated from 16 draws,
 // the smallest n with v/n ≤ s/4; the median over at most 32 examples, as a power of two, so that few numbers are
-// compiled for. It is 1 where nothing is random.
+// compiled for. It is 1 where nothing is random. Of a victim without a graph it is the same of the margin itself in
+// place of its gradient.
 func (a EOT) Measure(ctx context.Context, v *advlib.Counted, b advlib.Batch) (int, error) {
-	step := craft.Compile(v, b, eotGradient{}, eotGradient{}.graph)
+	step, size := craft.Compile(v, b, eotGradient{}, eotGradient{}.graph), b.X.Shape().Size()/b.Len()
+	if _, err := advlib.WhiteBox(v); err != nil {
+		step, size = craft.Compile(v, b, eotMargin{}, eotMargin{}.graph), 1
+	}
 	rows := craft.Pieces(b)[0]
 	rows = rows[:min(len(rows), eotRows)]
 	g := craft.NewRows(b, rows)
 	defer g.Free()
-	size := b.X.Shape().Size() / b.Len()
 	sum, squares := make([]float64, len(rows)*size), make([]float64, len(rows))
 	for range eotDraws {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		out, err := g.Run(step)
+		out, err := g.Ask(step, nil)
 		if err != nil {
-			return 0, fmt.Errorf("a gradient of %d examples: %w", len(rows), err)
+			return 0, fmt.Errorf("a draw of %d examples: %w", len(rows), err)
 		}
 		tensors.MustConstFlatData(out[0], func(flat []float32) {
 			for i := range sum {

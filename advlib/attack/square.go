@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	. "advlab/advlib/internal/equation"
 
@@ -15,10 +16,9 @@ import (
 )
 
 func init() {
-	register[Square](InBall, Command{Name: "square", About: "Square, 5000 queries of random search, without gradients",
-		Make: func(b advlib.Ball) advlib.Attack {
-			return Square{Ball: b}
-		}})
+	register[Square](InBall, Command{Name: "square", About: "Square, 5000 queries of random search, without gradients", Make: func(b advlib.Ball) advlib.Attack {
+		return Square{Ball: b}
+	}})
 }
 
 // Square is the random search of Andriushchenko et al. (2020), arXiv:1912.00049, algorithms 1 to 3, in L1 that of Croce
@@ -51,6 +51,7 @@ type Square struct {
 // Describe implements [craft.Described].
 func (a *Square) Describe(d *craft.Description) {
 	d.Paper("Andriushchenko et al. 2020, arXiv:1912.00049")
+	d.Scores()
 	d.Ball(&a.Ball, convexNorms...)
 	d.Goal(&a.Goal)
 	if loss := a.Loss; d.Targeted() {
@@ -93,20 +94,21 @@ func (a Square) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) 
 	if err != nil {
 		return nil, err
 	}
-	limits := v.Signature().Limits()
-	if err := limits.Check(); err != nil {
+	if err := v.Signature().Limits().Check(); err != nil {
 		return nil, err
 	}
 	step := craft.Compile(v, b, squareStep{a.Loss}, squareStep{a.Loss}.graph)
 	best := craft.NewBest(b)
 	return craft.Runs(ctx, b, best, a.Restarts, func(at []int, restart int) error {
-		return a.search(ctx, step, b, at, restart, best, limits)
+		return a.search(ctx, v, step, b, at, restart, best)
 	})
 }
 
 // search makes one run on the given rows; best takes what it finds.
-func (a Square) search(ctx context.Context, step *advlib.Step, b advlib.Batch, rows []int, restart int, best *craft.Best,
-	limits advlib.Limits) error {
+func (a Square) search(
+	ctx context.Context, v *advlib.Counted, step *advlib.Step, b advlib.Batch, rows []int, restart int, best *craft.Best,
+) error {
+	limits := v.Signature().Limits()
 	var walks []*walk
 	originals := craft.NewBest(b)
 	for _, r := range rows {
@@ -118,9 +120,13 @@ func (a Square) search(ctx context.Context, step *advlib.Step, b advlib.Batch, r
 			g.Free()
 		}
 	}()
-	for q := 0; q < a.Queries && len(walks) > 0; q++ {
+	for q := 0; q < a.Queries; q++ {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		walks = slices.DeleteFunc(walks, func(w *walk) bool { return v.Left(b.Number(w.row)) == 0 })
+		if len(walks) == 0 {
+			break
 		}
 		if g == nil || advlib.Bucket(len(walks)) != g.Size {
 			if g != nil {
@@ -144,8 +150,7 @@ func (a Square) search(ctx context.Context, step *advlib.Step, b advlib.Batch, r
 			x = w.put(x, w.next)
 		}
 		in := tensors.FromFlatDataAndDimensions(x, append([]int{g.Size}, b.X.Shape().Dimensions[1:]...)...)
-		g.Active = len(walks)
-		out, err := g.Run(step, in)
+		out, err := g.Ask(step, func(row int) bool { return at[row] != nil }, in)
 		if err != nil {
 			return fmt.Errorf("query %d on %d examples: %w", q, len(walks), err)
 		}

@@ -9,12 +9,14 @@ import (
 	"testing"
 
 	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib"
 	"advlab/advlib/attack"
 	"advlab/advlib/attack/attacktest"
 	"advlab/advlib/backend"
+	"advlab/advlib/oracle"
 )
 
 func squareSubjects() []attacktest.Subject {
@@ -44,6 +46,29 @@ func squareSubjects() []attacktest.Subject {
 }
 
 func TestConformanceSquare(t *testing.T) { attacktest.Run(t, squareSubjects()...) }
+
+// What attacks a classifier attacks a Go function as well, which answers row by row and shows no graph.
+func TestConformanceSquareOnAFunction(t *testing.T) {
+	s := squareSubjects()[0]
+	s.Name += ", a function"
+	s.Victim = func(c *advlib.Classifier) advlib.Victim {
+		return patient{oracle.Func(c.Name(), c.Signature(), func(x []float32) []float32 {
+			z, err := c.Logits(tensors.FromFlatDataAndDimensions(x, append([]int{1}, c.Input()...)...))
+			if err != nil {
+				panic(err)
+			}
+			return z[0]
+		})}
+	}
+	attacktest.Run(t, s)
+}
+
+// patient is a victim that never looks at its context: the suite counts how often an attack does.
+type patient struct{ advlib.Victim }
+
+func (p patient) Query(ctx context.Context, x *tensors.Tensor) ([]advlib.Answer, error) {
+	return p.Victim.Query(context.WithoutCancel(ctx), x)
+}
 
 // Inputs of any shape are searched without a crash, inside ball and box, and with forward passes only: a pass for each
 // query of each example. A model that adds up all pixels with random signs is broken in all of them.
@@ -141,8 +166,7 @@ func TestSquareWithoutGradient(t *testing.T) {
 			before++
 		}
 	}
-	t.Logf("of %d examples, %d misclassified: PGD breaks %d, Square %d", e.Len(), before, count(pgd.Success)-before,
-		count(square.Success)-before)
+	t.Logf("of %d examples, %d misclassified: PGD breaks %d, Square %d", e.Len(), before, count(pgd.Success)-before, count(square.Success)-before)
 	if count(pgd.Success) != before || count(square.Success) < before+e.Len()/4 {
 		t.Errorf("PGD breaks %d, Square %d", count(pgd.Success)-before, count(square.Success)-before)
 	}
@@ -155,8 +179,7 @@ func TestSquareReference(t *testing.T) {
 	r := digits(t)
 	for n, share := range map[advlib.ConvexNorm]float64{advlib.Linf: 0.9, advlib.L2: 0.7, advlib.L1: 0.5} {
 		ball := n.Ball(radius(n))
-		pgd := advlib.MustRun(context.Background(), r.Classifier, r.Examples, attack.AllTargets{Attack: attack.PGD{Ball: ball,
-			Loss: advlib.Margin}})
+		pgd := advlib.MustRun(context.Background(), r.Classifier, r.Examples, attack.AllTargets{Attack: attack.PGD{Ball: ball, Loss: advlib.Margin}})
 		square := advlib.MustRun(context.Background(), r.Classifier, r.Examples, attack.Square{Ball: ball, Queries: 1000})
 		t.Logf("%v: PGD breaks %d of %d, Square %d; %v", ball, count(pgd.Success), r.Examples.Len(), count(square.Success), square.Stats)
 		if float64(count(square.Success)) < share*float64(count(pgd.Success)) {
@@ -182,8 +205,7 @@ func TestSquareRefusals(t *testing.T) {
 			t.Errorf("%v: error %v does not say %q", a, err, want)
 		}
 	}
-	if got, want := (attack.Square{Ball: linf, FixedSchedule: true,
-		Restarts: 1}).String(), "Square-5000 Linf ≤ 0.1, fixed schedule, 1 restarts"; got != want {
+	if got, want := (attack.Square{Ball: linf, FixedSchedule: true, Restarts: 1}).String(), "Square-5000 Linf ≤ 0.1, fixed schedule, 1 restarts"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

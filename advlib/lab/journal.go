@@ -18,7 +18,7 @@ import (
 )
 
 // Journal keeps the pieces of a measurement in the store while it runs, so that one that was killed continues where it
-// was when it is run again. It is an [advlib.Journal] for one classifier; [Run] and [Evaluate] use one by themselves.
+// was when it is run again. It is an [advlib.Journal] for one victim; [Run] and [Evaluate] use one by themselves.
 //
 // The key of a piece is made of everything that its outcome depends on: the classifier's graph with its weights, the
 // attack with all its parameters, the examples of the batch, the seed, the backend, the version of the library. A piece
@@ -35,14 +35,14 @@ type Journal struct {
 
 var least = 50 * time.Millisecond
 
-// NewJournal returns a journal for measurements of a classifier; name says in notices what is measured. With [Fresh] it
+// NewJournal returns a journal for measurements of a victim; name says in notices what is measured. With [Fresh] it
 // recalls nothing, and keeps anew.
-func NewJournal(ctx context.Context, c *advlib.Classifier, name string) (*Journal, error) {
-	text, err := Classifier(c)
+func NewJournal(ctx context.Context, v advlib.Victim, name string) (*Journal, error) {
+	text, err := Victim(v)
 	if err != nil {
 		return nil, err
 	}
-	return &Journal{name: name, classifier: text, backend: c.Backend(), fresh: ctx.Value(freshKey{}) != nil,
+	return &Journal{name: name, classifier: text, backend: backendOf(v), fresh: ctx.Value(freshKey{}) != nil,
 		keys: map[string]bool{}, told: map[string]bool{}}, nil
 }
 

@@ -7,6 +7,7 @@ import (
 
 	. "github.com/gomlx/gomlx/core/graph"
 
+	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
 
@@ -15,9 +16,10 @@ import (
 
 // Run is [advlib.Settings.Run] whose result is kept: the same attack on the same classifier, with the same weights, and
 // examples is not run again, and one that was killed continues. What cannot be part of a recipe, such as an attack
-// defined in a cell, whose code the library does not know, is run each time, and Notify told.
-func Run(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, a advlib.Attack) (*advlib.Result, error) {
-	return Settings{}.Run(ctx, c, e, a)
+// defined in a cell, or a victim that is a Go function, whose code the library does not know, is run each time, and
+// Notify told. See [Victim].
+func Run(ctx context.Context, v advlib.Victim, e *advlib.Examples, a advlib.Attack) (*advlib.Result, error) {
+	return Settings{}.Run(ctx, v, e, a)
 }
 
 // Settings are the conditions of a measurement whose result is kept: lab.Settings{Seed: 3}.Run is advlib's with the
@@ -25,23 +27,23 @@ func Run(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, a advlib
 type Settings advlib.Settings
 
 // Run is the function [Run] under these settings.
-func (settings Settings) Run(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, a advlib.Attack) (*advlib.Result, error) {
+func (settings Settings) Run(ctx context.Context, v advlib.Victim, e *advlib.Examples, a advlib.Attack) (*advlib.Result, error) {
 	s := advlib.Settings(settings)
-	if c == nil || a == nil || e == nil || e.X == nil {
-		return s.Run(ctx, c, e, a) // says what is missing
+	if missing(v) || a == nil || e == nil || e.X == nil {
+		return s.Run(ctx, v, e, a) // says what is missing
 	}
-	name := fmt.Sprintf("%v on %s, %s", a, c.Name(), e.Name)
-	run := journaled(s, c, name, func(ctx context.Context, s advlib.Settings) (*advlib.Result, error) { return s.Run(ctx, c, e, a) })
-	r, err := measurement(s, c, e, name, map[string]any{"attack": a})
+	name := fmt.Sprintf("%v on %s, %s", a, v.Name(), e.Name)
+	run := journaled(s, v, name, func(ctx context.Context, s advlib.Settings) (*advlib.Result, error) { return s.Run(ctx, v, e, a) })
+	r, err := measurement(s, v, e, name, map[string]any{"attack": a})
 	if err != nil {
 		Notify(fmt.Sprintf("%s is not kept: %v", name, err))
 		return run(ctx)
 	}
 	var made *advlib.Result
 	kept, err := Keep(ctx, Results, r, func(ctx context.Context) (*advlib.Result, error) {
-		v, err := run(ctx)
-		made = v
-		return v, err
+		var err error
+		made, err = run(ctx)
+		return made, err
 	})
 	if err != nil {
 		return made, err // what was found before it was cancelled
@@ -50,32 +52,34 @@ func (settings Settings) Run(ctx context.Context, c *advlib.Classifier, e *advli
 }
 
 // Evaluate is [advlib.Settings.Evaluate] whose report is kept, with its key in the report; see [Run].
-func Evaluate(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, attacks []advlib.Attack,
-	certifiers ...advlib.Certifier) (*advlib.Report, error) {
-	return Settings{}.Evaluate(ctx, c, e, attacks, certifiers...)
+func Evaluate(
+	ctx context.Context, v advlib.Victim, e *advlib.Examples, attacks []advlib.Attack, certifiers ...advlib.Certifier,
+) (*advlib.Report, error) {
+	return Settings{}.Evaluate(ctx, v, e, attacks, certifiers...)
 }
 
 // Evaluate is the function [Evaluate] under these settings.
-func (settings Settings) Evaluate(ctx context.Context, c *advlib.Classifier, e *advlib.Examples, attacks []advlib.Attack,
-	certifiers ...advlib.Certifier) (*advlib.Report, error) {
+func (settings Settings) Evaluate(
+	ctx context.Context, v advlib.Victim, e *advlib.Examples, attacks []advlib.Attack, certifiers ...advlib.Certifier,
+) (*advlib.Report, error) {
 	s := advlib.Settings(settings)
-	if c == nil || e == nil || e.X == nil {
-		return s.Evaluate(ctx, c, e, attacks, certifiers...)
+	if missing(v) || e == nil || e.X == nil {
+		return s.Evaluate(ctx, v, e, attacks, certifiers...)
 	}
-	name := fmt.Sprintf("report of %s on %s", c.Name(), e.Name)
-	evaluate := journaled(s, c, name, func(ctx context.Context, s advlib.Settings) (*advlib.Report, error) {
-		return s.Evaluate(ctx, c, e, attacks, certifiers...)
+	name := fmt.Sprintf("report of %s on %s", v.Name(), e.Name)
+	evaluate := journaled(s, v, name, func(ctx context.Context, s advlib.Settings) (*advlib.Report, error) {
+		return s.Evaluate(ctx, v, e, attacks, certifiers...)
 	})
-	r, err := measurement(s, c, e, name, map[string]any{"attacks": attacks, "certifiers": certifiers, "alone": s.Alone, "balls": s.Balls})
+	r, err := measurement(s, v, e, name, map[string]any{"attacks": attacks, "certifiers": certifiers, "alone": s.Alone, "balls": s.Balls})
 	if err != nil {
 		Notify(fmt.Sprintf("%s is not kept: %v", name, err))
 		return evaluate(ctx)
 	}
 	var made *advlib.Report
 	report, key, err := keep(ctx, Reports, r, func(ctx context.Context) (*advlib.Report, error) {
-		v, err := evaluate(ctx)
-		made = v
-		return v, err
+		var err error
+		made, err = evaluate(ctx)
+		return made, err
 	})
 	if err != nil {
 		return made, err // with what was found before it was cancelled, or what contradicts itself
@@ -85,13 +89,14 @@ func (settings Settings) Evaluate(ctx context.Context, c *advlib.Classifier, e *
 }
 
 // journaled is a measurement with a journal, which is empty again once it is done.
-func journaled[T any](s advlib.Settings, c *advlib.Classifier, name string,
-	measure func(ctx context.Context, s advlib.Settings) (T, error)) func(context.Context) (T, error) {
+func journaled[T any](
+	s advlib.Settings, on advlib.Victim, name string, measure func(ctx context.Context, s advlib.Settings) (T, error),
+) func(context.Context) (T, error) {
 	return func(ctx context.Context) (T, error) {
 		if s.Journal != nil {
 			return measure(ctx, s)
 		}
-		j, err := NewJournal(ctx, c, name)
+		j, err := NewJournal(ctx, on, name)
 		if err != nil {
 			Notify(fmt.Sprintf("%s is not kept while it is measured: %v", name, err))
 			return measure(ctx, s)
@@ -108,9 +113,15 @@ func journaled[T any](s advlib.Settings, c *advlib.Classifier, name string,
 	}
 }
 
-// measurement is the recipe of something measured on a classifier and examples.
-func measurement(s advlib.Settings, c *advlib.Classifier, e *advlib.Examples, name string, configuration map[string]any) (Recipe, error) {
-	r := Recipe{Name: name, Backend: c.Backend(), Parts: map[string]string{
+// missing tells a victim that is nil.
+func missing(v advlib.Victim) bool {
+	c, ok := v.(*advlib.Classifier)
+	return v == nil || ok && c == nil
+}
+
+// measurement is the recipe of something measured on a victim and examples.
+func measurement(s advlib.Settings, v advlib.Victim, e *advlib.Examples, name string, configuration map[string]any) (Recipe, error) {
+	r := Recipe{Name: name, Backend: backendOf(v), Parts: map[string]string{
 		"data":       e.Hash(),
 		"data name":  e.Name,
 		"seed":       fmt.Sprint(s.Seed),
@@ -120,7 +131,7 @@ func measurement(s advlib.Settings, c *advlib.Classifier, e *advlib.Examples, na
 		r.Parts["strict"] = "true"
 	}
 	var err error
-	if r.Parts["classifier"], err = Classifier(c); err != nil {
+	if r.Parts["classifier"], err = Victim(v); err != nil {
 		return r, err
 	}
 	for part, v := range configuration {
@@ -129,6 +140,56 @@ func measurement(s advlib.Settings, c *advlib.Classifier, e *advlib.Examples, na
 		}
 	}
 	return r, nil
+}
+
+// Victim returns a text for a recipe that changes with anything that changes the victim's answers. Of a classifier that
+// is [Classifier]; of a view in package oracle, it is that of the victim underneath and what is seen of it; of another
+// one, its signature with the text that its method
+//
+//	Fingerprint() string
+//
+// returns, which oracle.Fingerprint gives it. It is an error where there is no such text, and where answers are random:
+// what was kept would stand for draws that nobody can draw again.
+func Victim(v advlib.Victim) (string, error) {
+	if c, err := advlib.WhiteBox(v); err == nil {
+		return Classifier(c)
+	}
+	if v.Signature().Random {
+		return "", fmt.Errorf("lab: %s answers at random, by no seed", v.Name())
+	}
+	s := v.Signature()
+	about := fmt.Sprintf("%s, inputs %v, box %v, domain %+v, classes %d %q, returns %v, queries %d",
+		v.Name(), s.Input, s.Box, []advlib.Feature(s.Domain), s.Classes, s.ClassNames, s.Returns, s.Queries)
+	if p, ok := v.(interface{ Fingerprint() string }); ok && p.Fingerprint() != "" {
+		return fmt.Sprintf("%s, fingerprint %q", about, p.Fingerprint()), nil
+	}
+	if under, what := underneath(v); what != "" {
+		text, err := Victim(under)
+		return fmt.Sprintf("%s: %q of %s", about, what, text), err
+	}
+	return "", fmt.Errorf("lab: what %s answers is not known to the library: give it a text that changes with its answers, "+
+		"by oracle.Fingerprint", v.Name())
+}
+
+// underneath returns the victim that a view is of, and what is seen of it; "" if v is none, or cannot say.
+func underneath(v advlib.Victim) (advlib.Victim, string) {
+	if u, ok := v.(interface {
+		Underneath() (advlib.Victim, string)
+	}); ok {
+		return u.Underneath()
+	}
+	return nil, ""
+}
+
+// backendOf returns where a victim computes, as far as is known.
+func backendOf(v advlib.Victim) compute.Backend {
+	if c, err := advlib.WhiteBox(v); err == nil {
+		return c.Backend()
+	}
+	if under, _ := underneath(v); under != nil {
+		return backendOf(under)
+	}
+	return nil
 }
 
 // Classifier returns a text for a recipe that changes with anything that changes the classifier's answers or gradients:

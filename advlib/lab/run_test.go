@@ -13,6 +13,7 @@ import (
 	"advlab/advlib"
 	"advlab/advlib/attack"
 	"advlab/advlib/lab"
+	"advlab/advlib/oracle"
 )
 
 // linear returns a linear classifier of inputs of two coordinates whose margin is slope·(x₀ − x₁), and whose graph
@@ -128,6 +129,43 @@ func TestUnknownCodeIsNotKept(t *testing.T) {
 	}
 	if entries, _ := lab.List(); len(entries) != 0 || len(*notices) != 2 {
 		t.Errorf("kept %v, notices %q", entries, *notices)
+	}
+}
+
+// A function is known by its fingerprint only, and a view of a classifier by the classifier.
+func TestVictimsAreKeptWhereTheyAreKnown(t *testing.T) {
+	_, notices := ownStore(t)
+	c := linear(t, 3, 1)
+	f := oracle.Func("f", c.Signature(), func(x []float32) []float32 { return []float32{3 * x[0], 3 * x[1]} })
+	random := c.Signature()
+	random.Random = true
+	square := attack.Square{Ball: advlib.Linf.Ball(0.1), Queries: 5}
+	for _, k := range []struct {
+		v       advlib.Victim
+		entries int // after two runs
+		notices int // of them
+	}{
+		{f, 0, 4}, // of the run, and of its pieces, each time
+		{oracle.Fingerprint(f, "slope 3"), 1, 0},
+		{oracle.Fingerprint(f, "slope 3, again"), 2, 0},
+		{oracle.Rounded(c, 2), 3, 0},
+		{oracle.Rounded(c, 3), 4, 0},
+		{oracle.Rounded(linear(t, 3.5, 1), 3), 5, 0},
+		{oracle.Rounded(oracle.Fingerprint(f, "slope 3"), 3), 6, 0},
+		{oracle.Budget(c, 3), 7, 0},
+		{oracle.Rounded(f, 3), 7, 4},
+		{oracle.Rejecting(c, "none", func([]float32, advlib.Answer) bool { return false }), 7, 4},
+		{oracle.Fingerprint(oracle.Func("g", random, func(x []float32) []float32 { return x }), "drawn"), 7, 4},
+	} {
+		*notices = nil
+		for range 2 {
+			if _, err := lab.Run(t.Context(), k.v, points(t, 0.6), square); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if entries, _ := lab.List(); len(entries) != k.entries || len(*notices) != k.notices {
+			t.Errorf("%s: %d entries, want %d; %d notices, want %d: %q", k.v.Name(), len(entries), k.entries, len(*notices), k.notices, *notices)
+		}
 	}
 }
 

@@ -80,12 +80,19 @@ func (r *Report) linesOf(ball Ball) []Line {
 	if r.Cascade {
 		heading = "after each attack, run on what stood before it"
 	}
-	lines := []Line{{Heading: fmt.Sprintf("%v%s: robust accuracy %s", ball, ball.asFraction(r.Box), heading)}}
-	attacked := *r
-	attacked.Certificates = nil
-	worst := attacked.Robust(ball)
-	lines = append(lines, r.attackLines(ball, worst)...)
-	lines = append(lines, rateLine(worstCase, worst))
+	heading = "robust accuracy " + heading
+	attacked := slices.ContainsFunc(r.Attacks, func(a AttackRow) bool { return !a.Targeted && a.Norm == ball.Norm })
+	if !attacked && !r.Interrupted {
+		heading = "nothing was attacked"
+	}
+	lines := []Line{{Heading: fmt.Sprintf("%v%s: %s", ball, ball.asFraction(r.Box), heading)}}
+	alone := *r
+	alone.Certificates = nil
+	worst := alone.Robust(ball)
+	if attacked || r.Interrupted {
+		lines = append(lines, r.attackLines(ball, worst)...)
+		lines = append(lines, rateLine(worstCase, worst))
+	}
 	if with := r.Robust(ball); with != worst {
 		lines = append(lines, rateLine("and counterexamples of certifiers", with))
 	}

@@ -165,6 +165,9 @@ type cell struct {
 func newCell(res *advlib.Result, row int, original, adversarial []float32) cell {
 	e := res.Examples
 	class := func(k int32) string {
+		if k < 0 {
+			return "none" // rejected, or not finite
+		}
 		if int(k) < len(e.Classes) {
 			return oneLine(e.Classes[k])
 		}
@@ -193,7 +196,13 @@ func (c cell) distanceText(norm string) string {
 	return fmt.Sprintf("%s %.3g", norm, c.distance)
 }
 
-func percent(p float64) string { return fmt.Sprintf("%.1f %%", 100*p) }
+// percent writes a confidence; nothing where the victim tells none.
+func percent(p float64) string {
+	if math.IsNaN(p) {
+		return ""
+	}
+	return fmt.Sprintf("%.1f %%", 100*p)
+}
 
 // grid is what is drawn.
 type grid struct {

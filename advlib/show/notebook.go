@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime"
+	"strings"
 	"time"
 
 	"github.com/janpfeifer/gonb/gonbui"
@@ -96,8 +98,12 @@ func Result(v any, err ...error) {
 }
 
 // Grade gives the points of a check as the cell's result: a number alone, which graders such as nbgrader read for
-// partial credit. It panics where points are not finite.
+// partial credit. It panics where points are not finite, and where it is not called by the statements of the cell that
+// runs: what an answer calls cannot give itself points.
 func Grade(points float64) {
+	if caller := callerOf(2); notebook.Active() && !mayGrade(caller) {
+		panic(fmt.Errorf("show: Grade is called by %s: only the statements of the grader's own cell give points", caller))
+	}
 	if math.IsNaN(points) || math.IsInf(points, 0) {
 		panic(fmt.Errorf("show: a grade of %v points: give a finite number", points))
 	}
@@ -107,6 +113,30 @@ func Grade(points float64) {
 	}
 	notebook.Tell(notebook.Bundle{Grade: &points})
 	flush()
+}
+
+// mayGrade tells the statements of a cell, which are its main, from its functions, and from what the runtime calls for
+// them, as a go statement.
+func mayGrade(caller string) bool {
+	if strings.HasPrefix(caller+".", "main.main.") {
+		return true
+	}
+	for _, of := range []string{"main.", "runtime.", "reflect."} {
+		if strings.HasPrefix(caller, of) {
+			return false
+		}
+	}
+	return true
+}
+
+// callerOf is the name of the function that calls the one which asks, skip frames up.
+func callerOf(skip int) string {
+	pc := make([]uintptr, 1)
+	if runtime.Callers(skip+1, pc) == 0 {
+		return ""
+	}
+	frame, _ := runtime.CallersFrames(pc).Next()
+	return frame.Function
 }
 
 // Clear empties the output of the cell once something new is displayed or printed. It does so in advlab's kernel only.

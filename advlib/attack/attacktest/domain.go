@@ -101,7 +101,7 @@ func newMasked(l *Linear) (*advlib.Classifier, error) {
 func checkMasks(f *fixtures, s Subject) error {
 	a := s.attack(f.masked, advlib.Untargeted)
 	b := wholeBatch(f.maskedExamples)
-	adv, err := a.Perturb(context.Background(), advlib.Count(f.masked), b)
+	adv, err := a.Perturb(context.Background(), advlib.Count(s.on(f.masked)), b)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func checkMasks(f *fixtures, s Subject) error {
 			return fmt.Errorf("example %d: the attack proposes %g for coordinate %d, which is %g, %v", i/len(domain), at[i], j, x[i], change)
 		}
 	}
-	res, err := advlib.Run(context.Background(), f.masked, f.maskedExamples, a)
+	res, err := advlib.Run(context.Background(), s.on(f.masked), f.maskedExamples, a)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func checkMasks(f *fixtures, s Subject) error {
 // at the distance that the domain's documentation gives, and at least a quarter is broken.
 func checkDomain(f *fixtures, s Subject) error {
 	a := s.attack(f.customers, advlib.Untargeted)
-	res, err := advlib.Run(context.Background(), f.customers, f.customersExamples, a)
+	res, err := advlib.Run(context.Background(), s.on(f.customers), f.customersExamples, a)
 	if s.NoDomain {
 		if err == nil {
 			return fmt.Errorf("it says that it cannot honour steps, categories and scales, but runs")

@@ -44,7 +44,7 @@ var patience = 5 * time.Minute
 func checkUndefined(f *fixtures, s Subject) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	res, err := advlib.Run(ctx, f.undefined, f.undefinedExamples, s.attack(f.undefined, advlib.Untargeted))
+	res, err := advlib.Run(ctx, s.on(f.undefined), f.undefinedExamples, s.attack(f.undefined, advlib.Untargeted))
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("on a model that is not a number it was not done after %v", patience)
@@ -76,7 +76,7 @@ func newDot(b compute.Backend) (*advlib.Classifier, *advlib.Examples, error) {
 // checkOnePixel: inputs of one coordinate and two classes are attacked without an error; an example that is one step
 // from the boundary is broken by an attack that may change it, unless it changes pairs of coordinates only.
 func checkOnePixel(f *fixtures, s Subject) error {
-	res, err := advlib.Run(context.Background(), f.dot, f.dotExamples, s.attack(f.dot, advlib.Untargeted))
+	res, err := advlib.Run(context.Background(), s.on(f.dot), f.dotExamples, s.attack(f.dot, advlib.Untargeted))
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func checkNothingToDo(f *fixtures, s Subject) error {
 	}
 	c := f.linear[0].Classifier
 	if !s.Untargeted {
-		res, err := advlib.Run(context.Background(), c, &e, s.attack(c, advlib.TargetedEach(own)))
+		res, err := advlib.Run(context.Background(), s.on(c), &e, s.attack(c, advlib.TargetedEach(own)))
 		if err != nil {
 			return err
 		}
@@ -113,7 +113,7 @@ func checkNothingToDo(f *fixtures, s Subject) error {
 		}
 	}
 	e.Y = wrong
-	res, err := advlib.Run(context.Background(), c, &e, s.attack(c, advlib.Untargeted))
+	res, err := advlib.Run(context.Background(), s.on(c), &e, s.attack(c, advlib.Untargeted))
 	if err != nil {
 		return err
 	}

@@ -32,11 +32,22 @@ type Subject struct {
 	Untargeted bool
 	// Wrap, if set, puts what the functions above return into a wrapper that depends on the classifier that is attacked.
 	Wrap func(a advlib.Attack, c *advlib.Classifier) advlib.Attack
+	// Victim, if set, returns what is attacked in place of a classifier: a victim that gives the same answers, without a
+	// graph.
+	Victim func(c *advlib.Classifier) advlib.Victim
 	// NoDomain says that the attack cannot honour steps, categories and scales of an advlib.Domain, and so must refuse
 	// them.
 	NoDomain bool
 	// Pairs says that the attack changes pairs of coordinates, so that it can do nothing to a single one.
 	Pairs bool
+}
+
+// on returns the victim that is attacked in place of a classifier.
+func (s Subject) on(c *advlib.Classifier) advlib.Victim {
+	if s.Victim == nil {
+		return c
+	}
+	return s.Victim(c)
 }
 
 // attack returns the subject for a classifier.
@@ -151,10 +162,7 @@ func newFixtures() (*fixtures, error) {
 			Logits: func(_ *model.Scope, x *graph.Node) *graph.Node { return change(from.LogitsGraph(x)) },
 		})
 	}
-	if f.shifted, err = derive("digits, logits −30", f.digits, func(z *graph.Node) *graph.Node {
-		return graph.AddScalar(z,
-			-30)
-	}); err != nil {
+	if f.shifted, err = derive("digits, logits −30", f.digits, func(z *graph.Node) *graph.Node { return graph.AddScalar(z, -30) }); err != nil {
 		return nil, err
 	}
 	for _, spec := range []LinearSpec{{Seed: 11, Examples: 8}, {Seed: 12, Examples: 8, Binary: true}} { // 8 rows: one shape to compile
@@ -252,7 +260,7 @@ func (f *fixtures) addHostile() error {
 // checkResults: what Run returns is inside ball and box, failures and examples already misclassified are the originals
 // bit for bit, and success is what the classifier says.
 func checkResults(f *fixtures, s Subject) error {
-	res, err := advlib.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
+	res, err := advlib.Run(context.Background(), s.on(f.digits), f.examples, s.attack(f.digits, advlib.Untargeted))
 	if err != nil {
 		return err
 	}
@@ -262,12 +270,12 @@ func checkResults(f *fixtures, s Subject) error {
 // checkTargeted is checkResults for a targeted goal.
 func checkTargeted(f *fixtures, s Subject) error {
 	if s.Untargeted {
-		if _, err := s.attack(f.digits, advlib.TargetedBy(1)).Threat(f.digits); err == nil {
+		if _, err := s.attack(f.digits, advlib.TargetedBy(1)).Threat(s.on(f.digits)); err == nil {
 			return errors.New("it has no targeted form, but accepts a target")
 		}
 		return nil
 	}
-	res, err := advlib.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.TargetedBy(1)))
+	res, err := advlib.Run(context.Background(), s.on(f.digits), f.examples, s.attack(f.digits, advlib.TargetedBy(1)))
 	if err != nil {
 		return err
 	}
@@ -297,7 +305,7 @@ func checkTargets(f *fixtures, s Subject) error {
 		var z [2][][]float32
 		for k := range at {
 			b.Target, b.AnyClass = targets[k], true
-			adv, err := a.Perturb(context.Background(), advlib.Count(l.Classifier), b)
+			adv, err := a.Perturb(context.Background(), advlib.Count(s.on(l.Classifier)), b)
 			if err != nil {
 				return fmt.Errorf("given targets by a wrapper: %w", err)
 			}
@@ -325,8 +333,7 @@ func checkTargets(f *fixtures, s Subject) error {
 	}
 	switch {
 	case moved > 0 && differ == 0:
-		return errors.New("its candidates are the same whatever class Batch.Target asks for: take what is wanted from there, or, in a " +
-			"step, from the Aim")
+		return errors.New("its candidates are the same whatever class Batch.Target asks for: take what is wanted from there, or, in a step, from the Aim")
 	case 2*obeyed < moved:
 		return fmt.Errorf("of %d candidates only %d have gone for the class that Batch.Target asks for", moved, obeyed)
 	}
@@ -377,8 +384,7 @@ func consistent(c *advlib.Classifier, res *advlib.Result) error {
 		switch {
 		case reached(clean[i]):
 			if !res.Success[i] || res.Distance[i] != 0 || !slices.Equal(at, original) {
-				return fmt.Errorf("example %d reaches the goal as it is, but: success %v, distance %g, changed %v", i, res.Success[i],
-					res.Distance[i], !slices.Equal(at, original))
+				return fmt.Errorf("example %d reaches the goal as it is, but: success %v, distance %g, changed %v", i, res.Success[i], res.Distance[i], !slices.Equal(at, original))
 			}
 		case res.Success[i]:
 			if distance > res.Threat.Radius {
@@ -392,8 +398,7 @@ func consistent(c *advlib.Classifier, res *advlib.Result) error {
 			}
 		default:
 			if !slices.Equal(at, original) || !math.IsInf(res.Distance[i], 1) {
-				return fmt.Errorf("example %d: the attack failed, but what it returns is not the original (distance %g, reported %g)", i,
-					distance, res.Distance[i])
+				return fmt.Errorf("example %d: the attack failed, but what it returns is not the original (distance %g, reported %g)", i, distance, res.Distance[i])
 			}
 		}
 	}
@@ -403,12 +408,12 @@ func consistent(c *advlib.Classifier, res *advlib.Result) error {
 // checkCandidates: what the attack itself proposes is finite, inside the box, and inside its ball up to rounding.
 func checkCandidates(f *fixtures, s Subject) error {
 	a := s.attack(f.digits, advlib.Untargeted)
-	threat, err := a.Threat(f.digits)
+	threat, err := a.Threat(s.on(f.digits))
 	if err != nil {
 		return err
 	}
 	b := wholeBatch(f.examples)
-	adv, err := a.Perturb(context.Background(), advlib.Count(f.digits), b)
+	adv, err := a.Perturb(context.Background(), advlib.Count(s.on(f.digits)), b)
 	if err != nil {
 		return err
 	}
@@ -436,11 +441,11 @@ func wholeBatch(e *advlib.Examples) advlib.Batch {
 
 // checkRepeatable: the same seed gives the same bits.
 func checkRepeatable(f *fixtures, s Subject) error {
-	first, err := advlib.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
+	first, err := advlib.Run(context.Background(), s.on(f.digits), f.examples, s.attack(f.digits, advlib.Untargeted))
 	if err != nil {
 		return err
 	}
-	again, err := advlib.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
+	again, err := advlib.Run(context.Background(), s.on(f.digits), f.examples, s.attack(f.digits, advlib.Untargeted))
 	if err != nil {
 		return err
 	}
@@ -454,7 +459,7 @@ func checkOrder(f *fixtures, s Subject) error {
 	order := rand.New(rand.NewPCG(5, 6)).Perm(b.Len())
 	var got [2][]float32
 	for k, b := range []advlib.Batch{b, b.Select(order)} {
-		adv, err := a.Perturb(context.Background(), advlib.Count(f.digits), b)
+		adv, err := a.Perturb(context.Background(), advlib.Count(s.on(f.digits)), b)
 		if err != nil {
 			return err
 		}
@@ -473,7 +478,7 @@ func checkOrder(f *fixtures, s Subject) error {
 // order gives the same bits; a part of it the same up to rounding, since matrices of another size are multiplied.
 func checkShuffled(f *fixtures, s Subject) error {
 	a := s.attack(f.digits, advlib.Untargeted)
-	all, err := advlib.Run(context.Background(), f.digits, f.examples, a)
+	all, err := advlib.Run(context.Background(), s.on(f.digits), f.examples, a)
 	if err != nil {
 		return err
 	}
@@ -481,7 +486,7 @@ func checkShuffled(f *fixtures, s Subject) error {
 	for _, rows := range [][]int{order, order[:7]} {
 		file := f.examples.Select(rows)
 		file.Index = nil // numbered anew
-		res, err := advlib.Run(context.Background(), f.digits, file, a)
+		res, err := advlib.Run(context.Background(), s.on(f.digits), file, a)
 		if err != nil {
 			return err
 		}
@@ -506,12 +511,10 @@ func sameBits(a, b *advlib.Result, order []int) error {
 			from = order[i]
 		}
 		if a.Success[from] != b.Success[i] || a.Distance[from] != b.Distance[i] {
-			return fmt.Errorf("example %d: success %v at %g the first time, %v at %g the second", from, a.Success[from], a.Distance[from],
-				b.Success[i], b.Distance[i])
+			return fmt.Errorf("example %d: success %v at %g the first time, %v at %g the second", from, a.Success[from], a.Distance[from], b.Success[i], b.Distance[i])
 		}
 		if !slices.Equal(x[from*size:(from+1)*size], y[i*size:(i+1)*size]) {
-			return fmt.Errorf("example %d: the adversarial examples differ, by up to %g", from,
-				advlib.Linf.Distance(x[from*size:(from+1)*size], y[i*size:(i+1)*size]))
+			return fmt.Errorf("example %d: the adversarial examples differ, by up to %g", from, advlib.Linf.Distance(x[from*size:(from+1)*size], y[i*size:(i+1)*size]))
 		}
 	}
 	return nil
@@ -522,7 +525,7 @@ func sameBits(a, b *advlib.Result, order []int) error {
 func checkBatchSizes(f *fixtures, s Subject) error {
 	var all *advlib.Result
 	for _, size := range []int{0, 7, 1} {
-		res, err := advlib.Settings{BatchSize: size}.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
+		res, err := advlib.Settings{BatchSize: size}.Run(context.Background(), s.on(f.digits), f.examples, s.attack(f.digits, advlib.Untargeted))
 		if err != nil {
 			return err
 		}
@@ -550,8 +553,7 @@ func closeTo(a, b *advlib.Result, order []int) error {
 			from = order[i]
 		}
 		if a.Success[from] != b.Success[i] || a.Final[from].Class != b.Final[i].Class {
-			return fmt.Errorf("example %d: success %v and class %d here, %v and %d there", from, b.Success[i], b.Final[i].Class,
-				a.Success[from], a.Final[from].Class)
+			return fmt.Errorf("example %d: success %v and class %d here, %v and %d there", from, b.Success[i], b.Final[i].Class, a.Success[from], a.Final[from].Class)
 		}
 		if b.Success[i] && math.Abs(b.Distance[i]-a.Distance[from]) > relative*a.Distance[from] {
 			return fmt.Errorf("example %d: distance %.7g here, %.7g there", from, b.Distance[i], a.Distance[from])
@@ -572,7 +574,7 @@ func closeTo(a, b *advlib.Result, order []int) error {
 func checkPasses(f *fixtures, s Subject) error {
 	var first advlib.Stats
 	for k := range 2 {
-		res, err := advlib.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
+		res, err := advlib.Run(context.Background(), s.on(f.digits), f.examples, s.attack(f.digits, advlib.Untargeted))
 		if err != nil {
 			return err
 		}
@@ -580,8 +582,7 @@ func checkPasses(f *fixtures, s Subject) error {
 			return errors.New("no forward pass was counted: the model must be used through the Target")
 		}
 		if k == 1 && (res.Stats.Forward != first.Forward || res.Stats.Backward != first.Backward) {
-			return fmt.Errorf("%d forward and %d backward passes the first time, %d and %d the second", first.Forward, first.Backward,
-				res.Stats.Forward, res.Stats.Backward)
+			return fmt.Errorf("%d forward and %d backward passes the first time, %d and %d the second", first.Forward, first.Backward, res.Stats.Forward, res.Stats.Backward)
 		}
 		first = res.Stats
 	}
@@ -608,7 +609,7 @@ func checkCancelled(f *fixtures, s Subject) error {
 	for _, polls := range []int{0, 1, 2, 5} {
 		inner, cancel := context.WithCancel(context.Background())
 		ctx := &countdown{Context: inner, cancel: cancel, left: polls}
-		res, err := advlib.Settings{BatchSize: 4}.Run(ctx, f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
+		res, err := advlib.Settings{BatchSize: 4}.Run(ctx, s.on(f.digits), f.examples, s.attack(f.digits, advlib.Untargeted))
 		cancel()
 		if !errors.Is(err, context.Canceled) {
 			return fmt.Errorf("cancelled when it asked the context for the %dth time, it returned the error %w", polls+1, err)
@@ -628,7 +629,7 @@ func checkZeroRadius(f *fixtures, s Subject) error {
 	if s.AtRadius == nil {
 		return nil // of minimal norm
 	}
-	res, err := advlib.Run(context.Background(), f.digits, f.examples, s.wrap(s.AtRadius(0), f.digits))
+	res, err := advlib.Run(context.Background(), s.on(f.digits), f.examples, s.wrap(s.AtRadius(0), f.digits))
 	if err != nil {
 		return err
 	}
@@ -645,7 +646,7 @@ func checkZeroGradient(f *fixtures, s Subject) error {
 	if s.AtRadius != nil {
 		a = s.wrap(s.AtRadius(0.05), f.flat)
 	}
-	res, err := advlib.Run(context.Background(), f.flat, f.flatExamples, a)
+	res, err := advlib.Run(context.Background(), s.on(f.flat), f.flatExamples, a)
 	if err != nil {
 		return err
 	}
@@ -660,7 +661,7 @@ func checkZeroGradient(f *fixtures, s Subject) error {
 // checkSaturated: logits so large, or so small, that the softmax saturates or is flat give no NaN and no error.
 func checkSaturated(f *fixtures, s Subject) error {
 	for _, c := range []*advlib.Classifier{f.steep, f.faint} {
-		res, err := advlib.Run(context.Background(), c, f.linear[0].Examples, s.attack(c, advlib.Untargeted))
+		res, err := advlib.Run(context.Background(), s.on(c), f.linear[0].Examples, s.attack(c, advlib.Untargeted))
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.Name(), err)
 		}
@@ -673,11 +674,11 @@ func checkSaturated(f *fixtures, s Subject) error {
 
 // checkShifted: a constant added to all logits changes nothing but rounding. A mask of 0 in place of −∞ would.
 func checkShifted(f *fixtures, s Subject) error {
-	plain, err := advlib.Run(context.Background(), f.digits, f.examples, s.attack(f.digits, advlib.Untargeted))
+	plain, err := advlib.Run(context.Background(), s.on(f.digits), f.examples, s.attack(f.digits, advlib.Untargeted))
 	if err != nil {
 		return err
 	}
-	shifted, err := advlib.Run(context.Background(), f.shifted, f.examples, s.attack(f.shifted, advlib.Untargeted))
+	shifted, err := advlib.Run(context.Background(), s.on(f.shifted), f.examples, s.attack(f.shifted, advlib.Untargeted))
 	if err != nil {
 		return err
 	}
@@ -697,11 +698,11 @@ func checkLossesRefused(f *fixtures, s Subject) error {
 	if s.WithLoss == nil {
 		return nil // there is none to choose
 	}
-	if _, err := s.wrap(s.WithLoss(advlib.DLR, advlib.Untargeted), f.two[0].Classifier).Threat(f.two[0].Classifier); err == nil {
+	if _, err := s.wrap(s.WithLoss(advlib.DLR, advlib.Untargeted), f.two[0].Classifier).Threat(s.on(f.two[0].Classifier)); err == nil {
 		return errors.New("DLR is accepted for 2 classes")
 	}
 	if !s.Untargeted {
-		if _, err := s.wrap(s.WithLoss(advlib.DLR, advlib.TargetedBy(1)), f.two3.Classifier).Threat(f.two3.Classifier); err == nil {
+		if _, err := s.wrap(s.WithLoss(advlib.DLR, advlib.TargetedBy(1)), f.two3.Classifier).Threat(s.on(f.two3.Classifier)); err == nil {
 			return errors.New("DLR with a target is accepted for 3 classes")
 		}
 	}
@@ -722,7 +723,7 @@ func finds(models []*Linear, s Subject, goal advlib.Goal) error {
 	breakable, found := 0, 0
 	for _, l := range models {
 		a := s.attack(l.Classifier, goal)
-		threat, err := a.Threat(l.Classifier)
+		threat, err := a.Threat(s.on(l.Classifier))
 		if err != nil {
 			return err
 		}

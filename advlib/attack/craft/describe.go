@@ -221,6 +221,13 @@ func (d *Description) Gradients() {
 	d.Check(err)
 }
 
+// Scores says that the attack asks for logits or probabilities, and refuses victims that tell less.
+func (d *Description) Scores() {
+	if d.victim != nil {
+		d.Check(advlib.GivesScores(d.victim))
+	}
+}
+
 // Ball is what the attack may change, in one of the norms.
 func (d *Description) Ball(b *advlib.Ball, norms ...advlib.Norm) {
 	if d.at != nil {

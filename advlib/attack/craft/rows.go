@@ -46,6 +46,19 @@ func (r *Rows) Run(step *advlib.Step, in ...any) ([]*tensors.Tensor, error) {
 	return step.Run(r.Active, r.inputs(in)...)
 }
 
+// Ask is Run for a step that asks the victim about a point of each row, of those for which asks says so: nil stands for
+// all. So queries are counted for each example, and the victim's budget is kept: see [advlib.Step.Ask].
+func (r *Rows) Ask(step *advlib.Step, asks func(row int) bool, in ...any) ([]*tensors.Tensor, error) {
+	of := make([]int64, r.Size)
+	for i := range of {
+		of[i] = -1
+		if i < len(r.At) && (asks == nil || asks(r.At[i])) {
+			of[i] = r.Batch.Number(r.At[i])
+		}
+	}
+	return step.Ask(of, r.inputs(in)...)
+}
+
 // inputs are all inputs of a step's graph: x₀, y and, with a target, t come first.
 func (r *Rows) inputs(in []any) []any {
 	all := make([]any, 0, 3+len(in))

@@ -8,6 +8,7 @@ package assist
 
 import (
 	"encoding/json"
+	"go/token"
 	"slices"
 	"strings"
 	"time"
@@ -121,4 +122,34 @@ func (a *Assistant) ask(q Question, cursor int, method string, known bool) json.
 	case <-time.After(wait):
 		return nil
 	}
+}
+
+// Package is the package that a cell means by a name, and what it exports; empty: none is known.
+func (a *Assistant) Package(name string) (path string, exports []string) {
+	a.library.find(a.config.GoRoot, a.config.Modules)
+	path = a.library.paths[name]
+	_, exports, ok := a.Exports(path)
+	if !ok {
+		return "", nil
+	}
+	return path, exports
+}
+
+// Exports is a package's name and what it exports, from its source; false where it is not known.
+func (a *Assistant) Exports(path string) (name string, exports []string, ok bool) {
+	a.library.find(a.config.GoRoot, a.config.Modules)
+	if a.library.dirs[path] == "" {
+		return "", nil, false
+	}
+	p, _ := a.library.parse(path)
+	if p == nil {
+		return "", nil, false
+	}
+	for symbol := range symbols(p) {
+		if token.IsExported(symbol) {
+			exports = append(exports, symbol)
+		}
+	}
+	slices.Sort(exports)
+	return p.Name, exports, true
 }

@@ -21,7 +21,7 @@ const CommentPrefix = "//gonb:"
 // SpecialCells are the commands that take the whole cell.
 var SpecialCells = map[string]bool{"%%writefile": true, "%%script": true, "%%bash": true, "%%sh": true, "%%gx": true}
 
-// Parse follows GoNB's specialcmd.Parse and composer.
+// Parse follows GoNB's specialcmd.Parse and composer, but for lines of raw strings and comments, which are no commands.
 func Parse(code string) Cell {
 	c := Cell{Lines: strings.Split(code, "\n"), MainLine: -1}
 	c.Command = make([]bool, len(c.Lines))
@@ -33,7 +33,14 @@ func Parse(code string) Cell {
 		}
 		return c
 	}
+	var raw []bool
+	if strings.ContainsAny(code, "`") || strings.Contains(code, "/*") {
+		raw = rawLines(c.Lines)
+	}
 	for i := 0; i < len(c.Lines); i++ {
+		if raw != nil && raw[i] {
+			continue
+		}
 		line := strings.TrimPrefix(c.Lines[i], CommentPrefix)
 		if len(line) < 2 || line[0] != '%' && line[0] != '!' {
 			continue

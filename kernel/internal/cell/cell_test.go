@@ -70,7 +70,7 @@ func FuzzCell(f *testing.F) {
 		}
 		var d Declarations
 		d.Add(c)
-		d.Add(Parse(d.Replay()))
+		d.Add(Parse(d.Settings() + d.Source()))
 	})
 }
 
@@ -104,7 +104,7 @@ func (t *T[P]) N() {}
 func f() int { return 1 }
 var y = 3
 `
-	if got := d.Replay(); got != want {
+	if got := d.Settings() + d.Source(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	if got := strings.Join(d.Names(), " "); got != "A B T f y" {
@@ -115,7 +115,7 @@ var y = 3
 		t.Errorf("names after %%rm: %q", got)
 	}
 	d.Add(Parse("%reset"))
-	if got := d.Replay(); got != "%cd sub\n%env A 2\n%goflags -s\n%cd further\n" {
+	if got := d.Settings() + d.Source(); got != "%cd sub\n%env A 2\n%goflags -s\n%cd further\n" {
 		t.Errorf("after %%reset: %q", got)
 	}
 }

@@ -25,8 +25,18 @@ type Declaration struct {
 
 type setting struct{ key, line string }
 
-// Add takes a cell that GoNB has compiled.
+// Add takes a cell that was compiled.
 func (d *Declarations) Add(c Cell) {
+	if c.Special {
+		return
+	}
+	d.AddSettings(c)
+	source, _ := c.GoSource()
+	d.AddSource(source)
+}
+
+// AddSettings takes the settings of a cell that was run.
+func (d *Declarations) AddSettings(c Cell) {
 	if c.Special {
 		return
 	}
@@ -36,8 +46,6 @@ func (d *Declarations) Add(c Cell) {
 			d.command(strings.Fields(line[1:]), line)
 		}
 	}
-	source, _ := c.GoSource()
-	d.AddSource(source)
 }
 
 // AddSource takes the declarations of a Go file; of one with a syntax error, none.
@@ -165,13 +173,12 @@ func (d *Declarations) command(words []string, line string) {
 	d.settings = append(d.settings, setting{key, line})
 }
 
-// Replay returns one Replay that declares everything again; empty where there is nothing.
-func (d *Declarations) Replay() string {
+// Settings returns a cell that makes all settings again; empty where there is none.
+func (d *Declarations) Settings() string {
 	var b strings.Builder
 	for _, s := range d.settings {
 		b.WriteString(s.line + "\n")
 	}
-	b.WriteString(d.Source())
 	return b.String()
 }
 

@@ -52,7 +52,6 @@ type Engine struct {
 	session string
 	codec   *jupyter.Codec
 	started time.Time
-	blanks  []string // what is in BlankFile; of the goroutine that runs cells
 	pump    *pumpPaths
 
 	shell, control, stdin, iopub, heartbeat *zmtp.Socket
@@ -312,23 +311,6 @@ func (e *Engine) Module() (string, error) {
 		return "", fmt.Errorf("%d folders of GoNB's in %s, want 1", len(files), e.temp)
 	}
 	return filepath.Dir(files[0]), nil
-}
-
-// Program is the text of the program that GoNB has composed last; empty where it cannot be read.
-func (e *Engine) Program(test bool) string {
-	name := "main.go"
-	if test {
-		name = "main_test.go"
-	}
-	dir, err := e.Module()
-	if err != nil {
-		return ""
-	}
-	text, err := os.ReadFile(filepath.Join(dir, name))
-	if err != nil {
-		return ""
-	}
-	return string(text)
 }
 
 // Workers lists what GoNB has started since a time in ticks, without gopls and what is below that: the compiler, the

@@ -22,6 +22,12 @@ type pumpPaths struct {
 // PreparePump prepares what cells' programs are run by, where there is a pump. Where it fails, what cells print goes
 // through GoNB as it is.
 func (e *Engine) PreparePump() error {
+	if err := os.MkdirAll(filepath.Dir(e.overlay()), 0o700); err != nil {
+		return err
+	}
+	if err := e.Give(nil); err != nil {
+		return err
+	}
 	if !pump.Supported || e.config.Pump == "" {
 		return nil
 	}
@@ -58,11 +64,11 @@ const FirstCell = "%noautoget\n%goflags \"\"\n"
 // Text changes a cell's text, where it says how programs are built and run, so that the pump runs them.
 func (e *Engine) Text(code string, c cell.Cell) string {
 	p := e.pump
-	if p == nil {
-		return code
-	}
 	lines := strings.Split(code, "\n")
 	if c.Special {
+		if p == nil {
+			return code
+		}
 		words := strings.Fields(lines[0])
 		switch {
 		case words[0] == "%%bash" || words[0] == "%%sh":
@@ -75,11 +81,8 @@ func (e *Engine) Text(code string, c cell.Cell) string {
 		return strings.Join(lines, "\n")
 	}
 	for i, line := range lines {
-		if !c.Command[i] {
-			continue
-		}
 		if rest, ok := strings.CutPrefix(strings.TrimPrefix(line, cell.CommentPrefix), "%goflags "); ok && strings.TrimSpace(rest) != "" {
-			lines[i] = "%goflags -o " + strconv.Quote(p.cell) + " " + rest
+			lines[i] = "%goflags " + e.flags() + rest
 		}
 	}
 	return strings.Join(lines, "\n")
@@ -87,10 +90,12 @@ func (e *Engine) Text(code string, c cell.Cell) string {
 
 // Printed takes what Text has added out of what %goflags prints.
 func (e *Engine) Printed(text string) string {
-	p := e.pump
-	if p == nil || !strings.HasPrefix(text, "%goflags=[") {
+	if !strings.HasPrefix(text, "%goflags=[") {
 		return text
 	}
-	added := `"-o" ` + strconv.Quote(p.cell)
+	added := `"-overlay" ` + strconv.Quote(e.overlay())
+	if e.pump != nil {
+		added = `"-o" ` + strconv.Quote(e.pump.cell) + " " + added
+	}
 	return strings.ReplaceAll(strings.ReplaceAll(text, added+" ", ""), added, "")
 }

@@ -72,6 +72,7 @@ func For(p place.Place, name string) (Spec, error) {
 		s.DisplayName = "Go (advlab, CI)"
 		s.Env[session.History] = "off"
 		s.Env["ADVLAB_OFFLINE"] = "1"
+		s.Env[session.StderrVariable] = "stdout"
 		s.Env["GOPROXY"] = "off"
 		s.Env["GOSUMDB"] = "off"
 	default:

@@ -2,12 +2,13 @@ package magic
 
 // gonbHelp is what %help says of GoNB's commands: those that notebooks need. %help gonb shows all that GoNB says.
 var gonbHelp = []struct{ command, text string }{
-	{"%%", "the statements below it run now; what is above it, and functions and imports anywhere, is declared for later cells, too. A cell that holds statements alone needs none"},
+	{"%%", "the statements below it run now; what is above it, and functions and imports anywhere, is declared for later cells, too. " +
+		"A cell without it runs from its first statement on"},
 	{"%args ARG...", "the arguments of this cell's program"},
 	{"%cd DIR", "where this and the following cells run"},
 	{"%env NAME=VALUE", "a variable of the environment, for this and the following cells"},
 	{"%goflags FLAG...", "flags of `go build`, for this and the following cells; `%goflags \"\"` takes them back"},
-	{"%list, %rm NAME, %reset", "what is declared so far; forgets one of it; forgets all"},
+	{"%list, %rm NAME, %reset", "what is declared so far; forgets one of it, a type with its methods; forgets all"},
 	{"%test", "runs the tests and benchmarks that this cell declares"},
 	{"%%writefile FILE", "writes the cell into a file. It is the cell's first line"},
 	{"%%bash", "runs the cell as a shell's script. It is the cell's first line"},

@@ -75,6 +75,16 @@ func TestAdvlibTells(t *testing.T) {
 	if r := f.run("%%\nshow.Grade(2.5)"); r.contents["execute_result"] == nil {
 		t.Errorf("no result: %q", r.order)
 	}
+	f.run("func answer() { show.Grade(100) }\nfunc later() { defer show.Grade(100) }\nfunc beside() { go show.Grade(100); time.Sleep(time.Second) }")
+	for _, call := range []string{"answer", "later", "beside"} {
+		r := f.run("%%\n" + call + "()\nshow.Grade(1)")
+		if r.Class != "Panic" || !strings.Contains(r.Text, "only the statements of the grader's own cell") || r.contents["execute_result"] != nil {
+			t.Errorf("%s grades itself: %+v", call, r)
+		}
+	}
+	if r := f.run("func() { show.Grade(3) }()"); r.contents["execute_result"] == nil {
+		t.Errorf("a literal of the cell's: %+v", r)
+	}
 	if r := f.run("%%\nfmt.Println(1)\nshow.Clear()\nfmt.Println(2)"); r.contents["clear_output"]["wait"] != true {
 		t.Errorf("nothing is cleared: %q", r.order)
 	}

@@ -25,6 +25,17 @@ func (x *execution) checkStatement(arguments []string, i int) (string, error) {
 		"passed\")", x.check), nil
 }
 
+// execCall makes the main program of a cell that has %exec with arguments.
+func (x *execution) execCall(arguments []string) (string, error) {
+	if len(arguments) == 0 || !token.IsIdentifier(arguments[0]) {
+		return "", fmt.Errorf("takes the name of a function, and the arguments of the program; got %q", arguments)
+	}
+	if x.cell.MainLine >= 0 || x.cell.Test {
+		return "", errors.New("stands for the main program, so its cell may not have %%, %main or %test")
+	}
+	return arguments[0] + "()", nil
+}
+
 // checked gives a check that failed its class.
 func (x *execution) checked(o outcome) outcome {
 	if o = x.classCheck(o); x.checkSaid != "" && (o.failure == nil || o.failure.Class != checkFailed) {
@@ -46,7 +57,8 @@ func (x *execution) classCheck(o outcome) outcome {
 	}
 	at := strings.LastIndex("\n"+x.stderr, "\n"+x.check+": ")
 	if at < 0 {
-		return o // the program ended before the check did
+		o.failure = newFailure(checkFailed, x.check+": the program ended before the check did ("+o.failure.Text+")")
+		return o
 	}
 	o.failure = newFailure(checkFailed, strings.TrimSpace(x.stderr[at:]))
 	return o

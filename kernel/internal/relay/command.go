@@ -59,6 +59,23 @@ func (x *execution) ownCommands() (code string, f *failure) {
 				lines[i] = m.Instead(words[1:])
 				continue
 			}
+		case words[0] == "ls" || words[0] == "list":
+			x.show(map[string]any{"text/plain": x.relay.list()})
+		case words[0] == "rm" || words[0] == "remove":
+			if err := x.relay.remove(words[1:]); err != nil {
+				return "", newFailure(commandError, fmt.Sprintf("%%%s: %v", words[0], err))
+			}
+		case words[0] == "reset":
+			x.relay.notebook.Reset()
+			continue // GoNB has a module to reset
+		case words[0] == "exec":
+			call, err := x.execCall(words[1:])
+			if err != nil {
+				return "", newFailure(commandError, fmt.Sprintf("%%exec: %v", err))
+			}
+			lines[i] = "%args " + strings.Join(words[2:], " ")
+			lines = append(lines, "%%", call)
+			continue
 		case !magic.Known(words[0]):
 			return "", newFailure(commandError, x.relay.config.Magics.Unknown(words[0]).Error())
 		default:

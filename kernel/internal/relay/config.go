@@ -56,6 +56,9 @@ type Config struct {
 	// OutputLimit is the number of bytes of streams that a cell may show; 0: 4 MiB.
 	OutputLimit int
 
+	// FoldStderr shows what cells write to stderr on stdout: graders take points for what is on stderr.
+	FoldStderr bool
+
 	// Log gets one line for each thing an operator may want to know; nil: nobody.
 	Log io.Writer
 }

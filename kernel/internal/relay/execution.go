@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"advlab/kernel/internal/cell"
+	"advlab/kernel/internal/compose"
 	"advlab/kernel/internal/gonb"
 	"advlab/kernel/internal/guard"
 	"advlab/kernel/internal/jupyter"
@@ -50,6 +51,7 @@ type execution struct {
 	request *jupyter.Message // nil: the relay's own cell, whose output nobody sees
 	query   executeRequest
 	cell    cell.Cell
+	program *compose.Program // what it is compiled to; nil: it has no Go
 	count   int
 	id      string // of the request to GoNB; relay.mu guards it
 	began   time.Time
@@ -74,6 +76,7 @@ type execution struct {
 	stopSince  time.Time
 	signalled  map[int]bool
 	provenance provenance
+	end        string                   // the file that proves that the program has come to its end; empty: it makes none
 	check      string                   // the function that %check calls; empty: none
 	checkSaid  string                   // what may be its error, on stderr
 	phases     map[string]time.Duration // for %time; nil: not asked for
@@ -85,17 +88,6 @@ type execution struct {
 type outcome struct {
 	failure  *failure // nil: well
 	compiled bool     // GoNB keeps its declarations
-}
-
-// importBlanks gives Go the blank imports of earlier cells and of this one that GoNB does not keep.
-func (r *relay) importBlanks(e *gonb.Engine, c cell.Cell) error {
-	if c.Special {
-		return nil
-	}
-	r.mu.Lock()
-	paths := r.declared.With(c).Blanks()
-	r.mu.Unlock()
-	return e.ImportBlanks(paths)
 }
 
 // run gives the cell to GoNB and follows it to its end. ctx ends it with the kernel.
@@ -116,13 +108,22 @@ func (x *execution) run(ctx context.Context, e *gonb.Engine) outcome {
 	if x.cell.Empty() {
 		return outcome{}
 	}
-	if err := x.relay.importBlanks(e, x.cell); err != nil {
-		x.relay.log("%v", err)
+	for again := false; ; again = true {
+		given, f := x.compose(ctx, e, code, again)
+		if f != nil {
+			return outcome{failure: f}
+		}
+		o := x.give(ctx, e, given)
+		if o.failure == nil || !x.leaveOut(o.failure) {
+			return o
+		}
 	}
+}
 
-	// GoNB counts every cell, so that its numbers in error messages are known to be those of records; its counter starts
-	// again with each GoNB. silent: the relay publishes execute_input itself.
-	reply, err := x.relay.sendExecute(e, x, e.Text(code, x.cell))
+// give gives GoNB a text and follows the cell to its end.
+func (x *execution) give(ctx context.Context, e *gonb.Engine, text string) outcome {
+	// silent: the relay publishes execute_input itself.
+	reply, err := x.relay.sendExecute(e, x, e.Text(text, cell.Parse(text)))
 	if err != nil {
 		return outcome{failure: newFailure(gonbDied, err.Error())}
 	}
@@ -198,7 +199,7 @@ func (x *execution) halt(e *gonb.Engine, class string) {
 
 // tick does what time asks for.
 func (x *execution) tick(e *gonb.Engine) {
-	if x.held != "" && time.Since(x.heldSince) > panicHold && e.ProgramRuns(x.ticks) {
+	if x.held != "" && !strings.HasPrefix(x.held, stackLimit) && time.Since(x.heldSince) > panicHold && e.ProgramRuns(x.ticks) {
 		x.release() // it goes on: it was no panic
 	}
 	if x.out.waiting() && time.Since(x.out.flushed) >= flushEvery {
@@ -391,6 +392,9 @@ func (x *execution) pass(kind string, content any, from *jupyter.Message) {
 }
 
 func (x *execution) stream(name, text string) {
+	if x.relay.config.FoldStderr {
+		name = "stdout"
+	}
 	if x.request == nil || x.query.Silent {
 		return
 	}
@@ -459,10 +463,13 @@ func (x *execution) judge(e *gonb.Engine, reply *jupyter.Message) outcome {
 		if x.exitRaw != "" {
 			x.out.add("stderr", x.exitRaw)
 		}
+		if !x.ended() {
+			return outcome{failure: newFailure(exitError, "exit status 0 before the cell's end: something that it calls ends the program, as os.Exit(0) does"),
+				compiled: true}
+		}
 		return outcome{compiled: true}
 	}
 	f := classify(evidence{cell: x.cell, value: value, traceback: trace, exit: x.exit, panicText: x.held, stderr: x.stderr,
-		stdout: x.stdout, where: x.relay.record, latest: x.relay.latest(), mainGo: e.Program(x.cell.Test),
-		blanks: e.Blanks()})
+		stdout: x.stdout, program: x.program, lore: x.relay.lore()})
 	return outcome{failure: f, compiled: !failed || ran}
 }

@@ -3,10 +3,12 @@ package relay
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"advlab/kernel/internal/cell"
+	"advlab/kernel/internal/compose"
 )
 
 // The classes of errors: the ename of an error message.
@@ -51,30 +53,21 @@ func (f *failure) hint(text string) {
 // evidence is all that is known about a cell that failed.
 type evidence struct {
 	cell      cell.Cell
-	value     string   // GoNB's evalue
-	traceback []string // GoNB's, one entry for each line of the compiler's output
-	exit      string   // "exit status 2", "signal: killed"; empty: no program failed
-	panicText string   // what stderr held from "panic:" on
-	stderr    string   // the end of what stderr showed
-	stdout    string   // the end of what stdout showed
-	where     func(gonbCell int) record
-	latest    int      // GoNB's number of the cell
-	mainGo    string   // the program that GoNB has composed; empty: unknown
-	blanks    []string // what is in blankFile
-}
-
-// record is a cell that GoNB has a number for.
-type record struct {
-	count int    // the front-end's execution count; 0: none
-	code  string // empty: unknown
+	value     string           // GoNB's evalue
+	traceback []string         // GoNB's, one entry for each line of the compiler's output
+	exit      string           // "exit status 2", "signal: killed"; empty: no program failed
+	panicText string           // what stderr held from "panic:" on
+	stderr    string           // the end of what stderr showed
+	stdout    string           // the end of what stdout showed
+	program   *compose.Program // nil: the cell has no Go, or is none
+	lore      lore
 }
 
 var (
 	exitText  = regexp.MustCompile(`^(?:\^C\n)?((?:exit status \d+|signal: [a-zA-Z0-9 ]+)(?: \(core dumped\))?)\n$`)
 	exitValue = regexp.MustCompile(`^(exit status \d+|signal: .*)$`)
-	cellInfo  = regexp.MustCompile(`^Cell(?:\[(-?\d+)\]:)? Line (\d+)$`)
-	position  = regexp.MustCompile(`^(?:\S*/)?main(?:_test)?\.go:(\d+)(?::(\d+))?: (.*)$`)
-	mark      = regexp.MustCompile(` ?\x1b\[7m\[\[ Cell (?:\[(-?\d+)\] )?Line (\d+) \]\]\x1b\[0m (\S*?)(main(?:_test)?\.go:\d+)`)
+	position  = regexp.MustCompile(`^(?:\S*/)?(cell_\d+(?:_test)?\.go|main(?:_test)?\.go|imports\.go):(\d+)(?::(\d+))?: (.*)$`)
+	frame     = regexp.MustCompile(`(?:\S*/)?\b(cell_\d+(?:_test)?\.go):(\d+)`)
 	failedOne = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
 )
 
@@ -101,84 +94,53 @@ func classify(e evidence) *failure {
 
 // panic reads the runtime's report.
 func (e evidence) panic() *failure {
-	marked := e.markMissed(e.panicText)
-	report := e.unmark(marked)
+	report := frame.ReplaceAllStringFunc(e.panicText, func(text string) string {
+		m := frame.FindStringSubmatch(text)
+		if place := e.place(m[1], number(m[2])); place != "" {
+			return place
+		}
+		return text
+	})
 	first, rest, _ := strings.Cut(report, "\n")
+	if strings.HasPrefix(first, stackLimit) {
+		_, rest, _ = strings.Cut(rest, "fatal error: stack overflow")
+		first = "stack overflow: a function calls itself without an end"
+	}
 	text := strings.TrimPrefix(strings.TrimPrefix(first, "panic: "), "fatal error: ")
 	var at string
-	if m := mark.FindStringSubmatch(marked); m != nil {
-		at = e.excerpt(number(m[1]), number(m[2]), 0)
-		text = e.place(number(m[1]), number(m[2])) + ": " + text
-	}
-	return newFailure(panicked, text, at, clip(strings.TrimLeft(rest, "\n"))) // the report's first line is the text
-}
-
-var unmarked = regexp.MustCompile(`(\x1b\[0m )?(\S*/)(main(?:_test)?\.go:)(\d+)`)
-
-// markMissed marks the places that GoNB has missed, which happens where the runtime's report reached it in pieces: the
-// line of the program is looked for in the cells.
-func (e evidence) markMissed(text string) string {
-	if e.mainGo == "" {
-		return text
-	}
-	program := strings.Split(strings.Replace(e.mainGo, cell.MainOpen, "", 1), "\n")
-	return unmarked.ReplaceAllStringFunc(text, func(s string) string {
-		m := unmarked.FindStringSubmatch(s)
-		if m[1] != "" {
-			return s
-		}
-		gonbCell, line := e.search(program, number(m[4]))
-		if line == 0 {
-			return s
-		}
-		return fmt.Sprintf(" \x1b[7m[[ Cell [%d] Line %d ]]\x1b[0m %s%s%s", gonbCell, line, m[2], m[3], m[4])
-	})
-}
-
-// search finds the cell's line that became a line of the program: the one with the same text, and, of several, the one
-// most of whose neighbours are the same, too. Where that is not one alone, line is 0.
-func (e evidence) search(program []string, number int) (gonbCell, line int) {
-	at := func(lines []string, i int) string {
-		if i < 0 || i >= len(lines) {
-			return ""
-		}
-		return strings.TrimSpace(lines[i])
-	}
-	wanted := at(program, number-1)
-	if wanted == "" {
-		return 0, 0
-	}
-	best := 0
-	for id := e.latest; id > 0; id-- {
-		lines := strings.Split(e.where(id).code, "\n")
-		for i := range lines {
-			if at(lines, i) != wanted {
-				continue
-			}
-			score := 1
-			for _, step := range []int{-1, 1} {
-				for k := step; k >= -10 && k <= 10 && at(lines, i+k) == at(program, number-1+k); k += step {
-					score++
-				}
-			}
-			switch {
-			case score > best:
-				best, gonbCell, line = score, id, i+1
-			case score == best && id == gonbCell:
-				line = 0 // twice in one cell: no guess
-			}
+	if m := frame.FindStringSubmatch(e.panicText); m != nil {
+		at = e.excerpt(m[1], number(m[2]), 0)
+		if place := e.place(m[1], number(m[2])); place != "" {
+			text = place + ": " + text
 		}
 	}
-	return gonbCell, line
+	return newFailure(panicked, text, at, clip(ours(strings.TrimLeft(rest, "\n")))) // the report's first line is the text
 }
 
-// unmark rewrites the places that GoNB marks in a stack trace.
-func (e evidence) unmark(text string) string {
-	return mark.ReplaceAllStringFunc(text, func(s string) string {
-		m := mark.FindStringSubmatch(s)
-		return fmt.Sprintf("%s (%s)", e.place(number(m[1]), number(m[2])), m[4])
-	})
+// stackLimit begins the runtime's report of a stack that has grown too large.
+const stackLimit = "runtime: goroutine stack exceeds"
+
+// mostFrames is how many lines of one goroutine's trace are shown.
+const mostFrames = 30
+
+// ours leaves goroutines out of a report that are the runtime's own, and the middle of long traces.
+func ours(report string) string {
+	goroutines := strings.Split(strings.TrimRight(report, "\n"), "\n\n")
+	if slices.ContainsFunc(goroutines, inCell) {
+		goroutines = slices.DeleteFunc(goroutines, func(text string) bool {
+			return (strings.HasPrefix(text, "goroutine ") || strings.HasPrefix(text, "runtime stack:")) && !inCell(text)
+		})
+	}
+	for i, text := range goroutines {
+		if lines := strings.Split(text, "\n"); len(lines) > mostFrames {
+			half := mostFrames / 2
+			goroutines[i] = strings.Join(slices.Concat(lines[:half], []string{fmt.Sprintf("[… %d lines more]", len(lines)-2*half)}, lines[len(lines)-half:]), "\n")
+		}
+	}
+	return strings.Join(goroutines, "\n\n")
 }
+
+func inCell(text string) bool { return strings.Contains(text, "\tcell ") }
 
 const mostTrace = 16 << 10 // bytes of a stack trace that are shown
 
@@ -242,7 +204,7 @@ func (e evidence) compile() *failure {
 	for i := 0; i < len(lines); i++ {
 		line := strings.TrimSuffix(strings.TrimRight(lines[i], "\r"), "; to add it:")
 		text := strings.TrimPrefix(strings.TrimSpace(line), "./")
-		m, blank := position.FindStringSubmatch(text), blankPosition.FindStringSubmatch(text)
+		m := position.FindStringSubmatch(text)
 		switch {
 		case strings.HasPrefix(line, "-----"):
 			lines = lines[:i] // GoNB's advice on `go get` and workspaces, which does not hold for a pinned one
@@ -252,7 +214,7 @@ func (e evidence) compile() *failure {
 			strings.HasPrefix(line, "go: gonb_") && strings.HasSuffix(line, " imports") ||
 			strings.HasPrefix(line, "package gonb_") || strings.HasPrefix(line, "\tgo get "): // which the hint says better
 			continue
-		case m == nil && blank == nil:
+		case m == nil:
 			parts = append(parts, e.unpath(line))
 			if first == "" {
 				first = strings.TrimSpace(e.unpath(line))
@@ -260,29 +222,21 @@ func (e evidence) compile() *failure {
 			continue
 		}
 		problems++
-		var message string
-		var gonbCell, cellLine, column int
-		if m != nil {
-			message = m[3]
-			gonbCell, cellLine, column = e.locate(i, number(m[2]))
-		} else {
-			message = blank[2]
-			gonbCell, cellLine = e.locateBlank(number(blank[1]))
-		}
-		if cellLine == 0 {
-			parts = append(parts, message)
+		at, column := number(m[2]), number(m[3])
+		place := e.place(m[1], at)
+		if place == "" {
+			parts = append(parts, m[4])
 			if first == "" {
-				first = message
+				first = m[4]
 			}
 			continue
 		}
-		place := e.place(gonbCell, cellLine)
 		if first == "" {
-			first = place + ": " + message
+			first = place + ": " + m[4]
 		}
-		parts = append(parts, "", place+": "+message) // a blank line parts it from what is above
-		if at := e.excerpt(gonbCell, cellLine, column); at != "" {
-			parts = append(parts, at)
+		parts = append(parts, "", place+": "+m[4]) // a blank line parts it from what is above
+		if excerpt := e.excerpt(m[1], at, column); excerpt != "" {
+			parts = append(parts, excerpt)
 		}
 	}
 	class := compileError
@@ -312,60 +266,31 @@ func (e evidence) unpath(line string) string {
 	return stdPath.ReplaceAllString(mainPath.ReplaceAllString(line, ""), " is not in std")
 }
 
-// locate finds the cell's own line for line i of the compiler's output, and the column in it; 0: unknown.
-func (e evidence) locate(i, column int) (gonbCell, line, col int) {
-	if i >= len(e.traceback) {
-		return 0, 0, 0
-	}
-	context := strings.Split(e.traceback[i], "\n")
-	m := cellInfo.FindStringSubmatch(context[0])
-	if m == nil {
-		return 0, 0, 0
-	}
-	gonbCell, line = number(m[1]), number(m[2])
-	// GoNB puts a line with ^ below the line of main.go. The cell's line may be indented in another way.
-	for k := 2; column > 0 && k < len(context); k++ {
-		if strings.TrimLeft(context[k], " ") != "^" {
-			continue
-		}
-		in, out := context[k-1], e.line(gonbCell, line)
-		if before, behind, ok := strings.Cut(in, cell.MainOpen); ok {
-			in, column = before+behind, column-len(cell.MainOpen)
-		}
-		if strings.TrimSpace(in) == strings.TrimSpace(out) {
-			if col = column - indentation(in) + indentation(out); col < 1 {
-				col = 0
-			}
-		}
-		break
-	}
-	return gonbCell, line, col
-}
-
-func indentation(s string) int { return len(s) - len(strings.TrimLeft(s, " \t")) }
-
-func (e evidence) line(gonbCell, line int) string {
-	lines := strings.Split(e.where(gonbCell).code, "\n")
-	if line < 1 || line > len(lines) {
+// place names a line of a cell's file as the reader counts; empty: no cell is known by that file.
+func (e evidence) place(file string, line int) string {
+	if e.program == nil || e.program.Source(file) == nil {
 		return ""
 	}
-	return lines[line-1]
+	return placeOf(e.program.Source(file).Number, line)
 }
 
-// place names a cell's line as the reader counts.
-func (e evidence) place(gonbCell, line int) string {
-	if n := e.where(gonbCell).count; n > 0 {
-		return fmt.Sprintf("cell %d, line %d", n, line)
+// placeOf names a line of a cell. One that was not counted has no number.
+func placeOf(count, line int) string {
+	if count > 0 {
+		return fmt.Sprintf("cell %d, line %d", count, line)
 	}
 	return fmt.Sprintf("line %d", line)
 }
 
 // excerpt shows a line of a cell, marked, between its neighbours. Column 0: unknown.
-func (e evidence) excerpt(gonbCell, line, column int) string {
-	code := e.where(gonbCell).code
-	if code == "" {
+func (e evidence) excerpt(file string, line, column int) string {
+	if e.program == nil || e.program.Source(file) == nil {
 		return ""
 	}
+	return excerptOf(e.program.Source(file).Code, line, column)
+}
+
+func excerptOf(code string, line, column int) string {
 	lines := strings.Split(code, "\n")
 	if line < 1 || line > len(lines) {
 		return ""

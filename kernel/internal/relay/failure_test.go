@@ -5,17 +5,24 @@ import (
 	"testing"
 
 	"advlab/kernel/internal/cell"
+	"advlab/kernel/internal/compose"
 )
 
-// The texts are what GoNB v0.11.5 sent for these cells.
+// programOf composes a cell, as the third that runs.
+func programOf(t *testing.T, n *compose.Notebook, number int, code string) *compose.Program {
+	t.Helper()
+	p, err := n.Compose(t.Context(), nil, "", number, code, cell.Parse(code))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// The texts are what GoNB v0.11.5 sends, and Go 1.26 writes, for these cells.
 func TestClassify(t *testing.T) {
 	const code = "%%\n  x := 1\nundefinedName()"
-	where := func(int) record { return record{count: 3, code: code} }
-	f := classify(evidence{cell: cell.Parse(code), where: where,
-		value: "# gonb_1a2b\n./main.go:9:2: declared and not used: x\n./main.go:10:1: undefined: undefinedName\n",
-		traceback: []string{"# gonb_1a2b",
-			"Cell[3]: Line 2\n\nfunc main() {\n\tflag.Parse()\n\tx := 1\n ^\nundefinedName()\n\n\ndeclared and not used: x",
-			"Cell[3]: Line 3\nundefinedName()\n^\n\nundefined: undefinedName", ""}})
+	f := classify(evidence{cell: cell.Parse(code), program: programOf(t, new(compose.Notebook), 3, code),
+		value: "# gonb_1a2b\n./cell_00000.go:2:3: declared and not used: x\n./cell_00000.go:3:1: undefined: undefinedName\n"})
 	want := `CompileError: cell 3, line 2: declared and not used: x (and 1 more)
 
 cell 3, line 2: declared and not used: x
@@ -36,23 +43,21 @@ Hint: Go refuses variables that nothing reads: use it, or assign it to _.`
 	}
 }
 
-// GoNB marks places in a stack trace chunk by chunk; where a chunk ends within one, the program's text tells the cell.
-func TestPlacesThatGoNBMissed(t *testing.T) {
-	cells := map[int]record{
-		1: {1, "func f(xs []int) int {\n\treturn xs[7]\n}"},
-		2: {2, "%%\nfmt.Println(f(nil))\nif true {\n}\nif true {\n}"},
-	}
-	e := evidence{latest: 2, where: func(id int) record { return cells[id] },
-		mainGo: "package main\n\nfunc f(xs []int) int {\n\treturn xs[7]\n}\n\nfunc main() {\n\tflag.Parse()\n\tfmt.Println(f(nil))\n" +
-			"\tif true {\n\t}\n\tif true {\n\t}\n}\n",
-		panicText: "panic: x\n\nmain.f(...)\n\t/t/gonb_1/main.go:4 +0x1d\nmain.main()\n" +
-			"\t \x1b[7m[[ Cell [2] Line 2 ]]\x1b[0m /t/gonb_1/main.go:9 +0x2e\n\t/t/gonb_1/main.go:1\n"}
-	got := strings.Join(e.panic().Traceback, "\n")
-	for _, want := range []string{"cell 1, line 2 (main.go:4)", "cell 2, line 2 (main.go:9)", "/t/gonb_1/main.go:1",
-		">   2 | \treturn xs[7]"} {
+// The runtime names files; the reader is told cells.
+func TestPlacesOfAPanic(t *testing.T) {
+	var n compose.Notebook
+	n.Add(programOf(t, &n, 1, "func f(xs []int) int {\n\treturn xs[7]\n}"))
+	e := evidence{program: programOf(t, &n, 2, "%%\nfmt.Println(f(nil))\nif true {\n}"),
+		panicText: "panic: x\n\nmain.f(...)\n\t/t/gonb_1/cell_00000.go:2 +0x1d\nmain.main()\n\t/t/gonb_1/cell_00001.go:2 +0x2e\n\t/t/gonb_1/main.go:1\n"}
+	f := e.panic()
+	got := strings.Join(f.Traceback, "\n")
+	for _, want := range []string{"\tcell 1, line 2 +0x1d", "\tcell 2, line 2 +0x2e", "/t/gonb_1/main.go:1", ">   2 | \treturn xs[7]"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
+	}
+	if f.Text != "cell 1, line 2: x" {
+		t.Errorf("got %q", f.Text)
 	}
 }
 
@@ -77,13 +82,16 @@ func TestPanicStart(t *testing.T) {
 
 // FuzzClassify: whatever GoNB and a program write, there is an error message with class and text.
 func FuzzClassify(f *testing.F) {
-	f.Add("./main.go:9:2: undefined: x\n-----\nnote", "Cell[1]: Line 2\n x\n ^\nundefined", "", "panic: y\n\t/a/main.go:3", "%%\nx")
+	f.Add("./cell_00000.go:9:2: undefined: x\n-----\nnote", "Cell[1]: Line 2\n x\n ^\nundefined", "", "panic: y\n\t/a/cell_00000.go:3", "%%\nx")
 	f.Add("exit status 1", "", "exit status 1", "", "%test\nfunc TestA")
-	f.Add("main.go:99999999999999999999:1: x", "Cell Line 0", "", "fatal error: \x1b[7m[[ Cell [9] Line 9 ]]\x1b[0m /x/main.go:1", "!ls")
+	f.Add("cell_00000.go:99999999999999999999:1: x", "Cell Line 0", "", "fatal error: /x/cell_00000.go:99", "!ls")
 	f.Add("", "", "signal: killed", "", "")
 	f.Fuzz(func(t *testing.T, value, trace, exit, report, code string) {
 		e := evidence{cell: cell.Parse(code), value: value, traceback: []string{trace, trace}, exit: exit, panicText: report, stderr: trace,
-			stdout: value, latest: 2, mainGo: trace, where: func(int) record { return record{1, code} }}
+			stdout: value}
+		if p, err := new(compose.Notebook).Compose(t.Context(), nil, "", 1, code, cell.Parse(code)); err == nil {
+			e.program = p
+		}
 		if got := classify(e); got.Class == "" || len(got.Traceback) == 0 {
 			t.Fatalf("%+v", got)
 		}

@@ -248,9 +248,20 @@ func (k *kernel) frontEnd() *frontEnd {
 
 func (f *frontEnd) send(s *zmtp.Socket, kind string, content any) string {
 	f.t.Helper()
+	return f.sendWith(s, kind, content, nil)
+}
+
+// sendWith sends a request with metadata.
+func (f *frontEnd) sendWith(s *zmtp.Socket, kind string, content any, metadata map[string]any) string {
+	f.t.Helper()
 	m, err := jupyter.New(f.session, kind, nil, content)
 	if err != nil {
 		f.t.Fatal(err)
+	}
+	if metadata != nil {
+		if m.Metadata, err = json.Marshal(metadata); err != nil {
+			f.t.Fatal(err)
+		}
 	}
 	if err := s.Send(f.codec.Encode(m)); err != nil {
 		f.t.Fatal(err)

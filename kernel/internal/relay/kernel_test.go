@@ -83,11 +83,11 @@ func TestErrors(t *testing.T) {
 		stderr, stdout          string
 	}{
 		{"undefined", "%%\nx := 1\n  undefinedName(x)", "CompileError", "cell 2, line 3: undefined: undefinedName",
-			[]string{">   3 |   undefinedName(x)\n      |   ^", "Hint: values do not outlive their cell"}, "", ""},
+			[]string{">   3 |   undefinedName(x)\n      |   ^"}, "", ""},
 		{"two errors", "%%\nvar a int\nvar b string = 1", "CompileError", "cell 3, line 2: declared and not used: a (and 2 more)",
 			[]string{">   2 | var a int", "Hint: Go refuses variables"}, "", ""},
-		{"no %%", "x := 1\nfunc f() {}", "CompileError", "cell 4, line 1: expected declaration, found x", []string{"Hint: statements need a line %%"}, "", ""},
-		{"unfinished", "func h( {", "CompileError", "cell 5, line 1: expected ')', found '{'", nil, "", ""},
+		{"a function among statements", "x := 1\nfunc f() {}", "CompileError", "cell 4, line 1: declared and not used: x", []string{">   1 | x := 1"}, "", ""},
+		{"unfinished", "func h( {", "CompileError", "cell 5, line 1: this ( is not closed", nil, "", ""},
 		{"wrong package of ours", "import \"advlab/advlib/atack\"\n%%\natack.X()", "CompileError",
 			"cell 6, line 1: package advlab/advlib/atack is not in std", []string{">   1 | import", "Hint: there is no such package of advlab"}, "",
 			""},
@@ -106,8 +106,9 @@ func TestErrors(t *testing.T) {
 		{"test", "%test\nfunc TestA(t *testing.T) { t.Error(\"wrong\") }\nfunc TestB(t *testing.T) {}", "TestFailure", "TestA", nil, "", "wrong"},
 		{"shell", "!ls /does-not-exist", "ExitError", "!ls /does-not-exist: exit status 2: ls: cannot access", nil, "ls: cannot access", ""},
 		{"bash", "%%bash\necho out\nexit 4", "ExitError", "%%bash: exit status 4", nil, "", "out\n"},
-		{"import below %%", "%%\nimport \"fmt\"", "CompileError", "line 2: expected statement, found 'import'", []string{"Hint: imports, and functions"}, "", ""},
-		{"function below %%", "%%\nfunc f() {}", "CompileError", "line 2: expected '(', found f", []string{"Hint: imports, and functions"}, "", ""},
+		{"statements above %%", "x++\n%%\nfmt.Println(1)", "CompileError", "line 1: statements stand below the line %%",
+			[]string{">   1 | x++"}, "", ""},
+		{"a brace too many", "%%\nfmt.Println(1) }", "CompileError", "line 2: there is nothing open for this }", nil, "", ""},
 		{"unknown command", "%chekc Half\n%%\nfmt.Println(1)", "CommandError", "there is no command %chekc", nil, "", ""},
 		{"command", "%cd /does-not-exist", "CommandError", "chdir /does-not-exist", nil, "", ""},
 	} {
@@ -146,7 +147,8 @@ func TestErrors(t *testing.T) {
 	}
 	// What looks like an error and is none.
 	for code, want := range map[string]string{
-		"!false || true": "",
+		"!false || true":                  "",
+		"%%\nimport \"fmt\"\nfunc f() {}": "",
 		"%%\nfmt.Fprintln(os.Stderr, \"panic: not really\")\ntime.Sleep(1500*time.Millisecond)": "panic: not really\n",
 		"%%\nfmt.Fprintln(os.Stderr, \"panic: at the end\")":                                    "panic: at the end\n",
 		"%%\nfmt.Fprintln(os.Stderr, \"exit status 7\")":                                        "exit status 7\n",
@@ -232,7 +234,7 @@ func TestInterrupt(t *testing.T) {
 		{"run", "%%\nfmt.Println(\"ready\")\ntime.Sleep(time.Minute)", byMessage},
 		{"run, by signal", "%%\nfmt.Println(\"ready\")\ntime.Sleep(time.Minute)", bySignal},
 		{"compile", "%goflags -a\n%%\nfmt.Println(1)", byMessage},
-		{"imports", "func slow_imports() {}\n%%\nfmt.Println(1)", byMessage},
+		{"imports", "%%\nslow_imports.F()", byMessage},
 		{"a child of the cell's", "%%\nfmt.Println(\"ready\")\nexec.Command(\"sh\", \"-c\", \"sleep 60; sleep 60\").Run()", byMessage},
 		{"a child that ignores it", "%%\nfmt.Println(\"ready\")\nexec.Command(\"sh\", \"-c\", \"trap '' INT; sleep 60\").Run()\nselect {}", byMessage},
 		{"test", "%test\nfunc TestA(t *testing.T) { fmt.Println(\"ready\"); time.Sleep(time.Minute) }", byMessage},
@@ -617,6 +619,21 @@ func TestCheck(t *testing.T) {
 	} {
 		if r := f.run(code); r.Class != "CommandError" || r.Text != want || r.stdout != "" {
 			t.Errorf("%q: %+v", code, r)
+		}
+	}
+	// An answer that ends the program, however it does.
+	for answer, class := range map[string]string{
+		"os.Exit(0)": checkFailed, "syscall.Exit(0)": checkFailed, "log.Fatal(1)": checkFailed, "go func() { os.Exit(0) }(); select {}": checkFailed,
+		"panic(1)": panicked, "os.Stdout.Close(); os.Stderr.Close(); os.Exit(0)": checkFailed, "fmt.Println(\"Halves: passed\"); os.Exit(0)": checkFailed,
+		"runtime.Goexit()": panicked,
+	} {
+		f.run("func Half(x int) int { " + answer + "; return 0 }")
+		if r := f.run("%check Halves"); r.Status != "error" || r.Class != class {
+			t.Errorf("%s: %s %s %q", answer, r.Status, r.Class, r.Text)
+		}
+		// As a cell of a grader's own.
+		if r := f.run("if got := Half(5); got != 3 {\n\tpanic(got)\n}"); r.Status != "error" {
+			t.Errorf("%s, in a cell: %s %s", answer, r.Status, r.Class)
 		}
 	}
 	if r := f.run("%check Thirds"); r.Class != "CheckFailed" || !strings.Contains(r.Text, "Thirds is not declared") {

@@ -100,7 +100,7 @@ func (r *relay) enqueue(m *jupyter.Message) {
 // execute answers one execute request: busy, execute_input, output, error, reply, idle.
 func (r *relay) execute(ctx context.Context, e *gonb.Engine, startErr error, m *jupyter.Message) {
 	q, err := parseExecute(m)
-	x := &execution{relay: r, request: m, query: q, cell: cell.Parse(cell.ForGoNB(q.Code)), began: time.Now(),
+	x := &execution{relay: r, request: m, query: q, cell: cell.Parse(strings.ReplaceAll(q.Code, "\r\n", "\n")), began: time.Now(),
 		published: make(chan *jupyter.Message, 64), asked: make(chan *jupyter.Message, 1), stop: make(chan string, 1)}
 	r.mu.Lock()
 	if q.Store && err == nil {
@@ -125,10 +125,11 @@ func (r *relay) execute(ctx context.Context, e *gonb.Engine, startErr error, m *
 			result = x.run(ctx, e)
 		}
 	}
+	if err == nil {
+		r.learn(x, result.compiled)
+	}
 	if result.compiled {
-		r.mu.Lock()
-		r.declared.Add(x.cell)
-		r.mu.Unlock()
+		r.keep(x)
 	}
 
 	content := map[string]any{"status": "ok", "execution_count": x.count, "payload": []any{}, "user_expressions": expressions(q.Expressions)}
@@ -194,7 +195,7 @@ func expressions(asked map[string]string) map[string]any {
 // replay gives a new GoNB its settings, and the declarations and settings of the cells that were executed.
 func (r *relay) replay(ctx context.Context, e *gonb.Engine) {
 	r.mu.Lock()
-	code := gonb.FirstCell + r.declared.Replay()
+	code := gonb.FirstCell + r.declared.Settings()
 	r.mu.Unlock()
 	x := &execution{relay: r, query: executeRequest{Code: code, Silent: true}, cell: cell.Parse(code), began: time.Now(),
 		published: make(chan *jupyter.Message, 64), asked: make(chan *jupyter.Message, 1), stop: make(chan string, 1)}
@@ -215,9 +216,6 @@ func (r *relay) startEngine(ctx context.Context) (*gonb.Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting GoNB: %w", err)
 	}
-	r.mu.Lock()
-	r.records, r.gonbCell = map[int]record{}, 0
-	r.mu.Unlock()
 	if err := e.Connect(ctx); err != nil {
 		e.Kill()
 		return nil, err
@@ -235,29 +233,10 @@ func (r *relay) startEngine(ctx context.Context) (*gonb.Engine, error) {
 func (r *relay) sendExecute(e *gonb.Engine, x *execution, code string) (<-chan *jupyter.Message, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock() // before GoNB can publish anything for it
-	r.gonbCell++
-	r.records[r.gonbCell] = record{x.count, x.query.Code}
 	id, reply, err := e.Send("execute_request", map[string]any{"code": code, "silent": true, "store_history": true,
 		"user_expressions": map[string]string{}, "allow_stdin": true, "stop_on_error": true})
 	x.id = id
 	r.current = x
 	r.remember(id, x.request)
 	return reply, err
-}
-
-// record tells which cell has a number in GoNB's messages.
-func (r *relay) record(gonbCell int) record {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if gonbCell < 0 {
-		gonbCell = r.gonbCell
-	}
-	return r.records[gonbCell]
-}
-
-// latest is GoNB's number of the latest cell.
-func (r *relay) latest() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.gonbCell
 }

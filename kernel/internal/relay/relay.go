@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"advlab/kernel/internal/assist"
 	"advlab/kernel/internal/cell"
+	"advlab/kernel/internal/compose"
 	"advlab/kernel/internal/gonb"
 	"advlab/kernel/internal/guard"
 	"advlab/kernel/internal/jupyter"
@@ -36,14 +38,16 @@ type relay struct {
 	arrived  chan struct{}
 	current  *execution
 	engine   *gonb.Engine
-	records  map[int]record // by GoNB's number of a cell
-	gonbCell int            // GoNB's number of the latest
 	count    int
 	parents  map[string]*jupyter.Message // requests by the id that GoNB knows them by; latest only
 	order    []string
 	comms    map[string]string // targets of open comms
 	question string            // id of the execution whose input request is open
-	declared cell.Declarations
+	declared cell.Declarations // what the notebook declares, for the assistants, and GoNB's settings
+	notebook compose.Notebook  // this and the next two are of the goroutine that runs cells
+	failed   map[string]int    // names that a cell meant to declare which did not compile, and the cell
+	locals   map[string]int    // variables of statements, and their cell
+	secret   []byte            // of this kernel, for names that cells cannot guess
 }
 
 // Run relays until a front-end or a signal ends the kernel, or ctx does. What was started is gone when it returns.
@@ -117,8 +121,8 @@ func Run(ctx context.Context, c Config) error {
 // newRelay returns a relay without sockets and history.
 func newRelay(c Config, key string) *relay {
 	r := &relay{front: front{id: kernelID(c.Connection), session: jupyter.NewID(), codec: jupyter.NewCodec(key)}, config: c,
-		asides: make(chan struct{}, mostAside), arrived: make(chan struct{}, 1), records: map[int]record{},
-		parents: map[string]*jupyter.Message{}, comms: map[string]string{}}
+		asides: make(chan struct{}, mostAside), arrived: make(chan struct{}, 1),
+		secret: []byte(rand.Text()), failed: map[string]int{}, locals: map[string]int{}, parents: map[string]*jupyter.Message{}, comms: map[string]string{}}
 	r.front.log = func(format string, args ...any) {
 		if c.Log != nil {
 			fmt.Fprintf(c.Log, "advlab: "+format+"\n", args...)

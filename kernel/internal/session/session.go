@@ -92,6 +92,7 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 		Gopls:      filepath.Join(p.Tools(), "gopls"),
 		History:    historyFile(own),
 		Overflow:   overflow,
+		FoldStderr: FoldsStderr(),
 		CellLimit:  limit,
 		Magics: magic.All(magic.Setup{
 			Place: p, Program: o.Program, Version: version, Checkout: facts.Checkout, GoVersion: facts.GoVersion, CGO: facts.CGO,
