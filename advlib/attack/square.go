@@ -16,9 +16,10 @@ import (
 )
 
 func init() {
-	register[Square](InBall, Command{Name: "square", About: "Square, 5000 queries of random search, without gradients", Make: func(b advlib.Ball) advlib.Attack {
-		return Square{Ball: b}
-	}})
+	register[Square](InBall, Command{Name: "square", About: "Square, 5000 queries of random search, without gradients",
+		Make: func(b advlib.Ball) advlib.Attack {
+			return Square{Ball: b}
+		}})
 }
 
 // Square is the random search of Andriushchenko et al. (2020), arXiv:1912.00049, algorithms 1 to 3, in L1 that of Croce

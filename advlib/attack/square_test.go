@@ -166,7 +166,8 @@ func TestSquareWithoutGradient(t *testing.T) {
 			before++
 		}
 	}
-	t.Logf("of %d examples, %d misclassified: PGD breaks %d, Square %d", e.Len(), before, count(pgd.Success)-before, count(square.Success)-before)
+	t.Logf("of %d examples, %d misclassified: PGD breaks %d, Square %d", e.Len(), before, count(pgd.Success)-before,
+		count(square.Success)-before)
 	if count(pgd.Success) != before || count(square.Success) < before+e.Len()/4 {
 		t.Errorf("PGD breaks %d, Square %d", count(pgd.Success)-before, count(square.Success)-before)
 	}
@@ -179,7 +180,8 @@ func TestSquareReference(t *testing.T) {
 	r := digits(t)
 	for n, share := range map[advlib.ConvexNorm]float64{advlib.Linf: 0.9, advlib.L2: 0.7, advlib.L1: 0.5} {
 		ball := n.Ball(radius(n))
-		pgd := advlib.MustRun(context.Background(), r.Classifier, r.Examples, attack.AllTargets{Attack: attack.PGD{Ball: ball, Loss: advlib.Margin}})
+		pgd := advlib.MustRun(context.Background(), r.Classifier, r.Examples, attack.AllTargets{Attack: attack.PGD{Ball: ball,
+			Loss: advlib.Margin}})
 		square := advlib.MustRun(context.Background(), r.Classifier, r.Examples, attack.Square{Ball: ball, Queries: 1000})
 		t.Logf("%v: PGD breaks %d of %d, Square %d; %v", ball, count(pgd.Success), r.Examples.Len(), count(square.Success), square.Stats)
 		if float64(count(square.Success)) < share*float64(count(pgd.Success)) {
@@ -205,7 +207,8 @@ func TestSquareRefusals(t *testing.T) {
 			t.Errorf("%v: error %v does not say %q", a, err, want)
 		}
 	}
-	if got, want := (attack.Square{Ball: linf, FixedSchedule: true, Restarts: 1}).String(), "Square-5000 Linf ≤ 0.1, fixed schedule, 1 restarts"; got != want {
+	if got, want := (attack.Square{Ball: linf, FixedSchedule: true,
+		Restarts: 1}).String(), "Square-5000 Linf ≤ 0.1, fixed schedule, 1 restarts"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

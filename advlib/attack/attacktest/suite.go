@@ -162,7 +162,10 @@ func newFixtures() (*fixtures, error) {
 			Logits: func(_ *model.Scope, x *graph.Node) *graph.Node { return change(from.LogitsGraph(x)) },
 		})
 	}
-	if f.shifted, err = derive("digits, logits −30", f.digits, func(z *graph.Node) *graph.Node { return graph.AddScalar(z, -30) }); err != nil {
+	if f.shifted, err = derive("digits, logits −30", f.digits, func(z *graph.Node) *graph.Node {
+		return graph.AddScalar(z,
+			-30)
+	}); err != nil {
 		return nil, err
 	}
 	for _, spec := range []LinearSpec{{Seed: 11, Examples: 8}, {Seed: 12, Examples: 8, Binary: true}} { // 8 rows: one shape to compile
@@ -333,7 +336,8 @@ func checkTargets(f *fixtures, s Subject) error {
 	}
 	switch {
 	case moved > 0 && differ == 0:
-		return errors.New("its candidates are the same whatever class Batch.Target asks for: take what is wanted from there, or, in a step, from the Aim")
+		return errors.New("its candidates are the same whatever class Batch.Target asks for: take what is wanted from there, or, in a " +
+			"step, from the Aim")
 	case 2*obeyed < moved:
 		return fmt.Errorf("of %d candidates only %d have gone for the class that Batch.Target asks for", moved, obeyed)
 	}
@@ -384,7 +388,8 @@ func consistent(c *advlib.Classifier, res *advlib.Result) error {
 		switch {
 		case reached(clean[i]):
 			if !res.Success[i] || res.Distance[i] != 0 || !slices.Equal(at, original) {
-				return fmt.Errorf("example %d reaches the goal as it is, but: success %v, distance %g, changed %v", i, res.Success[i], res.Distance[i], !slices.Equal(at, original))
+				return fmt.Errorf("example %d reaches the goal as it is, but: success %v, distance %g, changed %v", i, res.Success[i],
+					res.Distance[i], !slices.Equal(at, original))
 			}
 		case res.Success[i]:
 			if distance > res.Threat.Radius {
@@ -398,7 +403,8 @@ func consistent(c *advlib.Classifier, res *advlib.Result) error {
 			}
 		default:
 			if !slices.Equal(at, original) || !math.IsInf(res.Distance[i], 1) {
-				return fmt.Errorf("example %d: the attack failed, but what it returns is not the original (distance %g, reported %g)", i, distance, res.Distance[i])
+				return fmt.Errorf("example %d: the attack failed, but what it returns is not the original (distance %g, reported %g)", i,
+					distance, res.Distance[i])
 			}
 		}
 	}
@@ -511,10 +517,12 @@ func sameBits(a, b *advlib.Result, order []int) error {
 			from = order[i]
 		}
 		if a.Success[from] != b.Success[i] || a.Distance[from] != b.Distance[i] {
-			return fmt.Errorf("example %d: success %v at %g the first time, %v at %g the second", from, a.Success[from], a.Distance[from], b.Success[i], b.Distance[i])
+			return fmt.Errorf("example %d: success %v at %g the first time, %v at %g the second", from, a.Success[from], a.Distance[from],
+				b.Success[i], b.Distance[i])
 		}
 		if !slices.Equal(x[from*size:(from+1)*size], y[i*size:(i+1)*size]) {
-			return fmt.Errorf("example %d: the adversarial examples differ, by up to %g", from, advlib.Linf.Distance(x[from*size:(from+1)*size], y[i*size:(i+1)*size]))
+			return fmt.Errorf("example %d: the adversarial examples differ, by up to %g", from,
+				advlib.Linf.Distance(x[from*size:(from+1)*size], y[i*size:(i+1)*size]))
 		}
 	}
 	return nil
@@ -553,7 +561,8 @@ func closeTo(a, b *advlib.Result, order []int) error {
 			from = order[i]
 		}
 		if a.Success[from] != b.Success[i] || a.Final[from].Class != b.Final[i].Class {
-			return fmt.Errorf("example %d: success %v and class %d here, %v and %d there", from, b.Success[i], b.Final[i].Class, a.Success[from], a.Final[from].Class)
+			return fmt.Errorf("example %d: success %v and class %d here, %v and %d there", from, b.Success[i], b.Final[i].Class,
+				a.Success[from], a.Final[from].Class)
 		}
 		if b.Success[i] && math.Abs(b.Distance[i]-a.Distance[from]) > relative*a.Distance[from] {
 			return fmt.Errorf("example %d: distance %.7g here, %.7g there", from, b.Distance[i], a.Distance[from])
@@ -582,7 +591,8 @@ func checkPasses(f *fixtures, s Subject) error {
 			return errors.New("no forward pass was counted: the model must be used through the Target")
 		}
 		if k == 1 && (res.Stats.Forward != first.Forward || res.Stats.Backward != first.Backward) {
-			return fmt.Errorf("%d forward and %d backward passes the first time, %d and %d the second", first.Forward, first.Backward, res.Stats.Forward, res.Stats.Backward)
+			return fmt.Errorf("%d forward and %d backward passes the first time, %d and %d the second", first.Forward, first.Backward,
+				res.Stats.Forward, res.Stats.Backward)
 		}
 		first = res.Stats
 	}
