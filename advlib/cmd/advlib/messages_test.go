@@ -78,9 +78,9 @@ func literal(e ast.Expr) (text string, ok bool) {
 	return "", false
 }
 
-// TestMessagesNameFlags reads all texts of the library, and finds those that name Go's fields and functions where the
-// user of the program would need a flag. Such a name is to be an option.Name, which is spelt here.
-func TestMessagesNameFlags(t *testing.T) {
+// texts returns the files of packages by their names.
+func texts(t *testing.T) (*token.FileSet, map[string]*ast.File) {
+	t.Helper()
 	files := map[string]*ast.File{}
 	set := token.NewFileSet()
 	for _, p := range packages {
@@ -103,6 +103,13 @@ func TestMessagesNameFlags(t *testing.T) {
 			files[filepath.ToSlash(name)] = f
 		}
 	}
+	return set, files
+}
+
+// TestMessagesNameFlags reads all texts of the library, and finds those that name Go's fields and functions where the
+// user of the program would need a flag. Such a name is to be an option.Name, which is spelt here.
+func TestMessagesNameFlags(t *testing.T) {
+	set, files := texts(t)
 	exported := exportedNames(files)
 	for _, name := range []string{"StripSoftmax", "ChannelsLast", "BatchSize", "UnitBox"} {
 		if !exported[name] {
