@@ -71,7 +71,8 @@ func Example_fiveAttacks() {
 	ball := advlib.L2.Ball(0.4)
 	settings := advlib.Settings{Alone: true}
 	report, err := settings.Evaluate(context.Background(), brighterPixel(), threePairs(), []advlib.Attack{
-		attack.FGM{Ball: ball}, attack.PGD{Ball: ball}, attack.APGD{Ball: ball}, attack.CarliniWagner{Steps: 200}, attack.DeepFool{Norm: advlib.L2},
+		attack.FGM{Ball: ball}, attack.PGD{Ball: ball}, attack.APGD{Ball: ball},
+		attack.CarliniWagner{Steps: 200}, attack.DeepFool{Norm: advlib.L2},
 	})
 	if err != nil {
 		panic(err)
@@ -259,7 +260,10 @@ func Example_domain() {
 	}
 	clf := advlib.MustClassifier(advlib.Spec{
 		Name: "account", Input: []int{2}, Classes: []string{"refused", "granted"}, Backend: b,
-		Domain: advlib.Domain{{Name: "age", Lo: 18, Hi: 100, Change: advlib.Fixed}, {Name: "income", Lo: 0, Hi: 100, Scale: 100, Change: advlib.RiseOnly}},
+		Domain: advlib.Domain{
+			{Name: "age", Lo: 18, Hi: 100, Change: advlib.Fixed},
+			{Name: "income", Lo: 0, Hi: 100, Scale: 100, Change: advlib.RiseOnly},
+		},
 		Logits: func(_ *model.Scope, x *graph.Node) *graph.Node {
 			w := graph.ConstAsDType(x.Graph(), x.DType(), [][]float32{{0, 1}, {0, 1}})
 			return graph.Sub(graph.Dot(x, w).Product(), graph.ConstAsDType(x.Graph(), x.DType(), [][]float32{{60, 120}}))

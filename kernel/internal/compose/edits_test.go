@@ -12,8 +12,8 @@ import (
 	"advlab/kernel/internal/cell"
 )
 
-// notebookModel is a notebook of twelve cells as its reader sees it. Each name has one value, wherever it is declared, and a
-// cell is good, or broken in a known way.
+// notebookModel is a notebook of twelve cells as its reader sees it. Each name has one value, wherever it is declared,
+// and a cell is good, or broken in a known way.
 type notebookModel struct {
 	r     *rand.Rand
 	cells []*cellModel
@@ -53,15 +53,18 @@ func (m *notebookModel) make(name string, value int) item {
 	case 4:
 		return give("func "+name+"[T any](x T) T { return x }", name+"("+v+")")
 	case 5:
-		return give("type "+name+" int\nfunc (x *"+name+") Twice() int { return int(*x) * 2 }\nfunc (x "+name+") Get() int { return int(x) }", name+"("+v+").Get()")
+		return give("type "+name+" int\nfunc (x *"+name+") Twice() int { return int(*x) * 2 }\nfunc (x "+name+") Get() int { return int(x) }",
+			name+"("+v+").Get()")
 	case 6:
 		return item{"const (\n\t" + name + " = iota + " + v + "\n\t" + name + "x\n)", map[string]string{name: name, name + "x": name + "x"},
 			map[string]string{name: v, name + "x": fmt.Sprint(value + 1)}, nil}
 	case 7:
-		return item{"var " + name + ", " + name + "y = func() (int, string) { return " + v + ", \"y\" }()", map[string]string{name: name, name + "y": name + "y"},
+		return item{"var " + name + ", " + name + "y = func() (int, string) { return " + v + ", \"y\" }()",
+			map[string]string{name: name, name + "y": name + "y"},
 			map[string]string{name: v, name + "y": "y"}, nil}
 	}
-	return give("type base"+name+" struct{}\nfunc (base"+name+") Get() int { return "+v+" }\ntype "+name+" struct{ base"+name+" }", name+"{}.Get()")
+	return give("type base"+name+" struct{}\nfunc (base"+name+") Get() int { return "+v+" }\ntype "+name+" struct{ base"+name+" }",
+		name+"{}.Get()")
 }
 
 func (c *cellModel) code() string {
@@ -72,9 +75,9 @@ func (c *cellModel) code() string {
 	return strings.Join(parts, "\n\n")
 }
 
-// TestRandomEdits edits a notebook of twelve cells at random, as people do: declares, renames, deletes, breaks, repairs, changes kinds,
-// runs in any order, with and without cell ids. After each sequence a cell that uses some names prints what the latest good
-// declarations of these say: what is broken elsewhere, or was, does not matter.
+// TestRandomEdits edits a notebook of twelve cells at random, as people do: declares, renames, deletes, breaks,
+// repairs, changes kinds, runs in any order, with and without cell ids. After each sequence a cell that uses some names
+// prints what the latest good declarations of these say: what is broken elsewhere, or was, does not matter.
 func TestRandomEdits(t *testing.T) {
 	sequences := 40
 	if os.Getenv("ADVLAB_FULL") != "" {

@@ -168,8 +168,8 @@ func (n *Notebook) resolveDots(ctx context.Context, f Finder, before importList,
 // importList are imports in the order in which their cells ran.
 type importList []*unit
 
-// importsBefore are the imports that hold in a cell: its own have the last word, then those of the cells before it, then those that
-// came later.
+// importsBefore are the imports that hold in a cell: its own have the last word, then those of the cells before it,
+// then those that came later.
 func (n *Notebook) importsBefore(s *Source, o owners) (list importList) {
 	at := slices.Index(n.sources, s)
 	if at < 0 {
@@ -178,7 +178,8 @@ func (n *Notebook) importsBefore(s *Source, o owners) (list importList) {
 	for _, part := range [][]*Source{n.sources[min(at+1, len(n.sources)):], n.sources[:at], {s}} {
 		for _, source := range part {
 			for _, u := range source.units {
-				if (u.kind == importKind || u.kind == dotKind) && (source == s || slices.ContainsFunc(u.keys(), func(k string) bool { return o[k] != nil && !source.gone[k] })) {
+				known := func(k string) bool { return o[k] != nil && !source.gone[k] }
+				if (u.kind == importKind || u.kind == dotKind) && (source == s || slices.ContainsFunc(u.keys(), known)) {
 					list = append(list, u)
 				}
 			}

@@ -215,8 +215,8 @@ func (u *unit) keys() (keys []string) {
 // owners tells which unit a name belongs to: the latest that declares it.
 type owners map[string]*unit
 
-// owners looks at the notebook, and at a cell that is about to run, which has the last word and whose former self counts
-// no more.
+// owners looks at the notebook, and at a cell that is about to run, which has the last word and whose former self
+// counts no more.
 func (n *Notebook) owners(own *Source) owners {
 	o := owners{}
 	all := n.sources

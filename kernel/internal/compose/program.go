@@ -30,7 +30,8 @@ type Program struct {
 const MainFile = "main.go"
 
 // End stands in a program's text for the file that it is to make when its statements have come to their end, by their
-// last line, a return or a panic, and not by an exit from somewhere within. Who runs the program puts a path in its place.
+// last line, a return or a panic, and not by an exit from somewhere within. Who runs the program puts a path in its
+// place.
 const End = "END__"
 
 const (
@@ -54,7 +55,8 @@ func begin__(end string) func() {
 	noMain = "\nfunc main() {}\n"
 )
 
-// fileOf is the name of a cell's file. Files are compiled, and their variables initialised, in the order of their names.
+// fileOf is the name of a cell's file. Files are compiled, and their variables initialised, in the order of their
+// names.
 func (s *Source) fileOf(test bool) string {
 	if test {
 		return fmt.Sprintf("cell_%05d_test.go", s.order)
@@ -70,7 +72,6 @@ type composer struct {
 	needs    map[*Source]*imports
 	by       string // the init function on whose behalf units are taken; empty: the cell's
 	starting map[*unit]string
-	plainly  map[string]*Source // names that a file uses other than in x.Name, and where
 }
 
 // Compose makes the program of a cell: the cell's statements, its declarations, the init functions of the notebook, and
@@ -213,8 +214,8 @@ type HiddenError struct {
 }
 
 func (e *HiddenError) Error() string {
-	return fmt.Sprintf("%s is a function of cell %d, and cell %d needs the package of that name: rename the function, or forget it with %%rm %s",
-		e.Name, e.Number, e.Needed, e.Name)
+	return fmt.Sprintf("%s is a function of cell %d, and cell %d needs the package of that name: rename the function, or "+
+		"forget it with %%rm %s", e.Name, e.Number, e.Needed, e.Name)
 }
 
 // hidden refuses a program in which a function hides a package that is needed. Go would refuse it, too, at the import.
@@ -268,8 +269,8 @@ func (u *unit) placed(at, text string) string {
 	return u.head + "/*line " + at + "*/" + text + "\n"
 }
 
-// masked is a unit's text with a blank in place of names that another cell has declared since, and of the ends of names of
-// init functions. Of the cell's own, every name counts.
+// masked is a unit's text with a blank in place of names that another cell has declared since, and of the ends of names
+// of init functions. Of the cell's own, every name counts.
 func (u *unit) masked(o owners, own bool) string {
 	text := []byte(u.cell.parts.text[u.start:u.end])
 	replace := func(n name, by string) {
@@ -292,8 +293,8 @@ func (p *Program) Own(file string) bool { return p.sources[file] == p.own }
 // Source is the cell of a file; nil: none.
 func (p *Program) Source(file string) *Source { return p.sources[file] }
 
-// Blame finds the declaration at a line of a file, and the init function of another cell that alone needs it; empty: the
-// cell itself does.
+// Blame finds the declaration at a line of a file, and the init function of another cell that alone needs it; empty:
+// the cell itself does.
 func (p *Program) Blame(file string, line int) (declaration, starter string) {
 	s := p.sources[file]
 	if s == nil {

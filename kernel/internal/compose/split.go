@@ -135,8 +135,9 @@ type parts struct {
 	from     int     // where the body begins in the text; -1: the cell has none
 }
 
-// takeApart sorts a cell's pieces. Below %% everything is the program's, in a cell without it all from the first statement
-// on; but functions with a name, imports, and types with methods in this cell are declarations wherever they stand.
+// takeApart sorts a cell's pieces. Below %% everything is the program's, in a cell without it all from the first
+// statement on; but functions with a name, imports, and types with methods in this cell are declarations wherever they
+// stand.
 func takeApart(c cell.Cell) parts {
 	p := parts{text: goText(c), from: -1}
 	pieces := split(p.text)

@@ -25,8 +25,8 @@ const (
 	importKind
 )
 
-// unit is the smallest part of a cell that a program takes or leaves: a function, a method, a type, the names of one var,
-// or constants that count together.
+// unit is the smallest part of a cell that a program takes or leaves: a function, a method, a type, the names of one
+// var, or constants that count together.
 type unit struct {
 	kind  kind
 	names []name // what it declares; of a method, its own
@@ -45,10 +45,6 @@ type unit struct {
 type name struct {
 	text string
 	at   int
-}
-
-func (u *unit) declares(text string) bool {
-	return slices.ContainsFunc(u.names, func(n name) bool { return n.text == text })
 }
 
 // label names a unit as %ls and messages do: T.M for a method.
@@ -219,9 +215,9 @@ func usesOf(source string) uses {
 	return u
 }
 
-// literal walks through a composite literal. The parser leaves keys that are declared nowhere in the file out, since they
-// may be fields of a struct. They are uses where the type is no struct; whether a type of the notebook is one is known
-// later. Of another package's type, an exported key is taken for a field.
+// literal walks through a composite literal. The parser leaves keys that are declared nowhere in the file out, since
+// they may be fields of a struct. They are uses where the type is no struct; whether a type of the notebook is one is
+// known later. Of another package's type, an exported key is taken for a field.
 func (u uses) literal(lit *ast.CompositeLit, elided ast.Expr, walk func(ast.Node, ast.Expr)) {
 	t := lit.Type
 	if t == nil {

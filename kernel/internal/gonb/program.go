@@ -16,9 +16,9 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// GoNB keeps what cells declare, and writes a main.go of all of it. The relay composes programs itself (package compose), and
-// GoNB builds and runs them: it gets a cell that declares nothing, and a flag of `go build`, -overlay, puts the program's files
-// in the place of GoNB's main.go.
+// GoNB keeps what cells declare, and writes a main.go of all of it. The relay composes programs itself (package
+// compose), and GoNB builds and runs them: it gets a cell that declares nothing, and a flag of `go build`, -overlay,
+// puts the program's files in the place of GoNB's main.go.
 
 // programDir is the folder, in an engine's, of the program's files and of the overlay that names them.
 const programDir = "program"
@@ -83,7 +83,8 @@ func (e *Engine) sweep(files map[string]string) error {
 	return nil
 }
 
-// flags are those of `go build` that every cell has: where the program is written, if a pump runs it, and which files it is made of.
+// flags are those of `go build` that every cell has: where the program is written, if a pump runs it, and which files
+// it is made of.
 func (e *Engine) flags() string {
 	text := "-overlay " + strconv.Quote(e.overlay()) + " "
 	if e.pump != nil {

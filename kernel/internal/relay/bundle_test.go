@@ -75,10 +75,12 @@ func TestAdvlibTells(t *testing.T) {
 	if r := f.run("%%\nshow.Grade(2.5)"); r.contents["execute_result"] == nil {
 		t.Errorf("no result: %q", r.order)
 	}
-	f.run("func answer() { show.Grade(100) }\nfunc later() { defer show.Grade(100) }\nfunc beside() { go show.Grade(100); time.Sleep(time.Second) }")
+	f.run("func answer() { show.Grade(100) }\nfunc later() { defer show.Grade(100) }\n" +
+		"func beside() { go show.Grade(100); time.Sleep(time.Second) }")
 	for _, call := range []string{"answer", "later", "beside"} {
 		r := f.run("%%\n" + call + "()\nshow.Grade(1)")
-		if r.Class != "Panic" || !strings.Contains(r.Text, "only the statements of the grader's own cell") || r.contents["execute_result"] != nil {
+		if r.Class != "Panic" || !strings.Contains(r.Text, "only the statements of the grader's own cell") ||
+			r.contents["execute_result"] != nil {
 			t.Errorf("%s grades itself: %+v", call, r)
 		}
 	}

@@ -464,8 +464,8 @@ func (x *execution) judge(e *gonb.Engine, reply *jupyter.Message) outcome {
 			x.out.add("stderr", x.exitRaw)
 		}
 		if !x.ended() {
-			return outcome{failure: newFailure(exitError, "exit status 0 before the cell's end: something that it calls ends the program, as os.Exit(0) does"),
-				compiled: true}
+			return outcome{compiled: true, failure: newFailure(exitError,
+				"exit status 0 before the cell's end: something that it calls ends the program, as os.Exit(0) does")}
 		}
 		return outcome{compiled: true}
 	}

@@ -134,7 +134,8 @@ func ours(report string) string {
 	for i, text := range goroutines {
 		if lines := strings.Split(text, "\n"); len(lines) > mostFrames {
 			half := mostFrames / 2
-			goroutines[i] = strings.Join(slices.Concat(lines[:half], []string{fmt.Sprintf("[… %d lines more]", len(lines)-2*half)}, lines[len(lines)-half:]), "\n")
+			left := fmt.Sprintf("[… %d lines more]", len(lines)-2*half)
+			goroutines[i] = strings.Join(slices.Concat(lines[:half], []string{left}, lines[len(lines)-half:]), "\n")
 		}
 	}
 	return strings.Join(goroutines, "\n\n")

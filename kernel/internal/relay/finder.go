@@ -27,7 +27,8 @@ func (f finder) Find(ctx context.Context, selectors map[string][]string) (map[st
 			continue
 		}
 		path, exports := f.assistant.Package(x)
-		if path != "" && slices.ContainsFunc(names, func(name string) bool { return slices.Contains(exports, name) || len(nearest(name, exports)) > 0 }) {
+		meant := func(name string) bool { return slices.Contains(exports, name) || len(nearest(name, exports)) > 0 }
+		if path != "" && slices.ContainsFunc(names, meant) {
 			found[x] = compose.Import{Path: path}
 		}
 	}
@@ -41,8 +42,8 @@ func (f finder) Package(ctx context.Context, path string) (name string, exports 
 	return f.tools.Package(ctx, path)
 }
 
-// nearest are the names that a mistyped one may mean, the nearest first, three at most: those that differ in few letters, and those
-// that share a word with it.
+// nearest are the names that a mistyped one may mean, the nearest first, three at most: those that differ in few
+// letters, and those that share a word with it.
 func nearest(name string, among []string) []string {
 	type candidate struct {
 		name     string

@@ -98,8 +98,8 @@ func (e evidence) undefined(f *failure) string {
 		return fmt.Sprintf("cell %d declares %s, and failed: mend it and run it again.", cell, m[2])
 	}
 	if cell := e.lore.locals[m[2]]; cell > 0 {
-		return fmt.Sprintf("%s was a variable of cell %d's program, and its value ended with that cell: declare with var, const or func what later "+
-			"cells need (var at the top of its cell), and keep results with lab.Keep.", m[2], cell)
+		return fmt.Sprintf("%s was a variable of cell %d's program, and its value ended with that cell: declare with var, const or func what "+
+			"later cells need (var at the top of its cell), and keep results with lab.Keep.", m[2], cell)
 	}
 	return ""
 }

@@ -48,7 +48,8 @@ func TestHints(t *testing.T) {
 		r := f.run(test.code)
 		trace := strings.Join(r.Traceback, "\n")
 		_, hint, _ := strings.Cut(trace, "\nHint: ")
-		if !strings.Contains(r.Text, test.text) || (test.text == "") != (r.Status == "ok") || !strings.Contains(hint, test.hint) || test.hint == "" && hint != "" {
+		if !strings.Contains(r.Text, test.text) || (test.text == "") != (r.Status == "ok") || !strings.Contains(hint, test.hint) ||
+			test.hint == "" && hint != "" {
 			t.Errorf("%s: %q with hint %q, want %q with %q", test.name, r.Text, hint, test.text, test.hint)
 		}
 	}

@@ -62,8 +62,8 @@ func (x *execution) compose(ctx context.Context, e *gonb.Engine, code string, ag
 }
 
 // ending names the file by which the program proves that it has come to its end. Its name cannot be guessed by what a
-// program calls: an answer to an assignment that exits earns nothing. It is the same for the same program, so that this need
-// not be linked again.
+// program calls: an answer to an assignment that exits earns nothing. It is the same for the same program, so that this
+// need not be linked again.
 func (x *execution) ending(e *gonb.Engine, p *compose.Program) map[string]string {
 	x.end = ""
 	if !p.Ends() {
@@ -151,8 +151,8 @@ func (x *execution) notice(text string) {
 	x.show(map[string]any{"text/plain": "[" + text + "]"})
 }
 
-// leaveOut leaves init functions of other cells out that alone are to blame for a failure. It returns whether the cell is
-// to be compiled again, without them: where it compiled, and they panicked, it has run.
+// leaveOut leaves init functions of other cells out that alone are to blame for a failure. It returns whether the cell
+// is to be compiled again, without them: where it compiled, and they panicked, it has run.
 func (x *execution) leaveOut(f *failure) (again bool) {
 	if x.program == nil {
 		return false

@@ -41,8 +41,10 @@ func TestEditedCells(t *testing.T) {
 		{"h", "func show() { fmt.Println(len(os.Args)) }\n%exec show a b", "3\n", ""},
 	} {
 		r := f.runIn(step.id, step.code)
-		if r.stdout != step.stdout && !strings.HasSuffix(r.stdout, "\n"+step.stdout) || !strings.Contains(r.Text, step.text) || (r.Status == "ok") != (step.text == "") {
-			t.Errorf("step %d, %q: %s, stdout %q, %q; want %q, %q\n%s", i+1, step.code, r.Status, r.stdout, r.Text, step.stdout, step.text, strings.Join(r.Traceback, "\n"))
+		if r.stdout != step.stdout && !strings.HasSuffix(r.stdout, "\n"+step.stdout) || !strings.Contains(r.Text, step.text) ||
+			(r.Status == "ok") != (step.text == "") {
+			t.Errorf("step %d, %q: %s, stdout %q, %q; want %q, %q\n%s",
+				i+1, step.code, r.Status, r.stdout, r.Text, step.stdout, step.text, strings.Join(r.Traceback, "\n"))
 		}
 	}
 }

@@ -105,11 +105,11 @@ func (e *environment) unset(name string) {
 	}
 }
 
-// StderrVariable, set to stdout, shows there what cells write to stderr.
+// StderrVariable is set to stdout where what cells write to stderr is to be shown there.
 const StderrVariable = "ADVLAB_STDERR"
 
-// FoldsStderr reports whether what cells write to stderr is to be shown on stdout: where the environment asks for it, and for
-// nbgrader, which counts a line on stderr as a failed test.
+// FoldsStderr reports whether what cells write to stderr is to be shown on stdout: where the environment asks for it,
+// and for nbgrader, which counts a line on stderr as a failed test.
 func FoldsStderr() bool {
 	return os.Getenv(StderrVariable) == "stdout" || os.Getenv("NBGRADER_EXECUTION") != ""
 }
