@@ -34,8 +34,6 @@ var toDo = []string{
 	"advlib/backend/internal/intercept",
 	"advlib/backend/plugin",
 	"advlib/cachedir",
-	"advlib/certify",
-	"advlib/certify/internal/propagate",
 	"advlib/cmd/advlib",
 	"advlib/defense",
 	"advlib/onnx",

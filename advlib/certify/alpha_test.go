@@ -80,6 +80,31 @@ func TestAscent(t *testing.T) {
 	}
 }
 
+// halfNormals are rows of numbers from N(0, 1/4) that float32 holds.
+func halfNormals(r *rand.Rand, rows, columns int) [][]float64 {
+	W := make([][]float64, rows)
+	for i := range W {
+		for range columns {
+			W[i] = append(W[i], float64(float32(r.NormFloat64()/2)))
+		}
+	}
+	return W
+}
+
+// affineOf is Wx + c, with W by outputs.
+func affineOf(x *Node, W [][]float64, c []float64) *Node {
+	var flat, offset []float32
+	for j := range W[0] {
+		for i := range W {
+			flat = append(flat, float32(W[i][j]))
+		}
+	}
+	for _, v := range c {
+		offset = append(offset, float32(v))
+	}
+	return Add(Dot(x, values(x, []int{len(W[0]), len(W)}, flat...)).Product(), values(x, []int{1, len(c)}, offset...))
+}
+
 // With intervals before ReLUs given, the best that slopes can do is the optimum of a linear program: each ReLU replaced
 // by the triangle around it (Salman et al. 2019, arXiv:1902.08722, theorem 4.2). Tuned bounds are below it, and near
 // it.
@@ -87,39 +112,19 @@ func TestAlphaReachesTheLinearProgram(t *testing.T) {
 	const d, hidden = 4, 7
 	b := backends(t)["Go Backend"]
 	r := rand.New(rand.NewPCG(41, 42))
-	matrix := func(rows, columns int) [][]float64 {
-		W := make([][]float64, rows)
-		for i := range W {
-			for range columns {
-				W[i] = append(W[i], float64(float32(r.NormFloat64()/2)))
-			}
-		}
-		return W
-	}
-	affine := func(x *Node, W [][]float64, c []float64) *Node { // W by outputs
-		var flat, offset []float32
-		for j := range W[0] {
-			for i := range W {
-				flat = append(flat, float32(W[i][j]))
-			}
-		}
-		for _, v := range c {
-			offset = append(offset, float32(v))
-		}
-		return Add(Dot(x, values(x, []int{len(W[0]), len(W)}, flat...)).Product(), values(x, []int{1, len(c)}, offset...))
-	}
+	matrix := func(rows, columns int) [][]float64 { return halfNormals(r, rows, columns) }
 	crownGap, alphaGap := 0., 0.
 	for range 12 {
 		W1, W2, W3 := matrix(hidden, d), matrix(hidden, hidden), matrix(2, hidden)
 		c1, c2, c3 := matrix(1, hidden)[0], matrix(1, hidden)[0], []float64{0, 0}
 		build := func(upTo int) *certify.Network {
 			n, err := certify.New(certify.Source{Name: "dense", Input: []int{d}, Backend: b, Graph: func(_ *model.Scope, x *Node) *Node {
-				h := affine(x, W1, c1)
+				h := affineOf(x, W1, c1)
 				if upTo > 1 {
-					h = affine(activation.Relu(h), W2, c2)
+					h = affineOf(activation.Relu(h), W2, c2)
 				}
 				if upTo > 2 {
-					h = affine(activation.Relu(h), W3, c3)
+					h = affineOf(activation.Relu(h), W3, c3)
 				}
 				return h
 			}})

@@ -337,85 +337,110 @@ func minimise(c, lower, upper []float64, where []halfspace) float64 {
 		}
 		rows = append(rows, halfspace{h.a, b})
 	}
-	m := len(rows)
-	// Columns: y (d), slacks (m), the artificial variable, the right-hand side.
-	cols := d + m + 2
-	T := make([][]float64, m+2)
-	basis := make([]int, m)
-	for i := range T {
-		T[i] = make([]float64, cols)
+	p, worst := newTableau(c, rows)
+	if worst >= 0 && !p.feasible(worst) {
+		return math.Inf(1)
 	}
-	worst := -1
+	p.run(p.m, p.d+p.m)
+	return shift - p.T[p.m][p.cols-1]
+}
+
+// tableau is the simplex method's. Its columns are y (d), slacks (m), the artificial variable and the right-hand side;
+// its last rows are what is minimised: c·y, and the artificial variable.
+type tableau struct {
+	T          [][]float64
+	basis      []int
+	d, m, cols int
+}
+
+// newTableau returns that of m half-spaces, and the one that is violated most by y = 0, -1 if none is.
+func newTableau(c []float64, rows []halfspace) (p *tableau, worst int) {
+	d, m := len(c), len(rows)
+	p = &tableau{d: d, m: m, cols: d + m + 2, T: make([][]float64, m+2), basis: make([]int, m)}
+	for i := range p.T {
+		p.T[i] = make([]float64, p.cols)
+	}
+	worst = -1
 	for i, h := range rows {
-		copy(T[i], h.a)
-		T[i][d+i], T[i][d+m], T[i][cols-1] = 1, -1, h.b
-		basis[i] = d + i
+		copy(p.T[i], h.a)
+		p.T[i][d+i], p.T[i][d+m], p.T[i][p.cols-1] = 1, -1, h.b
+		p.basis[i] = d + i
 		if h.b < -1e-12 && (worst < 0 || h.b < rows[worst].b) {
 			worst = i
 		}
 	}
-	copy(T[m], c)   // minimise c·y
-	T[m+1][d+m] = 1 // minimise the artificial variable
-	pivot := func(r, k int) {
-		p := T[r][k]
-		for j := range T[r] {
-			T[r][j] /= p
+	copy(p.T[m], c)
+	p.T[m+1][d+m] = 1
+	return p, worst
+}
+
+// pivot makes column k basic in row r.
+func (p *tableau) pivot(r, k int) {
+	T := p.T
+	by := T[r][k]
+	for j := range T[r] {
+		T[r][j] /= by
+	}
+	for i := range T {
+		if f := T[i][k]; i != r && f != 0 {
+			for j := range T[i] {
+				T[i][j] -= f * T[r][j]
+			}
 		}
-		for i := range T {
-			if f := T[i][k]; i != r && f != 0 {
-				for j := range T[i] {
-					T[i][j] -= f * T[r][j]
+	}
+	p.basis[r] = k
+}
+
+// run minimises a goal over the allowed columns.
+func (p *tableau) run(goal, allowed int) {
+	T := p.T
+	for {
+		k := -1
+		for j := range allowed {
+			if T[goal][j] < -1e-10 {
+				k = j
+				break
+			}
+		}
+		if k < 0 {
+			return
+		}
+		r := -1
+		for i := range p.m {
+			if T[i][k] > 1e-11 {
+				q := T[i][p.cols-1] / T[i][k]
+				if r < 0 || q < T[r][p.cols-1]/T[r][k]-1e-13 || q < T[r][p.cols-1]/T[r][k]+1e-13 && p.basis[i] < p.basis[r] {
+					r = i
 				}
 			}
 		}
-		basis[r] = k
+		if r < 0 {
+			panic("the linear program is unbounded")
+		}
+		p.pivot(r, k)
 	}
-	run := func(goal, allowed int) {
-		for {
-			k := -1
-			for j := range allowed {
-				if T[goal][j] < -1e-10 {
-					k = j
+}
+
+// feasible finds a point of all half-spaces, with the artificial variable, which leaves at 0. It returns false if there
+// is none.
+func (p *tableau) feasible(worst int) bool {
+	d, m := p.d, p.m
+	p.pivot(worst, d+m)
+	p.run(m+1, d+m+1)
+	if p.T[m+1][p.cols-1] < -1e-9 {
+		return false
+	}
+	for i, k := range p.basis {
+		if k == d+m {
+			for j := range d + m {
+				if math.Abs(p.T[i][j]) > 1e-9 {
+					p.pivot(i, j)
 					break
 				}
 			}
-			if k < 0 {
-				return
-			}
-			r := -1
-			for i := range m {
-				if T[i][k] > 1e-11 {
-					q := T[i][cols-1] / T[i][k]
-					if r < 0 || q < T[r][cols-1]/T[r][k]-1e-13 || q < T[r][cols-1]/T[r][k]+1e-13 && basis[i] < basis[r] {
-						r = i
-					}
-				}
-			}
-			if r < 0 {
-				panic("the linear program is unbounded")
-			}
-			pivot(r, k)
 		}
 	}
-	if worst >= 0 {
-		pivot(worst, d+m)
-		run(m+1, d+m+1)
-		if T[m+1][cols-1] < -1e-9 {
-			return math.Inf(1)
-		}
-		for i, k := range basis { // the artificial variable leaves, at 0
-			if k == d+m {
-				for j := range d + m {
-					if math.Abs(T[i][j]) > 1e-9 {
-						pivot(i, j)
-						break
-					}
-				}
-			}
-		}
-	}
-	run(m, d+m)
-	return shift - T[m][cols-1]
+	return true
 }
 
 // exactMinimum returns the minimum of ⟨row, f(x)⟩ over a box by enumerating which of the unstable ReLUs are on, and the
@@ -527,23 +552,7 @@ func TestAgainstEnumeration(t *testing.T) {
 					gaps[method.String()] += exact[s] - realBound.Lower[0][s]
 				}
 			}
-			for k, v := range own {
-				if b := bounds["IBP"]; !(b[2+k] >= v.lo-1e-9) || !(-b[5+k] <= v.hi+1e-9) {
-					t.Errorf("seed %d, ε %g: IBP bounds output %d by [%g, %g], the checker's intervals are [%g, %g]", seed, ε, k, b[2+k], -b[5+k], v.lo,
-						v.hi)
-				}
-			}
-			best := bounds[certify.CROWN.WithIBP().WithBestLine().String()]
-			for name, b := range bounds {
-				for s, v := range b {
-					if name == "CROWN" && v > bounds["α-CROWN"][s] {
-						t.Errorf("seed %d, ε %g: row %d is at least %g by CROWN, %g by α-CROWN", seed, ε, s, v, bounds["α-CROWN"][s])
-					}
-					if name != "CROWN" && v > best[s]+1e-9 && (name == "IBP" || name == "CROWN ∩ IBP") {
-						t.Errorf("seed %d, ε %g: row %d is at least %g by %s, %g by the best line", seed, ε, s, v, name, best[s])
-					}
-				}
-			}
+			compareEnumerated(t, fmt.Sprintf("seed %d, ε %g", seed, ε), bounds, own)
 		}
 	}
 	t.Logf("up to %d unstable ReLUs; sum of gaps to the minimum: %v", most, gaps)
@@ -552,6 +561,29 @@ func TestAgainstEnumeration(t *testing.T) {
 	}
 	if most < 6 {
 		t.Errorf("only %d ReLUs were unstable", most)
+	}
+}
+
+// compareEnumerated compares bounds by the names of their methods with each other, and with the checker's own intervals
+// of the outputs.
+func compareEnumerated(t *testing.T, name string, bounds map[string][]float64, own []number) {
+	t.Helper()
+	for k, v := range own {
+		if b := bounds["IBP"]; !(b[2+k] >= v.lo-1e-9) || !(-b[5+k] <= v.hi+1e-9) {
+			t.Errorf("%s: IBP bounds output %d by [%g, %g], the checker's intervals are [%g, %g]", name, k, b[2+k], -b[5+k], v.lo,
+				v.hi)
+		}
+	}
+	best := bounds[certify.CROWN.WithIBP().WithBestLine().String()]
+	for method, b := range bounds {
+		for s, v := range b {
+			if method == "CROWN" && v > bounds["α-CROWN"][s] {
+				t.Errorf("%s: row %d is at least %g by CROWN, %g by α-CROWN", name, s, v, bounds["α-CROWN"][s])
+			}
+			if method != "CROWN" && v > best[s]+1e-9 && (method == "IBP" || method == "CROWN ∩ IBP") {
+				t.Errorf("%s: row %d is at least %g by %s, %g by the best line", name, s, v, method, best[s])
+			}
+		}
 	}
 }
 

@@ -23,11 +23,8 @@ var domain = advlib.Domain{
 	{Name: "falls", Lo: 0, Hi: 1, Scale: 0.25, Change: advlib.FallOnly},
 }
 
-// No admissible input inside a ball, as the domain measures it, violates a bound; and fixed features make bounds
-// tighter, in Linf as tight as the linear model allows.
-func TestBoundsHoldInDomain(t *testing.T) {
-	const d = 8
-	r := rand.New(rand.NewPCG(1, 2))
+// smallNet is a random network of d inputs, 6 ReLUs and 3 classes.
+func smallNet(r *rand.Rand, d int) advlib.LogitsFn {
 	w, v := make([][]float32, d), make([][]float32, 6)
 	for j := range w {
 		for range 6 {
@@ -37,9 +34,17 @@ func TestBoundsHoldInDomain(t *testing.T) {
 	for j := range v {
 		v[j] = []float32{float32(r.NormFloat64()), float32(r.NormFloat64()), float32(r.NormFloat64())}
 	}
-	logits := func(_ *model.Scope, x *Node) *Node {
+	return func(_ *model.Scope, x *Node) *Node {
 		return Dot(activation.Relu(Dot(x, ConstAsDType(x.Graph(), x.DType(), w)).Product()), ConstAsDType(x.Graph(), x.DType(), v)).Product()
 	}
+}
+
+// No admissible input inside a ball, as the domain measures it, violates a bound; and fixed features make bounds
+// tighter, in Linf as tight as the linear model allows.
+func TestBoundsHoldInDomain(t *testing.T) {
+	const d = 8
+	r := rand.New(rand.NewPCG(1, 2))
+	logits := smallNet(r, d)
 	c := advlib.MustClassifier(advlib.Spec{Name: "net", Input: []int{d}, Domain: domain, Logits: logits})
 	free := advlib.Domain{domain[0], {Lo: 0, Hi: 100}, domain[2], domain[3], {Lo: 0, Hi: 1}, {Lo: 0, Hi: 1, Scale: 0.25}}
 	loose := advlib.MustClassifier(advlib.Spec{Name: "net, nothing fixed", Input: []int{d}, Domain: free, Logits: logits})
@@ -110,18 +115,26 @@ func TestBoundsHoldInDomain(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					for k, row := range z {
-						for j, got := range row {
-							if float64(got) < lower[i][j] || float64(got) > upper[i][j] {
-								t.Fatalf("%v, %v: example %d, input %v: logit %d is %g, outside of its bounds [%g, %g]", ball, method, i, many[k*d:(k+1)*d], j,
-									got, lower[i][j], upper[i][j])
-							}
-						}
+					if k, j := outside(z, lower[i], upper[i]); k >= 0 {
+						t.Fatalf("%v, %v: example %d, input %v: logit %d is %g, outside of its bounds [%g, %g]", ball, method, i,
+							many[k*d:(k+1)*d], j, z[k][j], lower[i][j], upper[i][j])
 					}
 				}
 			}
 		}
 	}
+}
+
+// outside returns the first row, and its place, that is not between the ends; −1 if all are.
+func outside(rows [][]float32, lower, upper []float64) (row, place int) {
+	for k, z := range rows {
+		for j, v := range z {
+			if float64(v) < lower[j] || float64(v) > upper[j] {
+				return k, j
+			}
+		}
+	}
+	return -1, 0
 }
 
 // With a linear model the bound in Linf is the sum over coordinates of what each can do.

@@ -4,8 +4,10 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -301,9 +303,10 @@ func BenchmarkPatches(b *testing.B) {
 	}
 }
 
-// Every rule that goes back on patches does so in some model that is compared with whole tensors. The rules are those
-// of the source: types that have BackwardPatch and Affine, themselves or of a type that they embed.
-func TestPatchesReachAllRules(t *testing.T) {
+// propagateMethods reads the source of internal/propagate. has tells whether a type has a method, itself or of a type
+// that it embeds; names are the types with methods.
+func propagateMethods(t *testing.T) (has func(name, method string) bool, names []string) {
+	t.Helper()
 	files, err := filepath.Glob(filepath.Join("internal", "propagate", "*.go"))
 	if err != nil {
 		t.Fatal(err)
@@ -347,7 +350,6 @@ func TestPatchesReachAllRules(t *testing.T) {
 			return true
 		})
 	}
-	var has func(name, method string) bool
 	has = func(name, method string) bool {
 		if methods[name][method] {
 			return true
@@ -359,9 +361,16 @@ func TestPatchesReachAllRules(t *testing.T) {
 		}
 		return false
 	}
+	return has, slices.Sorted(maps.Keys(methods))
+}
+
+// Every rule that goes back on patches does so in some model that is compared with whole tensors. The rules are those
+// of the source: types that have BackwardPatch and Affine, themselves or of a type that they embed.
+func TestPatchesReachAllRules(t *testing.T) {
+	has, names := propagateMethods(t)
 	want := certify.LocalOperations()
 	rules := 0
-	for name := range methods {
+	for _, name := range names {
 		if has(name, "BackwardPatch") && has(name, "Affine") {
 			want = append(want, "propagate."+name)
 			rules++

@@ -53,12 +53,76 @@ func (n network64) planted(at []float64, r, depth float64) network64 {
 	return network64{W: [][][]float64{first, second, last}, b: [][]float64{b, c, n.b[1]}}
 }
 
+// hideCounterexample returns a classifier of the given kind, and an example with a counterexample in its ball.
+func hideCounterexample(t *testing.T, name, kind, where string, d int, norm advlib.ConvexNorm, radius float64,
+	r *rand.Rand) (*advlib.Classifier, *advlib.Examples) {
+	t.Helper()
+	b := goBackend(t)
+	x := make([]float32, d)
+	at := make([]float64, d)
+	for j := range x {
+		x[j] = float32(2*r.Float64() - 1)
+		at[j] = float64(x[j])
+	}
+	step := 0.6 * radius // in one coordinate: inside of the ball of each norm
+	at[r.IntN(d)] += step
+	if where == "at a corner" {
+		for j := range at {
+			v := float32(float64(x[j]) + radius)
+			if float64(v)-float64(x[j]) > radius {
+				v = math.Nextafter32(v, x[j])
+			}
+			at[j] = float64(v)
+		}
+	}
+	for j := range at {
+		at[j] = float64(float32(at[j]))
+	}
+	base := random32(r, 0.2, d, 8, 3)
+	base.b[1] = []float64{20, 0, 0} // far from any other class
+	s := base.planted(at, 1./256, 64).source(b, false)
+	if kind == "residual" { // |x − at| as one operation, and a path beside it
+		graph := base.source(b, false).Graph
+		s = base.source(b, false)
+		s.Graph = func(scope *model.Scope, x *Node) *Node {
+			flat := make([]float32, d)
+			for j, v := range at {
+				flat[j] = float32(v)
+			}
+			p := ConvertDType(Const(x.Graph(), tensors.FromFlatDataAndDimensions(flat, 1, d)), x.DType())
+			bump := OneMinus(MulScalar(ReduceAndKeep(Abs(Sub(x, p)), ReduceSum, 1), 256))
+			bump = MulScalar(Max(bump, ZerosLike(bump)), 64)
+			return Sub(graph(scope, x), Concatenate([]*Node{bump, ZerosLike(bump), ZerosLike(bump)}, 1))
+		}
+	}
+	c, err := advlib.NewClassifier(advlib.Spec{Name: name, Logits: s.Graph, Store: s.Store, Input: s.Input,
+		Box: advlib.Box{Lo: -2, Hi: 2}, Backend: b})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := advlib.NewExamples("one", x, []int{d}, []int32{0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden := make([]float32, d)
+	for j, v := range at {
+		hidden[j] = float32(v)
+	}
+	z, err := c.Logits(tensors.FromFlatDataAndDimensions(append(slices.Clone(x), hidden...), 2, d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if z[0][0] < max(z[0][1], z[0][2]) || z[1][0] > max(z[1][1], z[1][2]) || norm.Distance(hidden, x) > radius {
+		t.Fatalf("%s: logits %v and %v at a distance of %g: nothing is hidden", name, z[0], z[1], norm.Distance(hidden, x))
+	}
+	return c, e
+}
+
 // TestPlanted hides a counterexample in the ball, as SoundnessBench does (Zhou et al. 2024, arXiv:2412.03154): in a
 // bump that is so narrow that no gradient outside of it points there, inside of the ball or at its very corner. Nothing
 // may certify the example, nor verify it: of a network that is a chain, of one that is none, with few inputs and with
 // many.
 func TestPlanted(t *testing.T) {
-	b := goBackend(t)
 	cells, seeds := 200, 1
 	if os.Getenv("ADVLAB_FULL") != "" {
 		cells, seeds = 20000, 4
@@ -74,65 +138,8 @@ func TestPlanted(t *testing.T) {
 						continue
 					}
 					for _, kind := range []string{"chain", "residual"} {
-						r := rand.New(rand.NewPCG(uint64(seed), uint64(d)))
-						x := make([]float32, d)
-						at := make([]float64, d)
-						for j := range x {
-							x[j] = float32(2*r.Float64() - 1)
-							at[j] = float64(x[j])
-						}
-						step := 0.6 * radius // in one coordinate: inside of the ball of each norm
-						at[r.IntN(d)] += step
-						if where == "at a corner" {
-							for j := range at {
-								v := float32(float64(x[j]) + radius)
-								if float64(v)-float64(x[j]) > radius {
-									v = math.Nextafter32(v, x[j])
-								}
-								at[j] = float64(v)
-							}
-						}
-						for j := range at {
-							at[j] = float64(float32(at[j]))
-						}
-						base := random32(r, 0.2, d, 8, 3)
-						base.b[1] = []float64{20, 0, 0} // far from any other class
-						s := base.planted(at, 1./256, 64).source(b, false)
-						if kind == "residual" { // |x − at| as one operation, and a path beside it
-							graph := base.source(b, false).Graph
-							s = base.source(b, false)
-							s.Graph = func(scope *model.Scope, x *Node) *Node {
-								flat := make([]float32, d)
-								for j, v := range at {
-									flat[j] = float32(v)
-								}
-								p := ConvertDType(Const(x.Graph(), tensors.FromFlatDataAndDimensions(flat, 1, d)), x.DType())
-								bump := OneMinus(MulScalar(ReduceAndKeep(Abs(Sub(x, p)), ReduceSum, 1), 256))
-								bump = MulScalar(Max(bump, ZerosLike(bump)), 64)
-								return Sub(graph(scope, x), Concatenate([]*Node{bump, ZerosLike(bump), ZerosLike(bump)}, 1))
-							}
-						}
 						name := fmt.Sprintf("%s of %d inputs, %s, %v", kind, d, where, norm)
-						c, err := advlib.NewClassifier(advlib.Spec{Name: name, Logits: s.Graph, Store: s.Store, Input: s.Input,
-							Box: advlib.Box{Lo: -2, Hi: 2}, Backend: b})
-						if err != nil {
-							t.Fatal(err)
-						}
-						e, err := advlib.NewExamples("one", x, []int{d}, []int32{0})
-						if err != nil {
-							t.Fatal(err)
-						}
-						hidden := make([]float32, d)
-						for j, v := range at {
-							hidden[j] = float32(v)
-						}
-						z, err := c.Logits(tensors.FromFlatDataAndDimensions(append(slices.Clone(x), hidden...), 2, d))
-						if err != nil {
-							t.Fatal(err)
-						}
-						if z[0][0] < max(z[0][1], z[0][2]) || z[1][0] > max(z[1][1], z[1][2]) || norm.Distance(hidden, x) > radius {
-							t.Fatalf("%s: logits %v and %v at a distance of %g: nothing is hidden", name, z[0], z[1], norm.Distance(hidden, x))
-						}
+						c, e := hideCounterexample(t, name, kind, where, d, norm, radius, rand.New(rand.NewPCG(uint64(seed), uint64(d))))
 						ball := norm.Ball(radius)
 						if res, err := advlib.Run(t.Context(), c, e, attack.PGD{Ball: ball, Steps: 20, NoRandomStart: true}); err != nil || res.Success[0] {
 							t.Fatalf("%s: PGD from the centre finds it, or %v", name, err)

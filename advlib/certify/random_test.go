@@ -745,23 +745,15 @@ type randomTrial struct {
 	scales   []float64         // of boxes, nil for all
 }
 
-func (c randomTrial) try(t *testing.T, m randomModel) (f fuzzed) {
+// evaluated is a way to compute outputs.
+type evaluated struct {
+	name string
+	y    func(x []float32, n int) ([]float32, error)
+}
+
+// ways are those in which outputs are computed.
+func (c randomTrial) ways(t *testing.T, m randomModel) []evaluated {
 	t.Helper()
-	net, err := certify.New(certify.Source{Name: m.String(), Graph: m.graph, Store: m.store(), Input: m.input, Backend: c.deployed})
-	if err != nil {
-		return fuzzed{refused: err.Error()}
-	}
-	if c.onGo {
-		if err := net.BoundOnGo(); err != nil {
-			return fuzzed{refused: err.Error()}
-		}
-	}
-	size := net.Size()
-	r := rand.New(rand.NewPCG(m.seed, 0x626f78))
-	type evaluated struct {
-		name string
-		y    func(x []float32, n int) ([]float32, error)
-	}
 	forward, err := model.NewExec(c.deployed, m.store(), m.graph)
 	if err != nil {
 		t.Fatal(err)
@@ -789,6 +781,47 @@ func (c randomTrial) try(t *testing.T, m randomModel) (f fuzzed) {
 			return tensors.MustCopyFlatData[float32](out[0]), nil
 		}})
 	}
+	return ways
+}
+
+// below returns the numbers of the first row and answer whose bound in box i the outputs z are below, or whose outputs
+// are not finite; −1 if there is none.
+func (c randomTrial) below(z []float32, rows [][]float64, answers []*certify.Answer, i int, f *fuzzed) (row, answer int) {
+	for a, answer := range answers {
+		for s, row := range rows {
+			low := answer.Lower[i][s]
+			f.checked++
+			if math.IsInf(low, -1) {
+				continue
+			}
+			f.finite++
+			wrong := false
+			for k, v := range z {
+				v := float64(v)
+				wrong = wrong || row[k] != 0 && (math.IsNaN(v) || math.IsInf(v, 0))
+			}
+			if wrong || exactly(row, z).Cmp(big.NewFloat(low)) < 0 {
+				return s, a
+			}
+		}
+	}
+	return -1, 0
+}
+
+func (c randomTrial) try(t *testing.T, m randomModel) (f fuzzed) {
+	t.Helper()
+	net, err := certify.New(certify.Source{Name: m.String(), Graph: m.graph, Store: m.store(), Input: m.input, Backend: c.deployed})
+	if err != nil {
+		return fuzzed{refused: err.Error()}
+	}
+	if c.onGo {
+		if err := net.BoundOnGo(); err != nil {
+			return fuzzed{refused: err.Error()}
+		}
+	}
+	size := net.Size()
+	r := rand.New(rand.NewPCG(m.seed, 0x626f78))
+	ways := c.ways(t, m)
 	K := net.Outputs()
 	rows := certify.EachOutput(K)
 	for range 3 {
@@ -847,28 +880,10 @@ func (c randomTrial) try(t *testing.T, m randomModel) (f fuzzed) {
 					f.points += len(part)
 					for p := range part {
 						z := y[p*K : (p+1)*K]
-						for a, answer := range answers {
-							for s, row := range rows {
-								low := answer.Lower[i][s]
-								f.checked++
-								if math.IsInf(low, -1) {
-									continue
-								}
-								f.finite++
-								wrong := false
-								for k, v := range z {
-									v := float64(v)
-									wrong = wrong || row[k] != 0 && (math.IsNaN(v) || math.IsInf(v, 0))
-								}
-								if !wrong {
-									wrong = exactly(row, z).Cmp(big.NewFloat(low)) < 0
-								}
-								if wrong {
-									f.wrong = fmt.Sprintf("box [%g, %g], x = %g, %d rows, %s: outputs %g, row %g is at least %.12g by %v", b.lower, b.upper, part[p],
-										n, way.name, z, row, low, c.methods[a])
-									return f
-								}
-							}
+						if s, a := c.below(z, rows, answers, i, &f); s >= 0 {
+							f.wrong = fmt.Sprintf("box [%g, %g], x = %g, %d rows, %s: outputs %g, row %g is at least %.12g by %v",
+								b.lower, b.upper, part[p], n, way.name, z, rows[s], answers[a].Lower[i][s], c.methods[a])
+							return f
 						}
 					}
 					if n == 1 && first >= 8 {

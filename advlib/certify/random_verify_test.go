@@ -189,6 +189,71 @@ func tinyNetwork(r *rand.Rand, inputs, outputs int) (name string, f func(x *Node
 	}
 }
 
+// propertyOf returns a property of which all must hold, and its text.
+func propertyOf(r *rand.Rand, inputs, outputs int, all []formula) (whole formula, text string) {
+	text = "; a comment\n(set-logic QF_LRA)\n"
+	for i := range inputs {
+		text += fmt.Sprintf("(declare-const X_%d Real)\n", i)
+	}
+	for k := range outputs {
+		text += fmt.Sprintf("(declare-fun Y_%d () Real)\n", k)
+	}
+	whole = joined("and", all)
+	if r.IntN(2) == 0 {
+		text += "(assert " + whole.text + ")\n"
+	} else {
+		r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		for _, f := range all {
+			text += "(assert " + f.text + ")\n"
+		}
+	}
+	return whole, text
+}
+
+// samples is how many inputs a property is compared at.
+const samples = 2048
+
+// drawIn returns an input between two, at a corner half of the time.
+func drawIn(r *rand.Rand, lo, hi []float64) []float64 {
+	v := make([]float64, len(lo))
+	corner := r.IntN(2) == 0
+	for i := range v {
+		u := r.Float64()
+		if corner {
+			u = math.Round(u)
+		}
+		v[i] = float64(float32(lo[i] + u*(hi[i]-lo[i])))
+	}
+	return v
+}
+
+// drawInputs returns inputs, and what computes the outputs of those that are in it when it is called.
+func drawInputs(r *rand.Rand, forward *model.Exec, outputs int, lower, upper []float64) (x [][]float64, run func() [][]float64) {
+	inputs := len(lower)
+	x = make([][]float64, samples)
+	flat := make([]float32, 0, samples*inputs)
+	for p := range x {
+		x[p] = drawIn(r, lower, upper)
+	}
+	return x, func() (y [][]float64) {
+		flat = flat[:0]
+		for _, v := range x {
+			for _, w := range v {
+				flat = append(flat, float32(w))
+			}
+		}
+		out := tensors.MustCopyFlatData[float32](forward.MustCall(tensors.FromFlatDataAndDimensions(flat, samples, inputs))[0])
+		for p := range x {
+			row := make([]float64, outputs)
+			for k := range row {
+				row[k] = float64(out[p*outputs+k])
+			}
+			y = append(y, row)
+		}
+		return y
+	}
+}
+
 // TestRandomProperties asks for verdicts on random properties of tiny networks, written in odd ways, and compares them
 // with what a few thousand inputs show, and with the meaning of the text as this test has it.
 func TestRandomProperties(t *testing.T) {
@@ -219,41 +284,7 @@ func TestRandomProperties(t *testing.T) {
 			}
 			all, lower, upper = randomBounds(r, inputs, lower, upper)
 		}
-		const samples = 2048
-		x := make([][]float64, samples)
-		flat := make([]float32, 0, samples*inputs)
-		draw := func(lo, hi []float64) []float64 {
-			v := make([]float64, inputs)
-			corner := r.IntN(2) == 0
-			for i := range v {
-				u := r.Float64()
-				if corner {
-					u = math.Round(u)
-				}
-				v[i] = float64(float32(lo[i] + u*(hi[i]-lo[i])))
-			}
-			return v
-		}
-		for p := range x {
-			x[p] = draw(lower, upper)
-		}
-		run := func() (y [][]float64) {
-			flat = flat[:0]
-			for _, v := range x {
-				for _, w := range v {
-					flat = append(flat, float32(w))
-				}
-			}
-			out := tensors.MustCopyFlatData[float32](forward.MustCall(tensors.FromFlatDataAndDimensions(flat, samples, inputs))[0])
-			for p := range x {
-				row := make([]float64, outputs)
-				for k := range row {
-					row[k] = float64(out[p*outputs+k])
-				}
-				y = append(y, row)
-			}
-			return y
-		}
+		x, run := drawInputs(r, forward, outputs, lower, upper)
 		y := run()
 		if r.IntN(3) > 0 {
 			all = append(all, randomOutputs(r, 2, y))
@@ -263,29 +294,14 @@ func TestRandomProperties(t *testing.T) {
 				box, lo, hi := randomBounds(r, inputs, lower, upper)
 				parts = append(parts, joined("and", append(box, randomOutputs(r, 1, y))))
 				for p := range samples / 4 {
-					x[r.IntN(samples)] = draw(lo, hi)
+					x[r.IntN(samples)] = drawIn(r, lo, hi)
 					_ = p
 				}
 			}
 			all = append(all, joined("or", parts))
 			y = run()
 		}
-		text := "; a comment\n(set-logic QF_LRA)\n"
-		for i := range inputs {
-			text += fmt.Sprintf("(declare-const X_%d Real)\n", i)
-		}
-		for k := range outputs {
-			text += fmt.Sprintf("(declare-fun Y_%d () Real)\n", k)
-		}
-		whole := joined("and", all)
-		if r.IntN(2) == 0 {
-			text += "(assert " + whole.text + ")\n"
-		} else {
-			r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-			for _, f := range all {
-				text += "(assert " + f.text + ")\n"
-			}
-		}
+		whole, text := propertyOf(r, inputs, outputs, all)
 		property, err := vnnlib.Read(strings.NewReader(text))
 		if err != nil {
 			t.Fatalf("seed %d: %v\n%s", seed, err, text)

@@ -10,15 +10,15 @@ import (
 	"advlab/advlib"
 )
 
-// Victim is the smoothed classifier as [advlib.Evaluate] measures it, with certificates of its own in the same report:
+// Victim is the smoothed classifier as [advlib.Evaluate] measures it, with certificates of its own in one report:
 //
 //	g := smooth.Gaussian{Base: clf, Sigma: 0.25, N: 1000}.Victim()
 //	report, err := advlib.Settings{Balls: balls}.Evaluate(ctx, g, examples, attacks, g)
 //
 // All numbers of that report are of the smoothed classifier g; none is of the base classifier, of which there is no
-// row. As a victim, g answers PREDICT's label, and rejects where PREDICT abstains: an abstention counts as wrong, and is
-// no success of an attack. It has no graph: an attack is one that asks for answers only, each of which takes N passes
-// through the base classifier, or attack.Transfer from [Gaussian.Surrogate].
+// row. As a victim, g answers PREDICT's label, and rejects where PREDICT abstains: an abstention counts as wrong, and
+// is no success of an attack. It has no graph: an attack is one that asks for answers only, each of which takes N
+// passes through the base classifier, or attack.Transfer from [Gaussian.Surrogate].
 //
 // As a certifier it speaks of g alone, in L2, and refuses any other victim, the base classifier too. What it certifies
 // is the outcome of CERTIFY at each example, wrong with probability at most α for each, which its name says. Unlike the

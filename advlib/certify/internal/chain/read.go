@@ -81,7 +81,7 @@ func (c *Chain) Bent() bool {
 	return slices.ContainsFunc(c.Layers, func(l Link) bool { return l.ReLU })
 }
 
-// MutateLink, if it is not nil, changes links. Tests of the tests plant mistakes with it.
+// MutateLink changes links, if it is not nil. Tests of the tests plant mistakes with it.
 var MutateLink func(*Link)
 
 // readOperation is an operation as numbers.

@@ -13,6 +13,15 @@ import (
 	"advlab/advlib/backend"
 )
 
+// transposed is an affine operation to be transposed.
+type transposed struct {
+	name  string
+	input []int
+	apply func(x *Node, r *rand.Rand) *Node
+	// refused: GoMLX has no transpose, so that Explain lists the operation as unsupported.
+	refused bool
+}
+
 // The backward step of an affine operation n needs its transpose: ⟨Λ, n(h) − n(0)⟩ = ⟨nᵀΛ, h⟩ for all Λ and h. GoMLX's
 // are used, and some were wrong (that of convolutions with even kernels, which package advlib replaces).
 func TestTransposes(t *testing.T) {
@@ -27,14 +36,7 @@ func TestTransposes(t *testing.T) {
 		}
 		return tensors.FromFlatDataAndDimensions(flat, dims...)
 	}
-	type test struct {
-		name  string
-		input []int
-		apply func(x *Node, r *rand.Rand) *Node
-		// refused: GoMLX has no transpose, so that Explain lists the operation as unsupported.
-		refused bool
-	}
-	tests := []test{
+	tests := []transposed{
 		{"add", []int{3, 4}, func(x *Node, r *rand.Rand) *Node { return Add(x, Const(x.Graph(), random(r, 1, 4))) }, false},
 		{"add to itself", []int{3, 4}, func(x *Node, _ *rand.Rand) *Node { return Add(x, x) }, false},
 		{"add broadcast", []int{3, 1, 4}, func(x *Node, r *rand.Rand) *Node { return Add(x, Const(x.Graph(), random(r, 1, 5, 4))) }, false},
@@ -67,25 +69,7 @@ func TestTransposes(t *testing.T) {
 		}, false},
 		{"sum", []int{3, 4, 5}, func(x *Node, _ *rand.Rand) *Node { return ReduceSum(x, 1) }, false},
 	}
-	for _, size := range []int{1, 2, 3, 4} {
-		for _, stride := range []int{1, 2, 3} {
-			for _, dilation := range []int{1, 2} {
-				if stride > 1 && dilation > 1 {
-					continue // GoMLX builds none
-				}
-				for _, groups := range []int{1, 2} {
-					for _, padding := range [][2]int{{0, 0}, {1, 1}, {2, 0}} {
-						name := fmt.Sprintf("convolution size %d stride %d dilation %d groups %d padding %v", size, stride, dilation, groups, padding)
-						tests = append(tests, test{name, []int{2, 8, 9, 4}, func(x *Node, r *rand.Rand) *Node {
-							conv := Convolve(x, Const(x.Graph(), random(r, size, size, 4/groups, 6)))
-							return conv.Strides(stride).DilationPerAxis(dilation,
-								dilation).ChannelGroupCount(groups).PaddingPerDim([][2]int{padding, padding}).Done()
-						}, false})
-					}
-				}
-			}
-		}
-	}
+	tests = append(tests, transposedConvolutions(random)...)
 	for _, name := range []string{backend.Auto, backend.Go} {
 		b, err := backend.OpenNamed(name)
 		if err != nil {
@@ -142,4 +126,28 @@ func TestTransposes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// transposedConvolutions are convolutions of all kinds.
+func transposedConvolutions(random func(r *rand.Rand, dims ...int) *tensors.Tensor) (tests []transposed) {
+	for _, size := range []int{1, 2, 3, 4} {
+		for _, stride := range []int{1, 2, 3} {
+			for _, dilation := range []int{1, 2} {
+				if stride > 1 && dilation > 1 {
+					continue // GoMLX builds none
+				}
+				for _, groups := range []int{1, 2} {
+					for _, padding := range [][2]int{{0, 0}, {1, 1}, {2, 0}} {
+						name := fmt.Sprintf("convolution size %d stride %d dilation %d groups %d padding %v", size, stride, dilation, groups, padding)
+						tests = append(tests, transposed{name, []int{2, 8, 9, 4}, func(x *Node, r *rand.Rand) *Node {
+							conv := Convolve(x, Const(x.Graph(), random(r, size, size, 4/groups, 6)))
+							return conv.Strides(stride).DilationPerAxis(dilation,
+								dilation).ChannelGroupCount(groups).PaddingPerDim([][2]int{padding, padding}).Done()
+						}, false})
+					}
+				}
+			}
+		}
+	}
+	return tests
 }

@@ -44,7 +44,7 @@ func (u *Unit) Tightened() (positions []int) {
 	return positions
 }
 
-// MutateUnit, if it is not nil, changes units. Tests of the tests plant mistakes with it.
+// MutateUnit changes units, if it is not nil. Tests of the tests plant mistakes with it.
 var MutateUnit func(*Unit)
 
 // group finds the units: going back from the outputs, each node that is needed is the result of a group, if it ends
