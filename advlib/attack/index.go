@@ -13,8 +13,8 @@ import (
 	"advlab/advlib/internal/table"
 )
 
-// Entry is what the index says about one attack.
-type Entry struct {
+// Listed is what the index says about one attack.
+type Listed struct {
 	// Attack is the name of the type.
 	Attack string
 	// Knowledge is what it asks the model for.
@@ -56,19 +56,19 @@ const (
 	Wrapper Kind = "wrapper"
 )
 
-// Table is an index of attacks. In a notebook, show.Display(attack.Index()) shows it.
-type Table []Entry
+// Listing is an index of attacks. In a notebook, show.Display(attack.Index()) shows it.
+type Listing []Listed
 
 // Index returns all attacks of this package, by what they look for, and then in the order of their papers; those that are learned, by
 // Fit, stand for what Fit returns. What it says is what the attacks describe; a test holds norms, kinds, goals and knowledge against what
 // they do, and the table in the package's documentation and the one in the README against this one.
-func Index() Table {
-	t := make(Table, len(registry))
+func Index() Listing {
+	t := make(Listing, len(registry))
 	for i, r := range registry {
 		t[i] = r.entry()
 	}
 	kinds := []Kind{InBall, Nearest, ForAll, InPatch, Wrapper}
-	slices.SortStableFunc(t, func(a, b Entry) int {
+	slices.SortStableFunc(t, func(a, b Listed) int {
 		return cmp.Or(
 			cmp.Compare(slices.Index(kinds, a.Kind), slices.Index(kinds, b.Kind)),
 			cmp.Compare(a.published(), b.published()), cmp.Compare(a.Attack, b.Attack),
@@ -78,7 +78,7 @@ func Index() Table {
 }
 
 // published is the number of the paper, which begins with year and month; what has no paper comes last.
-func (e Entry) published() string {
+func (e Listed) published() string {
 	if _, number, ok := strings.Cut(e.Paper, "arXiv:"); ok {
 		return number
 	}
@@ -121,10 +121,10 @@ func register[A threatened, P interface {
 var convexNorms = []advlib.Norm{advlib.L1, advlib.L2, advlib.Linf}
 
 // entry says what the index says about an attack.
-func (r registered) entry() Entry {
+func (r registered) entry() Listed {
 	d := craft.Describe(r.zero())
 	gradients, targeted, paper := d.ForIndex()
-	e := Entry{
+	e := Listed{
 		Attack: r.name(), Kind: r.kind, Norms: d.Norms(), Targeted: targeted, Paper: paper, Knowledge: Scores,
 		Defaults: r.defaults(d.Norms()), Commands: slices.Clone(r.commands),
 	}
@@ -181,7 +181,7 @@ func (r registered) defaults(norms []advlib.Norm) string {
 var tableHeader = [...]string{"attack", "asks for", "looks for", "norms", "goals", "paper", "defaults"}
 
 // row returns the cells of an entry.
-func (e Entry) row() []string {
+func (e Listed) row() []string {
 	var norms []string
 	for _, n := range e.Norms {
 		norms = append(norms, n.String())
@@ -198,7 +198,7 @@ func (e Entry) row() []string {
 }
 
 // String returns the table as aligned text, without the defaults, which follow below it.
-func (t Table) String() string {
+func (t Listing) String() string {
 	var b strings.Builder
 	b.WriteString(table.Text(tableHeader[:len(tableHeader)-1], t.rows()))
 	width := utf8.RuneCountInString(tableHeader[0])
@@ -215,7 +215,7 @@ func (t Table) String() string {
 }
 
 // Markdown returns the table for a README: without goals and defaults, and the wrappers in a sentence.
-func (t Table) Markdown() string {
+func (t Listing) Markdown() string {
 	var b strings.Builder
 	b.WriteString("| attack | asks for | looks for | norms | paper |\n|---|---|---|---|---|\n")
 	var wrappers []string
@@ -235,9 +235,9 @@ func (t Table) Markdown() string {
 }
 
 // HTML returns the table as a fragment of HTML that reads on light and dark pages.
-func (t Table) HTML() string { return table.HTML(tableHeader[:], t.rows()) }
+func (t Listing) HTML() string { return table.HTML(tableHeader[:], t.rows()) }
 
-func (t Table) rows() (rows [][]string) {
+func (t Listing) rows() (rows [][]string) {
 	for _, e := range t {
 		rows = append(rows, e.row())
 	}

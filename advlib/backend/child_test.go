@@ -171,7 +171,8 @@ func start(t testing.TB, do task, env ...string) (wait func() report) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	// GOCOVERDIR silences the runtime of a test binary built with -cover.
-	cmd.Env = replace(os.Environ(), append([]string{backend.Variable + "=", "XLA_FLAGS=", taskVariable + "=" + string(text), "GOCOVERDIR=" + t.TempDir()}, env...))
+	cmd.Env = replace(os.Environ(), append([]string{backend.Variable + "=", "XLA_FLAGS=", taskVariable + "=" + string(text),
+		"GOCOVERDIR=" + t.TempDir()}, env...))
 	if err := cmd.Start(); err != nil {
 		cancel()
 		t.Fatal(err)

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestWhereCUDAsToolsAre lays out the two kinds of installation. Whether XLA then opens is not tested: that takes a GPU.
+// TestWhereCUDAsToolsAre lays out the two kinds of installation. Whether XLA then opens is not tested: that takes a
+// GPU.
 func TestWhereCUDAsToolsAre(t *testing.T) {
 	for _, c := range []struct{ name, plugin, library, ptxas, dataDir string }{
 		{"go-xla", "go-xla/nvidia/pjrt_c_api_cuda_plugin.so", "go-xla/nvidia/cudnn/lib/libcudnn.so.9", "go-xla/nvidia/bin/ptxas", "go-xla/nvidia"},
@@ -48,7 +49,8 @@ func TestWhereCUDAsToolsAre(t *testing.T) {
 		})
 	}
 	t.Setenv("XLA_FLAGS", "")
-	if libraries, err := prepareCUDA(filepath.Join(t.TempDir(), "a", "b", "plugin.so")); err != nil || libraries != nil || os.Getenv("XLA_FLAGS") != "" {
+	if libraries, err := prepareCUDA(filepath.Join(t.TempDir(), "a", "b", "plugin.so")); err != nil || libraries != nil ||
+		os.Getenv("XLA_FLAGS") != "" {
 		t.Errorf("without an nvidia directory: %q, %v, XLA_FLAGS=%q", libraries, err, os.Getenv("XLA_FLAGS"))
 	}
 }

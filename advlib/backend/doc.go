@@ -3,10 +3,10 @@
 //
 //	b, err := backend.Open()
 //
-// Most programs call Open and nothing else. It takes the backend named by Use, else by the environment variable ADVLAB_BACKEND, else the best there is (Auto).
-// Auto falls back to Go, 8 to 15 times slower, and says so in Describe; a backend asked for by name that is not
-// available is an error that says what to do. Nothing here touches the network: plugins come from set-up (package
-// plugin says where they are looked for).
+// Most programs call Open and nothing else. It takes the backend named by Use, else by the environment variable
+// ADVLAB_BACKEND, else the best there is (Auto). Auto falls back to Go, 8 to 15 times slower, and says so in Describe;
+// a backend asked for by name that is not available is an error that says what to do. Nothing here touches the network:
+// plugins come from set-up (package plugin says where they are looked for).
 //
 // # Compiled programs are kept
 //

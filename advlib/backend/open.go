@@ -69,7 +69,8 @@ func Use(name string) error {
 	process.Lock()
 	defer process.Unlock()
 	if process.main != nil && process.main.info.Name != name && process.choice != name {
-		return fmt.Errorf("backend: Use(%q) comes too late: %s is open already; call Use before anything computes, or use OpenNamed", name, process.main.info.Name)
+		return fmt.Errorf("backend: Use(%q) comes too late: %s is open already; call Use before anything computes, or use "+
+			"OpenNamed", name, process.main.info.Name)
 	}
 	process.choice = name
 	return nil
@@ -223,8 +224,9 @@ func cudaIsExpected() bool {
 }
 
 // openGo opens the Go backend. Its operations run one after another: in its parallel mode (compute v0.1.6) a graph can
-// wait for itself for ever when there are few cores. Its fused operations are turned off for the whole process: GoMLX v0.28.8's nn.Dense
-// makes one without any activation where it was asked for sigmoid, hard sigmoid, leaky ReLU or SELU, and takes GELU for its approximation.
+// wait for itself for ever when there are few cores. Its fused operations are turned off for the whole process: GoMLX
+// v0.28.8's nn.Dense makes one without any activation where it was asked for sigmoid, hard sigmoid, leaky ReLU or SELU,
+// and takes GELU for its approximation.
 func openGo() (opened, error) {
 	if err := os.Setenv("GOMLX_FUSION", "0"); err != nil {
 		return opened{}, &UnavailableError{Name: Go, Why: fmt.Errorf("turning off GoMLX's fused operations: %w", err)}

@@ -77,11 +77,13 @@ func TestAFileThatIsNoPlugin(t *testing.T) {
 		t.Skip("built without XLA (it needs Linux and cgo)")
 	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, plugin.CPU.FileName()), []byte(strings.Repeat("<html>not a library</html>\n", 100)), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, plugin.CPU.FileName()),
+		[]byte(strings.Repeat("<html>not a library</html>\n", 100)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	env := append(withoutPlugin(t), plugin.Variable+"="+dir)
-	if r := run(t, task{Backend: backend.XLACPU}, env...); !strings.Contains(r.Error, dir) || !strings.Contains(r.Error, "invalid ELF header") {
+	if r := run(t, task{Backend: backend.XLACPU}, env...); !strings.Contains(r.Error, dir) ||
+		!strings.Contains(r.Error, "invalid ELF header") {
 		t.Errorf("opened %q, error %q", r.Info.Name, r.Error)
 	}
 	if r := run(t, task{}, env...); r.Info.Name != backend.Go || !strings.Contains(r.Info.Lost, "invalid ELF header") {

@@ -100,27 +100,7 @@ func multiplyInStorm(text string) error {
 	if err != nil {
 		return err
 	}
-	var wants [][]float32
-	for _, s := range sizes {
-		wants = append(wants, product(whole(s[0], s[1], 1), whole(s[1], s[2], 2), s[0], s[1], s[2]))
-	}
-	multiply := func(i int) error {
-		m, k, n := sizes[i][0], sizes[i][1], sizes[i][2]
-		out, err := e.Call(tensors.FromFlatDataAndDimensions(whole(m, k, 1), m, k), tensors.FromFlatDataAndDimensions(whole(k, n, 2), k, n))
-		if err != nil {
-			return err
-		}
-		got, err := tensors.CopyFlatData[float32](out[0])
-		if err != nil {
-			return err
-		}
-		for j, want := range wants[i] {
-			if got[j] != want {
-				return fmt.Errorf("element %d of the product of sizes %v is %g, want %g", j, sizes[i], got[j], want)
-			}
-		}
-		return nil
-	}
+	multiply := multiplier(e)
 	for i := range sizes { // compiled before the first signal
 		if err := multiply(i); err != nil {
 			return err
@@ -168,6 +148,32 @@ func multiplyInStorm(text string) error {
 	}
 	r.Products, r.Handled, r.Threads = int(products.Load()), handled.Load(), pprof.Lookup("threadcreate").Count()
 	return json.NewEncoder(os.Stdout).Encode(r)
+}
+
+// multiplier returns what multiplies matrices of the i-th sizes, and checks the product.
+func multiplier(e *Exec) func(i int) error {
+	var wants [][]float32
+	for _, s := range sizes {
+		wants = append(wants, product(whole(s[0], s[1], 1), whole(s[1], s[2], 2), s[0], s[1], s[2]))
+	}
+	return func(i int) error {
+		m, k, n := sizes[i][0], sizes[i][1], sizes[i][2]
+		a, b := tensors.FromFlatDataAndDimensions(whole(m, k, 1), m, k), tensors.FromFlatDataAndDimensions(whole(k, n, 2), k, n)
+		out, err := e.Call(a, b)
+		if err != nil {
+			return err
+		}
+		got, err := tensors.CopyFlatData[float32](out[0])
+		if err != nil {
+			return err
+		}
+		for j, want := range wants[i] {
+			if got[j] != want {
+				return fmt.Errorf("element %d of the product of sizes %v is %g, want %g", j, sizes[i], got[j], want)
+			}
+		}
+		return nil
+	}
 }
 
 // TestSignals sends signals to all threads of a child that multiplies matrices on XLA, and has it take CPU profiles

@@ -19,5 +19,6 @@ type Stats struct {
 	Problem string // why a file was last refused or a program not kept; "" if that never happened
 }
 
-// CacheStats returns the counts so far. All are zero on the Go backend, and while programs are not kept (Info.CacheOff).
+// CacheStats returns the counts so far. All are zero on the Go backend, and while programs are not kept
+// (Info.CacheOff).
 func CacheStats() Stats { return cacheStats() }

@@ -46,7 +46,8 @@ func openXLA(platform plugin.Platform) (opened, error) {
 		return opened{}, err
 	}
 	if !platform.HasDevice() {
-		return unavailable(errors.New("there is no device file of the NVIDIA driver (/dev/nvidia0, or /dev/dxg under WSL)"), fmt.Sprintf("check the driver with nvidia-smi (in a container: start it with --gpus all), or use %s", XLACPU))
+		return unavailable(errors.New("there is no device file of the NVIDIA driver (/dev/nvidia0, or /dev/dxg under WSL)"),
+			fmt.Sprintf("check the driver with nvidia-smi (in a container: start it with --gpus all), or use %s", XLACPU))
 	}
 	found, err := plugin.Find(platform)
 	if err != nil {
@@ -113,7 +114,8 @@ func cacheLimit(value string) (int64, error) {
 	}
 	limit, err := strconv.ParseInt(value, 10, 64)
 	if err != nil || limit < 0 {
-		return 0, fmt.Errorf("backend: %s=%q is not a number of bytes: set it to a whole number, such as %d, or 0 to keep no compiled programs", limitVariable, value, defaultLimit)
+		return 0, fmt.Errorf("backend: %s=%q is not a number of bytes: set it to a whole number, such as %d, or 0 to keep "+
+			"no compiled programs", limitVariable, value, defaultLimit)
 	}
 	return limit, nil
 }

@@ -67,7 +67,8 @@ func (f File) examples() (*advlib.Examples, error) {
 	}
 	switch {
 	case len(x.Shape) < 2:
-		return nil, fmt.Errorf("%s has the shape %v: its first axis must be the examples and the others one input%s", x.Name, x.Shape, columnAdvice(x))
+		return nil, fmt.Errorf("%s has the shape %v: its first axis must be the examples and the others one input%s",
+			x.Name, x.Shape, columnAdvice(x))
 	case slices.Contains(x.Shape, 0):
 		return nil, fmt.Errorf("%s has the shape %v: there are no examples in it", x.Name, x.Shape)
 	case len(y.Shape) == 0 || y.Shape[0] != x.Shape[0]:
@@ -135,9 +136,9 @@ var (
 	labelNames = []string{"y", "labels", "label", "target", "targets", "classes", "arr_1"}
 )
 
-// findPair finds the names of the inputs and the labels. A name that is given is taken. Else there must be just one usual
-// name, such as images; if there is none, just one for testing, such as test_images. ok is false if there are none, or
-// several.
+// findPair finds the names of the inputs and the labels. A name that is given is taken. Else there must be just one
+// usual name, such as images; if there is none, just one for testing, such as test_images. ok is false if there are
+// none, or several.
 func findPair(names []string, givenX, givenY string) (x, y string, ok bool) {
 	if slices.Contains(names, "x") && givenX == "" {
 		givenX = "x"
@@ -172,7 +173,7 @@ func findPair(names []string, givenX, givenY string) (x, y string, ok bool) {
 	return "", "", false
 }
 
-// readLabels reads the readLabels of the first n examples, and says what was made of them.
+// readLabels reads the labels of the first n examples, and says what was made of them.
 func readLabels(y *npz.Array, n int) (labels []int32, note string, err error) {
 	width := 1
 	for _, d := range y.Shape[1:] {

@@ -13,28 +13,30 @@ import (
 	"advlab/advlib/training"
 )
 
-// AdversarialTraining is that of Madry et al. (2018), arXiv:1706.06083, equation 2.1: the model θ learns from the worst it meets inside
-// the ball, found by projected gradient ascent at each step of the training,
+// AdversarialTraining is that of Madry et al. (2018), arXiv:1706.06083, equation 2.1: the model θ learns from the worst
+// it meets inside the ball, found by projected gradient ascent at each step of the training,
 //
 //	min_θ E[ max_{‖δ‖ ≤ ε} L(θ, x + δ, y) ]
 //
-// with L the cross-entropy. The gradient with respect to θ is that at the point found, which counts as a constant (Danskin's theorem,
-// appendix A). The ascent meets the model in inference mode, and goes on to its last step whether or not the model is fooled on the way:
-// it is the loss that is maximised, not the error.
+// with L the cross-entropy. The gradient with respect to θ is that at the point found, which counts as a constant
+// (Danskin's theorem, appendix A). The ascent meets the model in inference mode, and goes on to its last step whether
+// or not the model is fooled on the way: it is the loss that is maximised, not the error.
 //
-// With Clean above 0 it is the mixture of Kurakin et al. (2017), arXiv:1611.01236, algorithm 1: a share of each batch stays as it is. That
-// buys clean accuracy at the price of robustness.
+// With Clean above 0 it is the mixture of Kurakin et al. (2017), arXiv:1611.01236, algorithm 1: a share of each batch
+// stays as it is. That buys clean accuracy at the price of robustness.
 type AdversarialTraining struct {
 	// Ball is what the model is hardened against; its norm is L1, L2 or Linf. It must be set.
 	Ball advlib.Ball
-	// Ascents is the number of steps K of the inner maximisation; 0 means 10. (Madry et al. take 40 on MNIST and 7 on CIFAR-10.)
+	// Ascents is the number of steps K of the inner maximisation; 0 means 10. (Madry et al. take 40 on MNIST and 7 on
+	// CIFAR-10.)
 	Ascents int
 	// StepSize is α, the length of an ascent in the ball's norm, in units of the box; 0 means 2.5·ε/K.
 	StepSize float64
 	// NoRandomStart starts at the original instead of a point drawn uniformly from the ball and clipped to the box.
 	NoRandomStart bool
-	// WarmUp is the share of the training, in [0, 1), during which the radius and the step size grow from 0 to theirs, linearly; 0 means none, as in
-	// the paper. Large balls need it, above all for small models: without it they may never learn to tell the classes apart.
+	// WarmUp is the share of the training, in [0, 1), during which the radius and the step size grow from 0 to theirs,
+	// linearly; 0 means none, as in the paper. Large balls need it, above all for small models: without it they may never
+	// learn to tell the classes apart.
 	WarmUp float64
 	// Clean is the share of each batch that stays as it is, in [0, 1), rounded down to whole examples.
 	Clean float64
@@ -58,11 +60,11 @@ func (a AdversarialTraining) String() string {
 	return s
 }
 
-// Fit trains the model adversarially, as [training.Model.Fit] trains it on clean examples: with the model's own epochs, batch size, learning rate
-// and seed, reproducibly, and kept. The model's name says that it was hardened.
+// Fit trains the model adversarially, as [training.Model.Fit] trains it on clean examples: with the model's own epochs,
+// batch size, learning rate and seed, reproducibly, and kept. The model's name says that it was hardened.
 //
-// It is an error if the model that comes out has one answer to all examples, which is how adversarial training fails, and what no measurement of
-// robustness would show: a constant cannot be fooled.
+// It is an error if the model that comes out has one answer to all examples, which is how adversarial training fails,
+// and what no measurement of robustness would show: a constant cannot be fooled.
 func (a AdversarialTraining) Fit(ctx context.Context, m training.Model, e *advlib.Examples) (*advlib.Classifier, error) {
 	if m.Adversary != nil {
 		return nil, fmt.Errorf("defense: %v: the model has the adversary %v already: leave one of the two out", a, m.Adversary)
@@ -97,7 +99,8 @@ func (a AdversarialTraining) checkLearned(c *advlib.Classifier, e *advlib.Exampl
 	}
 	for answer := range answers {
 		if len(answers) == 1 && len(labels) > 1 {
-			return fmt.Errorf("the model has learned nothing, it answers %s to all of %d examples: give it a WarmUp, such as 0.5, a smaller ball, a smaller learning rate or a larger model", c.ClassName(answer), e.Len())
+			return fmt.Errorf("the model has learned nothing, it answers %s to all of %d examples: give it a WarmUp, such as "+
+				"0.5, a smaller ball, a smaller learning rate or a larger model", c.ClassName(answer), e.Len())
 		}
 	}
 	return nil
@@ -121,7 +124,8 @@ func (a AdversarialTraining) Check(c *advlib.Classifier) error {
 	case !convex:
 		return fmt.Errorf("%v has no steepest ascent and no projection: harden against a ball of L1, L2 or Linf", a.Ball.Norm)
 	case a.Ball.Radius == 0:
-		return fmt.Errorf("the ball %v is a point: give a radius above 0 (in Go 8/255 is the whole number 0, write 8./255), or train without a defence", a.Ball)
+		return fmt.Errorf("the ball %v is a point: give a radius above 0 (in Go 8/255 is the whole number 0, write "+
+			"8./255), or train without a defence", a.Ball)
 	case a.Ascents < 0:
 		return fmt.Errorf("Ascents = %d: give a positive number, or 0 for 10", a.Ascents)
 	case math.IsNaN(a.StepSize) || math.IsInf(a.StepSize, 0) || a.StepSize < 0:

@@ -24,7 +24,8 @@ import (
 	"advlab/advlib/zoo"
 )
 
-// TestMain gives the tests a store of their own. The backend is opened before, because its plugin may lie in the cache too.
+// TestMain gives the tests a store of their own. The backend is opened before, because its plugin may lie in the cache
+// too.
 func TestMain(m *testing.M) {
 	if _, err := backend.Open(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -57,8 +58,8 @@ func robust(t *testing.T, c *advlib.Classifier, e *advlib.Examples, ball advlib.
 	return float64(robust) / float64(e.Len())
 }
 
-// What it is for. On the 512 test examples, on XLA's CPU backend, 78.9 % stay right inside the Linf ball instead of 43.4 %, and 76.6 % inside the L2
-// ball instead of 51.8 %; the clean accuracies are 97.7 and 97.3 %.
+// What it is for. On the 512 test examples, on XLA's CPU backend, 78.9 % stay right inside the Linf ball instead of
+// 43.4 %, and 76.6 % inside the L2 ball instead of 51.8 %; the clean accuracies are 97.7 and 97.3 %.
 func TestAdversarialTrainingRaisesRobustAccuracy(t *testing.T) {
 	t.Logf("%s=%q", backend.Variable, os.Getenv(backend.Variable))
 	train, test := dataset.Digits()
@@ -76,7 +77,8 @@ func TestAdversarialTrainingRaisesRobustAccuracy(t *testing.T) {
 		hardened, clean := robust(t, clf, test, c.defense.Ball), robust(t, clf, test, c.defense.Ball.Norm.Ball(0))
 		t.Logf("%v: robust accuracy %.3f, without it %.3f, clean accuracy %.3f", c.defense, hardened, natural, clean)
 		if hardened < natural+c.rise || clean < c.accuracy {
-			t.Errorf("%v raises the robust accuracy from %.3f to %.3f at a clean accuracy of %.3f, want a rise by at least %.2f at %.2f", c.defense, natural, hardened, clean, c.rise, c.accuracy)
+			t.Errorf("%v raises the robust accuracy from %.3f to %.3f at a clean accuracy of %.3f, want a rise by at least "+
+				"%.2f at %.2f", c.defense, natural, hardened, clean, c.rise, c.accuracy)
 		}
 	}
 }
@@ -117,7 +119,8 @@ func TestSameSeedSameBits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(base.MustFit(t.Context(), m, train).Name(), "adversarial, Linf ≤ 0.1") || strings.Contains(natural.Name(), "adversarial") {
+	if !strings.Contains(base.MustFit(t.Context(), m, train).Name(), "adversarial, Linf ≤ 0.1") ||
+		strings.Contains(natural.Name(), "adversarial") {
 		t.Error("the names do not tell the two models apart")
 	}
 }
@@ -142,10 +145,11 @@ func TestPerturbationStaysInTheBall(t *testing.T) {
 	for i := range x0 {
 		x0[i] = r.Float32()
 	}
-	c := advlib.MustClassifier(advlib.Spec{Name: "linear", Input: []int{d}, Box: advlib.UnitBox, Logits: func(_ *model.Scope, x *graph.Node) *graph.Node {
-		w := graph.Const(x.Graph(), [][]float32{{1, -2, 0.5}, {-1, 1, 2}, {0, 3, -1}, {2, 0, 1}, {-3, 1, 1}})
-		return graph.Dot(x, w).Product()
-	}})
+	c := advlib.MustClassifier(advlib.Spec{Name: "linear", Input: []int{d}, Box: advlib.UnitBox,
+		Logits: func(_ *model.Scope, x *graph.Node) *graph.Node {
+			w := graph.Const(x.Graph(), [][]float32{{1, -2, 0.5}, {-1, 1, 2}, {0, 3, -1}, {2, 0, 1}, {-3, 1, 1}})
+			return graph.Dot(x, w).Product()
+		}})
 	labels := []int32{0, 1, 2, 0, 1, 2}
 	y := tensors.FromFlatDataAndDimensions(labels, n)
 	loss := func(x []float32) (sum float64) {
@@ -231,7 +235,8 @@ func TestRefuses(t *testing.T) {
 	}
 	m := zoo.MLP(5)
 	m.Adversary = defense.AdversarialTraining{Ball: ball}
-	if _, err := (defense.AdversarialTraining{Ball: ball}).Fit(t.Context(), m, train); err == nil || !strings.Contains(err.Error(), "has the adversary") {
+	if _, err := (defense.AdversarialTraining{Ball: ball}).Fit(t.Context(), m, train); err == nil ||
+		!strings.Contains(err.Error(), "has the adversary") {
 		t.Errorf("a model with two adversaries: error %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

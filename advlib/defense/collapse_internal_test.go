@@ -10,8 +10,8 @@ import (
 	"advlab/advlib"
 )
 
-// A model with one answer to all is refused, one with two is not: MNIST's small network trained at Linf 0.2 without a warm-up was such a constant, and
-// every attack left it all of its accuracy.
+// A model with one answer to all is refused, one with two is not: MNIST's small network trained at Linf 0.2 without a
+// warm-up was such a constant, and every attack left it all of its accuracy.
 func TestConstantModelIsRefused(t *testing.T) {
 	e, err := advlib.NewExamples("two", []float32{0.1, 0.9, 0.8, 0.2}, []int{2}, []int32{0, 1})
 	if err != nil {

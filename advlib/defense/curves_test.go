@@ -32,8 +32,9 @@ type study struct {
 	slowAt      []float64
 }
 
-// The whole is MNIST's first 8000 test images to train on and the next 1000 to attack, with the reference network's architecture (ADVLAB_FULL=1, and
-// MNIST where package dataset looks for it); else it is digits with a multi-layer perceptron.
+// The whole is MNIST's first 8000 test images to train on and the next 1000 to attack, with the reference network's
+// architecture (ADVLAB_FULL=1, and MNIST where package dataset looks for it); else it is digits with a multi-layer
+// perceptron.
 func studyOf(t *testing.T) study {
 	if os.Getenv("ADVLAB_FULL") != "" {
 		train, test, err := dataset.MNISTSmall(t.Context())
@@ -45,7 +46,8 @@ func studyOf(t *testing.T) study {
 			m := zoo.CNN()
 			m.Epochs = 10
 			return study{
-				model: m, radii: []float64{0, 0.1, 0.2}, ascents: 7, warmUp: 0.5, train: train, test: test.First(1000), epsilons: []float64{0.05, 0.1, 0.2, 0.3},
+				model: m, radii: []float64{0, 0.1, 0.2}, ascents: 7, warmUp: 0.5, train: train, test: test.First(1000),
+				epsilons: []float64{0.05, 0.1, 0.2, 0.3},
 				attacks: func(ball advlib.Ball) []advlib.Attack {
 					return []advlib.Attack{
 						attack.FGM{Ball: ball}, attack.BIM{Ball: ball}, attack.PGD{Ball: ball}, attack.MIFGSM{Ball: ball},
@@ -83,8 +85,8 @@ func studyOf(t *testing.T) study {
 	}
 }
 
-// TestCurves draws robust accuracy against ε, of the same model trained naturally and adversarially, under every attack with a budget. It leaves the
-// table and the picture in its artifact directory (go test -artifacts).
+// TestCurves draws robust accuracy against ε, of the same model trained naturally and adversarially, under every attack
+// with a budget. It leaves the table and the picture in its artifact directory (go test -artifacts).
 func TestCurves(t *testing.T) {
 	s := studyOf(t)
 	var reports []*advlib.Report
@@ -95,7 +97,8 @@ func TestCurves(t *testing.T) {
 		if radius == 0 {
 			clf = s.model.MustFit(t.Context(), s.train)
 		} else {
-			clf = defense.AdversarialTraining{Ball: advlib.Linf.Ball(radius), Ascents: s.ascents, WarmUp: s.warmUp}.MustFit(t.Context(), s.model, s.train)
+			clf = defense.AdversarialTraining{Ball: advlib.Linf.Ball(radius), Ascents: s.ascents,
+				WarmUp: s.warmUp}.MustFit(t.Context(), s.model, s.train)
 		}
 		table.Reset()
 		all, worst := s.curve(t, clf, s.test, s.epsilons, s.attacks, &table)
@@ -128,11 +131,14 @@ func TestCurves(t *testing.T) {
 	}
 }
 
-// slack is by how much a robust accuracy may rise with ε, or from one attack to a stronger one: attacks are searches, not proofs.
+// slack is by how much a robust accuracy may rise with ε, or from one attack to a stronger one: attacks are searches,
+// not proofs.
 const slack = 0.01
 
-// curve measures each attack at each ε on all examples, writes a table, and returns the reports and the worst case over attacks, example by example.
-func (s study) curve(t *testing.T, clf *advlib.Classifier, e *advlib.Examples, epsilons []float64, attacks func(advlib.Ball) []advlib.Attack, table *strings.Builder) (reports []*advlib.Report, worst []float64) {
+// curve measures each attack at each ε on all examples, writes a table, and returns the reports and the worst case over
+// attacks, example by example.
+func (s study) curve(t *testing.T, clf *advlib.Classifier, e *advlib.Examples, epsilons []float64,
+	attacks func(advlib.Ball) []advlib.Attack, table *strings.Builder) (reports []*advlib.Report, worst []float64) {
 	t.Helper()
 	rows := map[string][]string{}
 	var names []string

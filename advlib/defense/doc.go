@@ -4,10 +4,10 @@
 //	at := defense.AdversarialTraining{Ball: advlib.Linf.Ball(0.1)}
 //	clf, err := at.Fit(ctx, zoo.MLP(100, 100), train)
 //
-// A defence is a value, like an attack: its exported fields are its hyperparameters, and zero means the default. What was trained
-// once is kept by package lab under a hash of everything that made it, the defence included.
+// A defence is a value, like an attack: its exported fields are its hyperparameters, and zero means the default. What
+// was trained once is kept by package lab under a hash of everything that made it, the defence included.
 //
-// A defence is worth what is left of it under an attack that knows it. Measure it by [advlab/advlib.Evaluate] with attacks of package
-// attack, on examples it was not trained on, beside the same model trained without it, and look at the clean accuracy too: that is what
-// robustness is paid with.
+// A defence is worth what is left of it under an attack that knows it. Measure it by [advlab/advlib.Evaluate] with
+// attacks of package attack, on examples it was not trained on, beside the same model trained without it, and look at
+// the clean accuracy too: that is what robustness is paid with.
 package defense

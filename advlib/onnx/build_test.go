@@ -22,7 +22,8 @@ type draft struct {
 
 func (d draft) file(t testing.TB) []byte {
 	t.Helper()
-	m := &protos.ModelProto{IrVersion: max(d.ir, 8), Graph: &protos.GraphProto{Name: "draft", Node: d.nodes, Initializer: d.weights, Output: d.outputs}}
+	m := &protos.ModelProto{IrVersion: max(d.ir, 8),
+		Graph: &protos.GraphProto{Name: "draft", Node: d.nodes, Initializer: d.weights, Output: d.outputs}}
 	if d.opset > 0 {
 		m.OpsetImport = append(m.OpsetImport, &protos.OperatorSetIdProto{Version: d.opset})
 	}
@@ -56,7 +57,8 @@ func valueOf(name string, kind protos.TensorProto_DataType, dims ...int) *protos
 	return &protos.ValueInfoProto{Name: name, Type: &protos.TypeProto{Value: &protos.TypeProto_TensorType{TensorType: t}}}
 }
 
-// op is an operator that writes one value; attributes are pairs of name and int, float32, string, []int, []float32 or tensor.
+// op is an operator that writes one value; attributes are pairs of name and int, float32, string, []int, []float32 or
+// tensor.
 func op(name, out string, in []string, attributes ...any) *protos.NodeProto {
 	n := &protos.NodeProto{OpType: name, Input: in, Output: []string{out}}
 	for i := 0; i < len(attributes); i += 2 {

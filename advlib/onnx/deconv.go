@@ -4,8 +4,8 @@ import (
 	"slices"
 )
 
-// conv gets its padding in numbers. GoMLX v0.28.8 has strides or dilations, not both: with both, zeros are put between the
-// kernel's elements, which is what a dilation means.
+// conv gets its padding in numbers. GoMLX v0.28.8 has strides or dilations, not both: with both, zeros are put between
+// the kernel's elements, which is what a dilation means.
 func conv(l *lowering, n *node) {
 	dims := l.shapeOf(n, n.in(1)).dims
 	if n.err == nil && len(dims) < 3 {
@@ -32,10 +32,12 @@ func conv(l *lowering, n *node) {
 		w.kernel, w.dilations = collect(len(kernel), w.extent), make1(len(kernel))
 	}
 	in[0] = l.within(in[0], &w)
-	l.write(n.Output[0], "Conv", in, "kernel_shape", w.kernel, "pads", w.pads(), "strides", w.strides, "dilations", w.dilations, "group", n.int("group", 1))
+	l.write(n.Output[0], "Conv", in, "kernel_shape", w.kernel, "pads", w.pads(), "strides", w.strides,
+		"dilations", w.dilations, "group", n.int("group", 1))
 }
 
-// within pads x by what is beyond the kernel's reach, and leaves the rest to the convolution: GoMLX has no gradient of more.
+// within pads x by what is beyond the kernel's reach, and leaves the rest to the convolution: GoMLX has no gradient of
+// more.
 func (l *lowering) within(x string, w *window) string {
 	rank := len(w.kernel)
 	pads := make([]int, 2*(rank+2))
@@ -50,8 +52,8 @@ func (l *lowering) within(x string, w *window) string {
 	return l.op("Pad", x, l.integers(pads), l.number(0))
 }
 
-// spread puts by[i] − 1 zeros between the elements of the i-th axis behind the first two; size k becomes (k − 1)·by + 1. Where
-// the first axis is the batch, it stays open.
+// spread puts by[i] − 1 zeros between the elements of the i-th axis behind the first two; size k becomes (k −
+// 1)·by + 1. Where the first axis is the batch, it stays open.
 func (l *lowering) spread(x string, dims, by []int) string {
 	if slices.Max(by) == 1 {
 		return x
@@ -73,8 +75,8 @@ func (l *lowering) spread(x string, dims, by []int) string {
 	return l.op("Slice", l.op("Reshape", x, l.integers(joined)), l.integers(starts), l.integers(ends), l.integers(axes))
 }
 
-// convTranspose is the convolution that goes back: zeros are put between the pixels of its input, as many as its strides say,
-// and that is convolved with the kernel turned round, its channels exchanged.
+// convTranspose is the convolution that goes back: zeros are put between the pixels of its input, as many as its
+// strides say, and that is convolved with the kernel turned round, its channels exchanged.
 func convTranspose(l *lowering, n *node) {
 	x, weights := l.shapeOf(n, n.in(0)).dims, l.shapeOf(n, n.in(1)).dims
 	rank, group := len(weights)-2, n.int("group", 1)
@@ -121,11 +123,12 @@ func convTranspose(l *lowering, n *node) {
 	if n.in(2) != "" {
 		inputs = append(inputs, n.in(2))
 	}
-	l.write(n.Output[0], "Conv", inputs, "kernel_shape", kernel, "pads", w.pads(), "strides", make1(rank), "dilations", w.dilations, "group", group)
+	l.write(n.Output[0], "Conv", inputs, "kernel_shape", kernel, "pads", w.pads(), "strides", make1(rank),
+		"dilations", w.dilations, "group", group)
 }
 
-// windowBack reads the window of a transposed convolution. begin and end are the pads of the convolution that it becomes, and
-// may be below 0.
+// windowBack reads the window of a transposed convolution. begin and end are the pads of the convolution that it
+// becomes, and may be below 0.
 func (l *lowering) windowBack(n *node, kernel, size []int) window {
 	rank := len(kernel)
 	auto, shape := n.text("auto_pad", "NOTSET"), n.ints("output_shape")
@@ -138,7 +141,8 @@ func (l *lowering) windowBack(n *node, kernel, size []int) window {
 	if len(shape) > rank {
 		shape = shape[len(shape)-rank:] // some give the batch and the channels too
 	}
-	if n.err == nil && (len(pads) != 2*rank || shape != nil && len(shape) != rank || slices.Min(append(pads, 0)) < 0 || slices.Max(append(pads, 0)) > 1<<20) {
+	if n.err == nil && (len(pads) != 2*rank || shape != nil && len(shape) != rank || slices.Min(append(pads, 0)) < 0 ||
+		slices.Max(append(pads, 0)) > 1<<20) {
 		n.fail("its pads are %v, its output_shape %v, for %d spatial axes", pads, shape, rank)
 	}
 	if n.err == nil && !same && auto != "NOTSET" && auto != "VALID" && auto != "" {

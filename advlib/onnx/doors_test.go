@@ -209,8 +209,8 @@ func learn(name string, in, out []string, attributes ...any) *protos.NodeProto {
 	return n
 }
 
-// scikit is a StandardScaler and a LogisticRegression, as skl2onnx writes them; norm is that of a Normalizer behind it. Opset 0
-// is of scikit-learn's operators alone.
+// scikit is a StandardScaler and a LogisticRegression, as skl2onnx writes them; norm is that of a Normalizer behind it.
+// Opset 0 is of scikit-learn's operators alone.
 func scikit(transform, norm string, opset int64) draft {
 	scaled := learn("Scaler", []string{"x"}, []string{"s"}, "offset", offset, "scale", scale)
 	linear := learn("LinearClassifier", []string{"s"}, []string{"label", "p"}, "coefficients", coefficients, "intercepts", intercepts,
@@ -289,7 +289,9 @@ func TestScikitLearn(t *testing.T) {
 	if y := outputs(t, pick.file(t), onnx.Options{}, x, rows, features); y[0] != x[2] || y[1] != x[0] || y[2] != x[features+2] {
 		t.Errorf("columns 2 and 0 are %v of %v", y, x)
 	}
-	regress := draft{opset: 22, input: []int{0, features}, learn: true, nodes: []*protos.NodeProto{learn("LinearRegressor", []string{"x"}, []string{"y"}, "coefficients", coefficients[:features], "intercepts", intercepts[:1])}}
+	regress := draft{opset: 22, input: []int{0, features}, learn: true,
+		nodes: []*protos.NodeProto{learn("LinearRegressor", []string{"x"}, []string{"y"}, "coefficients", coefficients[:features],
+			"intercepts", intercepts[:1])}}
 	sum := intercepts[0]
 	for j := range features {
 		sum += coefficients[j] * x[j]
@@ -318,22 +320,24 @@ func TestScikitLearn(t *testing.T) {
 
 // TestMaxValues: a file of a few bytes that asks for much is refused, with the reason, unless it is wanted.
 func TestMaxValues(t *testing.T) {
-	d := draft{opset: 17, input: []int{0, 4}, weights: []*protos.TensorProto{integers("dims", 1, 4, 50), integers("axes", 1)}, nodes: []*protos.NodeProto{
-		op("ConstantOfShape", "c", []string{"dims"}),
-		op("ReduceMean", "m", []string{"c"}, "axes", []int{2}, "keepdims", 0),
-		op("Add", "y", []string{"x", "m"}),
-	}}
+	d := draft{opset: 17, input: []int{0, 4}, weights: []*protos.TensorProto{integers("dims", 1, 4, 50), integers("axes", 1)},
+		nodes: []*protos.NodeProto{
+			op("ConstantOfShape", "c", []string{"dims"}),
+			op("ReduceMean", "m", []string{"c"}, "axes", []int{2}, "keepdims", 0),
+			op("Add", "y", []string{"x", "m"}),
+		}}
 	_, err := onnx.ReadNetwork(bytes.NewReader(d.file(t)), onnx.Options{MaxValues: 199})
 	want(t, err, "ConstantOfShape", "[1 4 50]", "more than 199 values", "memory", "Options.MaxValues")
 	x := random(1, 8)
 	if d := difference(outputs(t, d.file(t), onnx.Options{MaxValues: 200}, x, 2, 4), x); d != 0 {
 		t.Errorf("differs by %g", d)
 	}
-	wide := draft{opset: 17, input: []int{0, 4}, weights: []*protos.TensorProto{integers("dims", 1, 4, 50), integers("axes", 2)}, nodes: []*protos.NodeProto{
-		op("Unsqueeze", "u", []string{"x", "axes"}),
-		op("Expand", "e", []string{"u", "dims"}),
-		op("ReduceMean", "y", []string{"e"}, "axes", []int{2}, "keepdims", 0),
-	}}
+	wide := draft{opset: 17, input: []int{0, 4}, weights: []*protos.TensorProto{integers("dims", 1, 4, 50), integers("axes", 2)},
+		nodes: []*protos.NodeProto{
+			op("Unsqueeze", "u", []string{"x", "axes"}),
+			op("Expand", "e", []string{"u", "dims"}),
+			op("ReduceMean", "y", []string{"e"}, "axes", []int{2}, "keepdims", 0),
+		}}
 	_, err = onnx.ReadNetwork(bytes.NewReader(wide.file(t)), onnx.Options{MaxValues: 199})
 	want(t, err, "[n 4 50]", "more than 199 values", "Options.MaxValues")
 	if _, err = onnx.ReadNetwork(bytes.NewReader(wide.file(t)), onnx.Options{MaxValues: 200}); err != nil {

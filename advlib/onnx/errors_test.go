@@ -50,7 +50,8 @@ func wide(t testing.TB, n *onnx.Network, f fixture) []float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := model.NewExec(backends(t)["go"], store, func(s *model.Scope, x *graph.Node) *graph.Node { return n.Graph(s.Store().RootScope(), x) })
+	e, err := model.NewExec(backends(t)["go"], store,
+		func(s *model.Scope, x *graph.Node) *graph.Node { return n.Graph(s.Store().RootScope(), x) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,38 +87,50 @@ func TestErrors(t *testing.T) {
 		change  func(m *m)
 		wants   []string
 	}{
-		{"operator", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").OpType, node(m, "Relu").Name = "Det", "act" }, []string{"Det", `"act"`, "not supported", "Relu"}},
+		{"operator", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").OpType, node(m, "Relu").Name = "Det", "act" },
+			[]string{"Det", `"act"`, "not supported", "Relu"}},
 		{"domain", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").Domain = "com.microsoft" }, []string{"com.microsoft.Relu", "not supported"}},
 		{"attribute", mlp, onnx.Options{}, func(m *m) {
 			node(m, "Relu").Attribute = []*protos.AttributeProto{{Name: "leak", Type: protos.AttributeProto_FLOAT}}
 		}, []string{"Relu", "leak"}},
-		{"attribute's type", cnn, onnx.Options{}, func(m *m) { node(m, "Conv").Attribute[0].Type = protos.AttributeProto_STRING }, []string{"Conv", "kernel_shape", "STRING"}},
+		{"attribute's type", cnn, onnx.Options{}, func(m *m) { node(m, "Conv").Attribute[0].Type = protos.AttributeProto_STRING },
+			[]string{"Conv", "kernel_shape", "STRING"}},
 		{"opset 7", mlp, onnx.Options{}, func(m *m) { m.OpsetImport[0].Version = 7 }, []string{"opset 7", "8 to 28", "version_converter"}},
 		{"opset 29", mlp, onnx.Options{}, func(m *m) { m.OpsetImport[0].Version = 29 }, []string{"opset 29", "8 to 28"}},
-		{"before its opset", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").OpType = "Gelu" }, []string{"Gelu", "since opset 20", "of opset 13"}},
+		{"before its opset", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").OpType = "Gelu" },
+			[]string{"Gelu", "since opset 20", "of opset 13"}},
 		{"no opset", mlp, onnx.Options{}, func(m *m) { m.OpsetImport = nil }, []string{"version"}},
 		{"no graph", mlp, onnx.Options{}, func(m *m) { m.Graph = nil }, []string{"no graph"}},
 		{"no output", mlp, onnx.Options{}, func(m *m) { m.Graph.Output = nil }, []string{"no output"}},
-		{"two outputs", mlp, onnx.Options{}, func(m *m) { m.Graph.Output = append(m.Graph.Output, &protos.ValueInfoProto{Name: "d"}) }, []string{"y, d", "Options.Output"}},
+		{"two outputs", mlp, onnx.Options{}, func(m *m) {
+			m.Graph.Output = append(m.Graph.Output, &protos.ValueInfoProto{Name: "d"})
+		}, []string{"y, d", "Options.Output"}},
 		{"output's name", mlp, onnx.Options{Output: "q"}, func(*m) {}, []string{`"q"`, "y"}},
 		{"output not written", mlp, onnx.Options{}, func(m *m) { m.Graph.Output[0].Name = "q" }, []string{`"q"`}},
 		{"functions", mlp, onnx.Options{}, func(m *m) { m.Functions = []*protos.FunctionProto{{Name: "f"}} }, []string{`"f"`, "inline"}},
 		{"read from nowhere", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").Input[0] = "q" }, []string{"Relu", `"q"`, "damaged"}},
-		{"circle", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").Input[0] = "y" }, []string{"circle", "Relu", `"y"`, "and back to the first"}},
-		{"circle of one", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").Input[0] = node(m, "Relu").Output[0] }, []string{"circle: the operator Relu", "and back"}},
+		{"circle", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").Input[0] = "y" },
+			[]string{"circle", "Relu", `"y"`, "and back to the first"}},
+		{"circle of one", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").Input[0] = node(m, "Relu").Output[0] },
+			[]string{"circle: the operator Relu", "and back"}},
 		{"branches", mlp, onnx.Options{}, func(m *m) {
 			node(m, "Relu").OpType = "If"
 			node(m, "If").Attribute = []*protos.AttributeProto{{Name: "then_branch", Type: protos.AttributeProto_GRAPH, G: &protos.GraphProto{}}}
 		}, []string{"the operator If", "graph of its own", "without branches"}},
-		{"quantised", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").OpType = "DequantizeLinear" }, []string{"the model is quantised", "DequantizeLinear", "evaluate the float model"}},
-		{"quantised by onnxruntime", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").OpType, node(m, "Relu").Domain = "QLinearSigmoid", "com.microsoft" }, []string{"the model is quantised", "com.microsoft.QLinearSigmoid", "float model"}},
+		{"quantised", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").OpType = "DequantizeLinear" },
+			[]string{"the model is quantised", "DequantizeLinear", "evaluate the float model"}},
+		{"quantised by onnxruntime", mlp, onnx.Options{}, func(m *m) {
+			node(m, "Relu").OpType, node(m, "Relu").Domain = "QLinearSigmoid", "com.microsoft"
+		}, []string{"the model is quantised", "com.microsoft.QLinearSigmoid", "float model"}},
 		{"written twice", mlp, onnx.Options{}, func(m *m) { node(m, "Relu").Output[0] = "a" }, []string{"Relu", `"a"`}},
 		{"two inputs", mlp, onnx.Options{}, func(m *m) {
 			m.Graph.Input = append(m.Graph.Input, proto.Clone(m.Graph.Input[0]).(*protos.ValueInfoProto))
 			m.Graph.Input[1].Name = "b2"
 			node(m, "Add").Input[1] = "b2"
 		}, []string{"several inputs", "b2, x"}},
-		{"image of bytes", mlp, onnx.Options{}, func(m *m) { m.Graph.Input[0].Type.GetTensorType().ElemType = int32(protos.TensorProto_UINT8) }, []string{`"x"`, "UINT8"}},
+		{"image of bytes", mlp, onnx.Options{}, func(m *m) {
+			m.Graph.Input[0].Type.GetTensorType().ElemType = int32(protos.TensorProto_UINT8)
+		}, []string{`"x"`, "UINT8"}},
 		{"no shape", mlp, onnx.Options{}, func(m *m) { m.Graph.Input[0].Type.GetTensorType().Shape = nil }, []string{"Options.Input"}},
 		{"no type", mlp, onnx.Options{}, func(m *m) { m.Graph.Input[0].Type = nil }, []string{"no tensor"}},
 		{"open sizes", named(t, "mlp-open/13").file, onnx.Options{}, func(*m) {}, []string{"Options.Input", "[0 0]"}},
@@ -125,27 +138,35 @@ func TestErrors(t *testing.T) {
 			dims(m)[1].Value = &protos.TensorShapeProto_Dimension_DimValue{DimValue: 1 << 40}
 		}, []string{"too large"}},
 		{"other input", mlp, onnx.Options{Input: []int{7, 4}}, func(*m) {}, []string{"[7 4]", "28", "[5 6]", "30"}},
-		{"other axes", named(t, "Conv/11").file, onnx.Options{Input: []int{9, 8, 3}}, func(*m) {}, []string{"[9 8 3]", "[3 9 8]", "ChannelsLast fits"}},
+		{"other axes", named(t, "Conv/11").file, onnx.Options{Input: []int{9, 8, 3}}, func(*m) {},
+			[]string{"[9 8 3]", "[3 9 8]", "ChannelsLast fits"}},
 		{"other order", named(t, "Conv/11").file, onnx.Options{Input: []int{8, 9, 3}}, func(*m) {}, []string{"[8 9 3]", "no layout fits"}},
 		{"negative input", mlp, onnx.Options{Input: []int{-5, -6}}, func(*m) {}, []string{"[-5 -6]"}},
 		{"layout", named(t, "Gemm/8").file, onnx.Options{Layout: onnx.ChannelsLast}, func(*m) {}, []string{"channels last"}},
 		{"layout's number", mlp, onnx.Options{Layout: 7}, func(*m) {}, []string{"Layout(7)"}},
-		{"short weight", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").RawData = weight(m, "fc1/bias").RawData[:44] }, []string{`"fc1/bias"`, "48", "44"}},
+		{"short weight", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").RawData = weight(m, "fc1/bias").RawData[:44] },
+			[]string{`"fc1/bias"`, "48", "44"}},
 		{"weight's shape", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").Dims[0] = -12 }, []string{`"fc1/bias"`, "-12"}},
-		{"huge weight", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").Dims = []int64{1 << 62, 1 << 62} }, []string{`"fc1/bias"`, "too large"}},
-		{"weight's type", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").DataType = int32(protos.TensorProto_INT8) }, []string{`"fc1/bias"`, "which the operator Add", "INT8", "quantised", "float model"}},
+		{"huge weight", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").Dims = []int64{1 << 62, 1 << 62} },
+			[]string{`"fc1/bias"`, "too large"}},
+		{"weight's type", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").DataType = int32(protos.TensorProto_INT8) },
+			[]string{`"fc1/bias"`, "which the operator Add", "INT8", "quantised", "float model"}},
 		{"weights of one name", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").Name = "fc2/bias" }, []string{`"fc2/bias"`}},
 		{"names that meet", mlp, onnx.Options{}, func(m *m) {
 			weight(m, "fc1/bias").Name = "fc2|bias"
 			node(m, "Add").Input[1] = "fc2|bias"
 		}, []string{`"fc2|bias"`}},
-		{"shapes that do not fit", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").Dims = []int64{3, 4} }, []string{"Add", `"c"`, "[n 12]", "[3 4]"}},
+		{"shapes that do not fit", mlp, onnx.Options{}, func(m *m) { weight(m, "fc1/bias").Dims = []int64{3, 4} },
+			[]string{"Add", `"c"`, "[n 12]", "[3 4]"}},
 		{"labels", mlp, onnx.Options{}, func(m *m) {
-			m.Graph.Node = append(m.Graph.Node, &protos.NodeProto{OpType: "Cast", Input: []string{"y"}, Output: []string{"label"}, Attribute: []*protos.AttributeProto{{Name: "to", Type: protos.AttributeProto_INT, I: int64(protos.TensorProto_INT64)}}})
+			m.Graph.Node = append(m.Graph.Node, &protos.NodeProto{OpType: "Cast", Input: []string{"y"}, Output: []string{"label"},
+				Attribute: []*protos.AttributeProto{{Name: "to", Type: protos.AttributeProto_INT, I: int64(protos.TensorProto_INT64)}}})
 			m.Graph.Output[0].Name = "label"
 		}, []string{`"label"`, "Int64", "logits"}},
-		{"images", named(t, "Conv/11").file, onnx.Options{Output: "z"}, func(m *m) { m.Graph.Output[0].Name = "z" }, []string{`"z"`, "[n, classes]"}},
-		{"training", named(t, "Dropout-off/13").file, onnx.Options{}, func(m *m) { weight(m, "mode").RawData[0] = 1 }, []string{"Dropout", "inference"}},
+		{"images", named(t, "Conv/11").file, onnx.Options{Output: "z"}, func(m *m) { m.Graph.Output[0].Name = "z" },
+			[]string{`"z"`, "[n, classes]"}},
+		{"training", named(t, "Dropout-off/13").file, onnx.Options{}, func(m *m) { weight(m, "mode").RawData[0] = 1 },
+			[]string{"Dropout", "inference"}},
 		{"pool of nothing", named(t, "MaxPool/12").file, onnx.Options{}, func(m *m) {
 			i := slices.IndexFunc(node(m, "MaxPool").Attribute, func(a *protos.AttributeProto) bool { return a.Name == "pads" })
 			node(m, "MaxPool").Attribute[i].Ints = []int64{3, 0, 0, 0}
@@ -155,7 +176,8 @@ func TestErrors(t *testing.T) {
 			node(m, "MaxPool").Output = append(node(m, "MaxPool").Output, "i")
 			node(m, "Flatten").Input[0] = "i"
 		}, []string{"MaxPool", `"i"`}},
-		{"vector with a Gemm", named(t, "vector/14").file, onnx.Options{}, func(m *m) { node(m, "MatMul").OpType = "Gemm" }, []string{"Gemm", "two axes"}},
+		{"vector with a Gemm", named(t, "vector/14").file, onnx.Options{}, func(m *m) { node(m, "MatMul").OpType = "Gemm" },
+			[]string{"Gemm", "two axes"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := onnx.ReadNetwork(bytes.NewReader(changed(t, tc.file, tc.change)), tc.options)

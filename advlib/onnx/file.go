@@ -45,7 +45,8 @@ func parseFile(contents []byte, output string, s *store) (*file, error) {
 	}
 	switch {
 	case len(m.GetFunctions()) > 0:
-		return nil, fmt.Errorf("it defines functions of its own, such as %q, which are not read: inline them (onnx.inliner)", m.GetFunctions()[0].GetName())
+		return nil, fmt.Errorf("it defines functions of its own, such as %q, which are not read: inline them (onnx.inliner)",
+			m.GetFunctions()[0].GetName())
 	case len(g.GetSparseInitializer()) > 0:
 		return nil, fmt.Errorf("it has sparse weights, which are not read: export them dense")
 	case len(g.GetNode()) > maxNodes:
@@ -115,13 +116,14 @@ func (f *file) reader(name string) string {
 	return ", which " + describe(f.nodes[i]) + " reads"
 }
 
-// refuseControl refuses operators with graphs inside, such as If and Loop. What these read from the graph around them is not among
-// their inputs, so it has to be done before anything is made of inputs.
+// refuseControl refuses operators with graphs inside, such as If and Loop. What these read from the graph around them
+// is not among their inputs, so it has to be done before anything is made of inputs.
 func refuseControl(nodes []*protos.NodeProto) error {
 	for _, n := range nodes {
 		for _, a := range n.GetAttribute() {
 			if a.GetType() == protos.AttributeProto_GRAPH || a.GetType() == protos.AttributeProto_GRAPHS {
-				return fmt.Errorf("%s: it has a graph of its own inside, which is not supported: export the model without branches and loops that depend on values", describe(n))
+				return fmt.Errorf("%s: it has a graph of its own inside, which is not supported: export the model without "+
+					"branches and loops that depend on values", describe(n))
 			}
 		}
 	}
@@ -132,7 +134,8 @@ func opsetOf(m *protos.ModelProto) (int64, error) {
 	for _, o := range m.GetOpsetImport() {
 		if o.GetDomain() == "" || o.GetDomain() == "ai.onnx" {
 			if v := o.GetVersion(); v < minOpset || v > maxOpset {
-				return 0, fmt.Errorf("it is of opset %d, read are %d to %d: convert it (onnx.version_converter), or export it again with another opset_version", v, minOpset, maxOpset)
+				return 0, fmt.Errorf("it is of opset %d, read are %d to %d: convert it (onnx.version_converter), or export it "+
+					"again with another opset_version", v, minOpset, maxOpset)
 			}
 			return o.GetVersion(), nil
 		}
@@ -173,14 +176,16 @@ func mayBeReal(t *protos.TypeProto) bool {
 		return true
 	}
 	switch kind := protos.TensorProto_DataType(t.GetTensorType().GetElemType()); kind {
-	case protos.TensorProto_UNDEFINED, protos.TensorProto_FLOAT, protos.TensorProto_DOUBLE, protos.TensorProto_FLOAT16, protos.TensorProto_BFLOAT16:
+	case protos.TensorProto_UNDEFINED, protos.TensorProto_FLOAT, protos.TensorProto_DOUBLE, protos.TensorProto_FLOAT16,
+		protos.TensorProto_BFLOAT16:
 		return true
 	}
 	return false
 }
 
 // prune sorts the operators, keeps those that the output needs, and returns the names that are used.
-func (f *file) prune(g *protos.GraphProto, initializers map[string]*protos.TensorProto, inputs map[string]*protos.ValueInfoProto) (map[string]bool, error) {
+func (f *file) prune(g *protos.GraphProto, initializers map[string]*protos.TensorProto,
+	inputs map[string]*protos.ValueInfoProto) (map[string]bool, error) {
 	given := map[string]bool{}
 	for name := range initializers {
 		given[name] = true
@@ -220,7 +225,8 @@ func inputShape(in *protos.ValueInfoProto) ([]int, bool, error) {
 	switch kind := protos.TensorProto_DataType(t.GetElemType()); kind {
 	case protos.TensorProto_FLOAT, protos.TensorProto_DOUBLE, protos.TensorProto_FLOAT16, protos.TensorProto_BFLOAT16:
 	default:
-		return nil, false, fmt.Errorf("it is of type %v: a classifier's inputs are real numbers; export the model without what turns %[1]v into them", kind)
+		return nil, false, fmt.Errorf("it is of type %v: a classifier's inputs are real numbers; export the model without "+
+			"what turns %[1]v into them", kind)
 	}
 	if t.GetShape() == nil {
 		return nil, false, nil

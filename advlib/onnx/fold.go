@@ -139,7 +139,8 @@ func foldSlice(in []*tensor) *tensor {
 	if len(in) > 4 && in[4] != nil {
 		step = in[4].ints[0]
 	}
-	if len(in) > 3 && in[3] != nil && in[3].ints[0] != 0 && in[3].ints[0] != -int64(len(in[0].dims)) || len(in[0].dims) == 0 || step == 0 || in[0].dims[0] == 0 {
+	if len(in) > 3 && in[3] != nil && in[3].ints[0] != 0 && in[3].ints[0] != -int64(len(in[0].dims)) || len(in[0].dims) == 0 ||
+		step == 0 || in[0].dims[0] == 0 {
 		return nil
 	}
 	row := len(in[0].ints) / in[0].dims[0]
@@ -246,8 +247,8 @@ func mod(_ *lowering, n *node) {
 	n.fail("it is supported on constant integers only")
 }
 
-// shapeOfInput remembers whose shape it is, for gather. Of a single example it is a constant, from which others are made: parts of
-// it may be empty, which onnx-gomlx does not build.
+// shapeOfInput remembers whose shape it is, for gather. Of a single example it is a constant, from which others are
+// made: parts of it may be empty, which onnx-gomlx does not build.
 func shapeOfInput(l *lowering, n *node) {
 	if l.single {
 		dims := l.shapeOf(n, n.in(0)).dims

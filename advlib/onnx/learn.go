@@ -18,8 +18,8 @@ type learnRule struct {
 	expand func(e *expansion, n *node)
 }
 
-// learnRules write scikit-learn's operators in terms of ONNX's own, before anything else is looked at: so a softmax inside of a
-// LinearClassifier is left out as any other.
+// learnRules write scikit-learn's operators in terms of ONNX's own, before anything else is looked at: so a softmax
+// inside of a LinearClassifier is left out as any other.
 var learnRules = map[string]learnRule{
 	"ArrayFeatureExtractor": {rule{min: 2, max: 2}, arrayFeatureExtractor},
 	"LinearClassifier": {
@@ -68,7 +68,9 @@ func (f *file) expandLearn() error {
 		}
 		r, known := learnRules[p.GetOpType()]
 		if !known {
-			return fmt.Errorf("%s: it is not supported; of scikit-learn's operators (%s), supported are %s: evaluate a linear model or a neural network, whose logits have a gradient", describe(p), learnDomain, strings.Join(slices.Sorted(maps.Keys(learnRules)), ", "))
+			return fmt.Errorf("%s: it is not supported; of scikit-learn's operators (%s), supported are %s: evaluate a linear "+
+				"model or a neural network, whose logits have a gradient", describe(p), learnDomain,
+				strings.Join(slices.Sorted(maps.Keys(learnRules)), ", "))
 		}
 		n := &node{NodeProto: p, opset: f.opset}
 		n.check(r.rule)

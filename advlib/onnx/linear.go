@@ -14,7 +14,8 @@ func matMul(l *lowering, n *node) {
 		return
 	}
 	if l.weights[w] == nil {
-		n.fail("it is a product of two vectors that depend on the input, which is not supported without a batch axis: export the model with a batch")
+		n.fail("it is a product of two vectors that depend on the input, which is not supported without a batch axis: " +
+			"export the model with a batch")
 		return
 	}
 	if len(l.weights[w].dims) != 2 { // W·x = (x·Wᵀ)ᵀ
@@ -100,7 +101,8 @@ func einsum(l *lowering, n *node) {
 	left, right, explicit := strings.Cut(equation, "->")
 	terms := strings.Split(left, ",")
 	if len(terms) != len(n.Input) || strings.Contains(left, ".") || !explicit {
-		n.fail("its equation %q has an ellipsis, does not name the result, or not each of %d factors, which is not supported", equation, len(n.Input))
+		n.fail("its equation %q has an ellipsis, does not name the result, or not each of %d factors, which is not "+
+			"supported", equation, len(n.Input))
 		return
 	}
 	for _, term := range append(terms, right) {

@@ -79,7 +79,8 @@ func TestModelsOfPyTorch(t *testing.T) {
 					t.Errorf("logits differ by %g of the largest", d)
 				}
 				fgm, bim := advlib.Linf.Ball(0.1), advlib.Linf.Ball(0.05)
-				report, err := advlib.Settings{Alone: true}.Evaluate(context.Background(), c, p.examples, []advlib.Attack{attack.FGM{Ball: fgm}, attack.BIM{Ball: bim}})
+				report, err := advlib.Settings{Alone: true}.Evaluate(context.Background(), c, p.examples,
+					[]advlib.Attack{attack.FGM{Ball: fgm}, attack.BIM{Ball: bim}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -108,7 +109,8 @@ func TestModelsOfPyTorch(t *testing.T) {
 				if differ > 1 {
 					t.Errorf("%d examples withstand BIM here or in PyTorch alone", differ)
 				}
-				t.Logf("clean %d and %d in PyTorch, FGSM %v and %d, BIM differs on %d", report.Clean().Count, right, report.Robust(fgm).Count, robust, differ)
+				t.Logf("clean %d and %d in PyTorch, FGSM %v and %d, BIM differs on %d", report.Clean().Count, right,
+					report.Robust(fgm).Count, robust, differ)
 			})
 		}
 	}

@@ -51,7 +51,8 @@ func lower(f *file, o Options, single bool) (*lowering, error) {
 	l := &lowering{
 		single: single, opset: f.opset, input: f.input, output: f.output,
 		used: map[string]bool{f.output: true}, taken: map[string]bool{f.input: true},
-		weights: map[string]*tensor{}, constants: map[string]*tensor{}, alias: map[string]string{}, shapeFrom: map[string]string{}, shapes: map[string]shape{}, store: model.NewStore(),
+		weights: map[string]*tensor{}, constants: map[string]*tensor{}, alias: map[string]string{},
+		shapeFrom: map[string]string{}, shapes: map[string]shape{}, store: model.NewStore(),
 	}
 	var err error
 	if l.limit, err = o.limit(); err != nil {
@@ -92,7 +93,8 @@ func lower(f *file, o Options, single bool) (*lowering, error) {
 	}
 	l.final = endingOf(f)
 	if l.final != nil && slices.Contains([]string{"ArgMax", "ArgMin", "Hardmax"}, l.final.op) {
-		return nil, fmt.Errorf("%s picks the class, so that its output %q is labels, not logits: choose the output with the logits by %v, or export the model without it", describe(l.final.node), f.output, outputName)
+		return nil, fmt.Errorf("%s picks the class, so that its output %q is labels, not logits: choose the output with "+
+			"the logits by %v, or export the model without it", describe(l.final.node), f.output, outputName)
 	}
 	l.strip = l.final != nil && (o.StripSoftmax || o.Returns != advlib.Logits && l.final.op != "LogSoftmax")
 	for _, n := range f.nodes {
@@ -151,7 +153,8 @@ func (l *lowering) lower(p *protos.NodeProto) error {
 
 // tooLarge says why a shape is refused.
 func (l *lowering) tooLarge(dims []any) error {
-	return fmt.Errorf("the shape %v is too large: it has more than %d values for one input, the limit that keeps a small file from asking for all memory; if the model is meant to be so large, raise %v", dims, l.limit, maxValuesName)
+	return fmt.Errorf("the shape %v is too large: it has more than %d values for one input, the limit that keeps a "+
+		"small file from asking for all memory; if the model is meant to be so large, raise %v", dims, l.limit, maxValuesName)
 }
 
 // keep writes a node as it is.
@@ -238,8 +241,8 @@ type ending struct {
 	logits string // the name of what goes into it
 }
 
-// endingOf finds what makes probabilities or labels of an output, behind operators that only rename, cast or reshape; nil if there is nothing. Of a
-// binary model it finds the sigmoid p under the pair 1 − p, p, as scikit-learn writes it.
+// endingOf finds what makes probabilities or labels of an output, behind operators that only rename, cast or reshape;
+// nil if there is nothing. Of a binary model it finds the sigmoid p under the pair 1 − p, p, as scikit-learn writes it.
 func endingOf(f *file) *ending {
 	name := f.output
 	for _, n := range slices.Backward(f.nodes) {
@@ -285,8 +288,8 @@ func (f *file) writer(name, op string) *protos.NodeProto {
 	return nil
 }
 
-// leaveOut makes the model end with the logits. A softmax that is not over all classes is part of the model: without it another class might be
-// the largest.
+// leaveOut makes the model end with the logits. A softmax that is not over all classes is part of the model: without it
+// another class might be the largest.
 func (l *lowering) leaveOut(n *node) {
 	logits := l.resolve(l.final.logits)
 	dims := l.shapeOf(n, logits).dims
@@ -296,7 +299,8 @@ func (l *lowering) leaveOut(n *node) {
 		return
 	}
 	if n.OpType == "Concat" && n.err == nil && sizeOf(dims[min(1, len(dims)):]) != 1 {
-		n.fail("it cannot be left out: it joins %v probabilities and what they leave of 1, for one of each that would be a binary model", batchless(dims))
+		n.fail("it cannot be left out: it joins %v probabilities and what they leave of 1, for one of each that would be a "+
+			"binary model", batchless(dims))
 		return
 	}
 	l.same(n, logits)

@@ -38,8 +38,9 @@ type Network struct {
 	parsed map[dtypes.DType]onnx.Model
 }
 
-// Load reads a model as a classifier, from a file as it is or compressed by gzip. Weights may lie in other files, in the folder
-// in which the model is named or in the one in which it really is, and below; links may lead from one to the other.
+// Load reads a model as a classifier, from a file as it is or compressed by gzip. Weights may lie in other files, in
+// the folder in which the model is named or in the one in which it really is, and below; links may lead from one to the
+// other.
 //
 // It is an error, which says what and where, if the file is damaged, of another opset than 8 to 28, or has an operator
 // that is not supported; if it ends with a softmax; and what [advlib.NewClassifier] refuses.
@@ -60,8 +61,8 @@ func Read(r io.Reader, o Options) (*advlib.Classifier, error) {
 	return n.classifier(n.name, o)
 }
 
-// Open reads a model as a graph function. Of the options it heeds Name, Layout, Input, Normalisation, Output, StripSoftmax, Returns and MaxValues; a final
-// softmax that is not to be left out is part of the function.
+// Open reads a model as a graph function. Of the options it heeds Name, Layout, Input, Normalisation, Output,
+// StripSoftmax, Returns and MaxValues; a final softmax that is not to be left out is part of the function.
 func Open(path string, o Options) (*Network, error) {
 	n, err := open(path, o)
 	if err != nil {
@@ -153,7 +154,9 @@ func (n *Network) classifier(where string, o Options) (*advlib.Classifier, error
 	}
 	switch final := n.lowering.final; {
 	case final != nil && !n.lowering.strip && final.op != "LogSoftmax":
-		return nil, fmt.Errorf("onnx: %s: %s is the last, so that the model returns probabilities; attacks and bounds want the logits that go into it: leave it out with %v, which changes no prediction, or export the model without it", where, describe(final.node), stripName)
+		return nil, fmt.Errorf("onnx: %s: %s is the last, so that the model returns probabilities; attacks and bounds want "+
+			"the logits that go into it: leave it out with %v, which changes no prediction, or export the model without "+
+			"it", where, describe(final.node), stripName)
 	case n.lowering.strip && n.outputs == 1 && final.op == "Sigmoid": // what goes into it is the logit of class 1
 		spec.Returns = advlib.OneLogit
 	case n.lowering.strip && o.Returns == advlib.Probabilities:
@@ -201,8 +204,8 @@ func (n *Network) warnings(box advlib.Box) []string {
 // Outputs returns K, how many numbers the model returns for each input.
 func (n *Network) Outputs() int { return n.outputs }
 
-// Double tells whether the file's input is in double precision: whoever wrote the file runs it in float64, as Graph does
-// with inputs of that type and the variables of WideStore.
+// Double tells whether the file's input is in double precision: whoever wrote the file runs it in float64, as Graph
+// does with inputs of that type and the variables of WideStore.
 func (n *Network) Double() bool { return n.double }
 
 // Store returns the model's variables, in float32.
@@ -221,9 +224,9 @@ func (n *Network) WideStore() (*model.Store, error) {
 	return s, nil
 }
 
-// Graph builds the model in the graph of x: from inputs of the data [n, d...] to outputs [n, K]. It computes in x's type,
-// float32 or float64, and so does it expect the scope's variables: those of Store or of WideStore. It panics on errors,
-// as graph functions do. It is an [advlib.LogitsFn].
+// Graph builds the model in the graph of x: from inputs of the data [n, d...] to outputs [n, K]. It computes in x's
+// type, float32 or float64, and so does it expect the scope's variables: those of Store or of WideStore. It panics on
+// errors, as graph functions do. It is an [advlib.LogitsFn].
 func (n *Network) Graph(scope *model.Scope, x *graph.Node) *graph.Node {
 	m, err := n.model(x.DType())
 	if err != nil {

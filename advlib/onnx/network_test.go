@@ -36,7 +36,8 @@ func TestForward(t *testing.T) {
 		op, _, _ := strings.Cut(f.name, "/")
 		compared[op]++
 	}
-	for _, op := range []string{"mlp", "mlp-double", "mlp-ir3", "vector", "MatMul", "Gemm", "Add", "Sub", "Flatten", "Relu", "Conv", "Reshape", "Constant"} {
+	for _, op := range []string{"mlp", "mlp-double", "mlp-ir3", "vector", "MatMul", "Gemm", "Add", "Sub", "Flatten",
+		"Relu", "Conv", "Reshape", "Constant"} {
 		if compared[op] == 0 {
 			t.Errorf("%s was not compared: %v", op, compared)
 		}
@@ -69,7 +70,8 @@ func TestCompressed(t *testing.T) {
 	if n.Name() != "small" || n.Outputs() != 3 || !slices.Equal(n.Input(), []int{5, 6}) || n.Double() {
 		t.Errorf("%s, input %v, %d outputs, double %v", n.Name(), n.Input(), n.Outputs(), n.Double())
 	}
-	if _, err := onnx.ReadNetwork(bytes.NewReader(compressed(t, file)[:60]), onnx.Options{}); err == nil || !strings.Contains(err.Error(), "gzip") || !strings.Contains(err.Error(), "download") {
+	if _, err := onnx.ReadNetwork(bytes.NewReader(compressed(t, file)[:60]), onnx.Options{}); err == nil ||
+		!strings.Contains(err.Error(), "gzip") || !strings.Contains(err.Error(), "download") {
 		t.Errorf("cut off: %v", err)
 	}
 }

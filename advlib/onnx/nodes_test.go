@@ -18,8 +18,8 @@ import (
 	"advlab/advlib/onnx"
 )
 
-// TestBackendNodes computes the node tests of ONNX's backends, as testdata/backend.py wraps them. A test is wrong if one of its
-// models gives other values, right if one gives the values of the test, and refused if all are.
+// TestBackendNodes computes the node tests of ONNX's backends, as testdata/backend.py wraps them. A test is wrong if
+// one of its models gives other values, right if one gives the values of the test, and refused if all are.
 func TestBackendNodes(t *testing.T) {
 	path := os.Getenv("ADVLAB_ONNX_NODES")
 	if path == "" {
@@ -85,7 +85,8 @@ func TestBackendNodes(t *testing.T) {
 }
 
 // nodeOutputs reads a model and computes it; a panic is an error.
-func nodeOutputs(arrays map[string]*tensors.Tensor, name string, evaluate func(n *onnx.Network, x *tensors.Tensor) (*tensors.Tensor, error)) (y []float32, err error) {
+func nodeOutputs(arrays map[string]*tensors.Tensor, name string,
+	evaluate func(n *onnx.Network, x *tensors.Tensor) (*tensors.Tensor, error)) (y []float32, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("PANIC: %v", r)

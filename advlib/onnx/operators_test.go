@@ -109,7 +109,8 @@ func evaluate(n *onnx.Network, b compute.Backend, x *tensors.Tensor) (*tensors.T
 	return out[0], nil
 }
 
-// spared tells of the many fixtures for one operator which XLA, which compiles for long, computes with ADVLAB_FULL=1 only.
+// spared tells of the many fixtures for one operator which XLA, which compiles for long, computes with ADVLAB_FULL=1
+// only.
 func spared(op string, i int) bool {
 	return os.Getenv("ADVLAB_FULL") == "" && strings.HasPrefix(op, "Resize-") && i%5 != 0
 }

@@ -30,16 +30,17 @@ type Options struct {
 	// order all the same, because all axes are one, or only axes of size 1 differ: 784, or 28, 28, or 28, 28, 1 for a
 	// file that takes 1, 28, 28.
 	Input []int
-	// Normalisation, if it is set, is done to the inputs first, inside of the classifier. Its Axis is one of the data's; where the data has its
-	// values in a row and the file has channels, one of the file's in the given layout.
+	// Normalisation, if it is set, is done to the inputs first, inside of the classifier. Its Axis is one of the data's;
+	// where the data has its values in a row and the file has channels, one of the file's in the given layout.
 	Normalisation *advlib.Normalisation
 	// Output names the output with the logits; empty means the only one of real numbers.
 	Output string
-	// StripSoftmax leaves out a final softmax, logarithm of one, or sigmoid. A final softmax or sigmoid is refused otherwise, but
-	// with Returns. What comes behind it may only rename, cast or reshape.
+	// StripSoftmax leaves out a final softmax, logarithm of one, or sigmoid. A final softmax or sigmoid is refused
+	// otherwise, but with Returns. What comes behind it may only rename, cast or reshape.
 	StripSoftmax bool
-	// Returns says what the output is if it is not logits: probabilities, or the one logit of a binary model. Where probabilities come from a
-	// final softmax or sigmoid, that is left out, and what goes into it are the logits; else the logarithms of the probabilities are.
+	// Returns says what the output is if it is not logits: probabilities, or the one logit of a binary model. Where
+	// probabilities come from a final softmax or sigmoid, that is left out, and what goes into it are the logits; else the
+	// logarithms of the probabilities are.
 	Returns advlib.Returns
 	// MaxValues is the most values that one input may lead to in one place of the model, constants among them; 0 means
 	// 67,108,864. A file of a hundred bytes can ask for more memory than there is: the limit refuses it before anything is
@@ -74,8 +75,9 @@ const (
 	ChannelsLast
 	// ChannelsFirst means that data [n, c, h, w] meets a file that takes [n, h, w, c], as some of TensorFlow's do.
 	ChannelsFirst
-	// FromShapes means the one of these that fits the shapes of Options.Input and of the file, which is in the classifier's notes if it is another
-	// than AsFile. It is an error if several fit that would give the file its values in different orders.
+	// FromShapes means the one of these that fits the shapes of Options.Input and of the file, which is in the
+	// classifier's notes if it is another than AsFile. It is an error if several fit that would give the file its values
+	// in different orders.
 	FromShapes
 )
 
@@ -111,7 +113,8 @@ func (l Layout) ofFile(rank int) ([]int, error) {
 	case l != ChannelsLast && l != ChannelsFirst:
 		return nil, fmt.Errorf("there is no layout %v: use AsFile, ChannelsLast, ChannelsFirst or FromShapes", l)
 	case rank < 2:
-		return nil, fmt.Errorf("the layout %v needs an input with channels and at least one more axis, the file's has %d axes without the batch: use %v", l, rank, AsFile.name())
+		return nil, fmt.Errorf("the layout %v needs an input with channels and at least one more axis, the file's has %d "+
+			"axes without the batch: use %v", l, rank, AsFile.name())
 	case l == ChannelsLast: // the file's channels, its first axis, are the data's last one
 		axes := []int{rank - 1}
 		for i := range rank - 1 {
@@ -172,7 +175,8 @@ func (l Layout) fit(file, input []int) (fit, error) {
 		f.middle[axis] = file[i]
 		if file[i] == 0 {
 			if len(input) != len(file) {
-				return fit{}, fmt.Errorf("the file leaves sizes of its input open, %v without the batch (0 is open): give the shape of one input of the data in %v, with %d sizes", file, inputName, len(file))
+				return fit{}, fmt.Errorf("the file leaves sizes of its input open, %v without the batch (0 is open): give the "+
+					"shape of one input of the data in %v, with %d sizes", file, inputName, len(file))
 			}
 			f.file[i], f.middle[axis] = input[axis], input[axis]
 		}
@@ -180,10 +184,12 @@ func (l Layout) fit(file, input []int) (fit, error) {
 	f.data = f.middle
 	if input != nil {
 		if sizeOf(input) != sizeOf(f.file) {
-			return fit{}, &otherAxes{f, input, fmt.Errorf("inputs of shape %v have %d values, the file takes %v (without the batch), which are %d", input, sizeOf(input), f.file, sizeOf(f.file))}
+			return fit{}, &otherAxes{f, input, fmt.Errorf("inputs of shape %v have %d values, the file takes %v (without the "+
+				"batch), which are %d", input, sizeOf(input), f.file, sizeOf(f.file))}
 		}
 		if a, b := withoutOnes(input), withoutOnes(f.middle); !slices.Equal(a, b) && len(a) > 1 && len(b) > 1 {
-			return fit{}, &otherAxes{f, input, fmt.Errorf("inputs of shape %v have other axes than the file, which takes %v (without the batch) in the layout %v", input, f.middle, l)}
+			return fit{}, &otherAxes{f, input, fmt.Errorf("inputs of shape %v have other axes than the file, which takes %v "+
+				"(without the batch) in the layout %v", input, f.middle, l)}
 		}
 		f.data = slices.Clone(input)
 	}
@@ -238,7 +244,8 @@ func (f fit) same(o fit) bool {
 	return slices.Equal(f.file, o.file) && slices.Equal(order(f), order(o))
 }
 
-// plausible tells whether the axis that the layout takes for the channels is as small as that of an image is beside its height and width.
+// plausible tells whether the axis that the layout takes for the channels is as small as that of an image is beside its
+// height and width.
 func (f fit) plausible() bool {
 	switch f.layout {
 	case ChannelsLast:
@@ -260,13 +267,14 @@ func (e *ambiguous) Error() string {
 	for _, f := range e.fits {
 		ways = append(ways, f.layout.name().String())
 	}
-	return fmt.Sprintf("inputs of shape %v can be taken in several ways for the file's input %v (without the batch): say which by one of %s", e.input, e.fits[0].file, strings.Join(ways, ", "))
+	return fmt.Sprintf("inputs of shape %v can be taken in several ways for the file's input %v (without the batch): "+
+		"say which by one of %s", e.input, e.fits[0].file, strings.Join(ways, ", "))
 }
 
 // fromShapes returns the only way in which the data can be the file's input.
 //
-// An input of two axes is taken as it is if it fits: it is a gray image, or a sequence, and hardly channels of a line. What makes an axis the
-// channels that is longer than the height is left out if there is anything else.
+// An input of two axes is taken as it is if it fits: it is a gray image, or a sequence, and hardly channels of a line.
+// What makes an axis the channels that is longer than the height is left out if there is anything else.
 func fromShapes(file, input []int) (fit, error) {
 	asFile, err := AsFile.fit(file, input)
 	if input == nil || err == nil && len(withoutOnes(asFile.file)) <= 2 {
@@ -306,7 +314,8 @@ func sizeOf(dims []int) int {
 	return n
 }
 
-// normalisation is n for inputs with the axes of the layout. Where that names the channels, they are the normalisation's too.
+// normalisation is n for inputs with the axes of the layout. Where that names the channels, they are the
+// normalisation's too.
 func (f fit) normalisation(n advlib.Normalisation) (*advlib.Normalisation, error) {
 	switch {
 	case n.Channels() == 1:

@@ -9,9 +9,9 @@ import (
 	"github.com/gomlx/compute-onnx/support/protos"
 )
 
-// inOrder sorts a graph's operators so that each comes after those whose results it reads, and otherwise as in the file:
-// a file in order stays as it is. It returns them with the place, in the file, of what writes each name. What nothing
-// writes, and is not given, and operators that wait for each other in a circle, are errors that name them.
+// inOrder sorts a graph's operators so that each comes after those whose results it reads, and otherwise as in the
+// file: a file in order stays as it is. It returns them with the place, in the file, of what writes each name. What
+// nothing writes, and is not given, and operators that wait for each other in a circle, are errors that name them.
 func inOrder(nodes []*protos.NodeProto, given map[string]bool) (sorted []*protos.NodeProto, writer map[string]int, err error) {
 	writer = map[string]int{}
 	for i, n := range nodes {
@@ -33,7 +33,8 @@ func inOrder(nodes []*protos.NodeProto, given map[string]bool) (sorted []*protos
 			}
 			w, written := writer[in]
 			if !written {
-				return nil, nil, fmt.Errorf("%s reads %q, which is no input, no weight, and written by no operator: the file is damaged", describe(n), in)
+				return nil, nil, fmt.Errorf("%s reads %q, which is no input, no weight, and written by no operator: the file is "+
+					"damaged", describe(n), in)
 			}
 			readers[w] = append(readers[w], i)
 			waits[i]++
@@ -86,7 +87,8 @@ func circleOf(nodes []*protos.NodeProto, writer map[string]int, waits []int) err
 	if len(circle) > shown {
 		names = append(names, fmt.Sprintf("%d more", len(circle)-shown))
 	}
-	return fmt.Errorf("its operators wait for each other in a circle: %s, and back to the first: the file is damaged", strings.Join(names, ", then "))
+	return fmt.Errorf("its operators wait for each other in a circle: %s, and back to the first: the file is damaged",
+		strings.Join(names, ", then "))
 }
 
 // places are places in the file, the first one on top.

@@ -4,12 +4,12 @@ import (
 	"slices"
 )
 
-// Operators that move elements to other places, in terms of slices, which have gradients and bounds of their own: picking from
-// an axis by constant indices is the one thing that reversal, swaps of channels, padding by what is there, repetition and
-// resizing by the nearest have in common.
+// Operators that move elements to other places, in terms of slices, which have gradients and bounds of their own:
+// picking from an axis by constant indices is the one thing that reversal, swaps of channels, padding by what is there,
+// repetition and resizing by the nearest have in common.
 
-// mostPieces is into how many slices an axis is cut to be put together anew. What would need more is a product with a matrix
-// of zeros and ones.
+// mostPieces is into how many slices an axis is cut to be put together anew. What would need more is a product with a
+// matrix of zeros and ones.
 const mostPieces = 64
 
 // largestMatrix is how many elements the matrix of a linear map may have.
@@ -107,7 +107,8 @@ func (l *lowering) closed(dims []int) []int {
 	return dims
 }
 
-// piece is count elements of an axis from one on, each step further; step may be negative, and is not 0 unless count is 1.
+// piece is count elements of an axis from one on, each step further; step may be negative, and is not 0 unless count
+// is 1.
 type piece struct{ from, step, count int }
 
 // piecesOf cuts indices into as long pieces as there are, from the left.
@@ -154,8 +155,8 @@ func (l *lowering) cut(x string, axis, from, to, step int) string {
 	return l.op("Slice", x, one(from), one(to), one(axis), one(step))
 }
 
-// reversed writes x with an axis of that size in the other order. onnx-gomlx has no operator for it, but it reverses what it
-// pads by reflection: x₂ x₁ | x₀ x₁ x₂, of which the first three are taken.
+// reversed writes x with an axis of that size in the other order. onnx-gomlx has no operator for it, but it reverses
+// what it pads by reflection: x₂ x₁ | x₀ x₁ x₂, of which the first three are taken.
 func (l *lowering) reversed(x string, rank, axis, size int) string {
 	if size == 1 {
 		return x
@@ -165,7 +166,8 @@ func (l *lowering) reversed(x string, rank, axis, size int) string {
 	return l.cut(l.write("", "Pad", []string{x, l.integers(pads)}, "mode", "reflect"), axis, 0, size, 1)
 }
 
-// along multiplies an axis with a constant matrix, m[in·outputs + out], which is all that a linear map of the axis can be.
+// along multiplies an axis with a constant matrix, m[in·outputs + out], which is all that a linear map of the axis can
+// be.
 func (l *lowering) along(x string, dims []int, axis int, m []float64, outputs int) string {
 	matrix := l.add(&tensor{wide: m, dims: []int{dims[axis], outputs}})
 	last := len(dims) - 1
@@ -249,7 +251,8 @@ func gatherND(l *lowering, n *node) {
 	dims := l.shapeOf(n, n.in(0)).dims
 	depth, q := index.dims[len(index.dims)-1], len(index.dims)-1
 	if n.err == nil && (n.int("batch_dims", 0) != 0 || depth < 1 || depth > len(dims)) {
-		n.fail("it reads at indices of shape %v, %d of their axes shared with its input of shape %v, which is not supported", index.dims, n.int("batch_dims", 0), batchless(dims))
+		n.fail("it reads at indices of shape %v, %d of their axes shared with its input of shape %v, which is not "+
+			"supported", index.dims, n.int("batch_dims", 0), batchless(dims))
 	}
 	if n.err != nil {
 		return
@@ -300,8 +303,10 @@ func scatterND(l *lowering, n *node) {
 	}
 	dims, updates := l.shapeOf(n, n.in(0)).dims, l.shapeOf(n, n.in(2)).dims
 	depth := index.dims[len(index.dims)-1]
-	if n.err == nil && (depth < 1 || depth > len(dims) || slices.ContainsFunc(dims[:depth], l.grows) || len(updates) != len(index.dims)-1+len(dims)-depth) {
-		n.fail("it writes updates of shape %v at indices of shape %v into %v: the batch must not be among the axes that are indexed", batchless(updates), index.dims, batchless(dims))
+	if n.err == nil && (depth < 1 || depth > len(dims) || slices.ContainsFunc(dims[:depth], l.grows) ||
+		len(updates) != len(index.dims)-1+len(dims)-depth) {
+		n.fail("it writes updates of shape %v at indices of shape %v into %v: the batch must not be among the axes that "+
+			"are indexed", batchless(updates), index.dims, batchless(dims))
 	}
 	if n.err != nil {
 		return

@@ -63,7 +63,8 @@ func (l *lowering) windowOf(n *node, kernel []int) window {
 		n.fail("its attribute auto_pad is %q: it must be NOTSET, VALID, SAME_UPPER or SAME_LOWER", auto)
 	}
 	if same && n.OpType != "Conv" && slices.Max(w.dilations) > 1 {
-		n.fail("it has dilations %v and the auto_pad %s, which ONNX Runtime pads otherwise than ONNX says: export the model with pads", w.dilations, auto)
+		n.fail("it has dilations %v and the auto_pad %s, which ONNX Runtime pads otherwise than ONNX says: export the "+
+			"model with pads", w.dilations, auto)
 		return w
 	}
 	if auto == "VALID" {
@@ -148,8 +149,9 @@ func maxPool(l *lowering, n *node) {
 	l.write(n.Output[0], "MaxPool", n.Input, "kernel_shape", w.kernel, "pads", w.pads(), "strides", w.strides)
 }
 
-// dilatedPool takes the maximum, or the sum, of the elements at each position of the window, one axis after the other. Where
-// a position lies in the padding, a maximum takes another one of the same window. A sum has its input padded before.
+// dilatedPool takes the maximum, or the sum, of the elements at each position of the window, one axis after the other.
+// Where a position lies in the padding, a maximum takes another one of the same window. A sum has its input padded
+// before.
 func (l *lowering) dilatedPool(n *node, x string, w window, op string) {
 	dims := slices.Clone(l.shapeOf(n, x).dims)
 	if n.err == nil && len(dims) != len(w.kernel)+2 {
@@ -213,7 +215,8 @@ func (l *lowering) meanOver(n *node, x string, w window) string {
 		return l.write("", "AveragePool", []string{x}, "kernel_shape", w.kernel, "strides", w.strides)
 	}
 	sum := &node{NodeProto: &protos.NodeProto{OpType: n.OpType, Output: []string{l.fresh("sum")}}, opset: n.opset}
-	l.dilatedPool(sum, x, window{kernel: w.kernel, strides: w.strides, dilations: w.dilations, begin: make([]int, len(w.kernel)), end: make([]int, len(w.kernel))}, "Add")
+	l.dilatedPool(sum, x, window{kernel: w.kernel, strides: w.strides, dilations: w.dilations,
+		begin: make([]int, len(w.kernel)), end: make([]int, len(w.kernel))}, "Add")
 	if n.err = sum.err; n.err != nil {
 		return x
 	}

@@ -20,8 +20,8 @@ func refuseQuantised(nodes []*protos.NodeProto) error {
 	return fmt.Errorf("the model is quantised (%s): %s", describe(nodes[i]), floatAdvice)
 }
 
-// quantised tells whether an operator, of ONNX's domain or of onnxruntime's, is one of quantised models: QuantizeLinear,
-// DequantizeLinear, QLinearConv, MatMulInteger, MatMulNBits, QAttention and their like.
+// quantised tells whether an operator, of ONNX's domain or of onnxruntime's, is one of quantised models:
+// QuantizeLinear, DequantizeLinear, QLinearConv, MatMulInteger, MatMulNBits, QAttention and their like.
 func quantised(op string) bool {
 	return strings.Contains(op, "uantize") || strings.Contains(op, "QLinear") || strings.Contains(op, "Integer") ||
 		strings.HasSuffix(op, "NBits") || slices.Contains([]string{"QAttention", "QEmbedLayerNormalization", "QGemm", "MatMulBnb4"}, op)

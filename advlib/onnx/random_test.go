@@ -40,8 +40,9 @@ func count(t testing.TB, few, full int) int {
 	return few
 }
 
-// TestRandomGraphsComputeWhatPlainGoDoes compares random graphs over the operators that are read with package onnxtest: in
-// float64, three rows at once here, one after the other there. ADVLAB_FULL=1 tries 10⁵ on the Go backend and 10³ on XLA.
+// TestRandomGraphsComputeWhatPlainGoDoes compares random graphs over the operators that are read with package onnxtest:
+// in float64, three rows at once here, one after the other there. ADVLAB_FULL=1 tries 10⁵ on the Go backend and 10³ on
+// XLA.
 func TestRandomGraphsComputeWhatPlainGoDoes(t *testing.T) {
 	all := backends(t)
 	read := strings.Split(onnx.Operators(), ", ")
@@ -90,8 +91,8 @@ func TestRandomGraphsComputeWhatPlainGoDoes(t *testing.T) {
 
 var numbers = regexp.MustCompile(`[-0-9][-0-9. ]*`)
 
-// compareGraph tells whether a graph is right, too sensitive to be compared, or refused and by which operator; wrong values and
-// refusals that name no operator are errors.
+// compareGraph tells whether a graph is right, too sensitive to be compared, or refused and by which operator; wrong
+// values and refusals that name no operator are errors.
 func compareGraph(b compute.Backend, g onnxtest.Graph) (outcome string, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -168,8 +169,8 @@ func apart(got, want []float64) float64 {
 	return worst / scale
 }
 
-// sensitive tells whether noise far below the tolerance changes the outputs by more than it: a graph at a jump, or with a
-// large slope, says nothing about who is right.
+// sensitive tells whether noise far below the tolerance changes the outputs by more than it: a graph at a jump, or with
+// a large slope, says nothing about who is right.
 func sensitive(g onnxtest.Graph, m *onnxtest.Model, xs []float64, rows int, tolerance float64) bool {
 	r := rand.New(rand.NewPCG(g.Seed, 100))
 	size := len(xs) / rows

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// axesOf returns the axes that a reduction runs over, counted from the front, and the shape of its input. nothing tells that
-// it does nothing, for want of axes.
+// axesOf returns the axes that a reduction runs over, counted from the front, and the shape of its input. nothing tells
+// that it does nothing, for want of axes.
 func (l *lowering) axesOf(n *node) (axes, dims []int, nothing bool) {
 	axes = n.ints("axes")
 	if in := n.in(1); in != "" {
@@ -84,8 +84,8 @@ func (l *lowering) dropped(n *node, x string, axes []int) {
 	l.write(n.Output[0], "Squeeze", []string{x}, "axes", axes)
 }
 
-// reduceProd multiplies the two halves of each axis with each other until one element is left: GoMLX has no gradient of its own
-// product.
+// reduceProd multiplies the two halves of each axis with each other until one element is left: GoMLX has no gradient of
+// its own product.
 func reduceProd(l *lowering, n *node) {
 	axes, dims, nothing := l.axesOf(n)
 	x := n.in(0)

@@ -11,7 +11,8 @@ import (
 	"advlab/advlib/onnx"
 )
 
-// TestOperatorsThatAreRefusedSayWhy builds models that must not run: each refusal names the operator, and what about it.
+// TestOperatorsThatAreRefusedSayWhy builds models that must not run: each refusal names the operator, and what about
+// it.
 func TestOperatorsThatAreRefusedSayWhy(t *testing.T) {
 	flat := op("Flatten", "y", []string{"z"})
 	for _, c := range []struct {

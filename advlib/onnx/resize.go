@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// resize changes the sizes of axes by interpolation, which is linear: by the nearest it picks, otherwise each axis is multiplied
-// with a matrix. So gradients and bounds come of themselves.
+// resize changes the sizes of axes by interpolation, which is linear: by the nearest it picks, otherwise each axis is
+// multiplied with a matrix. So gradients and bounds come of themselves.
 func resize(l *lowering, n *node) {
 	if n.int("antialias", 0) != 0 {
 		n.fail("it smooths before it reduces (antialias), which is not supported: export the model without antialias")
@@ -53,8 +53,8 @@ func resize(l *lowering, n *node) {
 	}
 }
 
-// resized returns the size that each axis gets, and the factor by which coordinates are divided. Factors are in float32, as in
-// ONNX Runtime: where a coordinate lies between two pixels, that decides.
+// resized returns the size that each axis gets, and the factor by which coordinates are divided. Factors are in
+// float32, as in ONNX Runtime: where a coordinate lies between two pixels, that decides.
 func (l *lowering) resized(n *node, dims []int) ([]int, []float32) {
 	rank := len(dims)
 	scales, sizes := l.scalesOf(n), []int(nil)
@@ -163,8 +163,8 @@ func (n *node) nearest(x, scale float32) int {
 	}
 }
 
-// interpolation returns the matrix [in, outputs] that interpolates linearly or by cubic polynomials between pixels; beyond the
-// ends are the pixels at the ends.
+// interpolation returns the matrix [in, outputs] that interpolates linearly or by cubic polynomials between pixels;
+// beyond the ends are the pixels at the ends.
 func (n *node) interpolation(places []float32, in int) []float64 {
 	m := make([]float64, in*len(places))
 	mode := n.text("mode", "nearest")

@@ -62,7 +62,9 @@ func TestEndings(t *testing.T) {
 	for name, end := range behind {
 		for op, attributes := range map[string][]any{"Softmax": {"axis", 1}, "LogSoftmax": {"axis", -1}, "Sigmoid": nil} {
 			file := ending(3, end.weights, append([]*protos.NodeProto{node(op, "p", "z", attributes...)}, end.nodes...)...)
-			if _, _, err := logits(file, onnx.Options{}); op != "LogSoftmax" && (err == nil || !strings.Contains(err.Error(), op+" (writes \"p\") is the last") || !strings.Contains(err.Error(), "Options.StripSoftmax")) {
+			if _, _, err := logits(file, onnx.Options{}); op != "LogSoftmax" &&
+				(err == nil || !strings.Contains(err.Error(), op+" (writes \"p\") is the last") ||
+					!strings.Contains(err.Error(), "Options.StripSoftmax")) {
 				t.Errorf("%s, %s: %v", op, name, err)
 			}
 			options := []onnx.Options{{StripSoftmax: true}, {Returns: advlib.Probabilities}}
@@ -80,9 +82,11 @@ func TestEndings(t *testing.T) {
 		}
 	}
 	// A softmax over parts of the outputs is part of the model.
-	parts := ending(6, onnxtest.Weights{"in.shape": {Dims: []int{3}, Values: []float32{-1, 2, 3}}, "out.shape": {Dims: []int{2}, Values: []float32{-1, 6}}},
+	parts := ending(6, onnxtest.Weights{"in.shape": {Dims: []int{3}, Values: []float32{-1, 2, 3}},
+		"out.shape": {Dims: []int{2}, Values: []float32{-1, 6}}},
 		node("Reshape", "r", "z in.shape"), node("Softmax", "p", "r", "axis", 2), node("Reshape", "y", "p out.shape"))
-	if _, _, err := logits(parts, onnx.Options{StripSoftmax: true}); err == nil || !strings.Contains(err.Error(), "cannot be left out: it makes probabilities of parts of the [n 2 3] outputs") {
+	if _, _, err := logits(parts, onnx.Options{StripSoftmax: true}); err == nil ||
+		!strings.Contains(err.Error(), "cannot be left out: it makes probabilities of parts of the [n 2 3] outputs") {
 		t.Errorf("a softmax of parts: %v", err)
 	}
 	// Only the last is left out.
@@ -103,10 +107,12 @@ func TestOneOutput(t *testing.T) {
 	}
 	flat := onnxtest.Weights{"shape": {Dims: []int{1}, Values: []float32{-1}}}
 	logit, sigmoid := ending(1, nil, node("Identity", "y", "z")), ending(1, nil, node("Sigmoid", "y", "z"))
-	logitFlat, sigmoidFlat := ending(1, flat, node("Reshape", "y", "z shape")), ending(1, flat, node("Sigmoid", "p", "z"), node("Reshape", "y", "p shape"))
+	logitFlat, sigmoidFlat := ending(1, flat, node("Reshape", "y", "z shape")),
+		ending(1, flat, node("Sigmoid", "p", "z"), node("Reshape", "y", "p shape"))
 	half := onnxtest.Weights{"half": {Dims: []int{1}, Values: []float32{0.5}}}
 	average := ending(1, half, node("Sigmoid", "p", "z"), node("Sigmoid", "q", "z"), node("Add", "s", "p q"), node("Mul", "y", "s half"))
-	pair := ending(1, onnxtest.Weights{"unit": {Dims: []int{1}, Values: []float32{1}}}, node("Sigmoid", "p", "z"), node("Sub", "q", "unit p"), node("Concat", "y", "q p", "axis", 1))
+	pair := ending(1, onnxtest.Weights{"unit": {Dims: []int{1}, Values: []float32{1}}}, node("Sigmoid", "p", "z"),
+		node("Sub", "q", "unit p"), node("Concat", "y", "q p", "axis", 1))
 	strip, p, one := onnx.Options{StripSoftmax: true}, onnx.Options{Returns: advlib.Probabilities}, onnx.Options{Returns: advlib.OneLogit}
 	for _, c := range []struct {
 		name    string

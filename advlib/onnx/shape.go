@@ -50,8 +50,8 @@ func constant(l *lowering, n *node) {
 	l.known(n, t)
 }
 
-// constantOfShape is allowed where it stands for part of a shape, or for a few values: it is computed while the graph is
-// built.
+// constantOfShape is allowed where it stands for part of a shape, or for a few values: it is computed while the graph
+// is built.
 func constantOfShape(l *lowering, n *node) {
 	if dims, known := l.integersOf(n.in(0)); known {
 		elements := 1
@@ -80,8 +80,8 @@ func constantOfShape(l *lowering, n *node) {
 	l.write(n.Output[0], "Expand", []string{l.add(out), n.in(0)})
 }
 
-// reshape writes the new shape in numbers, and keeps the batch open: a file that was written for a batch of one often has
-// that one in it.
+// reshape writes the new shape in numbers, and keeps the batch open: a file that was written for a batch of one often
+// has that one in it.
 func reshape(l *lowering, n *node) {
 	dims, known := l.integersOf(n.in(1))
 	if known {
@@ -245,13 +245,15 @@ func split(l *lowering, n *node) {
 // logits checks what the model returns, and says how many logits there are.
 func (l *lowering) logits(s shape, output string) (int, error) {
 	if !s.dtype.IsFloat() {
-		return 0, fmt.Errorf("its output %q is of type %v, not of logits: choose the output with the logits by %v, or export the model without the operator that picks the class", output, s.dtype, outputName)
+		return 0, fmt.Errorf("its output %q is of type %v, not of logits: choose the output with the logits by %v, or "+
+			"export the model without the operator that picks the class", output, s.dtype, outputName)
 	}
 	if l.single {
 		s.dims = append([]int{probeBatch}, s.dims...)
 	}
 	if len(s.dims) == 0 || s.dims[0] != probeBatch {
-		return 0, fmt.Errorf("its output %q has the shape %v for a batch of n: it must be [n, classes], one row for each input", output, batchless(s.dims))
+		return 0, fmt.Errorf("its output %q has the shape %v for a batch of n: it must be [n, classes], one row for each "+
+			"input", output, batchless(s.dims))
 	}
 	wide := 0
 	for _, d := range s.dims[1:] {
@@ -263,7 +265,8 @@ func (l *lowering) logits(s shape, output string) (int, error) {
 		return 0, fmt.Errorf("its output %q has the shape %v: it must be [n, classes]", output, batchless(s.dims))
 	}
 	if sizeOf(s.dims[1:]) == 0 {
-		return 0, fmt.Errorf("its output %q has the shape %v, and so no values: one of its operators takes nothing of its input", output, batchless(s.dims))
+		return 0, fmt.Errorf("its output %q has the shape %v, and so no values: one of its operators takes nothing of its "+
+			"input", output, batchless(s.dims))
 	}
 	return sizeOf(s.dims[1:]), nil
 }

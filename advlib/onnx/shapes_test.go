@@ -14,21 +14,23 @@ import (
 	"advlab/advlib/onnx/onnxtest"
 )
 
-// imageModel takes [n, 3, 5, 4] as PyTorch writes it, or what dims says, and returns two weighted sums of its values: each value counts, and
-// counts differently.
+// imageModel takes [n, 3, 5, 4] as PyTorch writes it, or what dims says, and returns two weighted sums of its values:
+// each value counts, and counts differently.
 func imageModel(dims ...int) []byte {
 	size := 60
 	w := onnxtest.Array[float32]{Dims: []int{size, 2}, Values: make([]float32, 2*size)}
 	for i := range size {
 		w.Values[2*i], w.Values[2*i+1] = float32(i%17)/16, float32(i%13)/12-0.5
 	}
-	return onnxtest.File(onnxtest.Value("x", dims...), onnxtest.Weights{"w": w}, onnxtest.Node("Flatten", "flat", "x"), onnxtest.Node("MatMul", "y", "flat w"))
+	return onnxtest.File(onnxtest.Value("x", dims...), onnxtest.Weights{"w": w}, onnxtest.Node("Flatten", "flat", "x"),
+		onnxtest.Node("MatMul", "y", "flat w"))
 }
 
 // convModel takes images whose sizes it leaves open: its weights are for 3 channels.
 func convModel() []byte {
 	w := onnxtest.Array[float32]{Dims: []int{2, 3, 1, 1}, Values: []float32{1, 2, 3, -1, 0, 1}}
-	return onnxtest.File(onnxtest.Value("x", 0, 0, 0, 0), onnxtest.Weights{"w": w}, onnxtest.Node("Conv", "c", "x w"), onnxtest.Node("GlobalAveragePool", "p", "c"), onnxtest.Node("Flatten", "y", "p"))
+	return onnxtest.File(onnxtest.Value("x", 0, 0, 0, 0), onnxtest.Weights{"w": w}, onnxtest.Node("Conv", "c", "x w"),
+		onnxtest.Node("GlobalAveragePool", "p", "c"), onnxtest.Node("Flatten", "y", "p"))
 }
 
 // counting returns images [2, d...] of different values.

@@ -17,9 +17,9 @@ import (
 	"advlab/advlib/internal/vmap"
 )
 
-// A file that fixes its batch at 1 is read as if the batch were open, which is right for most. Some merge the batch with other
-// axes, where it is 1 and does no harm: view(-1), the mean of everything, the heads of an attention. These are built for a
-// single example, as they are, and mapped over the rows of a batch, operation by operation.
+// A file that fixes its batch at 1 is read as if the batch were open, which is right for most. Some merge the batch
+// with other axes, where it is 1 and does no harm: view(-1), the mean of everything, the heads of an attention. These
+// are built for a single example, as they are, and mapped over the rows of a batch, operation by operation.
 
 // lowered lowers a file in the way that gives each example what the file gives it, and says how many logits come out.
 func lowered(f *file, o Options) (*lowering, int, error) {
@@ -80,8 +80,8 @@ func inLayout(f *file, o Options, single bool) (*lowering, int, error) {
 	return l, outputs, err
 }
 
-// build builds the model on inputs of the file, [n, ...]. In a graph that is traced, where nodes are to be told apart, they are marked by the
-// operators of the file; they are built in the same order in any graph.
+// build builds the model on inputs of the file, [n, ...]. In a graph that is traced, where nodes are to be told apart,
+// they are marked by the operators of the file; they are built in the same order in any graph.
 func (l *lowering) build(m onnx.Model, scope *model.Scope, x *graph.Node) *graph.Node {
 	names, by := l.writers()
 	one := func(x *graph.Node) []*graph.Node {
@@ -101,7 +101,8 @@ func (l *lowering) build(m onnx.Model, scope *model.Scope, x *graph.Node) *graph
 	return all[len(all)-1]
 }
 
-// writers returns what operators write that the output needs, itself the last, and the operators of the file that they are of.
+// writers returns what operators write that the output needs, itself the last, and the operators of the file that they
+// are of.
 func (l *lowering) writers() (names, by []string) {
 	needed := map[string]bool{l.output: true}
 	for i, n := range slices.Backward(l.nodes) {

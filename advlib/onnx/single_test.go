@@ -36,35 +36,46 @@ func singles() map[string]draft {
 	}
 	attention := func(heads int64) draft { // batch and heads share an axis, as in torch.nn.MultiheadAttention
 		return on([]int{1, 6, 8}, []*protos.TensorProto{
-			weight("Q", random(4, 64), 8, 8), weight("W", random(5, 64), 8, 8), weight("U", random(6, 64), 8, 8), weight("V", random(7, 48*3), 48, 3),
+			weight("Q", random(4, 64), 8, 8), weight("W", random(5, 64), 8, 8), weight("U", random(6, 64), 8, 8),
+			weight("V", random(7, 48*3), 48, 3),
 			integers("split", 6, heads, 8/heads), integers("join", 6, 8), integers("flat", -1)},
 			op("Transpose", "t", []string{"x"}, "perm", []int{1, 0, 2}), // [tokens, 1, features]
 			op("MatMul", "q0", []string{"t", "Q"}), op("MatMul", "k0", []string{"t", "W"}), op("MatMul", "v0", []string{"t", "U"}),
 			op("Reshape", "q1", []string{"q0", "split"}), op("Reshape", "k1", []string{"k0", "split"}), op("Reshape", "v1", []string{"v0", "split"}),
-			op("Transpose", "q", []string{"q1"}, "perm", []int{1, 0, 2}), op("Transpose", "k", []string{"k1"}, "perm", []int{1, 2, 0}), op("Transpose", "v", []string{"v1"}, "perm", []int{1, 0, 2}),
+			op("Transpose", "q", []string{"q1"}, "perm", []int{1, 0, 2}),
+			op("Transpose", "k", []string{"k1"}, "perm", []int{1, 2, 0}), op("Transpose", "v", []string{"v1"}, "perm", []int{1, 0, 2}),
 			op("MatMul", "s", []string{"q", "k"}), op("Softmax", "p", []string{"s"}, "axis", -1), op("MatMul", "o", []string{"p", "v"}),
 			op("Transpose", "o1", []string{"o"}, "perm", []int{1, 0, 2}), op("Reshape", "o2", []string{"o1", "join"}),
 			op("Reshape", "o3", []string{"o2", "flat"}), op("MatMul", "y", []string{"o3", "V"}))
 	}
 	return map[string]draft{
-		"view":               on(image, []*protos.TensorProto{kernel, bias, last, integers("row", -1)}, layer...),
-		"mean of everything": on(image, weights, append([]*protos.NodeProto{op("ReduceMean", "m", []string{"x0"}, "keepdims", 0), op("Sub", "x", []string{"x0", "m"})}, layer...)...),
-		"attention":          attention(2),
-		"one head":           attention(1),
-		"first of the batch": on([]int{1, 6}, []*protos.TensorProto{weight("V", random(3, 18), 6, 3), {Name: "zero", DataType: int32(protos.TensorProto_INT64), Int64Data: []int64{0}}},
+		"view": on(image, []*protos.TensorProto{kernel, bias, last, integers("row", -1)}, layer...),
+		"mean of everything": on(image, weights, append([]*protos.NodeProto{op("ReduceMean", "m", []string{"x0"}, "keepdims", 0),
+			op("Sub", "x", []string{"x0", "m"})}, layer...)...),
+		"attention": attention(2),
+		"one head":  attention(1),
+		"first of the batch": on([]int{1, 6}, []*protos.TensorProto{weight("V", random(3, 18), 6, 3),
+			{Name: "zero", DataType: int32(protos.TensorProto_INT64), Int64Data: []int64{0}}},
 			op("Gather", "g", []string{"x", "zero"}, "axis", 0), op("MatMul", "y", []string{"g", "V"})),
 		"softmax over the batch": on([]int{1, 6}, []*protos.TensorProto{weight("V", random(3, 18), 6, 3)},
 			op("Softmax", "s", []string{"x"}, "axis", 0), op("Add", "a", []string{"s", "x"}), op("MatMul", "y", []string{"a", "V"})),
-		"two rows of one": on([]int{1, 6}, []*protos.TensorProto{weight("V", random(3, 18), 6, 3), weight("c", []float32{2, -3}, 2, 1), integers("two", 2, -1), integers("six", -1, 6)},
-			op("Reshape", "r", []string{"x", "two"}), op("Mul", "m", []string{"r", "c"}), op("Reshape", "b", []string{"m", "six"}), op("MatMul", "y", []string{"b", "V"})),
+		"two rows of one": on([]int{1, 6}, []*protos.TensorProto{weight("V", random(3, 18), 6, 3),
+			weight("c", []float32{2, -3}, 2, 1), integers("two", 2, -1), integers("six", -1, 6)},
+			op("Reshape", "r", []string{"x", "two"}), op("Mul", "m", []string{"r", "c"}), op("Reshape", "b", []string{"m", "six"}),
+			op("MatMul", "y", []string{"b", "V"})),
 		"along the batch": on([]int{1, 6}, []*protos.TensorProto{weight("V", random(3, 36), 12, 3), integers("row", 1, -1)},
-			op("Relu", "r", []string{"x"}), op("Concat", "c", []string{"r", "x"}, "axis", 0), op("Reshape", "f", []string{"c", "row"}), op("MatMul", "y", []string{"f", "V"})),
-		"channels as images": on([]int{1, 3, 4, 4}, []*protos.TensorProto{weight("K", random(1, 2*9), 2, 1, 3, 3), weight("V", random(3, 96*3), 96, 3), integers("apart", 3, 1, 4, 4), integers("row", 1, -1)},
-			op("Reshape", "i", []string{"x", "apart"}), op("Conv", "c", []string{"i", "K"}, "pads", []int{1, 1, 1, 1}), op("MaxPool", "p", []string{"c"}, "kernel_shape", []int{2, 2}, "pads", []int{0, 0, 1, 1}),
+			op("Relu", "r", []string{"x"}), op("Concat", "c", []string{"r", "x"}, "axis", 0),
+			op("Reshape", "f", []string{"c", "row"}), op("MatMul", "y", []string{"f", "V"})),
+		"channels as images": on([]int{1, 3, 4, 4}, []*protos.TensorProto{weight("K", random(1, 2*9), 2, 1, 3, 3),
+			weight("V", random(3, 96*3), 96, 3), integers("apart", 3, 1, 4, 4), integers("row", 1, -1)},
+			op("Reshape", "i", []string{"x", "apart"}), op("Conv", "c", []string{"i", "K"}, "pads", []int{1, 1, 1, 1}),
+			op("MaxPool", "p", []string{"c"}, "kernel_shape", []int{2, 2}, "pads", []int{0, 0, 1, 1}),
 			op("Reshape", "f", []string{"p", "row"}), op("MatMul", "y", []string{"f", "V"})),
 		"vector": on([]int{6}, []*protos.TensorProto{weight("V", random(3, 18), 6, 3), integers("two", 2, 3), integers("flat", -1)},
-			op("Reshape", "r", []string{"x", "two"}), op("Softmax", "s", []string{"r"}, "axis", 1), op("Reshape", "f", []string{"s", "flat"}), op("MatMul", "y", []string{"f", "V"})),
-		"weights on the left": on([]int{1, 6}, []*protos.TensorProto{weight("V", random(3, 18), 3, 6), integers("column", 6, 1), integers("row", 1, 3)},
+			op("Reshape", "r", []string{"x", "two"}), op("Softmax", "s", []string{"r"}, "axis", 1),
+			op("Reshape", "f", []string{"s", "flat"}), op("MatMul", "y", []string{"f", "V"})),
+		"weights on the left": on([]int{1, 6}, []*protos.TensorProto{weight("V", random(3, 18), 3, 6), integers("column", 6, 1),
+			integers("row", 1, 3)},
 			op("Reshape", "r", []string{"x", "column"}), op("MatMul", "m", []string{"V", "r"}), op("Reshape", "y", []string{"m", "row"})),
 	}
 }
@@ -79,7 +90,8 @@ func single(t testing.TB, d draft) []byte {
 	})
 }
 
-// TestSingleExamples compares models fixed at batch 1 that merge it with other axes, three rows at once, with plain Go, row by row.
+// TestSingleExamples compares models fixed at batch 1 that merge it with other axes, three rows at once, with plain Go,
+// row by row.
 func TestSingleExamples(t *testing.T) {
 	for name, d := range singles() {
 		for on, b := range backends(t) {

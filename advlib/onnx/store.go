@@ -9,8 +9,8 @@ import (
 )
 
 // store is where a model's external data may lie: in the folder in which the model was named, or in the one in which it
-// really is, when its name is a symbolic link. Caches lay models out so: Hugging Face's has snapshots/REVISION/model.onnx and
-// its data as links to ../../blobs/HASH.
+// really is, when its name is a symbolic link. Caches lay models out so: Hugging Face's has
+// snapshots/REVISION/model.onnx and its data as links to ../../blobs/HASH.
 type store struct {
 	named string     // the folder in which the model was named
 	roots []*os.Root // the real folders: of the name, and of the file
@@ -54,9 +54,10 @@ func (s *store) close() {
 	}
 }
 
-// open opens external data. The location is relative to the folder in which the model was named, or else to its real one.
-// Links may lead from one folder to the other, and nowhere else. The file is found by its real path, but opened below one
-// of the folders as they were opened first, so that a link that is changed meanwhile leads nowhere else either.
+// open opens external data. The location is relative to the folder in which the model was named, or else to its real
+// one. Links may lead from one folder to the other, and nowhere else. The file is found by its real path, but opened
+// below one of the folders as they were opened first, so that a link that is changed meanwhile leads nowhere else
+// either.
 func (s *store) open(location string) (*os.File, error) {
 	if !filepath.IsLocal(location) {
 		return nil, fmt.Errorf("its path %q escapes from the model's folder", location)
@@ -78,5 +79,6 @@ func (s *store) open(location string) (*os.File, error) {
 			return root.Open(inside)
 		}
 	}
-	return nil, fmt.Errorf("its path %q is a link that escapes from the model's folder, to %s: data may lie below the folder in which the model was named, or the one in which it really is", location, real)
+	return nil, fmt.Errorf("its path %q is a link that escapes from the model's folder, to %s: data may lie below the "+
+		"folder in which the model was named, or the one in which it really is", location, real)
 }

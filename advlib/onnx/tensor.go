@@ -129,7 +129,8 @@ func external(p *protos.TensorProto, s *store, size int) ([]byte, error) {
 	}
 	location := entries["location"]
 	if s == nil {
-		return nil, fmt.Errorf("its values are in another file, %q: use Load, which looks beside the model's file, or save the model as one file", location)
+		return nil, fmt.Errorf("its values are in another file, %q: use Load, which looks beside the model's file, or save "+
+			"the model as one file", location)
 	}
 	number := func(key string) (int64, error) {
 		if entries[key] == "" {

@@ -17,9 +17,9 @@ import (
 	"advlab/advlib/onnx"
 )
 
-// TestTorchExports reads what testdata/torch_exports.py has written to the folder ADVLAB_TORCH, and compares the classifiers'
-// logits, for three inputs at once, with PyTorch's: at least 90 % must be right, none wrong, and each refusal must say by which
-// operator or for which reason.
+// TestTorchExports reads what testdata/torch_exports.py has written to the folder ADVLAB_TORCH, and compares the
+// classifiers' logits, for three inputs at once, with PyTorch's: at least 90 % must be right, none wrong, and each
+// refusal must say by which operator or for which reason.
 func TestTorchExports(t *testing.T) {
 	folder := os.Getenv("ADVLAB_TORCH")
 	if folder == "" {

@@ -22,8 +22,8 @@ import (
 	"advlab/advlib/internal/vmap"
 )
 
-// probeBatch is the batch for which shapes are traced: a prime that no other size is likely to be, so that it can be told
-// from them.
+// probeBatch is the batch for which shapes are traced: a prime that no other size is likely to be, so that it can be
+// told from them.
 const probeBatch = 1009
 
 // writtenOpset is the opset in which operators are handed to onnx-gomlx.
@@ -72,7 +72,8 @@ func (l *lowering) parse(nodes []*protos.NodeProto, kind protos.TensorProto_Data
 	}
 	g.Input = []*protos.ValueInfoProto{value(l.input, &protos.TensorShapeProto{Dim: dims})}
 	g.Output = []*protos.ValueInfoProto{value(output, nil)}
-	contents, err := proto.Marshal(&protos.ModelProto{IrVersion: 8, Graph: g, OpsetImport: []*protos.OperatorSetIdProto{{Version: writtenOpset}}})
+	contents, err := proto.Marshal(&protos.ModelProto{IrVersion: 8, Graph: g,
+		OpsetImport: []*protos.OperatorSetIdProto{{Version: writtenOpset}}})
 	if err != nil {
 		return nil, err
 	}
@@ -96,8 +97,8 @@ func (l *lowering) inputDims() []int {
 	return append([]int{1}, l.fit.file...)
 }
 
-// trace builds the nodes in a graph that is thrown away, and returns the shape of everything they write. With whole it also
-// looks what becomes of the examples of a batch: those of a single one are mapped, others followed.
+// trace builds the nodes in a graph that is thrown away, and returns the shape of everything they write. With whole it
+// also looks what becomes of the examples of a batch: those of a single one are mapped, others followed.
 func (l *lowering) trace(nodes []*protos.NodeProto, whole bool) (traced map[string]shape, err error) {
 	b, err := backend.OpenNamed(backend.Go) // builds quickest; nothing but constants is computed
 	if err != nil {
@@ -172,8 +173,8 @@ func (l *lowering) shapeOf(n *node, name string) shape {
 	return s
 }
 
-// sizesOf returns sizes that are constant, or computed from other shapes, for a batch of probeBatch; nil if they are neither. A tensor
-// of these sizes is traced to see them.
+// sizesOf returns sizes that are constant, or computed from other shapes, for a batch of probeBatch; nil if they are
+// neither. A tensor of these sizes is traced to see them.
 func (l *lowering) sizesOf(name string) []int {
 	if sizes, known := l.integersOf(name); known {
 		return sizes
@@ -225,7 +226,8 @@ func (l *lowering) blame(cause error) error {
 	}
 	advice := ""
 	if l.batch > 0 {
-		advice = fmt.Sprintf(" (the file fixes the batch at %d: if that is the reason, export it with a batch of 1, or with an open batch axis)", l.batch)
+		advice = fmt.Sprintf(" (the file fixes the batch at %d: if that is the reason, export it with a batch of 1, or "+
+			"with an open batch axis)", l.batch)
 	}
 	return fmt.Errorf("%s cannot be built for inputs of shape %s%s: %w", describe(n), strings.Join(about, ", "), advice, cause)
 }

@@ -180,7 +180,7 @@ func (r *Report) withCost(a AttackRow, l Line) Line {
 	return l
 }
 
-// medianText writes a medianText distance: ∞ where the attack failed on half of the examples, nothing where there were none.
+// medianText writes a median distance: ∞ where the attack failed on half of the examples, nothing where it ran on none.
 func medianText(d float64) string {
 	switch {
 	case math.IsNaN(d):

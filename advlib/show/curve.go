@@ -50,7 +50,7 @@ func curve(reports []*advlib.Report) (Picture, error) {
 	return drawPanels(unions, panels)
 }
 
-// normsOf are the names of the normsOf that reports have numbers in.
+// normsOf are the names of the norms that reports have numbers in.
 func normsOf(unions []*advlib.Report) []string {
 	var all report.Report
 	for _, r := range unions {

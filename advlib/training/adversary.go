@@ -12,8 +12,9 @@ import (
 )
 
 // Adversary perturbs each batch before the training step on it, so that the model learns from what is left of its
-// mistakes: see package defense, which has the ones of the literature. It works in the coordinates that attacks see: with
-// an [advlib.Domain] of scales, steps or categories in encoded ones. What the model learns from is always admissible.
+// mistakes: see package defense, which has the ones of the literature. It works in the coordinates that attacks see:
+// with an [advlib.Domain] of scales, steps or categories in encoded ones. What the model learns from is always
+// admissible.
 type Adversary interface {
 	// String names the adversary, with its hyperparameters.
 	String() string
@@ -73,8 +74,8 @@ func (o *opponent) build(m *advlib.Model, in []*graph.Node) *graph.Node {
 	return o.Step(m, &Ascent{X0: in[0], X: in[1], Y: in[2], Strength: in[3], Limits: o.target.Signature().Limits()})
 }
 
-// perturb returns the batch x [n, d...] with its perturbed rows; x stays as it is. It is batch k, after the share progress
-// of the steps.
+// perturb returns the batch x [n, d...] with its perturbed rows; x stays as it is. It is batch k, after the share
+// progress of the steps.
 func (o *opponent) perturb(ctx context.Context, k uint64, progress float64, x, y *tensors.Tensor) (*tensors.Tensor, error) {
 	n := x.Shape().Dimensions[0]
 	first := o.Rows(n)

@@ -73,5 +73,6 @@ func (b *bar) close() {
 		fmt.Fprintf(b.out, "%s: stopped after %d of %d steps\n", b.r.Name, b.steps, b.r.steps)
 		return
 	}
-	fmt.Fprintf(b.out, "%s: trained on %s, %d examples × %d epochs in %.1f s, loss %.3g\n", b.r.Name, b.r.examples.Name, b.r.examples.Len(), b.r.Epochs, time.Since(b.start).Seconds(), b.loss)
+	fmt.Fprintf(b.out, "%s: trained on %s, %d examples × %d epochs in %.1f s, loss %.3g\n", b.r.Name, b.r.examples.Name,
+		b.r.examples.Len(), b.r.Epochs, time.Since(b.start).Seconds(), b.loss)
 }

@@ -13,10 +13,10 @@
 //	m.Validation = training.Validation{Examples: test.First(200), Attack: attack.PGD{Ball: ball, Steps: 10}}
 //	clf, err := m.Fit(ctx, train)
 //
-// An [Objective] is the loss of a batch, and an [Adversary] what perturbs it; a defence of one's own is one of them, in a
-// few lines.
+// An [Objective] is the loss of a batch, and an [Adversary] what perturbs it; a defence of one's own is one of them, in
+// a few lines.
 //
 // Training runs on GoMLX's trainer with Adam (Kingma & Ba 2015, arXiv:1412.6980). It is deterministic: the same model,
-// seed and examples on the same machine and backend give bit-identical weights. What was trained once is kept by package
-// lab under a hash of everything that made it, so the next cell does not train again.
+// seed and examples on the same machine and backend give bit-identical weights. What was trained once is kept by
+// package lab under a hash of everything that made it, so the next cell does not train again.
 package training

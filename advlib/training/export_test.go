@@ -10,8 +10,8 @@ import (
 	"advlab/advlib/backend"
 )
 
-// Perturbed returns what the model's adversary makes of the examples, as one batch, and the classifier of initial weights
-// that it meets.
+// Perturbed returns what the model's adversary makes of the examples, as one batch, and the classifier of initial
+// weights that it meets.
 func (m Model) Perturbed(ctx context.Context, e *advlib.Examples, progress float64) (*tensors.Tensor, *advlib.Classifier, error) {
 	m = m.defaults()
 	classes, err := m.check(e)

@@ -26,7 +26,8 @@ import (
 	"advlab/advlib/zoo"
 )
 
-// TestMain gives the tests a store of their own, and is the next cell for TestNextProcessDoesNotTrain. The backend is opened before, because its plugin may lie in the cache too.
+// TestMain gives the tests a store of their own, and is the next cell for TestNextProcessDoesNotTrain. The backend is
+// opened before, because its plugin may lie in the cache too.
 func TestMain(m *testing.M) {
 	if os.Getenv("ZOO_TEST_CHILD") != "" {
 		train, _ := dataset.Digits()

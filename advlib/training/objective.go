@@ -15,9 +15,9 @@ import (
 // Objective is what a training minimises: a loss of the model's on a batch. What it may need besides is asked for by
 // further methods: [Sampler], [Columner], [Updater], [Adversarial].
 //
-// The tests of this package show batches chosen by an objective, a model with several outputs, an average of the weights
-// beside them, and a second model as a teacher. Nothing shows yet: bounds as a term of the loss, which Loss can build
-// since it has the model in a graph; and a trained proxy beside the model, which is a variable of Step.Scope.
+// The tests of this package show batches chosen by an objective and a model with several outputs (TestEmbedding), an
+// average of the weights beside them (TestAveraged), proxies that are trained beside the model (TestProxies), a second
+// model as a teacher (TestTeacher), and bounds as a term of the loss (TestBoundsAsATerm).
 type Objective interface {
 	// String names the objective, with its hyperparameters.
 	String() string
@@ -80,8 +80,8 @@ func (s *Step) Outputs(x *graph.Node) []*graph.Node {
 // Logits returns the logits [n, K] of x [n, d...], in training mode.
 func (s *Step) Logits(x *graph.Node) *graph.Node { return s.Outputs(x)[0] }
 
-// Inference returns the logits [n, K] of x [n, d...] as the trained model will give them: without dropout and noise, with
-// the averages of batch normalisation.
+// Inference returns the logits [n, K] of x [n, d...] as the trained model will give them: without dropout and noise,
+// with the averages of batch normalisation.
 func (s *Step) Inference(x *graph.Node) *graph.Node {
 	store, g := s.scope.Store(), x.Graph()
 	store.SetTraining(g, false)

@@ -183,8 +183,8 @@ func TestTeacher(t *testing.T) {
 	}
 }
 
-// triplets wants two of a class and one of another near and far in the embedding (Schroff et al. 2015, arXiv:1503.03832,
-// equation 1). Rows 3k, 3k + 1, 3k + 2 of a batch are anchor, positive and negative.
+// triplets wants two of a class and one of another near and far in the embedding (Schroff et al. 2015,
+// arXiv:1503.03832, equation 1). Rows 3k, 3k + 1, 3k + 2 of a batch are anchor, positive and negative.
 type triplets struct{}
 
 func (triplets) String() string                 { return "triplets" }
@@ -221,33 +221,37 @@ func (triplets) Loss(s *training.Step) *Node {
 	return MaxScalar(AddScalar(Sub(apart(row(0), row(1)), apart(row(0), row(2))), 0.2), 0)
 }
 
+// embedding has the logits of a head that is not trained, and an embedding behind them.
+func embedding(classes int) training.OutputsFn {
+	return func(scope *model.Scope, x *Node) []*Node {
+		v := embed(scope, x)
+		w := scope.In("head").VariableWithShape("w", shapeOf(x, 8, classes)).SetTrainable(false).NodeValue(x)
+		return []*Node{DotProduct(v, w), v}
+	}
+}
+
+// embed returns points [n, 8] on a sphere.
+func embed(scope *model.Scope, x *Node) *Node {
+	h := Reshape(x, x.Shape().Dimensions[0], -1)
+	for k, units := range []int{64, 8} {
+		w := scope.In("layer%d", k).VariableWithShape("w", shapeOf(x, h.Shape().Dimensions[1], units)).NodeValue(x)
+		if h = DotProduct(h, w); k == 0 {
+			h = activation.Relu(h)
+		}
+	}
+	return L2Normalize(h, -1)
+}
+
 // The objective chooses the batches, and sees a second output of the model: an embedding in which classes come apart.
 func TestEmbedding(t *testing.T) {
 	train, test := digits(t)
-	var embed func(scope *model.Scope, x *Node) *Node
-	m := training.Model{Name: "embedding", BatchSize: 60, Epochs: 40, Objective: triplets{}, Outputs: func(classes int) training.OutputsFn {
-		embed = func(scope *model.Scope, x *Node) *Node {
-			h := Reshape(x, x.Shape().Dimensions[0], -1)
-			for k, units := range []int{64, 8} {
-				w := scope.In("layer%d", k).VariableWithShape("w", shapeOf(x, h.Shape().Dimensions[1], units)).NodeValue(x)
-				if h = DotProduct(h, w); k == 0 {
-					h = activation.Relu(h)
-				}
-			}
-			return L2Normalize(h, -1)
-		}
-		return func(scope *model.Scope, x *Node) []*Node {
-			v := embed(scope, x)
-			w := scope.In("head").VariableWithShape("w", shapeOf(x, 8, classes)).SetTrainable(false).NodeValue(x)
-			return []*Node{DotProduct(v, w), v}
-		}
-	}}
+	m := training.Model{Name: "embedding", BatchSize: 60, Epochs: 40, Objective: triplets{}, Outputs: embedding}
 	store := m.MustFit(t.Context(), train).Store()
 	opened, err := backend.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	exec, err := model.NewExec(opened, store, func(scope *model.Scope, x *Node) *Node { return embed(scope, x) })
+	exec, err := model.NewExec(opened, store, embed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +278,8 @@ func TestEmbedding(t *testing.T) {
 	}
 	t.Logf("the nearest neighbour of %d of %d has the same class", right, test.Len())
 	if right < test.Len()*8/10 {
-		t.Errorf("the nearest neighbour of %d of %d has the same class, of an embedding trained by triplets at least 8 in 10 should", right, test.Len())
+		t.Errorf("the nearest neighbour of %d of %d has the same class, of an embedding trained by triplets at least 8 in "+
+			"10 should", right, test.Len())
 	}
 }
 

@@ -92,7 +92,8 @@ func (m Model) prepare(ctx context.Context, spec advlib.Spec, outputs OutputsFn,
 		}
 		for i, column := range r.columns {
 			if column.Rank() == 0 || column.Shape().Dimensions[0] != e.Len() {
-				return nil, fmt.Errorf("its objective %v: column %d is %v for %d examples: it must have a row for each", m.Objective, i, column.Shape(), e.Len())
+				return nil, fmt.Errorf("its objective %v: column %d is %v for %d examples: it must have a row for each", m.Objective, i,
+					column.Shape(), e.Len())
 			}
 		}
 	}
@@ -129,8 +130,8 @@ func (r *run) shape() shapes.Shape {
 	return x
 }
 
-// inputs are the shapes of what a step takes: the original x₀, then, with an adversary, what it has made of it, the labels
-// [n], the columns, and the progress.
+// inputs are the shapes of what a step takes: the original x₀, then, with an adversary, what it has made of it, the
+// labels [n], the columns, and the progress.
 func (r *run) inputs() []shapes.Shape {
 	in := []shapes.Shape{r.shape()}
 	if r.Adversary != nil {
@@ -156,7 +157,8 @@ func (r *run) step(scope *model.Scope, in []*graph.Node) *Step {
 	return s
 }
 
-// trainer returns what makes the steps: loss builds the loss of the inputs, and the optimizer changes the weights after it.
+// trainer returns what makes the steps: loss builds the loss of the inputs, and the optimizer changes the weights after
+// it.
 func (r *run) trainer() (loss func(scope *model.Scope, in []*graph.Node) *graph.Node, o optimizer.Interface) {
 	var latest *Step
 	loss = func(scope *model.Scope, in []*graph.Node) *graph.Node {
@@ -182,8 +184,8 @@ func (u updating) UpdateGraph(scope *model.Scope, g *graph.Graph, loss *graph.No
 	u.update()
 }
 
-// recipe says what the trained weights are made of: the step that the trainer repeats, traced; the weights that it begins
-// with; the examples and their order; and how often.
+// recipe says what the trained weights are made of: the step that the trainer repeats, traced; the weights that it
+// begins with; the examples and their order; and how often.
 func (r *run) recipe() (lab.Recipe, error) {
 	store := model.NewStore()
 	loss, o := r.trainer()
@@ -226,7 +228,8 @@ func (r *run) recipe() (lab.Recipe, error) {
 		if err != nil {
 			return lab.Recipe{}, err
 		}
-		parts["validation"] = fmt.Sprintf("%s by %s, every %d, keep the last %v, stop %v", v.Examples.Hash(), attack, v.every(), v.KeepLast, v.Stop)
+		parts["validation"] = fmt.Sprintf("%s by %s, every %d, keep the last %v, stop %v", v.Examples.Hash(), attack, v.every(),
+			v.KeepLast, v.Stop)
 	}
 	if r.Adversary != nil {
 		if parts["adversary's step"], err = r.traceAdversary(); err != nil {
@@ -249,9 +252,10 @@ func (r *run) traceAdversary() (string, error) {
 	view := c.View()
 	x := shapes.Make(dtypes.Float32, append([]int{r.batch}, view.Input()...)...)
 	y := shapes.Make(dtypes.Int32, r.batch)
-	return lab.Trace(r.Backend, r.store, []shapes.Shape{x, x, y, shapes.Make(dtypes.Float32)}, func(_ *model.Scope, in []*graph.Node) []*graph.Node {
-		return []*graph.Node{o.build(advlib.NewModel(view), in)}
-	})
+	return lab.Trace(r.Backend, r.store, []shapes.Shape{x, x, y, shapes.Make(dtypes.Float32)},
+		func(_ *model.Scope, in []*graph.Node) []*graph.Node {
+			return []*graph.Node{o.build(advlib.NewModel(view), in)}
+		})
 }
 
 // weights returns the kept weights, or trains.

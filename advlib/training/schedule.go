@@ -15,8 +15,8 @@ type Schedule interface {
 	Factor(progress float64) float64
 }
 
-// Drops multiplies the learning rate by Factor after each of the shares At of the steps, as in "divided by 10 after 75 %
-// and 90 %".
+// Drops multiplies the learning rate by Factor after each of the shares At of the steps, as in "divided by 10 after 75
+// % and 90 %".
 type Drops struct {
 	At []float64
 	By float64 // 0 means 0.1
@@ -56,7 +56,8 @@ func (d Drops) Factor(progress float64) float64 {
 	return factor
 }
 
-// Cosine falls from 1 to 0 along half a cosine (Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5, without restarts).
+// Cosine falls from 1 to 0 along half a cosine (Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5, without
+// restarts).
 type Cosine struct{}
 
 // String implements [Schedule].
@@ -68,8 +69,8 @@ func (Cosine) Check() error { return nil }
 // Factor implements [Schedule].
 func (Cosine) Factor(progress float64) float64 { return (1 + math.Cos(math.Pi*progress)) / 2 }
 
-// Triangle rises from 0 to 1 until the share Peak of the steps, and falls to 0 again: Smith's one cycle, with which fast
-// adversarial training works (Wong et al. 2020, arXiv:2001.03994, section 5).
+// Triangle rises from 0 to 1 until the share Peak of the steps, and falls to 0 again: Smith's one cycle, with which
+// fast adversarial training works (Wong et al. 2020, arXiv:2001.03994, section 5).
 type Triangle struct {
 	Peak float64 // in (0, 1); 0 means 0.4
 }

@@ -97,7 +97,8 @@ func (p Patience) Reason(epochs []Epoch) string {
 }
 
 // Collapse stops when the robust accuracy falls from the best by more than a share of it at once, as in catastrophic
-// overfitting of fast adversarial training (Wong et al. 2020, arXiv:2001.03994, section 5.4): 0.5 for a fall to below half.
+// overfitting of fast adversarial training (Wong et al. 2020, arXiv:2001.03994, section 5.4): 0.5 for a fall to below
+// half.
 type Collapse float64
 
 // String implements [Stop].

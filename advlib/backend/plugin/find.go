@@ -78,7 +78,8 @@ func Find(platform Platform) (Plugin, error) {
 		return Plugin{}, fmt.Errorf("plugin: unknown platform %q: use %q or %q", platform, CPU, CUDA)
 	}
 	if runtime.GOOS != "linux" {
-		return Plugin{}, &NotFoundError{platform, []Place{{runtime.GOOS, FromGoXLA, "advlab uses XLA on Linux only; elsewhere the pure Go backend works without a plugin"}}}
+		return Plugin{}, &NotFoundError{platform, []Place{{runtime.GOOS, FromGoXLA, "advlab uses XLA on Linux only; " +
+			"elsewhere the pure Go backend works without a plugin"}}}
 	}
 	return environment().find(platform)
 }

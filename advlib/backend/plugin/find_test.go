@@ -96,7 +96,8 @@ func TestFilesThatCannotBePluginsArePassedOver(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, other := range []string{"pjrt_c_api_cpu.so", "pjrt_c_api_cpux_plugin.so", "pjrt_c_api_cuda_plugin.so", "pjrt_c_api_cpu_plugin.so.part", "libcpu.so"} {
+	for _, other := range []string{"pjrt_c_api_cpu.so", "pjrt_c_api_cpux_plugin.so", "pjrt_c_api_cuda_plugin.so",
+		"pjrt_c_api_cpu_plugin.so.part", "libcpu.so"} {
 		touch(t, dir, other)
 		if got, err := (search{named: []string{dir}}).find(CPU); err == nil {
 			t.Errorf("%s passed for the plugin: %+v", other, got)
@@ -111,7 +112,8 @@ func TestNothingFoundNamesEveryPlaceAndTheRemedy(t *testing.T) {
 	if !errors.As(err, &notFound) {
 		t.Fatalf("error %T %v, want *NotFoundError", err, err)
 	}
-	for _, want := range []string{"$" + Variable, "not set", "/no/go-xla", "/no/cache/pjrt", "/no/venv", "does not exist", "go run ./kernel setup"} {
+	for _, want := range []string{"$" + Variable, "not set", "/no/go-xla", "/no/cache/pjrt", "/no/venv", "does not exist",
+		"go run ./kernel setup"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error does not name %q:\n%v", want, err)
 		}

@@ -23,7 +23,8 @@ func (p Platform) FileName() string {
 // remedy says what to type to get the platform's plugin.
 func (p Platform) remedy() string {
 	if p == CUDA {
-		return fmt.Sprintf("install it into a Python environment (pip install \"jax[cuda13]\") and set VIRTUAL_ENV to that environment, or set %s to a directory that holds %s", Variable, p.FileName())
+		return fmt.Sprintf("install it into a Python environment (pip install \"jax[cuda13]\") and set VIRTUAL_ENV to that "+
+			"environment, or set %s to a directory that holds %s", Variable, p.FileName())
 	}
 	return fmt.Sprintf("type `go run ./kernel setup` in advlab's checkout, or set %s to a directory that holds %s", Variable, p.FileName())
 }

@@ -28,7 +28,7 @@ var (
 // attacks are those of the library's index, by the names that they give themselves there.
 var attacks = indexed(attack.Index())
 
-func indexed(t attack.Table) (all []choice) {
+func indexed(t attack.Listing) (all []choice) {
 	for _, e := range t {
 		for _, c := range e.Commands {
 			norms := slices.DeleteFunc(slices.Clone(every), func(n advlib.Norm) bool { return !slices.Contains(c.Norms, n) })

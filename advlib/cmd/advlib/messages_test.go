@@ -64,6 +64,20 @@ var packages = []string{
 	"internal/npz", "internal/vmap", "lab", "onnx", "report", "vnnlib",
 }
 
+// literal returns the text of a literal, or of several that are joined by +.
+func literal(e ast.Expr) (text string, ok bool) {
+	switch e := e.(type) {
+	case *ast.BasicLit:
+		text, err := strconv.Unquote(e.Value)
+		return text, err == nil && e.Kind == token.STRING
+	case *ast.BinaryExpr:
+		x, ok := literal(e.X)
+		y, ok2 := literal(e.Y)
+		return x + y, ok && ok2 && e.Op == token.ADD
+	}
+	return "", false
+}
+
 // TestMessagesNameFlags reads all texts of the library, and finds those that name Go's fields and functions where the user of the program
 // would need a flag. Such a name is to be an option.Name, which is spelt here.
 func TestMessagesNameFlags(t *testing.T) {
@@ -96,6 +110,20 @@ func TestMessagesNameFlags(t *testing.T) {
 		}
 	}
 	used, spelt := map[string]bool{}, map[string]bool{}
+	look := func(file string, at token.Pos, text string) {
+		found := goNames(text, exported)
+		if !strings.Contains(text, " ") || len(found) == 0 {
+			return
+		}
+		for key := range outOfReach {
+			if name, part, _ := strings.Cut(key, ": "); name == file && strings.Contains(text, part) {
+				used[key] = true
+				return
+			}
+		}
+		t.Errorf("%s: the text %q names %v, which the user of this program has never seen: print an option.Name, or say in "+
+			"this test why it cannot be reached", set.Position(at), text, found)
+	}
 	for name, f := range files {
 		ast.Inspect(f, func(n ast.Node) bool {
 			switch n := n.(type) {
@@ -122,23 +150,13 @@ func TestMessagesNameFlags(t *testing.T) {
 					}
 					return false
 				}
-			case *ast.BasicLit:
-				text, err := strconv.Unquote(n.Value)
-				if n.Kind != token.STRING || err != nil || !strings.Contains(text, " ") {
+			case *ast.BasicLit, *ast.BinaryExpr:
+				text, ok := literal(n.(ast.Expr))
+				if !ok {
 					return true
 				}
-				found := goNames(text, exported)
-				if len(found) == 0 {
-					return true
-				}
-				for key := range outOfReach {
-					if file, part, _ := strings.Cut(key, ": "); file == name && strings.Contains(text, part) {
-						used[key] = true
-						return true
-					}
-				}
-				t.Errorf("%s: the text %q names %v, which the user of this program has never seen: print an option.Name, or say in this test why it cannot be reached",
-					set.Position(n.Pos()), text, found)
+				look(name, n.Pos(), text)
+				return false
 			}
 			return true
 		})

@@ -75,7 +75,8 @@ var (
 	ZerosLike        = graph.ZerosLike
 )
 
-// AddScalar and the following are the operations with a number.
+// Operations with a number.
+
 func AddScalar[N gotype.NumericNotComplex](x *Node, c N) *Node { return graph.AddScalar(x, c) }
 func DivScalar[N gotype.NumericNotComplex](x *Node, c N) *Node { return graph.DivScalar(x, c) }
 func MaxScalar[N gotype.NumericNotComplex](x *Node, c N) *Node { return graph.MaxScalar(x, c) }

@@ -77,68 +77,34 @@ func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 
 func softplus(x float64) float64 { return max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }
 
+// plainUnary are the functions that operators with one real input and no attribute are on each element.
+var plainUnary = map[string]func(x float64) float64{
+	"Abs": math.Abs, "Ceil": math.Ceil, "Floor": math.Floor, "Round": math.RoundToEven, "Sqrt": math.Sqrt,
+	"Exp": math.Exp, "Log": math.Log, "Erf": math.Erf, "Sigmoid": sigmoid, "Softplus": softplus,
+	"Sin": math.Sin, "Cos": math.Cos, "Tan": math.Tan, "Asin": math.Asin, "Acos": math.Acos, "Atan": math.Atan,
+	"Sinh": math.Sinh, "Cosh": math.Cosh, "Tanh": math.Tanh, "Asinh": math.Asinh, "Acosh": math.Acosh, "Atanh": math.Atanh,
+	"Neg":        func(x float64) float64 { return -x },
+	"Reciprocal": func(x float64) float64 { return 1 / x },
+	"Relu":       func(x float64) float64 { return max(x, 0) },
+	"Softsign":   func(x float64) float64 { return x / (1 + math.Abs(x)) },
+	"HardSwish":  func(x float64) float64 { return x * max(0, min(1, x/6+0.5)) },
+	"Mish":       func(x float64) float64 { return x * math.Tanh(softplus(x)) },
+	"Sign": func(x float64) float64 {
+		switch {
+		case x > 0:
+			return 1
+		case x < 0:
+			return -1
+		}
+		return 0
+	},
+}
+
 // unary returns the function that an operator with one real input is on each element; nil if it is none of them.
 func unary(param func(string, float64) float64, op string, text func(string, string) string) func(x float64) float64 {
-	α, β := func(otherwise float64) float64 { return param("alpha", otherwise) }, func(otherwise float64) float64 { return param("beta", otherwise) }
+	α, β := func(otherwise float64) float64 { return param("alpha", otherwise) },
+		func(otherwise float64) float64 { return param("beta", otherwise) }
 	switch op {
-	case "Abs":
-		return math.Abs
-	case "Neg":
-		return func(x float64) float64 { return -x }
-	case "Ceil":
-		return math.Ceil
-	case "Floor":
-		return math.Floor
-	case "Round":
-		return math.RoundToEven
-	case "Sign":
-		return func(x float64) float64 {
-			switch {
-			case x > 0:
-				return 1
-			case x < 0:
-				return -1
-			}
-			return 0
-		}
-	case "Sqrt":
-		return math.Sqrt
-	case "Exp":
-		return math.Exp
-	case "Log":
-		return math.Log
-	case "Erf":
-		return math.Erf
-	case "Reciprocal":
-		return func(x float64) float64 { return 1 / x }
-	case "Sin":
-		return math.Sin
-	case "Cos":
-		return math.Cos
-	case "Tan":
-		return math.Tan
-	case "Asin":
-		return math.Asin
-	case "Acos":
-		return math.Acos
-	case "Atan":
-		return math.Atan
-	case "Sinh":
-		return math.Sinh
-	case "Cosh":
-		return math.Cosh
-	case "Asinh":
-		return math.Asinh
-	case "Acosh":
-		return math.Acosh
-	case "Atanh":
-		return math.Atanh
-	case "Tanh":
-		return math.Tanh
-	case "Sigmoid":
-		return sigmoid
-	case "Relu":
-		return func(x float64) float64 { return max(x, 0) }
 	case "LeakyRelu":
 		α := α(0.01)
 		return func(x float64) float64 { return max(x, 0) + α*min(x, 0) }
@@ -159,17 +125,9 @@ func unary(param func(string, float64) float64, op string, text func(string, str
 	case "Selu":
 		α, γ := α(1.67326319217681884765625), param("gamma", 1.05070102214813232421875)
 		return func(x float64) float64 { return γ * (max(x, 0) + α*math.Expm1(min(x, 0))) }
-	case "Softplus":
-		return softplus
-	case "Softsign":
-		return func(x float64) float64 { return x / (1 + math.Abs(x)) }
 	case "HardSigmoid":
 		α, β := α(0.2), β(0.5)
 		return func(x float64) float64 { return max(0, min(1, α*x+β)) }
-	case "HardSwish":
-		return func(x float64) float64 { return x * max(0, min(1, x/6+0.5)) }
-	case "Mish":
-		return func(x float64) float64 { return x * math.Tanh(softplus(x)) }
 	case "Swish":
 		α := α(1)
 		return func(x float64) float64 { return x * sigmoid(α*x) }
@@ -192,7 +150,7 @@ func unary(param func(string, float64) float64, op string, text func(string, str
 			return 0
 		}
 	}
-	return nil
+	return plainUnary[op]
 }
 
 // pairwise returns the function of operators with two or any number of real inputs that are broadcast.

@@ -74,8 +74,8 @@ func (m *Model) Input() []int {
 // Forward computes the output for one input, whose values are in the file's order.
 func Forward[T Float](m *Model, x []T) (y []T, err error) { return forward(m, x, nil) }
 
-// Shaken is Forward with noise: to each real number that an operator writes it adds one drawn from r, of up to share times
-// the largest beside it. Where it differs from Forward by much, rounding may too.
+// Shaken is Forward with noise: to each real number that an operator writes it adds one drawn from r, of up to share
+// times the largest beside it. Where it differs from Forward by much, rounding may too.
 func Shaken[T Float](m *Model, x []T, share float64, r *rand.Rand) ([]T, error) {
 	return forward(m, x, func(values []T) {
 		var largest T

@@ -157,7 +157,8 @@ func einsum[T Float](c *call[T]) Array[T] {
 // groupNorm normalises each group of channels of each example.
 func groupNorm[T Float](c *call[T], groups int, scale, bias []T) Array[T] {
 	x := c.in[0]
-	if groups < 1 || x.Dims[1]%groups != 0 || len(scale) != x.Dims[1] || len(bias) != x.Dims[1] || len(x.Dims) < 3 && c.OpType == "InstanceNormalization" {
+	if groups < 1 || x.Dims[1]%groups != 0 || len(scale) != x.Dims[1] || len(bias) != x.Dims[1] || len(x.Dims) < 3 &&
+		c.OpType == "InstanceNormalization" {
 		panic(fmt.Sprintf("%d groups of %v", groups, x.Dims))
 	}
 	size := product(x.Dims[1:]) / groups

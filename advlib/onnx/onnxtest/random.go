@@ -17,8 +17,8 @@ type Options struct {
 	Steps int
 	// MinOpset and MaxOpset are between which the opset is drawn; 0 means 8 and 25.
 	MinOpset, MaxOpset int
-	// Allow tells of each operator whether it may be drawn; nil allows all. Those that shapes and the last layer need, Constant,
-	// Flatten, Reshape, Transpose and Gemm, are there in any case.
+	// Allow tells of each operator whether it may be drawn; nil allows all. Those that shapes and the last layer need,
+	// Constant, Flatten, Reshape, Transpose and Gemm, are there in any case.
 	Allow func(op string) bool
 }
 
@@ -28,8 +28,8 @@ type Graph struct {
 	Seed uint64
 	// File is the model.
 	File []byte
-	// Input is the shape of one input, without the batch. Values in [−1, 1] are meant; at the one that the graph was tried on
-	// while it was drawn, all numbers are finite.
+	// Input is the shape of one input, without the batch. Values in [−1, 1] are meant; at the one that the graph was tried
+	// on while it was drawn, all numbers are finite.
 	Input []int
 	// Ops are the operators, in their order.
 	Ops []string
@@ -80,7 +80,8 @@ func (g Graph) Example(r *rand.Rand) []float64 {
 	return x
 }
 
-// largestSize is how many numbers a value of a random graph may have, largestValue how large they may be where it is tried.
+// largestSize is how many numbers a value of a random graph may have, largestValue how large they may be where it is
+// tried.
 const (
 	largestSize  = 400
 	largestValue = 1e3
@@ -395,7 +396,8 @@ func (b *builder) file() []byte {
 		IrVersion: 8, OpsetImport: []*protos.OperatorSetIdProto{{Version: int64(b.opset)}},
 		Graph: &protos.GraphProto{
 			Name: "random", Node: b.nodes, Initializer: b.weights,
-			Input: []*protos.ValueInfoProto{value("x", &protos.TensorShapeProto{Dim: dims})}, Output: []*protos.ValueInfoProto{value(b.values[len(b.values)-1], nil)},
+			Input:  []*protos.ValueInfoProto{value("x", &protos.TensorShapeProto{Dim: dims})},
+			Output: []*protos.ValueInfoProto{value(b.values[len(b.values)-1], nil)},
 		},
 	}
 	contents, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)

@@ -49,34 +49,13 @@ func shapes[T Float](c *call[T]) []Array[T] {
 		}
 		return one(x.as(without(x.Dims, axes)))
 	case "Unsqueeze":
-		axes := c.list(1, "axes")
-		axes = axesOf(axes, rank+len(axes))
-		dims, k := []int{}, 0
-		for i := range rank + len(axes) {
-			if slices.Contains(axes, i) {
-				dims = append(dims, 1)
-			} else {
-				dims = append(dims, x.Dims[k])
-				k++
-			}
-		}
-		return one(x.as(dims))
+		return one(unsqueeze(c))
 	case "Transpose":
 		return one(transpose(c))
 	case "Expand":
 		return one(wide(x, shared(x.Dims, integers(c.in[1].ints))))
 	case "Tile":
-		dims := slices.Clone(x.Dims)
-		for i, r := range c.in[1].ints {
-			dims[i] *= int(r)
-		}
-		return one(arrange(x, dims, func(at []int) int {
-			own := slices.Clone(at)
-			for i, d := range x.Dims {
-				own[i] %= d
-			}
-			return flat(x.Dims, own)
-		}))
+		return one(tile(c))
 	case "Concat":
 		return one(concat(c))
 	case "Split":
@@ -94,21 +73,60 @@ func shapes[T Float](c *call[T]) []Array[T] {
 	case "ScatterND", "ScatterElements":
 		return one(scatter(c))
 	case "Trilu":
-		k := 0
-		if c.given(1) {
-			k = int(c.in[1].ints[0])
-		}
-		upper := c.int("upper", 1) == 1
-		return one(arrange(x, x.Dims, func(at []int) int {
-			if d := at[rank-1] - at[rank-2] - k; upper && d < 0 || !upper && d > 0 {
-				return -1
-			}
-			return flat(x.Dims, at)
-		}))
+		return one(triangle(c))
 	case "OneHot":
 		return one(oneHot(c))
 	}
 	return nil
+}
+
+// unsqueeze puts axes of size 1 where they are asked for.
+func unsqueeze[T Float](c *call[T]) Array[T] {
+	x, rank := c.in[0], len(c.in[0].Dims)
+	axes := c.list(1, "axes")
+	axes = axesOf(axes, rank+len(axes))
+	dims, k := []int{}, 0
+	for i := range rank + len(axes) {
+		if slices.Contains(axes, i) {
+			dims = append(dims, 1)
+		} else {
+			dims = append(dims, x.Dims[k])
+			k++
+		}
+	}
+	return x.as(dims)
+}
+
+// tile repeats an array along its axes.
+func tile[T Float](c *call[T]) Array[T] {
+	x := c.in[0]
+	dims := slices.Clone(x.Dims)
+	for i, r := range c.in[1].ints {
+		dims[i] *= int(r)
+	}
+	return arrange(x, dims, func(at []int) int {
+		own := slices.Clone(at)
+		for i, d := range x.Dims {
+			own[i] %= d
+		}
+		return flat(x.Dims, own)
+	})
+}
+
+// triangle leaves the upper or the lower triangle of matrices.
+func triangle[T Float](c *call[T]) Array[T] {
+	x, rank := c.in[0], len(c.in[0].Dims)
+	k := 0
+	if c.given(1) {
+		k = int(c.in[1].ints[0])
+	}
+	upper := c.int("upper", 1) == 1
+	return arrange(x, x.Dims, func(at []int) int {
+		if d := at[rank-1] - at[rank-2] - k; upper && d < 0 || !upper && d > 0 {
+			return -1
+		}
+		return flat(x.Dims, at)
+	})
 }
 
 // as returns the same values with other sizes.

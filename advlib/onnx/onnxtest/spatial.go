@@ -37,7 +37,8 @@ func repeated(v, n int) []int { return slices.Repeat([]int{v}, n) }
 
 func windowOf[T Float](c *call[T], size, kernel []int) window {
 	rank := len(size)
-	w := window{kernel: kernel, strides: c.ints("strides", repeated(1, rank)), dilations: c.ints("dilations", repeated(1, rank)), ceiled: make([]int, rank)}
+	w := window{kernel: kernel, strides: c.ints("strides", repeated(1, rank)),
+		dilations: c.ints("dilations", repeated(1, rank)), ceiled: make([]int, rank)}
 	pads := c.ints("pads", repeated(0, 2*rank))
 	w.begin, w.end = slices.Clone(pads[:rank]), slices.Clone(pads[rank:])
 	for i, d := range size {
@@ -71,7 +72,8 @@ func windowOf[T Float](c *call[T], size, kernel []int) window {
 	return w
 }
 
-// inputs calls f with each position of the kernel, and where it looks for an output; inside tells whether that is in the image.
+// inputs calls f with each position of the kernel, and where it looks for an output; inside tells whether that is in
+// the image.
 func (w window) inputs(size, out []int, f func(kernel, at []int, inside bool)) {
 	at := make([]int, len(size))
 	each(w.kernel, func(k []int) {
@@ -98,7 +100,8 @@ func conv[T Float](c *call[T]) Array[T] {
 		for ch := range channels {
 			w.inputs(size, at[2:], func(kernel, in []int, inside bool) {
 				if inside {
-					sum += x.Values[flat(x.Dims, slices.Concat([]int{at[0], first + ch}, in))] * k.Values[flat(k.Dims, slices.Concat([]int{at[1], ch}, kernel))]
+					sum += x.Values[flat(x.Dims, slices.Concat([]int{at[0], first + ch}, in))] * k.Values[flat(k.Dims,
+						slices.Concat([]int{at[1], ch}, kernel))]
 				}
 			})
 		}

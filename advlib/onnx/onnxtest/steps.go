@@ -4,8 +4,8 @@ import (
 	"slices"
 )
 
-// step is one kind of step of a random graph: from a value, real numbers [n, …], it makes another. ops are the operators that
-// it may write, opset the first that has them. What does not fit panics, and is taken back.
+// step is one kind of step of a random graph: from a value, real numbers [n, …], it makes another. ops are the
+// operators that it may write, opset the first that has them. What does not fit panics, and is taken back.
 type step struct {
 	ops   string
 	opset int
@@ -37,7 +37,8 @@ func elementSteps() []step {
 			all = append(all, step{op, opset, func(b *builder, x string) string { return b.add(op, []string{x}) }})
 		}
 	}
-	plain(8, "Abs", "Neg", "Ceil", "Floor", "Exp", "Sin", "Cos", "Tanh", "Sigmoid", "Relu", "Relu", "Relu", "Softplus", "Softsign", "Identity", "Dropout", "Tan", "Atan")
+	plain(8, "Abs", "Neg", "Ceil", "Floor", "Exp", "Sin", "Cos", "Tanh", "Sigmoid", "Relu", "Relu", "Relu", "Softplus",
+		"Softsign", "Identity", "Dropout", "Tan", "Atan")
 	plain(9, "Erf", "Sign", "Sinh", "Cosh", "Asinh")
 	plain(11, "Round")
 	plain(14, "HardSwish")
@@ -227,7 +228,8 @@ func linearSteps() []step {
 		}},
 		norm("BatchNormalization", 9, func(b *builder, x string) string {
 			c := b.shape(x, 2, 5)[1]
-			return b.add("BatchNormalization", []string{x, b.real(c), b.real(c), b.real(c), b.positive(c)}, b.given("epsilon", 0.01, "momentum", 0.5)...)
+			return b.add("BatchNormalization", []string{x, b.real(c), b.real(c), b.real(c), b.positive(c)},
+				b.given("epsilon", 0.01, "momentum", 0.5)...)
 		}),
 		norm("InstanceNormalization", 8, func(b *builder, x string) string {
 			c := b.shape(x, 3, 5)[1]
@@ -419,7 +421,10 @@ func convTransposeStep(b *builder, x string) string {
 	case 1:
 		pairs = append(pairs, "output_padding", extra)
 	case 2:
-		pairs = append(pairs, "pads", b.each(2*rank, func(i int) int { return b.between(0, (kernel[i%rank]-1)*dilations[i%rank]) }), "output_padding", extra)
+		pairs = append(pairs, "pads", b.each(2*rank, func(i int) int {
+			return b.between(0,
+				(kernel[i%rank]-1)*dilations[i%rank])
+		}), "output_padding", extra)
 	case 3:
 		pairs = append(pairs, "output_shape", b.each(rank, func(i int) int {
 			full := strides[i]*(d[2+i]-1) + (kernel[i]-1)*dilations[i] + 1
@@ -521,7 +526,8 @@ func resizeStep(b *builder, x string) string {
 
 func reductionSteps() []step {
 	var all []step
-	for _, op := range []string{"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp", "ReduceLogSum"} {
+	for _, op := range []string{"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2",
+		"ReduceSumSquare", "ReduceLogSumExp", "ReduceLogSum"} {
 		all = append(all, step{op, 8, func(b *builder, x string) string {
 			if op == "ReduceLogSum" || op == "ReduceL2" {
 				x = b.add("Add", []string{b.add("Abs", []string{x}), b.single(0.3)})
@@ -847,7 +853,8 @@ func gatherNDStep(b *builder, x string) string {
 	return b.add("Transpose", []string{x}, "perm", append([]int{out - 1}, b.each(out-1, func(i int) int { return i })...))
 }
 
-// scatterNDStep writes another value, or constants, over some elements, with the batch put last, as exporters do for x[:, i] = y.
+// scatterNDStep writes another value, or constants, over some elements, with the batch put last, as exporters do for
+// x[:, i] = y.
 func scatterNDStep(b *builder, x string) string {
 	rank := len(b.shape(x, 2, 4))
 	perm := append(b.each(rank-1, func(i int) int { return i + 1 }), 0)

@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Node returns an operator that writes out and reads the names in in, which are separated by spaces. Attributes are pairs of a name and an
-// int, []int or float32.
+// Node returns an operator that writes out and reads the names in in, which are separated by spaces. Attributes are
+// pairs of a name and an int, []int or float32.
 func Node(op, out, in string, attributes ...any) *protos.NodeProto {
 	n := &protos.NodeProto{OpType: op, Input: strings.Fields(in), Output: strings.Fields(out)}
 	for i := 0; i < len(attributes); i += 2 {
@@ -51,7 +51,8 @@ func Value(name string, dims ...int) *protos.ValueInfoProto {
 // Weights are the initializers of a file by name. Those whose name ends with "shape" are lists of integers.
 type Weights map[string]Array[float32]
 
-// File writes a model in opset 13 that has the input x, and the outputs that the nodes write and none reads, with the sizes left open.
+// File writes a model in opset 13 that has the input x, and the outputs that the nodes write and none reads, with the
+// sizes left open.
 func File(x *protos.ValueInfoProto, weights Weights, nodes ...*protos.NodeProto) []byte {
 	g := &protos.GraphProto{Name: "made", Node: nodes, Input: []*protos.ValueInfoProto{x}}
 	read := map[string]bool{}

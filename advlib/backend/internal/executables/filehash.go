@@ -32,7 +32,8 @@ func (s *Store) HashFile(path string) (string, error) {
 		return "", fmt.Errorf("executables: %w", err)
 	}
 	device, number := inode(info)
-	identity := fmt.Sprintf("%s\n%d bytes\n%s\ndevice %d inode %d", real, info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano), device, number)
+	identity := fmt.Sprintf("%s\n%d bytes\n%s\ndevice %d inode %d", real, info.Size(),
+		info.ModTime().UTC().Format(time.RFC3339Nano), device, number)
 	note := filepath.Join(s.dir, NewKey([]byte(identity)).String()+hashSuffix)
 	if text, err := readOwned(note, 1<<16); err == nil {
 		if sum, ok := parseNote(string(text), identity); ok {
