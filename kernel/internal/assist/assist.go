@@ -100,7 +100,7 @@ func (a *Assistant) Inspect(q Question) (markdown, text string) {
 }
 
 // ask asks gopls about a place of a cell, within AnswerLimit; nil: it has no answer yet. Until it has given its first
-// one, nobody waits for it who knows something.
+// one, only those wait for it who know nothing themselves.
 func (a *Assistant) ask(q Question, cursor int, method string, known bool) json.RawMessage {
 	a.library.find(a.config.GoRoot, a.config.Modules)
 	o, ok := makeOverlay(q.Code, cursor, q.Earlier, a.library.paths)

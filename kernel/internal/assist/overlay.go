@@ -50,7 +50,7 @@ func makeOverlay(code string, cursor int, earlier *cell.Declarations, paths map[
 		return o, false
 	}
 
-	// A cell's declarations, its statements, or both: what is Go for the longest while is meant.
+	// The cell may be declarations, statements, or both. The reading counts whose first syntax error comes last.
 	var source string
 	best := -1
 	for _, c := range []cell.Cell{cell.Parse(code), cell.Parse(cell.WithMain(code))} {

@@ -4,7 +4,7 @@ import (
 	"strings"
 )
 
-// Cell is the text of one Cell, as GoNB reads it: Go declarations, a main program below a line %%, and command lines
+// Cell is the text of one cell, as GoNB reads it: Go declarations, a main program below a line %%, and command lines
 // that begin with % or !.
 type Cell struct {
 	Lines    []string

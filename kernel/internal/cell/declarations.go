@@ -19,7 +19,7 @@ type Declarations struct {
 
 // Declaration is one of them, or several constants that count with iota.
 type Declaration struct {
-	Names []string // what it declares; imports and methods in a notation that no name can have
+	Names []string // what it declares; imports and methods under a text that is no name in Go
 	Text  string
 }
 

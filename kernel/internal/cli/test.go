@@ -30,7 +30,7 @@ func (a *app) testCommand() *cobra.Command {
 the tools and the Python environment where the tests look for them. Tests that need the real kernel run too.
 It says from time to time how far it is, and at the end which tests were skipped, and why.
 
---quick tells in a few minutes whether the installation works: it compares the first notebook's numbers in a real
+--quick tells in less than three minutes whether the installation works: it compares the first notebook's numbers in a real
 Jupyter kernel, and runs a few tests of each part.
 
 What follows -- goes to go test as it is; packages among it replace ./... .`,

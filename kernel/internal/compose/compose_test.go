@@ -250,8 +250,8 @@ func TestPrograms(t *testing.T) {
 				switch wanted, fails := strings.CutPrefix(s.want, "error: "); {
 				case s.want == "panic" && errors.As(err, &exit):
 				case err != nil && fails:
-					first, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "# m\n"), "\n")
-					if !strings.HasPrefix(strings.TrimPrefix(first, "./"), wanted) {
+					if first, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "# m\n"), "\n"); !strings.HasPrefix(strings.TrimPrefix(first, "./"),
+						wanted) {
 						t.Errorf("step %d: got\n%s\nwant\n%s\nin\n%s", i, first, wanted, all(p))
 					}
 					continue

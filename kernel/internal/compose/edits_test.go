@@ -60,8 +60,7 @@ func (m *notebookModel) make(name string, value int) item {
 			map[string]string{name: v, name + "x": fmt.Sprint(value + 1)}, nil}
 	case 7:
 		return item{"var " + name + ", " + name + "y = func() (int, string) { return " + v + ", \"y\" }()",
-			map[string]string{name: name, name + "y": name + "y"},
-			map[string]string{name: v, name + "y": "y"}, nil}
+			map[string]string{name: name, name + "y": name + "y"}, map[string]string{name: v, name + "y": "y"}, nil}
 	}
 	return give("type base"+name+" struct{}\nfunc (base"+name+") Get() int { return "+v+" }\ntype "+name+" struct{ base"+name+" }",
 		name+"{}.Get()")

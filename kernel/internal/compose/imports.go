@@ -178,8 +178,8 @@ func (n *Notebook) importsBefore(s *Source, o owners) (list importList) {
 	for _, part := range [][]*Source{n.sources[min(at+1, len(n.sources)):], n.sources[:at], {s}} {
 		for _, source := range part {
 			for _, u := range source.units {
-				known := func(k string) bool { return o[k] != nil && !source.gone[k] }
-				if (u.kind == importKind || u.kind == dotKind) && (source == s || slices.ContainsFunc(u.keys(), known)) {
+				if (u.kind == importKind || u.kind == dotKind) && (source == s ||
+					slices.ContainsFunc(u.keys(), func(k string) bool { return o[k] != nil && !source.gone[k] })) {
 					list = append(list, u)
 				}
 			}

@@ -214,8 +214,9 @@ type HiddenError struct {
 }
 
 func (e *HiddenError) Error() string {
-	return fmt.Sprintf("%s is a function of cell %d, and cell %d needs the package of that name: rename the function, or "+
-		"forget it with %%rm %s", e.Name, e.Number, e.Needed, e.Name)
+	return fmt.Sprintf("%s is a function of cell %d, and cell %d needs the package of that name: rename the function, or forget it with "+
+		"%%rm %s",
+		e.Name, e.Number, e.Needed, e.Name)
 }
 
 // hidden refuses a program in which a function hides a package that is needed. Go would refuse it, too, at the import.

@@ -29,8 +29,8 @@ func (s *Source) syntax() error {
 	}
 	check := func(open, code, shut string, at int) {
 		line, column := place(text, at)
-		source := fmt.Sprintf("package p; %s/*line :%d:%d*/%s%s", open, line, column, code, shut)
-		_, err := parser.ParseFile(token.NewFileSet(), "", source, parser.SkipObjectResolution|parser.AllErrors)
+		_, err := parser.ParseFile(token.NewFileSet(), "", fmt.Sprintf("package p; %s/*line :%d:%d*/%s%s", open, line, column, code, shut),
+			parser.SkipObjectResolution|parser.AllErrors)
 		var problems scanner.ErrorList
 		if errors.As(err, &problems) {
 			list = append(list, problems...)

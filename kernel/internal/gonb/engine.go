@@ -196,7 +196,7 @@ func (e *Engine) Kill() {
 	}
 }
 
-// Connect waits until GoNB publishes what it does: it answers requests earlier than it knows its subscriber.
+// Connect waits until what GoNB publishes arrives here: GoNB answers requests before it knows of our subscription.
 func (e *Engine) Connect(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, engineStartLimit)
 	defer cancel()

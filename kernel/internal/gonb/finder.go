@@ -86,8 +86,8 @@ func (f Finder) Package(ctx context.Context, path string) (name string, exports 
 	if err != nil {
 		return "", nil, false
 	}
-	const format = "{{.Name}}\n{{.Dir}}\n{{range .GoFiles}}{{.}}\n{{end}}{{range .CgoFiles}}{{.}}\n{{end}}"
-	out, err := f.output(ctx, module, "go", "list", "-find", "-f", format, "--", path)
+	out, err := f.output(ctx, module, "go", "list", "-find", "-f",
+		"{{.Name}}\n{{.Dir}}\n{{range .GoFiles}}{{.}}\n{{end}}{{range .CgoFiles}}{{.}}\n{{end}}", "--", path)
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	if err != nil || len(lines) < 2 {
 		return "", nil, false

@@ -19,8 +19,8 @@ type pumpPaths struct {
 	shell string // the link that runs a command
 }
 
-// PreparePump prepares what cells' programs are run by, where there is a pump. Where it fails, what cells print goes
-// through GoNB as it is.
+// PreparePump sets up the pump that runs cells' programs, if there is one. If that fails, GoNB runs them itself, and
+// what they print goes through GoNB as it is.
 func (e *Engine) PreparePump() error {
 	if err := os.MkdirAll(filepath.Dir(e.overlay()), 0o700); err != nil {
 		return err
@@ -43,7 +43,7 @@ func (e *Engine) PreparePump() error {
 	return nil
 }
 
-// prepareShell makes every bash that GoNB starts a pump's: bash reads the file that BASH_ENV names first. It returns
+// prepareShell puts every bash that GoNB starts under a pump: bash reads the file that BASH_ENV names first. It returns
 // what GoNB's environment needs for that.
 func prepareShell(dir, program string) (env []string, err error) {
 	link, start := filepath.Join(dir, pump.ShellName), filepath.Join(dir, pump.ShellStart)

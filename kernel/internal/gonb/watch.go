@@ -8,7 +8,7 @@ import (
 	"advlab/kernel/internal/zmtp"
 )
 
-// beatsMost is the number of questions that are not answered one after the other: then GoNB hangs.
+// beatsMost is how many questions in a row may stay without an answer; after that, GoNB counts as hanging.
 const beatsMost = 10
 
 // StuckLimit is how long nothing may move in GoNB while it has a cell to run.

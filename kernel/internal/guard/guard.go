@@ -120,7 +120,8 @@ func killAll(pid int) {
 	}
 }
 
-// reapAll collects what was killed: else who adopts it would have to. A process is not gone before all its threads are.
+// reapAll waits for the processes that were killed, so that they do not stay as zombies of whoever adopts them. A
+// process is gone only when all of its threads are.
 func reapAll() {
 	for range 500 {
 		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)

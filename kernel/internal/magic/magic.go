@@ -7,8 +7,8 @@
 //		}}
 //	}
 //
-// Three are lines of a cell that package relay follows while it runs, and are there: %check (check.go), %time (time.go)
-// and %help (command.go).
+// Package relay has three more, since they follow a cell while it runs, or need all of them: %check (check.go), %time
+// (time.go) and %help (command.go).
 package magic
 
 import (

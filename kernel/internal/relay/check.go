@@ -36,7 +36,7 @@ func (x *execution) execCall(arguments []string) (string, error) {
 	return arguments[0] + "()", nil
 }
 
-// checked gives a check that failed its class.
+// checked gives the outcome of a %check that failed its class of error.
 func (x *execution) checked(o outcome) outcome {
 	if o = x.classCheck(o); x.checkSaid != "" && (o.failure == nil || o.failure.Class != checkFailed) {
 		x.out.add("stderr", x.checkSaid)

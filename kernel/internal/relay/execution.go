@@ -86,7 +86,7 @@ type execution struct {
 
 // outcome is how a cell has ended.
 type outcome struct {
-	failure  *failure // nil: well
+	failure  *failure // nil: it has ended well
 	compiled bool     // GoNB keeps its declarations
 }
 
@@ -184,7 +184,7 @@ func (x *execution) follow(ctx context.Context, e *gonb.Engine, reply <-chan *ju
 	if x.stopping != "" {
 		e.KillWorkers(x.ticks) // what has survived its cell, in the background
 	}
-	// What came before idle is there: one publisher, one order.
+	// GoNB publishes in order: what the cell has printed has arrived before its idle.
 	return x.checked(x.judge(e, replied))
 }
 
@@ -197,7 +197,8 @@ func (x *execution) halt(e *gonb.Engine, class string) {
 	e.Interrupt(x.ticks, x.signalled)
 }
 
-// tick does what time asks for.
+// tick is called at intervals. It shows output that waits, lets go what looked like a panic and was none, and presses
+// on with the end of a cell that is to stop.
 func (x *execution) tick(e *gonb.Engine) {
 	if x.held != "" && !strings.HasPrefix(x.held, stackLimit) && time.Since(x.heldSince) > panicHold && e.ProgramRuns(x.ticks) {
 		x.release() // it goes on: it was no panic
@@ -464,8 +465,9 @@ func (x *execution) judge(e *gonb.Engine, reply *jupyter.Message) outcome {
 			x.out.add("stderr", x.exitRaw)
 		}
 		if !x.ended() {
-			return outcome{compiled: true, failure: newFailure(exitError,
-				"exit status 0 before the cell's end: something that it calls ends the program, as os.Exit(0) does")}
+			return outcome{failure: newFailure(exitError, "exit status 0 before the cell's end: something that it calls ends the program, as "+
+				"os.Exit(0) does"),
+				compiled: true}
 		}
 		return outcome{compiled: true}
 	}

@@ -137,8 +137,8 @@ func ours(report string, most int) string {
 	for i, text := range goroutines {
 		if lines := strings.Split(text, "\n"); len(lines) > most {
 			half := most / 2
-			left := fmt.Sprintf("[… %d lines more]", len(lines)-2*half)
-			goroutines[i] = strings.Join(slices.Concat(lines[:half], []string{left}, lines[len(lines)-half:]), "\n")
+			goroutines[i] = strings.Join(slices.Concat(lines[:half], []string{fmt.Sprintf("[… %d lines more]", len(lines)-2*half)},
+				lines[len(lines)-half:]), "\n")
 		}
 	}
 	return strings.Join(goroutines, "\n\n")

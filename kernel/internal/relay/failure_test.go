@@ -48,8 +48,8 @@ func TestPlacesOfAPanic(t *testing.T) {
 	var n compose.Notebook
 	n.Add(programOf(t, &n, 1, "func f(xs []int) int {\n\treturn xs[7]\n}"))
 	e := evidence{program: programOf(t, &n, 2, "%%\nfmt.Println(f(nil))\nif true {\n}"),
-		panicText: "panic: x\n\nmain.f(...)\n\t/t/gonb_1/cell_00000.go:2 +0x1d\n" +
-			"main.main()\n\t/t/gonb_1/cell_00001.go:2 +0x2e\n\t/t/gonb_1/main.go:1\n"}
+		panicText: "panic: x\n\nmain.f(...)\n\t/t/gonb_1/cell_00000.go:2 +0x1d\nmain.main()\n\t/t/gonb_1/cell_00001.go:2 +0x2e\n" +
+			"\t/t/gonb_1/main.go:1\n"}
 	f := e.panic()
 	got := strings.Join(f.Traceback, "\n")
 	for _, want := range []string{"\tcell 1, line 2 +0x1d", "\tcell 2, line 2 +0x2e", "/t/gonb_1/main.go:1", ">   2 | \treturn xs[7]"} {
@@ -83,8 +83,8 @@ func TestPanicStart(t *testing.T) {
 
 // FuzzClassify: whatever GoNB and a program write, there is an error message with class and text.
 func FuzzClassify(f *testing.F) {
-	f.Add("./cell_00000.go:9:2: undefined: x\n-----\nnote", "Cell[1]: Line 2\n x\n ^\nundefined", "",
-		"panic: y\n\t/a/cell_00000.go:3", "%%\nx")
+	f.Add("./cell_00000.go:9:2: undefined: x\n-----\nnote", "Cell[1]: Line 2\n x\n ^\nundefined", "", "panic: y\n\t/a/cell_00000.go:3",
+		"%%\nx")
 	f.Add("exit status 1", "", "exit status 1", "", "%test\nfunc TestA")
 	f.Add("cell_00000.go:99999999999999999999:1: x", "Cell Line 0", "", "fatal error: /x/cell_00000.go:99", "!ls")
 	f.Add("", "", "signal: killed", "", "")

@@ -27,8 +27,10 @@ func (f finder) Find(ctx context.Context, selectors map[string][]string) (map[st
 			continue
 		}
 		path, exports := f.assistant.Package(x)
-		meant := func(name string) bool { return slices.Contains(exports, name) || len(nearest(name, exports)) > 0 }
-		if path != "" && slices.ContainsFunc(names, meant) {
+		if path != "" && slices.ContainsFunc(names, func(name string) bool {
+			return slices.Contains(exports, name) ||
+				len(nearest(name, exports)) > 0
+		}) {
 			found[x] = compose.Import{Path: path}
 		}
 	}

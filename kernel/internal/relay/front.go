@@ -20,7 +20,7 @@ type front struct {
 
 	shell, control, stdin, iopub, heartbeat *zmtp.Socket
 
-	status sync.Mutex // makes status messages of different goroutines come in an order that makes sense
+	status sync.Mutex // keeps the status messages of different goroutines in order: busy before idle
 
 	refused [4]atomic.Int64 // messages, by refusals
 }

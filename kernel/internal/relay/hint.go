@@ -99,7 +99,8 @@ func (e evidence) undefined(f *failure) string {
 	}
 	if cell := e.lore.locals[m[2]]; cell > 0 {
 		return fmt.Sprintf("%s was a variable of cell %d's program, and its value ended with that cell: declare with var, const or func what "+
-			"later cells need (var at the top of its cell), and keep results with lab.Keep.", m[2], cell)
+			"later "+
+			"cells need (var at the top of its cell), and keep results with lab.Keep.", m[2], cell)
 	}
 	return ""
 }

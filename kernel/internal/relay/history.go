@@ -17,7 +17,7 @@ import (
 
 const (
 	historyKept = 10_000 // cells that are kept on disk when it is tidied up
-	historyMost = 20_000 // cells from which it is
+	historyMost = 20_000 // from so many cells on, it is
 )
 
 // history remembers executed cells, over kernels. The file has one JSON entry per line; kernels that run at the same

@@ -624,10 +624,9 @@ func TestCheck(t *testing.T) {
 	// An answer that ends the program, however it does.
 	for answer, class := range map[string]string{
 		"os.Exit(0)": checkFailed, "syscall.Exit(0)": checkFailed, "log.Fatal(1)": checkFailed,
-		"go func() { os.Exit(0) }(); select {}": checkFailed,
-		"panic(1)":                              panicked, "os.Stdout.Close(); os.Stderr.Close(); os.Exit(0)": checkFailed,
-		"fmt.Println(\"Halves: passed\"); os.Exit(0)": checkFailed,
-		"runtime.Goexit()":                            panicked,
+		"go func() { os.Exit(0) }(); select {}": checkFailed, "panic(1)": panicked,
+		"os.Stdout.Close(); os.Stderr.Close(); os.Exit(0)": checkFailed, "fmt.Println(\"Halves: passed\"); os.Exit(0)": checkFailed,
+		"runtime.Goexit()": panicked,
 	} {
 		f.run("func Half(x int) int { " + answer + "; return 0 }")
 		if r := f.run("%check Halves"); r.Status != "error" || r.Class != class {

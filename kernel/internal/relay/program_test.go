@@ -43,8 +43,8 @@ func TestEditedCells(t *testing.T) {
 		r := f.runIn(step.id, step.code)
 		if r.stdout != step.stdout && !strings.HasSuffix(r.stdout, "\n"+step.stdout) || !strings.Contains(r.Text, step.text) ||
 			(r.Status == "ok") != (step.text == "") {
-			t.Errorf("step %d, %q: %s, stdout %q, %q; want %q, %q\n%s",
-				i+1, step.code, r.Status, r.stdout, r.Text, step.stdout, step.text, strings.Join(r.Traceback, "\n"))
+			t.Errorf("step %d, %q: %s, stdout %q, %q; want %q, %q\n%s", i+1, step.code, r.Status, r.stdout, r.Text, step.stdout, step.text,
+				strings.Join(r.Traceback, "\n"))
 		}
 	}
 }

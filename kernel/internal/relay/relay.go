@@ -122,8 +122,8 @@ func Run(ctx context.Context, c Config) error {
 func newRelay(c Config, key string) *relay {
 	r := &relay{front: front{id: kernelID(c.Connection), session: jupyter.NewID(), codec: jupyter.NewCodec(key)}, config: c,
 		asides: make(chan struct{}, mostAside), arrived: make(chan struct{}, 1),
-		secret: []byte(rand.Text()), failed: map[string]int{}, locals: map[string]int{},
-		parents: map[string]*jupyter.Message{}, comms: map[string]string{}}
+		secret: []byte(rand.Text()), failed: map[string]int{}, locals: map[string]int{}, parents: map[string]*jupyter.Message{},
+		comms: map[string]string{}}
 	r.front.log = func(format string, args ...any) {
 		if c.Log != nil {
 			fmt.Fprintf(c.Log, "advlab: "+format+"\n", args...)

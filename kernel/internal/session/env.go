@@ -105,7 +105,7 @@ func (e *environment) unset(name string) {
 	}
 }
 
-// StderrVariable is set to stdout where what cells write to stderr is to be shown there.
+// StderrVariable names the variable that, set to stdout, shows there what cells write to stderr.
 const StderrVariable = "ADVLAB_STDERR"
 
 // FoldsStderr reports whether what cells write to stderr is to be shown on stdout: where the environment asks for it,

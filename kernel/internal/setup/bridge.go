@@ -50,8 +50,8 @@ func bridgeFiles() map[string]string {
 		info + "/entry_points.txt": "[papermill.engine]\nadvlab = advlab_papermill:GoEngine\n\n[pytest11]\nadvlab = advlab_nbval\n",
 	}
 	var record strings.Builder
-	for _, name := range []string{"advlab_papermill.py", "advlab_nbval.py", nbgraderFile, info + "/METADATA",
-		info + "/WHEEL", info + "/INSTALLER",
+	for _, name := range []string{"advlab_papermill.py", "advlab_nbval.py", nbgraderFile, info + "/METADATA", info + "/WHEEL",
+		info + "/INSTALLER",
 		info + "/entry_points.txt"} {
 		sum := sha256.Sum256([]byte(files[name]))
 		fmt.Fprintf(&record, "%s,sha256=%s,%d\n", name, base64.RawURLEncoding.EncodeToString(sum[:]), len(files[name]))
