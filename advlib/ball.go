@@ -40,7 +40,8 @@ func (b Box) String() string { return report.Box(b).String() }
 
 func (b Box) check() error {
 	if !(b.Lo < b.Hi) || math.IsInf(b.Lo, 0) || math.IsInf(b.Hi, 0) {
-		return fmt.Errorf("the box %v is empty or not finite in float32: give the range of the inputs, such as %v for pixels in [0, 1]", b, option.Name("advlib.UnitBox"))
+		return fmt.Errorf("the box %v is empty or not finite in float32: give the range of the inputs, such as %v for "+
+			"pixels in [0, 1]", b, option.Name("advlib.UnitBox"))
 	}
 	return nil
 }
@@ -112,7 +113,8 @@ func (b Ball) warning(l Limits, d Domain) string {
 		return b.Warning(l.Size(), l.Box())
 	}
 	if all := l.Diameter(b.Norm); b.Radius >= all {
-		return fmt.Sprintf("the ball %v holds the whole domain (%v; diameter %.6g in its scales): an input may become any other that differs only in what may change", b, d, all)
+		return fmt.Sprintf("the ball %v holds the whole domain (%v; diameter %.6g in its scales): an input may become any other that "+
+			"differs only in what may change", b, d, all)
 	}
 	return ""
 }

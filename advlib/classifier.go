@@ -98,7 +98,8 @@ func MustClassifier(spec Spec) *Classifier { return must(NewClassifier(spec)) }
 
 // String describes the classifier in a line.
 func (c *Classifier) String() string {
-	return fmt.Sprintf("%s: inputs %v in %v, %d classes, %d parameters, backend %s", c.Name(), c.Input(), c.Box(), c.Classes(), c.spec.Store.NumParameters(), backend.InfoOf(c.Backend()).Name)
+	return fmt.Sprintf("%s: inputs %v in %v, %d classes, %d parameters, backend %s", c.Name(), c.Input(), c.Box(), c.Classes(),
+		c.spec.Store.NumParameters(), backend.InfoOf(c.Backend()).Name)
 }
 
 // Name returns the classifier's name.
@@ -253,7 +254,8 @@ func newClassifier(spec Spec) (*Classifier, error) {
 		}
 		spec.Backend = b
 	}
-	c := &Classifier{spec: spec, space: spec.space, cost: 1, logP: logP, mu: new(sync.Mutex), programs: map[any]*program{}, derived: map[any]*Classifier{}, wide: new(wide), memo: map[any]any{}}
+	c := &Classifier{spec: spec, space: spec.space, cost: 1, logP: logP, mu: new(sync.Mutex), programs: map[any]*program{},
+		derived: map[any]*Classifier{}, wide: new(wide), memo: map[any]any{}}
 	if err := c.probe(); err != nil {
 		return nil, err
 	}
@@ -289,7 +291,8 @@ func (c *Classifier) probe() error {
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("it uses variables without a value: %s: train the model, or load its weights under these names", strings.Join(missing, ", "))
+		return fmt.Errorf("it uses variables without a value: %s: train the model, or load its weights under these names",
+			strings.Join(missing, ", "))
 	}
 
 	// The same first rows beside two different sets of other rows: one may be where the model has no answer.
@@ -306,12 +309,14 @@ func (c *Classifier) probe() error {
 		}
 	}
 	if c.classes = len(zs[0][0]); c.classes < 2 {
-		return fmt.Errorf("its logits have shape [n, %d]: a classifier needs at least 2 classes; of a binary model, if it is the logit of class 1, give %v, if it is its probability, %v", c.classes, oneLogitName, probabilitiesName)
+		return fmt.Errorf("its logits have shape [n, %d]: a classifier needs at least 2 classes; of a binary model, if it is the "+
+			"logit of class 1, give %v, if it is its probability, %v", c.classes, oneLogitName, probabilitiesName)
 	}
 	probabilities, finite, warning := true, 0, ""
 	for i, row := range zs[0] {
 		if k := notFinite(row); k >= 0 {
-			warning = fmt.Sprintf("logit %d is %g for an input inside of the box %v, a made-up one: check the weights, or narrow the box to where the model has an answer", k, row[k], c.spec.Box)
+			warning = fmt.Sprintf("logit %d is %g for an input inside of the box %v, a made-up one: check the weights, or narrow the box "+
+				"to where the model has an answer", k, row[k], c.spec.Box)
 			continue
 		}
 		finite++
@@ -326,18 +331,21 @@ func (c *Classifier) probe() error {
 			}
 		}
 		if i < shared && !c.spec.Random && notFinite(zs[1][i]) < 0 && !almostEqual(row, zs[1][i]) {
-			return fmt.Errorf("its logits for an input change with the other inputs of the batch (%v and %v): rows must not mix; batch normalisation must run in inference mode, dropout must be off; %v", row, zs[1][i], randomName)
+			return fmt.Errorf("its logits for an input change with the other inputs of the batch (%v and %v): rows must not mix; batch "+
+				"normalisation must run in inference mode, dropout must be off; %v", row, zs[1][i], randomName)
 		}
 	}
 	if finite == 0 {
 		k := notFinite(zs[0][0])
-		return fmt.Errorf("its logit %d is %g for an input inside the box %v, and not finite for %d others either: check the weights", k, zs[0][0][k], c.spec.Box, n-1)
+		return fmt.Errorf("its logit %d is %g for an input inside the box %v, and not finite for %d others either: check the "+
+			"weights", k, zs[0][0][k], c.spec.Box, n-1)
 	}
 	if warning != "" {
 		c.spec.Warnings = append(c.spec.Warnings[:len(c.spec.Warnings):len(c.spec.Warnings)], warning)
 	}
 	if probabilities {
-		return fmt.Errorf("it returns probabilities (rows ≥ 0 that sum to 1), not logits: leave out the final softmax, or give %v, which takes their logarithms; attacks and bounds computed through probabilities themselves are wrong", probabilitiesName)
+		return fmt.Errorf("it returns probabilities (rows ≥ 0 that sum to 1), not logits: leave out the final softmax, or give %v, "+
+			"which takes their logarithms; attacks and bounds computed through probabilities themselves are wrong", probabilitiesName)
 	}
 	return nil
 }

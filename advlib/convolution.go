@@ -54,7 +54,8 @@ func oddVJP(rule VJP, node *Node, p convolutionParameters, v []*Node, outputShap
 	zero := ScalarZero(x.Graph(), x.DType())
 	same := node.CloneWithInputs(Pad(x, zero, padX...), Pad(kernel, zero, padKernel...))
 	if !same.Shape().Equal(node.Shape()) {
-		panic(fmt.Errorf("advlib: the convolution of %v with %v gives %v, with an odd kernel %v: this is a mistake in its gradient", x.Shape(), kernel.Shape(), node.Shape(), same.Shape()))
+		panic(fmt.Errorf("advlib: the convolution of %v with %v gives %v, with an odd kernel %v: this is a mistake in its gradient",
+			x.Shape(), kernel.Shape(), node.Shape(), same.Shape()))
 	}
 	g := rule(same, v, outputShape)
 	return []*Node{cutTo(g[0], x.Shape()), cutTo(g[1], kernel.Shape())}
@@ -77,8 +78,9 @@ func convolutionOf(node *Node) convolutionParameters {
 		grouped: params.FieldByName("channelGroupCount").Int() > 1 || params.FieldByName("batchGroupCount").Int() > 1,
 		axes: compute.ConvolveAxesConfig{
 			InputBatch: one("InputBatch"), InputChannels: one("InputChannels"), InputSpatial: intsOf(a.FieldByName("InputSpatial")),
-			KernelInputChannels: one("KernelInputChannels"), KernelOutputChannels: one("KernelOutputChannels"), KernelSpatial: intsOf(a.FieldByName("KernelSpatial")),
-			OutputBatch: one("OutputBatch"), OutputChannels: one("OutputChannels"), OutputSpatial: intsOf(a.FieldByName("OutputSpatial")),
+			KernelInputChannels: one("KernelInputChannels"), KernelOutputChannels: one("KernelOutputChannels"),
+			KernelSpatial: intsOf(a.FieldByName("KernelSpatial")),
+			OutputBatch:   one("OutputBatch"), OutputChannels: one("OutputChannels"), OutputSpatial: intsOf(a.FieldByName("OutputSpatial")),
 		},
 	}
 	for i, paddings := 0, params.FieldByName("paddings"); i < paddings.Len(); i++ {
@@ -145,7 +147,8 @@ func (p convolutionParameters) shiftedSum(v, k *Node, size []int) *Node {
 	products := DotGeneral(v, []int{spatial + 1}, nil, k, []int{spatial}, nil) // [n, o…, i…, C]
 	zero := ScalarZero(v.Graph(), v.DType())
 	out, kernel := products.Shape().Dimensions[1:spatial+1], products.Shape().Dimensions[spatial+1:2*spatial+1]
-	sum := Zeros(v.Graph(), shapes.Make(v.DType(), append(append([]int{v.Shape().Dimensions[0]}, size...), k.Shape().Dimensions[spatial+1])...))
+	sum := Zeros(v.Graph(), shapes.Make(v.DType(), append(append([]int{v.Shape().Dimensions[0]}, size...),
+		k.Shape().Dimensions[spatial+1])...))
 	for position := range cartesian(kernel) {
 		ranges, pads := make([]SliceAxisSpec, products.Rank()), make([]compute.PadAxis, spatial+2)
 		for a := range ranges {

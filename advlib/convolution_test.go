@@ -42,7 +42,8 @@ func TestConvolutionGradient(t *testing.T) {
 						got, err := ExecOnceN(b, func(a []*Node) []*Node {
 							z := Convolve(a[0], a[1]).Strides(stride).Dilations(dilation).PaddingPerDim([][2]int{pad, pad}).Done()
 							return Gradient(ReduceAllSum(Mul(z, a[2])), a[0], a[1])
-						}, tensors.FromFlatDataAndDimensions(x, n, h, w, in), tensors.FromFlatDataAndDimensions(kernel, k[0], k[1], in, out), tensors.FromFlatDataAndDimensions(v, n, oh, ow, out))
+						}, tensors.FromFlatDataAndDimensions(x, n, h, w, in),
+							tensors.FromFlatDataAndDimensions(kernel, k[0], k[1], in, out), tensors.FromFlatDataAndDimensions(v, n, oh, ow, out))
 						if err != nil {
 							t.Fatal(err)
 						}

@@ -175,7 +175,8 @@ func (v *Counted) Left(example int64) int {
 func (v *Counted) charge(of []int64) error {
 	limit := v.Signature().Queries
 	if of == nil && limit > 0 {
-		return fmt.Errorf("%s answers %d queries for each example, and the attack does not say of which example it asks: it must ask by Ask", v.Name(), limit)
+		return fmt.Errorf("%s answers %d queries for each example, and the attack does not say of which example it asks: it must ask "+
+			"by Ask", v.Name(), limit)
 	}
 	need := map[int64]int{}
 	for _, e := range of {

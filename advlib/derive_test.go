@@ -86,7 +86,8 @@ func TestRandomClassifier(t *testing.T) {
 	if !c.Random() || linear(t).Random() {
 		t.Error("Random does not tell which classifiers are random")
 	}
-	nothing := proposal{threat: advlib.Threat{Norm: advlib.Linf, Radius: 0.5}, adv: rowsOf(func(_ int, x []float32) { x[0], x[1] = x[1], x[0] })}
+	nothing := proposal{threat: advlib.Threat{Norm: advlib.Linf, Radius: 0.5},
+		adv: rowsOf(func(_ int, x []float32) { x[0], x[1] = x[1], x[0] })}
 	x := make([]float32, 300)
 	e, err := advlib.NewExamples("gray", x, []int{3}, make([]int32, 100))
 	if err != nil {

@@ -60,10 +60,14 @@ type NoGradientError struct {
 	Operators []string
 }
 
+// withoutGradientName is what to do with a classifier that has no gradient.
+const withoutGradientName = option.Name(
+	"take an attack that needs none, attack.Square, or give attack.BPDA a stand-in for it, as by attack.StraightThrough")
+
 // Error names the operators, and says what to do.
 func (e *NoGradientError) Error() string {
 	return fmt.Sprintf("%s has no gradient, as %s has none: %v", e.Classifier, strings.Join(e.Operators, ", "),
-		option.Name("take an attack that needs none, attack.Square, or give attack.BPDA a classifier with a stand-in for it, as by attack.StraightThrough"))
+		withoutGradientName)
 }
 
 // slopes is what a classifier's graph says of its gradient.

@@ -207,7 +207,8 @@ type layout struct {
 // that there are none.
 func (d Domain) layout(box Box, shape []int) (*layout, error) {
 	if n := product(shape); n != d.Coordinates() {
-		return nil, fmt.Errorf("its domain has %d coordinates (%d features), its inputs %v have %d: describe each feature, in order", d.Coordinates(), len(d), shape, n)
+		return nil, fmt.Errorf("its domain has %d coordinates (%d features), its inputs %v have %d: describe each feature, in order",
+			d.Coordinates(), len(d), shape, n)
 	}
 	l := &layout{features: slices.Clone(d), shape: shape, box: Box{math.Inf(1), math.Inf(-1)}}
 	at, changeable := 0, false
@@ -217,7 +218,8 @@ func (d Domain) layout(box Box, shape []int) (*layout, error) {
 			return nil, fmt.Errorf("%s of its domain %w", l.name(i), err)
 		}
 		if box != (Box{}) && (f.Lo < box.Lo || f.Hi > box.Hi) {
-			return nil, fmt.Errorf("%s of its domain has the range [%g, %g], outside of its box %v: leave %v out, and it is the one around all ranges", l.name(i), f.Lo, f.Hi, box, option.Name("the Box"))
+			return nil, fmt.Errorf("%s of its domain has the range [%g, %g], outside of its box %v: leave %v out, and it is the one "+
+				"around all ranges", l.name(i), f.Lo, f.Hi, box, option.Name("the Box"))
 		}
 		l.box.Lo, l.box.Hi = min(l.box.Lo, f.Lo), max(l.box.Hi, f.Hi)
 		l.first = append(l.first, at)
@@ -305,7 +307,8 @@ func (l *layout) check(x []float32) error {
 			ones := 0
 			for k, v := range x[at : at+f.OneHot] {
 				if v != 0 && v != 1 {
-					return fmt.Errorf("%s is a category, but its coordinate %d is %g: one of its %d coordinates must be 1, the others 0", l.name(i), k, v, f.OneHot)
+					return fmt.Errorf("%s is a category, but its coordinate %d is %g: one of its %d coordinates must be 1, the others 0",
+						l.name(i), k, v, f.OneHot)
 				}
 				ones += int(v)
 			}
@@ -313,9 +316,11 @@ func (l *layout) check(x []float32) error {
 				return fmt.Errorf("%s is a category, but %d of its %d coordinates are 1: it must be one", l.name(i), ones, f.OneHot)
 			}
 		case float64(v) < f.Lo || float64(v) > f.Hi:
-			return fmt.Errorf("%s is %g, outside of its range [%g, %g]: scale the data to it, or give the feature the range of its data", l.name(i), v, f.Lo, f.Hi)
+			return fmt.Errorf("%s is %g, outside of its range [%g, %g]: scale the data to it, or give the feature the range of its "+
+				"data", l.name(i), v, f.Lo, f.Hi)
 		case f.Step > 0 && v != f.value(f.level(v)):
-			return fmt.Errorf("%s is %g, which is not one of its values %g, %g, … %g: the nearest is %g", l.name(i), v, f.Lo, f.Lo+f.Step, f.Hi, f.value(f.level(v)))
+			return fmt.Errorf("%s is %g, which is not one of its values %g, %g, … %g: the nearest is %g", l.name(i), v, f.Lo,
+				f.Lo+f.Step, f.Hi, f.value(f.level(v)))
 		}
 	}
 	return nil
@@ -374,7 +379,8 @@ func (l *layout) limits() Limits {
 	lim.set(ranges, change, l.span())
 	if l.encoded() {
 		lim.encoded = true
-		lim.raw = fmt.Errorf("its domain has scales, steps or categories, so attacks work in other coordinates than its inputs: call the attack by advlib.Run, which translates")
+		lim.raw = fmt.Errorf("its domain has scales, steps or categories, so attacks work in other coordinates than its inputs: " +
+			"call the attack by advlib.Run, which translates")
 	}
 	return lim
 }

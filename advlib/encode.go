@@ -325,7 +325,8 @@ func (c *Classifier) View() *Classifier {
 	spec.Input, spec.Box = seen.Input, seen.Box
 	spec.Logits = func(_ *model.Scope, u *Node) *Node { return c.LogitsGraph(e.decode(u)) }
 	// No need to probe: the model is that of c.
-	d := &Classifier{spec: spec, space: seen.space, classes: c.classes, cost: c.cost, mu: c.mu, programs: map[any]*program{}, derived: map[any]*Classifier{}}
+	d := &Classifier{spec: spec, space: seen.space, classes: c.classes, cost: c.cost, mu: c.mu, programs: map[any]*program{},
+		derived: map[any]*Classifier{}}
 	c.derived[viewKey{}] = d
 	return d
 }
@@ -409,7 +410,8 @@ func (c *Classifier) Settle(u, u0, x []float32, threat Threat) ([]float32, error
 func (s *space) settle(limits Limits, u, u0, x []float32, threat Threat) ([]float32, error) {
 	for j, v := range u {
 		if v != v {
-			return nil, fmt.Errorf("the attack returned NaN at position %d: this is a mistake in the attack, or the model's gradient is not finite", j)
+			return nil, fmt.Errorf("the attack returned NaN at position %d: this is a mistake in the attack, or the model's gradient is "+
+				"not finite", j)
 		}
 		r := limits.Range(j, u0[j])
 		if s.layout != nil {
@@ -421,7 +423,8 @@ func (s *space) settle(limits Limits, u, u0, x []float32, threat Threat) ([]floa
 		u[j] = float32(min(max(float64(v), r.Lo), r.Hi))
 	}
 	if !threat.Minimal() && threat.Ball().pull(u, u0) {
-		return nil, fmt.Errorf("the attack returned a point at %v distance %g, outside of its ball %v: this is a mistake in the attack", threat.Norm, threat.Norm.Distance(u, u0), threat.Ball())
+		return nil, fmt.Errorf("the attack returned a point at %v distance %g, outside of its ball %v: this is a mistake in the "+
+			"attack", threat.Norm, threat.Norm.Distance(u, u0), threat.Ball())
 	}
 	if !s.encodes() {
 		return u, nil
@@ -436,5 +439,6 @@ func (l *layout) escape(j int) error {
 	}
 	i := l.feature(j)
 	f := l.features[i]
-	return fmt.Errorf("the attack moved %s out of what an attacker may change (range [%g, %g], %v): this is a mistake in the attack, which must keep its points by Limits.Clip", strings.TrimSuffix(l.name(i), ","), f.Lo, f.Hi, f.Change)
+	return fmt.Errorf("the attack moved %s out of what an attacker may change (range [%g, %g], %v): this is a mistake in the "+
+		"attack, which must keep its points by Limits.Clip", strings.TrimSuffix(l.name(i), ","), f.Lo, f.Hi, f.Change)
 }

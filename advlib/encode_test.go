@@ -69,7 +69,8 @@ func rows(t testing.TB, c *Classifier, n int, seed uint64) (x, u0, u [][]float32
 		if err := c.space.layout.check(one); err != nil {
 			t.Fatal(err)
 		}
-		from := tensors.MustCopyFlatData[float32](e.encode(tensors.FromFlatDataAndDimensions(slices.Clone(one), append([]int{1}, c.Input()...)...)))
+		from := tensors.MustCopyFlatData[float32](e.encode(tensors.FromFlatDataAndDimensions(slices.Clone(one),
+			append([]int{1}, c.Input()...)...)))
 		to := slices.Clone(from)
 		for j := range to {
 			switch box := limits.Range(j, from[j]); r.IntN(4) {
@@ -115,7 +116,8 @@ func TestDecode(t *testing.T) {
 					for j := c.space.layout.first[k]; j < c.space.layout.first[k]+f.coordinates(); j++ {
 						inGraph := float64(graph[i*mixedSize+j])
 						if exact := f.Step == 1 || f.OneHot > 0; exact && inGraph != float64(y[j]) || math.Abs(inGraph-float64(y[j])) > 1e-5 {
-							t.Errorf("%s: row %d, %s: %g in the graph, %g is returned (from %g, by %g)", name, i, c.space.layout.name(k), inGraph, y[j], x[i][j], points[i][j]-u0[i][j])
+							t.Errorf("%s: row %d, %s: %g in the graph, %g is returned (from %g, by %g)", name, i, c.space.layout.name(k), inGraph,
+								y[j], x[i][j], points[i][j]-u0[i][j])
 						}
 						if f.Change == Fixed && y[j] != x[i][j] || f.Change == RiseOnly && y[j] < x[i][j] || f.Change == FallOnly && y[j] > x[i][j] {
 							t.Errorf("%s: row %d, %s went from %g to %g", name, i, c.space.layout.name(k), x[i][j], y[j])
@@ -299,7 +301,8 @@ func TestRunInDomain(t *testing.T) {
 		},
 		`feature 2, "colour"`: func(u []float32) { u[mixedSize+3] = 1 },
 	} {
-		if _, err := Run(context.Background(), c, e, wander{minimal, move}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "mistake in the attack") {
+		if _, err := Run(context.Background(), c, e, wander{minimal, move}); err == nil || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), "mistake in the attack") {
 			t.Errorf("error %v does not name %s", err, want)
 		}
 	}
@@ -347,7 +350,8 @@ func TestDomainRefuses(t *testing.T) {
 		{Domain{{Name: "a", OneHot: 1}, two}, Box{}, "category of 1 coordinates"},
 		{Domain{{Name: "a", OneHot: 2, Change: Fixed}}, Box{}, "all 1 features of its domain are fixed"},
 	} {
-		_, err := NewClassifier(Spec{Name: "c", Input: []int{2}, Box: d.box, Domain: d.domain, Logits: func(_ *model.Scope, x *Node) *Node { return x }})
+		_, err := NewClassifier(Spec{Name: "c", Input: []int{2}, Box: d.box, Domain: d.domain,
+			Logits: func(_ *model.Scope, x *Node) *Node { return x }})
 		if err == nil || !strings.Contains(err.Error(), d.want) {
 			t.Errorf("%+v: error %v does not say %q", d.domain, err, d.want)
 		}
@@ -382,7 +386,8 @@ func TestFitTo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Domain{{Name: "a", Lo: -1.5, Hi: 0.5, Scale: 2}, {Name: "b", Lo: 0, Hi: 4, Step: 2, Scale: 4}, {Name: "constant", Lo: 3, Hi: 4, Change: Fixed, Scale: 1}, {OneHot: 2}, {Lo: 0, Hi: 10, Scale: 3}}
+	want := Domain{{Name: "a", Lo: -1.5, Hi: 0.5, Scale: 2}, {Name: "b", Lo: 0, Hi: 4, Step: 2, Scale: 4},
+		{Name: "constant", Lo: 3, Hi: 4, Change: Fixed, Scale: 1}, {OneHot: 2}, {Lo: 0, Hi: 10, Scale: 3}}
 	if !slices.Equal(d, want) {
 		t.Errorf("%+v, want %+v", d, want)
 	}

@@ -281,12 +281,13 @@ func (s Settings) certify(ctx context.Context, v *subject, e *Examples, method C
 		case p == nil || len(p.Certified) != e.Len() || len(p.Margin) != 0 && len(p.Margin) != e.Len():
 			return fmt.Errorf("%v did not return a verdict for each of %d examples: this is a mistake in the certifier", method, e.Len())
 		case len(p.Distance) != 0 && len(p.Distance) != e.Len():
-			return fmt.Errorf("%v told %d distances of counterexamples for %d examples: this is a mistake in the certifier", method, len(p.Distance), e.Len())
+			return fmt.Errorf("%v told %d distances of counterexamples for %d examples: this is a mistake in the certifier", method,
+				len(p.Distance), e.Len())
 		case tells && p.Rounding == "":
 			return fmt.Errorf("%v did not say for which arithmetic its verdicts hold", method)
 		}
-		cert.Distance = p.Distance
-		cert.Certified, cert.Margin, cert.Rounding, cert.Slack, cert.Seconds = p.Certified, p.Margin, p.Rounding, p.Slack, o.Stats.Elapsed.Seconds()
+		cert.Certified, cert.Margin, cert.Distance = p.Certified, p.Margin, p.Distance
+		cert.Rounding, cert.Slack, cert.Seconds = p.Rounding, p.Slack, o.Stats.Elapsed.Seconds()
 		return nil
 	}
 	if s.Journal != nil && s.Journal.Recall(piece, take) {
@@ -406,7 +407,8 @@ func checkCertifiers(v *subject, balls []Ball, certifiers []Certifier) error {
 			return fmt.Errorf("one of the certifiers is nil")
 		}
 		if len(balls) == 0 {
-			return fmt.Errorf("there is no ball for which %v could certify: none of the attacks is untargeted with a budget; name balls in Settings.Balls", m)
+			return fmt.Errorf("there is no ball for which %v could certify: none of the attacks is untargeted with a budget; name balls "+
+				"in Settings.Balls", m)
 		}
 		check := func(Ball) error { return nil }
 		if own, ok := m.(VictimCertifier); ok {

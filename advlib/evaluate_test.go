@@ -140,7 +140,8 @@ func TestEvaluateIsACascade(t *testing.T) {
 		t.Errorf("order alone %v, want %v", got, want)
 	}
 	if a := r.Attacks[0]; a.Name != "mover Linf ≤ 0.15" || !slices.Equal(a.Skipped, []bool{true, true, true, false, false, false}) ||
-		!slices.Equal(a.Attempted, []bool{false, false, false, true, true, true}) || math.Abs(float64(a.Distance[1])-0.081) > 1e-6 || a.Distance[5] != 0 {
+		!slices.Equal(a.Attempted, []bool{false, false, false, true, true, true}) || math.Abs(float64(a.Distance[1])-0.081) > 1e-6 ||
+		a.Distance[5] != 0 {
 		t.Errorf("the row is %+v", a)
 	}
 	for _, ball := range []advlib.Ball{advlib.Linf.Ball(0.1), advlib.Linf.Ball(0.15), advlib.Linf.Ball(0.3), advlib.L2.Ball(0.1)} {
@@ -242,7 +243,8 @@ func TestBallsThatAreAskedFor(t *testing.T) {
 	s := advlib.Settings{Balls: []advlib.Ball{advlib.L2.Ball(0.3), advlib.L2.Ball(0.1)}}
 	seen := map[string][]int64{}
 	strong := mover{norm: advlib.L2, radius: math.Inf(1), seen: func(index []int64) { seen["strong"] = slices.Sorted(slices.Values(index)) }}
-	weak := mover{norm: advlib.L2, radius: math.Inf(1), weak: true, seen: func(index []int64) { seen["weak"] = slices.Sorted(slices.Values(index)) }}
+	weak := mover{norm: advlib.L2, radius: math.Inf(1), weak: true,
+		seen: func(index []int64) { seen["weak"] = slices.Sorted(slices.Values(index)) }}
 	r, err := s.Evaluate(t.Context(), line(t), numbers(t), []advlib.Attack{strong, weak})
 	if err != nil {
 		t.Fatal(err)
@@ -261,7 +263,8 @@ func TestBallsThatAreAskedFor(t *testing.T) {
 	if !slices.Equal(seen["weak"], []int64{2, 3, 4}) {
 		t.Errorf("the second attack was run on %v, want what is not broken within the smallest ball", seen["weak"])
 	}
-	if _, err := (advlib.Settings{Balls: []advlib.Ball{{}}}).Evaluate(t.Context(), line(t), numbers(t), []advlib.Attack{strong}); err == nil || !strings.Contains(err.Error(), "Settings.Balls") {
+	if _, err := (advlib.Settings{Balls: []advlib.Ball{{}}}).Evaluate(t.Context(), line(t), numbers(t),
+		[]advlib.Attack{strong}); err == nil || !strings.Contains(err.Error(), "Settings.Balls") {
 		t.Errorf("an unset ball: %v", err)
 	}
 }
@@ -281,7 +284,8 @@ func TestCancelledEvaluationKeepsTheAttackThatRan(t *testing.T) {
 		t.Fatalf("report %+v, error %v", r, err)
 	}
 	// The weak one breaks 0.7; of what stands, 0.45, 0.42, 0.38 and 0.9, two were done and the third was begun.
-	if a := r.Attacks[1]; !slices.Equal(a.Attempted, []bool{true, true, true, false, false, true}) || !slices.Equal(a.Success, []bool{true, true, false, false, false, true}) ||
+	if a := r.Attacks[1]; !slices.Equal(a.Attempted, []bool{true, true, true, false, false, true}) ||
+		!slices.Equal(a.Success, []bool{true, true, false, false, false, true}) ||
 		!slices.Equal(a.Skipped, []bool{false, false, false, true, false, false}) {
 		t.Errorf("attempted %v, success %v, skipped %v", a.Attempted, a.Success, a.Skipped)
 	}
@@ -340,7 +344,8 @@ func (provesNothing) Certify(_ context.Context, _ *advlib.Classifier, e *advlib.
 // A certifier without any ball to certify is refused, and not passed over; one in Settings.Balls is enough.
 func TestEvaluateWithoutABallToCertify(t *testing.T) {
 	minimal := mover{norm: advlib.Linf, radius: math.Inf(1)}
-	if _, err := advlib.Evaluate(t.Context(), line(t), numbers(t), []advlib.Attack{minimal}, provesNothing{}); err == nil || !strings.Contains(err.Error(), "no ball for which nothing proven could certify") || !strings.Contains(err.Error(), "Settings.Balls") {
+	if _, err := advlib.Evaluate(t.Context(), line(t), numbers(t), []advlib.Attack{minimal}, provesNothing{}); err == nil ||
+		!strings.Contains(err.Error(), "no ball for which nothing proven could certify") || !strings.Contains(err.Error(), "Settings.Balls") {
 		t.Errorf("the error is %v", err)
 	}
 	s := advlib.Settings{Balls: []advlib.Ball{advlib.Linf.Ball(0.1)}}
@@ -348,7 +353,8 @@ func TestEvaluateWithoutABallToCertify(t *testing.T) {
 	if err != nil || len(r.Certificates) != 1 {
 		t.Errorf("with a ball: %v", err)
 	}
-	if _, err := s.Evaluate(t.Context(), line(t), numbers(t), []advlib.Attack{minimal}, nil); err == nil || !strings.Contains(err.Error(), "one of the certifiers is nil") {
+	if _, err := s.Evaluate(t.Context(), line(t), numbers(t), []advlib.Attack{minimal}, nil); err == nil ||
+		!strings.Contains(err.Error(), "one of the certifiers is nil") {
 		t.Errorf("the error is %v", err)
 	}
 }

@@ -46,7 +46,8 @@ func NewExamples(name string, x []float32, dims []int, y []int32) (*Examples, er
 		return nil, fmt.Errorf("advlib: examples %q: there are none", name)
 	}
 	if len(x) != len(y)*row {
-		return nil, fmt.Errorf("advlib: examples %q: %d values are not %d labels × rows of shape %v (%d values each)", name, len(x), len(y), dims, row)
+		return nil, fmt.Errorf("advlib: examples %q: %d values are not %d labels × rows of shape %v (%d values each)", name, len(x),
+			len(y), dims, row)
 	}
 	return &Examples{Name: name, X: tensors.FromFlatDataAndDimensions(x, append([]int{len(y)}, dims...)...), Y: y}, nil
 }
@@ -81,7 +82,8 @@ func (e *Examples) Slice(lo, hi int) *Examples {
 
 // Select returns the examples of the given rows, in that order. They keep their numbers.
 func (e *Examples) Select(rows []int) *Examples {
-	s := &Examples{Name: e.Name, Classes: e.Classes, Notes: e.Notes, X: selectRows(e.X, rows), Y: make([]int32, len(rows)), Index: make([]int64, len(rows))}
+	s := &Examples{Name: e.Name, Classes: e.Classes, Notes: e.Notes, X: selectRows(e.X, rows), Y: make([]int32, len(rows)),
+		Index: make([]int64, len(rows))}
 	for i, r := range rows {
 		s.Y[i], s.Index[i] = e.Y[r], e.Number(r)
 	}
@@ -163,14 +165,16 @@ func (e *Examples) Check(spec Spec, classes int) error {
 		if shape.Rank() > 0 && shape.Dimensions[0] != len(e.Y) {
 			return fmt.Errorf("%d labels do not match inputs of shape %v: there must be one label for each row", len(e.Y), shape.Dimensions)
 		}
-		return fmt.Errorf("the inputs have shape %v, the classifier %s takes %v (first axis: examples)", shape.Dimensions, spec.Name, append([]int{len(e.Y)}, spec.Input...))
+		return fmt.Errorf("the inputs have shape %v, the classifier %s takes %v (first axis: examples)", shape.Dimensions, spec.Name,
+			append([]int{len(e.Y)}, spec.Input...))
 	}
 	if e.Index != nil && len(e.Index) != len(e.Y) {
 		return fmt.Errorf("%d numbers in Index do not match %d labels", len(e.Index), len(e.Y))
 	}
 	for i, y := range e.Y {
 		if y < 0 || int(y) >= classes {
-			return fmt.Errorf("the label %d of example %d is not in 0..%d: the classifier %s has %d classes%s", y, i, classes-1, spec.Name, classes, countedFromOne(e.Y, classes))
+			return fmt.Errorf("the label %d of example %d is not in 0..%d: the classifier %s has %d classes%s", y, i, classes-1,
+				spec.Name, classes, countedFromOne(e.Y, classes))
 		}
 	}
 	if spec.Domain != nil {
@@ -239,7 +243,8 @@ func checkInside(x *tensors.Tensor, box Box) error {
 			}
 		}
 		if bad >= 0 {
-			err = fmt.Errorf("the input of example %d is %g at position %d, outside of the box %v (values range from %g to %g): %v", bad/row, flat[bad], bad%row, box, lo, hi, option.Name("scale the data to the box, or give the classifier the box of its data"))
+			err = fmt.Errorf("the input of example %d is %g at position %d, outside of the box %v (values range from %g to %g): %v",
+				bad/row, flat[bad], bad%row, box, lo, hi, option.Name("scale the data to the box, or give the classifier the box of its data"))
 		}
 	})
 	return err

@@ -38,10 +38,11 @@ func everyBackend(t *testing.T, test func(t *testing.T, b compute.Backend)) {
 // two returns a classifier of inputs of d numbers with the logits [0, f(x)].
 func two(t *testing.T, b compute.Backend, d int, f func(x *Node) *Node) *advlib.Classifier {
 	t.Helper()
-	c, err := advlib.NewClassifier(advlib.Spec{Name: "two", Input: []int{d}, Box: advlib.UnitBox, Backend: b, Logits: func(_ *model.Scope, x *Node) *Node {
-		z := Reshape(f(x), x.Shape().Dimensions[0], 1)
-		return Concatenate([]*Node{ZerosLike(z), z}, 1)
-	}})
+	c, err := advlib.NewClassifier(advlib.Spec{Name: "two", Input: []int{d}, Box: advlib.UnitBox, Backend: b,
+		Logits: func(_ *model.Scope, x *Node) *Node {
+			z := Reshape(f(x), x.Shape().Dimensions[0], 1)
+			return Concatenate([]*Node{ZerosLike(z), z}, 1)
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,8 +118,10 @@ func TestSlopesThatAreNotFinite(t *testing.T) {
 		{"the upper end", weighted(func(x *Node) *Node { return Sqrt(OneMinus(x)) }, 2, -2, 1), []float32{1, 1, 0.5}, "-+-", "-0-", "-0-", "-00"},
 		// The sign of 0 times ∞ is no number: what is steep is known from beside the point, as large slopes.
 		{"inside of the box", weighted(cube, 2, -2, 1, -1), []float32{0.5, 0.5, 0.25, 0.75}, "+-+-", "+-+-", "+-+-", "+-+-"},
-		{"log behind a small number", weighted(func(x *Node) *Node { return Mul(Sqrt(x), Log(AddScalar(x, 1e-30))) }, -1, 1), []float32{0, 0.5}, "++", "++", "++", "+0"},
-		{"∞·0 behind a maximum", weighted(func(x *Node) *Node { return Sqrt(MaxScalar(AddScalar(x, -0.5), 0)) }, 1, 1, -1), []float32{0.1, 0.75, 0.75}, "0+-", "0+-", "0+-", "0+-"},
+		{"log behind a small number", weighted(func(x *Node) *Node { return Mul(Sqrt(x), Log(AddScalar(x, 1e-30))) }, -1, 1),
+			[]float32{0, 0.5}, "++", "++", "++", "+0"},
+		{"∞·0 behind a maximum", weighted(func(x *Node) *Node { return Sqrt(MaxScalar(AddScalar(x, -0.5), 0)) }, 1, 1, -1),
+			[]float32{0.1, 0.75, 0.75}, "0+-", "0+-", "0+-", "0+-"},
 		{"0·∞ in front", weighted(func(x *Node) *Node { return square(Sqrt(x)) }, 1, -1), []float32{0, 0.5}, "+-", "+-", "+-", "+-"},
 		{"a length at its centre", length, []float32{0.5, 0.5}, "++", "++", "++", "++"},
 	}
@@ -219,7 +222,8 @@ func TestAdversarialExamplesWithoutFiniteLogits(t *testing.T) {
 		}
 		e := &advlib.Examples{Name: "near 0", X: tensors.FromFlatDataAndDimensions([]float32{0.01, 0.5}, 1, 2), Y: []int32{0}}
 		ball := advlib.Linf.Ball(0.1)
-		for _, a := range []advlib.Attack{attack.FGM{Ball: ball}, attack.PGD{Ball: ball, Steps: 5}, attack.PGD{Ball: ball, Steps: 5, Loss: advlib.Margin}, attack.APGD{Ball: ball, Steps: 10},
+		for _, a := range []advlib.Attack{attack.FGM{Ball: ball}, attack.PGD{Ball: ball, Steps: 5},
+			attack.PGD{Ball: ball, Steps: 5, Loss: advlib.Margin}, attack.APGD{Ball: ball, Steps: 10},
 			attack.FMN{Norm: advlib.Linf, Steps: 20}, attack.Square{Ball: ball, Queries: 50}} {
 			for _, factor := range []float64{0, 0.5} { // −log x, and ∞ − ∞
 				res, err := advlib.Run(context.Background(), two(t, b, 2, logit(factor)), e, a)
@@ -247,13 +251,15 @@ func TestOperatorsWithoutAGradient(t *testing.T) {
 		for _, tc := range []struct {
 			name string
 			op   func(*Node) *Node
-		}{{"Floor", Floor}, {"Ceil", Ceil}, {"Round", Round}, {"Sign", func(x *Node) *Node { return Sign(AddScalar(x, -1)) }}, {"ConvertDType", whole}} {
+		}{{"Floor", Floor}, {"Ceil", Ceil}, {"Round", Round}, {"Sign",
+			func(x *Node) *Node { return Sign(AddScalar(x, -1)) }}, {"ConvertDType", whole}} {
 			if b.Name() == "xla" && tc.name != "Floor" {
 				continue
 			}
 			c := two(t, b, 2, scaled(tc.op))
 			var none *advlib.NoGradientError
-			for _, a := range []advlib.Attack{attack.FGM{Ball: ball}, attack.PGD{Ball: ball}, attack.FMN{Norm: advlib.Linf}, attack.AutoAttack{Ball: ball}, attack.AllTargets{Attack: attack.APGD{Ball: ball}},
+			for _, a := range []advlib.Attack{attack.FGM{Ball: ball}, attack.PGD{Ball: ball}, attack.FMN{Norm: advlib.Linf},
+				attack.AutoAttack{Ball: ball}, attack.AllTargets{Attack: attack.APGD{Ball: ball}},
 				attack.EOT{Attack: attack.CarliniWagner{}}, attack.DeepFool{Norm: advlib.L2}, attack.DDN{}, attack.JSMA{}} {
 				_, err := advlib.Run(context.Background(), c, e, a)
 				if !errors.As(err, &none) || !strings.Contains(err.Error(), tc.name) || !strings.Contains(err.Error(), "attack.Square") {
@@ -310,7 +316,8 @@ func TestRadiusZeroIsNoticed(t *testing.T) {
 			t.Error(got)
 		}
 	}
-	if got := (advlib.Settings{Balls: []advlib.Ball{advlib.L2.Ball(0)}}.MustEvaluate(context.Background(), c, e, []advlib.Attack{some})).String(); !strings.Contains(got, hint) {
+	if got := (advlib.Settings{Balls: []advlib.Ball{advlib.L2.Ball(0)}}.MustEvaluate(context.Background(), c, e,
+		[]advlib.Attack{some})).String(); !strings.Contains(got, hint) {
 		t.Error(got)
 	}
 }

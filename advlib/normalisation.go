@@ -54,11 +54,13 @@ func (n Normalisation) Fit(input []int) (Normalisation, error) {
 			values = slices.Repeat(values, channels)
 		}
 		if len(values) != channels {
-			return n, fmt.Errorf("the normalisation has %d means and %d standard deviations: give one of each, or one for each channel", len(n.Mean), len(n.Std))
+			return n, fmt.Errorf("the normalisation has %d means and %d standard deviations: give one of each, or one for each channel",
+				len(n.Mean), len(n.Std))
 		}
 		for i, v := range values {
 			if math.IsNaN(v) || math.IsInf(v, 0) || part.name == "std" && !(float32(v) > 0) {
-				return n, fmt.Errorf("the normalisation's %s of channel %d is %g: it must be a finite number%s", part.name, i, v, map[string]string{"std": " above 0"}[part.name])
+				return n, fmt.Errorf("the normalisation's %s of channel %d is %g: it must be a finite number%s", part.name, i, v,
+					map[string]string{"std": " above 0"}[part.name])
 			}
 		}
 		*part.to = slices.Clone(values)
@@ -89,14 +91,18 @@ func (n Normalisation) axis(channels int, input []int) (int, error) {
 	case n.Axis == 0 && len(fits) == 1:
 		return fits[0], nil
 	case n.Axis == 0 && len(fits) > 1:
-		return 0, fmt.Errorf("the normalisation has %d channels, and inputs x %s have several axes of that size, %s: say which are the channels by %v",
+		return 0, fmt.Errorf("the normalisation has %d channels, and inputs x %s have several axes of that size, %s: say which are "+
+			"the channels by %v",
 			channels, x, strings.Trim(fmt.Sprint(fits), "[]"), option.Name("Normalisation.Axis"))
 	case n.Axis == 0:
-		return 0, fmt.Errorf("the normalisation has %d channels, and inputs x %s have no axis of that size: give one mean and one standard deviation, or one for each channel", channels, x)
+		return 0, fmt.Errorf("the normalisation has %d channels, and inputs x %s have no axis of that size: give one mean and one "+
+			"standard deviation, or one for each channel", channels, x)
 	case axis < 1 || axis > len(input):
-		return 0, fmt.Errorf("the normalisation's axis %d is not one of the inputs' x %s: 1 is the first after the examples, −1 the last", n.Axis, x)
+		return 0, fmt.Errorf("the normalisation's axis %d is not one of the inputs' x %s: 1 is the first after the examples, −1 the "+
+			"last", n.Axis, x)
 	case input[axis-1] != channels:
-		return 0, fmt.Errorf("the normalisation has %d channels, and the axis %d of inputs x %s has the size %d", channels, n.Axis, x, input[axis-1])
+		return 0, fmt.Errorf("the normalisation has %d channels, and the axis %d of inputs x %s has the size %d", channels, n.Axis,
+			x, input[axis-1])
 	}
 	return axis, nil
 }
@@ -169,13 +175,15 @@ func (n Normalisation) Note() string { return "inside of the classifier: " + n.S
 func (n Normalisation) Warning(box Box) string {
 	for i, mean := range n.Mean {
 		if mean < box.Lo || mean > box.Hi {
-			return fmt.Sprintf("the normalisation's mean %g of channel %d lies outside of the box %v: mean and std must be in the units of the box%s", mean, i, box, inBytes(mean, box))
+			return fmt.Sprintf("the normalisation's mean %g of channel %d lies outside of the box %v: mean and std must be in the units "+
+				"of the box%s", mean, i, box, inBytes(mean, box))
 		}
 	}
 	for i, std := range n.Std {
 		// Data that fill a box have a standard deviation of a tenth to a half of its width.
 		if std > 10*box.Width() || std*200 < box.Width() {
-			return fmt.Sprintf("the normalisation's std %g of channel %d is small or large beside the box %v: mean and std must be in the units of the box%s", std, i, box, inBytes(std, box))
+			return fmt.Sprintf("the normalisation's std %g of channel %d is small or large beside the box %v: mean and std must be in "+
+				"the units of the box%s", std, i, box, inBytes(std, box))
 		}
 	}
 	return ""
@@ -197,7 +205,8 @@ func inBytes(v float64, box Box) string {
 // Variables and backend are those of c. It is an error if c has a [Domain]: give the [Spec] a Normalisation instead.
 func (c *Classifier) Normalised(n Normalisation, box Box) (*Classifier, error) {
 	if c.Domain() != nil {
-		return nil, fmt.Errorf("advlib: classifier %q: its inputs have a domain, which is in their units: set Spec.Normalisation, with the domain of what comes before", c.Name())
+		return nil, fmt.Errorf("advlib: classifier %q: its inputs have a domain, which is in their units: set Spec.Normalisation, "+
+			"with the domain of what comes before", c.Name())
 	}
 	spec := c.spec
 	spec.Normalisation, spec.Box = &n, box

@@ -35,7 +35,8 @@ func (s Settings) notFinite(v Victim, e *Examples, said []Answer) (rows []int, o
 	}
 	switch {
 	case len(out) == len(said):
-		err = fmt.Errorf("the logits of %s are not finite for any of %d examples, as for %v: check the model's weights, and the range of the inputs", v.Name(), len(out), out[0])
+		err = fmt.Errorf("the logits of %s are not finite for any of %d examples, as for %v: check the model's weights, and the range "+
+			"of the inputs", v.Name(), len(out), out[0])
 	case len(out) > 0 && s.Strict:
 		err = fmt.Errorf("the logits of %s are not finite for %s; without %v they are left out", v.Name(), listed(out), strictName)
 	}
@@ -51,7 +52,8 @@ func leftOut(out []NotFinite, all int) string {
 	if len(out) == 1 {
 		verb = "is"
 	}
-	return fmt.Sprintf("%d of %d examples %s left out of all numbers, because the model's logits are not finite for %s", len(out), all, verb, listed(out))
+	return fmt.Sprintf("%d of %d examples %s left out of all numbers, because the model's logits are not finite for %s", len(out),
+		all, verb, listed(out))
 }
 
 // listed names the first few.

@@ -55,7 +55,8 @@ func TestNotFiniteExamplesAreLeftOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(name, err)
 		}
-		if !slices.Equal(r.Index, []int64{10, 12, 13, 15}) || r.Clean() != (advlib.Rate{Count: 3, Of: 4}) || r.Robust(ball) != (advlib.Rate{Count: 1, Of: 4}) {
+		if !slices.Equal(r.Index, []int64{10, 12, 13, 15}) || r.Clean() != (advlib.Rate{Count: 3, Of: 4}) ||
+			r.Robust(ball) != (advlib.Rate{Count: 1, Of: 4}) {
 			t.Errorf("%s: examples %v, clean %v, robust %v", name, r.Index, r.Clean(), r.Robust(ball))
 		}
 		want := []advlib.NotFinite{{Index: 11, Label: 0, Logit: 0, Value: "NaN"}, {Index: 14, Label: 1, Logit: 0, Value: "NaN"}}
@@ -66,8 +67,10 @@ func TestNotFiniteExamplesAreLeftOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		const sentence = "2 of 6 examples are left out of all numbers, because the model's logits are not finite for example 11 (logit 0 is NaN), example 14 (logit 0 is NaN)"
-		for form, got := range map[string]string{"text": r.String(), "JSON": strings.ReplaceAll(string(text), "\\u0027", "'"), "HTML": strings.ReplaceAll(r.HTML(), "&#39;", "'")} {
+		const sentence = "2 of 6 examples are left out of all numbers, because the model's logits are not finite for example 11 " +
+			"(logit 0 is NaN), example 14 (logit 0 is NaN)"
+		for form, got := range map[string]string{"text": r.String(), "JSON": strings.ReplaceAll(string(text), "\\u0027", "'"),
+			"HTML": strings.ReplaceAll(r.HTML(), "&#39;", "'")} {
 			if !strings.Contains(got, sentence) {
 				t.Errorf("%s: the %s does not name them: %s", name, form, got)
 			}
@@ -86,13 +89,15 @@ func TestNotFiniteExamplesAreLeftOut(t *testing.T) {
 		t.Errorf("%v, %v", first, err)
 	}
 	_, err = advlib.Settings{Strict: true}.Evaluate(t.Context(), c, e, attacks)
-	if err == nil || !strings.Contains(err.Error(), "not finite for example 11 (logit 0 is NaN), example 14 (logit 0 is NaN); without Settings.Strict they are left out") {
+	if err == nil || !strings.Contains(err.Error(), "not finite for example 11 (logit 0 is NaN), example 14 (logit 0 is NaN); "+
+		"without Settings.Strict they are left out") {
 		t.Errorf("strict: %v", err)
 	}
 	if _, err := (advlib.Settings{Strict: true}).Evaluate(t.Context(), c, e.Select([]int{0, 2}), attacks); err != nil {
 		t.Errorf("strict, with finite logits: %v", err)
 	}
-	if _, err := advlib.Evaluate(t.Context(), c, e.Select([]int{1, 4}), attacks); err == nil || !strings.Contains(err.Error(), "not finite for any of 2 examples") {
+	if _, err := advlib.Evaluate(t.Context(), c, e.Select([]int{1, 4}), attacks); err == nil ||
+		!strings.Contains(err.Error(), "not finite for any of 2 examples") {
 		t.Errorf("nothing but such examples: %v", err)
 	}
 }
@@ -113,10 +118,12 @@ func TestNotFiniteExamplesOfARun(t *testing.T) {
 		if err != nil {
 			t.Fatal(name, err)
 		}
-		if !slices.Equal(res.Attempted, []bool{true, false, true, true, false, true}) || !slices.Equal(res.Success, []bool{false, false, true, true, false, true}) || res.SuccessRate().Of != 4 {
+		if !slices.Equal(res.Attempted, []bool{true, false, true, true, false, true}) ||
+			!slices.Equal(res.Success, []bool{false, false, true, true, false, true}) || res.SuccessRate().Of != 4 {
 			t.Errorf("%s: attempted %v, success %v", name, res.Attempted, res.Success)
 		}
-		if len(res.LeftOut) != 2 || res.Clean[1].Class != -1 || res.Clean[0].Class != 0 || !math.IsInf(res.Distance[1], 1) || !strings.Contains(strings.Join(res.Warnings, ""), "2 of 6 examples are left out") {
+		if len(res.LeftOut) != 2 || res.Clean[1].Class != -1 || res.Clean[0].Class != 0 || !math.IsInf(res.Distance[1], 1) ||
+			!strings.Contains(strings.Join(res.Warnings, ""), "2 of 6 examples are left out") {
 			t.Errorf("%s: left out %v, predictions %v, distances %v, warnings %q", name, res.LeftOut, res.Clean, res.Distance, res.Warnings)
 		}
 	}
@@ -127,7 +134,8 @@ func TestNotFiniteExamplesOfARun(t *testing.T) {
 		res, err = lab.Settings{BatchSize: 2}.Run(t.Context(), c, e, pgd)
 		check(name, res, err)
 	}
-	if _, err := (lab.Settings{BatchSize: 2, Strict: true}).Run(t.Context(), c, e, pgd); err == nil || !strings.Contains(err.Error(), "Settings.Strict") {
+	if _, err := (lab.Settings{BatchSize: 2, Strict: true}).Run(t.Context(), c, e, pgd); err == nil ||
+		!strings.Contains(err.Error(), "Settings.Strict") {
 		t.Errorf("strict, where a result is kept: %v", err)
 	}
 	// A report that is kept, and one that continues, name them too.
@@ -142,7 +150,8 @@ func TestNotFiniteExamplesOfARun(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 2 {
-		r, err := advlib.Settings{BatchSize: 1, Journal: journal}.Evaluate(t.Context(), c, e, []advlib.Attack{pgd}, certify.Complete{Timeout: 1e9})
+		r, err := advlib.Settings{BatchSize: 1, Journal: journal}.Evaluate(t.Context(), c, e, []advlib.Attack{pgd},
+			certify.Complete{Timeout: 1e9})
 		if err != nil || len(r.LeftOut) != 2 || r.Robust(pgd.Ball).Count != 1 || i == 1 && journal.Recalled() == 0 {
 			t.Errorf("time %d: %v, %v, %d recalled", i, r, err, journal.Recalled())
 		}
@@ -160,7 +169,8 @@ func (a toOrigin) Perturb(_ context.Context, _ *advlib.Counted, b advlib.Batch) 
 func TestAttackToNotFinite(t *testing.T) {
 	c, e := lengths(t, advlib.UnitBox), pairs(t).Select([]int{0, 2, 3})
 	r, err := advlib.Evaluate(t.Context(), c, e, []advlib.Attack{toOrigin{attack.FGM{Ball: advlib.Linf.Ball(1)}}})
-	if err != nil || r.Robust(r.Balls()[0]).Count != 3 || !strings.Contains(strings.Join(r.Warnings, ""), "moved 3 examples, such as example 10, to where the model's logits are not finite") {
+	if err != nil || r.Robust(r.Balls()[0]).Count != 3 || !strings.Contains(strings.Join(r.Warnings, ""),
+		"moved 3 examples, such as example 10, to where the model's logits are not finite") {
 		t.Errorf("%v, %v", r, err)
 	}
 }
@@ -172,7 +182,8 @@ func TestNotFiniteInTheMiddle(t *testing.T) {
 	if err != nil || !strings.Contains(strings.Join(res.Warnings, ""), "logit 0 is NaN for an input inside of the box [-1, 1]") {
 		t.Errorf("%v, %v", res, err)
 	}
-	_, err = advlib.NewClassifier(advlib.Spec{Name: "nowhere", Input: []int{2}, Box: advlib.UnitBox, Logits: func(_ *model.Scope, x *Node) *Node { return Sqrt(AddScalar(x, -2)) }})
+	_, err = advlib.NewClassifier(advlib.Spec{Name: "nowhere", Input: []int{2}, Box: advlib.UnitBox,
+		Logits: func(_ *model.Scope, x *Node) *Node { return Sqrt(AddScalar(x, -2)) }})
 	if err == nil || !strings.Contains(err.Error(), "its logit 0 is NaN") {
 		t.Errorf("no answer anywhere: %v", err)
 	}
@@ -180,7 +191,8 @@ func TestNotFiniteInTheMiddle(t *testing.T) {
 
 // Noisy copies without an answer count for no class, and are counted.
 func TestNotFiniteUnderNoise(t *testing.T) {
-	c, err := advlib.NewClassifier(advlib.Spec{Name: "root", Input: []int{2}, Box: advlib.UnitBox, Logits: func(_ *model.Scope, x *Node) *Node { return Sqrt(AddScalar(x, 0.1)) }})
+	c, err := advlib.NewClassifier(advlib.Spec{Name: "root", Input: []int{2}, Box: advlib.UnitBox,
+		Logits: func(_ *model.Scope, x *Node) *Node { return Sqrt(AddScalar(x, 0.1)) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +209,8 @@ func TestNotFiniteUnderNoise(t *testing.T) {
 	if n := r.Certificates[1].NotFinite; n < 8 || n > 45 || r.Certificates[0].NotFinite != 0 || r.Certificates[1].Count > 1000-n {
 		t.Errorf("%+v", r.Certificates)
 	}
-	if want := "copies of 1 examples, such as example 1: these copies count for no class"; !strings.Contains(r.String(), want) || !strings.Contains(strings.Join(r.Plain().Warnings, ""), want) {
+	if want := "copies of 1 examples, such as example 1: these copies count for no class"; !strings.Contains(r.String(), want) ||
+		!strings.Contains(strings.Join(r.Plain().Warnings, ""), want) {
 		t.Errorf("the report does not say so: %s", r)
 	}
 	g.Strict = true

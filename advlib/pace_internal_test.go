@@ -68,7 +68,8 @@ func TestPaceOfAnAttackThatStopsEarly(t *testing.T) {
 
 func TestPaceOfSeveralParts(t *testing.T) {
 	c := &fakeClock{time.Unix(1000, 0)}
-	p, last, _ := followed(c, part{what: "A", expected: 1, total: 100}, part{what: "B", expected: 20, total: 100}, part{what: "certificate", expected: noWork, total: 100})
+	p, last, _ := followed(c, part{what: "A", expected: 1, total: 100}, part{what: "B", expected: 20, total: 100},
+		part{what: "certificate", expected: noWork, total: 100})
 	p.begin(0, 100, 0)
 	// A compiles for 4 seconds, in its only step: how long a pass takes is not known from that.
 	c.move(4 * time.Second)

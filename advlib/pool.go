@@ -16,7 +16,8 @@ func init() {
 	rule := VJPRegistration[NodeTypeReduceWindow]
 	VJPRegistration[NodeTypeReduceWindow] = func(node *Node, v []*Node, outputShape shapes.Shape) []*Node {
 		p := poolOf(node)
-		if (p.reduction != compute.ReduceOpMax && p.reduction != compute.ReduceOpMin) || p.positions() > mostPositions || p.dilated || !node.DType().IsFloat() {
+		if (p.reduction != compute.ReduceOpMax && p.reduction != compute.ReduceOpMin) || p.positions() > mostPositions ||
+			p.dilated || !node.DType().IsFloat() {
 			return rule(node, v, outputShape)
 		}
 		return []*Node{p.gradient(node.Inputs()[0], node, v[0])}

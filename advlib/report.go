@@ -67,8 +67,9 @@ func newReport(ctx context.Context, s Settings, v *subject, e *Examples, attacks
 	}
 	about := v.signature
 	r := &Report{
-		Classifier: v.victim.Name(), Data: e.Name, Backend: "none", Box: report.Box(about.Box), Notes: append(slices.Clone(about.Notes), e.Notes...),
-		Seed: s.Seed, Cascade: !s.Alone && !about.Random, Label: slices.Clone(e.Y), LeftOut: out,
+		Classifier: v.victim.Name(), Data: e.Name, Backend: "none", Box: report.Box(about.Box),
+		Notes: append(slices.Clone(about.Notes), e.Notes...),
+		Seed:  s.Seed, Cascade: !s.Alone && !about.Random, Label: slices.Clone(e.Y), LeftOut: out,
 	}
 	if about.Domain != nil {
 		r.Domain = about.Domain.String()
@@ -83,7 +84,8 @@ func newReport(ctx context.Context, s Settings, v *subject, e *Examples, attacks
 	r.Warn(about.Warnings...)
 	r.Warn(v.saturation(said), looksUnscaled(e.X, about), looksRelabelled(clean, e.Y, about), lost)
 	if about.Random {
-		r.Warn("the logits are random, and each number is of one draw: the worst case over attacks takes the worst of as many draws as there are attacks, and is too low")
+		r.Warn("the logits are random, and each number is of one draw: the worst case over attacks takes the worst of as many draws " +
+			"as there are attacks, and is too low")
 	}
 	for _, b := range s.Balls {
 		r.Asked = append(r.Asked, b.Named())
@@ -99,8 +101,10 @@ func newReport(ctx context.Context, s Settings, v *subject, e *Examples, attacks
 			return nil, nil, err
 		}
 		r.Attacks = append(r.Attacks, report.AttackRow{
-			Name: a.String(), Norm: threat.Norm.String(), Radius: Distance(threat.Radius), Goal: threat.Goal.String(), Targeted: threat.Goal.IsTargeted(),
-			Attempted: make([]bool, n), Success: make([]bool, n), Skipped: make([]bool, n), Distance: slices.Repeat([]Distance{Distance(math.Inf(1))}, n),
+			Name: a.String(), Norm: threat.Norm.String(), Radius: Distance(threat.Radius),
+			Goal: threat.Goal.String(), Targeted: threat.Goal.IsTargeted(),
+			Attempted: make([]bool, n), Success: make([]bool, n), Skipped: make([]bool, n),
+			Distance: slices.Repeat([]Distance{Distance(math.Inf(1))}, n),
 		})
 	}
 	return r, e, nil

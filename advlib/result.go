@@ -33,7 +33,8 @@ type Stats struct {
 }
 
 func (s Stats) plus(o Stats) Stats {
-	return Stats{s.Forward + o.Forward, s.Backward + o.Backward, s.NonFinite.Plus(o.NonFinite), report.AddPrograms(s.Programs, o.Programs), s.Elapsed + o.Elapsed}
+	return Stats{s.Forward + o.Forward, s.Backward + o.Backward, s.NonFinite.Plus(o.NonFinite),
+		report.AddPrograms(s.Programs, o.Programs), s.Elapsed + o.Elapsed}
 }
 
 // minus returns what was added to o.
@@ -111,7 +112,8 @@ func (r *Result) MedianIn(norm Norm, v Victim) float64 {
 
 // String says in a line what came out, and in lines of their own what looks wrong with the set-up.
 func (r *Result) String() string {
-	s := fmt.Sprintf("%s (%v) on %s: success %v of %d, median distance %.4g", r.Attack, r.Threat, r.Examples.Name, r.SuccessRate(), r.SuccessRate().Of, r.MedianDistance())
+	s := fmt.Sprintf("%s (%v) on %s: success %v of %d, median distance %.4g", r.Attack, r.Threat, r.Examples.Name,
+		r.SuccessRate(), r.SuccessRate().Of, r.MedianDistance())
 	for _, w := range r.Warnings {
 		s += "\nwarning: " + w
 	}
@@ -131,12 +133,14 @@ func (t *trial) finish(on *Counted, start time.Time) *Result {
 	r.Stats = r.Stats.plus(on.stats(start))
 	r.Warnings = append(r.Warnings, on.passes.warnings...)
 	if stopped := stopped(on); r.Stats.NonFinite.Of > 0 && len(stopped) > 0 {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("%s lets no gradient pass: gradients are those of the other ways from the inputs to the logits; an attack "+
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s lets no gradient pass: gradients are those of the other ways from the inputs "+
+			"to the logits; an attack "+
 			"that needs none, such as Square, or BPDA with a stand-in, may find more", strings.Join(stopped, ", ")))
 	}
 	if len(r.lost) > 0 {
 		first := slices.Min(slices.Collect(maps.Keys(r.lost)))
-		r.Warnings = append(r.Warnings, fmt.Sprintf("%s moved %d examples, such as example %d, to where the model's logits are not finite: these count neither as right nor as wrong, and so not as broken", r.Attack, len(r.lost), r.Examples.Number(first)))
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s moved %d examples, such as example %d, to where the model's logits are not "+
+			"finite: these count neither as right nor as wrong, and so not as broken", r.Attack, len(r.lost), r.Examples.Number(first)))
 	}
 	return r
 }

@@ -110,11 +110,13 @@ func impossible(z []float32) error {
 	for k, v := range z {
 		sum, floor = sum+math.Exp(float64(v)), floor || v <= logFloor
 		if v > 1e-3 {
-			return fmt.Errorf("it is said to return probabilities, but for an input inside of the box output %d is %.4g: if it returns logits, leave %v out", k, math.Exp(float64(v)), probabilitiesName)
+			return fmt.Errorf("it is said to return probabilities, but for an input inside of the box output %d is %.4g: if it returns "+
+				"logits, leave %v out", k, math.Exp(float64(v)), probabilitiesName)
 		}
 	}
 	if floor && math.Abs(sum-1) > 1e-2 {
-		return fmt.Errorf("it is said to return probabilities, but for an input inside of the box some outputs are 0 or below and they do not sum to 1: if it returns logits, leave %v out", probabilitiesName)
+		return fmt.Errorf("it is said to return probabilities, but for an input inside of the box some outputs are 0 or below and "+
+			"they do not sum to 1: if it returns logits, leave %v out", probabilitiesName)
 	}
 	return nil
 }
@@ -130,7 +132,9 @@ func (v *subject) saturation(clean []Answer) string {
 	if n == 0 || v.signature.Returns == Label || v.signature.Returns == Logits && (v.white == nil || !v.white.logP) {
 		return ""
 	}
-	return fmt.Sprintf("on %d of %d examples a probability is 0 in float32, and counts as %.3g: its gradient is 0 there, so that attacks are weaker than they look, and what is farther from the decision looks as far; evaluate the logits that go into the model's softmax or sigmoid if you can", n, len(clean), LeastProbability)
+	return fmt.Sprintf("on %d of %d examples a probability is 0 in float32, and counts as %.3g: its gradient is 0 there, so that "+
+		"attacks are weaker than they look, and what is farther from the decision looks as far; evaluate the logits that go into the "+
+		"model's softmax or sigmoid if you can", n, len(clean), LeastProbability)
 }
 
 // unfold makes the normalisation and what the model returns part of Logits, so that whatever is derived from the

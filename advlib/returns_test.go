@@ -29,7 +29,8 @@ func scores(x *Node, k int, seed uint64, scale float64) *Node {
 
 func returning(t testing.TB, r advlib.Returns, f func(x *Node) *Node) *advlib.Classifier {
 	t.Helper()
-	c, err := advlib.NewClassifier(advlib.Spec{Name: "model", Input: []int{4}, Box: advlib.UnitBox, Returns: r, Logits: func(_ *model.Scope, x *Node) *Node { return f(x) }})
+	c, err := advlib.NewClassifier(advlib.Spec{Name: "model", Input: []int{4}, Box: advlib.UnitBox, Returns: r,
+		Logits: func(_ *model.Scope, x *Node) *Node { return f(x) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +76,8 @@ func TestReturns(t *testing.T) {
 		{"one logit [n]", advlib.OneLogit, func(x *Node) *Node { return Reshape(scores(x, 1, 1, 0.5), -1) }, 2, func(x *Node) *Node {
 			return Concatenate([]*Node{ZerosLike(scores(x, 1, 1, 0.5)), scores(x, 1, 1, 0.5)}, 1)
 		}, 0},
-		{"softmax", advlib.Probabilities, func(x *Node) *Node { return Softmax(scores(x, 5, 2, 0.5), -1) }, 5, func(x *Node) *Node { return scores(x, 5, 2, 0.5) }, 1e-4},
+		{"softmax", advlib.Probabilities, func(x *Node) *Node { return Softmax(scores(x, 5, 2, 0.5), -1) }, 5,
+			func(x *Node) *Node { return scores(x, 5, 2, 0.5) }, 1e-4},
 		{"sigmoid [n, 1]", advlib.Probabilities, func(x *Node) *Node { return Sigmoid(scores(x, 1, 1, 0.5)) }, 2, func(x *Node) *Node {
 			return Concatenate([]*Node{ZerosLike(scores(x, 1, 1, 0.5)), scores(x, 1, 1, 0.5)}, 1)
 		}, 1e-4},
@@ -122,7 +124,8 @@ func TestReturns(t *testing.T) {
 		if certified.Count > mine.Robust(ball).Count || certified.Count < exact.Count*8/10 {
 			t.Errorf("%s: certified %v, with logits %v, robust %v", c.name, certified, exact, mine.Robust(ball))
 		}
-		if len(mine.Warnings) != 0 || !strings.Contains(strings.Join(mine.Notes, ""), "logits: ") || !strings.Contains(mine.String(), "logits: ") {
+		if len(mine.Warnings) != 0 || !strings.Contains(strings.Join(mine.Notes, ""), "logits: ") ||
+			!strings.Contains(mine.String(), "logits: ") {
 			t.Errorf("%s: warnings %q, notes %q", c.name, mine.Warnings, mine.Notes)
 		}
 	}
@@ -232,16 +235,20 @@ func TestReturnsRefuses(t *testing.T) {
 		f       func(x *Node) *Node
 		want    string
 	}{
-		"probabilities unsaid": {advlib.Logits, func(x *Node) *Node { return Softmax(scores(x, 3, 2, 1), -1) }, "give Returns: advlib.Probabilities"},
-		"one number unsaid":    {advlib.Logits, func(x *Node) *Node { return scores(x, 1, 2, 1) }, "if it is the logit of class 1, give Returns: advlib.OneLogit, if it is its probability, Returns: advlib.Probabilities"},
-		"logits as such":       {advlib.Probabilities, func(x *Node) *Node { return scores(x, 3, 2, 1) }, "is said to return probabilities"},
-		"negative ones":        {advlib.Probabilities, func(x *Node) *Node { return Neg(Abs(scores(x, 3, 2, 1))) }, "they do not sum to 1"},
-		"a logit as p":         {advlib.Probabilities, func(x *Node) *Node { return scores(x, 1, 2, 1) }, "is said to return probabilities"},
-		"several as one":       {advlib.OneLogit, func(x *Node) *Node { return scores(x, 3, 2, 1) }, "one logit is of shape [8] or [8, 1]"},
-		"a cube":               {advlib.Probabilities, func(x *Node) *Node { return Reshape(x, -1, 2, 2) }, "probabilities are of shape [8] or [8, K]"},
-		"unknown":              {7, func(x *Node) *Node { return x }, "no Returns(7)"},
+		"probabilities unsaid": {advlib.Logits, func(x *Node) *Node { return Softmax(scores(x, 3, 2, 1), -1) },
+			"give Returns: advlib.Probabilities"},
+		"one number unsaid": {advlib.Logits, func(x *Node) *Node { return scores(x, 1, 2, 1) },
+			"if it is the logit of class 1, give Returns: advlib.OneLogit, if it is its probability, Returns: advlib.Probabilities"},
+		"logits as such": {advlib.Probabilities, func(x *Node) *Node { return scores(x, 3, 2, 1) }, "is said to return probabilities"},
+		"negative ones":  {advlib.Probabilities, func(x *Node) *Node { return Neg(Abs(scores(x, 3, 2, 1))) }, "they do not sum to 1"},
+		"a logit as p":   {advlib.Probabilities, func(x *Node) *Node { return scores(x, 1, 2, 1) }, "is said to return probabilities"},
+		"several as one": {advlib.OneLogit, func(x *Node) *Node { return scores(x, 3, 2, 1) }, "one logit is of shape [8] or [8, 1]"},
+		"a cube": {advlib.Probabilities, func(x *Node) *Node { return Reshape(x, -1, 2, 2) },
+			"probabilities are of shape [8] or [8, K]"},
+		"unknown": {7, func(x *Node) *Node { return x }, "no Returns(7)"},
 	} {
-		_, err := advlib.NewClassifier(advlib.Spec{Name: name, Input: []int{4}, Box: advlib.UnitBox, Returns: c.returns, Logits: func(_ *model.Scope, x *Node) *Node { return c.f(x) }})
+		_, err := advlib.NewClassifier(advlib.Spec{Name: name, Input: []int{4}, Box: advlib.UnitBox, Returns: c.returns,
+			Logits: func(_ *model.Scope, x *Node) *Node { return c.f(x) }})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}

@@ -90,7 +90,8 @@ func (s Settings) runAlone(ctx context.Context, v Victim, e *Examples, a Attack)
 		return nil, err
 	}
 	if bad := res.Stats.NonFinite; bad.Count > 0 {
-		res.Warnings = append(res.Warnings, fmt.Sprintf("%s of the gradients' entries were infinite or not a number: %s", bad.Fine(), takenInstead))
+		res.Warnings = append(res.Warnings, fmt.Sprintf("%s of the gradients' entries were infinite or not a number: %s", bad.Fine(),
+			takenInstead))
 	}
 	for _, w := range []string{res.saturation, looksUnscaled(e.X, on.signature), looksRelabelled(res.Clean, e.Y, on.signature)} {
 		if w != "" {
@@ -165,7 +166,8 @@ func (v *subject) clean(ctx context.Context, b Batch) ([]Answer, error) {
 	if v.white == nil {
 		said, err := v.answers(ctx, b.X)
 		if err == nil && v.signature.Returns == Logits && looksLikeProbabilities(said) {
-			err = fmt.Errorf("what %s returns as logits look like probabilities (rows ≥ 0 that sum to 1): let its signature say Returns: %v", v.victim.Name(), Probabilities)
+			err = fmt.Errorf("what %s returns as logits look like probabilities (rows ≥ 0 that sum to 1): let its signature say Returns: "+
+				"%v", v.victim.Name(), Probabilities)
 		}
 		return said, err
 	}
@@ -297,7 +299,8 @@ func (s Settings) prepare(v *subject, a Attack, e *Examples) (*trial, []int32, e
 
 // drawnAnew is the warning about a victim whose random draws no seed governs.
 func (v *subject) drawnAnew() string {
-	return fmt.Sprintf("%s answers at random, and no seed governs its draws: numbers differ from run to run, and a run that was interrupted begins anew", v.victim.Name())
+	return fmt.Sprintf("%s answers at random, and no seed governs its draws: numbers differ from run to run, and a run that was "+
+		"interrupted begins anew", v.victim.Name())
 }
 
 // begin asks about the originals, and returns the rows that are to be attacked.

@@ -140,13 +140,19 @@ func TestRunRefusesBeforeItComputes(t *testing.T) {
 	}{
 		{"nil examples", nil, ball, advlib.Settings{}, []string{"no examples"}},
 		{"empty batch", &advlib.Examples{}, ball, advlib.Settings{}, []string{"no examples"}},
-		{"outside the box", with(func(e *advlib.Examples) { e.X = x(0, 0, 255, 1, 1, 1, 0, 0, 0) }), ball, advlib.Settings{}, []string{"example 0 is 255 at position 2", "[0, 1]", "0 to 255"}},
-		{"NaN", with(func(e *advlib.Examples) { e.X = x(0, 0, 0, 1, nan, 1, 0, 0, 0) }), ball, advlib.Settings{}, []string{"example 1 is NaN at position 1"}},
-		{"label too large", with(func(e *advlib.Examples) { e.Y = []int32{0, 3, 1} }), ball, advlib.Settings{}, []string{"label 3 of example 1", "0..2"}},
-		{"label negative", with(func(e *advlib.Examples) { e.Y = []int32{-1, 0, 1} }), ball, advlib.Settings{}, []string{"label -1 of example 0"}},
+		{"outside the box", with(func(e *advlib.Examples) { e.X = x(0, 0, 255, 1, 1, 1, 0, 0, 0) }), ball, advlib.Settings{},
+			[]string{"example 0 is 255 at position 2", "[0, 1]", "0 to 255"}},
+		{"NaN", with(func(e *advlib.Examples) { e.X = x(0, 0, 0, 1, nan, 1, 0, 0, 0) }), ball, advlib.Settings{},
+			[]string{"example 1 is NaN at position 1"}},
+		{"label too large", with(func(e *advlib.Examples) { e.Y = []int32{0, 3, 1} }), ball, advlib.Settings{},
+			[]string{"label 3 of example 1", "0..2"}},
+		{"label negative", with(func(e *advlib.Examples) { e.Y = []int32{-1, 0, 1} }), ball, advlib.Settings{},
+			[]string{"label -1 of example 0"}},
 		{"lengths", with(func(e *advlib.Examples) { e.Y = []int32{0, 1} }), ball, advlib.Settings{}, []string{"2 labels", "[3 3]"}},
-		{"shape", with(func(e *advlib.Examples) { e.X = tensors.FromFlatDataAndDimensions(make([]float32, 12), 3, 4) }), ball, advlib.Settings{}, []string{"[3 4]", "[3 3]"}},
-		{"type", with(func(e *advlib.Examples) { e.X = tensors.FromFlatDataAndDimensions(make([]float64, 9), 3, 3) }), ball, advlib.Settings{}, []string{"Float64", "float32"}},
+		{"shape", with(func(e *advlib.Examples) { e.X = tensors.FromFlatDataAndDimensions(make([]float32, 12), 3, 4) }), ball,
+			advlib.Settings{}, []string{"[3 4]", "[3 3]"}},
+		{"type", with(func(e *advlib.Examples) { e.X = tensors.FromFlatDataAndDimensions(make([]float64, 9), 3, 3) }), ball,
+			advlib.Settings{}, []string{"Float64", "float32"}},
 		{"ball unset", good, advlib.Threat{}, advlib.Settings{}, []string{"unset", "advlib.Linf.Ball"}},
 		{"radius negative", good, advlib.Threat{Norm: advlib.L2, Radius: -0.5}, advlib.Settings{}, []string{"-0.5", "L2"}},
 		{"radius NaN", good, advlib.Threat{Norm: advlib.L2, Radius: math.NaN()}, advlib.Settings{}, []string{"NaN"}},
@@ -397,7 +403,8 @@ func TestDecimalBoxIsRounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, domain := range map[string]advlib.Domain{"box": nil, "domain": {{}, {Lo: -0.1, Hi: 1.1}, {Lo: 0, Hi: 0.7}}} {
-		spec := advlib.Spec{Name: "m", Input: []int{3}, Box: advlib.Box{Lo: -0.1, Hi: 1.1}, Domain: domain, Logits: func(_ *model.Scope, x *Node) *Node { return x }}
+		spec := advlib.Spec{Name: "m", Input: []int{3}, Box: advlib.Box{Lo: -0.1, Hi: 1.1}, Domain: domain,
+			Logits: func(_ *model.Scope, x *Node) *Node { return x }}
 		if err := e.Check(spec, 3); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -31,7 +31,8 @@ func looksUnscaled(x *tensors.Tensor, s Signature) string {
 	if !(hi > lo) || share >= leastFill {
 		return ""
 	}
-	return fmt.Sprintf("the inputs' values lie in [%.4g, %.4g] and fill %.2g of the width of the box %v: are they in other units? Radii are in units of the box", lo, hi, share, box)
+	return fmt.Sprintf("the inputs' values lie in [%.4g, %.4g] and fill %.2g of the width of the box %v: are they in other units? "+
+		"Radii are in units of the box", lo, hi, share, box)
 }
 
 // looksRelabelled is a warning about labels that a fixed map of the classes would make right; "" for none. They may be
@@ -68,7 +69,8 @@ func looksRelabelled(clean []Prediction, y []int32, s Signature) string {
 		}
 		if fits(hits, 1) {
 			from := map[int]string{1: "1", -1: "−1"}[shift]
-			return fmt.Sprintf("the labels look as if they were counted from %s: with y − %s the clean accuracy is %.1f %% instead of %.1f %%", from, from, percent(hits), percent(right))
+			return fmt.Sprintf("the labels look as if they were counted from %s: with y − %s the clean accuracy is %.1f %% instead of "+
+				"%.1f %%", from, from, percent(hits), percent(right))
 		}
 	}
 	to, hits := make([]int, classes), 0
@@ -93,7 +95,8 @@ func looksRelabelled(clean []Prediction, y []int32, s Signature) string {
 			moved = append(moved, fmt.Sprintf("%s → %s", s.ClassName(label), s.ClassName(k)))
 		}
 	}
-	return fmt.Sprintf("the labels look as if the classes had another order than the model's: with the labels %s the clean accuracy is %.1f %% instead of %.1f %%",
+	return fmt.Sprintf("the labels look as if the classes had another order than the model's: with the labels %s the clean "+
+		"accuracy is %.1f %% instead of %.1f %%",
 		strings.Join(moved, ", "), percent(hits), percent(right))
 }
 

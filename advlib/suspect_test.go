@@ -20,8 +20,9 @@ func TestSuspectData(t *testing.T) {
 		t.Fatal(err)
 	}
 	largest := func(box advlib.Box) *advlib.Classifier {
-		return advlib.MustClassifier(advlib.Spec{Name: "largest", Input: []int{4}, Box: box, Backend: opened, Classes: []string{"a", "b", "c", "d"},
-			Logits: func(_ *model.Scope, x *Node) *Node { return MulScalar(x, 3) }})
+		return advlib.MustClassifier(advlib.Spec{Name: "largest", Input: []int{4}, Box: box, Backend: opened,
+			Classes: []string{"a", "b", "c", "d"},
+			Logits:  func(_ *model.Scope, x *Node) *Node { return MulScalar(x, 3) }})
 	}
 	bytes := advlib.Box{Lo: 0, Hi: 255}
 	r := rand.New(rand.NewPCG(1, 2))
@@ -45,8 +46,10 @@ func TestSuspectData(t *testing.T) {
 		{"fractions in a box of bytes", bytes, func(_ int, y int32) int32 { return y }, "fill 0.0039 of the width of the box [0, 255]"},
 		{"half of them right", advlib.UnitBox, func(i int, y int32) int32 { return (y + int32(i%2)*int32(1+i/2%3)) % 4 }, ""},
 		{"random", advlib.UnitBox, func(int, int32) int32 { return int32(r.IntN(4)) }, ""},
-		{"counted from 1, without the last class", advlib.UnitBox, func(_ int, y int32) int32 { return min(y+1, 3) }, "as if they were counted from 1: with y − 1"},
-		{"another order", advlib.UnitBox, func(_ int, y int32) int32 { return []int32{2, 0, 3, 1}[y] }, "another order than the model's: with the labels c → a, a → b, d → c, b → d the clean accuracy is 100.0 % instead of 0.0 %"},
+		{"counted from 1, without the last class", advlib.UnitBox, func(_ int, y int32) int32 { return min(y+1, 3) },
+			"as if they were counted from 1: with y − 1"},
+		{"another order", advlib.UnitBox, func(_ int, y int32) int32 { return []int32{2, 0, 3, 1}[y] },
+			"another order than the model's: with the labels c → a, a → b, d → c, b → d the clean accuracy is 100.0 % instead of 0.0 %"},
 		{"two exchanged", advlib.UnitBox, func(_ int, y int32) int32 { return []int32{0, 1, 3, 2}[y] }, "d → c, c → d"},
 	} {
 		y := make([]int32, n)
@@ -81,7 +84,8 @@ func TestSuspectData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := advlib.Run(t.Context(), largest(advlib.UnitBox), e, attack.FGM{Ball: advlib.Linf.Ball(0.01)}); err == nil || !strings.Contains(err.Error(), "counted from 1: save y - 1") {
+	if _, err := advlib.Run(t.Context(), largest(advlib.UnitBox), e, attack.FGM{Ball: advlib.Linf.Ball(0.01)}); err == nil ||
+		!strings.Contains(err.Error(), "counted from 1: save y - 1") {
 		t.Errorf("labels 1..4: %v", err)
 	}
 }

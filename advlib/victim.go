@@ -132,9 +132,11 @@ func SameInputs(v, o Victim) error {
 	}
 	switch {
 	case !slices.Equal(a.Input, b.Input) || a.Box != b.Box:
-		return fmt.Errorf("%s takes inputs %v in %v, %s takes %v in %v: they must be the same", v.Name(), a.Input, a.Box, o.Name(), b.Input, b.Box)
+		return fmt.Errorf("%s takes inputs %v in %v, %s takes %v in %v: they must be the same", v.Name(), a.Input, a.Box, o.Name(),
+			b.Input, b.Box)
 	case !slices.Equal(a.Domain, b.Domain):
-		return fmt.Errorf("the inputs of %s and of %s are not in the same domain (%v; %v): give both the same", v.Name(), o.Name(), a.Domain, b.Domain)
+		return fmt.Errorf("the inputs of %s and of %s are not in the same domain (%v; %v): give both the same", v.Name(), o.Name(),
+			a.Domain, b.Domain)
 	}
 	return nil
 }

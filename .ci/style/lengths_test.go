@@ -25,12 +25,14 @@ const (
 
 // toDo are the folders that are not mended yet, each without those below it. The list must become empty, and then go.
 var toDo = []string{
+<<<<<<< HEAD
 	"advlib",
+=======
 	"advlib/attack",
 	"advlib/attack/attacktest",
 	"advlib/attack/attacktest/testdata",
+>>>>>>> main
 	"advlib/cachedir",
-	"advlib/cmd/advlib",
 }
 
 func TestLengths(t *testing.T) {
@@ -127,7 +129,12 @@ func markdown(file, text string) (found []finding) {
 //
 // A function is as long as its lines are many, from func to its closing brace, without what is read on its own: the
 // elements {…} of tables, texts of several lines, and the functions that Run and Fuzz are given.
+//
+// Generated files are tables of data in comments.
 func source(file, text string) (found []finding) {
+	if strings.HasPrefix(text, "// Code generated ") {
+		return nil
+	}
 	set := token.NewFileSet()
 	f, err := parser.ParseFile(set, file, text, parser.ParseComments)
 	if err != nil {

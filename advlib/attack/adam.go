@@ -13,8 +13,8 @@ const (
 	adamε  = 1e-8
 )
 
-// adam is one step of Kingma & Ba (2015), arXiv:1412.6980, section 2, in its last form: the moments after the gradient g, and the
-// change of the variable without the step size, which is [adamRate].
+// adam is one step of Kingma & Ba (2015), arXiv:1412.6980, section 2, in its last form: the moments after the gradient
+// g, and the change of the variable without the step size, which is [adamRate].
 func adam(m1, m2, g *Node) (m1n, m2n, change *Node) {
 	m1n = Add(MulScalar(m1, adamβ1), MulScalar(g, 1-adamβ1))
 	m2n = Add(MulScalar(m2, adamβ2), MulScalar(squared(g), 1-adamβ2))
@@ -26,8 +26,8 @@ func adamRate(rate float64, k int) float64 {
 	return rate * math.Sqrt(1-math.Pow(adamβ2, float64(k+1))) / (1 - math.Pow(adamβ1, float64(k+1)))
 }
 
-// finite replaces what has overflowed in the product of a gradient with something large, such as C&W's constant, by 0. Gradients
-// themselves are finite: see [advlib.Model.Gradient].
+// finite replaces what has overflowed in the product of a gradient with something large, such as C&W's constant, by 0.
+// Gradients themselves are finite: see [advlib.Model.Gradient].
 func finite(g *Node) *Node { return Where(IsFinite(g), g, ZerosLike(g)) }
 
 // squared returns x²; the package's Square is the attack.

@@ -13,19 +13,20 @@ import (
 
 func init() { register[AllTargets](Wrapper) }
 
-// AllTargets runs an attack towards every class but the label, one after the other, the most likely first by the logits of the
-// original. Leaving the label is what counts, whatever class is reached; the class only gives the direction. The nearest boundary
-// is not always the one towards the runner-up: Croce & Hein (2020), arXiv:2003.01690, section 4 ("multi-targeted").
+// AllTargets runs an attack towards every class but the label, one after the other, the most likely first by the logits
+// of the original. Leaving the label is what counts, whatever class is reached; the class only gives the direction. The
+// nearest boundary is not always the one towards the runner-up: Croce & Hein (2020), arXiv:2003.01690, section 4
+// ("multi-targeted").
 //
-// For an attack in a ball, each class is tried only on what still stands; for one of minimal norm, every class is tried on
-// every example and the nearest adversarial example is kept.
+// For an attack in a ball, each class is tried only on what still stands; for one of minimal norm, every class is tried
+// on every example and the nearest adversarial example is kept.
 type AllTargets struct {
 	// Attack is what is run; its own goal must be untargeted.
 	Attack advlib.Attack
 	// Most is how many classes are tried at most; 0 means all but the label.
 	Most int
-	// Untargeted runs the attack without a target too, first of all: where two boundaries meet, neither target may lead to the
-	// nearest example that an attack which is free to choose finds.
+	// Untargeted runs the attack without a target too, first of all: where two boundaries meet, neither target may lead to
+	// the nearest example that an attack which is free to choose finds.
 	Untargeted bool
 }
 
@@ -118,7 +119,8 @@ func (a AllTargets) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Bat
 	return c.best.Tensor(), nil
 }
 
-// hearing compares the candidates of one class with those of the class before, to notice an attack that ignores which is wanted.
+// hearing compares the candidates of one class with those of the class before, to notice an attack that ignores which
+// is wanted.
 type hearing struct {
 	size      int // of a row
 	before    map[int][]float32

@@ -20,18 +20,21 @@ func init() {
 		Command{Name: "apgd-ce", About: "APGD, 100 steps of its own size, on the cross-entropy", Make: func(b advlib.Ball) advlib.Attack {
 			return APGD{Ball: b}
 		}},
-		Command{Name: "apgd-dlr", About: "APGD on the difference of logits ratio, for at least 3 classes", Make: func(b advlib.Ball) advlib.Attack {
-			return APGD{Ball: b, Loss: advlib.DLR}
-		}},
-		Command{Name: "apgd-t", About: "APGD on the targeted DLR towards the nine most likely classes, for at least 4", Make: func(b advlib.Ball) advlib.Attack {
-			return AllTargets{Attack: APGD{Ball: b, Loss: advlib.DLR}, Most: 9}
-		}})
+		Command{Name: "apgd-dlr", About: "APGD on the difference of logits ratio, for at least 3 classes",
+			Make: func(b advlib.Ball) advlib.Attack {
+				return APGD{Ball: b, Loss: advlib.DLR}
+			}},
+		Command{Name: "apgd-t", About: "APGD on the targeted DLR towards the nine most likely classes, for at least 4",
+			Make: func(b advlib.Ball) advlib.Attack {
+				return AllTargets{Attack: APGD{Ball: b, Loss: advlib.DLR}, Most: 9}
+			}})
 }
 
-// APGD is Auto-PGD of Croce & Hein (2020), arXiv:2003.01690, section 3: projected gradient ascent with momentum whose step size needs
-// no tuning. It begins at 2ε; at checkpoints it is halved for each example by itself where the loss has risen too rarely, and the
-// search goes on from the best point so far. In L1 it is that of Croce & Hein (2021), arXiv:2103.01208, section 3: steps along the signs
-// of the largest gradients, as many as the best point suggests, and the exact projection on the intersection of ball and box.
+// APGD is Auto-PGD of Croce & Hein (2020), arXiv:2003.01690, section 3: projected gradient ascent with momentum whose
+// step size needs no tuning. It begins at 2ε; at checkpoints it is halved for each example by itself where the loss has
+// risen too rarely, and the search goes on from the best point so far. In L1 it is that of Croce & Hein (2021),
+// arXiv:2103.01208, section 3: steps along the signs of the largest gradients, as many as the best point suggests, and
+// the exact projection on the intersection of ball and box.
 //
 // With Loss: advlib.DLR it is APGD-DLR; AllTargets{Attack: APGD{Loss: advlib.DLR}, Most: 9} is APGD-T.
 //
@@ -39,10 +42,12 @@ func init() {
 //
 //   - An example is left alone once it is solved.
 //   - L2 points are projected on the intersection of ball and box; the code projects on the ball and then clips.
-//   - Rises before the first checkpoint count from the loss at the start, as the paper has it; the code compares the first loss with 0.
-//   - In L1 a step leaves out coordinates at an end of the box that would leave it, and the number of coordinates it moves is rounded
-//     down; the code rounds up, and then always moves two coordinates of a point that differs in two. Images do not notice; of the
-//     oracle's 310 examples of 16 coordinates that can be broken in L1, the code's rules missed 7.
+//   - Rises before the first checkpoint count from the loss at the start, as the paper has it; the code compares the
+//     first loss with 0.
+//   - In L1 a step leaves out coordinates at an end of the box that would leave it, and the number of coordinates it
+//     moves is rounded down; the code rounds up, and then always moves two coordinates of a point that differs in two.
+//     Images do not notice; of the oracle's 310 examples of 16 coordinates that can be broken in L1, the code's rules
+//     missed 7.
 type APGD struct {
 	// Ball is what may be changed; its norm is L1, L2 or Linf. It must be set.
 	Ball advlib.Ball
@@ -54,10 +59,11 @@ type APGD struct {
 	Steps int
 	// Restarts is how often examples that still stand are attacked again, each time from another random start.
 	Restarts int
-	// Rises is ρ in L2 and Linf, in (0, 1]: the share of steps that must raise the loss for the step size to stay; 0 means 0.75.
+	// Rises is ρ in L2 and Linf, in (0, 1]: the share of steps that must raise the loss for the step size to stay; 0 means
+	// 0.75.
 	Rises float64
-	// LargerRadii spends 0.3 of the steps in the ball of 3ε and 0.3 in that of 2ε, each going on from the best point of the one before,
-	// and the rest in the ball itself. The paper proposes it in L1.
+	// LargerRadii spends 0.3 of the steps in the ball of 3ε and 0.3 in that of 2ε, each going on from the best point of
+	// the one before, and the rest in the ball itself. The paper proposes it in L1.
 	LargerRadii bool
 }
 
@@ -171,9 +177,9 @@ const momentum = 0.75
 //
 //	z ← Π(x + η·d),  x⁺ ← Π(x + α·(z − x) + (1 − α)·(x − x⁻)),  d = argmax ⟨d, ∇ₓL⟩ over ‖d‖ ≤ 1
 //
-// The first step has α = 1. Π projects on the intersection of the ball at x₀ with the box. Where restart is set, the step begins at the
-// best point instead of x. In L1, d is the sign of those gradients that are at least as large as the one of rank cut, counted from the
-// smallest, divided by their number: Croce & Hein (2021), section 3.2.
+// The first step has α = 1. Π projects on the intersection of the ball at x₀ with the box. Where restart is set, the
+// step begins at the best point instead of x. In L1, d is the sign of those gradients that are at least as large as the
+// one of rank cut, counted from the smallest, divided by their number: Croce & Hein (2021), section 3.2.
 func (s apgdStep) graph(p *craft.Point, in []*Node) []*Node {
 	if s.begin {
 		x := p.Project(s.norm, in[0], in[1])
@@ -210,8 +216,8 @@ func (s apgdStep) judge(p *craft.Point, x *Node) (L, hit, g *Node) {
 	return L, p.Reached(z), p.Direction(s.norm, L, x)
 }
 
-// sparseSigns returns sign(g), of the coordinates of each row whose magnitude is at least that of rank cut [n] from the smallest, divided
-// by their number.
+// sparseSigns returns sign(g), of the coordinates of each row whose magnitude is at least that of rank cut [n] from the
+// smallest, divided by their number.
 func sparseSigns(g, cut *Node) *Node {
 	size := craft.Flat(Abs(g))
 	n, d := size.Shape().Dimensions[0], size.Shape().Dimensions[1]
@@ -221,8 +227,8 @@ func sparseSigns(g, cut *Node) *Node {
 	return signsOf(g, GreaterOrEqual(size, craft.PerRow(threshold, size)))
 }
 
-// autoAscent is one run of APGD on some rows. On the device are x, the x before, the gradient there, the best point, and the gradient
-// at that; numbers of each row are on the host.
+// autoAscent is one run of APGD on some rows. On the device are x, the x before, the gradient there, the best point,
+// and the gradient at that; numbers of each row are on the host.
 type autoAscent struct {
 	*craft.Search
 	sparse       bool
@@ -262,7 +268,8 @@ func (a APGD) start(v *advlib.Counted, b advlib.Batch, at []int, restart int) *a
 	return s
 }
 
-// draw fills u with a start: a point on the sphere of radius ε; in L1 one of the normal distribution in units of the box's width, to be projected.
+// draw fills u with a start: a point on the sphere of radius ε; in L1 one of the normal distribution in units of the
+// box's width, to be projected.
 func (a APGD) draw(r *rand.Rand, width float64, u []float64) {
 	linf := a.Ball.Norm == advlib.Norm(advlib.Linf)
 	largest, squares := 0., 0.
@@ -345,7 +352,8 @@ func (s *autoAscent) leave(best *craft.Best, steps schedule) {
 	if keep == nil {
 		return
 	}
-	s.L, s.bestL, s.η, s.moved = shorter(s.L, keep, s.Size), shorter(s.bestL, keep, s.Size), shorter(s.η, keep, s.Size), shorter(s.moved, keep, s.Size)
+	s.L, s.bestL, s.η, s.moved = shorter(s.L, keep, s.Size), shorter(s.bestL, keep, s.Size), shorter(s.η, keep,
+		s.Size), shorter(s.moved, keep, s.Size)
 	s.solved, s.restart, s.cut = shorter(s.solved, keep, s.Size), shorter(s.restart, keep, s.Size), shorter(s.cut, keep, s.Size)
 	steps.keep(keep)
 }
@@ -386,7 +394,8 @@ func (a APGD) schedule(s *autoAscent, stage stage, fresh bool) schedule {
 		for i := range s.η {
 			s.η[i] = float32(2 * stage.radius)
 		}
-		h := &halving{ρ: a.Rises, every: share(0.22), less: share(0.03), least: share(0.06), rises: make([]int, n), bestL: slices.Clone(s.bestL[:n]), halved: make([]bool, n)}
+		h := &halving{ρ: a.Rises, every: share(0.22), less: share(0.03), least: share(0.06), rises: make([]int, n),
+			bestL: slices.Clone(s.bestL[:n]), halved: make([]bool, n)}
 		for i := range h.halved {
 			h.halved[i] = true // so that the first checkpoint asks for the rises alone
 		}
@@ -407,9 +416,9 @@ func (a APGD) schedule(s *autoAscent, stage stage, fresh bool) schedule {
 	return p
 }
 
-// halving is the schedule of Croce & Hein (2020), section 3.2: the step size of a row is halved, and its search goes on from the best point,
-// when fewer than ρ of the steps since the last checkpoint raised the loss (condition 1), or when it was not halved there and the best
-// loss has not changed since (condition 2). Checkpoints come sooner and sooner.
+// halving is the schedule of Croce & Hein (2020), section 3.2: the step size of a row is halved, and its search goes on
+// from the best point, when fewer than ρ of the steps since the last checkpoint raised the loss (condition 1), or when
+// it was not halved there and the best loss has not changed since (condition 2). Checkpoints come sooner and sooner.
 type halving struct {
 	ρ                  float64
 	every, less, least int
@@ -453,9 +462,9 @@ const (
 	tenth   = 10   // the shortest step is the longest divided by this
 )
 
-// sparsity is the schedule of Croce & Hein (2021), section 3.3: at each checkpoint the next steps move 1/1.5 of the coordinates in which the
-// best point differs from the original. If that is fewer than at the last one, the step size is ε again and the search goes on from the best
-// point; else the step size is divided by 1.5, down to ε/10.
+// sparsity is the schedule of Croce & Hein (2021), section 3.3: at each checkpoint the next steps move 1/1.5 of the
+// coordinates in which the best point differs from the original. If that is fewer than at the last one, the step size
+// is ε again and the search goes on from the best point; else the step size is divided by 1.5, down to ε/10.
 type sparsity struct {
 	every, since int
 	d, free      int // coordinates, and those that may change
@@ -463,8 +472,9 @@ type sparsity struct {
 	moved        []float32 // coordinates in which the best points differed at the last checkpoint
 }
 
-// rank returns the rank, counted from the smallest, of the smallest gradient that is among the given share of the largest: at least one is.
-// The number is rounded down; the code of the paper rounds up, so that it always moves two coordinates of a point that differs in two.
+// rank returns the rank, counted from the smallest, of the smallest gradient that is among the given share of the
+// largest: at least one is. The number is rounded down; the code of the paper rounds up, so that it always moves two
+// coordinates of a point that differs in two.
 func (p *sparsity) rank(share float64) int32 {
 	return int32(p.d - min(max(int(share*float64(p.free)), 1), p.free))
 }

@@ -14,8 +14,8 @@ import (
 	"advlab/advlib/backend"
 )
 
-// paced runs the schedule of 100 steps on two rows whose losses are given by step, and returns the steps after which each goes back to its
-// best point, and the final step sizes in units of ε.
+// paced runs the schedule of 100 steps on two rows whose losses are given by step, and returns the steps after which
+// each goes back to its best point, and the final step sizes in units of ε.
 func paced(a APGD, losses func(step int) []float32) (back [2][]int, η []float32) {
 	a = craft.Filled(a)
 	a.Ball.Radius = 1
@@ -39,7 +39,8 @@ func paced(a APGD, losses func(step int) []float32) (back [2][]int, η []float32
 	return back, s.η
 }
 
-// With 100 steps the checkpoints are p₀ = 0, p₁ = 0.22, pⱼ₊₁ = pⱼ + max(pⱼ − pⱼ₋₁ − 0.03, 0.06) of them: Croce & Hein (2020), section 3.2.
+// With 100 steps the checkpoints are p₀ = 0, p₁ = 0.22, pⱼ₊₁ = pⱼ + max(pⱼ − pⱼ₋₁ − 0.03, 0.06) of them: Croce & Hein
+// (2020), section 3.2.
 func TestAPGDCheckpoints(t *testing.T) {
 	a := APGD{Ball: advlib.Linf.Ball(1)}
 	// The first row always rises; the second always falls, so that every checkpoint halves it.
@@ -52,7 +53,8 @@ func TestAPGDCheckpoints(t *testing.T) {
 	}
 }
 
-// The first row rises in exactly 0.75 of the steps of the first interval (no: 16 of 22 are fewer), the second in 17 of 22.
+// The first row rises in exactly 0.75 of the steps of the first interval (no: 16 of 22 are fewer), the second in 17
+// of 22.
 func TestAPGDConditions(t *testing.T) {
 	a := APGD{Ball: advlib.L2.Ball(1)}
 	curve := func(rises int) []float32 {
@@ -73,8 +75,9 @@ func TestAPGDConditions(t *testing.T) {
 	}
 	few, many := curve(16), curve(17)
 	back, _ := paced(a, func(i int) []float32 { return []float32{few[i], many[i]} })
-	// Condition 1 at 22 for 16 rises: 16 ≤ 0.75·22 = 16.5. At 41 the best loss is unchanged: condition 2 holds for the row that was not halved
-	// at 22; the other one rose in 18 of 19 steps and was halved, so it stays. At 57 it is the other way round.
+	// Condition 1 at 22 for 16 rises: 16 ≤ 0.75·22 = 16.5. At 41 the best loss is unchanged: condition 2 holds for the row
+	// that was not halved at 22; the other one rose in 18 of 19 steps and was halved, so it stays. At 57 it is the other
+	// way round.
 	if len(back[0]) < 2 || back[0][0] != 22 || back[0][1] != 57 {
 		t.Errorf("16 rises of 22: sent back at %v, want 22, 57, …", back[0])
 	}
@@ -97,8 +100,8 @@ func TestAPGDStages(t *testing.T) {
 	}
 }
 
-// plainAPGD is algorithm 1 of Croce & Hein (2020) in L2 for one example, in float64 and without a box: the losses after each step. The
-// gradient comes with the loss.
+// plainAPGD is algorithm 1 of Croce & Hein (2020) in L2 for one example, in float64 and without a box: the losses after
+// each step. The gradient comes with the loss.
 func plainAPGD(x0, start []float64, ε float64, steps int, loss func(x []float64) (float64, []float64)) []float64 {
 	add := func(a float64, x []float64, b float64, y []float64) []float64 {
 		z := make([]float64, len(x))
@@ -153,8 +156,9 @@ func plainAPGD(x0, start []float64, ε float64, steps int, loss func(x []float64
 	return losses
 }
 
-// Step by step, the graph and the schedule are the algorithm of the paper: the margins of three logits agree within 1e-3 over 100 steps from
-// the same start. Among them are steps that fall, and steps back to the best point, which the test makes sure of.
+// Step by step, the graph and the schedule are the algorithm of the paper: the margins of three logits agree within
+// 1e-3 over 100 steps from the same start. Among them are steps that fall, and steps back to the best point, which the
+// test makes sure of.
 func TestAPGDIsTheAlgorithm(t *testing.T) {
 	b, err := backend.OpenNamed(backend.Go)
 	if err != nil {

@@ -13,8 +13,9 @@ import (
 
 var apgdNorms = []advlib.Norm{advlib.L1, advlib.L2, advlib.Linf}
 
-// APGD-T, as AutoAttack has it but towards all nine other classes in every norm, must miss nothing, and claim nothing false: 0 and 0, at
-// three ε for each model and norm, which the log names. Examples whose optimum lies within 1 % of ε are left out.
+// APGD-T, as AutoAttack has it but towards all nine other classes in every norm, must miss nothing, and claim nothing
+// false: 0 and 0, at three ε for each model and norm, which the log names. Examples whose optimum lies within 1 % of ε
+// are left out.
 func TestLinearAPGDTargeted(t *testing.T) {
 	const missed, falseClaims = 0, 0
 	for _, spec := range linearSpecs {
@@ -93,7 +94,8 @@ func TestAPGDRefusals(t *testing.T) {
 			t.Errorf("%v: error %v does not say %q", a, err, want)
 		}
 	}
-	if got, want := (attack.APGD{Ball: l1, Loss: advlib.DLR, Restarts: 4, LargerRadii: true}).String(), "APGD-100 L1 ≤ 1, DLR, 4 restarts, larger radii"; got != want {
+	if got, want := (attack.APGD{Ball: l1, Loss: advlib.DLR, Restarts: 4,
+		LargerRadii: true}).String(), "APGD-100 L1 ≤ 1, DLR, 4 restarts, larger radii"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

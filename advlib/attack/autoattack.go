@@ -21,7 +21,8 @@ const (
 	VersionStandard AutoAttackVersion = iota
 	// VersionPlus is APGD on the cross-entropy and on DLR, with five runs each, FAB with five, Square, APGD-T and FAB-T.
 	VersionPlus
-	// VersionRand is APGD on the cross-entropy and on DLR, one run each, for classifiers with random logits: give it to [EOT].
+	// VersionRand is APGD on the cross-entropy and on DLR, one run each, for classifiers with random logits: give it to
+	// [EOT].
 	VersionRand
 )
 
@@ -38,12 +39,14 @@ func (v AutoAttackVersion) String() string {
 	return fmt.Sprintf("version %d", int(v))
 }
 
-// AutoAttack is the ensemble of Croce & Hein (2020), arXiv:2003.01690, section 5, with the numbers of its authors' code; each attack runs only
-// on what still stands. It is untargeted. Attacks returns its members, for a table with a column for each.
+// AutoAttack is the ensemble of Croce & Hein (2020), arXiv:2003.01690, section 5, with the numbers of its authors'
+// code; each attack runs only on what still stands. It is untargeted. Attacks returns its members, for a table with a
+// column for each.
 //
-// Where there are fewer than 4 classes, for which the targeted DLR loss is not defined, APGD-T ascends the margin; with fewer than 3, where DLR
-// is not defined at all, so does APGD-DLR. The members are those of this package, and depart from the authors' as their comments say; above all,
-// FAB looks for the nearest example, and counts when it lies in the ball.
+// Where there are fewer than 4 classes, for which the targeted DLR loss is not defined, APGD-T ascends the margin; with
+// fewer than 3, where DLR is not defined at all, so does APGD-DLR. The members are those of this package, and depart
+// from the authors' as their comments say; above all, FAB looks for the nearest example, and counts when it lies in the
+// ball.
 type AutoAttack struct {
 	// Ball is what may be changed; its norm is L1, L2 or Linf. It must be set.
 	Ball advlib.Ball
@@ -58,7 +61,8 @@ func (a *AutoAttack) Describe(d *craft.Description) {
 	d.Ball(&a.Ball, convexNorms...)
 	d.Name("AutoAttack %v", a.Version)
 	d.Untargeted("it chooses its targets itself")
-	d.Refuse(a.Version < VersionStandard || a.Version > VersionRand, "%v is not one of VersionStandard, VersionPlus and VersionRand", a.Version)
+	d.Refuse(a.Version < VersionStandard || a.Version > VersionRand, "%v is not one of VersionStandard, VersionPlus and VersionRand",
+		a.Version)
 	if v := d.Victim(); v != nil && a.Ball.Norm != nil {
 		all := WorstOf{a.Attacks(v.Signature().Classes)}
 		d.Threat(all.Threat(v))
@@ -78,7 +82,8 @@ func (a AutoAttack) Plan(v advlib.Victim) (forward, backward float64, known bool
 	return craft.Plan(a, v)
 }
 
-// Attacks returns the members of the ensemble for a classifier with the given number of classes, in the order in which they run.
+// Attacks returns the members of the ensemble for a classifier with the given number of classes, in the order in which
+// they run.
 func (a AutoAttack) Attacks(classes int) []advlib.Attack {
 	sparse := a.Ball.Norm == advlib.Norm(advlib.L1)
 	dlr := func(targeted bool) advlib.Loss {

@@ -13,10 +13,10 @@ import (
 	"advlab/advlib/attack/attacktest"
 )
 
-// AutoAttack standard leaves as many examples standing as the peer's, within one. The peer's summary has no list of examples, so the log names
-// those on which ours differs from the peer's PGD-20, whose adversarial examples are there. For cnn-mnist-adv, of which 8 of 32 examples
-// are kept, the peer's number is that of its PGD-20: over the 32, both left the same number, 31, 30, 31 and 30 of 32. There only the larger
-// radii are tried, unless ADVLAB_FULL is set.
+// AutoAttack standard leaves as many examples standing as the peer's, within one. The peer's summary has no list of
+// examples, so the log names those on which ours differs from the peer's PGD-20, whose adversarial examples are there.
+// For cnn-mnist-adv, of which 8 of 32 examples are kept, the peer's number is that of its PGD-20: over the 32, both
+// left the same number, 31, 30, 31 and 30 of 32. There only the larger radii are tried, unless ADVLAB_FULL is set.
 func TestReferenceAutoAttack(t *testing.T) {
 	b := digits(t).Classifier.Backend()
 	for _, name := range attacktest.References {
@@ -32,8 +32,8 @@ func TestReferenceAutoAttack(t *testing.T) {
 	}
 }
 
-// autoAttackAgainstPeer compares how many examples AutoAttack leaves standing with the peer's number, or, where the summary is not there, with
-// that of its PGD-20.
+// autoAttackAgainstPeer compares how many examples AutoAttack leaves standing with the peer's number, or, where the
+// summary is not there, with that of its PGD-20.
 func autoAttackAgainstPeer(t *testing.T, r *attacktest.Reference, name, key, text string, n advlib.ConvexNorm, ε float64) {
 	t.Helper()
 	const allowed = 1
@@ -61,7 +61,8 @@ func autoAttackAgainstPeer(t *testing.T, r *attacktest.Reference, name, key, tex
 			fewer = append(fewer, i)
 		}
 	}
-	t.Logf("%s, %v ≤ %g: ours leaves %d of %d standing, the peer %d; beyond the peer's PGD-20 ours breaks %v, and leaves %v that it breaks; %v", name, n, ε, standing, len(pgd), peer, fewer, more, res.Stats)
+	t.Logf("%s, %v ≤ %g: ours leaves %d of %d standing, the peer %d; beyond the peer's PGD-20 ours breaks %v, and leaves %v that "+
+		"it breaks; %v", name, n, ε, standing, len(pgd), peer, fewer, more, res.Stats)
 	if d := standing - peer; d > allowed || d < -allowed {
 		t.Errorf("%s, %v ≤ %g: ours leaves %d standing, the peer %d", name, n, ε, standing, peer)
 	}
@@ -103,8 +104,9 @@ func TestAutoAttackVersions(t *testing.T) {
 	}
 }
 
-// autoAttackSubjects is the smallest version, whose members are the two that all versions have; with ADVLAB_FULL=1 the standard one too, which takes a
-// minute. Its other members are in the suite by themselves, as is WorstOf, which runs them.
+// autoAttackSubjects is the smallest version, whose members are the two that all versions have; with ADVLAB_FULL=1 the
+// standard one too, which takes a minute. Its other members are in the suite by themselves, as is WorstOf, which runs
+// them.
 func autoAttackSubjects() []attacktest.Subject {
 	versions := []attack.AutoAttackVersion{attack.VersionRand}
 	if full {

@@ -10,16 +10,17 @@ import (
 )
 
 func init() {
-	register[BIM](InBall, Command{Name: "bim", About: "10 steps along the gradient, from the original", Make: func(b advlib.Ball) advlib.Attack {
-		return BIM{Ball: b}
-	}})
+	register[BIM](InBall, Command{Name: "bim", About: "10 steps along the gradient, from the original",
+		Make: func(b advlib.Ball) advlib.Attack {
+			return BIM{Ball: b}
+		}})
 }
 
-// BIM is the basic iterative method of Kurakin et al. (2017), arXiv:1607.02533, section 2.2, also called I-FGSM: [PGD] from the original
-// instead of a random start.
+// BIM is the basic iterative method of Kurakin et al. (2017), arXiv:1607.02533, section 2.2, also called I-FGSM: [PGD]
+// from the original instead of a random start.
 //
-// The paper steps by 1 of 255 and chooses the number of steps by ε in the same unit; the defaults here, which suit any box and norm, are
-// those of other libraries.
+// The paper steps by 1 of 255 and chooses the number of steps by ε in the same unit; the defaults here, which suit any
+// box and norm, are those of other libraries.
 type BIM struct {
 	// Ball is what may be changed; its norm is L1, L2 or Linf. It must be set.
 	Ball advlib.Ball

@@ -27,7 +27,8 @@ func boundariesSeen(d *craft.Description, candidates int) int {
 	return min(candidates, v.Signature().Classes) - 1
 }
 
-// others returns the count most likely classes but the label for each row, by the logits of the originals: int32 [count, n].
+// others returns the count most likely classes but the label for each row, by the logits of the originals: int32
+// [count, n].
 func others(s *craft.Rows, clean [][]float32, count int) *tensors.Tensor {
 	classes := make([]int32, count*s.Size)
 	for i := range s.Size {
@@ -42,12 +43,12 @@ func others(s *craft.Rows, clean [][]float32, count int) *tensors.Tensor {
 	return tensors.FromFlatDataAndDimensions(classes, count, s.Size)
 }
 
-// boundaries linearises the model at x and returns, of the boundaries that lead to the goal, the one that is nearest to x by
-// |f|/‖w‖_q, q dual to the norm: f [n] is the margin of the class beyond it over the one before, negative if x is before it, and
-// w = ∇f [n, d...].
+// boundaries linearises the model at x and returns, of the boundaries that lead to the goal, the one that is nearest to
+// x by |f|/‖w‖_q, q dual to the norm: f [n] is the margin of the class beyond it over the one before, negative if x is
+// before it, and w = ∇f [n, d...].
 //
-// Untargeted these are the boundaries of the label with the classes, [count, n]; towards a target it is that of the target with the
-// label if any class will do, else with the most likely other class.
+// Untargeted these are the boundaries of the label with the classes, [count, n]; towards a target it is that of the
+// target with the label if any class will do, else with the most likely other class.
 func boundaries(p *craft.Point, norm advlib.ConvexNorm, z, x, classes *Node) (f, w *Node) {
 	if p.Aim.Target != nil {
 		f = advlib.Margin.Of(z, p.Aim)

@@ -15,17 +15,20 @@ import (
 
 func init() { register[BPDA](Wrapper) }
 
-// BPDA is backward pass differentiable approximation of Athalye et al. (2018), arXiv:1802.00420, section 4.1: an attack takes its gradients through
-// a stand-in for what has none, such as a quantiser, while the forward pass is the real one.
+// BPDA is backward pass differentiable approximation of Athalye et al. (2018), arXiv:1802.00420, section 4.1: an attack
+// takes its gradients through a stand-in for what has none, such as a quantiser, while the forward pass is the real
+// one.
 //
-// Through is a classifier with the logits of the one that is attacked and another gradient. [StraightThrough] makes one:
+// Through is a classifier with the logits of the one that is attacked and another gradient. [StraightThrough] makes
+// one:
 //
 //	defended := f(g(x))                                       // g rounds, compresses, denoises, …
 //	Through  := f(StraightThrough(g, identity)(x))            // forward g, backward as if there were nothing
 type BPDA struct {
 	// Attack is what is run.
 	Attack advlib.Attack
-	// Through is what gives the gradients. It must be set, and its logits must be those of the classifier that is attacked.
+	// Through is what gives the gradients. It must be set, and its logits must be those of the classifier that is
+	// attacked.
 	Through *advlib.Classifier
 }
 
@@ -57,10 +60,12 @@ func (a BPDA) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Thre
 // Plan implements [advlib.Planner].
 func (a BPDA) Plan(v advlib.Victim) (forward, backward float64, known bool) { return craft.Plan(a, v) }
 
-// agreement is how far the logits of Through may be off, relative to the largest: adding and subtracting the stand-in rounds.
+// agreement is how far the logits of Through may be off, relative to the largest: adding and subtracting the stand-in
+// rounds.
 const agreement = 1e-3
 
-// Perturb implements [advlib.Attack]. It is an error if the logits of Through are not those of the classifier, at the originals.
+// Perturb implements [advlib.Attack]. It is an error if the logits of Through are not those of the classifier, at the
+// originals.
 func (a BPDA) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
 	through := v.On(a.Through)
 	want, err := v.Logits(ctx, b.X)
@@ -78,7 +83,8 @@ func (a BPDA) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*
 		}
 		for k := range got[i] {
 			if d := math.Abs(float64(got[i][k]) - float64(want[i][k])); d > agreement*largest && !v.Signature().Random {
-				return nil, fmt.Errorf("logit %d of example %d is %g by %s and %g by %s: the forward pass of Through must be that of the classifier", k, b.Number(i), got[i][k], a.Through.Name(), want[i][k], v.Name())
+				return nil, fmt.Errorf("logit %d of example %d is %g by %s and %g by %s: the forward pass of Through must be that of the "+
+					"classifier", k, b.Number(i), got[i][k], a.Through.Name(), want[i][k], v.Name())
 			}
 		}
 	}

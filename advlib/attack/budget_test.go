@@ -11,7 +11,8 @@ import (
 	"advlab/advlib/attack"
 )
 
-// With pixels in [0, 255] and ε in the same unit, attacks with a budget break the same examples: nothing in them is in units of [0, 1].
+// With pixels in [0, 255] and ε in the same unit, attacks with a budget break the same examples: nothing in them is in
+// units of [0, 1].
 func TestBudgetAttacksInBytes(t *testing.T) {
 	r := digits(t)
 	scaled, big := inBytes(t, r.Classifier, r.Examples)
@@ -39,7 +40,8 @@ func TestBudgetAttacksInBytes(t *testing.T) {
 			}
 			// Rounding decides on which side of the boundary the last example of a search falls.
 			if differ > 2 || count(unit.Success) < 8 {
-				t.Errorf("%s in %v: broken in [0, 1] and in [0, 255] are %d and %d, of which %d differ", name, n, count(unit.Success), count(bytes.Success), differ)
+				t.Errorf("%s in %v: broken in [0, 1] and in [0, 255] are %d and %d, of which %d differ", name, n, count(unit.Success),
+					count(bytes.Success), differ)
 			}
 		}
 	}

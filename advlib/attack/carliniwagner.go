@@ -28,22 +28,24 @@ func init() {
 	})
 }
 
-// CarliniWagner is the L2 attack of Carlini & Wagner (2017), arXiv:1608.04644, section VI-A: it looks for the nearest adversarial
-// example by minimising ‖δ‖₂² + c·f(x+δ) with Adam, in coordinates that keep x+δ in the box, and searches for the smallest
-// constant c that succeeds, for each example by itself. It has no budget: its result is a distance.
+// CarliniWagner is the L2 attack of Carlini & Wagner (2017), arXiv:1608.04644, section VI-A: it looks for the nearest
+// adversarial example by minimising ‖δ‖₂² + c·f(x+δ) with Adam, in coordinates that keep x+δ in the box, and searches
+// for the smallest constant c that succeeds, for each example by itself. It has no budget: its result is a distance.
 //
 // Constants are those of the authors' code, with these departures:
 //
-//   - 1000 steps for each c instead of 10000, which is what other libraries take for practical runs; set Steps for more.
-//   - The box is the middle of tanh's range instead of all of it: x = mid + 1.3·half·tanh(w), with w held where x is in the box. At a
-//     pixel of exactly 0 or 1 the original's derivative is 2·10⁻⁶ of that in the middle, so that binary images hardly move; here
-//     it is 0.4. Distances at 1000 steps are the same as with 1.01, at 100 steps they are far better.
-//   - An example's search for one c is given up, when its loss no longer falls, by itself and only once it has moved; the original
-//     looks at the loss of the whole batch.
-//   - A constant c succeeds when an iterate of the last tenth of its steps, or of those before it was given up, is adversarial: the
-//     paper asks for the smallest c whose solution is. In the original any iterate will do. An example nearer to its boundary than
-//     Adam's first steps are long then succeeds with any c in passing, and the search falls to 0 without one of use: it was left up to
-//     1.6 times too far away.
+//   - 1000 steps for each c instead of 10000, which is what other libraries take for practical runs; set Steps for
+//     more.
+//   - The box is the middle of tanh's range instead of all of it: x = mid + 1.3·half·tanh(w), with w held where x is in
+//     the box. At a pixel of exactly 0 or 1 the original's derivative is 2·10⁻⁶ of that in the middle, so that binary
+//     images hardly move; here it is 0.4. Distances at 1000 steps are the same as with 1.01, at 100 steps they are far
+//     better.
+//   - An example's search for one c is given up, when its loss no longer falls, by itself and only once it has moved;
+//     the original looks at the loss of the whole batch.
+//   - A constant c succeeds when an iterate of the last tenth of its steps, or of those before it was given up, is
+//     adversarial: the paper asks for the smallest c whose solution is. In the original any iterate will do. An example
+//     nearer to its boundary than Adam's first steps are long then succeeds with any c in passing, and the search falls
+//     to 0 without one of use: it was left up to 1.6 times too far away.
 //   - Distances are in units of the box's width inside the loss, so that c means the same in any box.
 //   - Untargeted is the default, as everywhere here; the original's is targeted.
 type CarliniWagner struct {
@@ -109,8 +111,9 @@ type cwStep struct {
 //
 //	x = x₀ + half·widen·(tanh w − tanh w₀),  minimise ‖x − x₀‖² + c·f(x),  f(x) = max(max_{i≠t} Z(x)_i − Z(x)_t, −κ)
 //
-// untargeted f(x) = max(Z(x)_y − max_{i≠y} Z(x)_i, −κ). It judges x, keeps it if it is adversarial and the nearest so far, and makes
-// one step of Adam (Kingma & Ba 2015, arXiv:1412.6980, section 2, the last form) in ω. The age is how many steps ago x was adversarial.
+// untargeted f(x) = max(Z(x)_y − max_{i≠y} Z(x)_i, −κ). It judges x, keeps it if it is adversarial and the nearest so
+// far, and makes one step of Adam (Kingma & Ba 2015, arXiv:1412.6980, section 2, the last form) in ω. The age is how
+// many steps ago x was adversarial.
 func (s cwStep) graph(p *craft.Point, in []*Node) []*Node {
 	w0, ω, m1, m2, c, best, bestD, age, running, α := in[0], in[1], in[2], in[3], in[4], in[5], in[6], in[7], in[8], in[9]
 	x, slope := fromTanh(p, w0, ω)
@@ -168,8 +171,9 @@ func (a CarliniWagner) searchC(ctx context.Context, s *descent) error {
 	return nil
 }
 
-// minimise runs Adam from the original with the given c, and tells which rows had an adversarial iterate among the last ones. Rows whose loss no
-// longer falls are left alone, and the others are moved to a smaller bucket as soon as they fit into one.
+// minimise runs Adam from the original with the given c, and tells which rows had an adversarial iterate among the last
+// ones. Rows whose loss no longer falls are left alone, and the others are moved to a smaller bucket as soon as they
+// fit into one.
 func (a CarliniWagner) minimise(ctx context.Context, s *descent, c []float64) (hit []bool, err error) {
 	s.reset(c)
 	now, at := s, identity(len(s.At)) // what is worked on, and which rows of s its rows are

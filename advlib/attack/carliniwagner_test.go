@@ -53,8 +53,8 @@ func TestCarliniWagnerConfidence(t *testing.T) {
 	}
 }
 
-// Examples nearer to their boundary than Adam's first steps are long, as one at 0.014 here, are adversarial in passing with any c: that
-// must not end the search for the c whose solution is. When it did, one was left 1.64 times too far.
+// Examples nearer to their boundary than Adam's first steps are long, as one at 0.014 here, are adversarial in passing
+// with any c: that must not end the search for the c whose solution is. When it did, one was left 1.64 times too far.
 func TestCarliniWagnerInPassing(t *testing.T) {
 	const largest = 1.05
 	l := linear(t, linearSpecs[0])

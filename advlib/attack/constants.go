@@ -6,8 +6,8 @@ import (
 	"advlab/advlib/attack/craft"
 )
 
-// constants searches, for each row by itself, for the smallest constant c with which an attack succeeds: by tenfold steps until one has,
-// then by bisection (the authors' code of Carlini & Wagner 2017, arXiv:1608.04644).
+// constants searches, for each row by itself, for the smallest constant c with which an attack succeeds: by tenfold
+// steps until one has, then by bisection (the authors' code of Carlini & Wagner 2017, arXiv:1608.04644).
 type constants struct{ c, lower, upper []float64 }
 
 func newConstants(rows int, first float64) *constants {
@@ -37,9 +37,9 @@ func (s *constants) next(hit []bool) {
 // repeat sets c to the smallest that has succeeded.
 func (s *constants) repeat() { copy(s.c, s.upper) }
 
-// succeeded tells which constants have: those whose search was adversarial in the last tenth of its steps. Age is how many steps before its
-// end each search was adversarial the last time. An example close to its boundary is adversarial in passing with any constant; the papers ask
-// for the smallest one whose solution is.
+// succeeded tells which constants have: those whose search was adversarial in the last tenth of its steps. Age is how
+// many steps before its end each search was adversarial the last time. An example close to its boundary is adversarial
+// in passing with any constant; the papers ask for the smallest one whose solution is.
 func succeeded(age []float32, steps int) []bool {
 	hit := make([]bool, len(age))
 	for i, v := range age {

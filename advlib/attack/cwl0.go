@@ -15,13 +15,14 @@ import (
 
 func init() { register[CarliniWagnerL0](Nearest) } // the command cw is that of CarliniWagner
 
-// CarliniWagnerL0 is the L0 attack of Carlini & Wagner (2017), arXiv:1608.04644, section VI-B: it runs the L2 attack, freezes the
-// coordinates that matter least to it, by |δᵢ|·|∂f/∂xᵢ|, and repeats that with what is left, until it finds nothing more.
+// CarliniWagnerL0 is the L0 attack of Carlini & Wagner (2017), arXiv:1608.04644, section VI-B: it runs the L2 attack,
+// freezes the coordinates that matter least to it, by |δᵢ|·|∂f/∂xᵢ|, and repeats that with what is left, until it finds
+// nothing more.
 //
-// Constants are those of the authors' code, with these departures: each example has its own c and number of steps; when it finds
-// nothing after several coordinates were frozen at once, it tries again with one of them; coordinates are those of [CarliniWagner],
-// which move at pixels of exactly 0 and 1; channels of a pixel count separately; untargeted is the default; and at the end changes that
-// are not needed are undone.
+// Constants are those of the authors' code, with these departures: each example has its own c and number of steps; when
+// it finds nothing after several coordinates were frozen at once, it tries again with one of them; coordinates are
+// those of [CarliniWagner], which move at pixels of exactly 0 and 1; channels of a pixel count separately; untargeted
+// is the default; and at the end changes that are not needed are undone.
 type CarliniWagnerL0 struct {
 	// Goal is untargeted if zero.
 	Goal advlib.Goal
@@ -105,7 +106,8 @@ type cwL0Row struct {
 	done    bool
 }
 
-// search freezes coordinates and raises c, for each row by itself: all rows step together, but each begins anew in its own time.
+// search freezes coordinates and raises c, for each row by itself: all rows step together, but each begins anew in its
+// own time.
 func (a CarliniWagnerL0) search(ctx context.Context, s *craft.Search, step *advlib.Step, w0 *tensors.Tensor) error {
 	rows := make([]cwL0Row, s.Size)
 	for i := range rows {
@@ -141,7 +143,8 @@ func (a CarliniWagnerL0) search(ctx context.Context, s *craft.Search, step *advl
 	}
 }
 
-// advance takes the outcome of a step: how many coordinates it froze, which it does when it has found a solution, and how many are left.
+// advance takes the outcome of a step: how many coordinates it froze, which it does when it has found a solution, and
+// how many are left.
 func (r *cwL0Row) advance(a CarliniWagnerL0, frozen, left int) {
 	r.k++
 	r.do = cwGoOn
@@ -164,8 +167,8 @@ type cwL0Step struct {
 	margin float64
 }
 
-// graph is one step of Carlini & Wagner (2017), section VI-B, in the variable of [cwStep], on the coordinates that are free. Per row,
-// control holds c, the rate of Adam, and what to do first.
+// graph is one step of Carlini & Wagner (2017), section VI-B, in the variable of [cwStep], on the coordinates that are
+// free. Per row, control holds c, the rate of Adam, and what to do first.
 //
 //	minimise c·max(f(x) + margin, 0) + ‖x − x₀‖₂²
 //	if f(x) ≤ −margin: freeze the free coordinates of least |xᵢ − x₀ᵢ|·|∂f/∂xᵢ|
@@ -205,7 +208,8 @@ func (s cwL0Step) graph(p *craft.Point, in []*Node) []*Node {
 	candidates := Where(free, Neg(importance), Infinity(g.Graph(), g.DType(), -1))
 	freeze := first(candidates, number)
 	freeze = LogicalAnd(freeze, free)
-	order = Where(craft.PerRow(solved, order), Where(freeze, OnePlus(ConvertDType(LogicalNot(first(candidates, Min(number, OnesLike(number)))), g.DType())), ZerosLike(g)), order)
+	order = Where(craft.PerRow(solved, order),
+		Where(freeze, OnePlus(ConvertDType(LogicalNot(first(candidates, Min(number, OnesLike(number)))), g.DType())), ZerosLike(g)), order)
 	free = LogicalAnd(free, LogicalNot(freeze))
 	solution = Where(craft.PerRow(solved, ω), ω, solution)
 	ω = keepInside(p, w0, Add(ω, Mul(craft.PerRow(rate, ω), change)))

@@ -15,12 +15,12 @@ import (
 func init() { register[CarliniWagnerLinf](Nearest) } // the command cw is that of CarliniWagner
 
 // CarliniWagnerLinf is the Linf attack of Carlini & Wagner (2017), arXiv:1608.04644, section VI-C: it minimises
-// c·f(x+δ) + Σᵢ max(|δᵢ| − τ, 0) with Adam, in coordinates that keep x+δ in the box; when it succeeds it lowers τ, when it does not it
-// raises c, until c is at its largest.
+// c·f(x+δ) + Σᵢ max(|δᵢ| − τ, 0) with Adam, in coordinates that keep x+δ in the box; when it succeeds it lowers τ, when
+// it does not it raises c, until c is at its largest.
 //
-// Constants are those of the authors' code, with these departures: each example has its own τ, c and number of steps; coordinates are
-// those of [CarliniWagner], which move at pixels of exactly 0 and 1; distances are in widths of the box; untargeted is the default;
-// and at the end the segment between the original and the best example is bisected.
+// Constants are those of the authors' code, with these departures: each example has its own τ, c and number of steps;
+// coordinates are those of [CarliniWagner], which move at pixels of exactly 0 and 1; distances are in widths of the
+// box; untargeted is the default; and at the end the segment between the original and the best example is bisected.
 type CarliniWagnerLinf struct {
 	// Goal is untargeted if zero.
 	Goal advlib.Goal
@@ -32,7 +32,8 @@ type CarliniWagnerLinf struct {
 	LearningRate float64
 	// InitialConst is the first c, LargestConst the last one; it doubles. 0 means 1e-5 and 20.
 	InitialConst, LargestConst float64
-	// Decrease is what τ is multiplied by, below 1; 0 means 0.9. LeastTau is where the search ends, in widths of the box; 0 means 1/256.
+	// Decrease is what τ is multiplied by, below 1; 0 means 0.9. LeastTau is where the search ends, in widths of the box;
+	// 0 means 1/256.
 	Decrease, LeastTau float64
 	// NoLineSearch leaves the final bisection out.
 	NoLineSearch bool
@@ -154,8 +155,8 @@ type cwLinfStep struct {
 	κ float64
 }
 
-// graph is one step of Carlini & Wagner (2017), section VI-C, in the variable of [cwStep]. Per row, control holds c, τ, the rate of Adam,
-// and 1 where the search begins anew, at the last solution.
+// graph is one step of Carlini & Wagner (2017), section VI-C, in the variable of [cwStep]. Per row, control holds c, τ,
+// the rate of Adam, and 1 where the search begins anew, at the last solution.
 //
 //	minimise c·f(x) + Σᵢ max(|xᵢ − x₀ᵢ| − τ, 0)
 //

@@ -12,15 +12,17 @@ import (
 )
 
 func init() {
-	register[DDN](Nearest, Command{Name: "ddn", About: "DDN: gradient steps on a sphere that shrinks and grows", Make: func(advlib.Ball) advlib.Attack { return DDN{} }})
+	register[DDN](Nearest, Command{Name: "ddn", About: "DDN: gradient steps on a sphere that shrinks and grows",
+		Make: func(advlib.Ball) advlib.Attack { return DDN{} }})
 }
 
-// DDN is the attack with decoupled direction and norm of Rony et al. (2019), arXiv:1811.09600, algorithm 1: the direction of the
-// perturbation follows the gradient of the cross-entropy, its L2 norm ε shrinks by a share γ where the example is adversarial and
-// grows by it where it is not.
+// DDN is the attack with decoupled direction and norm of Rony et al. (2019), arXiv:1811.09600, algorithm 1: the
+// direction of the perturbation follows the gradient of the cross-entropy, its L2 norm ε shrinks by a share γ where the
+// example is adversarial and grows by it where it is not.
 //
-// It departs from the paper in three things: 1000 steps where the paper tries 100, 300 and 1000; the best example is not rounded to
-// 256 levels; and at the end the segment between the original and the best example is bisected, because ε moves in steps of 5 %.
+// It departs from the paper in three things: 1000 steps where the paper tries 100, 300 and 1000; the best example is
+// not rounded to 256 levels; and at the end the segment between the original and the best example is bisected, because
+// ε moves in steps of 5 %.
 type DDN struct {
 	// Goal is untargeted if zero.
 	Goal advlib.Goal

@@ -13,18 +13,21 @@ import (
 )
 
 func init() {
-	register[DeepFool](Nearest, Command{Name: "deepfool", About: "DeepFool: the nearest boundary, step by step", Make: func(b advlib.Ball) advlib.Attack {
-		return DeepFool{Norm: b.Norm}
-	}})
+	register[DeepFool](Nearest, Command{Name: "deepfool", About: "DeepFool: the nearest boundary, step by step",
+		Make: func(b advlib.Ball) advlib.Attack {
+			return DeepFool{Norm: b.Norm}
+		}})
 }
 
-// DeepFool is the attack of Moosavi-Dezfooli et al. (2016), arXiv:1511.04599, algorithm 2: each step goes to the nearest of the
-// boundaries with the most likely other classes, as if the classifier were linear, until the label is left.
+// DeepFool is the attack of Moosavi-Dezfooli et al. (2016), arXiv:1511.04599, algorithm 2: each step goes to the
+// nearest of the boundaries with the most likely other classes, as if the classifier were linear, until the label is
+// left.
 //
-// As in foolbox, whose constants are those of the paper's authors, 10 classes with the label are looked at, the most likely by the
-// logits of the original; the point judged is x₀ + (1 + overshoot)·Σ rᵢ, clipped to the box; and an example is left alone
-// once it is adversarial. With a target, which the paper does not have, the only boundary looked at is that with the target. Its
-// result is the first adversarial example, not the nearest: other attacks of minimal norm come nearer.
+// As in foolbox, whose constants are those of the paper's authors, 10 classes with the label are looked at, the most
+// likely by the logits of the original; the point judged is x₀ + (1 + overshoot)·Σ rᵢ, clipped to the box; and an
+// example is left alone once it is adversarial. With a target, which the paper does not have, the only boundary looked
+// at is that with the target. Its result is the first adversarial example, not the nearest: other attacks of minimal
+// norm come nearer.
 type DeepFool struct {
 	// Norm is what is minimised: L2 or Linf. It must be set.
 	Norm advlib.Norm
@@ -100,14 +103,17 @@ type deepFoolStep struct {
 	η      float64
 }
 
-// deepFoolε is added to the length of a step in widths of the box, so that it ends beyond the boundary (foolbox's constant).
+// deepFoolε is added to the length of a step in widths of the box, so that it ends beyond the boundary (foolbox's
+// constant).
 const deepFoolε = 1e-4
 
 // graph is one iteration of Moosavi-Dezfooli et al. (2016), algorithm 2, lines 5 to 11, with r = Σ rᵢ:
 //
-//	x = clip(x₀ + (1 + η)·r),  k̂ = argmin |f_k|/‖w_k‖_q,  r ← r + (|f_k̂|/‖w_k̂‖_q)·d,  d = argmax ⟨d, w_k̂⟩ over ‖d‖_p ≤ 1
+//	x = clip(x₀ + (1 + η)·r),  k̂ = argmin |f_k|/‖w_k‖_q
+//	r ← r + (|f_k̂|/‖w_k̂‖_q)·d,  d = argmax ⟨d, w_k̂⟩ over ‖d‖_p ≤ 1
 //
-// in L2 d = w/‖w‖₂, in Linf d = sign(w) (section 3.3, equations 10 to 12). It also returns which rows are not adversarial yet.
+// in L2 d = w/‖w‖₂, in Linf d = sign(w) (section 3.3, equations 10 to 12). It also returns which rows are not
+// adversarial yet.
 func (s deepFoolStep) graph(p *craft.Point, in []*Node) []*Node {
 	best, bestD, r, classes := in[0], in[1], in[2], in[3]
 

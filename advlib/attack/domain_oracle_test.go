@@ -16,8 +16,8 @@ import (
 	"advlab/advlib/backend"
 )
 
-// shop is a domain whose nearest adversarial examples can be found by trying: two numbers, a count, a category, a count that rises only, a number
-// that falls only, and a fixed one, in 9 coordinates.
+// shop is a domain whose nearest adversarial examples can be found by trying: two numbers, a count, a category, a count
+// that rises only, a number that falls only, and a fixed one, in 9 coordinates.
 var shop = advlib.Domain{
 	{Name: "amount", Lo: 0, Hi: 1},
 	{Name: "rate", Lo: -2, Hi: 2, Scale: 4},
@@ -28,8 +28,9 @@ var shop = advlib.Domain{
 	{Name: "age", Lo: 18, Hi: 90, Change: advlib.Fixed},
 }
 
-// nearestInShop returns the distance of the nearest input of another class, where logits are linear with the weights w [9, classes]: over all values of
-// the counts and the category, with the numbers then chosen in closed form; +Inf if there is none.
+// nearestInShop returns the distance of the nearest input of another class, where logits are linear with the weights w
+// [9, classes]: over all values of the counts and the category, with the numbers then chosen in closed form; +Inf if
+// there is none.
 func nearestInShop(norm advlib.Norm, w [][]float64, x []float64, y int) float64 {
 	best := math.Inf(1)
 	for k := range w[0] {
@@ -121,8 +122,9 @@ func nearestInShop(norm advlib.Norm, w [][]float64, x []float64, y int) float64 
 	return best
 }
 
-// Attacks against what is optimal in a domain of counts, categories and directions: nothing is nearer than the optimum, and all or nearly all
-// that can be broken is, at medians near it: the bounds are what was seen when this was written, with room for rounding.
+// Attacks against what is optimal in a domain of counts, categories and directions: nothing is nearer than the optimum,
+// and all or nearly all that can be broken is, at medians near it: the bounds are what was seen when this was written,
+// with room for rounding.
 func TestDomainOracle(t *testing.T) {
 	const classes, n = 3, 24
 	b, err := backend.OpenNamed(backend.Go)
@@ -138,7 +140,8 @@ func TestDomainOracle(t *testing.T) {
 			w[j] = append(w[j], float64(w32[j][len(w32[j])-1]))
 		}
 	}
-	c := advlib.MustClassifier(advlib.Spec{Name: "shop", Input: []int{9}, Domain: shop, Backend: b, Logits: func(_ *model.Scope, x *graph.Node) *graph.Node {
+	c := advlib.MustClassifier(advlib.Spec{Name: "shop", Input: []int{9}, Domain: shop, Backend: b, Logits: func(_ *model.Scope,
+		x *graph.Node) *graph.Node {
 		return graph.Dot(x, graph.Const(x.Graph(), w32)).Product()
 	}})
 	var flat []float32

@@ -13,16 +13,18 @@ import (
 )
 
 func init() {
-	register[EAD](Nearest, Command{Name: "ead", About: "EAD: Carlini & Wagner with an elastic net", Make: func(advlib.Ball) advlib.Attack { return EAD{} }})
+	register[EAD](Nearest, Command{Name: "ead", About: "EAD: Carlini & Wagner with an elastic net",
+		Make: func(advlib.Ball) advlib.Attack { return EAD{} }})
 }
 
-// EAD is the elastic-net attack of Chen et al. (2018), arXiv:1709.04114, algorithm 1, with the L1 decision rule: it minimises
-// c·f(x) + ‖x − x₀‖₂² + β·‖x − x₀‖₁ by iterative shrinkage and thresholding with momentum (FISTA), and searches for the smallest
-// constant c that succeeds, for each example by itself.
+// EAD is the elastic-net attack of Chen et al. (2018), arXiv:1709.04114, algorithm 1, with the L1 decision rule: it
+// minimises c·f(x) + ‖x − x₀‖₂² + β·‖x − x₀‖₁ by iterative shrinkage and thresholding with momentum (FISTA), and
+// searches for the smallest constant c that succeeds, for each example by itself.
 //
-// Constants are those of the authors' code, with these departures: β is 0.01, the middle of the three values that the paper tries;
-// distances are in widths of the box; untargeted is the default; a constant c succeeds, as in [CarliniWagner], when an iterate of the last tenth
-// of its steps is adversarial; and at the end the segment between the original and the best example is bisected.
+// Constants are those of the authors' code, with these departures: β is 0.01, the middle of the three values that the
+// paper tries; distances are in widths of the box; untargeted is the default; a constant c succeeds, as in
+// [CarliniWagner], when an iterate of the last tenth of its steps is adversarial; and at the end the segment between
+// the original and the best example is bisected.
 type EAD struct {
 	// Goal is untargeted if zero.
 	Goal advlib.Goal
@@ -95,7 +97,8 @@ func (a EAD) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*t
 	})
 }
 
-// minimise runs all steps from the original with the given c, and tells which rows had an adversarial iterate among the last tenth.
+// minimise runs all steps from the original with the given c, and tells which rows had an adversarial iterate among the
+// last tenth.
 func (a EAD) minimise(ctx context.Context, s *craft.Search, step *advlib.Step, c []float64) (hit []bool, err error) {
 	s.Drop(2)
 	s.Push(s.Zeros(), s.Zeros(), s.Fill(math.Inf(1)))

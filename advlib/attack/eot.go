@@ -16,9 +16,10 @@ import (
 
 func init() { register[EOT](Wrapper) }
 
-// EOT runs an attack on the expectation over the randomness of a classifier (advlib.Spec.Random): expectation over transformation of
-// Athalye et al. (2018), arXiv:1707.07397, section 2.1, and arXiv:1802.00420, section 4.2. Each step averages the logits of several draws,
-// so that the gradient of the margin, and of any other difference of logits, is the mean of the gradients.
+// EOT runs an attack on the expectation over the randomness of a classifier (advlib.Spec.Random): expectation over
+// transformation of Athalye et al. (2018), arXiv:1707.07397, section 2.1, and arXiv:1802.00420, section 4.2. Each step
+// averages the logits of several draws, so that the gradient of the margin, and of any other difference of logits, is
+// the mean of the gradients.
 //
 // The number of draws is measured: enough that the mean of the gradients is off by at most half of its length.
 type EOT struct {
@@ -102,10 +103,11 @@ func (eotGradient) graph(p *craft.Point, _ []*Node) []*Node {
 	return []*Node{p.Gradient(advlib.Margin.Of(p.Logits(p.X0), p.Aim), p.X0)}
 }
 
-// Measure returns how many draws the mean gradient of the margin needs at the originals: with v the variance of a gradient, summed over its
-// coordinates, and s the squared length of the expected one, both estimated from 16 draws, the smallest n with v/n ≤ s/4; the median over at most 32
-// examples, as a power of two, so that few numbers are compiled for. It is 1 where nothing is random. Of a victim without a graph it is the
-// same of the margin itself in place of its gradient.
+// Measure returns how many draws the mean gradient of the margin needs at the originals: with v the variance of a
+// gradient, summed over its coordinates, and s the squared length of the expected one, both estimated from 16 draws,
+// the smallest n with v/n ≤ s/4; the median over at most 32 examples, as a power of two, so that few numbers are
+// compiled for. It is 1 where nothing is random. Of a victim without a graph it is the same of the margin itself in
+// place of its gradient.
 func (a EOT) Measure(ctx context.Context, v *advlib.Counted, b advlib.Batch) (int, error) {
 	step, size := craft.Compile(v, b, eotGradient{}, eotGradient{}.graph), b.X.Shape().Size()/b.Len()
 	if _, err := advlib.WhiteBox(v); err != nil {

@@ -16,11 +16,13 @@ import (
 
 // everySubject is what the tests of conformance run.
 func everySubject() []attacktest.Subject {
-	return slices.Concat(basicSubjects(), apgdSubjects(), mifgsmSubjects(), squareSubjects(), minimalSubjects(), autoAttackSubjects(), wrapperSubjects())
+	return slices.Concat(basicSubjects(), apgdSubjects(), mifgsmSubjects(), squareSubjects(), minimalSubjects(),
+		autoAttackSubjects(), wrapperSubjects())
 }
 
-// Every exported type of the package that is an attack, by its source, is run by the suite, but for what a Fit returns: a perturbation or a patch
-// fits the inputs that it was learned on, and the suite has models of several shapes; universal_test.go and patch_test.go hold them.
+// Every exported type of the package that is an attack, by its source, is run by the suite, but for what a Fit returns:
+// a perturbation or a patch fits the inputs that it was learned on, and the suite has models of several shapes;
+// universal_test.go and patch_test.go hold them.
 func TestEveryAttackIsInTheSuite(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 	"advlab/advlib/backend"
 )
 
-// brightness is a classifier of two pixels that asks which of them is brighter. On the Go backend, so that it runs anywhere.
+// brightness is a classifier of two pixels that asks which of them is brighter. On the Go backend, so that it runs
+// anywhere.
 func brightness() (*advlib.Classifier, *advlib.Examples) {
 	b, err := backend.OpenNamed(backend.Go)
 	if err != nil {

@@ -17,17 +17,19 @@ func init() {
 		Command{Name: "fab", About: "FAB: projections on the linearised boundary, back and forth", Make: func(b advlib.Ball) advlib.Attack {
 			return FAB{Norm: b.Norm}
 		}},
-		Command{Name: "fab-t", About: "FAB towards each of the nine most likely classes", Make: func(b advlib.Ball) advlib.Attack { return FABT(b.Norm) }})
+		Command{Name: "fab-t", About: "FAB towards each of the nine most likely classes",
+			Make: func(b advlib.Ball) advlib.Attack { return FABT(b.Norm) }})
 }
 
-// FAB is the fast adaptive boundary attack of Croce & Hein (2020), arXiv:1907.02044, algorithm 1: it projects the iterate and the
-// original on the nearest linearised boundary inside the box, goes a little beyond, biased towards the original, and from an
-// adversarial example a little back.
+// FAB is the fast adaptive boundary attack of Croce & Hein (2020), arXiv:1907.02044, algorithm 1: it projects the
+// iterate and the original on the nearest linearised boundary inside the box, goes a little beyond, biased towards the
+// original, and from an adversarial example a little back.
 //
-// With a target, the only boundary looked at is that with the target: FAB-T of Croce & Hein (2020), arXiv:2003.01690, section 4; see
-// [FABT]. It departs from the paper in three things: the final search bisects the segment to the original instead of three steps of
-// a modified bisection; before it, examples that have met infinite slopes are settled by 200 steps that look ahead, see
-// [advlib.Model.Ahead]; and at most 10 classes are looked at unless Candidates says more.
+// With a target, the only boundary looked at is that with the target: FAB-T of Croce & Hein (2020), arXiv:2003.01690,
+// section 4; see [FABT]. It departs from the paper in three things: the final search bisects the segment to the
+// original instead of three steps of a modified bisection; before it, examples that have met infinite slopes are
+// settled by 200 steps that look ahead, see [advlib.Model.Ahead]; and at most 10 classes are looked at unless
+// Candidates says more.
 type FAB struct {
 	// Norm is what is minimised: L1, L2 or Linf. It must be set.
 	Norm advlib.Norm
@@ -37,8 +39,8 @@ type FAB struct {
 	Steps int
 	// Restarts is how often the search is repeated from a random point, within half of the best distance so far.
 	Restarts int
-	// Candidates is how many classes are looked at, with the label, the most likely by the logits of the original; 0 means 10. The
-	// paper looks at all; each costs a pass.
+	// Candidates is how many classes are looked at, with the label, the most likely by the logits of the original; 0
+	// means 10. The paper looks at all; each costs a pass.
 	Candidates int
 	// MostBias is α_max, the largest bias towards the original, at most 1; 0 means 0.1.
 	MostBias float64
@@ -50,7 +52,8 @@ type FAB struct {
 	NoLineSearch bool
 }
 
-// FABT returns the targeted version of FAB, towards each of the nine most likely other classes, as it is part of AutoAttack.
+// FABT returns the targeted version of FAB, towards each of the nine most likely other classes, as it is part of
+// AutoAttack.
 func FABT(n advlib.Norm) AllTargets { return AllTargets{Attack: FAB{Norm: n}, Most: 9} }
 
 // Describe implements [craft.Described].
@@ -81,8 +84,8 @@ func (a FAB) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threa
 // Plan implements [advlib.Planner].
 func (a FAB) Plan(v advlib.Victim) (forward, backward float64, known bool) { return craft.Plan(a, v) }
 
-// startRadius bounds the distance of random starts where nothing has been found, in widths of the box (the reference implementation's
-// default ε).
+// startRadius bounds the distance of random starts where nothing has been found, in widths of the box (the reference
+// implementation's default ε).
 var startRadius = map[advlib.Norm]float64{advlib.L1: 5, advlib.L2: 1, advlib.Linf: 0.3}
 
 // Perturb implements [advlib.Attack].
@@ -134,7 +137,8 @@ func (a FAB) search(ctx context.Context, v *advlib.Counted, s *craft.Search, ste
 	return s.Bisect(ctx, v)
 }
 
-// start returns where a search starts: the originals, then random points around them, by the examples of the searches before.
+// start returns where a search starts: the originals, then random points around them, by the examples of the searches
+// before.
 func (a FAB) start(s *craft.Rows, restart int, earlier []float32, limits advlib.Limits) *tensors.Tensor {
 	x := s.Originals()
 	if restart == 0 {
@@ -177,8 +181,8 @@ type fabStep struct {
 	αmax, η, β float64
 }
 
-// graph is one iteration of Croce & Hein (2020), algorithm 1, from line 12 on to line 11 of the next: with x the point of the last
-// iteration,
+// graph is one iteration of Croce & Hein (2020), algorithm 1, from line 12 on to line 11 of the next: with x the point
+// of the last iteration,
 //
 //	keep x if it is adversarial, and then x ← (1 − β)·x₀ + β·x
 //	π: the boundary nearest to x, linearised there;  δ, δ₀: from x and x₀ to π inside the box

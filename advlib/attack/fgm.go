@@ -12,16 +12,17 @@ import (
 )
 
 func init() {
-	register[FGM](InBall, Command{Name: "fgm", About: "one step along the gradient of the cross-entropy (FGSM in Linf)", Make: func(b advlib.Ball) advlib.Attack {
-		return FGM{Ball: b}
-	}})
+	register[FGM](InBall, Command{Name: "fgm", About: "one step along the gradient of the cross-entropy (FGSM in Linf)",
+		Make: func(b advlib.Ball) advlib.Attack {
+			return FGM{Ball: b}
+		}})
 }
 
-// FGM is the fast gradient method of Goodfellow et al. (2015), arXiv:1412.6572, section 4: one step of length ε in the direction
-// of the loss's steepest ascent. In the Linf ball it is FGSM, the fast gradient sign method.
+// FGM is the fast gradient method of Goodfellow et al. (2015), arXiv:1412.6572, section 4: one step of length ε in the
+// direction of the loss's steepest ascent. In the Linf ball it is FGSM, the fast gradient sign method.
 //
-// In L1 the direction is the coordinate of the largest gradient, ties sharing (see [advlib.ConvexNorm]); foolbox goes along the
-// gradient divided by its L1 norm instead, which is not the steepest ascent of that ball.
+// In L1 the direction is the coordinate of the largest gradient, ties sharing (see [advlib.ConvexNorm]); foolbox goes
+// along the gradient divided by its L1 norm instead, which is not the steepest ascent of that ball.
 type FGM struct {
 	// Ball is what may be changed; its norm is L1, L2 or Linf. It must be set.
 	Ball advlib.Ball

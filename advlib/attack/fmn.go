@@ -12,22 +12,26 @@ import (
 )
 
 func init() {
-	register[FMN](Nearest, Command{Name: "fmn", About: "FMN: gradient steps in a ball that shrinks and grows", Make: func(b advlib.Ball) advlib.Attack {
-		return FMN{Norm: b.Norm}
-	}})
+	register[FMN](Nearest, Command{Name: "fmn", About: "FMN: gradient steps in a ball that shrinks and grows",
+		Make: func(b advlib.Ball) advlib.Attack {
+			return FMN{Norm: b.Norm}
+		}})
 }
 
-// FMN is the fast minimum-norm attack of Pintor et al. (2021), arXiv:2102.12827, algorithm 1: gradient steps on the margin, each
-// projected on a ball around the original whose radius ε shrinks where the example is adversarial and grows where it is not.
+// FMN is the fast minimum-norm attack of Pintor et al. (2021), arXiv:2102.12827, algorithm 1: gradient steps on the
+// margin, each projected on a ball around the original whose radius ε shrinks where the example is adversarial and
+// grows where it is not.
 //
-// It departs from the paper in four things, without which it stops exactly on the boundary and finds nothing on many examples, or stays
-// away from the nearest where slopes are infinite:
+// It departs from the paper in four things, without which it stops exactly on the boundary and finds nothing on many
+// examples, or stays away from the nearest where slopes are infinite:
 //
-//   - The estimate of the distance to the boundary, which is the radius until an adversarial example is found, is multiplied by
-//     1 + Overshoot.
-//   - The projection is on the intersection of the ball with the box, where the paper clips what it has projected on the ball.
+//   - The estimate of the distance to the boundary, which is the radius until an adversarial example is found, is
+//     multiplied by 1 + Overshoot.
+//   - The projection is on the intersection of the ball with the box, where the paper clips what it has projected on
+//     the ball.
 //   - Examples that have met infinite slopes are then settled: 200 steps that look ahead, see [advlib.Model.Ahead].
-//   - At the end the segment between the original and the best example is bisected; in L0, changes that are not needed are undone.
+//   - At the end the segment between the original and the best example is bisected; in L0, changes that are not needed
+//     are undone.
 //
 // The gradient is divided by its L2 norm whatever the norm, as in the authors' code.
 type FMN struct {
@@ -113,7 +117,8 @@ type fmnStep struct {
 	over float64 // 1 + overshoot
 }
 
-// graph is one iteration of Pintor et al. (2021), algorithm 1, with L the margin, which is positive where x₀ + δ is adversarial:
+// graph is one iteration of Pintor et al. (2021), algorithm 1, with L the margin, which is positive where x₀ + δ is
+// adversarial:
 //
 //	ε ← min(ε·(1 − γ), ‖δ*‖) if L > 0, else ε·(1 + γ) if there is a δ*, else (1 + overshoot)·(‖δ‖ + |L|/‖∇L‖_q)
 //	δ ← Π(δ + α·∇L/‖∇L‖₂),  Π projects on ‖·‖ ≤ ε and the box

@@ -12,9 +12,9 @@ import (
 // hyperplaneHalvings brackets a multiplier to the resolution of float32.
 const hyperplaneHalvings = 30
 
-// toHyperplane returns, for each row, the shortest δ in the norm (L1, L2 or Linf) with f + ⟨w, δ⟩ = 0 and lo ≤ δ ≤ hi: Croce & Hein
-// (2020), arXiv:1907.02044, section 3.1 and appendix A. Where the box does not reach the hyperplane it is the corner nearest to it.
-// f is [n]; w, lo and hi are [n, d...], lo ≤ 0 ≤ hi.
+// toHyperplane returns, for each row, the shortest δ in the norm (L1, L2 or Linf) with f + ⟨w, δ⟩ = 0 and lo ≤ δ ≤ hi:
+// Croce & Hein (2020), arXiv:1907.02044, section 3.1 and appendix A. Where the box does not reach the hyperplane it is
+// the corner nearest to it. f is [n]; w, lo and hi are [n, d...], lo ≤ 0 ≤ hi.
 //
 // With v = −sign(f)·w and gap = |f|, the optimality conditions give
 //
@@ -36,8 +36,8 @@ func toHyperplane(norm advlib.ConvexNorm, f, w, lo, hi *Node) *Node {
 	switch norm {
 	case advlib.L2:
 		at := func(λ *Node) *Node { return clip(Mul(craft.PerRow(λ, v), v)) }
-		// λ is at least what an unclipped step needs, and at 10⁹ times the width all coordinates that matter are clipped. In between its
-		// order of magnitude is unknown, so the bracket is halved on a logarithmic scale.
+		// λ is at least what an unclipped step needs, and at 10⁹ times the width all coordinates that matter are clipped. In
+		// between its order of magnitude is unknown, so the bracket is halved on a logarithmic scale.
 		least := AddScalar(Div(gap, MaxScalar(craft.SumRows(squared(v)), 1)), 1e-30)
 		most := Max(MulScalar(width, 1e9), least)
 		return at(bracket(least, most, func(a, b *Node) *Node { return Mul(Sqrt(a), Sqrt(b)) }, func(λ *Node) *Node {
@@ -66,8 +66,8 @@ func toHyperplane(norm advlib.ConvexNorm, f, w, lo, hi *Node) *Node {
 
 func middle(a, b *Node) *Node { return MulScalar(Add(a, b), 0.5) }
 
-// bracket returns, per row, a point of [low, high] for which reached holds, or high, just above the least such point. Once it
-// holds, reached must hold for all larger arguments.
+// bracket returns, per row, a point of [low, high] for which reached holds, or high, just above the least such point.
+// Once it holds, reached must hold for all larger arguments.
 func bracket(low, high *Node, between func(a, b *Node) *Node, reached func(*Node) *Node) *Node {
 	_, high = brackets(low, high, between, reached)
 	return high

@@ -13,8 +13,8 @@ import (
 	"github.com/gomlx/gomlx/core/graph"
 )
 
-// The projection on a hyperplane inside a box: it stays in the box, reaches the hyperplane where the box does, to its corner where it
-// does not, and no random point of the box that reaches the hyperplane is nearer.
+// The projection on a hyperplane inside a box: it stays in the box, reaches the hyperplane where the box does, to its
+// corner where it does not, and no random point of the box that reaches the hyperplane is nearer.
 func TestToHyperplane(t *testing.T) {
 	const rows, d, points = 64, 6, 4000
 	const tolerance = 1e-4
@@ -58,7 +58,8 @@ func TestToHyperplane(t *testing.T) {
 			if most < math.Abs(float64(f[i])) {
 				infeasible++
 				if size > 0 && math.Abs(math.Abs(value)-(math.Abs(float64(f[i]))-most)) > tolerance*size {
-					t.Errorf("%v, row %d: the box does not reach the hyperplane, but %g remains instead of %g", norm, i, value, math.Abs(float64(f[i]))-most)
+					t.Errorf("%v, row %d: the box does not reach the hyperplane, but %g remains instead of %g", norm, i, value,
+						math.Abs(float64(f[i]))-most)
 				}
 				continue
 			}

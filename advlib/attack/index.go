@@ -27,8 +27,8 @@ type Listed struct {
 	Targeted bool
 	// Paper is where it comes from, with its number at arxiv.org.
 	Paper string
-	// Defaults are the fields that have a value of their own where they are left at zero, "Steps 40, StepSize 0.0625·ε"; empty if there
-	// are none.
+	// Defaults are the fields that have a value of their own where they are left at zero, "Steps 40, StepSize 0.0625·ε";
+	// empty if there are none.
 	Defaults string
 	// Commands are its names on the command line, as in "--attacks pgd,pgd-margin".
 	Commands []Command
@@ -59,9 +59,10 @@ const (
 // Listing is an index of attacks. In a notebook, show.Display(attack.Index()) shows it.
 type Listing []Listed
 
-// Index returns all attacks of this package, by what they look for, and then in the order of their papers; those that are learned, by
-// Fit, stand for what Fit returns. What it says is what the attacks describe; a test holds norms, kinds, goals and knowledge against what
-// they do, and the table in the package's documentation and the one in the README against this one.
+// Index returns all attacks of this package, by what they look for, and then in the order of their papers; those that
+// are learned, by Fit, stand for what Fit returns. What it says is what the attacks describe; a test holds norms,
+// kinds, goals and knowledge against what they do, and the table in the package's documentation and the one in the
+// README against this one.
 func Index() Listing {
 	t := make(Listing, len(registry))
 	for i, r := range registry {
@@ -145,8 +146,8 @@ func (r registered) entry() Listed {
 // name returns the name of the attack's type.
 func (r registered) name() string { return reflect.TypeOf(r.zero()).Elem().Name() }
 
-// defaults returns the fields that have a value where they are left at zero. What grows with the radius of a ball is in units of ε;
-// what has one in some norms only says in which.
+// defaults returns the fields that have a value where they are left at zero. What grows with the radius of a ball is in
+// units of ε; what has one in some norms only says in which.
 func (r registered) defaults(norms []advlib.Norm) string {
 	if len(norms) == 0 {
 		norms = []advlib.Norm{nil}

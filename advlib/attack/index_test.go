@@ -117,7 +117,8 @@ func sources(t *testing.T) []*ast.File {
 	return files
 }
 
-// Every exported type with a method Perturb or Fit is in the index, once, and nothing else is, but for what a Fit returns.
+// Every exported type with a method Perturb or Fit is in the index, once, and nothing else is, but for what a Fit
+// returns.
 func TestIndexComplete(t *testing.T) {
 	var want, learned, got []string
 	for _, f := range sources(t) {
@@ -211,7 +212,8 @@ func quotient(s string) float64 {
 	return a / b
 }
 
-// The index's norms, kinds and goals are those that the attacks take, and what it says they ask for is what they do ask.
+// The index's norms, kinds and goals are those that the attacks take, and what it says they ask for is what they do
+// ask.
 func TestIndexFollows(t *testing.T) {
 	c, e := tall(t)
 	for _, entry := range attack.Index() {
@@ -303,7 +305,8 @@ func (p *polls) Err() error {
 	return nil
 }
 
-// Filling in defaults twice changes nothing, and an attack with them is the attack: the same name, but for what the name shows.
+// Filling in defaults twice changes nothing, and an attack with them is the attack: the same name, but for what the
+// name shows.
 func TestIndexFilled(t *testing.T) {
 	c, e := tall(t)
 	for _, entry := range attack.Index() {

@@ -19,8 +19,8 @@ import (
 	"advlab/advlib/backend"
 )
 
-// steep is a classifier z = W·φ(x) + b whose φ, one function for all coordinates that rises, has an infinite slope at places where half of
-// the data are: then the best that an attack can do in a ball is known.
+// steep is a classifier z = W·φ(x) + b whose φ, one function for all coordinates that rises, has an infinite slope at
+// places where half of the data are: then the best that an attack can do in a ball is known.
 type steep struct {
 	name  string
 	φ     func(v float64) float64
@@ -50,7 +50,8 @@ func arcSine(x *Node) *Node {
 	a := Abs(u)
 	p := ScalarZero(x.Graph(), x.DType())
 	p = BroadcastToShape(p, x.Shape())
-	for _, c := range []float64{-0.0012624911, 0.0066700901, -0.0170881256, 0.0308918810, -0.0501743046, 0.0889789874, -0.2145988016, 1.5707963050} {
+	for _, c := range []float64{-0.0012624911, 0.0066700901, -0.0170881256, 0.0308918810, -0.0501743046, 0.0889789874, -0.2145988016,
+		1.5707963050} {
 		p = AddScalar(Mul(p, a), c)
 	}
 	v := AddScalar(Neg(Mul(Sqrt(OneMinus(a)), p)), math.Pi/2)
@@ -78,9 +79,10 @@ func (s steep) model(t *testing.T, b compute.Backend, examples int) *steepModel 
 		m.W = append(m.W, row)
 	}
 	var err error
-	m.c, err = advlib.NewClassifier(advlib.Spec{Name: s.name, Input: []int{steepInputs}, Box: advlib.UnitBox, Backend: b, Logits: func(_ *model.Scope, x *Node) *Node {
-		return Dot(s.graph(x), Const(x.Graph(), tensors.FromFlatDataAndDimensions(flat, steepInputs, steepClasses))).Product()
-	}})
+	m.c, err = advlib.NewClassifier(advlib.Spec{Name: s.name, Input: []int{steepInputs}, Box: advlib.UnitBox, Backend: b,
+		Logits: func(_ *model.Scope, x *Node) *Node {
+			return Dot(s.graph(x), Const(x.Graph(), tensors.FromFlatDataAndDimensions(flat, steepInputs, steepClasses))).Product()
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,8 +108,9 @@ func (s steep) model(t *testing.T, b compute.Backend, examples int) *steepModel 
 	return m
 }
 
-// gain returns, for an example and a class, by how much logit k can be raised over that of the label when each coordinate moves by at
-// most δ, minus what is needed: positive where it is broken. Each coordinate goes to the end of its range that helps.
+// gain returns, for an example and a class, by how much logit k can be raised over that of the label when each
+// coordinate moves by at most δ, minus what is needed: positive where it is broken. Each coordinate goes to the end of
+// its range that helps.
 func (m *steepModel) gain(x []float32, y int32, k int, δ float64) float64 {
 	sum := 0.
 	for j, v := range x {
@@ -156,8 +159,9 @@ func (m *steepModel) rows() [][]float32 {
 	return slices.Collect(slices.Chunk(tensors.MustCopyFlatData[float32](m.e.X), steepInputs))
 }
 
-// dense returns the distances in L1 or L2 of the best ways to share a budget out among the coordinates, in steps of 1/dense of it, found by
-// dynamic programming: at most the distances given, which are those of attacks, and none where these are better.
+// dense returns the distances in L1 or L2 of the best ways to share a budget out among the coordinates, in steps of
+// 1/dense of it, found by dynamic programming: at most the distances given, which are those of attacks, and none where
+// these are better.
 func (m *steepModel) dense(norm advlib.Norm, found []float64) []float64 {
 	const dense = 400
 	all := slices.Clone(found)
@@ -200,8 +204,8 @@ func (m *steepModel) dense(norm advlib.Norm, found []float64) []float64 {
 	return all
 }
 
-// What is infinite in the gradient is followed: the robust accuracy is the exact one within an example, that of one step within two. Before,
-// such coordinates did not move, and half of the examples that can be broken stood.
+// What is infinite in the gradient is followed: the robust accuracy is the exact one within an example, that of one
+// step within two. Before, such coordinates did not move, and half of the examples that can be broken stood.
 func TestInfiniteSlopesInABall(t *testing.T) {
 	onBackends(t, func(t *testing.T, b compute.Backend, slow bool) {
 		for i, s := range steeps {
@@ -255,8 +259,8 @@ func TestInfiniteSlopesNearest(t *testing.T) {
 		{advlib.L2, 1.02, 1.02, attack.FMN{Norm: advlib.L2}},
 		{advlib.L2, 1.02, 1.02, attack.FABT(advlib.L2)},
 		{advlib.L2, 1.05, 0, attack.CarliniWagner{}},
-		// In L1 the nearest may be where one coordinate has gone all the way to 0, which slopes at the original do not tell: before they
-		// were settled, these had 1.18 and 1.08 as the worst, and FMN a median ratio of 1.017.
+		// In L1 the nearest may be where one coordinate has gone all the way to 0, which slopes at the original do not tell:
+		// before they were settled, these had 1.18 and 1.08 as the worst, and FMN a median ratio of 1.017.
 		{advlib.L1, 1.01, 1.1, attack.FMN{Norm: advlib.L1}},
 		{advlib.L1, 1.01, 1.1, attack.FABT(advlib.L1)},
 	}
@@ -307,7 +311,8 @@ func TestInfiniteSlopesNearest(t *testing.T) {
 	})
 }
 
-// What is settled does not depend on the examples beside it: those that meet no infinite slope are left alone, the others go their way.
+// What is settled does not depend on the examples beside it: those that meet no infinite slope are left alone, the
+// others go their way.
 func TestSettledAlone(t *testing.T) {
 	b, err := backend.OpenNamed(backend.Go)
 	if err != nil {

@@ -15,17 +15,19 @@ import (
 )
 
 func init() {
-	register[JSMA](Nearest, Command{Name: "jsma", About: "JSMA: pairs of values by their saliency, up or down", Make: func(advlib.Ball) advlib.Attack {
-		return JSMA{BothDirections: true, Gamma: 1}
-	}})
+	register[JSMA](Nearest, Command{Name: "jsma", About: "JSMA: pairs of values by their saliency, up or down",
+		Make: func(advlib.Ball) advlib.Attack {
+			return JSMA{BothDirections: true, Gamma: 1}
+		}})
 }
 
-// JSMA is the attack by saliency map of Papernot et al. (2016), arXiv:1511.07528, algorithm 2: in each step it changes the two
-// coordinates that together raise the logit of the target and lower the sum of the others most.
+// JSMA is the attack by saliency map of Papernot et al. (2016), arXiv:1511.07528, algorithm 2: in each step it changes
+// the two coordinates that together raise the logit of the target and lower the sum of the others most.
 //
-// As in the paper the derivatives are those of the logits, not of the probabilities, and a step moves a coordinate to the end of the
-// box. Without a target, which the paper does not have, the map is that of the label with its signs turned (Wiyatno & Xu 2018,
-// arXiv:1808.07945, NT-JSMA). At the end changes that are not needed are undone. [AllTargets] with BothDirections is the strongest form.
+// As in the paper the derivatives are those of the logits, not of the probabilities, and a step moves a coordinate to
+// the end of the box. Without a target, which the paper does not have, the map is that of the label with its signs
+// turned (Wiyatno & Xu 2018, arXiv:1808.07945, NT-JSMA). At the end changes that are not needed are undone.
+// [AllTargets] with BothDirections is the strongest form.
 type JSMA struct {
 	// Goal is untargeted if zero.
 	Goal advlib.Goal
@@ -35,8 +37,8 @@ type JSMA struct {
 	Gamma float64
 	// BothDirections lets a coordinate fall as well as rise; the paper lets it rise.
 	BothDirections bool
-	// Candidates is among how many coordinates the pair is searched, those that alone do most; 0 means 1024. Time is quadratic in it,
-	// memory linear.
+	// Candidates is among how many coordinates the pair is searched, those that alone do most; 0 means 1024. Time is
+	// quadratic in it, memory linear.
 	Candidates int
 	// NoLineSearch leaves the final undoing out.
 	NoLineSearch bool
@@ -99,7 +101,8 @@ func (a JSMA) search(ctx context.Context, s *craft.Search, step *advlib.Step, li
 		if err != nil {
 			return err
 		}
-		hit, rise, fall := tensors.MustCopyFlatData[bool](out[0]), tensors.MustCopyFlatData[float32](out[1]), tensors.MustCopyFlatData[float32](out[2])
+		hit := tensors.MustCopyFlatData[bool](out[0])
+		rise, fall := tensors.MustCopyFlatData[float32](out[1]), tensors.MustCopyFlatData[float32](out[2])
 		advlib.Free(out...)
 		for i := range s.At {
 			if done[i] = done[i] || hit[i]; done[i] {
@@ -120,8 +123,8 @@ type move struct {
 	new  bool    // the coordinate has not been changed before
 }
 
-// change moves the pair of coordinates of largest saliency in x. It returns false if there is none, or it would be more than may be
-// changed.
+// change moves the pair of coordinates of largest saliency in x. It returns false if there is none, or it would be more
+// than may be changed.
 func (a JSMA) change(x, original, rise, fall []float32, most int, limits advlib.Limits) bool {
 	changed := 0
 	var moves []move
@@ -168,9 +171,9 @@ func strongest(moves []move, most int) []move {
 	return moves[:most]
 }
 
-// salient returns the pair of moves of different coordinates with the largest saliency −α·β, where α > 0 is the sum of their derivatives
-// of the target's logit and β < 0 of those of the others' sum: Papernot et al. (2016), algorithm 3. At most room coordinates may be
-// new.
+// salient returns the pair of moves of different coordinates with the largest saliency −α·β, where α > 0 is the sum of
+// their derivatives of the target's logit and β < 0 of those of the others' sum: Papernot et al. (2016), algorithm 3.
+// At most room coordinates may be new.
 func salient(moves []move, room int) (p, q move, ok bool) {
 	best := 0.
 	for i, m := range moves {
@@ -198,7 +201,8 @@ func salient(moves []move, room int) (p, q move, ok bool) {
 // jsmaStep determines the graph of a step.
 type jsmaStep struct{}
 
-// graph judges x, and returns whether it is adversarial, ∂Z_t/∂x and ∂(Σ_{j≠t} Z_j)/∂x; without a target, those of the label, negated.
+// graph judges x, and returns whether it is adversarial, ∂Z_t/∂x and ∂(Σ_{j≠t} Z_j)/∂x; without a target, those of the
+// label, negated.
 func (s jsmaStep) graph(p *craft.Point, in []*Node) []*Node {
 	best, bestD, x := in[0], in[1], in[2]
 	z := p.Logits(x)

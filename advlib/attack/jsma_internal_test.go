@@ -2,7 +2,8 @@ package attack
 
 import "testing"
 
-// salient finds the pair of largest −α·β, of different coordinates, with α > 0 > β, and no more new ones than there is room for.
+// salient finds the pair of largest −α·β, of different coordinates, with α > 0 > β, and no more new ones than there is
+// room for.
 func TestSalient(t *testing.T) {
 	moves := []move{
 		{at: 0, α: 5, β: 4, new: true}, {at: 1, α: -1, β: -9, new: true}, {at: 2, α: 1, β: -1, new: true}, {at: 2, α: 9, β: -9}, {at: 3, α: 2, β: -2, new: true},

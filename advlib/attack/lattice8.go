@@ -12,9 +12,10 @@ import (
 
 func init() { register[Lattice8](Wrapper) }
 
-// Lattice8 runs an attack and moves what comes out to the 256 values that a byte can hold, Lo + k/255 of the box, so that adversarial examples
-// survive being saved as images. A success is one after rounding: it is looked for at the nearest such values (in Linf the nearest inside the
-// ball), and, where these leave the ball or have lost the goal, at the nearest ones on the side of the original.
+// Lattice8 runs an attack and moves what comes out to the 256 values that a byte can hold, Lo + k/255 of the box, so
+// that adversarial examples survive being saved as images. A success is one after rounding: it is looked for at the
+// nearest such values (in Linf the nearest inside the ball), and, where these leave the ball or have lost the goal, at
+// the nearest ones on the side of the original.
 //
 // A coordinate may be off by a unit in the last place of float32 where a ball ends between two of them.
 type Lattice8 struct {
@@ -68,7 +69,8 @@ func (l lattice) nearest(v, x float32) float32 {
 	return near
 }
 
-// towards returns the value of the lattice next to v on the side of the original x; where there is none between the two, the one next to x.
+// towards returns the value of the lattice next to v on the side of the original x; where there is none between the
+// two, the one next to x.
 func (l lattice) towards(v, x float32) float32 {
 	at, origin := l.level(v), l.level(x)
 	k := math.Floor(at + levelSlack)

@@ -43,9 +43,9 @@ func quantile(l *attacktest.Linear, n advlib.Norm, share float64) float64 {
 	return d[int(share*float64(len(d)))]
 }
 
-// PGD on the margin towards all targets must miss nothing, and claim nothing false: 0 and 0, at three ε for each model and norm, which
-// the log names. The step is ε/4: from a random start in L2 the angle to the optimum shrinks by 1 + α/ε a step, and with the
-// default α = 2.5·ε/40 an example is left 1 % short.
+// PGD on the margin towards all targets must miss nothing, and claim nothing false: 0 and 0, at three ε for each model
+// and norm, which the log names. The step is ε/4: from a random start in L2 the angle to the optimum shrinks by 1 + α/ε
+// a step, and with the default α = 2.5·ε/40 an example is left 1 % short.
 func TestLinearPGD(t *testing.T) {
 	const missed, falseClaims = 0, 0
 	specs := linearSpecs
@@ -74,8 +74,8 @@ func TestLinearPGD(t *testing.T) {
 	}
 }
 
-// The same with DLR, whose direction changes from step to step, and with the untargeted cross-entropy, which may miss: the runner-up is
-// not always the nearest. Neither may claim anything false.
+// The same with DLR, whose direction changes from step to step, and with the untargeted cross-entropy, which may miss:
+// the runner-up is not always the nearest. Neither may claim anything false.
 func TestLinearOtherLosses(t *testing.T) {
 	for _, spec := range []attacktest.LinearSpec{linearSpecs[1], linearSpecs[5]} {
 		l := linear(t, spec)
@@ -102,7 +102,8 @@ func TestLinearOtherLosses(t *testing.T) {
 	}
 }
 
-// Carlini & Wagner must break every example, at a median of at most 1.02 times the optimum. Targets from the issue: 1.00 and 1.02.
+// Carlini & Wagner must break every example, at a median of at most 1.02 times the optimum. Targets from the issue:
+// 1.00 and 1.02.
 func TestLinearCarliniWagner(t *testing.T) {
 	const success, ratio = 1.0, 1.02
 	for _, spec := range linearSpecs {

@@ -14,8 +14,9 @@ import (
 	"advlab/advlib/backend"
 )
 
-// Device memory does not grow with the number of steps. Each step's tensors take 0.2 MB (PGD) and 0.5 MB (C&W): 10000 steps that
-// kept theirs would take gigabytes. On the Go backend, where it is the garbage collector's memory, 2000 steps must do.
+// Device memory does not grow with the number of steps. Each step's tensors take 0.2 MB (PGD) and 0.5 MB (C&W): 10000
+// steps that kept theirs would take gigabytes. On the Go backend, where it is the garbage collector's memory, 2000
+// steps must do.
 func TestMemoryOverManySteps(t *testing.T) {
 	if _, err := os.Stat("/proc/self/statm"); err != nil {
 		t.Skipf("resident memory cannot be read here: %v", err)

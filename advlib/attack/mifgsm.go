@@ -13,17 +13,18 @@ import (
 )
 
 func init() {
-	register[MIFGSM](InBall, Command{Name: "mifgsm", About: "10 steps with momentum", Make: func(b advlib.Ball) advlib.Attack { return MIFGSM{Ball: b} }})
+	register[MIFGSM](InBall, Command{Name: "mifgsm", About: "10 steps with momentum",
+		Make: func(b advlib.Ball) advlib.Attack { return MIFGSM{Ball: b} }})
 }
 
-// MIFGSM is the momentum iterative method of Dong et al. (2018), arXiv:1710.06081, algorithm 1, with the variants that make its examples
-// transfer to other models: Nesterov (NI), Diversity (DI) and Smoothing (TI), in any combination. It makes all its steps even where
-// an adversarial example is found earlier, because the later ones transfer better.
+// MIFGSM is the momentum iterative method of Dong et al. (2018), arXiv:1710.06081, algorithm 1, with the variants that
+// make its examples transfer to other models: Nesterov (NI), Diversity (DI) and Smoothing (TI), in any combination. It
+// makes all its steps even where an adversarial example is found earlier, because the later ones transfer better.
 //
 // It returns the last iterate, or the last adversarial one where the last is not; the paper always returns the last.
 type MIFGSM struct {
-	// Ball is what may be changed; its norm is L2 or Linf, as in the paper: in L1 the steepest ascent of a momentum would go on moving one
-	// coordinate. It must be set.
+	// Ball is what may be changed; its norm is L2 or Linf, as in the paper: in L1 the steepest ascent of a momentum would
+	// go on moving one coordinate. It must be set.
 	Ball advlib.Ball
 	// Goal is untargeted if zero.
 	Goal advlib.Goal
@@ -37,11 +38,12 @@ type MIFGSM struct {
 	Decay float64
 	// Nesterov takes the gradient where the momentum leads: Lin et al. (2020), arXiv:1908.06281, equation 6.
 	Nesterov bool
-	// Diversity is the probability with which a step takes its gradient through a smaller copy of the image at a random place: Xie et al. (2019),
-	// arXiv:1803.06978, section 3.3, who use 0.5. The copy has 0.9 to 1 of the size; what is around it is Lo of the box. 0 is never.
+	// Diversity is the probability with which a step takes its gradient through a smaller copy of the image at a random
+	// place: Xie et al. (2019), arXiv:1803.06978, section 3.3, who use 0.5. The copy has 0.9 to 1 of the size; what is
+	// around it is Lo of the box. 0 is never.
 	Diversity float64
-	// Smoothing is the width in pixels, odd, of the Gaussian that smooths the gradient: Dong et al. (2019), arXiv:1904.02884, equation 8, who
-	// use 15. Its standard deviation is a sixth of Smoothing − 1. 0 is none.
+	// Smoothing is the width in pixels, odd, of the Gaussian that smooths the gradient: Dong et al. (2019),
+	// arXiv:1904.02884, equation 8, who use 15. Its standard deviation is a sixth of Smoothing − 1. 0 is none.
 	Smoothing int
 }
 
@@ -156,8 +158,8 @@ type mifgsmStep struct {
 //
 //	g ← μ·g + ∇ₓL / mean|∇ₓL|,  x ← Π(x + α·d),  d = argmax ⟨d, g⟩ over ‖d‖ ≤ 1
 //
-// The paper divides by the sum of the magnitudes, its code by their mean: the steps are the same, but the point x + α·μ·g in which Nesterov's
-// variant takes the gradient is only a step away from x when it is the mean.
+// The paper divides by the sum of the magnitudes, its code by their mean: the steps are the same, but the point x +
+// α·μ·g in which Nesterov's variant takes the gradient is only a step away from x when it is the mean.
 //
 // What is returned in the end comes first: the last iterate that was adversarial, and where none was the last one.
 func (s mifgsmStep) graph(p *craft.Point, in []*Node) []*Node {
@@ -193,8 +195,9 @@ func (s mifgsmStep) graph(p *craft.Point, in []*Node) []*Node {
 	return []*Node{Where(craft.PerRow(hit, x), result, x), hit, x, g}
 }
 
-// shrunk returns the images x [n, h, w, ...], each resized to its own height × width [n] by linear interpolation, at its own top and left [n], with
-// the rest filled. Both resizings are linear maps of one axis, and are computed as matrices, so that each row may have its own.
+// shrunk returns the images x [n, h, w, ...], each resized to its own height × width [n] by linear interpolation, at
+// its own top and left [n], with the rest filled. Both resizings are linear maps of one axis, and are computed as
+// matrices, so that each row may have its own.
 func shrunk(x, height, width, top, left *Node, fill float64) *Node {
 	dims := x.Shape().Dimensions
 	n, h, w := dims[0], dims[1], dims[2]
@@ -204,8 +207,9 @@ func shrunk(x, height, width, top, left *Node, fill float64) *Node {
 	return AddScalar(Reshape(x, dims...), fill)
 }
 
-// resizing returns the matrices [n, d, d] of linear interpolation from d pixels to size of them, beginning at the pixel begin; other rows are 0.
-// Pixel i of the copy shows the place (i + ½)·d/size − ½ of the original, as far as it has one.
+// resizing returns the matrices [n, d, d] of linear interpolation from d pixels to size of them, beginning at the pixel
+// begin; other rows are 0. Pixel i of the copy shows the place (i + ½)·d/size − ½ of the original, as far as it has
+// one.
 func resizing(d int, size, begin *Node) *Node {
 	n := size.Shape().Dimensions[0]
 	wide := func(v *Node) *Node { return BroadcastToDims(Reshape(v, n, 1, 1), n, d, d) }
@@ -219,7 +223,8 @@ func resizing(d int, size, begin *Node) *Node {
 	return Where(inside, weight, ZerosLike(weight))
 }
 
-// smoothed returns gradients g [n, h, w, ...] convolved along both axes of the image with a Gaussian of the given width, zero outside.
+// smoothed returns gradients g [n, h, w, ...] convolved along both axes of the image with a Gaussian of the given
+// width, zero outside.
 func smoothed(g *Node, width int) *Node {
 	dims := g.Shape().Dimensions
 	x := Reshape(g, dims[0], dims[1], dims[2], -1)
@@ -228,8 +233,8 @@ func smoothed(g *Node, width int) *Node {
 	return Reshape(x, dims...)
 }
 
-// gaussian returns the d×d matrix of the convolution with a Gaussian of the given odd width, in pixels, three standard deviations to each side, of
-// sum 1.
+// gaussian returns the d×d matrix of the convolution with a Gaussian of the given odd width, in pixels, three standard
+// deviations to each side, of sum 1.
 func gaussian(d, width int) [][]float32 {
 	half := width / 2
 	weights, sum := make([]float64, width), 0.

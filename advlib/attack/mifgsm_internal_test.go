@@ -49,7 +49,8 @@ func TestShrunk(t *testing.T) {
 	}
 }
 
-// smoothed against the sum written out: Dong et al. (2019), equation 8 and section 3.3, with the standard deviation of a third of the half width.
+// smoothed against the sum written out: Dong et al. (2019), equation 8 and section 3.3, with the standard deviation of
+// a third of the half width.
 func TestSmoothed(t *testing.T) {
 	b, err := backend.OpenNamed(backend.Go)
 	if err != nil {

@@ -14,9 +14,9 @@ import (
 	"advlab/advlib/attack/attacktest"
 )
 
-// MI-FGSM agrees with torchattacks' in every pixel within 1e-5, ties aside: where the accumulated gradient is so near to 0 that rounding
-// decides its sign, a pixel is another step of ε/10 away. Such pixels are counted, and must be fewer than 1 in 1000. Only examples
-// that are classified right are compared; Run leaves the others alone.
+// MI-FGSM agrees with torchattacks' in every pixel within 1e-5, ties aside: where the accumulated gradient is so near
+// to 0 that rounding decides its sign, a pixel is another step of ε/10 away. Such pixels are counted, and must be fewer
+// than 1 in 1000. Only examples that are classified right are compared; Run leaves the others alone.
 func TestReferenceMIFGSM(t *testing.T) {
 	const tolerance, tiesAllowed = 1e-5, 1e-3
 	onBackends(t, func(t *testing.T, b compute.Backend, _ bool) {
@@ -43,7 +43,8 @@ func TestReferenceMIFGSM(t *testing.T) {
 						worst = max(worst, diff)
 					}
 				}
-				t.Logf("%s, ε = %g: %d of %d pixels of %d examples differ by more than %g, the others by at most %.2g", name, ε, ties, len(got), dims[0], tolerance, worst)
+				t.Logf("%s, ε = %g: %d of %d pixels of %d examples differ by more than %g, the others by at most %.2g", name, ε, ties,
+					len(got), dims[0], tolerance, worst)
 				if float64(ties) > tiesAllowed*float64(len(got)) {
 					t.Errorf("%s, ε = %g: %d of %d pixels differ by more than %g", name, ε, ties, len(got), tolerance)
 				}
@@ -102,8 +103,9 @@ func mifgsmSubjects() []attacktest.Subject {
 
 func TestConformanceMIFGSM(t *testing.T) { attacktest.Run(t, mifgsmSubjects()...) }
 
-// The variants that need images: what they return is inside the ball, is what it claims, and breaks most of what PGD breaks on a network that they
-// see entirely. Random places depend on seed and example only, so that another order gives the same.
+// The variants that need images: what they return is inside the ball, is what it claims, and breaks most of what PGD
+// breaks on a network that they see entirely. Random places depend on seed and example only, so that another order
+// gives the same.
 func TestTransferVariants(t *testing.T) {
 	r := reference(t, "cnn-mnist-adv", digits(t).Classifier.Backend())
 	ball := advlib.Linf.Ball(0.25)
@@ -156,8 +158,9 @@ func TestMIFGSMRefusals(t *testing.T) {
 	}
 	for want, a := range map[string]advlib.Attack{
 		"MI-FGSM-10 Linf ≤ 0.1": attack.MIFGSM{Ball: linf},
-		"TI-DI-NI-FGSM-5 Linf ≤ 0.1, μ = 0.9, diversity 0.5, smoothing 15": attack.MIFGSM{Ball: linf, Steps: 5, Decay: 0.9, Nesterov: true, Diversity: 0.5, Smoothing: 15},
-		"BIM-10 Linf ≤ 0.1, targeted(2), α = 0.01":                         attack.BIM{Ball: linf, StepSize: 0.01, Goal: advlib.Targeted(2)},
+		"TI-DI-NI-FGSM-5 Linf ≤ 0.1, μ = 0.9, diversity 0.5, smoothing 15": attack.MIFGSM{Ball: linf, Steps: 5, Decay: 0.9,
+			Nesterov: true, Diversity: 0.5, Smoothing: 15},
+		"BIM-10 Linf ≤ 0.1, targeted(2), α = 0.01": attack.BIM{Ball: linf, StepSize: 0.01, Goal: advlib.Targeted(2)},
 	} {
 		if got := a.String(); got != want {
 			t.Errorf("%q, want %q", got, want)

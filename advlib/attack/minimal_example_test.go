@@ -8,8 +8,8 @@ import (
 	"advlab/advlib/attack"
 )
 
-// show runs an attack on the three examples of brightness, whose pixels differ by 0.2, 0.5 and 0.8. To make the darker pixel the
-// brighter one costs that difference in L1, difference/√2 in L2, half of it in Linf, and one pixel in L0.
+// show runs an attack on the three examples of brightness, whose pixels differ by 0.2, 0.5 and 0.8. To make the darker
+// pixel the brighter one costs that difference in L1, difference/√2 in L2, half of it in Linf, and one pixel in L0.
 func show(a advlib.Attack) {
 	c, e := brightness()
 	res := advlib.MustRun(context.Background(), c, e, a)
@@ -84,8 +84,8 @@ func ExampleEAD() {
 	// EAD 5×100 L1 minimal, c₀ = 0.1 [0.20 0.50 0.80]
 }
 
-// All coordinates may be changed here: the paper's share of 14.5 % is no pixel of two. Raising a pixel lowers no logit of this
-// classifier, so that the paper's form, in which pixels only rise, finds nothing.
+// All coordinates may be changed here: the paper's share of 14.5 % is no pixel of two. Raising a pixel lowers no logit
+// of this classifier, so that the paper's form, in which pixels only rise, finds nothing.
 func ExampleJSMA() {
 	show(attack.JSMA{Gamma: 1})
 	show(attack.JSMA{Gamma: 1, BothDirections: true})

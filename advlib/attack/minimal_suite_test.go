@@ -8,8 +8,8 @@ import (
 	"advlab/advlib/attack/attacktest"
 )
 
-// minimalSubjects are the attacks of minimal norm in quick versions. Where only the projection differs, one norm stands for the others
-// unless ADVLAB_FULL is set: compiling each for all shapes of the suite takes most of its time.
+// minimalSubjects are the attacks of minimal norm in quick versions. Where only the projection differs, one norm stands
+// for the others unless ADVLAB_FULL is set: compiling each for all shapes of the suite takes most of its time.
 func minimalSubjects() []attacktest.Subject {
 	var subjects []attacktest.Subject
 	add := func(name string, attack func(goal advlib.Goal) advlib.Attack) {

@@ -15,9 +15,10 @@ import (
 	"advlab/advlib/attack/attacktest"
 )
 
-// The median distance over correctly classified examples, failures infinite, is at most 1.001 times the peer's, which is foolbox for
-// DeepFool and adv-lib for the others, with the same steps. All parameters are the defaults, which are those of the peers' runs. The
-// CNN is cut to 8 examples. On the Go backend the MLPs run on their first 8 and the CNN is left out, unless ADVLAB_FULL is set.
+// The median distance over correctly classified examples, failures infinite, is at most 1.001 times the peer's, which
+// is foolbox for DeepFool and adv-lib for the others, with the same steps. All parameters are the defaults, which are
+// those of the peers' runs. The CNN is cut to 8 examples. On the Go backend the MLPs run on their first 8 and the CNN
+// is left out, unless ADVLAB_FULL is set.
 func TestReferenceMinimal(t *testing.T) {
 	const ratio = 1.001
 	onBackends(t, func(t *testing.T, b compute.Backend, slow bool) {
@@ -46,8 +47,8 @@ var minimalPeers = map[string]advlib.Attack{
 	"norm__fmn_l1_1000":   attack.FMN{Norm: advlib.L1},
 }
 
-// againstPeer compares the median distance over correctly classified examples, failures infinite, with the peer's, which are under a key; it may be
-// ratio times as large. e are the first examples of the reference, or all.
+// againstPeer compares the median distance over correctly classified examples, failures infinite, with the peer's,
+// which are under a key; it may be ratio times as large. e are the first examples of the reference, or all.
 func againstPeer(t *testing.T, r *attacktest.Reference, e *advlib.Examples, key string, a advlib.Attack, ratio float64) {
 	t.Helper()
 	peer := array(t, r, key)
@@ -71,7 +72,8 @@ func againstPeer(t *testing.T, r *attacktest.Reference, e *advlib.Examples, key 
 	}
 	got, want := median(ours), median(theirs)
 	name := r.Classifier.Name()
-	t.Logf("%s, %v: median ours %.5f, peer %.5f (ratio %.5f) over %d examples, %d more than 0.1 %% nearer, %d farther; %v", name, a, got, want, got/want, len(ours), nearer, farther, res.Stats)
+	t.Logf("%s, %v: median ours %.5f, peer %.5f (ratio %.5f) over %d examples, %d more than 0.1 %% nearer, %d farther; %v", name, a,
+		got, want, got/want, len(ours), nearer, farther, res.Stats)
 	if !(got <= ratio*want) {
 		t.Errorf("%s, %v: median distance %.5f, peer %.5f: ratio %.5f is above %g", name, a, got, want, got/want, ratio)
 	}
@@ -154,8 +156,8 @@ func TestRefusalsMinimal(t *testing.T) {
 	}
 }
 
-// With Untargeted the result is the nearer of the untargeted run and all targets, for each example; on this model neither is always
-// the nearer.
+// With Untargeted the result is the nearer of the untargeted run and all targets, for each example; on this model
+// neither is always the nearer.
 func TestAllTargetsUntargeted(t *testing.T) {
 	l := linear(t, attacktest.LinearSpec{Seed: 1})
 	a := attack.DDN{Steps: 30}

@@ -2,9 +2,10 @@
 
 // # What attacks with a budget miss
 //
-// How many of the examples that can be broken inside the ball the attack does not break, on the linear classifiers of the table below this
-// one. The ball's radius ε is the median distance to the optimum of each model; examples whose optimum lies within 1 % of ε are left
-// out. The last line is how many could be broken. "all targets" of APGD takes larger radii first in L1, as in AutoAttack. False claims: none.
+// How many of the examples that can be broken inside the ball the attack does not break, on the linear classifiers of
+// the table below this one. The ball's radius ε is the median distance to the optimum of each model; examples whose
+// optimum lies within 1 % of ε are left out. The last line is how many could be broken. "all targets" of APGD takes
+// larger radii first in L1, as in AutoAttack. False claims: none.
 //
 //	gray, shift -30, seed 1        L1 ≤ 0.5033  L2 ≤ 0.2502  Linf ≤ 0.0858
 //	gray, shift -30, seed 2        L1 ≤ 0.1558  L2 ≤ 0.0739  Linf ≤ 0.0223

@@ -13,9 +13,9 @@ import (
 	"advlab/advlib/attack/attacktest"
 )
 
-// ballRow is an attack with a budget, and how many of the examples that can be broken it may miss: in each norm and kind of image at
-// most the given share. 0 is what the issue asks of PGD and APGD towards all targets; the others are what was measured, with some room,
-// to notice when they get worse. No attack may claim anything false.
+// ballRow is an attack with a budget, and how many of the examples that can be broken it may miss: in each norm and
+// kind of image at most the given share. 0 is what the issue asks of PGD and APGD towards all targets; the others are
+// what was measured, with some room, to notice when they get worse. No attack may claim anything false.
 type ballRow struct {
 	attack func(b advlib.Ball) advlib.Attack
 	missed float64
@@ -46,8 +46,8 @@ func ballRows() []ballRow {
 
 const ballFile = "oracle_ball_doc.go"
 
-// Attacks with a budget against the closed form: nothing false, the bounds above, and the table in the documentation, which
-// "go test -run TestOracleBall -update" writes anew.
+// Attacks with a budget against the closed form: nothing false, the bounds above, and the table in the documentation,
+// which "go test -run TestOracleBall -update" writes anew.
 func TestOracleBall(t *testing.T) {
 	norms := []advlib.Norm{advlib.L1, advlib.L2, advlib.Linf}
 	type problem struct {
@@ -121,7 +121,8 @@ func ballDoc(radii, table string) string {
 //
 // How many of the examples that can be broken inside the ball the attack does not break, on the linear classifiers of the table below this
 // one. The ball's radius ε is the median distance to the optimum of each model; examples whose optimum lies within 1 % of ε are left
-// out. The last line is how many could be broken. "all targets" of APGD takes larger radii first in L1, as in AutoAttack. False claims: none.
+// out. The last line is how many could be broken. "all targets" of APGD takes larger radii first in L1, as in AutoAttack.
+// False claims: none.
 //
 ` + radii + `//
 //	                                                gray images:      binary images:

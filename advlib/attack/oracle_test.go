@@ -19,8 +19,8 @@ import (
 
 var update = flag.Bool("update", false, "write the generated documentation anew")
 
-// oracleSpecs are the linear models of the table: logits shifted by −30, several seeds, gray and binary images. With ADVLAB_FULL the
-// targets are checked on models without a shift and on more seeds too, which are not part of the table.
+// oracleSpecs are the linear models of the table: logits shifted by −30, several seeds, gray and binary images. With
+// ADVLAB_FULL the targets are checked on models without a shift and on more seeds too, which are not part of the table.
 func oracleSpecs(binary bool) []attacktest.LinearSpec {
 	var specs []attacktest.LinearSpec
 	for seed := range uint64(3) {
@@ -29,15 +29,15 @@ func oracleSpecs(binary bool) []attacktest.LinearSpec {
 	return specs
 }
 
-// bounds are what an attack must reach on the oracle: at least this share of what can be broken, at most these ratios of distance to
-// optimum; 0 means that nothing is asked.
+// bounds are what an attack must reach on the oracle: at least this share of what can be broken, at most these ratios
+// of distance to optimum; 0 means that nothing is asked.
 type bounds struct {
 	success, median, max float64
 	exact                float64 // share of the examples within 1e-4 of the optimum
 }
 
-// oracleRows are the attacks of minimal norm in the order of the table. Bounds that the issue asks for are marked; the others are what
-// was measured, with some room, to notice when it gets worse.
+// oracleRows are the attacks of minimal norm in the order of the table. Bounds that the issue asks for are marked; the
+// others are what was measured, with some room, to notice when it gets worse.
 func oracleRows() []oracleRow {
 	all := func(a advlib.Attack) advlib.Attack { return attack.AllTargets{Attack: a, Untargeted: true} }
 	var rows []oracleRow
@@ -60,9 +60,11 @@ func oracleRows() []oracleRow {
 		add(all(attack.FAB{Norm: n}), bounds{success: 1, median: 1.02, max: 1.15} /* asked for in L2 */)
 	}
 	add(attack.SigmaZero{}, bounds{success: 1, median: 1, exact: 0.95}, bounds{success: 1, median: 1, exact: 0.9})
-	add(all(attack.SigmaZero{}), bounds{success: 1, median: 1, max: 1, exact: 1} /* asked for */, bounds{success: 1, median: 1, max: 1.5, exact: 0.98})
+	add(all(attack.SigmaZero{}), bounds{success: 1, median: 1, max: 1, exact: 1} /* asked for */, bounds{success: 1, median: 1,
+		max: 1.5, exact: 0.98})
 	add(attack.CarliniWagnerLinf{}, bounds{success: 1, median: 1.06})
-	add(attack.CarliniWagnerL0{Steps: 100}, bounds{success: 1, median: 1, max: 2, exact: 0.9} /* asked for */, bounds{success: 0.98, median: 1, max: 3, exact: 0.85})
+	add(attack.CarliniWagnerL0{Steps: 100}, bounds{success: 1, median: 1, max: 2, exact: 0.9}, /* asked for */
+		bounds{success: 0.98, median: 1, max: 3, exact: 0.85})
 	add(all(attack.CarliniWagnerL0{Steps: 100}), bounds{success: 1, median: 1, max: 2, exact: 0.9} /* asked for */)
 	add(attack.EAD{}, bounds{success: 1, median: 1.01})
 	add(attack.JSMA{Gamma: 1, BothDirections: true}, bounds{success: 0.99, median: 2} /* asked for */)
@@ -119,8 +121,8 @@ func (b bounds) check(s attacktest.MinimalScore) error {
 
 const oracleFile = "oracle_doc.go"
 
-// Attacks of minimal norm against the closed form: nothing false, the bounds above, and the table in the documentation, which
-// "go test -run TestOracle -update" writes anew.
+// Attacks of minimal norm against the closed form: nothing false, the bounds above, and the table in the documentation,
+// which "go test -run TestOracle -update" writes anew.
 func TestOracle(t *testing.T) {
 	var table strings.Builder
 	fmt.Fprintf(&table, "%-74s%-26s%s\n", "", "gray images", "binary images")
@@ -152,7 +154,8 @@ func TestOracle(t *testing.T) {
 	compareGenerated(t, oracleFile, oracleDoc(table.String()), sameTable)
 }
 
-// compareGenerated compares what a test has generated with the file that holds it, by same, or with -update writes the file.
+// compareGenerated compares what a test has generated with the file that holds it, by same, or with -update writes the
+// file.
 func compareGenerated(t *testing.T, file, got string, same func(got, want string) (string, bool)) {
 	t.Helper()
 	if *update {
@@ -188,8 +191,8 @@ func oracleDoc(table string) string {
 	return d.String()
 }
 
-// sameTable compares two tables word by word, and numbers with a tolerance for other processors: 0.02, and 0.3 for largest ratios,
-// which are the last numbers and single examples.
+// sameTable compares two tables word by word, and numbers with a tolerance for other processors: 0.02, and 0.3 for
+// largest ratios, which are the last numbers and single examples.
 func sameTable(got, want string) (string, bool) {
 	return sameWords(got, want, func(words []string, j int, a, b string) bool {
 		tolerance := 0.02
@@ -202,8 +205,8 @@ func sameTable(got, want string) (string, bool) {
 	})
 }
 
-// sameWords compares two texts word by word; near says whether words a and b that differ, the j-th of a line, may. It returns the first
-// line that differs.
+// sameWords compares two texts word by word; near says whether words a and b that differ, the j-th of a line, may. It
+// returns the first line that differs.
 func sameWords(got, want string, near func(words []string, j int, a, b string) bool) (string, bool) {
 	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
 	for i := range max(len(g), len(w)) {

@@ -18,12 +18,14 @@ import (
 
 func init() { register[AdversarialPatch](InPatch) }
 
-// AdversarialPatch learns a patch that, put into any image anywhere, makes the classifier say what the goal wants: Brown et al. (2017),
-// arXiv:1712.09665, equation 1, by expectation over transformations (Athalye et al. 2018, arXiv:1707.07397):
+// AdversarialPatch learns a patch that, put into any image anywhere, makes the classifier say what the goal wants:
+// Brown et al. (2017), arXiv:1712.09665, equation 1, by expectation over transformations (Athalye et al. 2018,
+// arXiv:1707.07397):
 //
-//	maximise E[ℓ(A(p, x, T), y)] over the pixels p, with examples x and placements T drawn at random; A puts p into x by T
+//	maximise E[ℓ(A(p, x, T), y)] over the pixels p, with x and placements T drawn at random; A puts p into x by T
 //
-// Fit learns it on some examples; what it returns is an attack itself, to be measured by [advlib.Run] on others, and can be printed.
+// Fit learns it on some examples; what it returns is an attack itself, to be measured by [advlib.Run] on others, and
+// can be printed.
 type AdversarialPatch struct {
 	// Goal is untargeted if zero.
 	Goal advlib.Goal
@@ -33,7 +35,8 @@ type AdversarialPatch struct {
 	Placements Placements
 	// Loss is ascended; nil means cross-entropy, as in the paper.
 	Loss advlib.Loss
-	// Resolution is the number of pixels along a side of the patch; 0 means as many as it covers in the image where it is largest.
+	// Resolution is the number of pixels along a side of the patch; 0 means as many as it covers in the image where it is
+	// largest.
 	Resolution int
 	// Steps of Adam; 0 means 500.
 	Steps int
@@ -65,7 +68,8 @@ func (a *AdversarialPatch) Describe(d *craft.Description) {
 	d.Count(&a.Samples, 1).As("%d placements")
 	d.Size(&a.LearningRate, 0.05).As("rate %g")
 	d.Name("patch-%d,", a.Steps)
-	d.Refuse(a.BatchSize*a.Samples > craft.MaxRows, "%d placements for each of %d examples in a step are more than %d: lower Samples or BatchSize",
+	d.Refuse(a.BatchSize*a.Samples > craft.MaxRows,
+		"%d placements for each of %d examples in a step are more than %d: lower Samples or BatchSize",
 		a.Samples, a.BatchSize, craft.MaxRows)
 }
 
@@ -104,8 +108,9 @@ func patchThreat(v advlib.Victim, shape PatchShape, p Placements, goal advlib.Go
 	return threat, nil
 }
 
-// Fit learns a patch on examples, and measures it on them, at other placements than those of the steps. Examples that the classifier gets wrong
-// without it are not learned from. When ctx is done it returns the patch so far with ctx.Err().
+// Fit learns a patch on examples, and measures it on them, at other placements than those of the steps. Examples that
+// the classifier gets wrong without it are not learned from. When ctx is done it returns the patch so far with
+// ctx.Err().
 func (a AdversarialPatch) Fit(ctx context.Context, c *advlib.Classifier, train *advlib.Examples) (*Patch, *advlib.Result, error) {
 	p := &Patch{Name: a.String(), Shape: a.Shape, Placements: a.Placements, Goal: a.Goal}
 	if c != nil {
@@ -192,8 +197,8 @@ type patchStep struct {
 	loss advlib.Loss
 }
 
-// graph is one step on equation 1 of Brown et al. (2017), with weights w [n] that sum to 1: the expectation is the mean over rows, each of which
-// has its own example and placement.
+// graph is one step on equation 1 of Brown et al. (2017), with weights w [n] that sum to 1: the expectation is the mean
+// over rows, each of which has its own example and placement.
 //
 //	g = ∇ₚ Σᵢ wᵢ·ℓ(A(p, xᵢ, Tᵢ), yᵢ),  p ← clip(p + η·Adam(g))
 //
@@ -208,8 +213,9 @@ func (s patchStep) graph(p *craft.Point, in []*Node) []*Node {
 	return []*Node{p.Limits.Box().Clip(Add(patch, Mul(η, change))), m1, m2, g}
 }
 
-// Patch is a patch that was learned: an attack that puts it into each example, once, at a placement drawn by the seed and the example's content.
-// Its success rate is an average over examples and placements; [Repeat] tries several on each.
+// Patch is a patch that was learned: an attack that puts it into each example, once, at a placement drawn by the seed
+// and the example's content. Its success rate is an average over examples and placements; [Repeat] tries several on
+// each.
 type Patch struct {
 	// Name says how it was made.
 	Name string
@@ -229,9 +235,10 @@ type Patch struct {
 // String returns for example "patch-500, circle, 0.3–0.5 of the side, ±22.5°, light ±0.1".
 func (p Patch) String() string { return p.Name }
 
-// Threat implements [advlib.Attack]. A patch has no ball of a norm: inside of its outline everything may change, and nothing outside. What
-// contains it is the L0 ball whose radius is the number of values that it covers where it is largest, bounded from above. So distances are
-// counts of values, a certificate for that ball holds against the patch, and an attack in that ball may do more than a patch can.
+// Threat implements [advlib.Attack]. A patch has no ball of a norm: inside of its outline everything may change, and
+// nothing outside. What contains it is the L0 ball whose radius is the number of values that it covers where it is
+// largest, bounded from above. So distances are counts of values, a certificate for that ball holds against the patch,
+// and an attack in that ball may do more than a patch can.
 func (p Patch) Threat(v advlib.Victim) (advlib.Threat, error) {
 	threat, err := patchThreat(v, p.Shape, p.Placements, p.Goal)
 	if err != nil {
@@ -242,9 +249,11 @@ func (p Patch) Threat(v advlib.Victim) (advlib.Threat, error) {
 	case err != nil:
 		return threat, err
 	case on.channels != p.Channels || v.Signature().Box != p.Box:
-		return threat, fmt.Errorf("the patch has %d channels in %v, inputs of %s %d in %v", p.Channels, p.Box, v.Name(), on.channels, v.Signature().Box)
+		return threat, fmt.Errorf("the patch has %d channels in %v, inputs of %s %d in %v", p.Channels, p.Box, v.Name(), on.channels,
+			v.Signature().Box)
 	case p.Size < 1 || len(p.Pixels) != p.Size*p.Size*p.Channels:
-		return threat, fmt.Errorf("the patch has %d values, %d × %d pixels of %d channels need %d", len(p.Pixels), p.Size, p.Size, p.Channels, p.Size*p.Size*p.Channels)
+		return threat, fmt.Errorf("the patch has %d values, %d × %d pixels of %d channels need %d", len(p.Pixels), p.Size, p.Size,
+			p.Channels, p.Size*p.Size*p.Channels)
 	}
 	for j, v := range p.Pixels {
 		if !p.Box.Contains(v) {
@@ -269,8 +278,8 @@ func (p Patch) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (
 	return adv.Tensor(), ctx.Err()
 }
 
-// Image returns the patch, transparent outside of its outline, to be shown, or printed by show.Printed. Gray and colours are shown as what they
-// are; other numbers of channels by their mean.
+// Image returns the patch, transparent outside of its outline, to be shown, or printed by show.Printed. Gray and
+// colours are shown as what they are; other numbers of channels by their mean.
 func (p Patch) Image() image.Image {
 	img := image.NewNRGBA(image.Rect(0, 0, p.Size, p.Size))
 	level := func(v float64) uint8 {

@@ -39,8 +39,8 @@ func squares(t *testing.T) (*advlib.Classifier, *advlib.Examples) {
 	return s, e
 }
 
-// On a linear classifier with the patch at one place, pixel for pixel, the best one is black where the weight is negative and white where it is
-// positive.
+// On a linear classifier with the patch at one place, pixel for pixel, the best one is black where the weight is
+// negative and white where it is positive.
 func TestPatchClosedForm(t *testing.T) {
 	const side, patch = 6, 2
 	r := rand.New(rand.NewPCG(9, 9))
@@ -84,8 +84,8 @@ func TestPatchClosedForm(t *testing.T) {
 	}
 }
 
-// A patch that was learned on one half of the digits fools the other half, at other placements, more than gray or noise does; towards a target
-// too. It changes no more than its threat says.
+// A patch that was learned on one half of the digits fools the other half, at other placements, more than gray or noise
+// does; towards a target too. It changes no more than its threat says.
 func TestPatchDigits(t *testing.T) {
 	c, e := squares(t)
 	half := e.Len() / 2
@@ -129,14 +129,16 @@ func TestPatchDigits(t *testing.T) {
 			most = max(most, broken)
 		}
 		broken, of := rate(p)
-		t.Logf("%v: %v where it was learned; of %d elsewhere %d, gray or noise at most %d; %v", p, learned.SuccessRate(), of, broken, most, learned.Stats)
+		t.Logf("%v: %v where it was learned; of %d elsewhere %d, gray or noise at most %d; %v", p, learned.SuccessRate(), of, broken,
+			most, learned.Stats)
 		if 2*broken < 3*most || 4*broken < of {
 			t.Errorf("%v: breaks %d of %d, gray or noise %d", p, broken, of, most)
 		}
 	}
 }
 
-// The same seed learns the same patch, whatever the order of the examples, and puts it to the same places; another seed does neither.
+// The same seed learns the same patch, whatever the order of the examples, and puts it to the same places; another seed
+// does neither.
 func TestPatchSeeds(t *testing.T) {
 	c, e := squares(t)
 	e = e.First(16)
@@ -226,16 +228,19 @@ func TestPatchRefusals(t *testing.T) {
 			t.Errorf("%v: error %v does not say %q", a, err, want)
 		}
 	}
-	if _, err := (attack.AdversarialPatch{}).Threat(digits(t).Classifier); err == nil || !strings.Contains(err.Error(), "inputs of shape [64] are no images") {
+	if _, err := (attack.AdversarialPatch{}).Threat(digits(t).Classifier); err == nil || !strings.Contains(err.Error(),
+		"inputs of shape [64] are no images") {
 		t.Errorf("a vector: %v", err)
 	}
 }
 
 // The picture of a patch has its values, and nothing outside of its outline.
 func TestPatchImage(t *testing.T) {
-	p := attack.Patch{Size: 4, Channels: 1, Box: advlib.Box{Lo: -1, Hi: 1}, Pixels: []float32{-1, -0.5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}
+	p := attack.Patch{Size: 4, Channels: 1, Box: advlib.Box{Lo: -1, Hi: 1}, Pixels: []float32{-1, -0.5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0,
+		0, 0, 0, 0}}
 	img := p.Image().(*image.NRGBA)
-	if corner, side, middle := img.NRGBAAt(0, 0), img.NRGBAAt(1, 0), img.NRGBAAt(1, 1); corner.A != 0 || side.A != 255 || side.R != 64 || middle.R != 255 {
+	if corner, side, middle := img.NRGBAAt(0, 0), img.NRGBAAt(1, 0), img.NRGBAAt(1, 1); corner.A != 0 || side.A != 255 ||
+		side.R != 64 || middle.R != 255 {
 		t.Errorf("corner %v, side %v, middle %v", corner, side, middle)
 	}
 	p.Shape = attack.PatchSquare
@@ -255,11 +260,13 @@ func ExampleAdversarialPatch() {
 			return graph.MulScalar(graph.Concatenate([]*graph.Node{graph.Neg(m), m}, 1), 5)
 		},
 	})
-	e, err := advlib.NewExamples("gray", slices.Concat(slices.Repeat([]float32{0.45}, 16), slices.Repeat([]float32{0.1}, 16)), []int{4, 4}, []int32{0, 0})
+	e, err := advlib.NewExamples("gray", slices.Concat(slices.Repeat([]float32{0.45}, 16), slices.Repeat([]float32{0.1}, 16)),
+		[]int{4, 4}, []int32{0, 0})
 	if err != nil {
 		panic(err)
 	}
-	a := attack.AdversarialPatch{Shape: attack.PatchSquare, Steps: 50, Placements: attack.Placements{Largest: 0.5, Upright: true, SameLight: true}}
+	a := attack.AdversarialPatch{Shape: attack.PatchSquare, Steps: 50, Placements: attack.Placements{Largest: 0.5, Upright: true,
+		SameLight: true}}
 	patch, _, err := a.Fit(context.Background(), mean, e)
 	if err != nil {
 		panic(err)
@@ -272,7 +279,8 @@ func ExampleAdversarialPatch() {
 	// [1 1 1 1]
 }
 
-// What was learned is an attack like others: neither a second run nor the size of the batches changes the result. It asks for no gradient.
+// What was learned is an attack like others: neither a second run nor the size of the batches changes the result. It
+// asks for no gradient.
 func TestLearnedConform(t *testing.T) {
 	c, e := squares(t)
 	δ, _, err := attack.Universal{Ball: advlib.L2.Ball(1), Epochs: 3}.Fit(context.Background(), c, e.First(16))

@@ -19,21 +19,24 @@ func init() {
 		Command{Name: "pgd", About: "projected gradient descent, 40 steps on the cross-entropy", Make: func(b advlib.Ball) advlib.Attack {
 			return PGD{Ball: b}
 		}},
-		Command{Name: "pgd-margin", About: "PGD on the margin between the label and the best other class", Make: func(b advlib.Ball) advlib.Attack {
-			return PGD{Ball: b, Loss: advlib.Margin}
-		}},
-		Command{Name: "pgd-targets", About: "PGD on the margin towards each other class, the most likely first", Make: func(b advlib.Ball) advlib.Attack {
-			return AllTargets{Attack: PGD{Ball: b, Loss: advlib.Margin}}
-		}})
+		Command{Name: "pgd-margin", About: "PGD on the margin between the label and the best other class",
+			Make: func(b advlib.Ball) advlib.Attack {
+				return PGD{Ball: b, Loss: advlib.Margin}
+			}},
+		Command{Name: "pgd-targets", About: "PGD on the margin towards each other class, the most likely first",
+			Make: func(b advlib.Ball) advlib.Attack {
+				return AllTargets{Attack: PGD{Ball: b, Loss: advlib.Margin}}
+			}})
 }
 
-// PGD is projected gradient descent (here: ascent) of Madry et al. (2018), arXiv:1706.06083, section 2.1 and appendix B: steps
-// along the loss's steepest ascent, each projected on the intersection of the ball with the box, from random starts.
+// PGD is projected gradient descent (here: ascent) of Madry et al. (2018), arXiv:1706.06083, section 2.1 and appendix
+// B: steps along the loss's steepest ascent, each projected on the intersection of the ball with the box, from random
+// starts.
 //
-// It departs from the paper in what it returns: the best iterate instead of the last (an adversarial one if there was any, else the
-// one of highest loss), and in that an example is left alone once it is solved. In L1 the step is the sparse one of
-// Tramèr & Boneh (2019), arXiv:1904.13000, section 3 ("SLIDE"), restricted to coordinates that can still move, and the projection
-// is exact where theirs clips to the box afterwards.
+// It departs from the paper in what it returns: the best iterate instead of the last (an adversarial one if there was
+// any, else the one of highest loss), and in that an example is left alone once it is solved. In L1 the step is the
+// sparse one of Tramèr & Boneh (2019), arXiv:1904.13000, section 3 ("SLIDE"), restricted to coordinates that can still
+// move, and the projection is exact where theirs clips to the box afterwards.
 type PGD struct {
 	// Ball is what may be changed; its norm is L1, L2 or Linf. It must be set.
 	Ball advlib.Ball
@@ -43,8 +46,8 @@ type PGD struct {
 	Loss advlib.Loss
 	// Steps is the number of steps; 0 means 40, as the paper uses on MNIST.
 	Steps int
-	// StepSize is α, the length of a step in the ball's norm, in units of the box; 0 means 2.5·ε/Steps, so that any point of the ball
-	// can be reached from any other (section 4 of the paper's first version).
+	// StepSize is α, the length of a step in the ball's norm, in units of the box; 0 means 2.5·ε/Steps, so that any point
+	// of the ball can be reached from any other (section 4 of the paper's first version).
 	StepSize float64
 	// Restarts is how often examples that still stand are attacked again, each time from another random start.
 	Restarts int
@@ -158,8 +161,8 @@ func (s pgdStep) ascend(p *craft.Point, g, x *Node) *Node {
 	return signsOf(g, TopKMask(craft.Flat(Abs(g)), s.sparse, -1))
 }
 
-// movable returns the gradient g at x without the coordinates that stand at an end of their range and could only leave it. Without
-// this, a sparse step may choose nothing but coordinates that the projection puts back.
+// movable returns the gradient g at x without the coordinates that stand at an end of their range and could only leave
+// it. Without this, a sparse step may choose nothing but coordinates that the projection puts back.
 func movable(g, x *Node, p *craft.Point) *Node {
 	zero := ZerosLike(g)
 	lo, hi := p.Limits.Ends(p.X0)
@@ -168,8 +171,8 @@ func movable(g, x *Node, p *craft.Point) *Node {
 	return Where(LogicalOr(rises, falls), g, zero)
 }
 
-// signsOf returns the signs of those coordinates of g [n, d...] that are marked, [n, Πd], divided by their number. Coordinates
-// without a slope stay where they are.
+// signsOf returns the signs of those coordinates of g [n, d...] that are marked, [n, Πd], divided by their number.
+// Coordinates without a slope stay where they are.
 func signsOf(g, marked *Node) *Node {
 	e := Where(Reshape(marked, g.Shape().Dimensions...), Sign(g), ZerosLike(g))
 	count := craft.SumRows(Abs(e))

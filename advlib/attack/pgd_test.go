@@ -38,8 +38,8 @@ func run(t *testing.T, a attack.PGD, target *advlib.Counted, b advlib.Batch) []a
 	return all
 }
 
-// The point returned is the best of the iterates: the first adversarial one (with KeepGoing the adversarial one of highest loss), or
-// without any the one of highest loss.
+// The point returned is the best of the iterates: the first adversarial one (with KeepGoing the adversarial one of
+// highest loss), or without any the one of highest loss.
 func TestPGDKeepsTheBest(t *testing.T) {
 	r := digits(t)
 	target := advlib.Count(r.Classifier)
@@ -80,7 +80,8 @@ func TestPGDKeepsTheBest(t *testing.T) {
 			}
 		}
 		if regress == 0 || keepGoing && later == 0 {
-			t.Errorf("keep going %v: no iterate was worse than one before (%d), or better after the first adversarial one (%d): this tests nothing", keepGoing, regress, later)
+			t.Errorf("keep going %v: no iterate was worse than one before (%d), or better after the first adversarial one (%d): this "+
+				"tests nothing", keepGoing, regress, later)
 		}
 	}
 }
@@ -262,7 +263,8 @@ func TestLargeBatch(t *testing.T) {
 	}
 	e := r.Examples.Select(rows)
 	ball := advlib.Linf.Ball(0.1)
-	for _, a := range []advlib.Attack{attack.FGM{Ball: ball}, attack.PGD{Ball: ball, Steps: 5}, attack.CarliniWagner{BinarySearchSteps: 2, Steps: 20, InitialConst: 10}} {
+	for _, a := range []advlib.Attack{attack.FGM{Ball: ball}, attack.PGD{Ball: ball, Steps: 5},
+		attack.CarliniWagner{BinarySearchSteps: 2, Steps: 20, InitialConst: 10}} {
 		small, err := advlib.Run(context.Background(), r.Classifier, r.Examples, a)
 		if err != nil {
 			t.Fatal(err)
@@ -273,7 +275,8 @@ func TestLargeBatch(t *testing.T) {
 		}
 		for i, row := range rows {
 			if big.Success[i] != small.Success[row] || big.Success[i] && math.Abs(big.Distance[i]-small.Distance[row]) > 1e-3*small.Distance[row] {
-				t.Errorf("%v: example %d: success %v at %g in a batch of 600, %v at %g in one of %d", a, row, big.Success[i], big.Distance[i], small.Success[row], small.Distance[row], n)
+				t.Errorf("%v: example %d: success %v at %g in a batch of 600, %v at %g in one of %d", a, row, big.Success[i], big.Distance[i],
+					small.Success[row], small.Distance[row], n)
 			}
 		}
 		if count(small.Success) == 0 {

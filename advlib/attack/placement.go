@@ -32,21 +32,21 @@ func (s PatchShape) String() string {
 	return fmt.Sprintf("shape %d", int(s))
 }
 
-// Placements say where and how a patch may be put into an image: the transformations over which its effect is averaged. Each is drawn
-// uniformly, by the seed, the number of the example, and the step.
+// Placements say where and how a patch may be put into an image: the transformations over which its effect is averaged.
+// Each is drawn uniformly, by the seed, the number of the example, and the step.
 type Placements struct {
-	// Smallest and Largest are the patch's side, or diameter, over the shorter side of the image, in (0, 1]. 0 means 0.3 and 0.5; with one
-	// of the two given the other is the same.
+	// Smallest and Largest are the patch's side, or diameter, over the shorter side of the image, in (0, 1]. 0 means 0.3
+	// and 0.5; with one of the two given the other is the same.
 	Smallest, Largest float64
 	// Rotation is the largest angle in degrees, to either side, at most 180; 0 means 22.5. Upright does not turn it.
 	Rotation float64
 	Upright  bool
-	// Brightness is the most that is added to or taken from all of its pixels, as a share of the width of the box, at most 1; 0 means 0.1.
-	// SameLight leaves it as it is.
+	// Brightness is the most that is added to or taken from all of its pixels, as a share of the width of the box, at most
+	// 1; 0 means 0.1. SameLight leaves it as it is.
 	Brightness float64
 	SameLight  bool
-	// Row and Column are where its middle is put, as shares of the height and the width of the image, in [0, 1]. Both 0 is anywhere where
-	// all of it is inside.
+	// Row and Column are where its middle is put, as shares of the height and the width of the image, in [0, 1]. Both 0 is
+	// anywhere where all of it is inside.
 	Row, Column float64
 }
 
@@ -118,7 +118,8 @@ func (p Placements) check() error {
 		name  string
 		value float64
 		most  float64
-	}{{"Smallest", p.Smallest, 1}, {"Largest", p.Largest, 1}, {"Rotation", p.Rotation, 180}, {"Brightness", p.Brightness, 1}, {"Row", p.Row, 1}, {"Column", p.Column, 1}} {
+	}{{"Smallest", p.Smallest, 1}, {"Largest", p.Largest, 1}, {"Rotation", p.Rotation, 180}, {"Brightness", p.Brightness, 1}, {"Row",
+		p.Row, 1}, {"Column", p.Column, 1}} {
 		if !(field.value >= 0 && field.value <= field.most) {
 			return fmt.Errorf("%s = %g is not in [0, %g]", field.name, field.value, field.most)
 		}
@@ -150,8 +151,8 @@ func planeOf(shape []int) (plane, error) {
 
 func (p plane) shorter() float64 { return float64(min(p.height, p.width)) }
 
-// most bounds the number of pixels that a patch of the given outline covers: a pixel is covered when its middle is, so all of it lies within
-// half a diagonal of the outline.
+// most bounds the number of pixels that a patch of the given outline covers: a pixel is covered when its middle is, so
+// all of it lies within half a diagonal of the outline.
 func (p plane) most(shape PatchShape, side float64) int {
 	const half = math.Sqrt2 / 2
 	area := math.Pi * (side/2 + half) * (side/2 + half)
@@ -161,8 +162,8 @@ func (p plane) most(shape PatchShape, side float64) int {
 	return min(int(area), p.height*p.width)
 }
 
-// placement is one way of putting a patch into an image: side, and the middle from the top left corner, in pixels of the image; the angle in
-// radians; what is added to its pixels, in units of the box.
+// placement is one way of putting a patch into an image: side, and the middle from the top left corner, in pixels of
+// the image; the angle in radians; what is added to its pixels, in units of the box.
 type placement struct {
 	shape                    PatchShape
 	side, angle, row, column float64
@@ -195,13 +196,15 @@ func (p Placements) draw(r *rand.Rand, on plane, shape PatchShape, box advlib.Bo
 	return at
 }
 
-// taps are the four pixels of a patch, by number, that a pixel of the image lies between, with their weights: bilinear interpolation.
+// taps are the four pixels of a patch, by number, that a pixel of the image lies between, with their weights: bilinear
+// interpolation.
 type taps struct {
 	pixel  [4]int32
 	weight [4]float32
 }
 
-// each calls f for each pixel of the image that the patch, of size × size pixels, covers: those whose middle lies inside of it.
+// each calls f for each pixel of the image that the patch, of size × size pixels, covers: those whose middle lies
+// inside of it.
 func (at placement) each(on plane, size int, f func(pixel int, t taps)) {
 	sin, cos := math.Sincos(at.angle)
 	for i := range on.height {
@@ -216,7 +219,8 @@ func (at placement) each(on plane, size int, f func(pixel int, t taps)) {
 	}
 }
 
-// between4 returns the taps at (u, v), each from −½ to ½; beyond the middles of the outermost pixels there is nothing to interpolate with.
+// between4 returns the taps at (u, v), each from −½ to ½; beyond the middles of the outermost pixels there is nothing
+// to interpolate with.
 func between4(u, v float64, size int) (t taps) {
 	split := func(u float64) (first, second int, share float64) {
 		at := min(max((u+0.5)*float64(size)-0.5, 0), float64(size-1))
@@ -248,8 +252,8 @@ func (at placement) paste(x, patch []float32, on plane, size int, limits advlib.
 	return n
 }
 
-// grids are placements on several images, as inputs of a graph: taps [n, h·w, 4], of weight 0 where there is no patch, whether there is,
-// [n, h·w], and light [n].
+// grids are placements on several images, as inputs of a graph: taps [n, h·w, 4], of weight 0 where there is no patch,
+// whether there is, [n, h·w], and light [n].
 type grids struct{ pixel, weight, covered, light *tensors.Tensor }
 
 // gridsOf returns the grids of n images, and of the first one in the place of what pads them to size rows.
@@ -279,8 +283,9 @@ func (g grids) inputs() []any { return []any{g.pixel, g.weight, g.covered, g.lig
 
 func (g grids) free() { advlib.Free(g.pixel, g.weight, g.covered, g.light) }
 
-// place is [placement.paste] in a graph: it puts the patch, [size·size, channels], into the images x0 [n, h, w(, channels)] by grids. What is
-// clipped lets gradients through, so that a pixel that some light takes to its end goes on being moved by the others.
+// place is [placement.paste] in a graph: it puts the patch, [size·size, channels], into the images x0 [n, h, w(,
+// channels)] by grids. What is clipped lets gradients through, so that a pixel that some light takes to its end goes on
+// being moved by the others.
 func place(x0, patch *Node, in []*Node, limits advlib.Limits) *Node {
 	pixel, weight, covered, light := in[0], in[1], in[2], in[3]
 	n, channels := x0.Shape().Dimensions[0], patch.Shape().Dimensions[1]

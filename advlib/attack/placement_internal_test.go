@@ -15,8 +15,8 @@ import (
 	"advlab/advlib/backend"
 )
 
-// canvas is a linear classifier of two classes on images of the given shape, with weights v for the second: the margin of class 1 over
-// class 0 is v·x − 0.1.
+// canvas is a linear classifier of two classes on images of the given shape, with weights v for the second: the margin
+// of class 1 over class 0 is v·x − 0.1.
 func canvas(t *testing.T, v []float32, shape ...int) *advlib.Classifier {
 	t.Helper()
 	b, err := backend.OpenNamed(backend.Go)
@@ -46,8 +46,8 @@ func noise(seed uint64, n int, lo, hi float64) []float32 {
 	return v
 }
 
-// An upright patch that covers whole pixels is copied; one twice as large as its pixels is interpolated by the weights worked out by hand; a
-// quarter turn moves its corners.
+// An upright patch that covers whole pixels is copied; one twice as large as its pixels is interpolated by the weights
+// worked out by hand; a quarter turn moves its corners.
 func TestPasteByHand(t *testing.T) {
 	on, patch := plane{4, 4, 1}, []float32{0.1, 0.2, 0.3, 0.4}
 	limits := canvas(t, make([]float32, 16), 4, 4).Limits()
@@ -75,8 +75,8 @@ func TestPasteByHand(t *testing.T) {
 	}
 }
 
-// Nothing changes outside of a placement, and what is inside fits the bound that the threat model states; placements lie inside the image,
-// and within their ranges.
+// Nothing changes outside of a placement, and what is inside fits the bound that the threat model states; placements
+// lie inside the image, and within their ranges.
 func TestPlacementsStayInside(t *testing.T) {
 	on := plane{12, 9, 2}
 	limits := canvas(t, make([]float32, 12*9*2), 12, 9, 2).Limits()
@@ -127,7 +127,8 @@ func TestPlacementsStayInside(t *testing.T) {
 	}
 }
 
-// The graph puts patches where the host does, and its gradient is the mean over examples and placements of the single ones.
+// The graph puts patches where the host does, and its gradient is the mean over examples and placements of the single
+// ones.
 func TestPatchStep(t *testing.T) {
 	const h, w, channels, size, n = 7, 6, 2, 4, 5
 	on := plane{h, w, channels}
@@ -153,7 +154,8 @@ func TestPatchStep(t *testing.T) {
 		n := len(at)
 		in := []any{tensor(x, n, h, w, channels), tensors.FromFlatDataAndDimensions(make([]int32, n), n)}
 		in = append(in, gridsOf(at, n, on, size).inputs()...)
-		out, err := step.Run(n, append(in, tensor(shares(n, n), n), p, tensors.FromShape(p.Shape()), tensors.FromShape(p.Shape()), float32(0.1))...)
+		out, err := step.Run(n, append(in, tensor(shares(n, n), n), p, tensors.FromShape(p.Shape()), tensors.FromShape(p.Shape()),
+			float32(0.1))...)
 		if err != nil {
 			t.Fatal(err)
 		}

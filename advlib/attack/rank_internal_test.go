@@ -16,7 +16,8 @@ func TestFirst(t *testing.T) {
 	}
 	v := [][]float32{{3, 1, 3, 3}, {3, 1, 3, 3}, {3, 1, 3, 3}, {3, 1, 3, 3}, {0, 0, 0, 1}, {-1, -2, -3, -4}}
 	count := []float32{0, 2, 3, 9, 2, 1}
-	want := [][]bool{{false, false, false, false}, {true, false, true, false}, {true, false, true, true}, {true, true, true, true}, {true, false, false, true}, {true, false, false, false}}
+	want := [][]bool{{false, false, false, false}, {true, false, true, false}, {true, false, true, true}, {true, true, true, true},
+		{true, false, false, true}, {true, false, false, false}}
 	out, err := graph.CallOnce(b, first, v, count)
 	if err != nil {
 		t.Fatal(err)

@@ -18,7 +18,8 @@ import (
 	"advlab/advlib/backend"
 )
 
-// full runs the reference tests at full size on the Go backend too, which takes minutes: ADVLAB_FULL=1 go test ./advlib/attack
+// full runs the reference tests at full size on the Go backend too, which takes minutes: ADVLAB_FULL=1 go test
+// ./advlib/attack
 var full = os.Getenv("ADVLAB_FULL") != ""
 
 // onBackends runs a test on the backend in use and on the Go backend.
@@ -74,8 +75,9 @@ func radii(name string, n advlib.Norm) map[string]float64 {
 
 var normKeys = map[string]advlib.ConvexNorm{"linf": advlib.Linf, "l2": advlib.L2}
 
-// FGM agrees with foolbox's in every pixel within 1e-5. Where the gradient is so near to 0 that rounding decides its sign, by less
-// than 1e-5 of the largest of the example, Linf may differ by 2ε: such pixels are counted, and must be few.
+// FGM agrees with foolbox's in every pixel within 1e-5. Where the gradient is so near to 0 that rounding decides its
+// sign, by less than 1e-5 of the largest of the example, Linf may differ by 2ε: such pixels are counted, and must be
+// few.
 func TestReferenceFGM(t *testing.T) {
 	const tolerance, tie, tiesAllowed = 1e-5, 1e-5, 1e-3
 	onBackends(t, func(t *testing.T, b compute.Backend, _ bool) {
@@ -121,8 +123,8 @@ func largest(v []float32) float64 {
 	return m
 }
 
-// PGD-20 with the peer's settings leaves as many examples standing as the peer's, within one; ours keeps the best iterate, the
-// peer the last. The peer's number is also recomputed from its adversarial examples.
+// PGD-20 with the peer's settings leaves as many examples standing as the peer's, within one; ours keeps the best
+// iterate, the peer the last. The peer's number is also recomputed from its adversarial examples.
 func TestReferencePGD(t *testing.T) {
 	const allowed = 1
 	onBackends(t, func(t *testing.T, b compute.Backend, _ bool) {
@@ -131,7 +133,8 @@ func TestReferencePGD(t *testing.T) {
 			for key, n := range normKeys {
 				for text, ε := range radii(name, n) {
 					peer := robust(t, r, array(t, r, "pgd_"+key+"_a=eps__4_s=20__"+text))
-					if accuracy, ok := r.Peers["pgd_"+key+"_a=eps/4_s=20/"+text]; ok && int(math.Round(accuracy*float64(r.Examples.Len()))) != count(peer) {
+					if accuracy, ok := r.Peers["pgd_"+key+"_a=eps/4_s=20/"+text]; ok &&
+						int(math.Round(accuracy*float64(r.Examples.Len()))) != count(peer) {
 						t.Errorf("%s, %v ≤ %g: the peer's examples leave %d standing, its summary says %g", name, n, ε, count(peer), accuracy)
 					}
 					a := attack.PGD{Ball: n.Ball(ε), Steps: 20, StepSize: ε / 4, NoRandomStart: true}
@@ -181,9 +184,10 @@ func count(v []bool) int {
 	return n
 }
 
-// Carlini & Wagner with the peer's settings: the median distance over correctly classified examples, failures counting as infinite,
-// is at most 1.001 times foolbox's. On the Go backend the MLPs run on their first 8 examples, the CNN on its first 2 with 2 searches
-// of 150 steps at rate 0.03 from c = 3 and a ratio of at most 1.01, unless ADVLAB_FULL is set.
+// Carlini & Wagner with the peer's settings: the median distance over correctly classified examples, failures counting
+// as infinite, is at most 1.001 times foolbox's. On the Go backend the MLPs run on their first 8 examples, the CNN on
+// its first 2 with 2 searches of 150 steps at rate 0.03 from c = 3 and a ratio of at most 1.01, unless ADVLAB_FULL is
+// set.
 func TestReferenceCarliniWagner(t *testing.T) {
 	onBackends(t, func(t *testing.T, b compute.Backend, slow bool) {
 		for _, name := range attacktest.References {
@@ -207,7 +211,8 @@ func median(v []float64) float64 {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
-// The gradient that attacks are given is the one of the graph: compared with central differences of the loss in float32.
+// The gradient that attacks are given is the one of the graph: compared with central differences of the loss in
+// float32.
 type lossKey struct{ l advlib.Loss }
 
 func TestLossGradientByDifferences(t *testing.T) {

@@ -72,10 +72,11 @@ func TestStrings(t *testing.T) {
 		"PGD-40 Linf ≤ 0.1, Margin, all targets":   attack.AllTargets{Attack: attack.PGD{Ball: linf, Loss: advlib.Margin}},
 		"PGD-40 Linf ≤ 0.1, Margin, 9 targets":     attack.AllTargets{Attack: attack.PGD{Ball: linf, Loss: advlib.Margin}, Most: 9},
 		"C&W 9×1000 L2 minimal":                    attack.CarliniWagner{},
-		"C&W 5×100 L2 minimal, targeted(2), κ = 3": attack.CarliniWagner{BinarySearchSteps: 5, Steps: 100, Goal: advlib.Targeted(2), Confidence: 3},
-		"C&W 9×1000 L2 minimal, rate 0.1, c₀ = 1":  attack.CarliniWagner{LearningRate: 0.1, InitialConst: 1},
-		"C&W 9×1000 L2 minimal, no abort":          attack.CarliniWagner{NoAbort: true},
-		"C&W 9×1000 L2 minimal, all targets":       attack.AllTargets{Attack: attack.CarliniWagner{}},
+		"C&W 5×100 L2 minimal, targeted(2), κ = 3": attack.CarliniWagner{BinarySearchSteps: 5, Steps: 100, Goal: advlib.Targeted(2),
+			Confidence: 3},
+		"C&W 9×1000 L2 minimal, rate 0.1, c₀ = 1": attack.CarliniWagner{LearningRate: 0.1, InitialConst: 1},
+		"C&W 9×1000 L2 minimal, no abort":         attack.CarliniWagner{NoAbort: true},
+		"C&W 9×1000 L2 minimal, all targets":      attack.AllTargets{Attack: attack.CarliniWagner{}},
 	} {
 		if got := a.String(); got != want {
 			t.Errorf("%q, want %q", got, want)

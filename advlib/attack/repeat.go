@@ -11,8 +11,9 @@ import (
 
 func init() { register[Repeat](Wrapper) }
 
-// Repeat runs an attack several times, each time with other random draws, on what still stands. For an attack of minimal norm every run is on
-// every example, and the nearest adversarial example is kept. An attack without randomness does the same each time.
+// Repeat runs an attack several times, each time with other random draws, on what still stands. For an attack of
+// minimal norm every run is on every example, and the nearest adversarial example is kept. An attack without randomness
+// does the same each time.
 type Repeat struct {
 	// Attack is what is run.
 	Attack advlib.Attack
@@ -57,6 +58,6 @@ func (a Repeat) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) 
 	return c.best.Tensor(), nil
 }
 
-// seedStep is the distance of the seeds of two runs: odd, so that no two of 2⁶⁴ runs have the same, and large, so that they are not those of
-// users, who count from 0.
+// seedStep is the distance of the seeds of two runs: odd, so that no two of 2⁶⁴ runs have the same, and large, so that
+// they are not those of users, who count from 0.
 const seedStep = 0x9e3779b97f4a7c15

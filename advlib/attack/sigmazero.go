@@ -12,14 +12,15 @@ import (
 )
 
 func init() {
-	register[SigmaZero](Nearest, Command{Name: "sigma-zero", About: "σ-zero: gradient steps on a smooth stand-in for L0", Make: func(advlib.Ball) advlib.Attack {
-		return SigmaZero{}
-	}})
+	register[SigmaZero](Nearest, Command{Name: "sigma-zero", About: "σ-zero: gradient steps on a smooth stand-in for L0",
+		Make: func(advlib.Ball) advlib.Attack {
+			return SigmaZero{}
+		}})
 }
 
-// SigmaZero is σ-zero, the L0 attack of Cinà et al. (2025), arXiv:2402.01879, algorithm 1: Adam on the margin and a smooth
-// approximation of the number of changed coordinates, with small changes set to 0 below a threshold that rises where the example is
-// adversarial and falls where it is not.
+// SigmaZero is σ-zero, the L0 attack of Cinà et al. (2025), arXiv:2402.01879, algorithm 1: Adam on the margin and a
+// smooth approximation of the number of changed coordinates, with small changes set to 0 below a threshold that rises
+// where the example is adversarial and falls where it is not.
 //
 // At the end changes that are not needed are undone, which the paper does not do.
 type SigmaZero struct {

@@ -16,18 +16,21 @@ import (
 )
 
 func init() {
-	register[Square](InBall, Command{Name: "square", About: "Square, 5000 queries of random search, without gradients", Make: func(b advlib.Ball) advlib.Attack {
-		return Square{Ball: b}
-	}})
+	register[Square](InBall, Command{Name: "square", About: "Square, 5000 queries of random search, without gradients",
+		Make: func(b advlib.Ball) advlib.Attack {
+			return Square{Ball: b}
+		}})
 }
 
-// Square is the random search of Andriushchenko et al. (2020), arXiv:1912.00049, algorithms 1 to 3, in L1 that of Croce & Hein (2021),
-// arXiv:2103.01208, appendix: it changes a square window of the image at a random place, and keeps the change if the loss rises. It asks
-// for logits only, never for a gradient, so that it also breaks models that hide theirs. Stats.Forward is its number of queries.
+// Square is the random search of Andriushchenko et al. (2020), arXiv:1912.00049, algorithms 1 to 3, in L1 that of Croce
+// & Hein (2021), arXiv:2103.01208, appendix: it changes a square window of the image at a random place, and keeps the
+// change if the loss rises. It asks for logits only, never for a gradient, so that it also breaks models that hide
+// theirs. Stats.Forward is its number of queries.
 //
-// Each example has its own windows, drawn from its own stream; in the code of the paper a batch shares them. Windows reach the last row and
-// column, which that code leaves out. Images may have any shape: the first two axes are the plane, what follows are channels, and a flat
-// input is one row of pixels: those of its coordinates that may change, of a domain with fixed features. Where a square does not fit, the window is a rectangle of the same area.
+// Each example has its own windows, drawn from its own stream; in the code of the paper a batch shares them. Windows
+// reach the last row and column, which that code leaves out. Images may have any shape: the first two axes are the
+// plane, what follows are channels, and a flat input is one row of pixels: those of its coordinates that may change, of
+// a domain with fixed features. Where a square does not fit, the window is a rectangle of the same area.
 type Square struct {
 	// Ball is what may be changed; its norm is L1, L2 or Linf. It must be set.
 	Ball advlib.Ball
@@ -39,8 +42,8 @@ type Square struct {
 	Queries int
 	// Area is p, in (0, 1]: the share of the pixels that the first windows cover; 0 means 0.8. It is halved nine times.
 	Area float64
-	// FixedSchedule halves the area after 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 queries, whatever Queries is, as AutoAttack
-	// does. Otherwise these numbers are for 10000 queries, and are scaled to Queries.
+	// FixedSchedule halves the area after 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 queries, whatever Queries is,
+	// as AutoAttack does. Otherwise these numbers are for 10000 queries, and are scaled to Queries.
 	FixedSchedule bool
 	// Restarts is how often examples that still stand are attacked again, each time from other random draws.
 	Restarts int
@@ -79,7 +82,8 @@ func (a Square) Plan(v advlib.Victim) (forward, backward float64, known bool) {
 // squareStep determines the graph of Square.
 type squareStep struct{ loss advlib.Loss }
 
-// graph judges the points x: their losses, by how much a loss must be higher to be so beyond rounding, and whether the goal is reached.
+// graph judges the points x: their losses, by how much a loss must be higher to be so beyond rounding, and whether the
+// goal is reached.
 func (s squareStep) graph(p *craft.Point, in []*Node) []*Node {
 	z := p.Logits(in[0])
 	return []*Node{s.loss.Of(z, p.Aim), craft.Rounding(z), p.Reached(z)}
@@ -131,7 +135,8 @@ func (a Square) search(
 			}
 			g = craft.NewRows(b, rowsOf(walks))
 		}
-		// Rows that left make room for padding only when the bucket changes: until then the labels of g.At must stay in place.
+		// Rows that left make room for padding only when the bucket changes: until then the labels of g.At must stay in
+		// place.
 		x := make([]float32, 0, g.Size*len(walks[0].all))
 		at := map[int]*walk{}
 		for _, w := range walks {
@@ -150,7 +155,8 @@ func (a Square) search(
 		if err != nil {
 			return fmt.Errorf("query %d on %d examples: %w", q, len(walks), err)
 		}
-		L, slack, hit := tensors.MustCopyFlatData[float32](out[0]), tensors.MustCopyFlatData[float32](out[1]), tensors.MustCopyFlatData[bool](out[2])
+		L, slack := tensors.MustCopyFlatData[float32](out[0]), tensors.MustCopyFlatData[float32](out[1])
+		hit := tensors.MustCopyFlatData[bool](out[2])
 		advlib.Free(append(out, in)...)
 		walks = walks[:0]
 		for i, r := range g.At {
@@ -235,7 +241,8 @@ func (w *walk) coordinate(i int) int {
 	return w.free[i]
 }
 
-// judge takes the proposal if it reaches the goal or raises the loss, by more than rounding explains: another batch size rounds differently.
+// judge takes the proposal if it reaches the goal or raises the loss, by more than rounding explains: another batch
+// size rounds differently.
 func (w *walk) judge(L, slack float32, hit bool) {
 	if hit || L-w.L > slack {
 		w.L = L
@@ -243,7 +250,8 @@ func (w *walk) judge(L, slack float32, hit bool) {
 	}
 }
 
-// propose fills next with the point to ask about in query q; query 0 is the first point, and what follows counts from 0 as in the paper.
+// propose fills next with the point to ask about in query q; query 0 is the first point, and what follows counts from 0
+// as in the paper.
 func (w *walk) propose(q int) {
 	switch {
 	case w.attack.Ball.Norm == advlib.Norm(advlib.Linf) && q == 0:
@@ -274,8 +282,8 @@ func (a Square) area(i int) float64 {
 // window is a rectangle of the image: the pixels top ≤ y < top + h, left ≤ x < left + w.
 type window struct{ top, left, h, w int }
 
-// window draws a window that covers the share p of the pixels, a square if one fits. In L1 and L2 its sides are odd and at least 3, unless the
-// image is so small that windows of 3 would all overlap.
+// window draws a window that covers the share p of the pixels, a square if one fits. In L1 and L2 its sides are odd and
+// at least 3, unless the image is so small that windows of 3 would all overlap.
 func (w *walk) window(p float64, odd bool) window {
 	fit := func(side float64, most int) int {
 		s := max(1, int(math.Round(side)))
@@ -334,7 +342,8 @@ func (w *walk) flip(p float64) {
 // inside moves v, a value of coordinate i, into the limits.
 func (w *walk) inside(i int, v float64) float32 { return w.limits.Clamp(w.coordinate(i), v, w.x0[i]) }
 
-// tiles is the first point in L1 and L2: the image paved with bumps of a fifth of its sides, each of a random sign in each channel.
+// tiles is the first point in L1 and L2: the image paved with bumps of a fifth of its sides, each of a random sign in
+// each channel.
 func (w *walk) tiles() {
 	clear(w.δ)
 	th, tw := max(1, w.h/5), max(1, w.w/5)
@@ -352,8 +361,8 @@ func (w *walk) tiles() {
 	w.settle()
 }
 
-// shift moves perturbation from one window to another, in the shape of a bump added to what is there, together with the budget that
-// is not spent yet (algorithm 3 with its line 12; in L1 the same with sums of magnitudes).
+// shift moves perturbation from one window to another, in the shape of a bump added to what is there, together with the
+// budget that is not spent yet (algorithm 3 with its line 12; in L1 the same with sums of magnitudes).
 func (w *walk) shift(p float64) {
 	for i := range w.δ {
 		w.δ[i] = float64(w.x[i]) - float64(w.x0[i])
@@ -424,7 +433,8 @@ func (w *walk) each(v window, k int, f func(i, j int)) {
 	}
 }
 
-// settle fills next with x₀ + δ: in L2 with δ stretched to length ε and clipped to the box, in L1 projected on the ball and the box.
+// settle fills next with x₀ + δ: in L2 with δ stretched to length ε and clipped to the box, in L1 projected on the ball
+// and the box.
 func (w *walk) settle() {
 	ε := w.attack.Ball.Radius
 	if w.attack.Ball.Norm == advlib.Norm(advlib.L1) {
@@ -439,8 +449,8 @@ func (w *walk) settle() {
 	}
 }
 
-// soften projects δ on the intersection of the L1 ball with the box: the smallest λ ≥ 0 is sought for which clip(sign(δ)·max(|δ| − λ, 0))
-// lies in the ball.
+// soften projects δ on the intersection of the L1 ball with the box: the smallest λ ≥ 0 is sought for which
+// clip(sign(δ)·max(|δ| − λ, 0)) lies in the ball.
 func (w *walk) soften(ε float64) {
 	at := func(i int, λ float64) float64 {
 		d := math.Copysign(max(math.Abs(w.δ[i])-λ, 0), w.δ[i])
@@ -472,8 +482,8 @@ func (w *walk) soften(ε float64) {
 	}
 }
 
-// bump returns the pattern η of a window, of norm 1: one half of it is a hill and the other a valley, split along a random side (section 3.4,
-// figure 4).
+// bump returns the pattern η of a window, of norm 1: one half of it is a hill and the other a valley, split along a
+// random side (section 3.4, figure 4).
 func (w *walk) bump(v window) []float64 {
 	across := w.r.IntN(2) == 1
 	if v.h == 1 || v.w == 1 {
@@ -503,7 +513,8 @@ func (w *walk) bump(v window) []float64 {
 	return turned
 }
 
-// hill returns the sum over k of 1/(k+1)² (in L1 of the fourth power) on nested rectangles around the middle, of norm 1: equation 2.
+// hill returns the sum over k of 1/(k+1)² (in L1 of the fourth power) on nested rectangles around the middle, of norm
+// 1: equation 2.
 func (w *walk) hill(h, width int) []float64 {
 	m := make([]float64, h*width)
 	for k := range max(h, width)/2 + 1 {

@@ -70,8 +70,8 @@ func (p patient) Query(ctx context.Context, x *tensors.Tensor) ([]advlib.Answer,
 	return p.Victim.Query(context.WithoutCancel(ctx), x)
 }
 
-// Inputs of any shape are searched without a crash, inside ball and box, and with forward passes only: a pass for each query of each
-// example. A model that adds up all pixels with random signs is broken in all of them.
+// Inputs of any shape are searched without a crash, inside ball and box, and with forward passes only: a pass for each
+// query of each example. A model that adds up all pixels with random signs is broken in all of them.
 func TestSquareShapes(t *testing.T) {
 	b, err := backend.Open()
 	if err != nil {
@@ -166,19 +166,22 @@ func TestSquareWithoutGradient(t *testing.T) {
 			before++
 		}
 	}
-	t.Logf("of %d examples, %d misclassified: PGD breaks %d, Square %d", e.Len(), before, count(pgd.Success)-before, count(square.Success)-before)
+	t.Logf("of %d examples, %d misclassified: PGD breaks %d, Square %d", e.Len(), before, count(pgd.Success)-before,
+		count(square.Success)-before)
 	if count(pgd.Success) != before || count(square.Success) < before+e.Len()/4 {
 		t.Errorf("PGD breaks %d, Square %d", count(pgd.Success)-before, count(square.Success)-before)
 	}
 }
 
-// 1000 queries find most of what gradients towards all targets find: of what PGD breaks, at least these shares. Measured: 34 of 35, 24 of 30 and
-// 21 of 35; in L1 the nearest examples change a few pixels, and windows of 3×3 are coarse for 8×8.
+// 1000 queries find most of what gradients towards all targets find: of what PGD breaks, at least these shares.
+// Measured: 34 of 35, 24 of 30 and 21 of 35; in L1 the nearest examples change a few pixels, and windows of 3×3 are
+// coarse for 8×8.
 func TestSquareReference(t *testing.T) {
 	r := digits(t)
 	for n, share := range map[advlib.ConvexNorm]float64{advlib.Linf: 0.9, advlib.L2: 0.7, advlib.L1: 0.5} {
 		ball := n.Ball(radius(n))
-		pgd := advlib.MustRun(context.Background(), r.Classifier, r.Examples, attack.AllTargets{Attack: attack.PGD{Ball: ball, Loss: advlib.Margin}})
+		pgd := advlib.MustRun(context.Background(), r.Classifier, r.Examples, attack.AllTargets{Attack: attack.PGD{Ball: ball,
+			Loss: advlib.Margin}})
 		square := advlib.MustRun(context.Background(), r.Classifier, r.Examples, attack.Square{Ball: ball, Queries: 1000})
 		t.Logf("%v: PGD breaks %d of %d, Square %d; %v", ball, count(pgd.Success), r.Examples.Len(), count(square.Success), square.Stats)
 		if float64(count(square.Success)) < share*float64(count(pgd.Success)) {
@@ -204,7 +207,8 @@ func TestSquareRefusals(t *testing.T) {
 			t.Errorf("%v: error %v does not say %q", a, err, want)
 		}
 	}
-	if got, want := (attack.Square{Ball: linf, FixedSchedule: true, Restarts: 1}).String(), "Square-5000 Linf ≤ 0.1, fixed schedule, 1 restarts"; got != want {
+	if got, want := (attack.Square{Ball: linf, FixedSchedule: true,
+		Restarts: 1}).String(), "Square-5000 Linf ≤ 0.1, fixed schedule, 1 restarts"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

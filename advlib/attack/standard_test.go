@@ -10,8 +10,9 @@ import (
 	"advlab/advlib/backend"
 )
 
-// The standard set is as strong as AutoAttack on the reference models, which do not hide their gradients, up to one example. The peer's
-// numbers are in the summaries beside the vectors. On the Go backend it runs in Linf only: C&W on 64 examples takes a minute there.
+// The standard set is as strong as AutoAttack on the reference models, which do not hide their gradients, up to one
+// example. The peer's numbers are in the summaries beside the vectors. On the Go backend it runs in Linf only: C&W on
+// 64 examples takes a minute there.
 func TestStandardAgainstAutoAttack(t *testing.T) {
 	b := digits(t).Classifier.Backend()
 	pure, err := backend.OpenNamed(backend.Go)

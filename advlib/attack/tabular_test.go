@@ -25,8 +25,8 @@ import (
 	"advlab/advlib/zoo"
 )
 
-// tabular trains a small network of the zoo on tabular data, whose features it first maps to [0, 1]. It runs on the Go backend, which is as fast for
-// so few numbers, and need not compile.
+// tabular trains a small network of the zoo on tabular data, whose features it first maps to [0, 1]. It runs on the Go
+// backend, which is as fast for so few numbers, and need not compile.
 func tabular(t testing.TB, name string, d advlib.Domain, train *advlib.Examples, epochs int) *advlib.Classifier {
 	t.Helper()
 	b, err := backend.OpenNamed(backend.Go)
@@ -59,8 +59,10 @@ func within(t testing.TB, c *advlib.Classifier, d advlib.Domain) *advlib.Classif
 	return other
 }
 
-// robustWithin returns on how many examples the label stands in the ball under all attacks, and checks what each returns.
-func robustWithin(t *testing.T, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, check func(from, to []float32) error, attacks ...advlib.Attack) int {
+// robustWithin returns on how many examples the label stands in the ball under all attacks, and checks what each
+// returns.
+func robustWithin(t *testing.T, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, check func(from, to []float32) error,
+	attacks ...advlib.Attack) int {
 	t.Helper()
 	standing := make([]bool, e.Len())
 	for i := range standing {
@@ -82,8 +84,8 @@ func robustWithin(t *testing.T, c *advlib.Classifier, e *advlib.Examples, ball a
 	return count(standing)
 }
 
-// Nuclei measured in micrometres: an attacker who cannot change the worst values, and can only enlarge areas, breaks less than one who can change all,
-// and fixed features are exact.
+// Nuclei measured in micrometres: an attacker who cannot change the worst values, and can only enlarge areas, breaks
+// less than one who can change all, and fixed features are exact.
 func TestBreastCancer(t *testing.T) {
 	train, test := dataset.BreastCancer()
 	free := dataset.BreastCancerDomain()
@@ -103,7 +105,8 @@ func TestBreastCancer(t *testing.T) {
 		all := robustWithin(t, c, test, ball, func(_, _ []float32) error { return nil }, attacks...)
 		less := robustWithin(t, d, test, ball, func(from, to []float32) error {
 			for j, f := range constrained {
-				if f.Change == advlib.Fixed && math.Float32bits(from[j]) != math.Float32bits(to[j]) || f.Change == advlib.RiseOnly && to[j] < from[j] || to[j] < float32(f.Lo) || to[j] > float32(f.Hi) {
+				if f.Change == advlib.Fixed && math.Float32bits(from[j]) != math.Float32bits(to[j]) || f.Change == advlib.RiseOnly &&
+					to[j] < from[j] || to[j] < float32(f.Lo) || to[j] > float32(f.Hi) {
 					return fmt.Errorf("%s (%v) went from %g to %g", f.Name, f.Change, from[j], to[j])
 				}
 			}
@@ -119,8 +122,8 @@ func TestBreastCancer(t *testing.T) {
 	}
 }
 
-// connections returns connections of the test set of NSL-KDD, 0 normal and 1 an attack, as they are numbered in the file, with the categories of protocol,
-// service and flag in one-hot coordinates, and counts as whole numbers.
+// connections returns connections of the test set of NSL-KDD, 0 normal and 1 an attack, as they are numbered in the
+// file, with the categories of protocol, service and flag in one-hot coordinates, and counts as whole numbers.
 func connections(t *testing.T) (*advlib.Examples, advlib.Domain) {
 	path := filepath.Join("..", "..", "..", "shared", "data", "nsl-kdd-test.csv.gz")
 	file, err := os.Open(path)
@@ -192,8 +195,8 @@ func connections(t *testing.T) (*advlib.Examples, advlib.Domain) {
 	return e, domain
 }
 
-// Network connections with categories and counts: what is returned has one protocol, service and flag, whole counts, and leaves alone what an attacker
-// cannot change; constraints make a classifier look no less robust.
+// Network connections with categories and counts: what is returned has one protocol, service and flag, whole counts,
+// and leaves alone what an attacker cannot change; constraints make a classifier look no less robust.
 func TestConnections(t *testing.T) {
 	e, free := connections(t)
 	constrained := slices.Clone(free)
@@ -252,7 +255,8 @@ func TestConnections(t *testing.T) {
 	}
 }
 
-// A connection's protocol, one of three, and its number of packets: what an attacker pays is 1 for another protocol and 1 for 10 packets.
+// A connection's protocol, one of three, and its number of packets: what an attacker pays is 1 for another protocol and
+// 1 for 10 packets.
 func ExampleDomain() {
 	plain, _ := brightness()
 	c := advlib.MustClassifier(advlib.Spec{

@@ -15,13 +15,15 @@ import (
 
 func init() { register[Temperature](Wrapper) }
 
-// Temperature runs an attack on the classifier with its logits divided by T, which changes no prediction. Where large logits saturate the softmax, as
-// those of defensive distillation do (Papernot et al. 2016, arXiv:1511.04508), the gradient of the cross-entropy is 0 in float32; at the
-// temperature of the training it is back: Carlini & Wagner (2016), arXiv:1607.04311, section 3.
+// Temperature runs an attack on the classifier with its logits divided by T, which changes no prediction. Where large
+// logits saturate the softmax, as those of defensive distillation do (Papernot et al. 2016, arXiv:1511.04508), the
+// gradient of the cross-entropy is 0 in float32; at the temperature of the training it is back: Carlini & Wagner
+// (2016), arXiv:1607.04311, section 3.
 type Temperature struct {
 	// Attack is what is run.
 	Attack advlib.Attack
-	// T is what the logits are divided by, above 0. It must be set; for a distilled network it is the temperature of the distillation.
+	// T is what the logits are divided by, above 0. It must be set; for a distilled network it is the temperature of the
+	// distillation.
 	T float64
 }
 

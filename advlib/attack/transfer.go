@@ -12,15 +12,16 @@ import (
 
 func init() { register[Transfer](Wrapper) }
 
-// Transfer runs an attack on another classifier, the surrogate, and offers what comes out to the one that is attacked, which is never
-// asked: Papernot et al. (2016), arXiv:1605.07277. Passes are those of the surrogate.
+// Transfer runs an attack on another classifier, the surrogate, and offers what comes out to the one that is attacked,
+// which is never asked: Papernot et al. (2016), arXiv:1605.07277. Passes are those of the surrogate.
 //
-// Attacks that stop at the surrogate's boundary transfer badly: take [MIFGSM], or [PGD] with KeepGoing. A model that resists transferred
-// examples is not shown to be robust.
+// Attacks that stop at the surrogate's boundary transfer badly: take [MIFGSM], or [PGD] with KeepGoing. A model that
+// resists transferred examples is not shown to be robust.
 type Transfer struct {
 	// Attack is what is run.
 	Attack advlib.Attack
-	// From is the surrogate: of the same inputs, box, domain and number of classes as the classifier that is attacked. It must be set.
+	// From is the surrogate: of the same inputs, box, domain and number of classes as the classifier that is attacked. It
+	// must be set.
 	From *advlib.Classifier
 }
 

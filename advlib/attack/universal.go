@@ -21,14 +21,14 @@ func init() {
 	register[UniversalDeepFool](ForAll)
 }
 
-// Universal looks for one perturbation δ that fools a classifier on as many examples as possible, by stochastic gradient ascent: Shafahi et al.
-// (2018), arXiv:1811.11304, algorithm 2 and equation 4:
+// Universal looks for one perturbation δ that fools a classifier on as many examples as possible, by stochastic
+// gradient ascent: Shafahi et al. (2018), arXiv:1811.11304, algorithm 2 and equation 4:
 //
 //	maximise (1/n)·Σᵢ min(ℓ(xᵢ + δ, yᵢ), β)  over ‖δ‖ ≤ ε
 //
-// Fit learns δ on some examples; what it returns is an attack itself, to be measured by [advlib.Run] on others. A step is along the steepest
-// ascent in the ball's norm, as long as a cosine says, and is followed by the exact projection. Of the δ at the ends of the epochs the one is
-// kept that fools most of the examples it is learned on.
+// Fit learns δ on some examples; what it returns is an attack itself, to be measured by [advlib.Run] on others. A step
+// is along the steepest ascent in the ball's norm, as long as a cosine says, and is followed by the exact projection.
+// Of the δ at the ends of the epochs the one is kept that fools most of the examples it is learned on.
 type Universal struct {
 	// Ball is what may be changed; its norm is L1, L2 or Linf. It must be set.
 	Ball advlib.Ball
@@ -79,7 +79,8 @@ func refuseEncoded(d *craft.Description) {
 // checkOwnInputs refuses classifiers whose domain lets attacks work in other coordinates than the inputs.
 func checkOwnInputs(v advlib.Victim) error {
 	if v.Signature().Limits().Check() != nil {
-		return fmt.Errorf("what is the same for all examples is put into the inputs themselves, but the domain of %s has scales, steps or categories: leave them out, or attack each example by itself", v.Name())
+		return fmt.Errorf("what is the same for all examples is put into the inputs themselves, but the domain of %s has scales, "+
+			"steps or categories: leave them out, or attack each example by itself", v.Name())
 	}
 	return nil
 }
@@ -90,9 +91,9 @@ func batchSize(d *craft.Description, n *int, otherwise int) {
 	d.Count(n, otherwise).As("batches of %d")
 }
 
-// Fit learns a perturbation on examples, and measures it on them: the result's success rate is what the perturbation reaches where it was
-// learned, Stats what that took. Examples that the classifier gets wrong without it are not learned from. When ctx is done it returns the
-// best so far with ctx.Err().
+// Fit learns a perturbation on examples, and measures it on them: the result's success rate is what the perturbation
+// reaches where it was learned, Stats what that took. Examples that the classifier gets wrong without it are not
+// learned from. When ctx is done it returns the best so far with ctx.Err().
 func (a Universal) Fit(ctx context.Context, c *advlib.Classifier, train *advlib.Examples) (*Perturbation, *advlib.Result, error) {
 	return fitUniversal(ctx, c, train, a, a.Ball, a.Goal, a.Seed, a.learn)
 }
@@ -147,11 +148,13 @@ type universalStep struct {
 	β    float64
 }
 
-// graph is one step of Shafahi et al. (2018), algorithm 2, with δ of the shape [1, d...] and weights w [n] that sum to 1:
+// graph is one step of Shafahi et al. (2018), algorithm 2, with δ of the shape [1, d...] and weights w [n] that sum to
+// 1:
 //
 //	g = Σᵢ wᵢ·∇ min(ℓ(xᵢ + δ), β),  δ ← Π(δ + α·d),  d = argmax ⟨d, g⟩ over ‖d‖ ≤ 1
 //
-// x + δ is clipped to the p.Limits. Coordinates of an example that are at their end and cannot follow the gradient do not count.
+// x + δ is clipped to the p.Limits. Coordinates of an example that are at their end and cannot follow the gradient do
+// not count.
 func (s universalStep) graph(p *craft.Point, in []*Node) []*Node {
 	w, δ, α, ε := in[0], in[1], in[2], in[3]
 	x := p.Clip(Add(p.X0, BroadcastToDims(δ, p.X0.Shape().Dimensions...)))
@@ -166,9 +169,10 @@ func (s universalStep) graph(p *craft.Point, in []*Node) []*Node {
 	return []*Node{s.norm.Project(δ, ε, Neg(width), width)}
 }
 
-// UniversalDeepFool is the universal perturbation of Moosavi-Dezfooli et al. (2017), arXiv:1610.08401, algorithm 1: it goes through the examples,
-// and where x + δ is not fooled adds what [DeepFool] finds is missing there, projected on the ball, until δ fools enough of them.
-// [Universal] is the stronger one; this is the one by which the phenomenon was found.
+// UniversalDeepFool is the universal perturbation of Moosavi-Dezfooli et al. (2017), arXiv:1610.08401, algorithm 1: it
+// goes through the examples, and where x + δ is not fooled adds what [DeepFool] finds is missing there, projected on
+// the ball, until δ fools enough of them. [Universal] is the stronger one; this is the one by which the phenomenon was
+// found.
 type UniversalDeepFool struct {
 	// Ball is what may be changed; its norm is L2 or Linf. It must be set.
 	Ball advlib.Ball
@@ -313,7 +317,8 @@ func (u *universal) shuffled(seed uint64, epoch int) []int {
 
 // offer keeps δ if it fools more of the batch.
 func (u *universal) offer(ctx context.Context, δ []float32) error {
-	x := tensors.FromFlatDataAndDimensions(shifted(u.target.Signature().Limits(), tensors.MustCopyFlatData[float32](u.batch.X), δ), u.batch.X.Shape().Dimensions...)
+	x := tensors.FromFlatDataAndDimensions(shifted(u.target.Signature().Limits(), tensors.MustCopyFlatData[float32](u.batch.X), δ),
+		u.batch.X.Shape().Dimensions...)
 	defer advlib.Free(x)
 	z, err := u.target.Logits(ctx, x)
 	if err != nil {
@@ -385,8 +390,10 @@ func (p Perturbation) Perturb(ctx context.Context, v *advlib.Counted, b advlib.B
 	return tensors.FromFlatDataAndDimensions(x, b.X.Shape().Dimensions...), ctx.Err()
 }
 
-// fitUniversal lets learn find δ inside a run on the examples, so that Run checks, counts and measures that as it does anything.
-func fitUniversal(ctx context.Context, c *advlib.Classifier, train *advlib.Examples, a threatened, ball advlib.Ball, goal advlib.Goal, seed uint64,
+// fitUniversal lets learn find δ inside a run on the examples, so that Run checks, counts and measures that as it does
+// anything.
+func fitUniversal(ctx context.Context, c *advlib.Classifier, train *advlib.Examples, a threatened, ball advlib.Ball,
+	goal advlib.Goal, seed uint64,
 	learn func(ctx context.Context, v *advlib.Counted, b advlib.Batch) ([]float32, error),
 ) (*Perturbation, *advlib.Result, error) {
 	p := &Perturbation{Name: a.String(), Ball: ball, Goal: goal}

@@ -18,8 +18,8 @@ import (
 	"advlab/advlib/attack/attacktest"
 )
 
-// oneDirection is a linear classifier of two classes with examples of one of them, far from the ends of the box: all have the same
-// direction v = w₁ − w₀, or its opposite, towards the boundary, so the best δ for all is known.
+// oneDirection is a linear classifier of two classes with examples of one of them, far from the ends of the box: all
+// have the same direction v = w₁ − w₀, or its opposite, towards the boundary, so the best δ for all is known.
 func oneDirection(t *testing.T) (l *attacktest.Linear, e *advlib.Examples, v []float32, gaps []float64) {
 	t.Helper()
 	l = linear(t, attacktest.LinearSpec{Classes: 2, Seed: 5, Examples: 128})
@@ -53,8 +53,8 @@ func oneDirection(t *testing.T) (l *attacktest.Linear, e *advlib.Examples, v []f
 	return l, e, v, gaps
 }
 
-// On one direction the best δ is that of steepest ascent, d = argmax ⟨d, v⟩ over ‖d‖ ≤ ε, which adds ε·‖v‖_* to every margin: exactly the
-// examples with a smaller gap are fooled. Examples within 1 % of that are left out.
+// On one direction the best δ is that of steepest ascent, d = argmax ⟨d, v⟩ over ‖d‖ ≤ ε, which adds ε·‖v‖_* to every
+// margin: exactly the examples with a smaller gap are fooled. Examples within 1 % of that are left out.
 func TestUniversalClosedForm(t *testing.T) {
 	l, e, v, gaps := oneDirection(t)
 	zero := make([]float32, len(v))
@@ -93,7 +93,8 @@ func TestUniversalClosedForm(t *testing.T) {
 					continue
 				}
 				if want := gap < ε*dual; res.Success[i] != want || train.Success[i] != want {
-					t.Errorf("%v: example %d with a gap of %.4f: fooled %v, in training %v; the best δ adds %.4f", a, i, gap, res.Success[i], train.Success[i], ε*dual)
+					t.Errorf("%v: example %d with a gap of %.4f: fooled %v, in training %v; the best δ adds %.4f", a, i, gap, res.Success[i],
+						train.Success[i], ε*dual)
 				}
 				if res.Success[i] {
 					fooled++
@@ -106,8 +107,8 @@ func TestUniversalClosedForm(t *testing.T) {
 	}
 }
 
-// Learned on one half of the digits, δ fools the other half: more than noise of the same size, whichever the norm, and Universal at least
-// as many as UniversalDeepFool, with what a single δ cannot beat: an attack on each example.
+// Learned on one half of the digits, δ fools the other half: more than noise of the same size, whichever the norm, and
+// Universal at least as many as UniversalDeepFool, with what a single δ cannot beat: an attack on each example.
 func TestUniversalDigits(t *testing.T) {
 	r := digits(t)
 	half := r.Examples.Len() / 2
@@ -146,7 +147,8 @@ func TestUniversalDigits(t *testing.T) {
 			}
 			fool = (fool + seeds - 1) / seeds // rounded up
 		}
-		t.Logf("%v: of %d examples not learned on: noise fools %d, Universal %d, UniversalDeepFool %d, PGD on each %d", ball, test.Len(), noise, one, fool, each)
+		t.Logf("%v: of %d examples not learned on: noise fools %d, Universal %d, UniversalDeepFool %d, PGD on each %d", ball,
+			test.Len(), noise, one, fool, each)
 		if one < 2*noise || one < fool || one > each || fool == 0 {
 			t.Errorf("%v: noise fools %d, Universal %d, UniversalDeepFool %d, PGD on each %d of %d", ball, noise, one, fool, each, test.Len())
 		}
@@ -225,8 +227,8 @@ func TestUniversalRefusals(t *testing.T) {
 	}
 }
 
-// Features that are fixed stay as they are, bit for bit, and those that may only rise do not fall, under one δ and under a patch; domains in which
-// attacks work in other coordinates are refused.
+// Features that are fixed stay as they are, bit for bit, and those that may only rise do not fall, under one δ and
+// under a patch; domains in which attacks work in other coordinates are refused.
 func TestUniversalDomain(t *testing.T) {
 	linf := advlib.Linf.Ball(0.3)
 	c, e := squares(t)
@@ -273,7 +275,8 @@ func TestUniversalDomain(t *testing.T) {
 		}
 	}
 	scaled := in(func(_ int, f *advlib.Feature) { f.Scale = 2 })
-	for _, a := range []attack.Threatened{attack.Universal{Ball: linf}, attack.UniversalDeepFool{Ball: linf}, attack.AdversarialPatch{}, δ, patch} {
+	for _, a := range []attack.Threatened{attack.Universal{Ball: linf}, attack.UniversalDeepFool{Ball: linf},
+		attack.AdversarialPatch{}, δ, patch} {
 		if _, err := a.Threat(scaled); err == nil || !strings.Contains(err.Error(), "has scales, steps or categories") {
 			t.Errorf("%v: error %v for a domain with scales", a, err)
 		}

@@ -15,11 +15,12 @@ import (
 
 func init() { register[WorstOf](Wrapper) }
 
-// WorstOf runs several attacks one after the other, each only on what still stands: the worst case over all of them, example by example.
+// WorstOf runs several attacks one after the other, each only on what still stands: the worst case over all of them,
+// example by example.
 //
-// All have one norm, one goal, and those with a budget one radius. Attacks of minimal norm may stand beside attacks with a budget: what
-// they find counts when it lies in the ball. When all are of minimal norm, each is run on every example and the nearest adversarial
-// example is kept.
+// All have one norm, one goal, and those with a budget one radius. Attacks of minimal norm may stand beside attacks
+// with a budget: what they find counts when it lies in the ball. When all are of minimal norm, each is run on every
+// example and the nearest adversarial example is kept.
 type WorstOf struct {
 	// Attacks are what is run, the cheapest first.
 	Attacks []advlib.Attack
@@ -67,7 +68,8 @@ func (a WorstOf) threat(v advlib.Victim) (advlib.Threat, error) {
 		case i == 0:
 			all = threat
 		case threat.Norm != all.Norm:
-			return all, fmt.Errorf("%v is in %v, the attacks before in %v: distances in different norms cannot be compared", one, threat.Norm, all.Norm)
+			return all, fmt.Errorf("%v is in %v, the attacks before in %v: distances in different norms cannot be compared", one,
+				threat.Norm, all.Norm)
 		case threat.Goal.String() != all.Goal.String():
 			return all, fmt.Errorf("%v is %v, the attacks before are %v: give all the same goal", one, threat.Goal, all.Goal)
 		case all.Minimal():
@@ -111,8 +113,8 @@ func newContest(b advlib.Batch, threat advlib.Threat) *contest {
 	return c
 }
 
-// enter runs an attack on the rows that still stand. If they are not nil, change changes their batch first, another seed or target
-// say, and listen is told what came out for which rows, and their originals.
+// enter runs an attack on the rows that still stand. If they are not nil, change changes their batch first, another
+// seed or target say, and listen is told what came out for which rows, and their originals.
 func (c *contest) enter(
 	ctx context.Context, v *advlib.Counted, a advlib.Attack, change func(b *advlib.Batch), listen func(rows []int, x, x0 []float32),
 ) error {
@@ -141,8 +143,9 @@ func (c *contest) enter(
 	return err
 }
 
-// judge takes the candidates that reach the goal inside the ball, if they are nearer than what there is. What attacks with a budget return
-// may lie outside by rounding, which advlib.Run undoes; what attacks of minimal norm return may lie anywhere.
+// judge takes the candidates that reach the goal inside the ball, if they are nearer than what there is. What attacks
+// with a budget return may lie outside by rounding, which advlib.Run undoes; what attacks of minimal norm return may
+// lie anywhere.
 func (c *contest) judge(ctx context.Context, v *advlib.Counted, b advlib.Batch, adv *tensors.Tensor, minimal bool) error {
 	z, err := v.Logits(context.WithoutCancel(ctx), adv)
 	if err != nil {

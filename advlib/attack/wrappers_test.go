@@ -75,7 +75,8 @@ func TestConformanceWrappers(t *testing.T) { attacktest.Run(t, wrapperSubjects()
 func TestWorstOf(t *testing.T) {
 	r := digits(t)
 	ball := advlib.L2.Ball(0.5)
-	fgm, pgd, cw := attack.FGM{Ball: ball}, attack.PGD{Ball: ball, Steps: 10}, attack.CarliniWagner{BinarySearchSteps: 3, Steps: 100, InitialConst: 1}
+	fgm, pgd, cw := attack.FGM{Ball: ball}, attack.PGD{Ball: ball, Steps: 10}, attack.CarliniWagner{BinarySearchSteps: 3, Steps: 100,
+		InitialConst: 1}
 	one := func(a advlib.Attack) *advlib.Result {
 		return advlib.MustRun(context.Background(), r.Classifier, r.Examples, a)
 	}
@@ -97,7 +98,8 @@ func TestWorstOf(t *testing.T) {
 	if sum := a.Stats.Backward + b.Stats.Backward + c.Stats.Backward; all.Stats.Backward >= sum {
 		t.Errorf("%d backward passes, one by one %d: each should work on less", all.Stats.Backward, sum)
 	}
-	t.Logf("FGM %d, PGD %d, worst %d of %d, %d of them by C&W alone", count(a.Success), count(b.Success), count(all.Success), len(all.Success), byDistance)
+	t.Logf("FGM %d, PGD %d, worst %d of %d, %d of them by C&W alone", count(a.Success), count(b.Success), count(all.Success),
+		len(all.Success), byDistance)
 
 	// Of attacks of minimal norm the nearest is kept.
 	weak := attack.CarliniWagner{BinarySearchSteps: 1, Steps: 50, InitialConst: 10}
@@ -164,7 +166,8 @@ func TestWrapperRefusals(t *testing.T) {
 }
 
 // variant returns the digits' network with something before or behind it.
-func variant(t *testing.T, name string, random bool, logits func(scope *model.Scope, c *advlib.Classifier, x *graph.Node) *graph.Node) *advlib.Classifier {
+func variant(t *testing.T, name string, random bool, logits func(scope *model.Scope, c *advlib.Classifier,
+	x *graph.Node) *graph.Node) *advlib.Classifier {
 	t.Helper()
 	c := digits(t).Classifier
 	v, err := advlib.NewClassifier(advlib.Spec{
@@ -177,7 +180,8 @@ func variant(t *testing.T, name string, random bool, logits func(scope *model.Sc
 	return v
 }
 
-// Logits times 1000 saturate the softmax: the cross-entropy has no gradient left. At the temperature 1000 it is that of the plain network.
+// Logits times 1000 saturate the softmax: the cross-entropy has no gradient left. At the temperature 1000 it is that of
+// the plain network.
 func TestTemperature(t *testing.T) {
 	r := digits(t)
 	loud := variant(t, "logits × 1000", false, func(_ *model.Scope, c *advlib.Classifier, x *graph.Node) *graph.Node {
@@ -187,7 +191,8 @@ func TestTemperature(t *testing.T) {
 	plain := advlib.MustRun(context.Background(), r.Classifier, r.Examples, pgd)
 	saturated := advlib.MustRun(context.Background(), loud, r.Examples, pgd)
 	warm := advlib.MustRun(context.Background(), loud, r.Examples, attack.Temperature{Attack: pgd, T: 1000})
-	t.Logf("plain %d, logits × 1000 %d, at T = 1000 %d of %d", count(plain.Success), count(saturated.Success), count(warm.Success), len(plain.Success))
+	t.Logf("plain %d, logits × 1000 %d, at T = 1000 %d of %d", count(plain.Success), count(saturated.Success), count(warm.Success),
+		len(plain.Success))
 	if 2*count(saturated.Success) > count(plain.Success) {
 		t.Errorf("%d of %d are broken although the softmax is saturated: this tests nothing", count(saturated.Success), count(plain.Success))
 	}
@@ -246,7 +251,8 @@ func TestTransfer(t *testing.T) {
 	}
 }
 
-// A quantiser hides the gradient: PGD breaks nothing, through the identity nearly all that it breaks without the quantiser.
+// A quantiser hides the gradient: PGD breaks nothing, through the identity nearly all that it breaks without the
+// quantiser.
 func TestBPDA(t *testing.T) {
 	r := digits(t)
 	round := func(x *graph.Node) *graph.Node { // has no gradient
@@ -263,7 +269,8 @@ func TestBPDA(t *testing.T) {
 	masked := advlib.MustRun(context.Background(), defended, r.Examples, pgd)
 	bpda := advlib.MustRun(context.Background(), defended, r.Examples, attack.BPDA{Attack: pgd, Through: through})
 	clean := advlib.MustRun(context.Background(), defended, r.Examples, attack.FGSM(0))
-	t.Logf("plain %d, quantised %d (%d misclassified), through the identity %d of %d", count(plain.Success), count(masked.Success), count(clean.Success), count(bpda.Success), len(plain.Success))
+	t.Logf("plain %d, quantised %d (%d misclassified), through the identity %d of %d", count(plain.Success), count(masked.Success),
+		count(clean.Success), count(bpda.Success), len(plain.Success))
 	if count(masked.Success) != count(clean.Success) {
 		t.Errorf("%d broken without a gradient, %d misclassified: this tests nothing", count(masked.Success), count(clean.Success))
 	}
@@ -272,7 +279,8 @@ func TestBPDA(t *testing.T) {
 	}
 	if _, err := advlib.Run(context.Background(), r.Classifier,
 
-		r.Examples, attack.BPDA{Attack: pgd, Through: variant(t, "other", false, func(_ *model.Scope, c *advlib.Classifier, x *graph.Node) *graph.Node {
+		r.Examples, attack.BPDA{Attack: pgd, Through: variant(t, "other", false, func(_ *model.Scope, c *advlib.Classifier,
+			x *graph.Node) *graph.Node {
 			return graph.MulScalar(c.LogitsGraph(x), 1.1)
 		})}); err == nil || !strings.Contains(err.Error(), "the forward pass of Through must be that of the classifier") {
 		t.Errorf("another forward pass: %v", err)
@@ -316,7 +324,8 @@ func TestEOT(t *testing.T) {
 	if many.Stats.Backward < 8*one.Stats.Backward {
 		t.Errorf("16 draws cost %v, one %v", many.Stats, one.Stats)
 	}
-	// How often the model says the label at what was returned, over 50 draws; examples that were not broken are returned as they are.
+	// How often the model says the label at what was returned, over 50 draws; examples that were not broken are returned
+	// as they are.
 	says := func(attempt advlib.Attack) int {
 		adv, err := attempt.Perturb(context.Background(), advlib.Count(c), b)
 		if err != nil {

@@ -86,11 +86,13 @@ func TestSquareOnAFunction(t *testing.T) {
 		t.Errorf("Square succeeds on %v of the function, on %v of the classifier that computes the same", got.Success, want.Success)
 	}
 	if got.Stats.Forward != want.Stats.Forward || got.Stats.Backward != 0 {
-		t.Errorf("%d passes forward and %d backward on the function, %d forward on the classifier", got.Stats.Forward, got.Stats.Backward, want.Stats.Forward)
+		t.Errorf("%d passes forward and %d backward on the function, %d forward on the classifier", got.Stats.Forward,
+			got.Stats.Backward, want.Stats.Forward)
 	}
 	// The measurement asks about each original, and about each example that was attacked: here all.
 	if asked := counter.Queries(); asked != got.Stats.Forward+2*int64(l.Examples.Len()) {
-		t.Errorf("the victim answered %d inputs: want %d to the attack, and 2 for each of %d examples", asked, got.Stats.Forward, l.Examples.Len())
+		t.Errorf("the victim answered %d inputs: want %d to the attack, and 2 for each of %d examples", asked, got.Stats.Forward,
+			l.Examples.Len())
 	}
 	if got.Clean[0].Class != want.Clean[0].Class || math.Abs(got.Clean[0].Confidence-want.Clean[0].Confidence) > 1e-5 {
 		t.Errorf("the function says %+v, the classifier %+v", got.Clean[0], want.Clean[0])
@@ -198,7 +200,8 @@ func TestViews(t *testing.T) {
 		}
 	}
 	for _, v := range []advlib.Victim{f, oracle.Labels(f), oracle.TopK(f, 1), oracle.Rounded(f, 1), oracle.Budget(f, 3)} {
-		if got, err := v.Query(t.Context(), tensors.FromFlatDataAndDimensions([]float32{1}, 1, 1)); err != nil || got[0].Kind != advlib.Rejected || got[0].Class() != -1 {
+		if got, err := v.Query(t.Context(), tensors.FromFlatDataAndDimensions([]float32{1}, 1, 1)); err != nil ||
+			got[0].Kind != advlib.Rejected || got[0].Class() != -1 {
 			t.Errorf("%s answers %+v (%v) where f rejects", v.Name(), got, err)
 		}
 	}
@@ -254,7 +257,8 @@ func TestBudgetIsKept(t *testing.T) {
 		}
 	}
 	// An attack that does not say of which example it asks is refused.
-	if _, err := advlib.Run(t.Context(), oracle.Budget(f, 3), l.Examples, blind{}); err == nil || !strings.Contains(err.Error(), "does not say of which example") {
+	if _, err := advlib.Run(t.Context(), oracle.Budget(f, 3), l.Examples, blind{}); err == nil ||
+		!strings.Contains(err.Error(), "does not say of which example") {
 		t.Errorf("an attack that does not say of which example it asks: %v", err)
 	}
 }
@@ -311,8 +315,10 @@ func TestRejectionIsNoSuccess(t *testing.T) {
 	for _, alone := range []bool{false, true} {
 		r := advlib.Settings{Alone: alone}.MustEvaluate(t.Context(), v, e, []advlib.Attack{shift{by: 0.1}})
 		// What is rejected is neither right nor broken: 3 of 5 are right, and all of these stand.
-		if r.Clean().Count != 3 || r.Robust(advlib.Linf.Ball(0.1)).Count != 3 || r.Abstained().Count != 2 || r.Attacks[0].SuccessRate() != (advlib.Rate{Of: 3}) {
-			t.Errorf("alone %t: clean %v, robust %v, rejected %v, success %+v", alone, r.Clean(), r.Robust(advlib.Linf.Ball(0.1)), r.Abstained(), r.Attacks[0].SuccessRate())
+		if r.Clean().Count != 3 || r.Robust(advlib.Linf.Ball(0.1)).Count != 3 || r.Abstained().Count != 2 ||
+			r.Attacks[0].SuccessRate() != (advlib.Rate{Of: 3}) {
+			t.Errorf("alone %t: clean %v, robust %v, rejected %v, success %+v", alone, r.Clean(), r.Robust(advlib.Linf.Ball(0.1)),
+				r.Abstained(), r.Attacks[0].SuccessRate())
 		}
 	}
 	// Without the rejection, the same input is a success.
@@ -324,13 +330,14 @@ func TestRejectionIsNoSuccess(t *testing.T) {
 func TestRandomFunction(t *testing.T) {
 	l, f := linear(t)
 	r := rand.New(rand.NewPCG(3, 4))
-	v := oracle.Func("noisy", advlib.Signature{Input: l.Classifier.Input(), Box: advlib.UnitBox, Classes: len(l.W), Random: true}, func(x []float32) []float32 {
-		z := f(x)
-		for k := range z {
-			z[k] += float32(0.3 * r.NormFloat64())
-		}
-		return z
-	})
+	v := oracle.Func("noisy", advlib.Signature{Input: l.Classifier.Input(), Box: advlib.UnitBox, Classes: len(l.W), Random: true},
+		func(x []float32) []float32 {
+			z := f(x)
+			for k := range z {
+				z[k] += float32(0.3 * r.NormFloat64())
+			}
+			return z
+		})
 	counter := oracle.Count(v)
 	res := advlib.MustRun(t.Context(), counter, l.Examples, attack.EOT{Attack: square(0.2, 20), Samples: 4})
 	if !strings.Contains(res.String(), "no seed governs") {
@@ -457,7 +464,8 @@ func TestCertificatesWithoutAttacks(t *testing.T) {
 	if text := r.String(); strings.Contains(text, "worst case") || !strings.Contains(text, "nothing was attacked") {
 		t.Errorf("the report names a robust accuracy where nothing was attacked:\n%s", text)
 	}
-	if _, err := advlib.Evaluate(t.Context(), l.Classifier, l.Examples, nil, certify.IBP); err == nil || !strings.Contains(err.Error(), "Settings.Balls") {
+	if _, err := advlib.Evaluate(t.Context(), l.Classifier, l.Examples, nil, certify.IBP); err == nil ||
+		!strings.Contains(err.Error(), "Settings.Balls") {
 		t.Errorf("a certifier without a ball: %v", err)
 	}
 	if _, err := advlib.Evaluate(t.Context(), l.Classifier, l.Examples, nil); err == nil || !strings.Contains(err.Error(), "no attacks") {

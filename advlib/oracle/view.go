@@ -157,14 +157,15 @@ func Rounded(v advlib.Victim, digits int) advlib.Victim {
 		panic(fmt.Sprintf("oracle: Rounded: %d digits: give 0 or more", digits))
 	}
 	unit := math.Pow10(digits)
-	return view{Victim: v, what: fmt.Sprintf("rounded to %d digits", digits), change: same, answer: func(_ []float32, a advlib.Answer) advlib.Answer {
-		scores := make([]float32, len(a.Scores))
-		for i, s := range a.Scores {
-			scores[i] = float32(math.Round(float64(s)*unit) / unit)
-		}
-		a.Scores = scores
-		return a
-	}}
+	return view{Victim: v, what: fmt.Sprintf("rounded to %d digits", digits), change: same,
+		answer: func(_ []float32, a advlib.Answer) advlib.Answer {
+			scores := make([]float32, len(a.Scores))
+			for i, s := range a.Scores {
+				scores[i] = float32(math.Round(float64(s)*unit) / unit)
+			}
+			a.Scores = scores
+			return a
+		}}
 }
 
 // Rejecting returns v with those inputs rejected for which reject says so: it sees the input, flat, and the answer. See

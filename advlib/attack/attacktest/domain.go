@@ -14,8 +14,8 @@ import (
 	"advlab/advlib"
 )
 
-// customers is a domain with a feature of every kind, in 12 coordinates. What a step and a change of category cost is the radius of the suite's Linf
-// balls, so that one of each is just inside.
+// customers is a domain with a feature of every kind, in 12 coordinates. What a step and a change of category cost is
+// the radius of the suite's Linf balls, so that one of each is just inside.
 var customers = advlib.Domain{
 	{Name: "amount", Lo: 0, Hi: 1},
 	{Name: "rate", Lo: -2, Hi: 2, Scale: 4},
@@ -28,7 +28,8 @@ var customers = advlib.Domain{
 	{Name: "town", OneHot: 2, Change: advlib.Fixed},
 }
 
-// importance is by how much logits differ for each coordinate of customers: steps and categories do what numbers cannot.
+// importance is by how much logits differ for each coordinate of customers: steps and categories do what numbers
+// cannot.
 var importance = []float32{0.2, 0.1, 0.5, 0.3, 0.7, 0.7, 0.7, 0.02, 0.3, 0.2, 0.5, 0.5}
 
 // newCustomers returns a linear classifier of three classes on the domain, and 8 examples that it gets right by little.
@@ -54,7 +55,8 @@ func newCustomers(b compute.Backend) (*advlib.Classifier, *advlib.Examples, erro
 	var labels []int32
 	for len(labels) < n {
 		x := []float32{
-			r.Float32(), 4*r.Float32() - 2, float32(r.IntN(10)), float32(1 + r.IntN(6)), 0, 0, 0, 18 + 72*r.Float32(), float32(r.IntN(6)), r.Float32(), 0, 0,
+			r.Float32(), 4*r.Float32() - 2, float32(r.IntN(10)), float32(1 +
+				r.IntN(6)), 0, 0, 0, 18 + 72*r.Float32(), float32(r.IntN(6)), r.Float32(), 0, 0,
 		}
 		x[4+r.IntN(3)], x[10+r.IntN(2)] = 1, 1
 		z := make([]float32, classes)
@@ -88,13 +90,14 @@ func newMasked(l *Linear) (*advlib.Classifier, error) {
 	}
 	domain[1].Change, domain[3].Change = advlib.RiseOnly, advlib.FallOnly
 	return advlib.NewClassifier(advlib.Spec{
-		Name: "linear, masked", Store: l.Classifier.Store(), Input: l.Classifier.Input(), Box: l.Classifier.Box(), Domain: domain, Backend: l.Classifier.Backend(),
+		Name: "linear, masked", Store: l.Classifier.Store(), Input: l.Classifier.Input(),
+		Box: l.Classifier.Box(), Domain: domain, Backend: l.Classifier.Backend(),
 		Logits: func(_ *model.Scope, x *graph.Node) *graph.Node { return l.Classifier.LogitsGraph(x) },
 	})
 }
 
-// checkMasks: fixed coordinates of what the attack itself proposes are those of the original, bit for bit, others go where they may, and enough is
-// found among what can still be changed.
+// checkMasks: fixed coordinates of what the attack itself proposes are those of the original, bit for bit, others go
+// where they may, and enough is found among what can still be changed.
 func checkMasks(f *fixtures, s Subject) error {
 	a := s.attack(f.masked, advlib.Untargeted)
 	b := wholeBatch(f.maskedExamples)
@@ -119,8 +122,8 @@ func checkMasks(f *fixtures, s Subject) error {
 	return consistent(f.masked, res)
 }
 
-// checkDomain: with whole numbers, categories, scales and directions, what is returned is admissible to the last bit, at the distance that the
-// domain's documentation gives, and at least a quarter is broken.
+// checkDomain: with whole numbers, categories, scales and directions, what is returned is admissible to the last bit,
+// at the distance that the domain's documentation gives, and at least a quarter is broken.
 func checkDomain(f *fixtures, s Subject) error {
 	a := s.attack(f.customers, advlib.Untargeted)
 	res, err := advlib.Run(context.Background(), s.on(f.customers), f.customersExamples, a)
@@ -164,8 +167,8 @@ func checkDomain(f *fixtures, s Subject) error {
 	return nil
 }
 
-// change returns what a change costs for each feature of customers, or what makes it inadmissible. It is written out, so that it shares nothing with
-// what it checks.
+// change returns what a change costs for each feature of customers, or what makes it inadmissible. It is written out,
+// so that it shares nothing with what it checks.
 func change(from, to []float32) ([]float64, error) {
 	whole := func(j int, lo, hi float32) error {
 		if v := to[j]; v != float32(math.Round(float64(v))) || v < lo || v > hi {

@@ -18,11 +18,13 @@ import (
 // undefinedBelow is the lead of the largest logit below which the model of newUndefined is not a number.
 const undefinedBelow = 0.1
 
-// newUndefined returns the linear classifier with logits, and gradients, that are not a number near every boundary between two classes: a constant
-// log(lead − 0.1)/1000 is added to all of them, which changes no prediction where there is one.
+// newUndefined returns the linear classifier with logits, and gradients, that are not a number near every boundary
+// between two classes: a constant log(lead − 0.1)/1000 is added to all of them, which changes no prediction where there
+// is one.
 func newUndefined(l *Linear) (*advlib.Classifier, error) {
 	return advlib.NewClassifier(advlib.Spec{
-		Name: "undefined at boundaries", Store: l.Classifier.Store(), Input: l.Classifier.Input(), Box: l.Classifier.Box(), Backend: l.Classifier.Backend(),
+		Name: "undefined at boundaries", Store: l.Classifier.Store(), Input: l.Classifier.Input(),
+		Box: l.Classifier.Box(), Backend: l.Classifier.Backend(),
 		Logits: func(_ *model.Scope, x *graph.Node) *graph.Node {
 			z := l.Classifier.LogitsGraph(x)
 			first := graph.ReduceAndKeep(z, graph.ReduceMax, -1)
@@ -37,7 +39,8 @@ func newUndefined(l *Linear) (*advlib.Classifier, error) {
 // patience is how long an attack on a model that is not a number may take. It is far more than any needs.
 var patience = 5 * time.Minute
 
-// checkUndefined: a model that is not a number at some inputs gives an error that says so, or results that hold; it does not hang.
+// checkUndefined: a model that is not a number at some inputs gives an error that says so, or results that hold; it
+// does not hang.
 func checkUndefined(f *fixtures, s Subject) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -53,7 +56,8 @@ func checkUndefined(f *fixtures, s Subject) error {
 	return consistent(f.undefined, res)
 }
 
-// newDot returns a classifier of two classes of images of one pixel, by whether it is brighter than a half, and examples.
+// newDot returns a classifier of two classes of images of one pixel, by whether it is brighter than a half, and
+// examples.
 func newDot(b compute.Backend) (*advlib.Classifier, *advlib.Examples, error) {
 	c, err := advlib.NewClassifier(advlib.Spec{
 		Name: "one pixel", Input: []int{1, 1, 1}, Box: advlib.UnitBox, Backend: b,
@@ -69,8 +73,8 @@ func newDot(b compute.Backend) (*advlib.Classifier, *advlib.Examples, error) {
 	return c, e, err
 }
 
-// checkOnePixel: inputs of one coordinate and two classes are attacked without an error; an example that is one step from the boundary is broken by
-// an attack that may change it, unless it changes pairs of coordinates only.
+// checkOnePixel: inputs of one coordinate and two classes are attacked without an error; an example that is one step
+// from the boundary is broken by an attack that may change it, unless it changes pairs of coordinates only.
 func checkOnePixel(f *fixtures, s Subject) error {
 	res, err := advlib.Run(context.Background(), s.on(f.dot), f.dotExamples, s.attack(f.dot, advlib.Untargeted))
 	if err != nil {
@@ -100,7 +104,8 @@ func checkNothingToDo(f *fixtures, s Subject) error {
 		}
 		for i := range own {
 			if res.Attempted[i] || res.Success[i] || !math.IsInf(res.Distance[i], 1) {
-				return fmt.Errorf("example %d, whose label is the target: attempted %v, success %v, distance %g", i, res.Attempted[i], res.Success[i], res.Distance[i])
+				return fmt.Errorf("example %d, whose label is the target: attempted %v, success %v, distance %g", i, res.Attempted[i],
+					res.Success[i], res.Distance[i])
 			}
 		}
 		if res.Stats.Forward != 0 {

@@ -15,7 +15,8 @@ import (
 	"advlab/advlib"
 )
 
-// LinearSpec describes a random linear classifier to [NewLinear]. Its zero values are 16 coordinates, 10 classes, 32 examples.
+// LinearSpec describes a random linear classifier to [NewLinear]. Its zero values are 16 coordinates, 10 classes, 32
+// examples.
 type LinearSpec struct {
 	// Coordinates, Classes and Examples are numbers of them.
 	Coordinates, Classes, Examples int
@@ -36,11 +37,11 @@ func (s LinearSpec) String() string {
 	return fmt.Sprintf("%s, shift %g, seed %d", kind, s.Shift, s.Seed)
 }
 
-// Linear is a linear classifier z = Wx + shift on [0, 1]ᵈ with examples that it gets right, for which the nearest adversarial
-// example is known in closed form.
+// Linear is a linear classifier z = Wx + shift on [0, 1]ᵈ with examples that it gets right, for which the nearest
+// adversarial example is known in closed form.
 //
-// For a class k ≠ y let v = w_k − w_y and gap = −v·x > 0. The class k is reached by δ when v·δ ≥ gap, and the box allows
-// lo ≤ δ ≤ hi with lo = −x, hi = 1 − x. Nearest gives the smallest such δ in each norm.
+// For a class k ≠ y let v = w_k − w_y and gap = −v·x > 0. The class k is reached by δ when v·δ ≥ gap, and the box
+// allows lo ≤ δ ≤ hi with lo = −x, hi = 1 − x. Nearest gives the smallest such δ in each norm.
 type Linear struct {
 	Classifier *advlib.Classifier
 	Examples   *advlib.Examples
@@ -53,7 +54,8 @@ type Linear struct {
 // cleanMargin is by how much the examples are classified right at least, so that rounding does not decide about them.
 const cleanMargin = 0.02
 
-// NewLinear returns the classifier that spec describes, on backend b. Weights are drawn from the standard normal distribution.
+// NewLinear returns the classifier that spec describes, on backend b. Weights are drawn from the standard normal
+// distribution.
 func NewLinear(spec LinearSpec, b compute.Backend) (*Linear, error) {
 	d, classes, n := orDefault(spec.Coordinates, 16), orDefault(spec.Classes, 10), orDefault(spec.Examples, 32)
 	r := rand.New(rand.NewPCG(spec.Seed, 7))
@@ -216,11 +218,12 @@ func (l *Linear) problem(i, k int) (v []float64, gap float64, lo, hi []float64) 
 
 // BallScore is how an attack with a budget did.
 type BallScore struct {
-	// Radius is the budget ε; Attackable examples have their optimum below 0.99·ε, Safe ones above 1.01·ε. Others are left out.
+	// Radius is the budget ε; Attackable examples have their optimum below 0.99·ε, Safe ones above 1.01·ε. Others are left
+	// out.
 	Radius           float64
 	Attackable, Safe int
-	// Missed counts attackable examples that the attack did not break, False those that it claims and that cannot be right: safe
-	// ones, and points that the weights, in float64, give their label.
+	// Missed counts attackable examples that the attack did not break, False those that it claims and that cannot be
+	// right: safe ones, and points that the weights, in float64, give their label.
 	Missed, False int
 }
 
@@ -259,7 +262,8 @@ type MinimalScore struct {
 	Breakable, Found int
 	// Ratios are distance over optimum of those found, sorted.
 	Ratios []float64
-	// False counts claims that cannot be right: nearer than the optimum, or a point that the weights, in float64, give their label.
+	// False counts claims that cannot be right: nearer than the optimum, or a point that the weights, in float64, give
+	// their label.
 	False int
 }
 

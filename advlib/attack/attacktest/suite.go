@@ -17,8 +17,8 @@ import (
 	"advlab/advlib/backend"
 )
 
-// Subject is an attack under test. Its constructors should give quick versions: few steps, and for images of 64 pixels in [0, 1] a
-// budget that breaks some examples and not others.
+// Subject is an attack under test. Its constructors should give quick versions: few steps, and for images of 64 pixels
+// in [0, 1] a budget that breaks some examples and not others.
 type Subject struct {
 	// Name is the name of the subtest.
 	Name string
@@ -32,9 +32,11 @@ type Subject struct {
 	Untargeted bool
 	// Wrap, if set, puts what the functions above return into a wrapper that depends on the classifier that is attacked.
 	Wrap func(a advlib.Attack, c *advlib.Classifier) advlib.Attack
-	// Victim, if set, returns what is attacked in place of a classifier: a victim that gives the same answers, without a graph.
+	// Victim, if set, returns what is attacked in place of a classifier: a victim that gives the same answers, without a
+	// graph.
 	Victim func(c *advlib.Classifier) advlib.Victim
-	// NoDomain says that the attack cannot honour steps, categories and scales of an advlib.Domain, and so must refuse them.
+	// NoDomain says that the attack cannot honour steps, categories and scales of an advlib.Domain, and so must refuse
+	// them.
 	NoDomain bool
 	// Pairs says that the attack changes pairs of coordinates, so that it can do nothing to a single one.
 	Pairs bool
@@ -60,7 +62,8 @@ func (s Subject) wrap(a advlib.Attack, c *advlib.Classifier) advlib.Attack {
 	return s.Wrap(a, c)
 }
 
-// Run runs the conformance suite on each subject: what must hold for every attack, whatever it computes. It uses backend.Open().
+// Run runs the conformance suite on each subject: what must hold for every attack, whatever it computes. It uses
+// backend.Open().
 func Run(t *testing.T, subjects ...Subject) {
 	t.Helper()
 	f, err := newFixtures()
@@ -159,7 +162,10 @@ func newFixtures() (*fixtures, error) {
 			Logits: func(_ *model.Scope, x *graph.Node) *graph.Node { return change(from.LogitsGraph(x)) },
 		})
 	}
-	if f.shifted, err = derive("digits, logits −30", f.digits, func(z *graph.Node) *graph.Node { return graph.AddScalar(z, -30) }); err != nil {
+	if f.shifted, err = derive("digits, logits −30", f.digits, func(z *graph.Node) *graph.Node {
+		return graph.AddScalar(z,
+			-30)
+	}); err != nil {
 		return nil, err
 	}
 	for _, spec := range []LinearSpec{{Seed: 11, Examples: 8}, {Seed: 12, Examples: 8, Binary: true}} { // 8 rows: one shape to compile
@@ -184,8 +190,8 @@ func newFixtures() (*fixtures, error) {
 	if f.faint, err = derive("linear, logits × 1e-30", l, func(z *graph.Node) *graph.Node { return graph.MulScalar(z, 1e-30) }); err != nil {
 		return nil, err
 	}
-	// Every pixel is far from the threshold of a model that looks at nothing but on which side of ½ it is. (Of a sign itself, which has no
-	// gradient, attacks that need one say so instead.)
+	// Every pixel is far from the threshold of a model that looks at nothing but on which side of ½ it is. (Of a sign
+	// itself, which has no gradient, attacks that need one say so instead.)
 	f.flat, err = advlib.NewClassifier(advlib.Spec{
 		Name: "thresholds", Store: l.Store(), Input: l.Input(), Box: l.Box(), Backend: b,
 		Logits: func(_ *model.Scope, x *graph.Node) *graph.Node {
@@ -214,7 +220,8 @@ func newFixtures() (*fixtures, error) {
 	return f, f.addHostile()
 }
 
-// addHostile adds the small models of hostile.go and domain.go. They run on the Go backend, which need not compile them.
+// addHostile adds the small models of hostile.go and domain.go. They run on the Go backend, which need not compile
+// them.
 func (f *fixtures) addHostile() error {
 	b, err := backend.OpenNamed(backend.Go)
 	if err != nil {
@@ -253,8 +260,8 @@ func (f *fixtures) addHostile() error {
 	return err
 }
 
-// checkResults: what Run returns is inside ball and box, failures and examples already misclassified are the originals bit for
-// bit, and success is what the classifier says.
+// checkResults: what Run returns is inside ball and box, failures and examples already misclassified are the originals
+// bit for bit, and success is what the classifier says.
 func checkResults(f *fixtures, s Subject) error {
 	res, err := advlib.Run(context.Background(), s.on(f.digits), f.examples, s.attack(f.digits, advlib.Untargeted))
 	if err != nil {
@@ -278,8 +285,9 @@ func checkTargeted(f *fixtures, s Subject) error {
 	return consistent(f.digits, res)
 }
 
-// checkTargets: candidates go for the classes that the batch asks for, which need not be the attack's own goal: wrappers that try all
-// targets rely on it. Of two classes t and u, the lead of t over u must be larger where t was asked for.
+// checkTargets: candidates go for the classes that the batch asks for, which need not be the attack's own goal:
+// wrappers that try all targets rely on it. Of two classes t and u, the lead of t over u must be larger where t was
+// asked for.
 func checkTargets(f *fixtures, s Subject) error {
 	if s.Untargeted {
 		return nil
@@ -328,7 +336,8 @@ func checkTargets(f *fixtures, s Subject) error {
 	}
 	switch {
 	case moved > 0 && differ == 0:
-		return errors.New("its candidates are the same whatever class Batch.Target asks for: take what is wanted from there, or, in a step, from the Aim")
+		return errors.New("its candidates are the same whatever class Batch.Target asks for: take what is wanted from there, or, in a " +
+			"step, from the Aim")
 	case 2*obeyed < moved:
 		return fmt.Errorf("of %d candidates only %d have gone for the class that Batch.Target asks for", moved, obeyed)
 	}
@@ -379,7 +388,8 @@ func consistent(c *advlib.Classifier, res *advlib.Result) error {
 		switch {
 		case reached(clean[i]):
 			if !res.Success[i] || res.Distance[i] != 0 || !slices.Equal(at, original) {
-				return fmt.Errorf("example %d reaches the goal as it is, but: success %v, distance %g, changed %v", i, res.Success[i], res.Distance[i], !slices.Equal(at, original))
+				return fmt.Errorf("example %d reaches the goal as it is, but: success %v, distance %g, changed %v", i, res.Success[i],
+					res.Distance[i], !slices.Equal(at, original))
 			}
 		case res.Success[i]:
 			if distance > res.Threat.Radius {
@@ -393,7 +403,8 @@ func consistent(c *advlib.Classifier, res *advlib.Result) error {
 			}
 		default:
 			if !slices.Equal(at, original) || !math.IsInf(res.Distance[i], 1) {
-				return fmt.Errorf("example %d: the attack failed, but what it returns is not the original (distance %g, reported %g)", i, distance, res.Distance[i])
+				return fmt.Errorf("example %d: the attack failed, but what it returns is not the original (distance %g, reported %g)", i,
+					distance, res.Distance[i])
 			}
 		}
 	}
@@ -447,8 +458,8 @@ func checkRepeatable(f *fixtures, s Subject) error {
 	return sameBits(first, again, nil)
 }
 
-// checkOrder: a row's candidate is the same bits wherever the row is in the batch. Run hands rows over in the order of their content, so it
-// is the attack itself that is asked, as a wrapper might.
+// checkOrder: a row's candidate is the same bits wherever the row is in the batch. Run hands rows over in the order of
+// their content, so it is the attack itself that is asked, as a wrapper might.
 func checkOrder(f *fixtures, s Subject) error {
 	a, b := s.attack(f.digits, advlib.Untargeted), wholeBatch(f.examples)
 	order := rand.New(rand.NewPCG(5, 6)).Perm(b.Len())
@@ -469,8 +480,8 @@ func checkOrder(f *fixtures, s Subject) error {
 	return nil
 }
 
-// checkShuffled: random draws are keyed by what an example is, not by where it is in its file. So a file in another order gives the same bits;
-// a part of it the same up to rounding, since matrices of another size are multiplied.
+// checkShuffled: random draws are keyed by what an example is, not by where it is in its file. So a file in another
+// order gives the same bits; a part of it the same up to rounding, since matrices of another size are multiplied.
 func checkShuffled(f *fixtures, s Subject) error {
 	a := s.attack(f.digits, advlib.Untargeted)
 	all, err := advlib.Run(context.Background(), s.on(f.digits), f.examples, a)
@@ -506,16 +517,19 @@ func sameBits(a, b *advlib.Result, order []int) error {
 			from = order[i]
 		}
 		if a.Success[from] != b.Success[i] || a.Distance[from] != b.Distance[i] {
-			return fmt.Errorf("example %d: success %v at %g the first time, %v at %g the second", from, a.Success[from], a.Distance[from], b.Success[i], b.Distance[i])
+			return fmt.Errorf("example %d: success %v at %g the first time, %v at %g the second", from, a.Success[from], a.Distance[from],
+				b.Success[i], b.Distance[i])
 		}
 		if !slices.Equal(x[from*size:(from+1)*size], y[i*size:(i+1)*size]) {
-			return fmt.Errorf("example %d: the adversarial examples differ, by up to %g", from, advlib.Linf.Distance(x[from*size:(from+1)*size], y[i*size:(i+1)*size]))
+			return fmt.Errorf("example %d: the adversarial examples differ, by up to %g", from,
+				advlib.Linf.Distance(x[from*size:(from+1)*size], y[i*size:(i+1)*size]))
 		}
 	}
 	return nil
 }
 
-// checkBatchSizes: batches of 1, of 7 and of all give the same; but they are compiled for different shapes, so the last bits differ.
+// checkBatchSizes: batches of 1, of 7 and of all give the same; but they are compiled for different shapes, so the last
+// bits differ.
 func checkBatchSizes(f *fixtures, s Subject) error {
 	var all *advlib.Result
 	for _, size := range []int{0, 7, 1} {
@@ -534,8 +548,8 @@ func checkBatchSizes(f *fixtures, s Subject) error {
 	return nil
 }
 
-// closeTo compares two results as sameBits does: success and labels are the same, distances within 1e-4 relative, and at most 0.1 % of
-// pixels differ by more than 1e-4.
+// closeTo compares two results as sameBits does: success and labels are the same, distances within 1e-4 relative, and
+// at most 0.1 % of pixels differ by more than 1e-4.
 func closeTo(a, b *advlib.Result, order []int) error {
 	const relative, pixel, share = 1e-4, 1e-4, 1e-3
 	x, y := tensors.MustCopyFlatData[float32](a.Adversarial), tensors.MustCopyFlatData[float32](b.Adversarial)
@@ -547,7 +561,8 @@ func closeTo(a, b *advlib.Result, order []int) error {
 			from = order[i]
 		}
 		if a.Success[from] != b.Success[i] || a.Final[from].Class != b.Final[i].Class {
-			return fmt.Errorf("example %d: success %v and class %d here, %v and %d there", from, b.Success[i], b.Final[i].Class, a.Success[from], a.Final[from].Class)
+			return fmt.Errorf("example %d: success %v and class %d here, %v and %d there", from, b.Success[i], b.Final[i].Class,
+				a.Success[from], a.Final[from].Class)
 		}
 		if b.Success[i] && math.Abs(b.Distance[i]-a.Distance[from]) > relative*a.Distance[from] {
 			return fmt.Errorf("example %d: distance %.7g here, %.7g there", from, b.Distance[i], a.Distance[from])
@@ -576,7 +591,8 @@ func checkPasses(f *fixtures, s Subject) error {
 			return errors.New("no forward pass was counted: the model must be used through the Target")
 		}
 		if k == 1 && (res.Stats.Forward != first.Forward || res.Stats.Backward != first.Backward) {
-			return fmt.Errorf("%d forward and %d backward passes the first time, %d and %d the second", first.Forward, first.Backward, res.Stats.Forward, res.Stats.Backward)
+			return fmt.Errorf("%d forward and %d backward passes the first time, %d and %d the second", first.Forward, first.Backward,
+				res.Stats.Forward, res.Stats.Backward)
 		}
 		first = res.Stats
 	}
@@ -633,7 +649,8 @@ func checkZeroRadius(f *fixtures, s Subject) error {
 	return consistent(f.digits, res)
 }
 
-// checkZeroGradient: a model whose gradient is 0 is attacked without an error, and without success where there is none to be had.
+// checkZeroGradient: a model whose gradient is 0 is attacked without an error, and without success where there is none
+// to be had.
 func checkZeroGradient(f *fixtures, s Subject) error {
 	a := s.attack(f.flat, advlib.Untargeted)
 	if s.AtRadius != nil {
@@ -702,9 +719,9 @@ func checkLossesRefused(f *fixtures, s Subject) error {
 	return nil
 }
 
-// checkOracle: on linear models, gray and binary, of ten classes and of two, the attack claims nothing false, and breaks at least a
-// quarter of what can be broken: far below what any working attack reaches, and far above one that goes the wrong way. With two
-// classes the oracle also knows the targeted optimum: the target is the only other class.
+// checkOracle: on linear models, gray and binary, of ten classes and of two, the attack claims nothing false, and
+// breaks at least a quarter of what can be broken: far below what any working attack reaches, and far above one that
+// goes the wrong way. With two classes the oracle also knows the targeted optimum: the target is the only other class.
 func checkOracle(f *fixtures, s Subject) error {
 	if err := finds(append(slices.Clone(f.linear), f.two...), s, advlib.Untargeted); err != nil || s.Untargeted {
 		return err

@@ -130,13 +130,15 @@ func TestSuiteCatches(t *testing.T) {
 			}
 			return nil
 		})},
-		"random draws depend on the example's number": {"shuffled file", spoiled(func(_ context.Context, _ *advlib.Counted, b advlib.Batch, adv []float32) error {
+		"random draws depend on the example's number": {"shuffled file", spoiled(func(_ context.Context, _ *advlib.Counted,
+			b advlib.Batch, adv []float32) error {
 			for i := range adv {
 				adv[i] = max(0, adv[i]-1e-5*float32(b.Number(i/(len(adv)/b.Len()))))
 			}
 			return nil
 		})},
-		"rows depend on the size of the batch": {"any batch size", spoiled(func(_ context.Context, _ *advlib.Counted, b advlib.Batch, adv []float32) error {
+		"rows depend on the size of the batch": {"any batch size", spoiled(func(_ context.Context, _ *advlib.Counted, b advlib.Batch,
+			adv []float32) error {
 			if b.Len() == 1 {
 				copy(adv, tensors.MustCopyFlatData[float32](b.X))
 			}
@@ -148,8 +150,12 @@ func TestSuiteCatches(t *testing.T) {
 			}
 			return nil
 		})},
-		"it does not stop when cancelled": {"cancelled", spoiled(func(context.Context, *advlib.Counted, advlib.Batch, []float32) error { return nil })},
-		"the same work counts differently": {"passes", spoiled(func(ctx context.Context, target *advlib.Counted, b advlib.Batch, _ []float32) error {
+		"it does not stop when cancelled": {"cancelled", spoiled(func(context.Context, *advlib.Counted, advlib.Batch,
+			[]float32) error {
+			return nil
+		})},
+		"the same work counts differently": {"passes", spoiled(func(ctx context.Context, target *advlib.Counted, b advlib.Batch,
+			_ []float32) error {
 			if calls++; calls%2 == 0 {
 				_, err := target.Logits(ctx, b.X)
 				return err
@@ -160,20 +166,23 @@ func TestSuiteCatches(t *testing.T) {
 			adv[0] += 1e-7
 			return nil
 		})},
-		"steps, categories and fixed features are taken for numbers in a box": {"domain", spoiled(func(_ context.Context, target *advlib.Counted, _ advlib.Batch, adv []float32) error {
-			box := target.Signature().Box
-			for i := range adv {
-				adv[i] = min(max(adv[i]+0.05, float32(box.Lo)), float32(box.Hi))
-			}
-			return nil
-		})},
-		"it finds nothing in steps and categories": {"domain", spoiled(func(_ context.Context, target *advlib.Counted, b advlib.Batch, adv []float32) error {
+		"steps, categories and fixed features are taken for numbers in a box": {"domain",
+			spoiled(func(_ context.Context, target *advlib.Counted, _ advlib.Batch, adv []float32) error {
+				box := target.Signature().Box
+				for i := range adv {
+					adv[i] = min(max(adv[i]+0.05, float32(box.Lo)), float32(box.Hi))
+				}
+				return nil
+			})},
+		"it finds nothing in steps and categories": {"domain", spoiled(func(_ context.Context, target *advlib.Counted, b advlib.Batch,
+			adv []float32) error {
 			if target.Signature().Limits().Encoded() {
 				copy(adv, tensors.MustCopyFlatData[float32](b.X))
 			}
 			return nil
 		})},
-		"it waits for a number that never comes": {"not a number", spoiled(func(ctx context.Context, target *advlib.Counted, b advlib.Batch, adv []float32) error {
+		"it waits for a number that never comes": {"not a number", spoiled(func(ctx context.Context, target *advlib.Counted,
+			b advlib.Batch, adv []float32) error {
 			z, err := target.Logits(ctx, tensors.FromFlatDataAndDimensions(slices.Clone(adv), b.X.Shape().Dimensions...))
 			if err != nil {
 				return err

@@ -14,8 +14,8 @@ import (
 	"advlab/advlib"
 )
 
-// Ascent is a search in a ball: it makes steps that should raise a loss, and returns the best point it has met, an adversarial one
-// if there was any, else the one of highest loss. Rows that are solved leave it.
+// Ascent is a search in a ball: it makes steps that should raise a loss, and returns the best point it has met, an
+// adversarial one if there was any, else the one of highest loss. Rows that are solved leave it.
 type Ascent struct {
 	// Step is what is special about an attack.
 	Step Stepper
@@ -32,11 +32,11 @@ type Ascent struct {
 	Start func(r *rand.Rand, x []float32)
 }
 
-// Stepper builds the graph of a step. It is compared by == to know what is compiled already, so it is a struct, whose fields
-// determine the graph, and nothing else does.
+// Stepper builds the graph of a step. It is compared by == to know what is compiled already, so it is a struct, whose
+// fields determine the graph, and nothing else does.
 type Stepper interface {
-	// Next returns the next points [n, d...], inside ball and limits, from x [n, d...] and its losses L [n]. Rows must not mix. In
-	// are the ascent's numbers, scalars.
+	// Next returns the next points [n, d...], inside ball and limits, from x [n, d...] and its losses L [n]. Rows must not
+	// mix. In are the ascent's numbers, scalars.
 	Next(p *Point, x, L *Node, in []*Node) *Node
 }
 
@@ -57,8 +57,8 @@ func (a Ascent) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) 
 	return a.perturb(ctx, v, b, func(Iterate) bool { return true })
 }
 
-// Iterates makes the same steps and yields after each; the caller may stop at any time. When ctx is done, the last pair holds
-// ctx.Err().
+// Iterates makes the same steps and yields after each; the caller may stop at any time. When ctx is done, the last pair
+// holds ctx.Err().
 func (a Ascent) Iterates(ctx context.Context, v *advlib.Counted, b advlib.Batch) iter.Seq2[Iterate, error] {
 	return func(yield func(Iterate, error) bool) {
 		_, err := a.perturb(ctx, v, b, func(i Iterate) bool { return yield(i, nil) })
@@ -73,7 +73,8 @@ var errStopped = errors.New("stopped")
 
 func (a Ascent) perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch, yield func(Iterate) bool) (*tensors.Tensor, error) {
 	if !reflect.TypeOf(a.Step).Comparable() {
-		return nil, fmt.Errorf("the step %T cannot be compared by ==, as compiled steps are: keep slices, maps, functions and an advlib.Goal out of its fields", a.Step)
+		return nil, fmt.Errorf("the step %T cannot be compared by ==, as compiled steps are: keep slices, maps, functions and an "+
+			"advlib.Goal out of its fields", a.Step)
 	}
 	key := ascentKey{step: a.Step, loss: a.Loss, keepGoing: a.KeepGoing}
 	climb := Compile(v, b, key, key.graph)
@@ -105,8 +106,8 @@ type ascentKey struct {
 	last      bool // judge only
 }
 
-// graph judges the point x, keeps it if it is the best, and lets the step go on from it. The losses of the rows are summed by
-// whoever takes a gradient, so rows do not mix.
+// graph judges the point x, keeps it if it is the best, and lets the step go on from it. The losses of the rows are
+// summed by whoever takes a gradient, so rows do not mix.
 func (k ascentKey) graph(p *Point, in []*Node) []*Node {
 	best, bestL, solved, x := in[0], in[1], in[2], in[3]
 	z := p.Logits(x)
@@ -129,8 +130,8 @@ func (k ascentKey) graph(p *Point, in []*Node) []*Node {
 	return []*Node{best, bestL, solved, k.step.Next(p, x, L, in[4:]), L}
 }
 
-// ascent is one run on some rows. Its state are the best points, their losses, whether they are adversarial, and the points
-// where it stands.
+// ascent is one run on some rows. Its state are the best points, their losses, whether they are adversarial, and the
+// points where it stands.
 type ascent struct {
 	*Search
 	in []*tensors.Tensor

@@ -27,9 +27,10 @@ func (segmentStep) graph(p *Point, in []*Node) []*Node {
 	return []*Node{Where(PerRow(hit, x), x, best), Where(hit, low, mid), Where(hit, mid, high)}
 }
 
-// Bisect searches between each original and its best example for the boundary of the two, which makes the best example nearer
-// in every norm but L0 whenever an attack has left it beyond the boundary. Originals for which nothing was found are left alone.
-// It is the last thing that an attack of [Nearest] does: it leaves nothing of the state but the best examples.
+// Bisect searches between each original and its best example for the boundary of the two, which makes the best example
+// nearer in every norm but L0 whenever an attack has left it beyond the boundary. Originals for which nothing was found
+// are left alone. It is the last thing that an attack of [Nearest] does: it leaves nothing of the state but the best
+// examples.
 func (s *Search) Bisect(ctx context.Context, v *advlib.Counted) error {
 	step := Compile(v, s.Batch, segmentStep{}, segmentStep{}.graph)
 	s.Drop(1)
@@ -52,8 +53,8 @@ func (s *Search) Bisect(ctx context.Context, v *advlib.Counted) error {
 type restoreStep struct{}
 
 // graph gives the smallest change that has not been tried its original value, and keeps that if the example remains
-// adversarial, as it is or with its other changes taken to the end of the box, which costs nothing in L0. It also returns how
-// many changes of each row are left to try.
+// adversarial, as it is or with its other changes taken to the end of the box, which costs nothing in L0. It also
+// returns how many changes of each row are left to try.
 func (restoreStep) graph(p *Point, in []*Node) []*Node {
 	best, tried := in[0], in[1]
 	δ := Sub(best, p.X0)
@@ -78,8 +79,8 @@ func (restoreStep) graph(p *Point, in []*Node) []*Node {
 	return []*Node{next, tried, left}
 }
 
-// Restore gives changed coordinates back their original values, the smallest change first, each kept if the example remains
-// adversarial: in L0 what [Search.Bisect] is in the other norms. Each is tried at most twice on average.
+// Restore gives changed coordinates back their original values, the smallest change first, each kept if the example
+// remains adversarial: in L0 what [Search.Bisect] is in the other norms. Each is tried at most twice on average.
 func (s *Search) Restore(ctx context.Context, v *advlib.Counted) error {
 	step := Compile(v, s.Batch, restoreStep{}, restoreStep{}.graph)
 	s.Drop(1)

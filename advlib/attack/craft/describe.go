@@ -10,8 +10,8 @@ import (
 	"advlab/advlib"
 )
 
-// Described is an attack that says in one table what its fields are: their defaults, what they may be, and how its name shows
-// them. [Name], [Threat], [Plan] and [Ready] are all read from it, so that nothing is said twice:
+// Described is an attack that says in one table what its fields are: their defaults, what they may be, and how its name
+// shows them. [Name], [Threat], [Plan] and [Ready] are all read from it, so that nothing is said twice:
 //
 //	func (a *Signs) Describe(d *craft.Description) {
 //		d.Gradients()
@@ -23,8 +23,8 @@ import (
 //		d.Passes(a.Steps, a.Steps)
 //	}
 //
-// The receiver is a pointer to a copy: a field that is 0 has its default as soon as its line is done, so that what follows, as
-// the name above, sees that. Lines come in the order in which the name shows their fields.
+// The receiver is a pointer to a copy: a field that is 0 has its default as soon as its line is done, so that what
+// follows, as the name above, sees that. Lines come in the order in which the name shows their fields.
 type Described interface {
 	Describe(d *Description)
 }
@@ -38,7 +38,8 @@ type of[A any] interface {
 // Name returns the attack's name with what differs from the defaults, "PGD-40 Linf ≤ 0.1, Margin": what String returns.
 func Name[A any, P of[A]](a A) string { return describe(P(&a), nil, false).String() }
 
-// Threat checks the fields against the victim, and returns what the attack may change and what it wants: what Threat returns.
+// Threat checks the fields against the victim, and returns what the attack may change and what it wants: what Threat
+// returns.
 func Threat[A any, P of[A]](a A, v advlib.Victim) (advlib.Threat, error) {
 	d := describe(P(&a), v, false)
 	return d.threat, d.err
@@ -56,13 +57,14 @@ func Filled[A any, P of[A]](a A) A {
 	return a
 }
 
-// Ready returns the attack with its defaults in place of zeros, for Perturb. It is an error if it cannot do what the batch asks for,
-// such as go for a target, which a wrapper may have set.
+// Ready returns the attack with its defaults in place of zeros, for Perturb. It is an error if it cannot do what the
+// batch asks for, such as go for a target, which a wrapper may have set.
 func Ready[A any, P of[A]](a A, v advlib.Victim, b advlib.Batch) (A, error) {
 	return a, describe(P(&a), v, b.Target != nil).err
 }
 
-// CheckTargeted returns an error if an attack cannot be given targets by a wrapper; one that is not [Described] does not say.
+// CheckTargeted returns an error if an attack cannot be given targets by a wrapper; one that is not [Described] does
+// not say.
 func CheckTargeted(a advlib.Attack, v advlib.Victim) error {
 	if p, ok := described(a); ok {
 		return describe(p, v, true).err
@@ -95,7 +97,8 @@ func described(a advlib.Attack) (Described, bool) {
 // Describe returns the description of the attack that a points to, and fills in its defaults.
 func Describe(a Described) *Description { return describe(a, nil, false) }
 
-// DescribeIn is [Describe] with the given ball where the attack has a ball, and its norm where it has a norm: for an index.
+// DescribeIn is [Describe] with the given ball where the attack has a ball, and its norm where it has a norm: for an
+// index.
 func DescribeIn(a Described, at advlib.Ball) *Description {
 	d := &Description{attack: reflect.ValueOf(a).Elem(), at: &at}
 	a.Describe(d)
@@ -154,7 +157,8 @@ func (d *Description) nameOf(ptr any) string {
 	panic(fmt.Sprintf("craft: %v describes a %T that is none of its fields: give a pointer to a field", d.attack.Type(), ptr))
 }
 
-// fieldAt returns the name of the field of a struct that ptr points to, which may be one of a struct that is embedded; "" if there is none.
+// fieldAt returns the name of the field of a struct that ptr points to, which may be one of a struct that is embedded;
+// "" if there is none.
 func fieldAt(of, ptr reflect.Value) string {
 	for i := range of.NumField() {
 		f, t := of.Field(i), of.Type().Field(i)
@@ -261,14 +265,15 @@ func (d *Description) Minimal(n advlib.Norm) {
 	d.threat.Norm, d.threat.Radius = n, math.Inf(1)
 }
 
-// Budget is what the attack may change where that is no ball of its own: a ball that contains it, and how the name shows it.
+// Budget is what the attack may change where that is no ball of its own: a ball that contains it, and how the name
+// shows it.
 func (d *Description) Budget(b advlib.Ball, shown string) {
 	d.norms, d.where = []advlib.Norm{b.Norm}, shown
 	d.threat.Norm, d.threat.Radius = b.Norm, b.Radius
 }
 
-// Runs is the attack that a wrapper runs, n times on each example, and whose threat and passes are its own. What says what for,
-// as in "to repeat". It returns the threat.
+// Runs is the attack that a wrapper runs, n times on each example, and whose threat and passes are its own. What says
+// what for, as in "to repeat". It returns the threat.
 func (d *Description) Runs(a advlib.Attack, n int, what string) advlib.Threat {
 	return d.RunsOn(d.victim, a, n, what)
 }
@@ -289,7 +294,8 @@ func (d *Description) Threat(t advlib.Threat, err error) {
 	d.Check(err)
 }
 
-// Inner is an attack that a wrapper runs n times on each example, with the target that it is given itself, if it is given one.
+// Inner is an attack that a wrapper runs n times on each example, with the target that it is given itself, if it is
+// given one.
 func (d *Description) Inner(v advlib.Victim, a advlib.Attack, n int) {
 	if d.targeted {
 		d.Check(CheckTargeted(a, v))
@@ -351,7 +357,8 @@ func (d *Description) Count(n *int, otherwise int) *Field {
 
 // Size is a finite number of at least 0; 0 means otherwise.
 func (d *Description) Size(v *float64, otherwise float64) *Field {
-	return d.Number(v, otherwise, *v >= 0 && !math.IsInf(*v, 1), "is not a finite number ≥ 0: leave it at 0 for the default, or give a positive number")
+	return d.Number(v, otherwise, *v >= 0 && !math.IsInf(*v, 1),
+		"is not a finite number ≥ 0: leave it at 0 for the default, or give a positive number")
 }
 
 // Share is a share of something, below 1; 0 means otherwise.
@@ -385,7 +392,8 @@ func (d *Description) Part(v fmt.Stringer) {
 // Name is what the name begins with, by a format.
 func (d *Description) Name(format string, args ...any) { d.name = fmt.Sprintf(format, args...) }
 
-// Passes says how many passes forward and backward an example takes when nothing stops early, for an estimate of the time left.
+// Passes says how many passes forward and backward an example takes when nothing stops early, for an estimate of the
+// time left.
 func (d *Description) Passes(forward, backward int) {
 	d.PassesOf(1, float64(forward), float64(backward), true)
 }
@@ -426,8 +434,8 @@ func (d *Description) String() string {
 // Norms are those that the attack can be given, or the one that it has; nil of a wrapper.
 func (d *Description) Norms() []advlib.Norm { return d.norms }
 
-// ForIndex returns the rest of what an index says: whether the attack needs a gradient, whether it can be given a target, and its
-// paper.
+// ForIndex returns the rest of what an index says: whether the attack needs a gradient, whether it can be given a
+// target, and its paper.
 func (d *Description) ForIndex() (gradients, targeted bool, paper string) {
 	return d.gradients, !d.untargeted, d.paper
 }

@@ -1,4 +1,5 @@
-// Package craft holds what attacks are made of: those of package attack, and your own. This is a whole one, for a cell or a file:
+// Package craft holds what attacks are made of: those of package attack, and your own. This is a whole one, for a cell
+// or a file:
 //
 //	// Signs steps along the sign of the slope.
 //	type Signs struct {
@@ -22,7 +23,8 @@
 //			return nil, err
 //		}
 //		ε := a.Ball.Radius
-//		return craft.Ascent{Step: signStep{}, Loss: advlib.Margin, Steps: a.Steps, In: []float64{ε, ε / 8}}.Perturb(ctx, v, b)
+//		up := craft.Ascent{Step: signStep{}, Loss: advlib.Margin, Steps: a.Steps, In: []float64{ε, ε / 8}}
+//		return up.Perturb(ctx, v, b)
 //	}
 //
 //	type signStep struct{} // its fields determine the graph, and there is nothing to say
@@ -33,9 +35,9 @@
 //		return p.Project(advlib.Linf, x, ε)
 //	}
 //
-// It is batched, keeps the best point that each example has met, leaves examples alone that are solved, moves the others to
-// smaller batches, obeys the targets that a wrapper such as attack.AllTargets chooses, stays in ball, box and domain, and can be
-// cancelled. [advlib.Run] measures it, and attacktest.Run says in its test whether all that is so:
+// It is batched, keeps the best point that each example has met, leaves examples alone that are solved, moves the
+// others to smaller batches, obeys the targets that a wrapper such as attack.AllTargets chooses, stays in ball, box and
+// domain, and can be cancelled. [advlib.Run] measures it, and attacktest.Run says in its test whether all that is so:
 //
 //	attacktest.Run(t, attacktest.Subject{
 //		Name:     "signs",
@@ -47,18 +49,19 @@
 //
 //   - [Description] is the table of an attack's fields: defaults, checks, the name, passes.
 //   - [Ascent] searches in a ball for a point of high loss. An attack gives it one step.
-//   - [Nearest] searches for the nearest adversarial example. An attack gives it a loop over steps on a [Search], whose state
-//     stays on the device; [Search.Bisect] or [Search.Restore] ends it. attack.DDN is a short one to copy.
-//   - [Compile] builds a step's graph, which sees a [Point]: the model, the originals, the limits, and the [advlib.Aim], what is
-//     wanted. Who takes the aim from there, and not from the labels, obeys the targets.
-//   - [Rows], [Best] and [Runs] are below all that, for attacks with a loop of their own, such as attack.APGD and attack.Square.
+//   - [Nearest] searches for the nearest adversarial example. An attack gives it a loop over steps on a [Search], whose
+//     state stays on the device; [Search.Bisect] or [Search.Restore] ends it. attack.DDN is a short one to copy.
+//   - [Compile] builds a step's graph, which sees a [Point]: the model, the originals, the limits, and the
+//     [advlib.Aim], what is wanted. Who takes the aim from there, and not from the labels, obeys the targets.
+//   - [Rows], [Best] and [Runs] are below all that, for attacks with a loop of their own, such as attack.APGD and
+//     attack.Square.
 //
 // An attack may be without any of these: it is whatever has the three methods of [advlib.Attack].
 //
 // # What holds inside
 //
-// Rows are attacked in the order of their content, whatever their order in the batch, in pieces of at most [MaxRows], padded to
-// [advlib.Bucket] sizes, because every new shape is compiled. Inside a step an example counts as adversarial when its logits say
-// so by more than rounding explains, [Point.Reached], because another batch size rounds otherwise. Random numbers come from
-// [advlib.Batch.Rand], the stream of a row.
+// Rows are attacked in the order of their content, whatever their order in the batch, in pieces of at most [MaxRows],
+// padded to [advlib.Bucket] sizes, because every new shape is compiled. Inside a step an example counts as adversarial
+// when its logits say so by more than rounding explains, [Point.Reached], because another batch size rounds otherwise.
+// Random numbers come from [advlib.Batch.Rand], the stream of a row.
 package craft

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// The attack of the package's documentation, in a module of its own, passes the conformance suite: what it takes is public, and what the
-// documentation says of it is so. It runs on the Go backend, which need not compile.
+// The attack of the package's documentation, in a module of its own, passes the conformance suite: what it takes is
+// public, and what the documentation says of it is so. It runs on the Go backend, which need not compile.
 func TestOwnAttackFromOutside(t *testing.T) {
 	root, err := filepath.Abs("../../..")
 	if err != nil {

@@ -25,10 +25,10 @@ type keyed[K comparable] struct {
 	aim aim
 }
 
-// Compile returns the step that graph builds, to be run by [Rows.Run] or [Search.Run]: in are the inputs that it is given
-// there. The victim keeps it under key, so that it is compiled once: the key must determine everything that graph puts into
-// the step. A struct whose method is the graph does, if all that the method needs is in its fields. What changes often, such
-// as a radius, is better passed as an input.
+// Compile returns the step that graph builds, to be run by [Rows.Run] or [Search.Run]: in are the inputs that it is
+// given there. The victim keeps it under key, so that it is compiled once: the key must determine everything that graph
+// puts into the step. A struct whose method is the graph does, if all that the method needs is in its fields. What
+// changes often, such as a radius, is better passed as an input.
 func Compile[K comparable](v *advlib.Counted, b advlib.Batch, key K, graph func(p *Point, in []*Node) []*Node) *advlib.Step {
 	aim := aim{targeted: b.Target != nil, anyClass: b.Target != nil && b.AnyClass}
 	limits := v.Signature().Limits()
@@ -42,8 +42,8 @@ func Compile[K comparable](v *advlib.Counted, b advlib.Batch, key K, graph func(
 	})
 }
 
-// rounding bounds the difference, relative to the largest logit, between logits of an example that are computed in batches
-// of different sizes: 4e-7 was the most seen on a small network.
+// rounding bounds the difference, relative to the largest logit, between logits of an example that are computed in
+// batches of different sizes: 4e-7 was the most seen on a small network.
 const rounding = 4e-6
 
 // Rounding returns by how much logits z [n, K] of other batch sizes may differ, [n].
@@ -74,15 +74,15 @@ func (p *Point) Clip(x *Node) *Node { return p.Limits.Clip(x, p.X0) }
 // Room returns how far each coordinate may fall and rise from the originals: lo ≤ 0 ≤ hi.
 func (p *Point) Room() (lo, hi *Node) { return p.Limits.Room(p.X0, p.X0) }
 
-// Project returns the point nearest to x [n, d...] of the intersection of the ball of radius ε at the originals with the limits:
-// ε is a scalar or [n].
+// Project returns the point nearest to x [n, d...] of the intersection of the ball of radius ε at the originals with
+// the limits: ε is a scalar or [n].
 func (p *Point) Project(norm advlib.ConvexNorm, x, ε *Node) *Node {
 	lo, hi := p.Room()
 	return p.Clip(Add(p.X0, norm.Project(Sub(x, p.X0), ε, lo, hi))) // x₀ + (Lo − x₀) may round to less than Lo
 }
 
-// Nearer replaces the best examples so far by those x that are adversarial and nearer to the originals, all [n, d...]; reached
-// [n] tells which are adversarial. It returns the distances of x too.
+// Nearer replaces the best examples so far by those x that are adversarial and nearer to the originals, all [n, d...];
+// reached [n] tells which are adversarial. It returns the distances of x too.
 func (p *Point) Nearer(norm advlib.Norm, x, reached, best, bestD *Node) (best2, bestD2, D *Node) {
 	D = norm.Of(Sub(x, p.X0))
 	closer := LogicalAnd(reached, LessThan(D, bestD))

@@ -13,8 +13,8 @@ import (
 // MaxRows is the most rows that are attacked at once, the largest [advlib.Bucket].
 const MaxRows = 512
 
-// Pieces returns the rows of a batch in the order of their content, at most [MaxRows] in each piece. What computes in this
-// order gives a row the same bits wherever it stands in the batch.
+// Pieces returns the rows of a batch in the order of their content, at most [MaxRows] in each piece. What computes in
+// this order gives a row the same bits wherever it stands in the batch.
 func Pieces(b advlib.Batch) [][]int { return slices.Collect(slices.Chunk(b.Order(), MaxRows)) }
 
 // Rows are some rows of a batch on the device, padded to a bucket: what is constant while an attack works on them.
@@ -46,8 +46,8 @@ func (r *Rows) Run(step *advlib.Step, in ...any) ([]*tensors.Tensor, error) {
 	return step.Run(r.Active, r.inputs(in)...)
 }
 
-// Ask is Run for a step that asks the victim about a point of each row, of those for which asks says so: nil stands for all.
-// So queries are counted for each example, and the victim's budget is kept: see [advlib.Step.Ask].
+// Ask is Run for a step that asks the victim about a point of each row, of those for which asks says so: nil stands for
+// all. So queries are counted for each example, and the victim's budget is kept: see [advlib.Step.Ask].
 func (r *Rows) Ask(step *advlib.Step, asks func(row int) bool, in ...any) ([]*tensors.Tensor, error) {
 	of := make([]int64, r.Size)
 	for i := range of {
@@ -80,8 +80,8 @@ func (r *Rows) Fill(v float64) *tensors.Tensor {
 	return tensors.FromFlatDataAndDimensions(slices.Repeat([]float32{float32(v)}, r.Size), r.Size)
 }
 
-// Each calls f for each row, without the padding, with its part of x, which has the shape of the originals: to draw where a row
-// starts, say. Writing to it changes x.
+// Each calls f for each row, without the padding, with its part of x, which has the shape of the originals: to draw
+// where a row starts, say. Writing to it changes x.
 func (r *Rows) Each(x *tensors.Tensor, f func(i int, row []float32)) {
 	size := x.Shape().Size() / r.Size
 	tensors.MustMutableFlatData(x, func(flat []float32) {
@@ -94,7 +94,8 @@ func (r *Rows) Each(x *tensors.Tensor, f func(i int, row []float32)) {
 // Free releases the memory on the device.
 func (r *Rows) Free() { advlib.Free(r.X0, r.label, r.target) }
 
-// Padded returns the rows' values, of one for each row of their batch, as a tensor [Size]. The padding repeats the first.
+// Padded returns the rows' values, of one for each row of their batch, as a tensor [Size]. The padding repeats the
+// first.
 func Padded[T int32 | float32 | bool](r *Rows, ofBatch []T) *tensors.Tensor {
 	v := make([]T, r.Size)
 	for i := range v {
@@ -106,8 +107,8 @@ func Padded[T int32 | float32 | bool](r *Rows, ofBatch []T) *tensors.Tensor {
 	return tensors.FromFlatDataAndDimensions(v, r.Size)
 }
 
-// Best are the points that an attack returns, on the host: the originals at first. For each row of the batch it also holds
-// the loss, −∞ at first, and whether the point is adversarial.
+// Best are the points that an attack returns, on the host: the originals at first. For each row of the batch it also
+// holds the loss, −∞ at first, and whether the point is adversarial.
 type Best struct {
 	Loss   []float32
 	Solved []bool
@@ -174,8 +175,9 @@ func (b *Best) Standing(rows []int) []int {
 // Tensor returns the points in the shape of the batch.
 func (b *Best) Tensor() *tensors.Tensor { return tensors.FromFlatDataAndDimensions(b.flat, b.dims...) }
 
-// Runs lets run work on the rows of a batch, piece by piece, and again on those that still stand, once for each restart.
-// What run finds it leaves in best, which Runs returns: when ctx is done, with its error; nothing with another error.
+// Runs lets run work on the rows of a batch, piece by piece, and again on those that still stand, once for each
+// restart. What run finds it leaves in best, which Runs returns: when ctx is done, with its error; nothing with another
+// error.
 func Runs(ctx context.Context, b advlib.Batch, best *Best, restarts int, run func(at []int, restart int) error) (*tensors.Tensor, error) {
 	for _, at := range Pieces(b) {
 		for restart := range 1 + restarts {

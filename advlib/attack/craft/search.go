@@ -20,8 +20,8 @@ type Search struct {
 	steep []bool // rows that have met slopes that are not finite, padding included; nil if none has
 }
 
-// Each lets work attack the rows of a batch, piece by piece. The first tensor of the state, the originals at first, is what is
-// returned in the end: when ctx is done, with its error; with another error nothing is.
+// Each lets work attack the rows of a batch, piece by piece. The first tensor of the state, the originals at first, is
+// what is returned in the end: when ctx is done, with its error; with another error nothing is.
 func Each(ctx context.Context, b advlib.Batch, work func(s *Search) error) (*tensors.Tensor, error) {
 	best := NewBest(b)
 	return Runs(ctx, b, best, 0, func(at []int, _ int) error {
@@ -34,8 +34,9 @@ func Each(ctx context.Context, b advlib.Batch, work func(s *Search) error) (*ten
 	})
 }
 
-// Nearest is [Each] for attacks of minimal norm: the first two tensors of the state are the nearest adversarial examples so far,
-// the originals where there is none, and their distances, there +Inf. [Point.Nearer] gives their next values.
+// Nearest is [Each] for attacks of minimal norm: the first two tensors of the state are the nearest adversarial
+// examples so far, the originals where there is none, and their distances, there +Inf. [Point.Nearer] gives their next
+// values.
 func Nearest(ctx context.Context, b advlib.Batch, work func(s *Search) error) (*tensors.Tensor, error) {
 	return Each(ctx, b, func(s *Search) error {
 		s.Push(s.Fill(math.Inf(1)))
@@ -55,8 +56,8 @@ func (s *Search) Drop(n int) {
 	s.State = s.State[:n:n]
 }
 
-// Run runs a step on the state, and more. Its first results are the new state; the others are returned. It is an error when ctx is
-// done.
+// Run runs a step on the state, and more. Its first results are the new state; the others are returned. It is an error
+// when ctx is done.
 func (s *Search) Run(ctx context.Context, step *advlib.Step, more ...any) ([]*tensors.Tensor, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -82,9 +83,9 @@ func (s *Search) Run(ctx context.Context, step *advlib.Step, more ...any) ([]*te
 	return out[n:], nil
 }
 
-// Leave takes rows out of play that are done: passes no longer count for them, and once the others fit into a smaller bucket
-// they go on in that one. Then it returns which rows these are, by their place until now; else nil. Before is called before
-// rows leave, to save what was found for them; nil is nothing to save.
+// Leave takes rows out of play that are done: passes no longer count for them, and once the others fit into a smaller
+// bucket they go on in that one. Then it returns which rows these are, by their place until now; else nil. Before is
+// called before rows leave, to save what was found for them; nil is nothing to save.
 func (s *Search) Leave(done []bool, before func()) (kept []int) {
 	var keep, at []int
 	for i, row := range s.At {
@@ -122,8 +123,8 @@ func (s *Search) Free() {
 	s.Drop(0)
 }
 
-// Cosine is the schedule of Loshchilov & Hutter (2017), arXiv:1608.03983, equation 5, without restarts: from first at k = 0 to
-// last at k = n.
+// Cosine is the schedule of Loshchilov & Hutter (2017), arXiv:1608.03983, equation 5, without restarts: from first at k
+// = 0 to last at k = n.
 func Cosine(first, last float64, k, n int) float64 {
 	return last + (first-last)*(1+math.Cos(math.Pi*float64(k)/float64(n)))/2
 }

@@ -24,11 +24,12 @@ const (
 // settleKey determines the graph of a step.
 type settleKey struct{ norm advlib.ConvexNorm }
 
-// Settle brings the best examples of rows that have met slopes that are not finite nearer. In a norm whose ball has corners, and where
-// slopes are infinite and fall fast, the steps of an attack of minimal norm end beside the nearest example: on z = W·x^(1/2.2) with half
-// of x zeros, FMN's distances in L1 were 1.73 times the nearest at the 90th percentile. It makes steps like FMN's, from the best example
-// on, which are shares of its distance, and on gradients ahead of the iterate (see [advlib.Model.Ahead]) that are less and less far ahead.
-// All other rows keep what they have, bit for bit. Nothing but the best examples and their distances is left of the state.
+// Settle brings the best examples of rows that have met slopes that are not finite nearer. In a norm whose ball has
+// corners, and where slopes are infinite and fall fast, the steps of an attack of minimal norm end beside the nearest
+// example: on z = W·x^(1/2.2) with half of x zeros, FMN's distances in L1 were 1.73 times the nearest at the 90th
+// percentile. It makes steps like FMN's, from the best example on, which are shares of its distance, and on gradients
+// ahead of the iterate (see [advlib.Model.Ahead]) that are less and less far ahead. All other rows keep what they have,
+// bit for bit. Nothing but the best examples and their distances is left of the state.
 func (s *Search) Settle(ctx context.Context, v *advlib.Counted, norm advlib.ConvexNorm) error {
 	if s.steep == nil {
 		return nil
@@ -48,8 +49,8 @@ func (s *Search) Settle(ctx context.Context, v *advlib.Counted, norm advlib.Conv
 	return nil
 }
 
-// lookAhead is how far step k looks ahead: anywhere up to the most, which falls as the iterate settles. The multiples of the golden ratio
-// spread evenly, and draw nothing at random.
+// lookAhead is how far step k looks ahead: anywhere up to the most, which falls as the iterate settles. The multiples
+// of the golden ratio spread evenly, and draw nothing at random.
 func lookAhead(k int) float64 {
 	_, anywhere := math.Modf(float64(k) * (math.Sqrt(5) - 1) / 2)
 	return settleAhead * anywhere * math.Pow(1-float64(k)/settleSteps, 8)

@@ -44,10 +44,12 @@ var presets = []choice{
 	{"fast", "fgm, and PGD with 10 steps on the margin", convex, false, func(b advlib.Ball, _ int) []advlib.Attack {
 		return []advlib.Attack{attack.FGM{Ball: b}, attack.PGD{Ball: b, Loss: advlib.Margin, Steps: 10}}
 	}},
-	{"standard", "attack.Standard: fgm, pgd, PGD towards the nine most likely classes; in L2 also cw", convex, false, func(b advlib.Ball, _ int) []advlib.Attack { return attack.Standard(b) }},
-	{"autoattack", "AutoAttack's version standard: apgd-ce, apgd-t, fab-t, square; takes far longer than standard", convex, false, func(b advlib.Ball, classes int) []advlib.Attack {
-		return attack.AutoAttack{Ball: b}.Attacks(classes)
-	}},
+	{"standard", "attack.Standard: fgm, pgd, PGD towards the nine most likely classes; in L2 also cw", convex, false,
+		func(b advlib.Ball, _ int) []advlib.Attack { return attack.Standard(b) }},
+	{"autoattack", "AutoAttack's version standard: apgd-ce, apgd-t, fab-t, square; takes far longer than standard", convex, false,
+		func(b advlib.Ball, classes int) []advlib.Attack {
+			return attack.AutoAttack{Ball: b}.Attacks(classes)
+		}},
 }
 
 // listed writes a table for the help.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"advlab/advlib"
 	"advlab/advlib/backend"
@@ -49,9 +50,66 @@ type evaluation struct {
 func newEvaluate() *cobra.Command {
 	var e evaluation
 	cmd := &cobra.Command{
-		Use:   "evaluate",
-		Short: "Attack a model on labelled data, certify it, and report its robust accuracy",
-		Long: `evaluate runs attacks on a model and reports, for each budget ε, the accuracy that is left in the
+		Use:     "evaluate",
+		Short:   "Attack a model on labelled data, certify it, and report its robust accuracy",
+		Long:    evaluateHelp(),
+		Example: evaluateExamples,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return misuse("evaluate takes flags only, not %q: name the model with --model and the data with --data", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return e.run(cmd) },
+	}
+	e.flags(cmd.Flags())
+	return cmd
+}
+
+// flags are those of the command.
+func (e *evaluation) flags(f *pflag.FlagSet) {
+	f.SortFlags = false
+	f.StringVar(&e.model, "model", "", "model in ONNX")
+	f.StringVar(&e.store, "store", "", "model of the store, by the beginning of its key")
+	f.StringVar(&e.data, "data", "", "labelled examples, .npz with x and y")
+	f.StringVar(&e.x, "x", "", "name of the array of inputs, if it is not x or another usual one")
+	f.StringVar(&e.y, "y", "", "name of the array of labels")
+	f.StringVar(&e.scale, "scale", "1", "factor for x: 1/255 brings bytes to 0..1")
+	f.IntVar(&e.limit, "limit", 0, "use the first N examples only; 0 means all")
+	e.normalisation.add(f, "in units of the box, such as 0.485 or 123.675/255")
+	f.StringSliceVar(&e.box, "box", []string{"0", "1"}, "lowest and highest value of an input: LO,HI")
+	f.StringVar(&e.domain, "domain", "", "file in JSON that says what an attacker may change of each feature")
+	f.StringVar(&e.norm, "norm", "linf", "norm of the perturbation: linf, l2, l1 or l0")
+	f.StringSliceVar(&e.eps, "eps", nil, "budgets ε, in units of the box: 0.01,0.02 or 8/255")
+	f.StringSliceVar(&e.attacks, "attacks", nil, "attacks, separated by commas: "+names(attacks))
+	f.StringVar(&e.preset, "preset", "standard", "set of attacks: "+names(presets))
+	f.StringSliceVar(&e.certify, "certify", nil, "certificates, separated by commas: "+strings.Join(certify.Index().Names(), ", "))
+	f.BoolVar(&e.alone, "alone", false, "run each attack on all examples, to compare attacks")
+	f.Uint64Var(&e.seed, "seed", 0, "seed of all randomness; the same seed gives the same numbers")
+	f.IntVar(&e.batch, "batch", 128, "most examples attacked at once")
+	f.StringVar(&e.layout, "layout", "auto",
+		"axes of the data: file (as the model's file), channels-last, channels-first, or auto (the one that fits)")
+	f.StringVar(&e.logits, "logits", "", "name of the model's output with the logits, if it has several")
+	f.BoolVar(&e.stripSoftmax, "strip-softmax", false, "leave out the softmax or sigmoid that the model ends with")
+	f.BoolVar(&e.probabilities, "probabilities", false, "the model returns probabilities: their logarithms are the logits")
+	f.BoolVar(&e.oneLogit, "one-logit", false, "the model returns one number, the logit of class 1: the logits are 0 and that")
+	f.IntVar(&e.maxValues, "max-values", 0, "most values that one input may lead to in one place of the model (default: 67108864)")
+	f.StringSliceVar(&e.classes, "classes", nil, "names of the classes, separated by commas")
+	f.StringVar(&e.backend, "backend", "", "where to compute: auto, xla:cpu, xla:cuda or go (default: ADVLAB_BACKEND, or the best there is)")
+	f.StringVar(&e.format, "format", "", "text, json, csv, html or svg (default: by the ending of --output, or text)")
+	f.StringVarP(&e.output, "output", "o", "", "file to write the report to; - or nothing means the standard output")
+	f.DurationVar(&e.certifyTimeout, "certify-timeout", time.Minute, "time for each example of --certify complete, at each ε")
+	f.Float64Var(&e.minRobust, "min-robust", 0, "fail if the robust accuracy at any ε is below this share, 0..1")
+	f.Float64Var(&e.minCertified, "min-certified", 0, "fail if the certified accuracy at any ε is below this share, 0..1")
+	f.BoolVar(&e.lowerBound, "lower-bound", false, "compare --min-robust and --min-certified with the lower end of the 95 % interval")
+	f.BoolVar(&e.strict, "strict", false, "fail if the model's logits are not finite for an example; otherwise it is left out, and named")
+	f.BoolVar(&e.fresh, "fresh", false, "do not go on from what an interrupted evaluation has left")
+	f.BoolVarP(&e.quiet, "quiet", "q", false, "no progress on the standard error")
+}
+
+// evaluateHelp is the text of the command, with the attacks and certificates that there are.
+func evaluateHelp() string {
+	return `evaluate runs attacks on a model and reports, for each budget ε, the accuracy that is left in the
 worst case over all of them, example by example. It is an upper bound on the true robust accuracy, which a better
 attack lowers. Each attack is run only on the examples that those before it left standing, so its line says what is
 left after it; with --alone each is run on all examples, for a table that compares attacks. The worst case is the same.
@@ -64,7 +122,8 @@ what they are weights of. Evaluate such a model in its notebook, or export it.
 The data is a file of NumPy's, numpy.savez("test.npz", x=x, y=y): x are the inputs [n, ...], y the n labels,
 counted from 0. Arrays of other names are taken where they can be but one pair (images and labels, test_images and
 test_labels, x_test and y_test, data and target, arr_0 and arr_1), or are named by --x and --y; one-hot labels, and floats
-that are whole numbers, are taken as what they are, and it is said. With --limit the rest is not read. What comes before the model is said by flags, in this order:
+that are whole numbers, are taken as what they are, and it is said. With --limit the rest is not read. What comes
+before the model is said by flags, in this order:
 
   --scale    brings the data to the units of --box, in which ε, distances, certificates and --domain are:
              --scale 1/255 for pixels stored as bytes, with the box 0,1
@@ -120,62 +179,17 @@ With --min-robust the program fails if the robust accuracy at any ε is lower, s
 --lower-bound the lower end of its 95 % confidence interval (Wilson) is compared, which holds for the data's distribution
 but for 1 in 40 tries. It also fails, and says which example, if one is both certified and broken: then a number is wrong.
 
-` + exitStatuses,
-		Example: `  advlib evaluate --model m.onnx --data test.npz --eps 8/255
+` + exitStatuses
+}
+
+const evaluateExamples = `  advlib evaluate --model m.onnx --data test.npz --eps 8/255
   advlib evaluate --model m.onnx --data test.npz --norm l2 --eps 0.5,1 --attacks pgd,cw --limit 200
   advlib evaluate --model m.onnx --data test.npz --scale 1/255 --eps 0.1 --output report.html
   advlib evaluate --model m.onnx --data test.npz --scale 1/255 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --eps 2/255
   advlib evaluate --model m.onnx --data test.npz --eps 0.01,0.02,0.05 --certify ibp,crown --output report.html
   advlib evaluate --model m.onnx --data test.npz --eps 0.1 --preset standard --min-robust 0.4   # gate a CI
   advlib evaluate --model m.onnx --data test.npz --eps 0.02 --certify crown,complete --certify-timeout 10s --min-certified 0.8
-  advlib evaluate --store 3f9c21 --data digits.npz --eps 0.1 --format csv`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return misuse("evaluate takes flags only, not %q: name the model with --model and the data with --data", args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return e.run(cmd) },
-	}
-	f := cmd.Flags()
-	f.SortFlags = false
-	f.StringVar(&e.model, "model", "", "model in ONNX")
-	f.StringVar(&e.store, "store", "", "model of the store, by the beginning of its key")
-	f.StringVar(&e.data, "data", "", "labelled examples, .npz with x and y")
-	f.StringVar(&e.x, "x", "", "name of the array of inputs, if it is not x or another usual one")
-	f.StringVar(&e.y, "y", "", "name of the array of labels")
-	f.StringVar(&e.scale, "scale", "1", "factor for x: 1/255 brings bytes to 0..1")
-	f.IntVar(&e.limit, "limit", 0, "use the first N examples only; 0 means all")
-	e.normalisation.add(f, "in units of the box, such as 0.485 or 123.675/255")
-	f.StringSliceVar(&e.box, "box", []string{"0", "1"}, "lowest and highest value of an input: LO,HI")
-	f.StringVar(&e.domain, "domain", "", "file in JSON that says what an attacker may change of each feature")
-	f.StringVar(&e.norm, "norm", "linf", "norm of the perturbation: linf, l2, l1 or l0")
-	f.StringSliceVar(&e.eps, "eps", nil, "budgets ε, in units of the box: 0.01,0.02 or 8/255")
-	f.StringSliceVar(&e.attacks, "attacks", nil, "attacks, separated by commas: "+names(attacks))
-	f.StringVar(&e.preset, "preset", "standard", "set of attacks: "+names(presets))
-	f.StringSliceVar(&e.certify, "certify", nil, "certificates, separated by commas: "+strings.Join(certify.Index().Names(), ", "))
-	f.BoolVar(&e.alone, "alone", false, "run each attack on all examples, to compare attacks")
-	f.Uint64Var(&e.seed, "seed", 0, "seed of all randomness; the same seed gives the same numbers")
-	f.IntVar(&e.batch, "batch", 128, "most examples attacked at once")
-	f.StringVar(&e.layout, "layout", "auto", "axes of the data: file (as the model's file), channels-last, channels-first, or auto (the one that fits)")
-	f.StringVar(&e.logits, "logits", "", "name of the model's output with the logits, if it has several")
-	f.BoolVar(&e.stripSoftmax, "strip-softmax", false, "leave out the softmax or sigmoid that the model ends with")
-	f.BoolVar(&e.probabilities, "probabilities", false, "the model returns probabilities: their logarithms are the logits")
-	f.BoolVar(&e.oneLogit, "one-logit", false, "the model returns one number, the logit of class 1: the logits are 0 and that")
-	f.IntVar(&e.maxValues, "max-values", 0, "most values that one input may lead to in one place of the model (default: 67108864)")
-	f.StringSliceVar(&e.classes, "classes", nil, "names of the classes, separated by commas")
-	f.StringVar(&e.backend, "backend", "", "where to compute: auto, xla:cpu, xla:cuda or go (default: ADVLAB_BACKEND, or the best there is)")
-	f.StringVar(&e.format, "format", "", "text, json, csv, html or svg (default: by the ending of --output, or text)")
-	f.StringVarP(&e.output, "output", "o", "", "file to write the report to; - or nothing means the standard output")
-	f.DurationVar(&e.certifyTimeout, "certify-timeout", time.Minute, "time for each example of --certify complete, at each ε")
-	f.Float64Var(&e.minRobust, "min-robust", 0, "fail if the robust accuracy at any ε is below this share, 0..1")
-	f.Float64Var(&e.minCertified, "min-certified", 0, "fail if the certified accuracy at any ε is below this share, 0..1")
-	f.BoolVar(&e.lowerBound, "lower-bound", false, "compare --min-robust and --min-certified with the lower end of the 95 % interval")
-	f.BoolVar(&e.strict, "strict", false, "fail if the model's logits are not finite for an example; otherwise it is left out, and named")
-	f.BoolVar(&e.fresh, "fresh", false, "do not go on from what an interrupted evaluation has left")
-	f.BoolVarP(&e.quiet, "quiet", "q", false, "no progress on the standard error")
-	return cmd
-}
+  advlib evaluate --store 3f9c21 --data digits.npz --eps 0.1 --format csv`
 
 // plan is what the flags ask for, checked.
 type plan struct {
@@ -293,8 +307,8 @@ func (e evaluation) run(cmd *cobra.Command) error {
 
 // run does what is planned; what is found goes to out, what is to be said of it to progress.
 func (p plan) run(ctx context.Context, out, progress io.Writer) error {
-	// Nearly all of the heap is the data, one array without pointers: to collect often costs little, and to let garbage grow until
-	// there is as much of it, which is Go's default, costs as much memory again.
+	// Nearly all of the heap is the data, one array without pointers: to collect often costs little, and to let garbage
+	// grow until there is as much of it, which is Go's default, costs as much memory again.
 	debug.SetGCPercent(25)
 	examples, err := dataset.File{Path: p.data, X: p.x, Y: p.y, Scale: p.scale, First: p.limit}.Examples()
 	if err != nil {
@@ -338,13 +352,14 @@ func (p plan) run(ctx context.Context, out, progress io.Writer) error {
 		return err
 	}
 	if err != nil {
-		return statusError{interrupted, fmt.Errorf("interrupted: the report is of what was found until then; give the same command again to go on from there")}
+		return statusError{interrupted, fmt.Errorf("interrupted: the report is of what was found until then; give the same command " +
+			"again to go on from there")}
 	}
 	return p.judge(progress, report)
 }
 
-// possible returns the attacks on a classifier, and if some of a preset are left out, because the classifier has no gradient, a sentence
-// on it. Attacks that are named must be possible.
+// possible returns the attacks on a classifier, and if some of a preset are left out, because the classifier has no
+// gradient, a sentence on it. Attacks that are named must be possible.
 func (p plan) possible(c *advlib.Classifier) (all []advlib.Attack, left string, err error) {
 	all = attacksOn(p.balls, p.choices, c.Classes())
 	var none *advlib.NoGradientError
@@ -360,7 +375,8 @@ func (p plan) possible(c *advlib.Classifier) (all []advlib.Attack, left string, 
 		return all, "", nil
 	}
 	if len(p.attacks) > 0 {
-		return nil, "", misuse("--attacks %s: the model has no gradient, as its operator %s has none: give --attacks square, which needs none", strings.Join(p.attacks, ","), operators)
+		return nil, "", misuse("--attacks %s: the model has no gradient, as its operator %s has none: give --attacks square, which "+
+			"needs none", strings.Join(p.attacks, ","), operators)
 	}
 	if len(able) == 0 {
 		square, err := find("attack", "square", attacks, p.norm)
@@ -369,7 +385,8 @@ func (p plan) possible(c *advlib.Classifier) (all []advlib.Attack, left string, 
 		}
 		able = attacksOn(p.balls, []choice{square}, c.Classes())
 	}
-	return able, fmt.Sprintf("the model has no gradient, as its operator %s has none: of --preset %s only Square is run, which needs none; the robust accuracy is what "+
+	return able, fmt.Sprintf("the model has no gradient, as its operator %s has none: of --preset %s only Square is run, which "+
+		"needs none; the robust accuracy is what "+
 		"random search finds", operators, p.preset), nil
 }
 
@@ -388,11 +405,13 @@ func (p plan) checkUnits(e *advlib.Examples) error {
 	if !bytes || p.box.Contains(largest) {
 		return nil
 	}
-	return misuse("--data: %s: x holds bytes, whole numbers up to %g, and the box is %v: give --scale 1/255, so that x is in [0, 1] (--mean and --std are in these units too), or --box 0,255", p.data, largest, p.box)
+	return misuse("--data: %s: x holds bytes, whole numbers up to %g, and the box is %v: give --scale 1/255, so that x is in [0, "+
+		"1] (--mean and --std are in these units too), or --box 0,255", p.data, largest, p.box)
 }
 
 // measure evaluates, from what an interrupted evaluation has left on, and keeps what it finds until it is done.
-func (p plan) measure(ctx context.Context, out io.Writer, c *advlib.Classifier, e *advlib.Examples, attacks []advlib.Attack) (*advlib.Report, error) {
+func (p plan) measure(ctx context.Context, out io.Writer, c *advlib.Classifier, e *advlib.Examples,
+	attacks []advlib.Attack) (*advlib.Report, error) {
 	progress := newProgress(out, p.quiet)
 	progress.line("%s on %d examples of %s, %d attacks, backend %s", c.Name(), e.Len(), e.Name, len(attacks), backend.InfoOf(c.Backend()).Name)
 	for _, note := range c.Notes() {
@@ -402,7 +421,8 @@ func (p plan) measure(ctx context.Context, out io.Writer, c *advlib.Classifier, 
 	defer func() { lab.Notify = notify }()
 	lab.Notify = func(sentence string) { progress.say("%s", sentence) }
 
-	settings := advlib.Settings{Seed: p.seed, BatchSize: p.batch, Alone: p.alone, Strict: p.strict, Balls: p.balls, OnProgress: progress.update}
+	settings := advlib.Settings{Seed: p.seed, BatchSize: p.batch, Alone: p.alone, Strict: p.strict, Balls: p.balls,
+		OnProgress: progress.update}
 	keeping := ctx
 	if p.fresh {
 		keeping = lab.Fresh(ctx)
@@ -430,7 +450,8 @@ func (p plan) measure(ctx context.Context, out io.Writer, c *advlib.Classifier, 
 func (p plan) judge(out io.Writer, r *advlib.Report) error {
 	err := p.below("robust accuracy", "--min-robust", p.minRobust, r, r.Robust)
 	if n := len(r.LeftOut); n > 0 && (p.minRobust > 0 || p.minCertified > 0) {
-		fmt.Fprintf(out, "advlib: the accuracies are of the other examples: %d were left out, for which the model's logits are not finite; --strict fails on them\n", n)
+		fmt.Fprintf(out, "advlib: the accuracies are of the other examples: %d were left out, for which the model's logits are not "+
+			"finite; --strict fails on them\n", n)
 	}
 	if err == nil && p.minRobust > 0 && r.Sanity.Masked() {
 		fmt.Fprintln(out, "advlib: --min-robust is reached, but the gradients cannot be trusted: see the line \"sanity\" of the report")

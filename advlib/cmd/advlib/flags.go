@@ -82,7 +82,8 @@ type normalisation struct {
 func (n *normalisation) add(f *pflag.FlagSet, units string) {
 	f.StringSliceVar(&n.mean, "mean", nil, "give the model (x − mean)/std: one number, or one for each channel, "+units)
 	f.StringSliceVar(&n.std, "std", nil, "give the model (x − mean)/std, as --mean; without it 1")
-	f.IntVar(&n.axis, "channel-axis", 0, "axis of the channels of --mean and --std in x, the examples being axis 0; -1 is the last (default: found)")
+	f.IntVar(&n.axis, "channel-axis", 0, "axis of the channels of --mean and --std in x, the examples being axis 0; -1 is the last "+
+		"(default: found)")
 }
 
 // of returns the normalisation, nil if there is none.
@@ -142,11 +143,13 @@ func domainOf(file string) (advlib.Domain, error) {
 }
 
 // layouts are those of --layout.
-var layouts = map[string]onnx.Layout{"auto": onnx.FromShapes, "file": onnx.AsFile, "channels-last": onnx.ChannelsLast, "channels-first": onnx.ChannelsFirst}
+var layouts = map[string]onnx.Layout{"auto": onnx.FromShapes, "file": onnx.AsFile, "channels-last": onnx.ChannelsLast,
+	"channels-first": onnx.ChannelsFirst}
 
 func layoutOf(name string) (onnx.Layout, error) {
 	if l, ok := layouts[name]; ok {
 		return l, nil
 	}
-	return 0, misuse("--layout: there is no layout %q: there are auto, file, channels-last (data [n, h, w, c] for a model of PyTorch's), channels-first", name)
+	return 0, misuse("--layout: there is no layout %q: there are auto, file, channels-last (data [n, h, w, c] for a model of "+
+		"PyTorch's), channels-first", name)
 }

@@ -32,8 +32,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"advlib": func() { os.Exit(Main()) }})
 }
 
-// models are the fixtures of package onnx: PyTorch 2.13.0 classifies 123 of the 128 digits right, and 55 after FGSM with
-// ε = 0.1.
+// models are the fixtures of package onnx: PyTorch 2.13.0 classifies 123 of the 128 digits right, and 55 after FGSM
+// with ε = 0.1.
 func models(t testing.TB) string {
 	t.Helper()
 	dir, err := filepath.Abs("../../onnx/testdata")
@@ -43,7 +43,8 @@ func models(t testing.TB) string {
 	return dir
 }
 
-// TestScripts runs testdata/*.txtar. $MODELS is where the models are, $REPORTS where package report has its golden files.
+// TestScripts runs testdata/*.txtar. $MODELS is where the models are, $REPORTS where package report has its golden
+// files.
 func TestScripts(t *testing.T) {
 	dir := models(t)
 	reports, err := filepath.Abs("../../report/testdata")
@@ -107,7 +108,8 @@ func (c *canceller) Write(p []byte) (int, error) {
 func TestInterrupted(t *testing.T) {
 	t.Setenv(cachedir.Variable, t.TempDir())
 	args := []string{
-		"evaluate", "--model", filepath.Join(models(t), "pytorch-script.onnx"), "--data", filepath.Join(models(t), "pytorch.npz"), "--layout", "channels-last",
+		"evaluate", "--model", filepath.Join(models(t), "pytorch-script.onnx"), "--data", filepath.Join(models(t),
+			"pytorch.npz"), "--layout", "channels-last",
 		"--eps", "0.1", "--attacks", "pgd,pgd-margin", "--format", "json", "--min-robust", "0.4", "--batch", "32", "--backend", "go",
 	}
 	whole := func(more ...string) (r advlib.Report, said string) {
@@ -151,7 +153,8 @@ func TestInterrupted(t *testing.T) {
 	}
 	for k := range again.Attacks {
 		a, b := continued.Attacks[k], again.Attacks[k]
-		if !slices.Equal(a.Success, b.Success) || !slices.Equal(a.Distance, b.Distance) || !slices.Equal(a.Skipped, b.Skipped) || a.Forward != b.Forward {
+		if !slices.Equal(a.Success, b.Success) || !slices.Equal(a.Distance, b.Distance) || !slices.Equal(a.Skipped, b.Skipped) ||
+			a.Forward != b.Forward {
 			t.Errorf("%s: continued and uninterrupted differ", a.Name)
 		}
 	}
@@ -197,11 +200,12 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// TestJudge: the gate compares the estimate or the lower end of its interval, at every ε, and says when the gradients make
-// it worthless.
+// TestJudge: the gate compares the estimate or the lower end of its interval, at every ε, and says when the gradients
+// make it worthless.
 func TestJudge(t *testing.T) {
 	// 4 of 10 withstand: Wilson's interval is [16.8, 68.7].
-	r := &advlib.Report{Asked: []report.Ball{{Norm: "L2", Radius: 1}}, Label: make([]int32, 10), Predicted: []int32{0, 0, 0, 0, 1, 1, 1, 1, 1, 1}}
+	r := &advlib.Report{Asked: []report.Ball{{Norm: "L2", Radius: 1}}, Label: make([]int32, 10), Predicted: []int32{0, 0, 0, 0, 1, 1,
+		1, 1, 1, 1}}
 	for _, tc := range []struct {
 		least  float64
 		lower  bool
@@ -274,17 +278,20 @@ func (liar) Certify(_ context.Context, _ *advlib.Classifier, e *advlib.Examples,
 	return slices.Repeat([]bool{true}, e.Len()), nil
 }
 
-// TestContradiction: an example that is certified and broken fails the command, says so and what contradicts it, in a report that is written.
+// TestContradiction: an example that is certified and broken fails the command, says so and what contradicts it, in a
+// report that is written.
 func TestContradiction(t *testing.T) {
 	t.Setenv(cachedir.Variable, t.TempDir())
 	attacks, err := picked([]string{"fgm"}, "", advlib.Linf)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, written := range map[string]string{"text": "worst case over attacks", "json": `"method": "liar"`, "csv": "liar,true", "html": "<b>show: sandwich: advlib: a certificate is refuted: liar"} {
+	for name, written := range map[string]string{"text": "worst case over attacks", "json": `"method": "liar"`, "csv": "liar,true",
+		"html": "<b>show: sandwich: advlib: a certificate is refuted: liar"} {
 		p := plan{
-			evaluation: evaluation{model: filepath.Join(models(t), "pytorch-script.onnx"), data: filepath.Join(models(t), "pytorch.npz"), layout: "channels-last", batch: 32, limit: 8, quiet: true, minCertified: 0.5},
-			norm:       advlib.Linf, balls: []advlib.Ball{advlib.Linf.Ball(0.3)}, box: advlib.UnitBox, scale: 1,
+			evaluation: evaluation{model: filepath.Join(models(t), "pytorch-script.onnx"), data: filepath.Join(models(t), "pytorch.npz"),
+				layout: "channels-last", batch: 32, limit: 8, quiet: true, minCertified: 0.5},
+			norm: advlib.Linf, balls: []advlib.Ball{advlib.Linf.Ball(0.3)}, box: advlib.UnitBox, scale: 1,
 			choices: attacks, proofs: []advlib.Certifier{liar{}}, format: formats[name],
 		}
 		var out, progress bytes.Buffer
@@ -299,7 +306,8 @@ func TestContradiction(t *testing.T) {
 	}
 }
 
-// TestDomain: attacks and certificates keep to what a file says of the features, and a file that says nothing of the kind is refused.
+// TestDomain: attacks and certificates keep to what a file says of the features, and a file that says nothing of the
+// kind is refused.
 func TestDomain(t *testing.T) {
 	t.Setenv(cachedir.Variable, t.TempDir())
 	data := filepath.Join(models(t), "pytorch.npz")
@@ -338,8 +346,10 @@ func TestDomain(t *testing.T) {
 	}
 	status, bound, said := evaluate("[" + one + strings.Repeat(", "+fixed, size-1) + "]")
 	certified, _ := bound.Certified(ball)
-	if status != done || bound.Robust(ball) != bound.Clean() || certified.Count < bound.Clean().Count/2 || !strings.Contains(bound.Domain, "fixed") {
-		t.Errorf("status %d, certified %v, robust %v, clean %v where one pixel may change; domain %q: %s", status, certified, bound.Robust(ball), bound.Clean(), bound.Domain, said)
+	if status != done || bound.Robust(ball) != bound.Clean() || certified.Count < bound.Clean().Count/2 ||
+		!strings.Contains(bound.Domain, "fixed") {
+		t.Errorf("status %d, certified %v, robust %v, clean %v where one pixel may change; domain %q: %s", status, certified,
+			bound.Robust(ball), bound.Clean(), bound.Domain, said)
 	}
 	for text, want := range map[string]string{
 		"[":                        "must be a list of objects",
@@ -361,10 +371,11 @@ func TestEveryChoice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := advlib.MustClassifier(advlib.Spec{Name: "linear", Input: []int{2, 3, 1}, Box: advlib.UnitBox, Backend: b, Logits: func(_ *model.Scope, x *Node) *Node {
-		x = Reshape(x, -1, 6)
-		return MulScalar(Slice(x, AxisRange(), AxisRange(0, 5)), 2)
-	}})
+	c := advlib.MustClassifier(advlib.Spec{Name: "linear", Input: []int{2, 3, 1}, Box: advlib.UnitBox, Backend: b,
+		Logits: func(_ *model.Scope, x *Node) *Node {
+			x = Reshape(x, -1, 6)
+			return MulScalar(Slice(x, AxisRange(), AxisRange(0, 5)), 2)
+		}})
 	e, err := advlib.NewExamples("points", []float32{0.9, 0.1, 0.2, 0.6, 0.5, 0, 0.3, 0.8, 0, 1, 0.4, 0.7}, []int{2, 3, 1}, []int32{0, 3})
 	if err != nil {
 		t.Fatal(err)
@@ -431,7 +442,8 @@ func TestStore(t *testing.T) {
 		}
 		seen++
 		var out, progress bytes.Buffer
-		status := run(t.Context(), []string{"evaluate", "--store", e.Key[:9], "--data", data, "--eps", "0.05", "--attacks", "fgm", "--format", "json"}, &out, &progress)
+		status := run(t.Context(), []string{"evaluate", "--store", e.Key[:9], "--data", data, "--eps", "0.05", "--attacks", "fgm",
+			"--format", "json"}, &out, &progress)
 		if strings.HasPrefix(e.Name, "mine") {
 			if status != misused || !strings.Contains(progress.String(), "cannot be rebuilt") || !strings.Contains(progress.String(), "mine") {
 				t.Errorf("exit status %d: %s", status, progress.String())
@@ -458,25 +470,28 @@ func TestStore(t *testing.T) {
 		t.Errorf("%d models in the store", seen)
 	}
 	var out, progress bytes.Buffer
-	if status := run(t.Context(), []string{"evaluate", "--store", "nowhere", "--data", data, "--eps", "0.05"}, &out, &progress); status != misused || !strings.Contains(progress.String(), "nowhere") || !strings.Contains(progress.String(), "MLP-12 on") {
+	if status := run(t.Context(), []string{"evaluate", "--store", "nowhere", "--data", data, "--eps", "0.05"}, &out,
+		&progress); status != misused || !strings.Contains(progress.String(), "nowhere") || !strings.Contains(progress.String(), "MLP-12 on") {
 		t.Errorf("exit status %d: %s", status, progress.String())
 	}
 	t.Setenv(cachedir.Variable, t.TempDir())
-	if status := run(t.Context(), []string{"evaluate", "--store", "nowhere", "--data", data, "--eps", "0.05"}, &out, &progress); status != misused || !strings.Contains(progress.String(), "no model is kept") {
+	if status := run(t.Context(), []string{"evaluate", "--store", "nowhere", "--data", data, "--eps", "0.05"}, &out,
+		&progress); status != misused || !strings.Contains(progress.String(), "no model is kept") {
 		t.Errorf("exit status %d: %s", status, progress.String())
 	}
 }
 
-// A model that rounds has no gradient: of a preset the attacks that need none are left, or Square takes their place, and the report says so;
-// attacks that are named must be possible.
+// A model that rounds has no gradient: of a preset the attacks that need none are left, or Square takes their place,
+// and the report says so; attacks that are named must be possible.
 func TestPresetsWithoutAGradient(t *testing.T) {
 	b, err := backend.OpenNamed(backend.Go)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := advlib.MustClassifier(advlib.Spec{Name: "steps", Input: []int{2}, Box: advlib.UnitBox, Backend: b, Logits: func(_ *model.Scope, x *Node) *Node {
-		return Floor(MulScalar(x, 3))
-	}})
+	c := advlib.MustClassifier(advlib.Spec{Name: "steps", Input: []int{2}, Box: advlib.UnitBox, Backend: b,
+		Logits: func(_ *model.Scope, x *Node) *Node {
+			return Floor(MulScalar(x, 3))
+		}})
 	for _, tc := range []struct{ preset, attacks, want, says string }{
 		{"fast", "", "Square-5000 Linf ≤ 0.1", "of --preset fast only Square is run"},
 		{"standard", "", "Square-5000 Linf ≤ 0.1", "as its operator Floor has none"},

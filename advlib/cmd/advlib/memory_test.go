@@ -25,8 +25,9 @@ import (
 var manyExamples = flag.Bool("full", false, "measure memory on 10⁵ examples instead of 20000")
 
 // TestMemory measures the program's peak: at most three times the data when all are evaluated, and with --limit at most
-// twice what is asked for, and 300 MiB. Of 20000 examples, what 19000 of them take beside the program itself: at most twice
-// the data. Of 10⁵ examples it measures four attacks, too: those behind the first are run on a part of the data, which must not be copied whole.
+// twice what is asked for, and 300 MiB. Of 20000 examples, what 19000 of them take beside the program itself: at most
+// twice the data. Of 10⁵ examples it measures four attacks, too: those behind the first are run on a part of the data,
+// which must not be copied whole.
 func TestMemory(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("reads /proc/PID/status, which only Linux has")
@@ -83,7 +84,8 @@ func TestMemory(t *testing.T) {
 	}
 	for _, attacks := range lists {
 		few, all := peak(attacks, 1000), peak(attacks, examples)
-		t.Logf("%s: %d examples, %.0f MiB: %d MiB at most; 1000 of them %d MiB", attacks, examples, float64(share(examples))/mib, all/mib, few/mib)
+		t.Logf("%s: %d examples, %.0f MiB: %d MiB at most; 1000 of them %d MiB", attacks, examples, float64(share(examples))/mib,
+			all/mib, few/mib)
 		if few > 2*share(1000)+300*mib {
 			t.Errorf("%s: 1000 of %d examples take %d MiB, want at most 300 and twice %.0f", attacks, examples, few/mib, float64(share(1000))/mib)
 		}
@@ -113,7 +115,8 @@ func highWater(pid int) int {
 
 // linearNetwork is in ONNX: the logits are the first ten inputs, x·W.
 func linearNetwork(size int64) []byte {
-	w := &protos.TensorProto{Name: "W", Dims: []int64{size, 10}, DataType: int32(protos.TensorProto_FLOAT), FloatData: make([]float32, size*10)}
+	w := &protos.TensorProto{Name: "W", Dims: []int64{size, 10}, DataType: int32(protos.TensorProto_FLOAT),
+		FloatData: make([]float32, size*10)}
 	for k := range 10 {
 		w.FloatData[k*10+k] = 1
 	}
@@ -125,10 +128,12 @@ func linearNetwork(size int64) []byte {
 			TensorType: &protos.TypeProto_Tensor{ElemType: int32(protos.TensorProto_FLOAT), Shape: s},
 		}}}
 	}
-	file, err := proto.Marshal(&protos.ModelProto{IrVersion: 8, OpsetImport: []*protos.OperatorSetIdProto{{Version: 13}}, Graph: &protos.GraphProto{
-		Name: "linear", Node: []*protos.NodeProto{{OpType: "MatMul", Input: []string{"x", "W"}, Output: []string{"z"}}},
-		Input: []*protos.ValueInfoProto{value("x", size)}, Output: []*protos.ValueInfoProto{value("z", 10)}, Initializer: []*protos.TensorProto{w},
-	}})
+	file, err := proto.Marshal(&protos.ModelProto{IrVersion: 8, OpsetImport: []*protos.OperatorSetIdProto{{Version: 13}},
+		Graph: &protos.GraphProto{
+			Name: "linear", Node: []*protos.NodeProto{{OpType: "MatMul", Input: []string{"x", "W"}, Output: []string{"z"}}},
+			Input: []*protos.ValueInfoProto{value("x", size)}, Output: []*protos.ValueInfoProto{value("z",
+				10)}, Initializer: []*protos.TensorProto{w},
+		}})
 	if err != nil {
 		panic(err)
 	}

@@ -15,8 +15,8 @@ import (
 	"advlab/advlib/internal/option"
 )
 
-// outOfReach are texts that name what only a program in Go sets, in places that this program does not come to: it sets these things itself, or has
-// nothing like them. The key is the file and a part of the text.
+// outOfReach are texts that name what only a program in Go sets, in places that this program does not come to: it sets
+// these things itself, or has nothing like them. The key is the file and a part of the text.
 var outOfReach = map[string]string{
 	"attack/alltargets.go: leave its Goal out":         "attacks are made by their table, without a goal",
 	"attack/apgd.go: LargerRadii":                      "attacks are made by their table, with the defaults of their papers",
@@ -60,8 +60,8 @@ var outOfReach = map[string]string{
 
 // packages are those whose errors and warnings reach this program.
 var packages = []string{
-	".", "attack", "attack/craft", "backend", "certify", "certify/internal/chain", "certify/internal/propagate", "certify/internal/search", "dataset",
-	"internal/npz", "internal/vmap", "lab", "onnx", "report", "vnnlib",
+	".", "attack", "attack/craft", "backend", "certify", "certify/internal/chain", "certify/internal/propagate",
+	"certify/internal/search", "dataset", "internal/npz", "internal/vmap", "lab", "onnx", "report", "vnnlib",
 }
 
 // literal returns the text of a literal, or of several that are joined by +.
@@ -78,9 +78,9 @@ func literal(e ast.Expr) (text string, ok bool) {
 	return "", false
 }
 
-// TestMessagesNameFlags reads all texts of the library, and finds those that name Go's fields and functions where the user of the program
-// would need a flag. Such a name is to be an option.Name, which is spelt here.
-func TestMessagesNameFlags(t *testing.T) {
+// texts returns the files of packages by their names.
+func texts(t *testing.T) (*token.FileSet, map[string]*ast.File) {
+	t.Helper()
 	files := map[string]*ast.File{}
 	set := token.NewFileSet()
 	for _, p := range packages {
@@ -103,6 +103,13 @@ func TestMessagesNameFlags(t *testing.T) {
 			files[filepath.ToSlash(name)] = f
 		}
 	}
+	return set, files
+}
+
+// TestMessagesNameFlags reads all texts of the library, and finds those that name Go's fields and functions where the
+// user of the program would need a flag. Such a name is to be an option.Name, which is spelt here.
+func TestMessagesNameFlags(t *testing.T) {
+	set, files := texts(t)
 	exported := exportedNames(files)
 	for _, name := range []string{"StripSoftmax", "ChannelsLast", "BatchSize", "UnitBox"} {
 		if !exported[name] {
@@ -177,9 +184,10 @@ func TestMessagesNameFlags(t *testing.T) {
 }
 
 var (
-	qualified = regexp.MustCompile(`\b(Options|Settings|Spec|advlib|attack|backend|certify|dataset|graph|lab|onnx|smooth|training|zoo)\.[A-Z]\w*`)
-	camel     = regexp.MustCompile(`\b[A-Z][a-z]+[A-Z]\w*`)
-	single    = regexp.MustCompile(`\b(?:set|leave|give|its|the|in|has the) ([A-Z][a-z]+)\b`)
+	qualified = regexp.MustCompile(`\b(Options|Settings|Spec|advlib|attack|backend|certify|dataset|graph|lab|onnx|smooth|` +
+		`training|zoo)\.[A-Z]\w*`)
+	camel  = regexp.MustCompile(`\b[A-Z][a-z]+[A-Z]\w*`)
+	single = regexp.MustCompile(`\b(?:set|leave|give|its|the|in|has the) ([A-Z][a-z]+)\b`)
 )
 
 // goNames returns what of a text only a program in Go knows.
@@ -198,7 +206,8 @@ func goNames(text string, exported map[string]bool) []string {
 	return found
 }
 
-// harmless are names of fields that are plain words, or those of the file of --domain, where they begin with a small letter, of ONNX, or of the language.
+// harmless are names of fields that are plain words, or those of the file of --domain, where they begin with a small
+// letter, of ONNX, or of the language.
 var harmless = []string{"Step", "Scale", "Lo", "Hi", "OneHot", "Margin", "Relu", "Linf", "Go", "AutoAttack"}
 
 func exportedNames(files map[string]*ast.File) map[string]bool {

@@ -20,7 +20,8 @@ func (p plan) classifier(e *advlib.Examples) (*advlib.Classifier, error) {
 	if _, err := os.Stat(p.model); err != nil {
 		return nil, statusError{misused, fmt.Errorf("--model: %w", err)}
 	}
-	c, err := onnx.Load(p.model, onnx.Options{Box: p.box, Domain: p.features, Classes: p.classes, Layout: layout, Input: e.Shape(), Normalisation: p.normalise, Output: p.logits, StripSoftmax: p.stripSoftmax, Returns: p.returns(), MaxValues: p.maxValues})
+	c, err := onnx.Load(p.model, onnx.Options{Box: p.box, Domain: p.features, Classes: p.classes, Layout: layout, Input: e.Shape(),
+		Normalisation: p.normalise, Output: p.logits, StripSoftmax: p.stripSoftmax, Returns: p.returns(), MaxValues: p.maxValues})
 	if err != nil {
 		return nil, statusError{misused, fmt.Errorf("--model: %w", err)}
 	}

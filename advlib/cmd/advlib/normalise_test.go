@@ -67,7 +67,8 @@ func saved(t testing.TB, dir, name string, arrays map[string]*tensors.Tensor) st
 	return written(t, dir, name, b.Bytes())
 }
 
-// margin returns the first logit for an image [4, 4, 3] of bytes, and the least that it has, times sign, within ε of it in Linf and in [0, 1].
+// margin returns the first logit for an image [4, 4, 3] of bytes, and the least that it has, times sign, within ε of it
+// in Linf and in [0, 1].
 func (c colours) margin(image []uint8, sign, ε float64) (z, least float64) {
 	z = c.bias
 	for at, v := range image {
@@ -86,8 +87,8 @@ func (c colours) margin(image []uint8, sign, ε float64) (z, least float64) {
 	return z, least
 }
 
-// TestNormalise: bytes, channels last, with a normalisation outside of a model with channels first. Clean, robust and certified accuracy of a
-// linear model are known.
+// TestNormalise: bytes, channels last, with a normalisation outside of a model with channels first. Clean, robust and
+// certified accuracy of a linear model are known.
 func TestNormalise(t *testing.T) {
 	c, dir := newColours(), t.TempDir()
 	model := c.file(t, dir)
@@ -116,10 +117,12 @@ func TestNormalise(t *testing.T) {
 			t.Fatal("an example lies on the rim")
 		}
 	}
-	data := saved(t, dir, "bytes.npz", map[string]*tensors.Tensor{"x": tensors.FromFlatDataAndDimensions(x, n, 4, 4, 3), "y": tensors.FromFlatDataAndDimensions(y, n)})
+	data := saved(t, dir, "bytes.npz", map[string]*tensors.Tensor{"x": tensors.FromFlatDataAndDimensions(x, n, 4, 4, 3),
+		"y": tensors.FromFlatDataAndDimensions(y, n)})
 	evaluate := func(more ...string) (status int, r advlib.Report, said string) {
 		var out, progress bytes.Buffer
-		status = run(t.Context(), append([]string{"evaluate", "--fresh", "--model", model, "--data", data, "--backend", "go", "--eps", fmt.Sprint(ε), "--attacks", "fgm", "--certify", "crown", "--format", "json"}, more...), &out, &progress)
+		status = run(t.Context(), append([]string{"evaluate", "--fresh", "--model", model, "--data", data, "--backend", "go", "--eps",
+			fmt.Sprint(ε), "--attacks", "fgm", "--certify", "crown", "--format", "json"}, more...), &out, &progress)
 		if status == done {
 			if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 				t.Fatal(err)
@@ -132,12 +135,14 @@ func TestNormalise(t *testing.T) {
 	ball := advlib.Linf.Ball(ε)
 	certified, _ := report.Certified(ball)
 	if status != done || report.Clean().Count != clean || report.Robust(ball).Count != robust || certified.Count != robust {
-		t.Errorf("status %d, clean %d, robust %d, certified %d; by hand %d, %d, %d: %s", status, report.Clean().Count, report.Robust(ball).Count, certified.Count, clean, robust, robust, said)
+		t.Errorf("status %d, clean %d, robust %d, certified %d; by hand %d, %d, %d: %s", status, report.Clean().Count,
+			report.Robust(ball).Count, certified.Count, clean, robust, robust, said)
 	}
 	if robust == 0 || robust == clean {
 		t.Errorf("%d of %d are robust: nothing is tested", robust, clean)
 	}
-	for _, want := range []string{"mean 0.485, 0.456, 0.406, std 0.229, 0.224, 0.225", "axes of the data: channels last, [4 4 3], which the model takes as [3 4 4]"} {
+	for _, want := range []string{"mean 0.485, 0.456, 0.406, std 0.229, 0.224, 0.225",
+		"axes of the data: channels last, [4 4 3], which the model takes as [3 4 4]"} {
 		if !strings.Contains(said, want) || !strings.Contains(strings.Join(report.Notes, "\n"), want) {
 			t.Errorf("said %q, the notes are %q, want %q", said, report.Notes, want)
 		}
@@ -151,7 +156,8 @@ func TestNormalise(t *testing.T) {
 		t.Errorf("in bytes: status %d, clean %v, robust %v: %s", status, inBytes.Clean(), got, said)
 	}
 	// Numbers in other units are warned of.
-	if _, wrong, said := evaluate("--scale", "1/255", "--mean", "123.675", "--std", "58.395"); !strings.Contains(strings.Join(wrong.Warnings, "\n"), "123.675/255 is 0.485") {
+	if _, wrong, said := evaluate("--scale", "1/255", "--mean", "123.675", "--std",
+		"58.395"); !strings.Contains(strings.Join(wrong.Warnings, "\n"), "123.675/255 is 0.485") {
 		t.Errorf("warnings %q: %s", wrong.Warnings, said)
 	}
 	for _, tc := range []struct {
@@ -212,7 +218,8 @@ func TestVerifyNormalised(t *testing.T) {
 		}
 		fmt.Fprintf(&text, "(assert %s)\n", order)
 		path := written(t, dir, "p.vnnlib", []byte(text.String()))
-		got, x, _, _ := verified(t, model, path, "--backend", "go", "--timeout", "60", "--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
+		got, x, _, _ := verified(t, model, path, "--backend", "go", "--timeout", "60", "--mean", "0.485,0.456,0.406", "--std",
+			"0.229,0.224,0.225")
 		if got != want {
 			t.Errorf("at %g times the ε at which the margin is gone: %s, want %s", factor, got, want)
 		}

@@ -87,7 +87,8 @@ func writeJSON(w io.Writer, r *advlib.Report) error {
 	return e.Encode(r)
 }
 
-// writeHTML writes a page that needs no other file: the table, and with certificates the picture and a verdict on each example.
+// writeHTML writes a page that needs no other file: the table, and with certificates the picture and a verdict on each
+// example.
 func writeHTML(w io.Writer, r *advlib.Report) error {
 	body := r.HTML()
 	if len(r.Certificates) > 0 {
@@ -101,11 +102,13 @@ func writeHTML(w io.Writer, r *advlib.Report) error {
 		body += picture.HTML()
 		for _, ball := range r.Balls() {
 			if _, asked := r.Certified(ball); asked {
-				body += fmt.Sprintf("<details><summary>each example, %s</summary>\n%s</details>\n", html.EscapeString(ball.String()), show.Verdicts(r, ball).HTML())
+				body += fmt.Sprintf("<details><summary>each example, %s</summary>\n%s</details>\n", html.EscapeString(ball.String()),
+					show.Verdicts(r, ball).HTML())
 			}
 		}
 	}
-	_, err := fmt.Fprintf(w, "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>%s</title>\n<body style=\"font-family:sans-serif\">\n%s</body>\n</html>\n", html.EscapeString(r.Title()), body)
+	_, err := fmt.Fprintf(w, "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>%s</title>\n<body "+
+		"style=\"font-family:sans-serif\">\n%s</body>\n</html>\n", html.EscapeString(r.Title()), body)
 	return err
 }
 
@@ -123,14 +126,17 @@ func writeSVG(w io.Writer, r *advlib.Report) error {
 	return err
 }
 
-// csvColumns are the columns of the format csv. radius is empty for attacks without a budget, distance for failures. Where
-// skipped is true the attack was not run because one before it had broken the example, at this distance.
+// csvColumns are the columns of the format csv. radius is empty for attacks without a budget, distance for failures.
+// Where skipped is true the attack was not run because one before it had broken the example, at this distance.
 //
-// An example that was left out because the model's logits are not finite for it has one row, with "NaN", "+Inf" or "-Inf" as predicted and nothing more.
+// An example that was left out because the model's logits are not finite for it has one row, with "NaN", "+Inf" or
+// "-Inf" as predicted and nothing more.
 //
-// Rows of attacks have nothing in the last three columns, rows of certificates nothing in those of attacks but the distance of a
-// counterexample that the method found: certificate is the method, margin its lower bound, empty if there is none.
-var csvColumns = []string{"example", "label", "predicted", "attack", "norm", "radius", "goal", "attempted", "skipped", "success", "distance", "certificate", "certified", "margin"}
+// Rows of attacks have nothing in the last three columns, rows of certificates nothing in those of attacks but the
+// distance of a counterexample that the method found: certificate is the method, margin its lower bound, empty if there
+// is none.
+var csvColumns = []string{"example", "label", "predicted", "attack", "norm", "radius", "goal", "attempted", "skipped", "success",
+	"distance", "certificate", "certified", "margin"}
 
 func writeCSV(w io.Writer, r *advlib.Report) error {
 	c := csv.NewWriter(w)

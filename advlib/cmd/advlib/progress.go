@@ -18,8 +18,8 @@ const (
 	flicker = 200 * time.Millisecond
 )
 
-// progress tells a waiting person, on the standard error, what runs, how far it is, and how long the whole takes still. On a
-// terminal that is one line that changes; elsewhere, in a log, it is a line now and then.
+// progress tells a waiting person, on the standard error, what runs, how far it is, and how long the whole takes still.
+// On a terminal that is one line that changes; elsewhere, in a log, it is a line now and then.
 type progress struct {
 	out      io.Writer
 	terminal bool

@@ -22,9 +22,11 @@ func (p plan) kept(e *advlib.Examples) (*advlib.Classifier, error) {
 	}
 	m, classes, ok := configuration(weights)
 	if name, _, _ := strings.Cut(entry.Name, " on "); !ok || name != m.Name {
-		return nil, misuse("--store: %s, %q, is no configuration of the zoo (zoo.MLP or zoo.CNN under its own name): a function written in a notebook cannot be rebuilt here; evaluate it there, or export the model to ONNX", entry.Key[:12], entry.Name)
+		return nil, misuse("--store: %s, %q, is no configuration of the zoo (zoo.MLP or zoo.CNN under its own name): a function "+
+			"written in a notebook cannot be rebuilt here; evaluate it there, or export the model to ONNX", entry.Key[:12], entry.Name)
 	}
-	c, err := advlib.NewClassifier(advlib.Spec{Name: entry.Name, Logits: m.Build(classes), Store: store, Input: e.Shape(), Box: p.box, Domain: p.features, Normalisation: p.normalise, Classes: p.classes})
+	c, err := advlib.NewClassifier(advlib.Spec{Name: entry.Name, Logits: m.Build(classes), Store: store, Input: e.Shape(),
+		Box: p.box, Domain: p.features, Normalisation: p.normalise, Classes: p.classes})
 	if err != nil {
 		return nil, statusError{misused, fmt.Errorf("--store: %s, for the data's inputs of shape %v: %w", entry.Key[:12], e.Shape(), err)}
 	}

@@ -82,7 +82,8 @@ Exit status:
 	f.StringVar(&v.onnx, "onnx", "", "network, in ONNX")
 	f.StringVar(&v.vnnlib, "vnnlib", "", "property, in VNN-LIB 1.0")
 	v.normalisation.add(f, "in the property's units")
-	f.Float64Var(&v.timeout, "timeout", 300, "seconds from the program's start until timeout is printed, whatever is being read, compiled or computed then")
+	f.Float64Var(&v.timeout, "timeout", 300,
+		"seconds from the program's start until timeout is printed, whatever is being read, compiled or computed then")
 	f.IntVar(&v.batch, "batch", 512, "most boxes bounded at once")
 	f.IntVar(&v.maxValues, "max-values", 0, "most values that one input may lead to in one place of the network (default: 67108864)")
 	f.Uint64Var(&v.seed, "seed", 0, "seed of the search for counterexamples")
@@ -137,7 +138,8 @@ func (v verification) read(normalise *advlib.Normalisation) (q question, err err
 		size *= d
 	}
 	if size != q.property.Inputs || n.Outputs() != q.property.Outputs {
-		return q, misuse("the property is of %d inputs and %d outputs, the network takes %v and returns %d: they do not belong together", q.property.Inputs, q.property.Outputs, n.Input(), n.Outputs())
+		return q, misuse("the property is of %d inputs and %d outputs, the network takes %v and returns %d: they do not belong "+
+			"together", q.property.Inputs, q.property.Outputs, n.Input(), n.Outputs())
 	}
 	b, err := backend.Open()
 	if err != nil {
@@ -150,8 +152,8 @@ func (v verification) read(normalise *advlib.Normalisation) (q question, err err
 	return q, err
 }
 
-// run decides in time, counted from start. Neither a file that is being read nor a graph that is being compiled can be interrupted, so that
-// what goes on at the deadline is left behind: the program ends.
+// run decides in time, counted from start. Neither a file that is being read nor a graph that is being compiled can be
+// interrupted, so that what goes on at the deadline is left behind: the program ends.
 func (v verification) run(cmd *cobra.Command, start time.Time) error {
 	if err := v.check(); err != nil {
 		return err
@@ -192,7 +194,8 @@ func (v verification) run(cmd *cobra.Command, start time.Time) error {
 		line("unknown: the time was up before the files were read and the backend was open")
 		return v.finish(cmd, "timeout\n", undecided)
 	}
-	line("%s, inputs %v, %d outputs, %d boxes, backend %s", q.source.Name, q.source.Input, q.network.Outputs(), len(q.property.Cases), q.source.Backend.Name())
+	line("%s, inputs %v, %d outputs, %d boxes, backend %s", q.source.Name, q.source.Input, q.network.Outputs(),
+		len(q.property.Cases), q.source.Backend.Name())
 	for _, note := range q.network.Notes() {
 		line("%s", note)
 	}
@@ -237,7 +240,8 @@ func holds(v *certify.Decision) string {
 	if v.AnyOrder {
 		return "the counterexample is one however the network's sums are ordered and rounded: bounds at this input prove it"
 	}
-	return "the counterexample is one as the network is computed here, in a pass of its own; that it is one in every order of summation is not proven"
+	return "the counterexample is one as the network is computed here, in a pass of its own; that it is one in every order of " +
+		"summation is not proven"
 }
 
 // finish writes the answer.
@@ -289,8 +293,8 @@ func answer(v *certify.Decision, p *vnnlib.Property, double bool) (text string, 
 	return "sat\n(" + strings.Join(lines, "\n") + ")\n", counterexample, nil
 }
 
-// inBox writes an input so that the numbers written are in a box of the property for which the outputs are unsafe, exactly, and rounded to
-// the network's precision, by way of float64 or not, are the input.
+// inBox writes an input so that the numbers written are in a box of the property for which the outputs are unsafe,
+// exactly, and rounded to the network's precision, by way of float64 or not, are the input.
 func inBox(x, outputs []float64, p *vnnlib.Property, bits int) ([]string, error) {
 	var problem error
 	// A box from 1/3 to 1/3 has no decimal in it: the one next to it must do.
@@ -303,7 +307,8 @@ func inBox(x, outputs []float64, p *vnnlib.Property, bits int) ([]string, error)
 			ok := true
 			for i, v := range x {
 				if written[i], ok = writtenBetween(v, new(big.Rat).Sub(c.Lower[i], slack), new(big.Rat).Add(c.Upper[i], slack), bits); !ok {
-					problem = fmt.Errorf("X_%d = %v of the counterexample cannot be written as a decimal between %s and %s", i, v, vnnlib.Decimal(c.Lower[i]), vnnlib.Decimal(c.Upper[i]))
+					problem = fmt.Errorf("X_%d = %v of the counterexample cannot be written as a decimal between %s and %s", i, v,
+						vnnlib.Decimal(c.Lower[i]), vnnlib.Decimal(c.Upper[i]))
 					break
 				}
 			}

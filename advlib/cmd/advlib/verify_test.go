@@ -24,8 +24,8 @@ import (
 	"advlab/advlib/vnnlib"
 )
 
-// controller is y₀ = |x₀|, y₁ = x₀ + x₁ in ONNX, as old files have it: the input has the shape [1, 1, 1, 2], and the weights
-// are among the inputs.
+// controller is y₀ = |x₀|, y₁ = x₀ + x₁ in ONNX, as old files have it: the input has the shape [1, 1, 1, 2], and the
+// weights are among the inputs.
 func controller(double bool) []byte {
 	kind := protos.TensorProto_FLOAT
 	if double {
@@ -36,7 +36,8 @@ func controller(double bool) []byte {
 		for _, d := range dims {
 			s.Dim = append(s.Dim, &protos.TensorShapeProto_Dimension{Value: &protos.TensorShapeProto_Dimension_DimValue{DimValue: d}})
 		}
-		return &protos.ValueInfoProto{Name: name, Type: &protos.TypeProto{Value: &protos.TypeProto_TensorType{TensorType: &protos.TypeProto_Tensor{ElemType: int32(kind), Shape: s}}}}
+		return &protos.ValueInfoProto{Name: name,
+			Type: &protos.TypeProto{Value: &protos.TypeProto_TensorType{TensorType: &protos.TypeProto_Tensor{ElemType: int32(kind), Shape: s}}}}
 	}
 	tensor := func(name string, dims []int64, v ...float64) *protos.TensorProto {
 		t := &protos.TensorProto{Name: name, Dims: dims, DataType: int32(kind)}
@@ -58,9 +59,10 @@ func controller(double bool) []byte {
 			node("Flatten", "flat", "input"), node("Sub", "centred", "flat", "mean"), node("MatMul", "h", "centred", "W0"), node("Relu", "r", "h"),
 			node("MatMul", "z", "r", "W1"), node("Add", "y", "z", "b1"),
 		},
-		Input:       []*protos.ValueInfoProto{value("input", 1, 1, 1, 2), value("mean", 2), value("W0", 2, 4), value("W1", 4, 2), value("b1", 2)},
-		Output:      []*protos.ValueInfoProto{value("y", 1, 2)},
-		Initializer: []*protos.TensorProto{tensor("mean", []int64{2}, 0, 0), tensor("W0", []int64{2, 4}, 1, -1, 0, 0, 0, 0, 1, -1), tensor("W1", []int64{4, 2}, 1, 1, 1, -1, 0, 1, 0, -1), tensor("b1", []int64{2}, 0, 0)},
+		Input:  []*protos.ValueInfoProto{value("input", 1, 1, 1, 2), value("mean", 2), value("W0", 2, 4), value("W1", 4, 2), value("b1", 2)},
+		Output: []*protos.ValueInfoProto{value("y", 1, 2)},
+		Initializer: []*protos.TensorProto{tensor("mean", []int64{2}, 0, 0), tensor("W0", []int64{2, 4}, 1, -1, 0, 0, 0, 0, 1, -1),
+			tensor("W1", []int64{4, 2}, 1, 1, 1, -1, 0, 1, 0, -1), tensor("b1", []int64{2}, 0, 0)},
 	}
 	file, err := proto.Marshal(&protos.ModelProto{IrVersion: 3, OpsetImport: []*protos.OperatorSetIdProto{{Version: 8}}, Graph: g})
 	if err != nil {
@@ -107,7 +109,8 @@ func verified(t testing.TB, network, property string, more ...string) (answer st
 	}
 	for line := range strings.SplitSeq(inner, "\n") {
 		var name, value string
-		if n, err := fmt.Sscanf(strings.Trim(line, "()"), "%s %s", &name, &value); n != 2 || err != nil || line != fmt.Sprintf("(%s %s)", name, value) {
+		if n, err := fmt.Sscanf(strings.Trim(line, "()"), "%s %s", &name, &value); n != 2 || err != nil ||
+			line != fmt.Sprintf("(%s %s)", name, value) {
 			t.Fatalf("%q in %q", line, rest)
 		}
 		text[name] = value
@@ -122,8 +125,8 @@ func verified(t testing.TB, network, property string, more ...string) (answer st
 	return answer, x, text, status
 }
 
-// replay checks a counterexample in the second implementation of package onnxtest, without tolerance: the input as it is
-// written lies in the box, and rounded to the network's precision has an unsafe output there.
+// replay checks a counterexample in the second implementation of package onnxtest, without tolerance: the input as it
+// is written lies in the box, and rounded to the network's precision has an unsafe output there.
 func replay[T onnxtest.Float](t testing.TB, network, property string, x []*big.Rat, text map[string]string) {
 	t.Helper()
 	file, err := os.ReadFile(network)
@@ -205,12 +208,15 @@ func TestVerify(t *testing.T) {
 		}
 	}
 	// A point without a decimal is written by the next one.
-	if _, x, _, _ := verified(t, single, property(t, "(assert (and (= X_0 (/ 1 3)) (= X_1 0.1)))(assert (>= Y_1 0.4333))")); len(x) != 2 || !strings.HasPrefix(x[0].FloatString(30), "0.33333333333333333333333333333") {
+	if _, x, _, _ := verified(t, single, property(t,
+		"(assert (and (= X_0 (/ 1 3)) (= X_1 0.1)))(assert (>= Y_1 0.4333))")); len(x) != 2 ||
+		!strings.HasPrefix(x[0].FloatString(30), "0.33333333333333333333333333333") {
 		t.Errorf("1/3 is written as %v", x)
 	}
 	out := filepath.Join(dir, "result.txt")
 	var shown, progress bytes.Buffer
-	status := run(t.Context(), []string{"verify", "--onnx", single, "--vnnlib", property(t, box+"(assert (<= Y_0 0.01))"), "-q", "-o", out}, &shown, &progress)
+	status := run(t.Context(), []string{"verify", "--onnx", single, "--vnnlib", property(t, box+"(assert (<= Y_0 0.01))"), "-q",
+		"-o", out}, &shown, &progress)
 	written, err := os.ReadFile(out)
 	if err != nil || status != counterexample || shown.Len()+progress.Len() > 0 || !strings.HasPrefix(string(written), "sat\n((X_0 ") {
 		t.Errorf("status %d, %q, %q, %q, %v", status, written, shown.String(), progress.String(), err)
@@ -235,7 +241,8 @@ func TestVerifyTimeout(t *testing.T) {
 	}
 }
 
-// wideKernel is a convolution with as large a kernel as its image, 1×28×28, and two dense layers, with weights at random.
+// wideKernel is a convolution with as large a kernel as its image, 1×28×28, and two dense layers, with weights at
+// random.
 func wideKernel() []byte {
 	r := rand.New(rand.NewPCG(1, 28))
 	var weights []*protos.TensorProto
@@ -258,26 +265,29 @@ func wideKernel() []byte {
 		for _, d := range dims {
 			s.Dim = append(s.Dim, &protos.TensorShapeProto_Dimension{Value: &protos.TensorShapeProto_Dimension_DimValue{DimValue: d}})
 		}
-		return &protos.ValueInfoProto{Name: name, Type: &protos.TypeProto{Value: &protos.TypeProto_TensorType{TensorType: &protos.TypeProto_Tensor{ElemType: int32(protos.TensorProto_FLOAT), Shape: s}}}}
+		tensor := &protos.TypeProto_Tensor{ElemType: int32(protos.TensorProto_FLOAT), Shape: s}
+		return &protos.ValueInfoProto{Name: name, Type: &protos.TypeProto{Value: &protos.TypeProto_TensorType{TensorType: tensor}}}
 	}
 	node := func(op, out string, in ...string) *protos.NodeProto {
 		return &protos.NodeProto{OpType: op, Input: in, Output: []string{out}}
 	}
-	file, err := proto.Marshal(&protos.ModelProto{IrVersion: 8, OpsetImport: []*protos.OperatorSetIdProto{{Version: 13}}, Graph: &protos.GraphProto{
-		Name: "wide kernel",
-		Node: []*protos.NodeProto{
-			node("Conv", "h0", "x", "kernel"), node("Relu", "r0", "h0"), node("Flatten", "f", "r0"), node("MatMul", "h1", "f", "W0"), node("Relu", "r1", "h1"), node("MatMul", "y", "r1", "W1"),
-		},
-		Input: []*protos.ValueInfoProto{value("x", 1, 1, 28, 28)}, Output: []*protos.ValueInfoProto{value("y", 1, 2)}, Initializer: weights,
-	}})
+	file, err := proto.Marshal(&protos.ModelProto{IrVersion: 8, OpsetImport: []*protos.OperatorSetIdProto{{Version: 13}},
+		Graph: &protos.GraphProto{
+			Name: "wide kernel",
+			Node: []*protos.NodeProto{
+				node("Conv", "h0", "x", "kernel"), node("Relu", "r0", "h0"), node("Flatten", "f", "r0"), node("MatMul", "h1", "f",
+					"W0"), node("Relu", "r1", "h1"), node("MatMul", "y", "r1", "W1"),
+			},
+			Input: []*protos.ValueInfoProto{value("x", 1, 1, 28, 28)}, Output: []*protos.ValueInfoProto{value("y", 1, 2)}, Initializer: weights,
+		}})
 	if err != nil {
 		panic(err)
 	}
 	return file
 }
 
-// TestVerifyEndsInTime: the program ends soon after its limit, whatever is being compiled then, and soon after it has found a counterexample.
-// Machines that run tests are busy: the slack is for them.
+// TestVerifyEndsInTime: the program ends soon after its limit, whatever is being compiled then, and soon after it has
+// found a counterexample. Machines that run tests are busy: the slack is for them.
 func TestVerifyEndsInTime(t *testing.T) {
 	const busy = 15 * time.Second
 	dir := t.TempDir()
@@ -338,8 +348,8 @@ func TestVerifyEndsInTime(t *testing.T) {
 	}
 }
 
-// TestCompetition verifies the instances that lie beside the checkout. Their verdicts are those that the competition's tools
-// agree on.
+// TestCompetition verifies the instances that lie beside the checkout. Their verdicts are those that the competition's
+// tools agree on.
 func TestCompetition(t *testing.T) {
 	dir, err := filepath.Abs(filepath.Join("..", "..", "..", "..", "shared", "data", "vnnlib"))
 	if err != nil {
@@ -381,7 +391,8 @@ func TestCompetition(t *testing.T) {
 func TestVerifyNoOutput(t *testing.T) {
 	network := written(t, t.TempDir(), "controller.onnx", controller(false))
 	var out, said bytes.Buffer
-	status := run(t.Context(), []string{"verify", "--backend", "go", "--onnx", network, "--vnnlib", property(t, "(assert (and (<= X_0 1) (>= X_0 0) (<= X_1 1) (>= X_1 0)))")}, &out, &said)
+	status := run(t.Context(), []string{"verify", "--backend", "go", "--onnx", network, "--vnnlib",
+		property(t, "(assert (and (<= X_0 1) (>= X_0 0) (<= X_1 1) (>= X_1 0)))")}, &out, &said)
 	if status != misused || out.String() != "" || !strings.Contains(said.String(), "no output is constrained") {
 		t.Errorf("status %d, printed %q, said %q", status, out.String(), said.String())
 	}
