@@ -114,26 +114,39 @@ func (a PGD) Iterates(ctx context.Context, v *advlib.Counted, b advlib.Batch) it
 	return a.ascent(v).Iterates(ctx, v, b)
 }
 
-// ascent is PGD: steps of pgdStep from a random point.
+// ascent is PGD: its steps from a random point.
 func (a PGD) ascent(v *advlib.Counted) craft.Ascent {
-	limits, step := v.Signature().Limits(), pgdStep{norm: a.Ball.Norm.(advlib.ConvexNorm)}
+	limits := v.Signature().Limits()
+	return craft.Ascent{
+		Step: a.Step(limits), In: []float64{a.Ball.Radius, a.StepSize}, Start: a.Start(limits),
+		Loss: a.Loss, Steps: a.Steps, Restarts: a.Restarts, KeepGoing: a.KeepGoing,
+	}
+}
+
+// Step returns what builds a step of the attack, for loops of one's own, such as adversarial training. Its numbers are the
+// radius ε and the length α of the step.
+func (a PGD) Step(limits advlib.Limits) craft.Stepper {
+	a = craft.Filled(a)
+	step := pgdStep{norm: a.Ball.Norm.(advlib.ConvexNorm)}
 	if step.norm == advlib.L1 {
 		step.sparse = max(1, int(math.Round(a.Sparsity*float64(limits.Free()))))
 	}
-	ascent := craft.Ascent{
-		Step: step, In: []float64{a.Ball.Radius, a.StepSize},
-		Loss: a.Loss, Steps: a.Steps, Restarts: a.Restarts, KeepGoing: a.KeepGoing,
+	return step
+}
+
+// Start returns what moves an original, flat, to where the steps begin: to a point drawn from the ball, clipped to the
+// limits. It is nil if they begin at the original.
+func (a PGD) Start(limits advlib.Limits) func(r *rand.Rand, x []float32) {
+	if a.NoRandomStart {
+		return nil
 	}
-	if !a.NoRandomStart {
-		ascent.Start = func(r *rand.Rand, x []float32) {
-			u := make([]float32, len(x))
-			step.norm.Sample(r, u)
-			for j, v := range x {
-				x[j] = limits.Clamp(j, float64(v+float32(a.Ball.Radius)*u[j]), v)
-			}
+	return func(r *rand.Rand, x []float32) {
+		u := make([]float32, len(x))
+		a.Ball.Norm.(advlib.ConvexNorm).Sample(r, u)
+		for j, v := range x {
+			x[j] = limits.Clamp(j, float64(v+float32(a.Ball.Radius)*u[j]), v)
 		}
 	}
-	return ascent
 }
 
 // pgdStep determines the graph of PGD.

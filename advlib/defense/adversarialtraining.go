@@ -10,6 +10,8 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 
 	"advlab/advlib"
+	"advlab/advlib/attack"
+	"advlab/advlib/attack/craft"
 	"advlab/advlib/training"
 )
 
@@ -154,19 +156,19 @@ func (a AdversarialTraining) Reach(strength float64) advlib.Ball {
 	return a.Ball.Norm.Ball(strength * a.Ball.Radius)
 }
 
+// pgd is the attack whose start and steps these are.
+func (a AdversarialTraining) pgd(strength float64) attack.PGD {
+	return attack.PGD{Ball: a.Reach(strength), Steps: a.Steps(), StepSize: a.StepSize, NoRandomStart: a.NoRandomStart}
+}
+
 // Start implements [training.Adversary].
 func (a AdversarialTraining) Start(r *rand.Rand, limits advlib.Limits, strength float64, x []float32) {
-	if a.NoRandomStart {
+	start := a.pgd(strength).Start(limits)
+	if start == nil {
 		return
 	}
-	norm := a.Ball.Norm.(advlib.ConvexNorm)
-	u, ε := make([]float32, limits.Size()), float32(strength*a.Ball.Radius)
-	for lo := 0; lo < len(x); lo += len(u) {
-		norm.Sample(r, u)
-		for j := range u {
-			v := &x[lo+j]
-			*v = limits.Clamp(j, float64(*v+ε*u[j]), *v)
-		}
+	for row := range slices.Chunk(x, limits.Size()) {
+		start(r, row)
 	}
 }
 
@@ -185,15 +187,10 @@ func (a AdversarialTraining) stepSize() float64 {
 	return a.StepSize
 }
 
-// Step implements [training.Adversary]: Madry et al. (2018), section 2.1,
-//
-//	x ← Π(x + α·d),  d = argmax ⟨d, ∇ₓL⟩ over ‖d‖ ≤ 1,  Π projects on the intersection of the ball at x₀ with the limits
+// Step implements [training.Adversary]: a step of [attack.PGD] on the cross-entropy.
 func (a AdversarialTraining) Step(m *advlib.Model, at *training.Ascent) *Node {
-	norm := a.Ball.Norm.(advlib.ConvexNorm)
-	L := advlib.CrossEntropy.Of(m.Logits(at.X), advlib.Aim{Label: at.Y})
-	g := m.Direction(norm, L, at.X)
-	α, ε := MulScalar(at.Strength, a.stepSize()), MulScalar(at.Strength, a.Ball.Radius)
-	δ := Sub(Add(at.X, Mul(α, norm.Ascend(g))), at.X0)
-	lo, hi := at.Limits.Room(at.X0, at.X0)
-	return at.Limits.Clip(Add(at.X0, norm.Project(δ, ε, lo, hi)), at.X0)
+	p := &craft.Point{Model: m, X0: at.X0, Limits: at.Limits, Aim: advlib.Aim{Label: at.Y}}
+	L := advlib.CrossEntropy.Of(m.Logits(at.X), p.Aim)
+	ε, α := MulScalar(at.Strength, a.Ball.Radius), MulScalar(at.Strength, a.stepSize())
+	return a.pgd(1).Step(at.Limits).Next(p, at.X, L, []*Node{ε, α})
 }
