@@ -2,6 +2,7 @@ package relay
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -102,7 +103,9 @@ func (e evidence) panic() *failure {
 		return text
 	})
 	first, rest, _ := strings.Cut(report, "\n")
+	frames := math.MaxInt
 	if strings.HasPrefix(first, stackLimit) {
+		frames = mostFrames // they are all the same
 		_, rest, _ = strings.Cut(rest, "fatal error: stack overflow")
 		first = "stack overflow: a function calls itself without an end"
 	}
@@ -114,17 +117,17 @@ func (e evidence) panic() *failure {
 			text = place + ": " + text
 		}
 	}
-	return newFailure(panicked, text, at, clip(ours(strings.TrimLeft(rest, "\n")))) // the report's first line is the text
+	return newFailure(panicked, text, at, clip(ours(strings.TrimLeft(rest, "\n"), frames))) // the report's first line is the text
 }
 
 // stackLimit begins the runtime's report of a stack that has grown too large.
 const stackLimit = "runtime: goroutine stack exceeds"
 
-// mostFrames is how many lines of one goroutine's trace are shown.
+// mostFrames is how many lines of the trace are shown of a stack that has overflowed.
 const mostFrames = 30
 
-// ours leaves goroutines out of a report that are the runtime's own, and the middle of long traces.
-func ours(report string) string {
+// ours leaves goroutines out of a report that are the runtime's own, and the middle of traces longer than most lines.
+func ours(report string, most int) string {
 	goroutines := strings.Split(strings.TrimRight(report, "\n"), "\n\n")
 	if slices.ContainsFunc(goroutines, inCell) {
 		goroutines = slices.DeleteFunc(goroutines, func(text string) bool {
@@ -132,8 +135,8 @@ func ours(report string) string {
 		})
 	}
 	for i, text := range goroutines {
-		if lines := strings.Split(text, "\n"); len(lines) > mostFrames {
-			half := mostFrames / 2
+		if lines := strings.Split(text, "\n"); len(lines) > most {
+			half := most / 2
 			goroutines[i] = strings.Join(slices.Concat(lines[:half], []string{fmt.Sprintf("[… %d lines more]", len(lines)-2*half)},
 				lines[len(lines)-half:]), "\n")
 		}
