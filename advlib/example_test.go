@@ -23,8 +23,8 @@ import (
 // The examples below are the ten shortest programs. They run on the Go backend, so that they print the same everywhere;
 // leave Backend out to compute on XLA.
 
-// brighterPixel is a classifier of one's own: two pixels, and which of them is brighter. Its logits are any function of a
-// graph of GoMLX.
+// brighterPixel is a classifier of one's own: two pixels, and which of them is brighter. Its logits are any function of
+// a graph of GoMLX.
 func brighterPixel() *advlib.Classifier {
 	b, err := backend.OpenNamed(backend.Go)
 	if err != nil {
@@ -55,8 +55,8 @@ func quietly(m training.Model) training.Model {
 	return m
 }
 
-// Attack a model of your own. To make the darker pixel the brighter one, both must move by half of their difference: 0.1,
-// 0.25 and 0.4.
+// Attack a model of your own. To make the darker pixel the brighter one, both must move by half of their difference:
+// 0.1, 0.25 and 0.4.
 func Example() {
 	result := advlib.MustRun(context.Background(), brighterPixel(), threePairs(), attack.PGD{Ball: advlib.Linf.Ball(0.3)})
 	fmt.Println(result)
@@ -95,8 +95,8 @@ func Example_fiveAttacks() {
 	// sanity: zero gradients on 0.0 % of 3 examples, unbounded ball breaks 100.0 %: no zero gradients, and an unbounded ball breaks every example
 }
 
-// ownSigns is an attack of one's own: steps along the sign of the slope. Package craft does the rest: batches, the best point
-// met, smaller batches for what is left, targets, ball, box and domain.
+// ownSigns is an attack of one's own: steps along the sign of the slope. Package craft does the rest: batches, the best
+// point met, smaller batches for what is left, targets, ball, box and domain.
 type ownSigns struct {
 	Ball  advlib.Ball
 	Goal  advlib.Goal
@@ -178,8 +178,8 @@ func threePoints() *advlib.Examples {
 	return e
 }
 
-// Certify: which inputs keep their class, whatever happens within ε? No attack is needed for that, and one beside it gives
-// the other bound.
+// Certify: which inputs keep their class, whatever happens within ε? No attack is needed for that, and one beside it
+// gives the other bound.
 func Example_certify() {
 	ball := advlib.Linf.Ball(0.1)
 	settings := advlib.Settings{Balls: []advlib.Ball{ball}}

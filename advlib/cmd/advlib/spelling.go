@@ -26,10 +26,18 @@ var spelling = map[option.Name]string{
 	"one key of lab.List":           "more of it",
 	"the Box":                       "--box",
 
-	"allow more, with Network.LimitMemory or Options.Memory of Verify":                                                   "allow more in a program in Go, by certify.Options.Memory",
-	"if they are meant to be random, set Spec.Random":                                                                    "one that is meant to be random is measured in a program in Go",
-	"ask it for logits or probabilities, or take attack.Transfer from a classifier of your own":                          "ask it for logits or probabilities",
-	"take an attack that asks for answers only, attack.Square, or attack.Transfer from a classifier of your own":         "take an attack that asks for answers only: --attacks square",
-	"take an attack that needs none, attack.Square, or give attack.BPDA a stand-in for it, as by attack.StraightThrough": "take an attack that needs none: --attacks square",
-	"scale the data to the box, or give the classifier the box of its data":                                              "scale the data to the box by --scale, or give the box of the data by --box",
+	"allow more, with Network.LimitMemory or Options.Memory of Verify": "allow more in a program in Go, by certify.Options.Memory",
+
+	"if they are meant to be random, set Spec.Random": "one that is meant to be random is measured in a program in Go",
+
+	"ask it for logits or probabilities, or take attack.Transfer from a classifier of your own": "ask it for logits or probabilities",
+
+	"take an attack that asks for answers only, attack.Square, or attack.Transfer from a classifier of your own": "take an attack that " +
+		"asks for answers only: --attacks square",
+
+	"take an attack that needs none, attack.Square, or give attack.BPDA a " +
+		"stand-in for it, as by attack.StraightThrough": "take an attack that needs none: --attacks square",
+
+	"scale the data to the box, or give the classifier the box of its data": "scale the data to the box by --scale, or give the box of " +
+		"the data by --box",
 }
