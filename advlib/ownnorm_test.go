@@ -48,7 +48,7 @@ func TestReportsCarryAnOwnNorm(t *testing.T) {
 	c, e := line(t), numbers(t)
 	n := half("Linf/2")
 	r, err := advlib.Settings{Balls: []advlib.Ball{n.Ball(0.03)}}.Evaluate(t.Context(), c, e, []advlib.Attack{
-		mover{norm: n, radius: 0.075}, attack.FGSM(0.15), mover{norm: n, radius: math.Inf(1)},
+		attack.FGM{Ball: n.Ball(0.075)}, attack.PGD{Ball: n.Ball(0.075)}, attack.FGSM(0.15), mover{norm: n, radius: math.Inf(1)},
 	})
 	if err != nil {
 		t.Fatal(err)

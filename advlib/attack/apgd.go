@@ -71,7 +71,7 @@ type APGD struct {
 func (a *APGD) Describe(d *craft.Description) {
 	d.Paper("Croce & Hein 2020, arXiv:2003.01690")
 	d.Gradients()
-	d.Ball(&a.Ball, convexNorms...)
+	d.ConvexBall(&a.Ball)
 	d.Goal(&a.Goal)
 	d.Loss(&a.Loss, advlib.CrossEntropy)
 	d.Count(&a.Steps, 100)

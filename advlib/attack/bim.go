@@ -38,7 +38,7 @@ type BIM struct {
 func (a *BIM) Describe(d *craft.Description) {
 	d.Paper("Kurakin et al. 2017, arXiv:1607.02533")
 	d.Gradients()
-	d.Ball(&a.Ball, convexNorms...)
+	d.ConvexBall(&a.Ball)
 	d.Goal(&a.Goal)
 	d.Loss(&a.Loss, advlib.CrossEntropy)
 	d.Count(&a.Steps, 10)

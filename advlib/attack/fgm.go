@@ -39,7 +39,7 @@ func FGSM(ε float64) FGM { return FGM{Ball: advlib.Linf.Ball(ε)} }
 func (a *FGM) Describe(d *craft.Description) {
 	d.Paper("Goodfellow et al. 2015, arXiv:1412.6572")
 	d.Gradients()
-	d.Ball(&a.Ball, convexNorms...)
+	d.ConvexBall(&a.Ball)
 	d.Goal(&a.Goal)
 	d.Loss(&a.Loss, advlib.CrossEntropy)
 	d.Name("FGM")

@@ -63,7 +63,7 @@ type PGD struct {
 func (a *PGD) Describe(d *craft.Description) {
 	d.Paper("Madry et al. 2018, arXiv:1706.06083")
 	d.Gradients()
-	d.Ball(&a.Ball, convexNorms...)
+	d.ConvexBall(&a.Ball)
 	d.Goal(&a.Goal)
 	d.Loss(&a.Loss, advlib.CrossEntropy)
 	d.Count(&a.Steps, 40)

@@ -52,7 +52,7 @@ type Universal struct {
 func (a *Universal) Describe(d *craft.Description) {
 	d.Paper("Shafahi et al. 2018, arXiv:1811.11304")
 	d.Gradients()
-	d.Ball(&a.Ball, convexNorms...)
+	d.ConvexBall(&a.Ball)
 	d.Goal(&a.Goal)
 	d.Loss(&a.Loss, advlib.CrossEntropy)
 	d.Size(&a.Cap, 9).As("β = %g")
