@@ -244,8 +244,8 @@ func (d *Description) Ball(b *advlib.Ball, norms ...advlib.Norm) {
 	d.Refuse(!slices.Contains(norms, b.Norm), "the %v ball is none that it searches: use %s", b.Norm, list(norms))
 }
 
-// ConvexBall is what the attack may change, in L1, L2, Linf or a [advlib.ConvexNorm] of the user's own: for attacks that
-// use what such a norm offers, its projection and its direction of steepest ascent, and nothing else.
+// ConvexBall is what the attack may change, in L1, L2, Linf or a [advlib.ConvexNorm] of the user's own: for attacks
+// that use what such a norm offers, its projection and its direction of steepest ascent, and nothing else.
 func (d *Description) ConvexBall(b *advlib.Ball) {
 	norms := []advlib.Norm{advlib.L1, advlib.L2, advlib.Linf}
 	if _, convex := b.Norm.(advlib.ConvexNorm); convex && d.at == nil && !slices.Contains(norms, b.Norm) {
