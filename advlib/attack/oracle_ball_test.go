@@ -119,10 +119,10 @@ func ballDoc(radii, table string) string {
 
 // # What attacks with a budget miss
 //
-// How many of the examples that can be broken inside the ball the attack does not break, on the linear classifiers of the table below this
-// one. The ball's radius ε is the median distance to the optimum of each model; examples whose optimum lies within 1 % of ε are left
-// out. The last line is how many could be broken. "all targets" of APGD takes larger radii first in L1, as in AutoAttack.
-// False claims: none.
+// How many of the examples that can be broken inside the ball the attack does not break, on the linear classifiers of
+// the table below this one. The ball's radius ε is the median distance to the optimum of each model; examples whose
+// optimum lies within 1 % of ε are left out. The last line is how many could be broken. "all targets" of APGD takes
+// larger radii first in L1, as in AutoAttack. False claims: none.
 //
 ` + radii + `//
 //	                                                gray images:      binary images:

@@ -180,8 +180,9 @@ func oracleDoc(table string) string {
 
 // # How near attacks of minimal norm come
 //
-// Distance over the optimum, which linear classifiers have in closed form: 16 coordinates in [0, 1], 10 classes, logits shifted by
-// −30, 3 seeds with 32 examples each, XLA on a CPU. A failure counts as infinite in the median and is left out of the largest.
+// Distance over the optimum, which linear classifiers have in closed form: 16 coordinates in [0, 1], 10 classes, logits
+// shifted by −30, 3 seeds with 32 examples each, XLA on a CPU. A failure counts as infinite in the median and is left
+// out of the largest.
 //
 `)
 	for line := range strings.Lines(table) {
