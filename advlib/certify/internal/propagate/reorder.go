@@ -133,8 +133,9 @@ func largestSegment(runs []productRun, of func(productRun) segment) segment {
 type segment struct {
 	// size is above the absolute value that the segment has in any order of its operations, with any of its factors left
 	// out that is below 1: one number for each example, [n], or a scalar for constants.
-	size  func() *Node
-	terms int // how many products it is the sum of
+	size func() *Node
+	// terms is how many products it is the sum of, up to rounding: of a product of many sums it is beyond any integer.
+	terms float64
 }
 
 // productRun describes a node as the result of products and sums. A number that a tensor is multiplied with may join
@@ -212,7 +213,7 @@ func (p *Pass) productRounding(u *Unit, in []Interval) *Node {
 	own := p.segmentOf(u, in, runs, productRun.ownOf)
 	if dot {
 		S := p.sums[n.Id()].magnitude
-		reset := segment{once(func() *Node { return MaxScalar(p.most(S, false), 1) }), product{}.terms(n)}
+		reset := segment{once(func() *Node { return MaxScalar(p.most(S, false), 1) }), float64(product{}.terms(n))}
 		p.runs[n.Id()] = productRun{own, reset}
 	} else {
 		p.runs[n.Id()] = productRun{whole, own}
@@ -225,7 +226,7 @@ func (p *Pass) productRounding(u *Unit, in []Interval) *Node {
 		U = BroadcastToDims(U, p.Walk.x.Shape().Dimensions[0])
 	}
 	// Whatever is flushed on the way is below 2⁻¹²⁶, times what is left to multiply.
-	E := MulScalar(U, 8*float64(whole.terms)*Tiny)
+	E := MulScalar(U, 8*whole.terms*Own*Tiny)
 	return p.spreadOut(finite(E, U), n.Shape().Dimensions)
 }
 
@@ -233,7 +234,7 @@ func (p *Pass) productRounding(u *Unit, in []Interval) *Node {
 func (p *Pass) segmentOf(u *Unit, in []Interval, runs []productRun, of func(productRun) segment) segment {
 	n := u.Node
 	size := func(k int) *Node { return of(runs[k]).size() }
-	terms := 1
+	terms := 1.
 	for _, r := range runs {
 		terms *= of(r).terms
 	}
@@ -253,10 +254,10 @@ func (p *Pass) segmentOf(u *Unit, in []Interval, runs []productRun, of func(prod
 		}), terms}
 	case NodeTypeDotGeneral, NodeTypeConvGeneral:
 		K := product{}.terms(n)
-		return segment{once(func() *Node { return MulScalar(factors(), float64(K)) }), terms * K}
+		return segment{once(func() *Node { return MulScalar(factors(), float64(K)) }), terms * float64(K)}
 	case NodeTypeReduceSum, NodeTypeReduceWindow, NodeTypeCumSum:
 		K := reduction{}.terms(n)
-		return segment{once(func() *Node { return MulScalar(size(0), float64(K)) }), terms * K}
+		return segment{once(func() *Node { return MulScalar(size(0), float64(K)) }), terms * float64(K)}
 	case NodeTypeBatchNormForInference:
 		return segment{once(func() *Node {
 			zero, one := ZerosLike(u.Inputs[0]), OnesLike(u.Inputs[0])
