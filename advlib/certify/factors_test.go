@@ -10,9 +10,9 @@ import (
 	"advlab/advlib/certify"
 )
 
-// A product of many sums has more terms than an integer counts: of 64 factors, each a sum of some 20 products, 20⁶⁴. Their
-// number once ran over to a negative one, and with it the error that other orders of the products may have: bounds
-// were moved inwards.
+// A product of many sums has more terms than an integer counts: of 64 factors, each a sum of some 20 products, 20⁶⁴.
+// Their number once ran over to a negative one, and with it the error that other orders of the products may have:
+// bounds were moved inwards.
 func TestProductsOfManyFactors(t *testing.T) {
 	b, err := backend.OpenNamed(backend.Go)
 	if err != nil {
