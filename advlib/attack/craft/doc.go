@@ -52,7 +52,7 @@
 //   - [Nearest] searches for the nearest adversarial example. An attack gives it a loop over steps on a [Search], whose
 //     state stays on the device; [Search.Bisect] or [Search.Restore] ends it. attack.DDN is a short one to copy.
 //   - [Compile] builds a step's graph, which sees a [Point]: the model, the originals, the limits, and the
-//     [advlib.Aim], what is wanted. Who takes the aim from there, and not from the labels, obeys the targets.
+//     [advlib.GoalNodes], what is wanted. Who takes the goal from there, and not from the labels, obeys the targets.
 //   - [Inquire] runs a search that only asks, written for one example at a time, side by side for all.
 //   - [Rows], [Best] and [Runs] are below all that, for attacks with a loop of their own, such as attack.APGD and
 //     attack.Square.

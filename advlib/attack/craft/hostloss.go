@@ -74,7 +74,7 @@ func byGraph(l advlib.Loss, anyClass bool) (lossOf, error) {
 	}
 	exec := func(targeted bool) (*model.Exec, error) {
 		return model.NewExec(on, model.NewStore(), func(_ *model.Scope, in []*Node) *Node {
-			aim := advlib.Aim{Label: in[1]}
+			aim := advlib.GoalNodes{Label: in[1]}
 			if targeted {
 				aim.Target, aim.AnyClass = in[2], anyClass
 			}
