@@ -77,8 +77,8 @@ const (
 )
 
 // statementOf says what becomes of the last expression. Whether a call has a value is known of the notebook's functions
-// and of packages' from their text; any other call is taken to have one, and whoever builds the program learns if it has
-// none: see Valueless.
+// and of packages' from their text; any other call is taken to have one, and whoever builds the program learns if it
+// has none: see Valueless.
 func (k *composer) statementOf(ctx context.Context, f Finder, p *Program, e *last) string {
 	call, ok := ast.Unparen(e.expr).(*ast.CallExpr)
 	switch {
@@ -221,8 +221,8 @@ func (p *Program) Shows() bool { return p.plain != "" }
 // ResultLine is the line, from 1, of the cell's text where its last expression begins.
 func (p *Program) ResultLine() int { return p.resultLine }
 
-// Valueless remembers that the last expression of a program has no value, as its compiler has found out. Composed again,
-// the program is one without a result.
+// Valueless remembers that the last expression of a program has no value, as its compiler has found out. Composed
+// again, the program is one without a result.
 func (n *Notebook) Valueless(p *Program) {
 	if n.memory.valueless == nil {
 		n.memory.valueless = map[[sha256.Size]byte]bool{}
@@ -236,8 +236,8 @@ type insertion struct {
 	call       string
 }
 
-// into returns the statements, which begin at from in the cell's text, with the call. Lines and columns of what is in it
-// stay.
+// into returns the statements, which begin at from in the cell's text, with the call. Lines and columns of what is in
+// it stay.
 func (i *insertion) into(body string, from int, at func(int) string) string {
 	if i == nil {
 		return body

@@ -89,7 +89,8 @@ func TestLastExpressionIsTheResult(t *testing.T) {
 	r := f.run("drawn()")
 	display, _ := r.contents["display_data"]["data"].(map[string]any)
 	result, _ := r.contents["execute_result"]["data"].(map[string]any)
-	if want := map[string]any{"image/svg+xml": "<svg/>", "text/plain": "a drawing"}; !reflect.DeepEqual(display, want) || result["text/plain"] != "1" {
+	picture := map[string]any{"image/svg+xml": "<svg/>", "text/plain": "a drawing"}
+	if !reflect.DeepEqual(display, picture) || result["text/plain"] != "1" {
 		t.Errorf("%v, %v", display, result)
 	}
 	r = f.run("image.NewGray(image.Rect(0, 0, 3, 2))")
