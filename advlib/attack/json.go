@@ -34,8 +34,8 @@ func JSON(a advlib.Attack) ([]byte, error) {
 	return text, nil
 }
 
-// FromJSON returns the attack that [JSON] wrote. Own are attacks of the user's own that it may be, besides those of this
-// package: their zero values will do.
+// FromJSON returns the attack that [JSON] wrote. Own are attacks of the user's own that it may be, besides those of
+// this package: their zero values will do.
 func FromJSON(text []byte, own ...advlib.Attack) (advlib.Attack, error) {
 	return Reader{Own: own}.Read(text)
 }
