@@ -12,7 +12,8 @@ var gonbHelp = []struct{ command, text string }{
 	{"%test", "runs the tests and benchmarks that this cell declares"},
 	{"%%writefile FILE", "writes the cell into a file. It is the cell's first line"},
 	{"%%bash", "runs the cell as a shell's script. It is the cell's first line"},
-	{"!COMMAND", "a shell's command. One that fails ends the cell with an error; `!COMMAND || true` does not"},
+	{"!COMMAND", "a shell's command. One that fails ends the cell with an error; `!COMMAND || true` does not. What reads input is asked for in a box, " +
+		"as fmt.Scanln in Go is"},
 	{"!*COMMAND", "the same, in the folder in which cells are compiled: `!*go get MODULE@VERSION`"},
 }
 
