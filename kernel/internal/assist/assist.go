@@ -19,6 +19,9 @@ import (
 // AnswerLimit is how long an answer may take: JupyterLab does not look at one that comes after a second.
 const AnswerLimit = 750 * time.Millisecond
 
+// inspectMore is how much longer documentation may take: front-ends wait for it.
+const inspectMore = 500 * time.Millisecond
+
 // Config says what there is to ask.
 type Config struct {
 	Gopls    string                        // the program; empty: answers know less
@@ -181,7 +184,7 @@ func (a *Assistant) Inspect(q Question, more bool) (markdown, text string) {
 	}
 	began := time.Now()
 	var d description
-	within(a.config.Limit, func() (d description) {
+	within(a.config.Limit+inspectMore, func() (d description) {
 		if path != "" {
 			return a.universe.describePackage(path, more)
 		}
@@ -189,7 +192,7 @@ func (a *Assistant) Inspect(q Question, more bool) (markdown, text string) {
 		return d
 	}, &d)
 	if d.declaration == "" && path == "" {
-		return hover(a.ask(q, cursor, "textDocument/hover", a.config.Limit-time.Since(began)))
+		return hover(a.ask(q, cursor, "textDocument/hover", a.config.Limit+inspectMore-time.Since(began)))
 	}
 	return d.markdown(), d.text()
 }

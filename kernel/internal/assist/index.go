@@ -20,7 +20,7 @@ import (
 // milliseconds where gopls cannot be asked.
 type library struct {
 	once   sync.Once
-	pinned []Module
+	pinned func() []Module // asked for where nothing else has a package, since Go has to be asked first
 	goRoot string
 	paths  map[string]string // import path by a package's name, the shortest
 	dirs   map[string]string // by import path
@@ -32,8 +32,9 @@ type library struct {
 func (l *library) find(c Config) {
 	l.once.Do(func() {
 		l.goRoot = c.GoRoot
+		l.pinned = func() []Module { return nil }
 		if c.Pinned != nil {
-			l.pinned = c.Pinned()
+			l.pinned = sync.OnceValue(c.Pinned)
 		}
 		l.paths, l.dirs = map[string]string{}, map[string]string{}
 		l.parsed = map[string]*doc.Package{}
@@ -52,7 +53,7 @@ func (l *library) dir(importPath string) string {
 		return dir
 	}
 	best := Module{}
-	for _, m := range l.pinned {
+	for _, m := range l.pinned() {
 		if len(m.Path) > len(best.Path) && (importPath == m.Path || strings.HasPrefix(importPath, m.Path+"/")) {
 			best = m
 		}
@@ -76,7 +77,7 @@ func (l *library) importPaths(text string) (list []string) {
 	}
 	slices.Sort(list)
 	var others []string
-	for _, m := range l.pinned {
+	for _, m := range l.pinned() {
 		if !strings.HasPrefix(m.Path, text) && !strings.HasPrefix(text, m.Path) || text == "" {
 			continue
 		}

@@ -1,6 +1,7 @@
 package assist
 
 import (
+	"fmt"
 	"go/build"
 	"os"
 	"os/exec"
@@ -176,7 +177,7 @@ func FuzzComplete(f *testing.F) {
 		f.Add(seed, len(seed))
 	}
 	a := New(Config{Commands: []Command{{Name: "%%"}, {Name: "%autoget"}, {Name: "%rm", Kind: Names}},
-		Log: func(format string, args ...any) { f.Logf(format, args...) }})
+		Log: func(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }})
 	f.Fuzz(func(t *testing.T, code string, cursor int) {
 		at := min(max(cursor, 0), len([]rune(code)))
 		q := Question{Code: code, Cursor: at, Earlier: notebook()}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"advlab/kernel/internal/assist"
+	"advlab/kernel/internal/cell"
 )
 
 // gonbCommand is a command that GoNB runs, or package relay in its place.
@@ -48,7 +49,7 @@ func (c gonbCommand) commands() (names []string) {
 	return names
 }
 
-// Known tells whether GoNB runs a command, by its name without %.
+// Known tells whether GoNB runs the command of a line, by its name without %.
 func Known(name string) bool {
-	return slices.ContainsFunc(gonbCommands, func(c gonbCommand) bool { return slices.Contains(c.commands(), "%"+name) })
+	return !cell.SpecialCells["%"+name] && slices.ContainsFunc(gonbCommands, func(c gonbCommand) bool { return slices.Contains(c.commands(), "%"+name) })
 }
