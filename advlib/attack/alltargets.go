@@ -120,8 +120,8 @@ func (a AllTargets) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Bat
 	return c.best.Tensor(), nil
 }
 
-// clean returns the logits of the originals, by which classes are likely. A row without a query left has none, and is in
-// any order.
+// clean returns the logits of the originals, by which classes are likely. A row without a query left has none, and is
+// in any order.
 func (a AllTargets) clean(ctx context.Context, v *advlib.Counted, b advlib.Batch) ([][]float32, error) {
 	said, err := judged(ctx, v, b, b.X)
 	if err != nil {

@@ -430,8 +430,8 @@ func ExampleBPDA() {
 	// FGM Linf ≤ 0.3, BPDA [true true false]
 }
 
-// TestWrappersKeepABudget: what a wrapper asks for itself is asked of the victim's budget, and a wrapper whose budget is
-// used up returns what there is.
+// TestWrappersKeepABudget: what a wrapper asks for itself is asked of the victim's budget, and a wrapper whose budget
+// is used up returns what there is.
 func TestWrappersKeepABudget(t *testing.T) {
 	b, err := backend.Open()
 	if err != nil {
