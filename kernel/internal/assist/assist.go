@@ -8,6 +8,7 @@ package assist
 
 import (
 	"encoding/json"
+	"go/ast"
 	"maps"
 	"slices"
 	"strings"
@@ -235,4 +236,23 @@ func (a *Assistant) Exports(path string) (name string, exports []string, ok bool
 		return "", nil, false
 	}
 	return p.Name, exported(p), true
+}
+
+// Function is the type of a function that a package exports, from its source; nil where there is none.
+func (a *Assistant) Function(path, name string) *ast.FuncType {
+	a.library.find(a.config)
+	p := a.library.parse(path)
+	if p == nil {
+		return nil
+	}
+	all := p.Funcs
+	for _, t := range p.Types {
+		all = append(slices.Clip(all), t.Funcs...)
+	}
+	for _, f := range all {
+		if f.Name == name {
+			return f.Decl.Type
+		}
+	}
+	return nil
 }

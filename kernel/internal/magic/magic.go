@@ -134,7 +134,8 @@ func (l List) Help() string {
 			}
 		}
 	}
-	b.WriteString("A cell is Go: what it declares is known to later cells, as text; its statements run, and their values end with it.\n\n")
+	b.WriteString("A cell is Go: what it declares is known to later cells, as text; its statements run, and their values end with it. " +
+		"The value of its last line is its result; a semicolon behind it keeps it from being shown.\n\n")
 	write(gonbCommands)
 	b.WriteString("\nWhat advlab's kernel adds:\n\n")
 	own := slices.Clone(followed)
