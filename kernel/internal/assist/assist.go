@@ -20,7 +20,7 @@ import (
 // AnswerLimit is how long an answer may take: JupyterLab does not look at one that comes after a second.
 const AnswerLimit = 750 * time.Millisecond
 
-// inspectMore is how much longer documentation may take: front-ends wait for it.
+// inspectMore is how much longer types may take for documentation: front-ends wait for that.
 const inspectMore = 500 * time.Millisecond
 
 // Config says what there is to ask.
@@ -193,7 +193,7 @@ func (a *Assistant) Inspect(q Question, more bool) (markdown, text string) {
 		return d
 	}, &d)
 	if d.declaration == "" && path == "" {
-		return hover(a.ask(q, cursor, "textDocument/hover", a.config.Limit+inspectMore-time.Since(began)))
+		return hover(a.ask(q, cursor, "textDocument/hover", a.config.Limit-time.Since(began)))
 	}
 	return d.markdown(), d.text()
 }

@@ -14,7 +14,8 @@ var refused = []struct {
 	pattern *regexp.Regexp
 	text    string
 }{
-	{regexp.MustCompile(`(?m)(?:^|[;&|(]|\bsudo)\s*(?:python[0-9.]*\s+-m\s+|uv\s+)?pip[0-9.]*\s+(?:-\S+\s+)*(?:install|uninstall)\b`), magic.PythonIsPinned},
+	{regexp.MustCompile(`(?m)(?:^|[;&|(]|\bsudo)\s*(?:python[0-9.]*\s+-m\s+|uv\s+)?pip[0-9.]*\s+(?:-\S+\s+)*(?:install|uninstall)\b`),
+		magic.PythonIsPinned},
 	{regexp.MustCompile(`(?m)(?:^|[;&|(])\s*go\s+get\b`), "go get in a notebook's folder changes the module of that folder, if it is one, and not " +
 		"that of the cells. For cells: " + getInstead},
 }
@@ -62,4 +63,5 @@ func (x *execution) leaves() bool {
 
 // leaving is what a front-end is told that is to end the session: consoles do. Notebooks know no such thing, so there
 // the sentence counts.
-const leaving = "A console ends with this. In a notebook, the menu Kernel shuts the kernel down, or restarts it; os.Exit ends a cell's program.\n"
+const leaving = "A console ends with this. In a notebook, the menu Kernel shuts the kernel down, or restarts it; os.Exit ends a " +
+	"cell's program.\n"
