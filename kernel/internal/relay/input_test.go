@@ -42,8 +42,8 @@ func TestReadersAreAsked(t *testing.T) {
 		{"Scanln", "%%\nvar s string\nfmt.Scanln(&s)\nfmt.Println(\"got\", s)", []string{""}, []string{"ü"}, "got ü\n"},
 		{"a prompt", "var s string\nfmt.Println(\"hello\")\nfmt.Print(\"name? \")\nfmt.Scanln(&s)\nfmt.Println(\"got\", s)",
 			[]string{"name? "}, []string{"gopher"}, "hello\ngot gopher\n"},
-		{"several lines", "r := bufio.NewReader(os.Stdin)\nfor range 3 {\n\tfmt.Print(\"> \")\n\ts, _ := r.ReadString('\\n')\n\tfmt.Printf(\"%q\\n\", s)\n}",
-			[]string{"> ", "> ", "> "}, []string{"one", "", "three"}, "\"one\\n\"\n\"\\n\"\n\"three\\n\"\n"},
+		{"several lines", "r := bufio.NewReader(os.Stdin)\nfor range 3 {\n\tfmt.Print(\"> \")\n\ts, _ := r.ReadString('\\n')\n" +
+			"\tfmt.Printf(\"%q\\n\", s)\n}", []string{"> ", "> ", "> "}, []string{"one", "", "three"}, "\"one\\n\"\n\"\\n\"\n\"three\\n\"\n"},
 		{"until the end", "s := bufio.NewScanner(os.Stdin)\nn := 0\nfor s.Scan() { n++ }\nfmt.Println(n)", []string{"", "", ""},
 			[]string{"a", "b", endOfInput}, "2\n"},
 		{"a shell", "!read -r x; echo \"got $x\"", []string{""}, []string{"a line"}, "got a line\n"},
