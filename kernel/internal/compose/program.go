@@ -2,6 +2,8 @@ package compose
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -18,42 +20,88 @@ type Program struct {
 	Files map[string]string
 	// LeftOut names the init functions of other cells that are left out, since they failed, with their cells' numbers.
 	LeftOut []string
+	// Notes say what the teacher is to know of a locked cell's program: see locked.go.
+	Notes []string
 
 	own      *Source
 	sources  map[string]*Source // by the name of the file
 	included []*unit
-	imported *imports         // of the cell's own file
+	imported *imports // of the cell's own file
+	key      string
 	starting map[*unit]string // units that only an init function of another cell needs, and its name
 }
 
-// MainFile is the file that every program has besides those of cells.
-const MainFile = "main.go"
+// BeginFile is the file that every program has besides those of cells. By its name it is the first, so that its
+// variables are initialised before any of a cell's.
+const BeginFile = "begin.go"
 
-// End stands in a program's text for the file that it is to make when its statements have come to their end, by their
-// last line, a return or a panic, and not by an exit from somewhere within. Who runs the program puts a path in its
-// place.
-const End = "END__"
-
+// A program whose statements come to their end, by their last line, a return or a panic that was recovered, and not by
+// an exit or a panic from somewhere within, proves it: a file beside the program, of its name and NonceSuffix, tells it
+// something that cannot be guessed, and is gone before the first line of a cell runs; at its end, the program writes the
+// same into a file with EndSuffix.
 const (
-	beginCall = `defer begin__("` + End + `")()`
-	mainText  = `package main
+	NonceSuffix = ".nonce"
+	EndSuffix   = ".end"
+)
+
+// beginText is BeginFile's, with the notebook's key in place of KEY: no text of a cell can call these functions. It
+// uses none of Go's predeclared names, which a notebook may declare anew.
+const beginText = `package main
 
 import (
 	flag__ "flag"
 	os__ "os"
 )
 
-func begin__(end string) func() {
-	flag__.Parse()
+var end__KEY = func() func() {
+	self, _ := os__.Executable()
+	nonce, _ := os__.ReadFile(self + "` + NonceSuffix + `")
+	os__.Remove(self + "` + NonceSuffix + `")
 	return func() {
-		if err := os__.WriteFile(end, nil, 0o600); err != nil {
-			panic(err)
+		for range nonce { // if there is one
+			os__.WriteFile(self+"` + EndSuffix + `", nonce, 0o600)
+			break
 		}
 	}
+}()
+
+func start__KEY() { flag__.Parse() }
+`
+
+// checkText is what BeginFile has for a cell with %check.
+const checkText = `
+func check__KEY(name string, err error) {
+	if err != nil {
+		os__.Stderr.WriteString(name + ": " + err.Error() + "\n")
+		os__.Exit(1)
+	}
+	os__.Stdout.WriteString(name + ": passed\n")
 }
 `
-	noMain = "\nfunc main() {}\n"
-)
+
+// beginUses are the names of Go's that BeginFile needs.
+var beginUses = usesOf(beginText + checkText)
+
+const noMain = "\nfunc main() {}\n"
+
+// Key stands in the texts above for what no cell can guess.
+const keyMark = "KEY"
+
+// checkCall begins the call that CheckCall writes.
+const checkCall = "check__"
+
+// CheckCall is the statement for a cell's %check: it calls a function and ends the program where that returns an error.
+func (n *Notebook) CheckCall(name string) string {
+	return fmt.Sprintf("%s%s(%q, %s())", checkCall, n.secret(), name, name)
+}
+
+// secret is the notebook's key.
+func (n *Notebook) secret() string {
+	if n.key == "" {
+		n.key = rand.Text()
+	}
+	return n.key
+}
 
 // fileOf is the name of a cell's file. Files are compiled, and their variables initialised, in the order of their
 // names.
@@ -71,22 +119,31 @@ type composer struct {
 	order    []*unit
 	needs    map[*Source]*imports
 	by       string // the init function on whose behalf units are taken; empty: the cell's
+	locked   uses   // what locked cells use
+	isImport func(s *Source, x string, names map[string]bool) bool
 	starting map[*unit]string
 }
 
 // Compose makes the program of a cell: the cell's statements, its declarations, the init functions of the notebook, and
 // what these reach. The notebook stays as it is; see Add. f may be nil.
-func (n *Notebook) Compose(ctx context.Context, f Finder, id string, number int, code string, c cell.Cell) (*Program, error) {
-	s := n.prepare(id, number, code, c)
+func (n *Notebook) Compose(ctx context.Context, f Finder, from Origin, code string, c cell.Cell) (*Program, error) {
+	s := n.prepare(from, code, c)
 	if err := s.syntax(); err != nil {
 		return nil, err
 	}
-	k := &composer{owners: n.owners(s), included: map[*unit]bool{}, needs: map[*Source]*imports{}, starting: map[*unit]string{}}
+	if s.Locked && s.hasMain() {
+		return nil, errors.New("func main in a locked cell: write its statements below a line %%, so that it can prove that they have come to their end")
+	}
+	k := &composer{owners: n.owners(s), included: map[*unit]bool{}, needs: map[*Source]*imports{}, starting: map[*unit]string{},
+		locked: newUses()}
+	k.isImport = func(s *Source, x string, names map[string]bool) bool {
+		return n.isImport(ctx, f, s, k.owners, x, names)
+	}
 	for _, u := range s.units {
 		k.include(u)
 	}
 	k.need(s, s.body)
-	p := &Program{Files: map[string]string{}, own: s, sources: map[string]*Source{}}
+	p := &Program{Files: map[string]string{}, own: s, sources: map[string]*Source{}, key: n.secret()}
 	for _, u := range n.starters(k.owners, s) {
 		if u.left {
 			p.LeftOut = append(p.LeftOut, fmt.Sprintf("%s of cell %d", u.label(), u.cell.Number))
@@ -100,6 +157,9 @@ func (n *Notebook) Compose(ctx context.Context, f Finder, id string, number int,
 		return p, err
 	}
 	p.imported = k.importsOf(s)
+	if s.Locked {
+		p.Notes = n.overruled(k.order)
+	}
 	files := map[*Source][]*unit{s: nil}
 	for _, u := range k.order {
 		files[u.cell] = append(files[u.cell], u)
@@ -116,14 +176,21 @@ func (n *Notebook) Compose(ctx context.Context, f Finder, id string, number int,
 	for source, units := range files {
 		name := source.fileOf(c.Test)
 		p.sources[name] = source
-		p.Files[name] = render(name, source, units, k.importsOf(source), k.owners, source == s)
+		if s.Locked && !source.Locked {
+			p.Notes = append(p.Notes, suspicious(source, units, k.importsOf(source))...)
+		}
+		p.Files[name] = render(name, source, units, k.importsOf(source), k.owners, source == s, n.secret())
 	}
 	switch {
 	case c.Test:
-	case s.parts.from >= 0 || slices.ContainsFunc(s.units, func(u *unit) bool { return u.kind == mainKind }):
-		p.Files[MainFile] = mainText
-	default:
-		p.Files[MainFile] = mainText + noMain
+	case s.parts.from >= 0:
+		text := beginText
+		if strings.Contains(s.bodyText(), checkCall+n.secret()) {
+			text += checkText
+		}
+		p.Files[BeginFile] = strings.ReplaceAll(text, keyMark, n.secret())
+	case !s.hasMain():
+		p.Files[BeginFile] = "package main\n" + noMain
 	}
 	return p, nil
 }
@@ -180,15 +247,18 @@ func (k *composer) include(u *unit) {
 // need takes what a text of a cell uses.
 func (k *composer) need(s *Source, used uses) {
 	need := k.importsOf(s)
+	if s.Locked {
+		k.locked.add(used)
+	}
 	for _, x := range slices.Sorted(maps.Keys(used.plain)) {
-		if u := k.owners[x]; u != nil {
+		if u := k.owners[x]; u != nil && !(s.Locked && !u.cell.Locked && predeclared(x)) {
 			k.include(u)
 		} else {
 			need.plain[x] = true
 		}
 	}
 	for _, x := range slices.Sorted(maps.Keys(used.selected)) {
-		if u := k.owners[x]; u != nil && u.kind != function {
+		if u := k.owners[x]; u != nil && u.kind != function && !(s.Locked && !u.cell.Locked && k.isImport(s, x, used.selected[x])) {
 			k.include(u)
 			continue
 		}
@@ -207,27 +277,38 @@ func (k *composer) need(s *Source, used uses) {
 	}
 }
 
-// HiddenError says that a program needs a package and a function of one name.
+// HiddenError says that a program needs a package, or what Go predeclares, and a declaration of that name.
 type HiddenError struct {
 	Name           string
-	Number, Needed int // the cells that declare the function and need the package
+	Number, Needed int    // the cells that declare the name and need the other
+	What           string // what is declared
 }
 
 func (e *HiddenError) Error() string {
-	return fmt.Sprintf("%s is a function of cell %d, and cell %d needs the package of that name: rename the function, or forget it with "+
-		"%%rm %s",
-		e.Name, e.Number, e.Needed, e.Name)
+	other := "the package of that name"
+	if predeclared(e.Name) {
+		other = "what Go calls so"
+	}
+	return fmt.Sprintf("%s is a %s of cell %d, and cell %d needs %s: rename the %[2]s, or forget it with %%rm %[1]s",
+		e.Name, e.What, e.Number, e.Needed, other)
 }
 
-// hidden refuses a program in which a function hides a package that is needed. Go would refuse it, too, at the import.
+// hidden refuses a program in which a declaration hides a package that is needed. Go would refuse it, too, at the
+// import. In a locked cell, it refuses one as well that hides what Go predeclares.
 func (k *composer) hidden(own *Source) error {
 	for _, u := range k.order {
-		if u.kind != function {
+		if u.kind != function && !own.Locked {
 			continue
 		}
-		for s, need := range k.needs {
-			if need.wanted[u.names[0].text] != nil {
-				return &HiddenError{u.names[0].text, u.cell.Number, s.Number}
+		for _, name := range u.names {
+			for s, need := range k.needs {
+				if need.wanted[name.text] != nil && (u.kind == function || s.Locked && !u.cell.Locked) {
+					return &HiddenError{name.text, u.cell.Number, s.Number, u.word()}
+				}
+			}
+			if own.Locked && !u.cell.Locked && u.kind != method && predeclared(name.text) && (k.locked.plain[name.text] ||
+				beginUses.plain[name.text]) {
+				return &HiddenError{name.text, u.cell.Number, own.Number, u.word()}
 			}
 		}
 	}
@@ -235,7 +316,7 @@ func (k *composer) hidden(own *Source) error {
 }
 
 // render writes a cell's file: the units that are included, each where it stands in the cell.
-func render(file string, s *Source, units []*unit, need *imports, o owners, own bool) string {
+func render(file string, s *Source, units []*unit, need *imports, o owners, own bool, key string) string {
 	var b strings.Builder
 	b.WriteString("package main\n")
 	at := func(of *Source, start int) string {
@@ -257,7 +338,9 @@ func render(file string, s *Source, units []*unit, need *imports, o owners, own 
 		b.WriteString(u.placed(at(s, u.start), u.masked(o, own)))
 	}
 	if own && s.parts.from >= 0 {
-		fmt.Fprintf(&b, "func main() { %s; /*line %s*/%s\n}\n", beginCall, at(s, s.parts.from), s.bodyText())
+		// Statements that end by a panic or runtime.Goexit do not come to what stands behind them.
+		fmt.Fprintf(&b, "func main() { start__%s(); func() { /*line %s*/%s\n/*line %s:1:1*/}(); end__%[1]s() }\n", key,
+			at(s, s.parts.from), s.bodyText(), BeginFile)
 	}
 	return b.String()
 }
@@ -334,7 +417,12 @@ func (n *Notebook) LeaveOut(label string) {
 	}
 }
 
-// Ends reports whether the program makes the file End.
+// hasMain tells a cell that declares main.
+func (s *Source) hasMain() bool {
+	return slices.ContainsFunc(s.units, func(u *unit) bool { return u.kind == mainKind })
+}
+
+// Ends reports whether the program proves that it has come to its end.
 func (p *Program) Ends() bool { return !p.own.cell.Test && p.own.parts.from >= 0 }
 
 // Tests names the tests and benchmarks of a %test cell.
@@ -351,8 +439,9 @@ func (p *Program) Tests() (names []string) {
 func (p *Program) Whole() string {
 	var imports, rest strings.Builder
 	seen := map[string]bool{}
+	plain := strings.NewReplacer("start__"+p.key+"()", "flag.Parse()", "; end__"+p.key+"()", "")
 	for _, name := range slices.Sorted(maps.Keys(p.Files)) {
-		if name == MainFile {
+		if name == BeginFile {
 			continue
 		}
 		for _, line := range strings.Split(directive.ReplaceAllString(p.Files[name], ""), "\n") {
@@ -364,7 +453,7 @@ func (p *Program) Whole() string {
 				}
 				seen[line] = true
 			default:
-				rest.WriteString(strings.Replace(line, beginCall, "flag.Parse()", 1) + "\n")
+				rest.WriteString(plain.Replace(line) + "\n")
 			}
 		}
 	}
