@@ -3,6 +3,7 @@ package compose
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -29,6 +30,10 @@ type Program struct {
 	imported *imports // of the cell's own file
 	key      string
 	starting map[*unit]string // units that only an init function of another cell needs, and its name
+
+	plain      string // the cell's own file without its result; empty: it has none
+	resultLine int
+	resultKey  [sha256.Size]byte
 }
 
 // BeginFile is the file that every program has besides those of cells. By its name it is the first, so that its
@@ -38,14 +43,16 @@ const BeginFile = "begin.go"
 // A program whose statements come to their end, by their last line, a return or a panic that was recovered, and not by
 // an exit or a panic from somewhere within, proves it: a file beside the program, of its name and NonceSuffix, tells it
 // something that cannot be guessed, and is gone before the first line of a cell runs; at its end, the program writes the
-// same into a file with EndSuffix.
+// same into a file with EndSuffix. What stands in the nonce from NonceSplit on is also a part of a name: that of the file
+// with the value of the cell's last expression, behind ResultSuffix.
 const (
-	NonceSuffix = ".nonce"
-	EndSuffix   = ".end"
+	NonceSuffix  = ".nonce"
+	NonceSplit   = 26
+	EndSuffix    = ".end"
+	ResultSuffix = ".result-"
 )
 
-// beginText is BeginFile's, with the notebook's key in place of KEY: no text of a cell can call these functions. It
-// uses none of Go's predeclared names, which a notebook may declare anew.
+// beginText is BeginFile's, with the notebook's key in place of KEY: no text of a cell can name what it declares.
 const beginText = `package main
 
 import (
@@ -53,14 +60,16 @@ import (
 	os__ "os"
 )
 
-var end__KEY = func() func() {
+var result__KEY, end__KEY = func() (string, func()) {
 	self, _ := os__.Executable()
-	nonce, _ := os__.ReadFile(self + "` + NonceSuffix + `")
+	nonce, err := os__.ReadFile(self + "` + NonceSuffix + `")
+	if err != nil {
+		return os__.DevNull, func() {}
+	}
 	os__.Remove(self + "` + NonceSuffix + `")
-	return func() {
-		for range nonce { // if there is one
-			os__.WriteFile(self+"` + EndSuffix + `", nonce, 0o600)
-			break
+	return self + "` + ResultSuffix + `" + string(nonce[26:]), func() {
+		if err := os__.WriteFile(self+"` + EndSuffix + `", nonce, 0o600); err != nil {
+			panic(err)
 		}
 	}
 }()
@@ -92,7 +101,7 @@ const checkCall = "check__"
 
 // CheckCall is the statement for a cell's %check: it calls a function and ends the program where that returns an error.
 func (n *Notebook) CheckCall(name string) string {
-	return fmt.Sprintf("%s%s(%q, %s())", checkCall, n.secret(), name, name)
+	return fmt.Sprintf("%s%s(%q, %s());", checkCall, n.secret(), name, name)
 }
 
 // secret is the notebook's key.
@@ -118,6 +127,7 @@ type composer struct {
 	included map[*unit]bool
 	order    []*unit
 	needs    map[*Source]*imports
+	key      string
 	by       string // the init function on whose behalf units are taken; empty: the cell's
 	locked   uses   // what locked cells use
 	isImport func(s *Source, x string, names map[string]bool) bool
@@ -134,7 +144,7 @@ func (n *Notebook) Compose(ctx context.Context, f Finder, from Origin, code stri
 	if s.Locked && s.hasMain() {
 		return nil, errors.New("func main in a locked cell: write its statements below a line %%, so that it can prove that they have come to their end")
 	}
-	k := &composer{owners: n.owners(s), included: map[*unit]bool{}, needs: map[*Source]*imports{}, starting: map[*unit]string{},
+	k := &composer{owners: n.owners(s), included: map[*unit]bool{}, needs: map[*Source]*imports{}, starting: map[*unit]string{}, key: n.secret(),
 		locked: newUses()}
 	k.isImport = func(s *Source, x string, names map[string]bool) bool {
 		return n.isImport(ctx, f, s, k.owners, x, names)
@@ -179,8 +189,9 @@ func (n *Notebook) Compose(ctx context.Context, f Finder, from Origin, code stri
 		if s.Locked && !source.Locked {
 			p.Notes = append(p.Notes, suspicious(source, units, k.importsOf(source))...)
 		}
-		p.Files[name] = render(name, source, units, k.importsOf(source), k.owners, source == s, n.secret())
+		p.Files[name] = k.render(name, source, units, source == s, nil)
 	}
+	n.showResult(ctx, f, k, p, files[s])
 	switch {
 	case c.Test:
 	case s.parts.from >= 0:
@@ -315,8 +326,9 @@ func (k *composer) hidden(own *Source) error {
 	return nil
 }
 
-// render writes a cell's file: the units that are included, each where it stands in the cell.
-func render(file string, s *Source, units []*unit, need *imports, o owners, own bool, key string) string {
+// render writes a cell's file: the units that are included, each where it stands in the cell. result may be nil.
+func (k *composer) render(file string, s *Source, units []*unit, own bool, result *insertion) string {
+	need := k.importsOf(s)
 	var b strings.Builder
 	b.WriteString("package main\n")
 	at := func(of *Source, start int) string {
@@ -335,12 +347,13 @@ func render(file string, s *Source, units []*unit, need *imports, o owners, own 
 	}
 	units = slices.SortedFunc(slices.Values(units), func(a, b *unit) int { return a.start - b.start })
 	for _, u := range units {
-		b.WriteString(u.placed(at(s, u.start), u.masked(o, own)))
+		b.WriteString(u.placed(at(s, u.start), u.masked(k.owners, own)))
 	}
 	if own && s.parts.from >= 0 {
+		body := result.into(s.bodyText(), s.parts.from, func(start int) string { return at(s, start) })
 		// Statements that end by a panic or runtime.Goexit do not come to what stands behind them.
-		fmt.Fprintf(&b, "func main() { start__%s(); func() { /*line %s*/%s\n/*line %s:1:1*/}(); end__%[1]s() }\n", key,
-			at(s, s.parts.from), s.bodyText(), BeginFile)
+		fmt.Fprintf(&b, "func main() { start__%s(); func() { /*line %s*/%s\n/*line %s:1:1*/}(); end__%[1]s() }\n", k.key,
+			at(s, s.parts.from), body, BeginFile)
 	}
 	return b.String()
 }
@@ -441,10 +454,14 @@ func (p *Program) Whole() string {
 	seen := map[string]bool{}
 	plain := strings.NewReplacer("start__"+p.key+"()", "flag.Parse()", "; end__"+p.key+"()", "")
 	for _, name := range slices.Sorted(maps.Keys(p.Files)) {
-		if name == BeginFile {
+		text := p.Files[name]
+		switch {
+		case name == BeginFile || name == valueFile || name == drawFile:
 			continue
+		case p.plain != "" && name == p.own.fileOf(false):
+			text = p.plain
 		}
-		for _, line := range strings.Split(directive.ReplaceAllString(p.Files[name], ""), "\n") {
+		for _, line := range strings.Split(directive.ReplaceAllString(text, ""), "\n") {
 			switch {
 			case strings.HasPrefix(line, "package ") || strings.HasPrefix(line, "//line "):
 			case strings.HasPrefix(line, "import "):

@@ -114,7 +114,12 @@ func (x *execution) run(ctx context.Context, e *gonb.Engine) outcome {
 			return outcome{failure: f}
 		}
 		o := x.give(ctx, e, given)
-		if o.failure == nil || !x.leaveOut(o.failure) {
+		switch {
+		case o.failure == nil:
+			o.failure = x.showResult()
+			return o
+		case x.valueless(o.failure):
+		case !x.leaveOut(o.failure):
 			return o
 		}
 	}
@@ -473,7 +478,7 @@ func (x *execution) judge(e *gonb.Engine, reply *jupyter.Message) outcome {
 		if x.exitRaw != "" {
 			x.out.add("stderr", x.exitRaw)
 		}
-		return outcome{failure: x.passed(), compiled: true}
+		return outcome{failure: x.proof.unproven(), compiled: true}
 	}
 	f := classify(evidence{cell: x.cell, value: value, traceback: trace, exit: x.exit, panicText: x.held, stderr: x.stderr,
 		stdout: x.stdout, program: x.program, lore: x.relay.lore()})

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
+	"strings"
 
 	"advlab/kernel/internal/compose"
 	"advlab/kernel/internal/gonb"
@@ -33,7 +35,7 @@ func (x *execution) askProof(e *gonb.Engine, p *compose.Program) error {
 	if err != nil {
 		return err
 	}
-	x.proof = proof{nonce: rand.Text(), program: program}
+	x.proof = proof{nonce: rand.Text() + rand.Text(), program: program}
 	if err := os.Remove(program + compose.EndSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -48,6 +50,14 @@ func (p *proof) ended() bool {
 	said, err := os.ReadFile(p.program + compose.EndSuffix)
 	_ = os.Remove(p.program + compose.EndSuffix)
 	return err == nil && hmac.Equal(said, []byte(p.nonce))
+}
+
+// result is the file with the value of the cell's last expression; empty: there is none.
+func (p *proof) result() string {
+	if p.nonce == "" {
+		return ""
+	}
+	return p.program + compose.ResultSuffix + p.nonce[compose.NonceSplit:]
 }
 
 // gradeText is what is signed of a grade. Package advlib/internal/notebook signs the same.
@@ -66,21 +76,12 @@ func (p *proof) takeGrade(b Bundle) bool {
 	return true
 }
 
-// passed is the outcome of a program that ended with status 0.
-func (x *execution) passed() *failure {
-	if !x.proof.ended() {
-		return newFailure(exitError, "exit status 0 before the cell's end: something that it calls ends the program, as os.Exit(0) does")
-	}
-	grade := x.proof.grade
-	if grade == nil {
+// unproven is the failure of a program that ended with status 0, and not at its end; nil: it came to it.
+func (p *proof) unproven() *failure {
+	if p.ended() {
 		return nil
 	}
-	if most := x.grading.Points; most != nil && *grade > *most {
-		return newFailure(checkFailed, fmt.Sprintf("show.Grade gives %v points, and the cell has %v", *grade, *most))
-	}
-	text, _ := json.Marshal(*grade) // finite: show.Grade refuses others
-	x.result(map[string]any{"text/plain": string(text)})
-	return nil
+	return newFailure(exitError, "exit status 0 before the cell's end: something that it calls ends the program, as os.Exit(0) does")
 }
 
 // grading is what nbgrader says of a cell that it runs (advlab_nbgrader.py).
@@ -96,4 +97,24 @@ func gradingOf(metadata []byte) grading {
 	}
 	_ = json.Unmarshal(metadata, &m)
 	return m.NBGrader
+}
+
+// refuse is the failure of a graded cell whose points, its grade or else its result, nbgrader would not take, or take
+// for full marks; nil: it may have them.
+func (g grading) refuse(grade *float64, values []map[string]any) *failure {
+	if g.Points == nil {
+		return nil
+	}
+	if grade == nil && len(values) > 0 {
+		text, _ := values[len(values)-1]["text/plain"].(string)
+		points, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+		if err != nil {
+			return nil
+		}
+		grade = &points
+	}
+	if grade == nil || 0 <= *grade && *grade <= *g.Points {
+		return nil
+	}
+	return newFailure(checkFailed, fmt.Sprintf("%v points, and the cell gives 0 to %v", *grade, *g.Points))
 }
