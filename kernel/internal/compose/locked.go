@@ -11,12 +11,12 @@ import (
 )
 
 // A course's notebook has cells that an answer cannot change: nbgrader puts their text back before it grades, and says
-// so (Origin.Locked). They are graded by what they call, so what they mean by a name is not for an answer to say. In the
-// program of a locked cell
+// so (Origin.Locked). They are graded by what they call, so what they mean by a name is not for an answer to say. In
+// the program of a locked cell
 //
 //   - a name that a locked cell declares is that cell's, whatever cells that are not locked declare later;
-//   - in the text of locked cells, Go's predeclared names are Go's, a package's name is the package, and no other cell's
-//     import gives a package another name;
+//   - in the text of locked cells, Go's predeclared names are Go's, a package's name is the package, and no other
+//     cell's import gives a package another name;
 //   - what hides those, and is needed by the answer itself, is refused.
 //
 // A declaration that a locked cell uses, and no locked cell has, is an answer's: that is what is graded.

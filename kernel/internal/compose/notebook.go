@@ -106,7 +106,8 @@ func (n *Notebook) forget(s *Source) {
 	})
 }
 
-// prune drops cells without an ID, and not locked, of which nothing is in use any more: others have declared the same names since.
+// prune drops cells without an ID, and not locked, of which nothing is in use any more: others have declared the same
+// names since.
 func (n *Notebook) prune() {
 	owners := n.owners(nil)
 	n.sources = slices.DeleteFunc(n.sources, func(s *Source) bool {

@@ -42,9 +42,9 @@ const BeginFile = "begin.go"
 
 // A program whose statements come to their end, by their last line, a return or a panic that was recovered, and not by
 // an exit or a panic from somewhere within, proves it: a file beside the program, of its name and NonceSuffix, tells it
-// something that cannot be guessed, and is gone before the first line of a cell runs; at its end, the program writes the
-// same into a file with EndSuffix. What stands in the nonce from NonceSplit on is also a part of a name: that of the file
-// with the value of the cell's last expression, behind ResultSuffix.
+// something that cannot be guessed, and is gone before the first line of a cell runs; at its end, the program writes
+// the same into a file with EndSuffix. What stands in the nonce from NonceSplit on is also a part of a name: that of
+// the file with the value of the cell's last expression, behind ResultSuffix.
 const (
 	NonceSuffix  = ".nonce"
 	NonceSplit   = 26
@@ -142,10 +142,11 @@ func (n *Notebook) Compose(ctx context.Context, f Finder, from Origin, code stri
 		return nil, err
 	}
 	if s.Locked && s.hasMain() {
-		return nil, errors.New("func main in a locked cell: write its statements below a line %%, so that it can prove that they have come to their end")
+		return nil, errors.New("func main in a locked cell: write its statements below a line %%, so that they can prove " +
+			"that they have come to their end")
 	}
-	k := &composer{owners: n.owners(s), included: map[*unit]bool{}, needs: map[*Source]*imports{}, starting: map[*unit]string{}, key: n.secret(),
-		locked: newUses()}
+	k := &composer{owners: n.owners(s), included: map[*unit]bool{}, needs: map[*Source]*imports{}, starting: map[*unit]string{},
+		key: n.secret(), locked: newUses()}
 	k.isImport = func(s *Source, x string, names map[string]bool) bool {
 		return n.isImport(ctx, f, s, k.owners, x, names)
 	}

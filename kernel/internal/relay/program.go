@@ -66,7 +66,8 @@ func (x *execution) composeStoppable(ctx context.Context, e *gonb.Engine, code s
 	}
 	done := make(chan result, 1)
 	go func() {
-		p, err := x.relay.notebook.Compose(ctx, finder{gonb.Finder{Engine: e}, x.relay.assistant}, compose.Origin{ID: x.cellID(), Number: x.count, Locked: x.grading.Locked}, code, c)
+		from := compose.Origin{ID: x.cellID(), Number: x.count, Locked: x.grading.Locked}
+		p, err := x.relay.notebook.Compose(ctx, finder{gonb.Finder{Engine: e}, x.relay.assistant}, from, code, c)
 		done <- result{p, err}
 	}()
 	for {

@@ -53,7 +53,8 @@ func bridgeFiles() map[string]string {
 		info + "/entry_points.txt": "[papermill.engine]\nadvlab = advlab_papermill:GoEngine\n\n[pytest11]\nadvlab = advlab_nbval\n",
 	}
 	var record strings.Builder
-	for _, name := range []string{"advlab_papermill.py", "advlab_nbval.py", "advlab_nbgrader.py", nbgraderFile, info + "/METADATA", info + "/WHEEL",
+	for _, name := range []string{"advlab_papermill.py", "advlab_nbval.py", "advlab_nbgrader.py", nbgraderFile,
+		info + "/METADATA", info + "/WHEEL",
 		info + "/INSTALLER",
 		info + "/entry_points.txt"} {
 		sum := sha256.Sum256([]byte(files[name]))
