@@ -119,10 +119,10 @@ func (b Ball) warning(l Limits, d Domain) string {
 	return ""
 }
 
-// pull moves adv, a flat row inside the box, into the ball around x, exactly as measured by Norm.Distance; rounding
+// Pull moves adv, a flat row inside the box, into the ball around x, exactly as measured by Norm.Distance; rounding
 // in float32 leaves it outside by some units in the last place. It reports whether adv was farther out than rounding
 // explains, in which case it is left alone.
-func (b Ball) pull(adv, x []float32) (tooFar bool) {
+func (b Ball) Pull(adv, x []float32) (tooFar bool) {
 	d := b.Norm.Distance(adv, x)
 	if d <= b.Radius {
 		return false

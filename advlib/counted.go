@@ -170,6 +170,13 @@ func (v *Counted) Left(example int64) int {
 	return max(0, limit-int(v.ledger.of(example))) / v.times()
 }
 
+// Allowance returns how many questions about an example an attack may ask whose own budget is queries: that many inputs
+// may be answered, and no more than the victim answers. Two of them are not the attack's: the original before it, and
+// what it returns after it. A victim that is asked more than once each time, see [Counted.Draws], has so many less.
+func (v *Counted) Allowance(example int64, queries int) int {
+	return max(0, min((queries-2)/v.times(), v.Left(example)))
+}
+
 // charge counts a query for each of some examples, unless one of them has none left. Nil stands for queries of unknown
 // examples, which a victim with a budget does not answer.
 func (v *Counted) charge(of []int64) error {

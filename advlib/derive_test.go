@@ -52,7 +52,7 @@ func TestDerive(t *testing.T) {
 	}
 	type key struct{}
 	step := on.Compile(key{}, func(m *advlib.Model, in []*Node) []*Node {
-		return []*Node{m.Gradient(advlib.Margin.Of(m.Logits(in[0]), advlib.Aim{Label: in[1]}), in[0])}
+		return []*Node{m.Gradient(advlib.Margin.Of(m.Logits(in[0]), advlib.GoalNodes{Label: in[1]}), in[0])}
 	})
 	if _, err := step.Run(3, e.X, e.Y); err != nil {
 		t.Fatal(err)

@@ -422,7 +422,7 @@ func (s *space) settle(limits Limits, u, u0, x []float32, threat Threat) ([]floa
 		}
 		u[j] = float32(min(max(float64(v), r.Lo), r.Hi))
 	}
-	if !threat.Minimal() && threat.Ball().pull(u, u0) {
+	if !threat.Minimal() && threat.Ball().Pull(u, u0) {
 		return nil, fmt.Errorf("the attack returned a point at %v distance %g, outside of its ball %v: this is a mistake in the "+
 			"attack", threat.Norm, threat.Norm.Distance(u, u0), threat.Ball())
 	}

@@ -480,7 +480,7 @@ func (s Settings) sanity(ctx context.Context, c *Classifier, e *Examples, r *Rep
 func zeroGradients(t *Counted, x, y *tensors.Tensor, sanity *report.Sanity) error {
 	step := t.Compile(zeroKey{}, func(m *Model, in []*Node) []*Node {
 		x := in[0]
-		return []*Node{Linf.Of(m.Gradient(CrossEntropy.Of(m.Logits(x), Aim{Label: in[1]}), x))}
+		return []*Node{Linf.Of(m.Gradient(CrossEntropy.Of(m.Logits(x), GoalNodes{Label: in[1]}), x))}
 	})
 	n := sanity.ZeroGradient.Of
 	sizes, err := step.Run(n, x, y)
@@ -504,7 +504,7 @@ func unbounded(ctx context.Context, t *Counted, x, y *tensors.Tensor, labels []i
 		x := in[0]
 		z := m.Logits(x)
 		m.freely = true // of fixed features too
-		g := m.Direction(Linf, Margin.Of(z, Aim{Label: in[1]}), x)
+		g := m.Direction(Linf, Margin.Of(z, GoalNodes{Label: in[1]}), x)
 		step := ranges.Times(Sign(g), func(r Box) float64 { return r.Width() / 10 })
 		return []*Node{ranges.Clip(Add(x, step), x), ArgMax(z, -1)}
 	})

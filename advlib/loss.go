@@ -4,8 +4,8 @@ import (
 	. "github.com/gomlx/gomlx/core/graph"
 )
 
-// Aim is what a [Loss] pushes towards, inside a graph.
-type Aim struct {
+// GoalNodes is a [Goal] inside a graph, with its classes for each row: what a [Loss] pushes towards.
+type GoalNodes struct {
 	// Label is the true class y, int32 [n].
 	Label *Node
 	// Target is the class t to move towards, int32 [n]; nil for an untargeted attack.
@@ -20,7 +20,7 @@ type Loss interface {
 	// String is the loss's name.
 	String() string
 	// Of returns the loss of each row: logits z are [n, K], the result [n].
-	Of(z *Node, aim Aim) *Node
+	Of(z *Node, goal GoalNodes) *Node
 	// MinClasses is the smallest number of classes K that the loss is defined for, with and without a target.
 	MinClasses(targeted bool) int
 }
@@ -58,35 +58,35 @@ func (dlr) MinClasses(targeted bool) int {
 	return 3
 }
 
-func (crossEntropy) Of(z *Node, aim Aim) *Node {
+func (crossEntropy) Of(z *Node, goal GoalNodes) *Node {
 	logp := LogSoftmax(z, -1)
-	if aim.Target != nil {
-		return At(logp, aim.Target)
+	if goal.Target != nil {
+		return At(logp, goal.Target)
 	}
-	return Neg(At(logp, aim.Label))
+	return Neg(At(logp, goal.Label))
 }
 
-func (margin) Of(z *Node, aim Aim) *Node {
+func (margin) Of(z *Node, goal GoalNodes) *Node {
 	switch {
-	case aim.Target == nil:
-		return Sub(MaxExcept(z, aim.Label), At(z, aim.Label))
-	case aim.AnyClass:
-		return Sub(At(z, aim.Target), At(z, aim.Label))
+	case goal.Target == nil:
+		return Sub(MaxExcept(z, goal.Label), At(z, goal.Label))
+	case goal.AnyClass:
+		return Sub(At(z, goal.Target), At(z, goal.Label))
 	}
-	return Sub(At(z, aim.Target), MaxExcept(z, aim.Target))
+	return Sub(At(z, goal.Target), MaxExcept(z, goal.Target))
 }
 
 // dlrFloor keeps the ratio finite where the top logits are equal (the reference implementation's constant).
 const dlrFloor = 1e-12
 
-func (dlr) Of(z *Node, aim Aim) *Node {
-	zy := At(z, aim.Label)
-	π := descending(z, dlr{}.MinClasses(aim.Target != nil))
-	if aim.Target == nil {
-		return Neg(Div(Sub(zy, MaxExcept(z, aim.Label)), AddScalar(Sub(π[0], π[2]), dlrFloor)))
+func (dlr) Of(z *Node, goal GoalNodes) *Node {
+	zy := At(z, goal.Label)
+	π := descending(z, dlr{}.MinClasses(goal.Target != nil))
+	if goal.Target == nil {
+		return Neg(Div(Sub(zy, MaxExcept(z, goal.Label)), AddScalar(Sub(π[0], π[2]), dlrFloor)))
 	}
 	half := MulScalar(Add(π[2], π[3]), 0.5)
-	return Neg(Div(Sub(zy, At(z, aim.Target)), AddScalar(Sub(π[0], half), dlrFloor)))
+	return Neg(Div(Sub(zy, At(z, goal.Target)), AddScalar(Sub(π[0], half), dlrFloor)))
 }
 
 // At returns the logit of class c in each row: z [n, K], c int32 [n], result [n].

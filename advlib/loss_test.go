@@ -73,11 +73,11 @@ func TestLossesByHand(t *testing.T) {
 		}
 		for _, c := range cases {
 			got := run(t, func(in []*Node) *Node {
-				aim := advlib.Aim{Label: in[1], AnyClass: c.anyClass}
+				goal := advlib.GoalNodes{Label: in[1], AnyClass: c.anyClass}
 				if c.targeted {
-					aim.Target = in[2]
+					goal.Target = in[2]
 				}
-				return c.loss.Of(in[0], aim)
+				return c.loss.Of(in[0], goal)
 			}, shifted, y, target)
 			for i, row := range shifted {
 				want := c.want(row, y[i], target[i])

@@ -10,7 +10,7 @@ import (
 func TestPullNearZero(t *testing.T) {
 	for _, v := range []float32{1e-9, -1e-9, 3e-30, 0} {
 		adv, x := []float32{v}, []float32{0.100000024}
-		if Linf.Ball(0.1).pull(adv, x) {
+		if Linf.Ball(0.1).Pull(adv, x) {
 			t.Fatalf("%g counts as too far", v)
 		}
 		if d := Linf.Distance(adv, x); d > 0.1 || d < 0.1-1e-8 {
@@ -38,7 +38,7 @@ func TestPull(t *testing.T) {
 					adv[i] = float32(float64(x[i]) + radius*(1+1e-7)*float64(δ[i])/length)
 				}
 				before := slices.Clone(adv)
-				if n.Ball(radius).pull(adv, x) {
+				if n.Ball(radius).Pull(adv, x) {
 					t.Fatalf("%v, %d coordinates: radius %g: a point at %g counts as too far", n, d, radius, n.Distance(before, x))
 				}
 				if at := n.Distance(adv, x); at > radius {
@@ -64,14 +64,14 @@ func TestPullLargeNumbers(t *testing.T) {
 				x[i] = 4000 * r.Float32()
 				adv[i] = x[i] + 0.01*adv[i]
 			}
-			if n.Ball(0.01).pull(adv, x) {
+			if n.Ball(0.01).Pull(adv, x) {
 				t.Fatalf("%v: a point at %g counts as too far", n, n.Distance(adv, x))
 			}
 			if at := n.Distance(adv, x); at > 0.01 {
 				t.Fatalf("%v: left at %g", n, at)
 			}
 			adv[0] += 1
-			if !n.Ball(0.01).pull(adv, x) {
+			if !n.Ball(0.01).Pull(adv, x) {
 				t.Fatalf("%v: a point that is farther out by 1 counts as rounding", n)
 			}
 		}

@@ -114,7 +114,7 @@ func (a AllTargets) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Bat
 	}
 	if heard.nothing() {
 		v.Warn(fmt.Sprintf("%v gives the same candidates whatever class it is asked for: it ignores Batch.Target, so that all targets are one "+
-			"(what a step wants must come from the Aim, not from the labels), or the gradient is 0", a.Attack))
+			"(what a step wants must come from the Goal of its Point, not from the labels), or the gradient is 0", a.Attack))
 	}
 	return c.best.Tensor(), nil
 }

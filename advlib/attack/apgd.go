@@ -212,7 +212,7 @@ func (s apgdStep) graph(p *craft.Point, in []*Node) []*Node {
 // judge returns the losses at x, whether it reaches the goal, and the gradients.
 func (s apgdStep) judge(p *craft.Point, x *Node) (L, hit, g *Node) {
 	z := p.Logits(x)
-	L = s.loss.Of(z, p.Aim)
+	L = s.loss.Of(z, p.Goal)
 	return L, p.Reached(z), p.Direction(s.norm, L, x)
 }
 

@@ -50,13 +50,13 @@ func others(s *craft.Rows, clean [][]float32, count int) *tensors.Tensor {
 // Untargeted these are the boundaries of the label with the classes, [count, n]; towards a target it is that of the
 // target with the label if any class will do, else with the most likely other class.
 func boundaries(p *craft.Point, norm advlib.ConvexNorm, z, x, classes *Node) (f, w *Node) {
-	if p.Aim.Target != nil {
-		f = advlib.Margin.Of(z, p.Aim)
+	if p.Goal.Target != nil {
+		f = advlib.Margin.Of(z, p.Goal)
 		return f, p.Ascent(f, x)
 	}
 	var nearest *Node
 	for j := range classes.Shape().Dimensions[0] {
-		fj := Sub(advlib.At(z, Reshape(Slice(classes, AxisElem(j)), -1)), advlib.At(z, p.Aim.Label))
+		fj := Sub(advlib.At(z, Reshape(Slice(classes, AxisElem(j)), -1)), advlib.At(z, p.Goal.Label))
 		wj := p.Ascent(fj, x)
 		slope := norm.Dual().Of(wj)
 		flat := Equal(slope, ZerosLike(slope)) // no way to that boundary

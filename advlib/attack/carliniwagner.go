@@ -119,7 +119,7 @@ func (s cwStep) graph(p *craft.Point, in []*Node) []*Node {
 	x, slope := fromTanh(p, w0, ω)
 	z := p.Logits(x)
 	D := craft.SumRows(squared(DivScalar(Sub(x, p.X0), p.Limits.Width())))
-	f := MaxScalar(Neg(advlib.Margin.Of(z, p.Aim)), -s.κ)
+	f := MaxScalar(Neg(advlib.Margin.Of(z, p.Goal)), -s.κ)
 	L := Add(D, Mul(c, f))
 
 	reached := LogicalAnd(running, GreaterThan(AddScalar(p.Clearance(z), -s.κ), ZerosLike(L)))

@@ -190,7 +190,7 @@ func (s cwL0Step) graph(p *craft.Point, in []*Node) []*Node {
 	x := Where(free, moved, p.X0)
 	z := p.Logits(x)
 	δ := DivScalar(Sub(x, p.X0), p.Limits.Width())
-	f := Neg(advlib.Margin.Of(z, p.Aim))
+	f := Neg(advlib.Margin.Of(z, p.Goal))
 	hit := GreaterThan(p.Clearance(z), zero)
 	best, bestD, _ = p.Nearer(advlib.L0, x, hit, best, bestD)
 	short := GreaterThan(AddScalar(f, s.margin), zero)

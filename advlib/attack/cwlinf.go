@@ -172,7 +172,7 @@ func (s cwLinfStep) graph(p *craft.Point, in []*Node) []*Node {
 	z := p.Logits(x)
 	δ := DivScalar(Sub(x, p.X0), p.Limits.Width())
 	excess := craft.SumRows(MaxScalar(Sub(Abs(δ), craft.PerRow(τ, δ)), 0))
-	f := MaxScalar(Neg(advlib.Margin.Of(z, p.Aim)), -s.κ)
+	f := MaxScalar(Neg(advlib.Margin.Of(z, p.Goal)), -s.κ)
 	L := Add(Mul(c, AddScalar(f, s.κ)), excess)
 
 	hit := GreaterThan(AddScalar(p.Clearance(z), -s.κ), ZerosLike(c))

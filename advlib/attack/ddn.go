@@ -108,7 +108,7 @@ func (s ddnStep) graph(p *craft.Point, in []*Node) []*Node {
 	z := p.Logits(x)
 	hit := p.Reached(z)
 	best, bestD, _ = p.Nearer(advlib.L2, x, hit, best, bestD)
-	g := p.Ascent(advlib.CrossEntropy.Of(z, p.Aim), x)
+	g := p.Ascent(advlib.CrossEntropy.Of(z, p.Goal), x)
 
 	ε = Where(hit, MulScalar(ε, 1-s.γ), MulScalar(ε, 1+s.γ))
 	flat := Equal(advlib.Linf.Of(g), ZerosLike(ε))

@@ -142,7 +142,7 @@ func (s eadStep) graph(p *craft.Point, in []*Node) []*Node {
 	age = Where(hit, ZerosLike(age), AddScalar(age, 1))
 
 	y := at(υ)
-	f := MaxScalar(Neg(advlib.Margin.Of(p.Logits(y), p.Aim)), -s.κ)
+	f := MaxScalar(Neg(advlib.Margin.Of(p.Logits(y), p.Goal)), -s.κ)
 	g := Add(MulScalar(p.Gradient(Mul(c, f), y), p.Limits.Width()), MulScalar(υ, 2))
 	v := Sub(υ, Mul(α, g))
 	shrunk := Mul(Sign(v), MaxScalar(AddScalar(Abs(v), -s.β), 0))

@@ -94,13 +94,13 @@ const (
 type eotMargin struct{}
 
 func (eotMargin) graph(p *craft.Point, _ []*Node) []*Node {
-	return []*Node{advlib.Margin.Of(p.Logits(p.X0), p.Aim)}
+	return []*Node{advlib.Margin.Of(p.Logits(p.X0), p.Goal)}
 }
 
 type eotGradient struct{}
 
 func (eotGradient) graph(p *craft.Point, _ []*Node) []*Node {
-	return []*Node{p.Gradient(advlib.Margin.Of(p.Logits(p.X0), p.Aim), p.X0)}
+	return []*Node{p.Gradient(advlib.Margin.Of(p.Logits(p.X0), p.Goal), p.X0)}
 }
 
 // Measure returns how many draws the mean gradient of the margin needs at the originals: with v the variance of a

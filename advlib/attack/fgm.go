@@ -78,7 +78,7 @@ type fgmStep struct {
 // graph computes x ← clip(x + ε·d), d = argmax ⟨d, ∇ₓL⟩ over ‖d‖ ≤ 1, clipped to the limits.
 func (s fgmStep) graph(p *craft.Point, in []*Node) []*Node {
 	x, ε := in[0], in[1]
-	L := s.loss.Of(p.Logits(x), p.Aim)
+	L := s.loss.Of(p.Logits(x), p.Goal)
 	d := s.norm.Ascend(p.Direction(s.norm, L, x))
 	return []*Node{p.Clip(Add(x, Mul(ε, d)))}
 }

@@ -127,7 +127,7 @@ func (s fmnStep) graph(p *craft.Point, in []*Node) []*Node {
 
 	x := p.Clip(Add(p.X0, δ))
 	z := p.Logits(x)
-	L := advlib.Margin.Of(z, p.Aim)
+	L := advlib.Margin.Of(z, p.Goal)
 	hit := p.Reached(z)
 	found := LessThan(bestD, Infinity(bestD.Graph(), bestD.DType(), 1)) // before this step, as ε then still is the estimate
 	best, bestD, D := p.Nearer(s.norm, x, hit, best, bestD)

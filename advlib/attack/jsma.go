@@ -208,9 +208,9 @@ func (s jsmaStep) graph(p *craft.Point, in []*Node) []*Node {
 	z := p.Logits(x)
 	hit := p.Reached(z)
 	best, bestD, _ = p.Nearer(advlib.L0, x, hit, best, bestD)
-	class, sign := p.Aim.Label, -1.
-	if p.Aim.Target != nil {
-		class, sign = p.Aim.Target, 1
+	class, sign := p.Goal.Label, -1.
+	if p.Goal.Target != nil {
+		class, sign = p.Goal.Target, 1
 	}
 	zt := advlib.At(z, class)
 	rise := p.Gradient(MulScalar(zt, sign), x)

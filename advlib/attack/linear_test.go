@@ -123,7 +123,9 @@ func TestLinearCarliniWagner(t *testing.T) {
 // negated ascends the wrong way: the mistake of a flipped sign.
 type negated struct{ advlib.Loss }
 
-func (l negated) Of(z *graph.Node, aim advlib.Aim) *graph.Node { return graph.Neg(l.Loss.Of(z, aim)) }
+func (l negated) Of(z *graph.Node, goal advlib.GoalNodes) *graph.Node {
+	return graph.Neg(l.Loss.Of(z, goal))
+}
 
 // The oracle must notice an attack that goes the wrong way.
 func TestLinearCatchesFlippedSign(t *testing.T) {

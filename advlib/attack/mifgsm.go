@@ -183,7 +183,7 @@ func (s mifgsmStep) graph(p *craft.Point, in []*Node) []*Node {
 	if seen != x {
 		z = p.Logits(seen)
 	}
-	slope := p.Direction(s.norm, s.loss.Of(z, p.Aim), at)
+	slope := p.Direction(s.norm, s.loss.Of(z, p.Goal), at)
 	if s.smoothing > 0 {
 		slope = smoothed(slope, s.smoothing)
 	}

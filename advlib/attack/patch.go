@@ -206,7 +206,7 @@ type patchStep struct {
 func (s patchStep) graph(p *craft.Point, in []*Node) []*Node {
 	grid, w, patch, m1, m2, η := in[:4], in[4], in[5], in[6], in[7], in[8]
 	x := place(p.X0, patch, grid, p.Limits)
-	L := Mul(w, s.loss.Of(p.Logits(x), p.Aim))
+	L := Mul(w, s.loss.Of(p.Logits(x), p.Goal))
 	gx := StopGradient(p.Gradient(L, x))
 	g := Gradient(ReduceAllSum(Mul(gx, x)), patch)[0] // the chain rule: ∂x/∂p is that of the interpolation
 	m1, m2, change := adam(m1, m2, Neg(g))

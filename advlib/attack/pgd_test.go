@@ -91,7 +91,7 @@ func losses(t *testing.T, target *advlib.Counted, loss advlib.Loss, x *tensors.T
 	t.Helper()
 	type key struct{ l advlib.Loss }
 	step := target.Compile(key{loss}, func(m *advlib.Model, in []*graph.Node) []*graph.Node {
-		return []*graph.Node{loss.Of(m.Logits(in[0]), advlib.Aim{Label: in[1]})}
+		return []*graph.Node{loss.Of(m.Logits(in[0]), advlib.GoalNodes{Label: in[1]})}
 	})
 	out, err := step.Run(len(y), x, y)
 	if err != nil {

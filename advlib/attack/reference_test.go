@@ -225,7 +225,7 @@ func TestLossGradientByDifferences(t *testing.T) {
 	_ = b
 	for _, loss := range []advlib.Loss{advlib.CrossEntropy, advlib.Margin, advlib.DLR} {
 		step := advlib.Count(l.Classifier).Compile(lossKey{loss}, func(m *advlib.Model, in []*graph.Node) []*graph.Node {
-			L := loss.Of(m.Logits(in[0]), advlib.Aim{Label: in[1]})
+			L := loss.Of(m.Logits(in[0]), advlib.GoalNodes{Label: in[1]})
 			return []*graph.Node{L, m.Gradient(L, in[0])}
 		})
 		x := tensors.MustCopyFlatData[float32](l.Examples.X)

@@ -114,7 +114,7 @@ func (s sigmaZeroStep) graph(p *craft.Point, in []*Node) []*Node {
 	hit := p.Reached(z)
 	best, bestD, _ = p.Nearer(advlib.L0, x, hit, best, bestD)
 
-	hinge := MaxScalar(Neg(advlib.Margin.Of(z, p.Aim)), 0)
+	hinge := MaxScalar(Neg(advlib.Margin.Of(z, p.Goal)), 0)
 	g := MulScalar(p.Gradient(hinge, x), p.Limits.Width())
 	// ∂/∂δ of δ²/(δ² + σ) is 2σδ/(δ² + σ)².
 	g = Add(g, DivScalar(Div(MulScalar(δ, 2*s.σ), squared(AddScalar(squared(δ), s.σ))), d))

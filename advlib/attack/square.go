@@ -86,7 +86,7 @@ type squareStep struct{ loss advlib.Loss }
 // goal is reached.
 func (s squareStep) graph(p *craft.Point, in []*Node) []*Node {
 	z := p.Logits(in[0])
-	return []*Node{s.loss.Of(z, p.Aim), craft.Rounding(z), p.Reached(z)}
+	return []*Node{s.loss.Of(z, p.Goal), craft.Rounding(z), p.Reached(z)}
 }
 
 // Perturb implements [advlib.Attack].

@@ -158,7 +158,7 @@ type universalStep struct {
 func (s universalStep) graph(p *craft.Point, in []*Node) []*Node {
 	w, δ, α, ε := in[0], in[1], in[2], in[3]
 	x := p.Clip(Add(p.X0, BroadcastToDims(δ, p.X0.Shape().Dimensions...)))
-	L := MinScalar(s.loss.Of(p.Logits(x), p.Aim), s.β)
+	L := MinScalar(s.loss.Of(p.Logits(x), p.Goal), s.β)
 	g := p.Gradient(L, x)
 	lo, hi := p.Limits.Room(x, p.X0)
 	zero := ZerosLike(g)

@@ -42,7 +42,7 @@ func signAscent(t *testing.T, c *advlib.Classifier, e *advlib.Examples, radius f
 	step := advlib.Count(c).Compile(key{}, func(m *advlib.Model, in []*Node) []*Node {
 		x, x0, y, ε := in[0], in[1], in[2], in[3]
 		z := m.Logits(x)
-		g := m.Gradient(advlib.Margin.Of(z, advlib.Aim{Label: y}), x)
+		g := m.Gradient(advlib.Margin.Of(z, advlib.GoalNodes{Label: y}), x)
 		next := Add(x, Mul(Sign(g), MulScalar(ε, 0.25)))
 		next = box.Clip(Max(Sub(x0, ε), Min(Add(x0, ε), next)))
 		return []*Node{next, ArgMax(z, -1)}

@@ -189,8 +189,8 @@ func (a AdversarialTraining) stepSize() float64 {
 
 // Step implements [training.Adversary]: a step of [attack.PGD] on the cross-entropy.
 func (a AdversarialTraining) Step(m *advlib.Model, at *training.Ascent) *Node {
-	p := &craft.Point{Model: m, X0: at.X0, Limits: at.Limits, Aim: advlib.Aim{Label: at.Y}}
-	L := advlib.CrossEntropy.Of(m.Logits(at.X), p.Aim)
+	p := &craft.Point{Model: m, X0: at.X0, Limits: at.Limits, Goal: advlib.GoalNodes{Label: at.Y}}
+	L := advlib.CrossEntropy.Of(m.Logits(at.X), p.Goal)
 	ε, α := MulScalar(at.Strength, a.Ball.Radius), MulScalar(at.Strength, a.stepSize())
 	return a.pgd(1).Step(at.Limits).Next(p, at.X, L, []*Node{ε, α})
 }

@@ -127,7 +127,7 @@ func (gradients) Threat(advlib.Victim) (advlib.Threat, error) {
 
 func (gradients) Perturb(_ context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
 	step := v.Compile(gradients{}, func(m *advlib.Model, in []*graph.Node) []*graph.Node {
-		return []*graph.Node{m.Gradient(advlib.Margin.Of(m.Logits(in[0]), advlib.Aim{Label: in[1]}), in[0])}
+		return []*graph.Node{m.Gradient(advlib.Margin.Of(m.Logits(in[0]), advlib.GoalNodes{Label: in[1]}), in[0])}
 	})
 	_, err := step.Run(b.Len(), b.X, b.Y)
 	return b.X, err

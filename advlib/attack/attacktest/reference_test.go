@@ -81,7 +81,7 @@ func gradient(t *testing.T, r *Reference) []float32 {
 	t.Helper()
 	step := advlib.Count(r.Classifier).Compile(gradientKey{}, func(m *advlib.Model, in []*graph.Node) []*graph.Node {
 		x, y := in[0], in[1]
-		return []*graph.Node{m.Gradient(advlib.CrossEntropy.Of(m.Logits(x), advlib.Aim{Label: y}), x)}
+		return []*graph.Node{m.Gradient(advlib.CrossEntropy.Of(m.Logits(x), advlib.GoalNodes{Label: y}), x)}
 	})
 	out, err := step.Run(r.Examples.Len(), r.Examples.X, r.Examples.Y)
 	if err != nil {

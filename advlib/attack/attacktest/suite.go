@@ -337,7 +337,7 @@ func checkTargets(f *fixtures, s Subject) error {
 	switch {
 	case moved > 0 && differ == 0:
 		return errors.New("its candidates are the same whatever class Batch.Target asks for: take what is wanted from there, or, in a " +
-			"step, from the Aim")
+			"step, from the Goal of its Point")
 	case 2*obeyed < moved:
 		return fmt.Errorf("of %d candidates only %d have gone for the class that Batch.Target asks for", moved, obeyed)
 	}

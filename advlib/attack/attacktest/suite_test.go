@@ -35,28 +35,28 @@ func (a broken) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) 
 // backwards is a loss with its sign flipped.
 type backwards struct{ advlib.Loss }
 
-func (l backwards) Of(z *graph.Node, aim advlib.Aim) *graph.Node {
-	return graph.Neg(l.Loss.Of(z, aim))
+func (l backwards) Of(z *graph.Node, goal advlib.GoalNodes) *graph.Node {
+	return graph.Neg(l.Loss.Of(z, goal))
 }
 
 // wrongTarget moves away from the target, and is right without one: the sign that is easily forgotten.
 type wrongTarget struct{ advlib.Loss }
 
-func (l wrongTarget) Of(z *graph.Node, aim advlib.Aim) *graph.Node {
-	if aim.Target != nil {
-		return graph.Neg(l.Loss.Of(z, aim))
+func (l wrongTarget) Of(z *graph.Node, goal advlib.GoalNodes) *graph.Node {
+	if goal.Target != nil {
+		return graph.Neg(l.Loss.Of(z, goal))
 	}
-	return l.Loss.Of(z, aim)
+	return l.Loss.Of(z, goal)
 }
 
 // masked0 is the margin with the label masked by 0 instead of −∞, as in a mistake of several libraries.
 type masked0 struct{ advlib.Loss }
 
-func (masked0) Of(z *graph.Node, aim advlib.Aim) *graph.Node {
+func (masked0) Of(z *graph.Node, goal advlib.GoalNodes) *graph.Node {
 	k := z.Shape().Dimensions[1]
-	label := graph.OneHot(aim.Label, k, z.DType())
+	label := graph.OneHot(goal.Label, k, z.DType())
 	other := graph.ReduceMax(graph.Mul(graph.OneMinus(label), z), -1)
-	return graph.MinScalar(graph.Sub(other, advlib.At(z, aim.Label)), 0) // f₆ of the paper, which stops at 0
+	return graph.MinScalar(graph.Sub(other, advlib.At(z, goal.Label)), 0) // f₆ of the paper, which stops at 0
 }
 
 // deaf is PGD that does not hear which class is wanted.

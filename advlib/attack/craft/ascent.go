@@ -111,7 +111,7 @@ type ascentKey struct {
 func (k ascentKey) graph(p *Point, in []*Node) []*Node {
 	best, bestL, solved, x := in[0], in[1], in[2], in[3]
 	z := p.Logits(x)
-	L := k.loss.Of(z, p.Aim)
+	L := k.loss.Of(z, p.Goal)
 	hit := p.Reached(z)
 
 	higher := GreaterThan(L, bestL)

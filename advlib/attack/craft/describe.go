@@ -366,6 +366,14 @@ func (d *Description) Count(n *int, otherwise int) *Field {
 	return d.field(n, given)
 }
 
+// Queries is the budget of an attack by questions alone, see [Inquest]: how many inputs are answered for each example,
+// the original and the returned point included; 0 means otherwise. The attack's field must be named Queries.
+func (d *Description) Queries(n *int, otherwise int) *Field {
+	f := d.Count(n, otherwise)
+	d.Passes(max(0, *n-2), 0)
+	return f
+}
+
 // Size is a finite number of at least 0; 0 means otherwise.
 func (d *Description) Size(v *float64, otherwise float64) *Field {
 	return d.Number(v, otherwise, *v >= 0 && !math.IsInf(*v, 1),
@@ -441,6 +449,9 @@ func (d *Description) String() string {
 	}
 	return s
 }
+
+// Err returns the first check that failed.
+func (d *Description) Err() error { return d.err }
 
 // Norms are those that the attack can be given, or the one that it has; nil of a wrapper.
 func (d *Description) Norms() []advlib.Norm { return d.norms }

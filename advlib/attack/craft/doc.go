@@ -52,11 +52,18 @@
 //   - [Nearest] searches for the nearest adversarial example. An attack gives it a loop over steps on a [Search], whose
 //     state stays on the device; [Search.Bisect] or [Search.Restore] ends it. attack.DDN is a short one to copy.
 //   - [Compile] builds a step's graph, which sees a [Point]: the model, the originals, the limits, and the
-//     [advlib.Aim], what is wanted. Who takes the aim from there, and not from the labels, obeys the targets.
+//     [advlib.GoalNodes], what is wanted. Who takes the goal from there, and not from the labels, obeys the targets.
+//   - [Inquire] runs a search that only asks, written for one example at a time, side by side for all.
 //   - [Rows], [Best] and [Runs] are below all that, for attacks with a loop of their own, such as attack.APGD and
 //     attack.Square.
 //
 // An attack may be without any of these: it is whatever has the three methods of [advlib.Attack].
+//
+// # Attacks that only ask
+//
+// An attack by questions alone is a search for one example, in plain Go on the host. [Inquire], whose documentation has
+// one, runs it for all examples side by side: it asks their questions together, counts them, ends a search where its
+// budget does, and returns the best point that was asked about.
 //
 // # What holds inside
 //

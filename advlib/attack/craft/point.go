@@ -12,17 +12,17 @@ type Point struct {
 	// X0 are the originals, float32 [n, d...], Limits how far they may be taken.
 	X0     *Node
 	Limits advlib.Limits
-	// Aim is what is wanted of each row, by the batch. A loss takes it, and so obeys [advlib.Batch.Target].
-	Aim advlib.Aim
+	// Goal is what is wanted of each row, by the batch. A loss takes it, and so obeys [advlib.Batch.Target].
+	Goal advlib.GoalNodes
 }
 
-// aim is how a batch's goal shapes a graph.
-type aim struct{ targeted, anyClass bool }
+// wanted is how a batch's goal shapes a graph.
+type wanted struct{ targeted, anyClass bool }
 
 // keyed is what a step is kept by.
 type keyed[K comparable] struct {
-	key K
-	aim aim
+	key    K
+	wanted wanted
 }
 
 // Compile returns the step that graph builds, to be run by [Rows.Run] or [Search.Run]: in are the inputs that it is
@@ -30,13 +30,13 @@ type keyed[K comparable] struct {
 // puts into the step. A struct whose method is the graph does, if all that the method needs is in its fields. What
 // changes often, such as a radius, is better passed as an input.
 func Compile[K comparable](v *advlib.Counted, b advlib.Batch, key K, graph func(p *Point, in []*Node) []*Node) *advlib.Step {
-	aim := aim{targeted: b.Target != nil, anyClass: b.Target != nil && b.AnyClass}
+	wanted := wanted{targeted: b.Target != nil, anyClass: b.Target != nil && b.AnyClass}
 	limits := v.Signature().Limits()
-	return v.Compile(keyed[K]{key, aim}, func(m *advlib.Model, in []*Node) []*Node {
-		p := &Point{Model: m, Limits: limits, X0: in[0], Aim: advlib.Aim{Label: in[1], AnyClass: aim.anyClass}}
+	return v.Compile(keyed[K]{key, wanted}, func(m *advlib.Model, in []*Node) []*Node {
+		p := &Point{Model: m, Limits: limits, X0: in[0], Goal: advlib.GoalNodes{Label: in[1], AnyClass: wanted.anyClass}}
 		in = in[2:]
-		if aim.targeted {
-			p.Aim.Target, in = in[0], in[1:]
+		if wanted.targeted {
+			p.Goal.Target, in = in[0], in[1:]
 		}
 		return graph(p, in)
 	})
@@ -61,11 +61,11 @@ func (p *Point) Reached(z *Node) *Node {
 
 // Beyond returns by how much the logits z [n, K] reach the goal, whatever the direction to it: [n].
 func (p *Point) Beyond(z *Node) *Node {
-	aim := p.Aim
-	if aim.AnyClass {
-		aim = advlib.Aim{Label: aim.Label} // any class but the label is a success
+	goal := p.Goal
+	if goal.AnyClass {
+		goal = advlib.GoalNodes{Label: goal.Label} // any class but the label is a success
 	}
-	return advlib.Margin.Of(z, aim)
+	return advlib.Margin.Of(z, goal)
 }
 
 // Clip moves each coordinate of x to the nearest value that the limits allow.

@@ -74,7 +74,7 @@ func (s settleKey) graph(p *Point, in []*Node) []*Node {
 
 	x := p.Clip(Add(p.X0, δ))
 	z := p.Logits(x)
-	L := advlib.Margin.Of(z, p.Aim)
+	L := advlib.Margin.Of(z, p.Goal)
 	hit := LogicalAnd(steep, p.Reached(z))
 	best, bestD, _ = p.Nearer(s.norm, x, hit, best, bestD)
 	ε = Where(hit, Min(Mul(ε, OneMinus(γ)), bestD), Mul(ε, OnePlus(γ)))

@@ -24,27 +24,22 @@ import (
 
 // evaluation is the flags of the command.
 type evaluation struct {
-	model, store, data     string
-	x, y                   string
-	norm, preset, format   string
-	eps, attacks, box      []string
-	certify                []string
-	layout, logits, output string
-	domain                 string
-	scale, backend         string
-	normalisation          normalisation
-	classes                []string
-	stripSoftmax, quiet    bool
-	probabilities          bool
-	oneLogit               bool
-	alone, fresh, strict   bool
-	seed                   uint64
-	batch, limit           int
-	maxValues              int
-	certifyTimeout         time.Duration
-	minRobust              float64
-	minCertified           float64
-	lowerBound             bool
+	modelFlags
+	data                 string
+	x, y                 string
+	norm, preset, format string
+	eps, attacks         []string
+	certify              []string
+	output               string
+	scale, attackFile    string
+	quiet                bool
+	alone, fresh, strict bool
+	seed                 uint64
+	batch, limit         int
+	certifyTimeout       time.Duration
+	minRobust            float64
+	minCertified         float64
+	lowerBound           bool
 }
 
 func newEvaluate() *cobra.Command {
@@ -69,33 +64,21 @@ func newEvaluate() *cobra.Command {
 // flags are those of the command.
 func (e *evaluation) flags(f *pflag.FlagSet) {
 	f.SortFlags = false
-	f.StringVar(&e.model, "model", "", "model in ONNX")
-	f.StringVar(&e.store, "store", "", "model of the store, by the beginning of its key")
+	e.modelFlags.add(f)
 	f.StringVar(&e.data, "data", "", "labelled examples, .npz with x and y")
 	f.StringVar(&e.x, "x", "", "name of the array of inputs, if it is not x or another usual one")
 	f.StringVar(&e.y, "y", "", "name of the array of labels")
 	f.StringVar(&e.scale, "scale", "1", "factor for x: 1/255 brings bytes to 0..1")
 	f.IntVar(&e.limit, "limit", 0, "use the first N examples only; 0 means all")
-	e.normalisation.add(f, "in units of the box, such as 0.485 or 123.675/255")
-	f.StringSliceVar(&e.box, "box", []string{"0", "1"}, "lowest and highest value of an input: LO,HI")
-	f.StringVar(&e.domain, "domain", "", "file in JSON that says what an attacker may change of each feature")
 	f.StringVar(&e.norm, "norm", "linf", "norm of the perturbation: linf, l2, l1 or l0")
 	f.StringSliceVar(&e.eps, "eps", nil, "budgets ε, in units of the box: 0.01,0.02 or 8/255")
 	f.StringSliceVar(&e.attacks, "attacks", nil, "attacks, separated by commas: "+names(attacks))
+	f.StringVar(&e.attackFile, "attack-file", "", "attacks in JSON, one or a list, as attack.JSON writes them")
 	f.StringVar(&e.preset, "preset", "standard", "set of attacks: "+names(presets))
 	f.StringSliceVar(&e.certify, "certify", nil, "certificates, separated by commas: "+strings.Join(certify.Index().Names(), ", "))
 	f.BoolVar(&e.alone, "alone", false, "run each attack on all examples, to compare attacks")
 	f.Uint64Var(&e.seed, "seed", 0, "seed of all randomness; the same seed gives the same numbers")
 	f.IntVar(&e.batch, "batch", 128, "most examples attacked at once")
-	f.StringVar(&e.layout, "layout", "auto",
-		"axes of the data: file (as the model's file), channels-last, channels-first, or auto (the one that fits)")
-	f.StringVar(&e.logits, "logits", "", "name of the model's output with the logits, if it has several")
-	f.BoolVar(&e.stripSoftmax, "strip-softmax", false, "leave out the softmax or sigmoid that the model ends with")
-	f.BoolVar(&e.probabilities, "probabilities", false, "the model returns probabilities: their logarithms are the logits")
-	f.BoolVar(&e.oneLogit, "one-logit", false, "the model returns one number, the logit of class 1: the logits are 0 and that")
-	f.IntVar(&e.maxValues, "max-values", 0, "most values that one input may lead to in one place of the model (default: 67108864)")
-	f.StringSliceVar(&e.classes, "classes", nil, "names of the classes, separated by commas")
-	f.StringVar(&e.backend, "backend", "", "where to compute: auto, xla:cpu, xla:cuda or go (default: ADVLAB_BACKEND, or the best there is)")
 	f.StringVar(&e.format, "format", "", "text, json, csv, html or svg (default: by the ending of --output, or text)")
 	f.StringVarP(&e.output, "output", "o", "", "file to write the report to; - or nothing means the standard output")
 	f.DurationVar(&e.certifyTimeout, "certify-timeout", time.Minute, "time for each example of --certify complete, at each ε")
@@ -161,7 +144,11 @@ once for all ε, and count at an ε when it lies within. They are for Linf, L2 a
 is a number of values that may change:
 ` + listed(attacks) + `
 
-Presets (--preset, without --attacks):
+With --attack-file attacks are read from JSON, one or a list, with fields as the library documents them, such as
+  [{"attack": "PGD", "Steps": 200, "Restarts": 3}, {"attack": "FMN", "Steps": 500}]
+One that has no "Ball" or "Norm" of its own takes --norm and each ε.
+
+Presets (--preset, without --attacks and --attack-file):
 ` + listed(presets) + `
 
 Certificates (--certify, separated by commas) prove for each example that nothing within ε changes its class, for the
@@ -194,32 +181,27 @@ const evaluateExamples = `  advlib evaluate --model m.onnx --data test.npz --eps
 // plan is what the flags ask for, checked.
 type plan struct {
 	evaluation
-	norm  advlib.Norm
-	balls []advlib.Ball
-	box   advlib.Box
-	// features is the domain, nil if there is nothing but the box.
-	features advlib.Domain
-	scale    float64
-	// normalise is done inside of the model, nil if nothing is.
-	normalise *advlib.Normalisation
-	choices   []choice
-	proofs    []advlib.Certifier
-	format    format
+	source
+	norm    advlib.Norm
+	balls   []advlib.Ball
+	scale   float64
+	choices []choice
+	proofs  []advlib.Certifier
+	format  format
 }
 
 // check refuses flags before anything is read or computed.
 func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 	p := plan{evaluation: e}
 	var err error
+	if p.source, err = e.modelFlags.check(cmd); err != nil {
+		return p, err
+	}
 	switch set := cmd.Flags().Changed; {
-	case e.model == "" && e.store == "":
-		return p, misuse("--model is missing: name a file in ONNX, or a model of the store with --store")
-	case e.model != "" && e.store != "":
-		return p, misuse("--model and --store are both given: one model is evaluated")
 	case e.data == "":
 		return p, misuse("--data is missing: name a file .npz with x and y")
-	case len(e.attacks) > 0 && set("preset"):
-		return p, misuse("--attacks and --preset are both given: choose one")
+	case (len(e.attacks) > 0 || e.attackFile != "") && set("preset"):
+		return p, misuse("--preset is given together with --attacks or --attack-file: choose one")
 	case set("min-robust") && !(e.minRobust >= 0 && e.minRobust <= 1):
 		return p, misuse("--min-robust: %g is not a share: give a number from 0 to 1", e.minRobust)
 	case set("min-certified") && !(e.minCertified >= 0 && e.minCertified <= 1):
@@ -228,14 +210,12 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 		return p, misuse("--min-certified is given without --certify: say how to certify, as in --certify crown")
 	case e.lowerBound && !set("min-robust") && !set("min-certified"):
 		return p, misuse("--lower-bound is given without --min-robust or --min-certified: it says what these are compared with")
+	case e.preset == none && len(e.certify) == 0:
+		return p, misuse("--preset none is given without --certify: there is nothing to measure")
 	case set("certify-timeout") && !slices.Contains(e.certify, "complete"):
 		return p, misuse("--certify-timeout is given without --certify complete: the other methods take the time they need")
 	case e.certifyTimeout < time.Millisecond:
 		return p, misuse("--certify-timeout: %v is below 1ms: give a time such as 10s", e.certifyTimeout)
-	case e.probabilities && e.oneLogit:
-		return p, misuse("--probabilities and --one-logit are both given: the model returns one of the two")
-	case (e.probabilities || e.oneLogit) && e.store != "":
-		return p, misuse("--probabilities and --one-logit are for a model in ONNX: those of the store return logits")
 	case e.limit < 0:
 		return p, misuse("--limit: %d is below 0", e.limit)
 	case e.batch < 1:
@@ -251,36 +231,16 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 	for _, ε := range eps {
 		p.balls = append(p.balls, p.norm.Ball(ε))
 	}
-	if p.box, err = boxOf(e.box); err != nil {
-		return p, err
-	}
-	if p.features, err = domainOf(e.domain); err != nil {
-		return p, err
-	}
-	if p.features != nil && !cmd.Flags().Changed("box") { // the box is then the one around all ranges
-		for i := range p.features {
-			if f := &p.features[i]; f.OneHot == 0 && f.Lo == 0 && f.Hi == 0 {
-				f.Lo, f.Hi = p.box.Lo, p.box.Hi
-			}
-		}
-		p.box = advlib.Box{}
-	}
 	if p.scale, err = number("scale", e.scale); err != nil {
 		return p, err
 	}
 	if p.scale == 0 {
 		return p, misuse("--scale: 0 makes no inputs: give another factor, such as 1/255 for bytes")
 	}
-	if p.normalise, err = e.normalisation.of(cmd); err != nil {
-		return p, err
-	}
-	if p.choices, err = picked(e.attacks, e.preset, p.norm); err != nil {
+	if p.choices, err = p.chosen(); err != nil {
 		return p, err
 	}
 	if p.proofs, err = proofs(e.certify, p.norm, e.certifyTimeout); err != nil {
-		return p, err
-	}
-	if _, err = layoutOf(e.layout); err != nil {
 		return p, err
 	}
 	if p.format, err = formatOf(e.format, e.output); err != nil {
@@ -289,12 +249,21 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 	if err = writable(e.output); err != nil {
 		return p, statusError{misused, fmt.Errorf("--output: %w", err)}
 	}
-	if e.backend != "" {
-		if err := backend.Use(e.backend); err != nil {
-			return p, statusError{misused, fmt.Errorf("--backend: %w", err)}
+	return p, e.use()
+}
+
+// chosen returns the attacks that are named, or the preset.
+func (p plan) chosen() (all []choice, err error) {
+	if len(p.attacks) > 0 || p.attackFile == "" {
+		if all, err = picked(p.attacks, p.preset, p.norm); err != nil {
+			return nil, err
 		}
 	}
-	return p, nil
+	if p.attackFile == "" {
+		return all, nil
+	}
+	more, err := inFile(p.attackFile, p.balls)
+	return append(all, more...), err
 }
 
 func (e evaluation) run(cmd *cobra.Command) error {
@@ -317,14 +286,14 @@ func (p plan) run(ctx context.Context, out, progress io.Writer) error {
 	if _, err := backend.Open(); err != nil {
 		return err
 	}
-	c, err := p.classifier(examples)
+	c, err := p.classifier(examples.Shape())
 	if err != nil {
 		return err
 	}
 	if err := p.checkUnits(examples); err != nil {
 		return err
 	}
-	examples.Classes = p.classes
+	examples.Classes = p.named.classes
 	if err := examples.Check(advlib.Spec{Name: c.Name(), Input: c.Input(), Box: c.Box(), Domain: c.Domain()}, c.Classes()); err != nil {
 		return statusError{misused, fmt.Errorf("--data: %s: %w", p.data, err)}
 	}
@@ -374,11 +343,11 @@ func (p plan) possible(c *advlib.Classifier) (all []advlib.Attack, left string, 
 	if len(able) == len(all) {
 		return all, "", nil
 	}
-	if len(p.attacks) > 0 {
-		return nil, "", misuse("--attacks %s: the model has no gradient, as its operator %s has none: give --attacks square, which "+
-			"needs none", strings.Join(p.attacks, ","), operators)
+	if len(p.attacks) > 0 || p.attackFile != "" {
+		return nil, "", misuse("%s: the model has no gradient, as its operator %s has none: give --attacks square, which needs none",
+			p.asked(), operators)
 	}
-	if len(able) == 0 {
+	if len(able) == 0 && len(all) > 0 {
 		square, err := find("attack", "square", attacks, p.norm)
 		if err != nil {
 			return nil, "", err
@@ -388,6 +357,18 @@ func (p plan) possible(c *advlib.Classifier) (all []advlib.Attack, left string, 
 	return able, fmt.Sprintf("the model has no gradient, as its operator %s has none: of --preset %s only Square is run, which "+
 		"needs none; the robust accuracy is what "+
 		"random search finds", operators, p.preset), nil
+}
+
+// asked returns the flags that name attacks.
+func (p plan) asked() string {
+	var flags []string
+	if len(p.attacks) > 0 {
+		flags = append(flags, "--attacks "+strings.Join(p.attacks, ","))
+	}
+	if p.attackFile != "" {
+		flags = append(flags, "--attack-file "+p.attackFile)
+	}
+	return strings.Join(flags, " ")
 }
 
 // checkUnits refuses bytes where the box is that of fractions.

@@ -24,6 +24,7 @@ import (
 	"advlab/advlib/cachedir"
 	"advlab/advlib/dataset"
 	"advlab/advlib/lab"
+	"advlab/advlib/onnx"
 	"advlab/advlib/report"
 	"advlab/advlib/zoo"
 )
@@ -289,9 +290,10 @@ func TestContradiction(t *testing.T) {
 	for name, written := range map[string]string{"text": "worst case over attacks", "json": `"method": "liar"`, "csv": "liar,true",
 		"html": "<b>show: sandwich: advlib: a certificate is refuted: liar"} {
 		p := plan{
-			evaluation: evaluation{model: filepath.Join(models(t), "pytorch-script.onnx"), data: filepath.Join(models(t), "pytorch.npz"),
-				layout: "channels-last", batch: 32, limit: 8, quiet: true, minCertified: 0.5},
-			norm: advlib.Linf, balls: []advlib.Ball{advlib.Linf.Ball(0.3)}, box: advlib.UnitBox, scale: 1,
+			evaluation: evaluation{data: filepath.Join(models(t), "pytorch.npz"), batch: 32, limit: 8, quiet: true, minCertified: 0.5},
+			source: source{named: modelFlags{model: filepath.Join(models(t), "pytorch-script.onnx")}, layout: onnx.ChannelsLast,
+				box: advlib.UnitBox},
+			norm: advlib.Linf, balls: []advlib.Ball{advlib.Linf.Ball(0.3)}, scale: 1,
 			choices: attacks, proofs: []advlib.Certifier{liar{}}, format: formats[name],
 		}
 		var out, progress bytes.Buffer

@@ -4,24 +4,111 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"advlab/advlib"
+	"advlab/advlib/backend"
 	"advlab/advlib/onnx"
 )
 
-// classifier returns the model that the flags name, for examples of that shape.
-func (p plan) classifier(e *advlib.Examples) (*advlib.Classifier, error) {
-	if p.store != "" {
-		return p.kept(e)
+// modelFlags are the flags that say which model is meant, and what its inputs and outputs are.
+type modelFlags struct {
+	model, store                          string
+	layout, logits                        string
+	stripSoftmax, probabilities, oneLogit bool
+	maxValues                             int
+	box, classes                          []string
+	domain                                string
+	normalisation                         normalisation
+	backend                               string
+}
+
+func (m *modelFlags) add(f *pflag.FlagSet) {
+	f.StringVar(&m.model, "model", "", "model in ONNX")
+	f.StringVar(&m.store, "store", "", "model of the store, by the beginning of its key")
+	f.StringVar(&m.layout, "layout", "auto",
+		"axes of the data: file (as the model's file), channels-last, channels-first, or auto (the one that fits)")
+	f.StringVar(&m.logits, "logits", "", "name of the model's output with the logits, if it has several")
+	f.BoolVar(&m.stripSoftmax, "strip-softmax", false, "leave out the softmax or sigmoid that the model ends with")
+	f.BoolVar(&m.probabilities, "probabilities", false, "the model returns probabilities: their logarithms are the logits")
+	f.BoolVar(&m.oneLogit, "one-logit", false, "the model returns one number, the logit of class 1: the logits are 0 and that")
+	f.IntVar(&m.maxValues, "max-values", 0, "most values that one input may lead to in one place of the model (default: 67108864)")
+	f.StringSliceVar(&m.box, "box", []string{"0", "1"}, "lowest and highest value of an input: LO,HI")
+	f.StringVar(&m.domain, "domain", "", "file in JSON that says what an attacker may change of each feature")
+	m.normalisation.add(f, "in units of the box, such as 0.485 or 123.675/255")
+	f.StringSliceVar(&m.classes, "classes", nil, "names of the classes, separated by commas")
+	f.StringVar(&m.backend, "backend", "", "where to compute: auto, xla:cpu, xla:cuda or go (default: ADVLAB_BACKEND, or the best there is)")
+}
+
+// source is a model that flags name, checked but not read.
+type source struct {
+	named modelFlags
+	box   advlib.Box
+	// features is the domain, nil if there is nothing but the box.
+	features advlib.Domain
+	// normalise is done inside of the model, nil if nothing is.
+	normalise *advlib.Normalisation
+	layout    onnx.Layout
+}
+
+// check refuses flags before anything is read.
+func (m modelFlags) check(cmd *cobra.Command) (source, error) {
+	s := source{named: m}
+	var err error
+	switch {
+	case m.model == "" && m.store == "":
+		return s, misuse("--model is missing: name a file in ONNX, or a model of the store with --store")
+	case m.model != "" && m.store != "":
+		return s, misuse("--model and --store are both given: one model is meant")
+	case m.probabilities && m.oneLogit:
+		return s, misuse("--probabilities and --one-logit are both given: the model returns one of the two")
+	case (m.probabilities || m.oneLogit) && m.store != "":
+		return s, misuse("--probabilities and --one-logit are for a model in ONNX: those of the store return logits")
 	}
-	layout, err := layoutOf(p.layout)
-	if err != nil {
-		return nil, err
+	if s.box, err = boxOf(m.box); err != nil {
+		return s, err
 	}
-	if _, err := os.Stat(p.model); err != nil {
+	if s.features, err = domainOf(m.domain); err != nil {
+		return s, err
+	}
+	if s.features != nil && !cmd.Flags().Changed("box") { // the box is then the one around all ranges
+		for i := range s.features {
+			if f := &s.features[i]; f.OneHot == 0 && f.Lo == 0 && f.Hi == 0 {
+				f.Lo, f.Hi = s.box.Lo, s.box.Hi
+			}
+		}
+		s.box = advlib.Box{}
+	}
+	if s.normalise, err = m.normalisation.of(cmd); err != nil {
+		return s, err
+	}
+	s.layout, err = layoutOf(m.layout)
+	return s, err
+}
+
+// use makes the backend that is named the one that computes.
+func (m modelFlags) use() error {
+	if m.backend == "" {
+		return nil
+	}
+	if err := backend.Use(m.backend); err != nil {
+		return statusError{misused, fmt.Errorf("--backend: %w", err)}
+	}
+	return nil
+}
+
+// classifier returns the model, for inputs of that shape; nil for those that its file says.
+func (s source) classifier(input []int) (*advlib.Classifier, error) {
+	m := s.named
+	if m.store != "" {
+		return s.kept(input)
+	}
+	if _, err := os.Stat(m.model); err != nil {
 		return nil, statusError{misused, fmt.Errorf("--model: %w", err)}
 	}
-	c, err := onnx.Load(p.model, onnx.Options{Box: p.box, Domain: p.features, Classes: p.classes, Layout: layout, Input: e.Shape(),
-		Normalisation: p.normalise, Output: p.logits, StripSoftmax: p.stripSoftmax, Returns: p.returns(), MaxValues: p.maxValues})
+	c, err := onnx.Load(m.model, onnx.Options{Box: s.box, Domain: s.features, Classes: m.classes, Layout: s.layout, Input: input,
+		Normalisation: s.normalise, Output: m.logits, StripSoftmax: m.stripSoftmax, Returns: m.returns(), MaxValues: m.maxValues})
 	if err != nil {
 		return nil, statusError{misused, fmt.Errorf("--model: %w", err)}
 	}
@@ -29,11 +116,11 @@ func (p plan) classifier(e *advlib.Examples) (*advlib.Classifier, error) {
 }
 
 // returns is what the model returns, by the flags.
-func (e evaluation) returns() advlib.Returns {
+func (m modelFlags) returns() advlib.Returns {
 	switch {
-	case e.probabilities:
+	case m.probabilities:
 		return advlib.Probabilities
-	case e.oneLogit:
+	case m.oneLogit:
 		return advlib.OneLogit
 	}
 	return advlib.Logits

@@ -11,10 +11,10 @@ import (
 )
 
 // kept rebuilds a model of the zoo from the weights in the store: what it is shows in their shapes and in its name.
-func (p plan) kept(e *advlib.Examples) (*advlib.Classifier, error) {
-	store, entry, err := lab.Read(lab.Models, p.store)
+func (s source) kept(input []int) (*advlib.Classifier, error) {
+	store, entry, err := lab.Read(lab.Models, s.named.store)
 	if err != nil {
-		return nil, misuse("--store: %s: %s", p.store, whyNot(err))
+		return nil, misuse("--store: %s: %s", s.named.store, whyNot(err))
 	}
 	weights := map[string][]int{}
 	for v := range store.IterVariables() {
@@ -25,10 +25,10 @@ func (p plan) kept(e *advlib.Examples) (*advlib.Classifier, error) {
 		return nil, misuse("--store: %s, %q, is no configuration of the zoo (zoo.MLP or zoo.CNN under its own name): a function "+
 			"written in a notebook cannot be rebuilt here; evaluate it there, or export the model to ONNX", entry.Key[:12], entry.Name)
 	}
-	c, err := advlib.NewClassifier(advlib.Spec{Name: entry.Name, Logits: m.Build(classes), Store: store, Input: e.Shape(),
-		Box: p.box, Domain: p.features, Normalisation: p.normalise, Classes: p.classes})
+	c, err := advlib.NewClassifier(advlib.Spec{Name: entry.Name, Logits: m.Build(classes), Store: store, Input: input,
+		Box: s.box, Domain: s.features, Normalisation: s.normalise, Classes: s.named.classes})
 	if err != nil {
-		return nil, statusError{misused, fmt.Errorf("--store: %s, for the data's inputs of shape %v: %w", entry.Key[:12], e.Shape(), err)}
+		return nil, statusError{misused, fmt.Errorf("--store: %s, for inputs of shape %v: %w", entry.Key[:12], input, err)}
 	}
 	return c, nil
 }
