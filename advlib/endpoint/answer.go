@@ -385,7 +385,8 @@ func (e *Endpoint) random(why string) {
 	e.signature.Warnings = append(e.signature.Warnings, why+"; it is taken for random, and no answer is kept")
 }
 
-// digitsOf returns the number of digits behind the point of scores that seem to be rounded; 0 if they are not, or whole.
+// digitsOf returns the number of digits behind the point of scores that seem to be rounded; 0 if they are not, or
+// whole.
 func digitsOf(said []row) int {
 	const most = 5
 digits:

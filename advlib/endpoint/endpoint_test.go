@@ -93,7 +93,11 @@ func faults(s *server) func(n int, w http.ResponseWriter, r *http.Request) bool 
 		s.mu.Unlock()
 		switch {
 		case n%150 > 140:
-			w.Header().Set("Retry-After", []string{"0", time.Now().Add(time.Second).UTC().Format(http.TimeFormat), "soon"}[n%3])
+			after := []string{"0", time.Now().UTC().Format(http.TimeFormat), "soon"}[n%3]
+			if n == 142 {
+				after = time.Now().Add(time.Second).UTC().Format(http.TimeFormat)
+			}
+			w.Header().Set("Retry-After", after)
 			w.WriteHeader(http.StatusTooManyRequests)
 		case n > 60 && hung.CompareAndSwap(false, true):
 			<-r.Context().Done()
@@ -127,9 +131,10 @@ func TestFaultsChangeNothing(t *testing.T) {
 			s.fault = faults(s)
 		}
 		spec := specOf(s, len(m.weights[0]))
-		spec.Timeout = time.Second
+		spec.Timeout = time.Second / 2
 		e := open(t, spec)
-		res, err := advlib.Run(t.Context(), oracle.Budget(e, 100), l.Examples, square(100))
+		a := attack.Square{Ball: advlib.L2.Ball(0.1), Queries: 60}
+		res, err := advlib.Run(t.Context(), oracle.Budget(e, 60), l.Examples, a)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -207,10 +212,11 @@ func TestKilledAndAgain(t *testing.T) {
 	if err := child(whole, t.TempDir()).Run(); err != nil {
 		t.Fatal(err)
 	}
+	t.Logf("%d inputs when it is not killed", whole.inputs)
 	s, cache := newServer(t, m), t.TempDir()
 	kill := make(chan struct{}, 1)
 	s.fault = func(n int, _ http.ResponseWriter, _ *http.Request) bool {
-		if n == 400 || n == 800 {
+		if n == 150 || n == 350 {
 			kill <- struct{}{}
 		}
 		return false
@@ -240,7 +246,7 @@ func TestKilledAndAgain(t *testing.T) {
 		t.Errorf("killed twice the attack sent %d inputs, %d of them different, else %d and %d", s.inputs, len(s.answered), whole.inputs,
 			len(whole.answered))
 	}
-	t.Logf("%d inputs without being killed, %d when killed after 400 and 800", whole.inputs, s.inputs)
+	t.Logf("%d inputs without being killed, %d when killed after 150 and 350", whole.inputs, s.inputs)
 	before := s.inputs
 	if err := child(s, cache).Run(); err != nil {
 		t.Fatal(err)
@@ -304,21 +310,23 @@ func TestWhatIsRefused(t *testing.T) {
 	m := random(3, 4)
 	t.Setenv("EMPTY", "")
 	for want, set := range map[string]func(s *server, spec *endpoint.Spec){
-		"does not answer":                        func(s *server, _ *endpoint.Spec) { s.Close() },
-		"there is no host":                       func(_ *server, spec *endpoint.Spec) { spec.URL = "http://advlab.invalid:1" },
-		"address is missing":                     func(_ *server, spec *endpoint.Spec) { spec.URL = "" },
-		"is no address of a server":              func(_ *server, spec *endpoint.Spec) { spec.URL = "127.0.0.1/x" },
-		"has a password in it":                   func(_ *server, spec *endpoint.Spec) { spec.URL = "http://me:geheim@127.0.0.1" },
-		`the server has no model "other"`:        func(_ *server, spec *endpoint.Spec) { spec.Model = "other" },
-		"name of the model is missing":           func(_ *server, spec *endpoint.Spec) { spec.Model = "" },
-		"is it a server of":                      func(_ *server, spec *endpoint.Spec) { spec.URL += "/elsewhere" },
-		"ADVLAB_NO_TOKEN is not set":             func(_ *server, spec *endpoint.Spec) { spec.Token = "ADVLAB_NO_TOKEN" },
-		"EMPTY is not set":                       func(_ *server, spec *endpoint.Spec) { spec.Headers = map[string]string{"X-Key": "EMPTY"} },
-		"holds no certificate":                   func(_ *server, spec *endpoint.Spec) { spec.CA = os.Args[0] },
-		"the proxy is no address":                func(_ *server, spec *endpoint.Spec) { spec.Proxy = "proxy" },
-		"takes inputs of shape [5]":              about(`"inputs":[{"name":"x","datatype":"FP32","shape":[-1,5]}],"outputs":[]`),
-		"takes inputs of shape [3 1 1 1]":        about(`"inputs":[{"name":"x","datatype":"FP32","shape":[-1,2,2,-1]}]`),
-		"takes inputs of the datatype FP64":      about(`"inputs":[{"name":"x","datatype":"FP64","shape":[-1,3]}]`, func(s *endpoint.Spec) { s.Datatype = "FP32" }),
+		"does not answer":                 func(s *server, _ *endpoint.Spec) { s.Close() },
+		"there is no host":                func(_ *server, spec *endpoint.Spec) { spec.URL = "http://advlab.invalid:1" },
+		"address is missing":              func(_ *server, spec *endpoint.Spec) { spec.URL = "" },
+		"is no address of a server":       func(_ *server, spec *endpoint.Spec) { spec.URL = "127.0.0.1/x" },
+		"has a password in it":            func(_ *server, spec *endpoint.Spec) { spec.URL = "http://me:geheim@127.0.0.1" },
+		`the server has no model "other"`: func(_ *server, spec *endpoint.Spec) { spec.Model = "other" },
+		"name of the model is missing":    func(_ *server, spec *endpoint.Spec) { spec.Model = "" },
+		"is it a server of":               func(_ *server, spec *endpoint.Spec) { spec.URL += "/elsewhere" },
+		"ADVLAB_NO_TOKEN is not set":      func(_ *server, spec *endpoint.Spec) { spec.Token = "ADVLAB_NO_TOKEN" },
+		"EMPTY is not set":                func(_ *server, spec *endpoint.Spec) { spec.Headers = map[string]string{"X-Key": "EMPTY"} },
+		"holds no certificate":            func(_ *server, spec *endpoint.Spec) { spec.CA = os.Args[0] },
+		"the proxy is no address":         func(_ *server, spec *endpoint.Spec) { spec.Proxy = "proxy" },
+		"takes inputs of shape [5]":       about(`"inputs":[{"name":"x","datatype":"FP32","shape":[-1,5]}],"outputs":[]`),
+		"takes inputs of shape [2 2 -1]":  about(`"inputs":[{"name":"x","datatype":"FP32","shape":[-1,2,2,-1]}]`),
+		"takes inputs of the datatype FP64": about(`"inputs":[{"name":"x","datatype":"FP64","shape":[-1,3]}]`, func(s *endpoint.Spec) {
+			s.Datatype = "FP32"
+		}),
 		`the datatype "FP16" cannot`:             about(`"inputs":[{"name":"x","datatype":"FP16","shape":[-1,3]}]`),
 		"takes 2 inputs (a, b)":                  about(`"inputs":[{"name":"a"},{"name":"b"}]`),
 		`takes the input x, not "y"`:             about(`"inputs":[{"name":"x"}]`, func(s *endpoint.Spec) { s.InputName = "y" }),
@@ -340,7 +348,7 @@ func TestWhatIsRefused(t *testing.T) {
 			says(`[7]`)(s, spec)
 		},
 		"500 Internal Server Error": func(s *server, spec *endpoint.Spec) { s.weights = random(9, 2).weights },
-		"is no JSON": func(s *server, _ *endpoint.Spec) {
+		"<html>Welcome</html>": func(s *server, _ *endpoint.Spec) {
 			s.fault = func(_ int, w http.ResponseWriter, _ *http.Request) bool {
 				fmt.Fprint(w, "<html>Welcome</html>")
 				return true
@@ -545,8 +553,9 @@ func TestKeptAnswers(t *testing.T) {
 	// Another model under the same name is noticed, and asked anew.
 	s.model = model{weights: random(3, 5).weights[1:]}
 	anew, other := ask(spec)
-	if anew != 1+6+2 || other.Fingerprint() == e.Fingerprint() || !strings.Contains(strings.Join(other.Signature().Notes, ""), "another one now") {
-		t.Errorf("of another model %d inputs were sent, want 9; %q, notes %q", anew, other.Fingerprint(), other.Signature().Notes)
+	notes := strings.Join(other.Signature().Notes, "")
+	if anew != 1+6+2 || other.Fingerprint() == e.Fingerprint() || !strings.Contains(notes, "another one now") {
+		t.Errorf("of another model %d inputs were sent, want 9; %q, notes %q", anew, other.Fingerprint(), notes)
 	}
 	spec.Fresh = true
 	if fresh, _ := ask(spec); fresh != 8 {
@@ -617,7 +626,8 @@ func TestImagesAreTurned(t *testing.T) {
 	if _, err := query(t, e, []float32{0, .25, .5, 0, .25, .5, 0, .25, .5, 0, .25, .5}); err != nil {
 		t.Fatal(err)
 	}
-	if want := []float64{0, 0, 0, 0, .25, .25, .25, .25, .5, .5, .5, .5}; !slices.Equal(s.lastInput, want) || !slices.Equal(s.shape, []int{1, 3, 2, 2}) {
+	want := []float64{0, 0, 0, 0, .25, .25, .25, .25, .5, .5, .5, .5}
+	if !slices.Equal(s.lastInput, want) || !slices.Equal(s.shape, []int{1, 3, 2, 2}) {
 		t.Errorf("the server was sent %v of shape %v, want %v", s.lastInput, s.shape, want)
 	}
 }

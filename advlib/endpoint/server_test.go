@@ -133,27 +133,14 @@ func (s *server) infer(w http.ResponseWriter, r *http.Request) {
 		ID     string
 		Inputs []tensor
 	}
-	text, tail := body, []byte(nil)
-	if h := r.Header.Get("Inference-Header-Content-Length"); h != "" {
-		size, _ := strconv.Atoi(h)
-		text, tail = body[:size], body[size:]
-	}
+	text, tail := parts(r.Header, body)
 	if err := json.Unmarshal(text, &ask); err != nil || len(ask.Inputs) != 1 {
 		w.WriteHeader(http.StatusBadRequest)
 		fmt.Fprintf(w, `{"error":"bad request %v"}`, err)
 		return
 	}
 	in := ask.Inputs[0]
-	var flat []float64
-	if tail != nil {
-		for ; len(tail) >= 4; tail = tail[4:] {
-			flat = append(flat, float64(math.Float32frombits(binary.LittleEndian.Uint32(tail))))
-		}
-	} else {
-		for _, v := range in.Data.([]any) {
-			flat = append(flat, v.(float64))
-		}
-	}
+	flat := numbers(in, tail)
 	rows := in.Shape[0]
 	size := len(flat) / rows
 	if size != len(s.weights[0]) {
@@ -181,16 +168,7 @@ func (s *server) infer(w http.ResponseWriter, r *http.Request) {
 		out.Data = s.answer(p)
 	}
 	if tail != nil {
-		var b []byte
-		for _, row := range p {
-			for _, v := range row {
-				b = binary.LittleEndian.AppendUint64(b, math.Float64bits(v))
-			}
-		}
-		out.Data, out.Parameters = nil, map[string]any{"binary_data_size": len(b)}
-		head, _ := json.Marshal(map[string]any{"id": ask.ID, "outputs": []tensor{out}})
-		w.Header().Set("Inference-Header-Content-Length", strconv.Itoa(len(head)))
-		_, _ = w.Write(append(head, b...))
+		writeBinary(w, ask.ID, out, p)
 		return
 	}
 	if raw, ok := out.Data.(json.RawMessage); ok { // what encoding/json would refuse
@@ -202,17 +180,38 @@ func (s *server) infer(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"model_name": "m", "id": ask.ID, "outputs": []tensor{out}})
 }
 
-// twice is how many inputs were answered more than once.
-func (s *server) twice() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for _, times := range s.answered {
-		if times > 1 {
-			n++
+// parts takes a request of the binary form apart.
+func parts(h http.Header, body []byte) (text, tail []byte) {
+	size, err := strconv.Atoi(h.Get("Inference-Header-Content-Length"))
+	if err != nil {
+		return body, nil
+	}
+	return body[:size], body[size:]
+}
+
+// numbers are those of a tensor, in JSON or, as float32, in the binary form.
+func numbers(in tensor, tail []byte) (flat []float64) {
+	for ; len(tail) >= 4; tail = tail[4:] {
+		flat = append(flat, float64(math.Float32frombits(binary.LittleEndian.Uint32(tail))))
+	}
+	list, _ := in.Data.([]any)
+	for _, v := range list {
+		flat = append(flat, v.(float64))
+	}
+	return flat
+}
+
+func writeBinary(w http.ResponseWriter, id string, out tensor, p [][]float64) {
+	var b []byte
+	for _, row := range p {
+		for _, v := range row {
+			b = binary.LittleEndian.AppendUint64(b, math.Float64bits(v))
 		}
 	}
-	return n
+	out.Data, out.Parameters = nil, map[string]any{"binary_data_size": len(b)}
+	head, _ := json.Marshal(map[string]any{"id": id, "outputs": []tensor{out}})
+	w.Header().Set("Inference-Header-Content-Length", strconv.Itoa(len(head)))
+	_, _ = w.Write(append(head, b...))
 }
 
 // home gives a test a cache of its own.

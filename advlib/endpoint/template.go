@@ -152,7 +152,8 @@ func (t *templated) learn(ctx context.Context, c *client) (m metadata, err error
 		return m, fmt.Errorf("the name of the model is missing: give it by %v", modelName)
 	}
 	if t.single && t.spec.Batch > 1 {
-		return m, fmt.Errorf(`the template has "$input", one for each request, and %d are to be sent in one: give 1 by %v`, t.spec.Batch, batchName)
+		return m, fmt.Errorf(`the template has "$input", one for each request, and %d are to be sent in one: give 1 by %v`, t.spec.Batch,
+			batchName)
 	}
 	if t.Ready != "" {
 		if err := c.ask(ctx, request{method: http.MethodGet, path: t.at(t.Ready)}, func(reply) error { return nil }); err != nil {
@@ -229,8 +230,8 @@ func (t *templated) identity() string {
 }
 
 // The types of TensorFlow by the names of the Open Inference Protocol.
-var tensorFlowTypes = map[string]string{"DT_FLOAT": "FP32", "DT_DOUBLE": "FP64", "DT_UINT8": "UINT8", "DT_INT8": "INT8", "DT_INT16": "INT16",
-	"DT_UINT16": "UINT16", "DT_INT32": "INT32", "DT_INT64": "INT64", "DT_UINT32": "UINT32", "DT_UINT64": "UINT64", "DT_BOOL": "BOOL",
+var tensorFlowTypes = map[string]string{"DT_FLOAT": "FP32", "DT_DOUBLE": "FP64", "DT_UINT8": "UINT8", "DT_INT8": "INT8",
+	"DT_INT16": "INT16", "DT_UINT16": "UINT16", "DT_INT32": "INT32", "DT_INT64": "INT64", "DT_UINT32": "UINT32", "DT_UINT64": "UINT64", "DT_BOOL": "BOOL",
 	"DT_HALF": "FP16", "DT_STRING": "BYTES"}
 
 // signatureDef reads what TensorFlow Serving says of the signature serving_default. What is not as expected says
