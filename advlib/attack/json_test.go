@@ -81,6 +81,25 @@ func TestAttacksInJSON(t *testing.T) {
 	}
 }
 
+// TestSubjectsInJSON holds every attack of the suite to its form in JSON, so that a new one has one.
+func TestSubjectsInJSON(t *testing.T) {
+	for _, s := range everySubject() {
+		for _, g := range []advlib.Goal{advlib.Untargeted, advlib.TargetedBy(1)} {
+			want := s.New(g)
+			text, err := attack.JSON(want)
+			if err != nil {
+				if !strings.Contains(err.Error(), "make this attack in Go") {
+					t.Errorf("%v: %v", want, err)
+				}
+				continue
+			}
+			if got, err := attack.FromJSON(text); err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("%v is written as %s, and read as %+v, %v", want, text, got, err)
+			}
+		}
+	}
+}
+
 // own is an attack of somebody else's.
 type own struct {
 	advlib.Attack

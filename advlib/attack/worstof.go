@@ -147,7 +147,7 @@ func (c *contest) enter(
 // with a budget return may lie outside by rounding, which advlib.Run undoes; what attacks of minimal norm return may
 // lie anywhere.
 func (c *contest) judge(ctx context.Context, v *advlib.Counted, b advlib.Batch, adv *tensors.Tensor, minimal bool) error {
-	z, err := v.Logits(context.WithoutCancel(ctx), adv)
+	said, err := judged(context.WithoutCancel(ctx), v, b, adv)
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,14 @@ func (c *contest) judge(ctx context.Context, v *advlib.Counted, b advlib.Batch, 
 	for i, row := range c.standing {
 		at := found[i*size : (i+1)*size]
 		d := c.threat.Norm.Distance(at, x[i*size:(i+1)*size])
-		if b.Reached(i, z[i]) && d < c.distance[row] && (!minimal || d <= c.threat.Radius) {
+		within := !minimal || d <= c.threat.Radius
+		switch {
+		case said[i] == nil:
+			if within && math.IsInf(c.distance[row], 1) {
+				copy(c.best.Row(row), at) // nobody knows; the measurement at the end will
+			}
+			continue // the attacks that follow have no query either
+		case b.ReachedBy(i, *said[i]) && d < c.distance[row] && within:
 			c.distance[row] = d
 			copy(c.best.Row(row), at)
 		}
@@ -168,6 +175,34 @@ func (c *contest) judge(ctx context.Context, v *advlib.Counted, b advlib.Batch, 
 	}
 	c.standing = left
 	return nil
+}
+
+// judged returns what the victim says about the candidates of a batch; nil about those whose budget of queries is used
+// up. Each costs a query.
+func judged(ctx context.Context, v *advlib.Counted, b advlib.Batch, adv *tensors.Tensor) ([]*advlib.Answer, error) {
+	var rows []int
+	var of []int64
+	for i := range b.Len() {
+		if e := b.Number(i); v.Left(e) > 0 {
+			rows, of = append(rows, i), append(of, e)
+		}
+	}
+	said := make([]*advlib.Answer, b.Len())
+	if len(rows) == 0 {
+		return said, nil
+	}
+	if len(rows) < b.Len() {
+		adv = advlib.TakeRows(adv, rows, len(rows))
+		defer advlib.Free(adv)
+	}
+	answers, err := v.Ask(ctx, of, adv)
+	if err != nil {
+		return nil, err
+	}
+	for i, row := range rows {
+		said[row] = &answers[i]
+	}
+	return said, nil
 }
 
 // end returns what there is when an attack returned an error: with the error if it was cancelled, else nothing.

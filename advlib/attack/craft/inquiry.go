@@ -115,8 +115,8 @@ type ended struct{}
 //
 // Each question counts for its example, and a search whose budget is used up ends where it asks. Of several points that
 // are asked about at once, those that the budget still allows are asked about first. What is returned is the best point
-// that was ever asked about: of an Inquest with a Norm the nearest adversarial one, in a Ball an adversarial one or else
-// that of the highest loss; the original, if there is none. A rejection, and scores that are not finite, are not
+// that was ever asked about: of an Inquest with a Norm the nearest adversarial one, in a Ball an adversarial one or
+// else that of the highest loss; the original, if there is none. A rejection, and scores that are not finite, are not
 // adversarial, and their loss is −∞.
 //
 // Which points are asked about must not depend on the budget: then a run with 1000 queries is the beginning of one with

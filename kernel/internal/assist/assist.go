@@ -8,6 +8,7 @@ package assist
 
 import (
 	"encoding/json"
+	"go/ast"
 	"go/token"
 	"slices"
 	"strings"
@@ -152,4 +153,17 @@ func (a *Assistant) Exports(path string) (name string, exports []string, ok bool
 	}
 	slices.Sort(exports)
 	return p.Name, exports, true
+}
+
+// Function is the type of a function that a package exports, from its source; nil where there is none.
+func (a *Assistant) Function(path, name string) *ast.FuncType {
+	a.library.find(a.config.GoRoot, a.config.Modules)
+	p, _ := a.library.parse(path)
+	if p == nil {
+		return nil
+	}
+	if f, ok := symbols(p)[name].decl.(*ast.FuncDecl); ok {
+		return f.Type
+	}
+	return nil
 }

@@ -103,7 +103,8 @@ func (l List) Help() string {
 	}
 	var b strings.Builder
 	line := func(command, text string) { fmt.Fprintf(&b, "- `%s`: %s\n", command, text) }
-	b.WriteString("A cell is Go: what it declares is known to later cells, as text; its statements run, and their values end with it.\n\n")
+	b.WriteString("A cell is Go: what it declares is known to later cells, as text; its statements run, and their values end with it. " +
+		"The value of its last line is its result; a semicolon behind it keeps it from being shown.\n\n")
 	for _, h := range gonbHelp {
 		line(h.command, h.text)
 	}

@@ -77,6 +77,7 @@ type execution struct {
 	signalled  map[int]bool
 	provenance provenance
 	end        string                   // the file that proves that the program has come to its end; empty: it makes none
+	result     string                   // the file that gets the value of the cell's last expression; empty: none does
 	check      string                   // the function that %check calls; empty: none
 	checkSaid  string                   // what may be its error, on stderr
 	phases     map[string]time.Duration // for %time; nil: not asked for
@@ -114,7 +115,12 @@ func (x *execution) run(ctx context.Context, e *gonb.Engine) outcome {
 			return outcome{failure: f}
 		}
 		o := x.give(ctx, e, given)
-		if o.failure == nil || !x.leaveOut(o.failure) {
+		switch {
+		case o.failure == nil:
+			x.showResult()
+			return o
+		case x.valueless(o.failure):
+		case !x.leaveOut(o.failure):
 			return o
 		}
 	}
