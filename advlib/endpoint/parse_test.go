@@ -48,7 +48,8 @@ func FuzzRetryAfter(f *testing.F) {
 func FuzzTemplateAnswer(f *testing.F) {
 	for _, text := range []string{
 		`{"predictions":[[0.1,0.9]]}`, `{"predictions":[[0.1,NaN],[1,2]]}`, `{"predictions":["a","b"]}`, `{"predictions":{"a":1,"b":2}}`,
-		`{"predictions":[{"label":"a","score":1}]}`, `{"predictions":[[[[1]]]]}`, `{"error":"no"}`, `[]`, `{"predictions":[null,"Infinity",-Infinity]}`,
+		`{"predictions":[{"label":"a","score":1}]}`,
+		`{"predictions":[[[[1]]]]}`, `{"error":"no"}`, `[]`, `{"predictions":[null,"Infinity",-Infinity]}`,
 		`{"predictions":"\"NaN"}`,
 	} {
 		f.Add(text, 1, 0)

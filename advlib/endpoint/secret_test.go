@@ -39,7 +39,8 @@ func TestSecretsStaySecret(t *testing.T) {
 		fmt.Fprintf(w, `{"error":"not allowed: %s %s"}`, r.Header.Get("Authorization"), r.Header.Get("X-Api-Key"))
 		return true
 	}
-	if _, err := query(t, e, []float32{1, 0, 1}); err == nil || strings.Contains(err.Error(), secret) || !strings.Contains(err.Error(), "***") {
+	_, err := query(t, e, []float32{1, 0, 1})
+	if err == nil || strings.Contains(err.Error(), secret) || !strings.Contains(err.Error(), "***") {
 		t.Errorf("the error %v has the token", err)
 	}
 	if strings.Contains(fmt.Sprintf("%s %q", e.Name(), e.Fingerprint()), secret) {

@@ -231,7 +231,8 @@ func (t *templated) identity() string {
 
 // The types of TensorFlow by the names of the Open Inference Protocol.
 var tensorFlowTypes = map[string]string{"DT_FLOAT": "FP32", "DT_DOUBLE": "FP64", "DT_UINT8": "UINT8", "DT_INT8": "INT8",
-	"DT_INT16": "INT16", "DT_UINT16": "UINT16", "DT_INT32": "INT32", "DT_INT64": "INT64", "DT_UINT32": "UINT32", "DT_UINT64": "UINT64", "DT_BOOL": "BOOL",
+	"DT_INT16": "INT16", "DT_UINT16": "UINT16", "DT_INT32": "INT32",
+	"DT_INT64": "INT64", "DT_UINT32": "UINT32", "DT_UINT64": "UINT64", "DT_BOOL": "BOOL",
 	"DT_HALF": "FP16", "DT_STRING": "BYTES"}
 
 // signatureDef reads what TensorFlow Serving says of the signature serving_default. What is not as expected says
