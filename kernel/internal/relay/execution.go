@@ -89,6 +89,7 @@ type execution struct {
 type outcome struct {
 	failure  *failure // nil: it has ended well
 	compiled bool     // GoNB keeps its declarations
+	leaves   bool     // the front-end is to end the session
 }
 
 // run gives the cell to GoNB and follows it to its end. ctx ends it with the kernel.
@@ -102,7 +103,11 @@ func (x *execution) run(ctx context.Context, e *gonb.Engine) outcome {
 	x.out = &output{emit: x.stream, limit: limit, dir: x.relay.config.Overflow,
 		name: fmt.Sprintf("%s-cell-%d.txt", time.Now().Format("20060102-150405"), x.count)}
 	defer x.out.finish()
-	code, f := x.ownCommands()
+	if x.leaves() {
+		x.stream("stdout", leaving)
+		return outcome{leaves: true}
+	}
+	code, f := x.ownCommands(e)
 	if f != nil {
 		return outcome{failure: f}
 	}
