@@ -60,7 +60,6 @@ type execution struct {
 
 	published chan *jupyter.Message // what GoNB publishes for it
 	asked     chan *jupyter.Message // its input requests
-	reads     chan *gonb.Read       // its programs that wait for input
 	stop      chan string           // classes: interrupted and the like
 
 	out        *output
@@ -160,8 +159,7 @@ func (x *execution) follow(ctx context.Context, e *gonb.Engine, reply <-chan *ju
 		defer func() { x.out.add("stdout", x.timing()) }()
 	}
 	var replied *jupyter.Message
-	var waited, settled <-chan time.Time
-	var read *gonb.Read
+	var waited <-chan time.Time
 	idle := false
 	for replied == nil || !idle {
 		select {
@@ -177,10 +175,6 @@ func (x *execution) follow(ctx context.Context, e *gonb.Engine, reply <-chan *ju
 			idle = true
 		case m := <-x.asked:
 			x.ask(e, m)
-		case read = <-x.reads:
-			settled = time.After(readSettles)
-		case <-settled:
-			x.reader(read)
 		case class := <-x.stop:
 			x.halt(e, class)
 		case <-limitC:
@@ -426,7 +420,7 @@ func (x *execution) ask(e *gonb.Engine, m *jupyter.Message) {
 		x.halt(e, inputRefused)
 		return
 	}
-	x.relay.askFrontEnd(x.request, m.Content, nil)
+	x.relay.askFrontEnd(x.request, m)
 }
 
 // died is the outcome of a GoNB that has ended in the cell.
