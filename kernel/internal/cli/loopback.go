@@ -18,6 +18,6 @@ func loopback() error {
 			return c.Close()
 		}
 	}
-	return statusError{unprepared, fmt.Errorf("the loopback network, 127.0.0.1, does not work here (%w), and Jupyter speaks to kernels over it: "+
-		"`ip link set lo up`, as root, brings it up", err)}
+	return statusError{unprepared, fmt.Errorf("the loopback network, 127.0.0.1, does not work here (%w), and Jupyter speaks to "+
+		"kernels over it: `ip link set lo up`, as root, brings it up", err)}
 }
