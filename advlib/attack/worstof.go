@@ -147,18 +147,18 @@ func (c *contest) enter(
 // with a budget return may lie outside by rounding, which advlib.Run undoes; what attacks of minimal norm return may
 // lie anywhere.
 func (c *contest) judge(ctx context.Context, v *advlib.Counted, b advlib.Batch, adv *tensors.Tensor, minimal bool) error {
-	z, err := v.Logits(context.WithoutCancel(ctx), adv)
-	if err != nil {
-		return err
-	}
 	x := tensors.MustCopyFlatData[float32](b.X)
 	found := tensors.MustCopyFlatData[float32](adv)
 	size := len(x) / b.Len()
+	reached, err := reached(context.WithoutCancel(ctx), v, b, adv)
+	if err != nil {
+		return err
+	}
 	var left []int
 	for i, row := range c.standing {
 		at := found[i*size : (i+1)*size]
 		d := c.threat.Norm.Distance(at, x[i*size:(i+1)*size])
-		if b.Reached(i, z[i]) && d < c.distance[row] && (!minimal || d <= c.threat.Radius) {
+		if reached[i] && d < c.distance[row] && (!minimal || d <= c.threat.Radius) {
 			c.distance[row] = d
 			copy(c.best.Row(row), at)
 		}
@@ -168,6 +168,45 @@ func (c *contest) judge(ctx context.Context, v *advlib.Counted, b advlib.Batch, 
 	}
 	c.standing = left
 	return nil
+}
+
+// reached tells which candidates for the rows of b reach the goal. A victim without a graph is asked only about those
+// that are not the original, at the expense of its budget; where that is used up, the attack that returned the candidate
+// has asked about it.
+func reached(ctx context.Context, v *advlib.Counted, b advlib.Batch, adv *tensors.Tensor) ([]bool, error) {
+	is := make([]bool, b.Len())
+	if _, err := advlib.WhiteBox(v); err == nil {
+		z, err := v.Logits(ctx, adv)
+		for i := range z {
+			is[i] = b.Reached(i, z[i])
+		}
+		return is, err
+	}
+	x, found := tensors.MustCopyFlatData[float32](b.X), tensors.MustCopyFlatData[float32](adv)
+	size := len(x) / b.Len()
+	var rows []int
+	var of []int64
+	for i := range is {
+		if slices.Equal(found[i*size:(i+1)*size], x[i*size:(i+1)*size]) {
+			continue
+		}
+		if is[i] = v.Left(b.Number(i)) == 0; !is[i] {
+			rows, of = append(rows, i), append(of, b.Number(i))
+		}
+	}
+	for chunk := range slices.Chunk(rows, craft.MaxRows) {
+		in := advlib.TakeRows(adv, chunk, len(chunk))
+		said, err := v.Ask(ctx, of[:len(chunk)], in)
+		advlib.Free(in)
+		if err != nil {
+			return nil, err
+		}
+		for k, i := range chunk {
+			is[i] = b.ReachedBy(i, said[k])
+		}
+		of = of[len(chunk):]
+	}
+	return is, nil
 }
 
 // end returns what there is when an attack returned an error: with the error if it was cancelled, else nothing.

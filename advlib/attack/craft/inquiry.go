@@ -115,8 +115,8 @@ type ended struct{}
 //
 // Each question counts for its example, and a search whose budget is used up ends where it asks. Of several points that
 // are asked about at once, those that the budget still allows are asked about first. What is returned is the best point
-// that was ever asked about: of an Inquest with a Norm the nearest adversarial one, in a Ball an adversarial one or else
-// that of the highest loss; the original, if there is none. A rejection, and scores that are not finite, are not
+// that was ever asked about: of an Inquest with a Norm the nearest adversarial one, in a Ball an adversarial one or
+// else that of the highest loss; the original, if there is none. A rejection, and scores that are not finite, are not
 // adversarial, and their loss is −∞.
 //
 // Which points are asked about must not depend on the budget: then a run with 1000 queries is the beginning of one with
@@ -427,7 +427,7 @@ func (q *Inquiry) take(xs [][]float32) {
 		case q.run.Norm != nil:
 			if is {
 				if d := q.Distance(x); d < q.distance {
-					q.keep(x, d)
+					q.keep(x, d, len(xs)-1-i)
 				}
 			}
 		case q.run.Ball.Norm.Distance(x, q.X) > q.run.Ball.Radius:
@@ -439,7 +439,7 @@ func (q *Inquiry) take(xs [][]float32) {
 			switch {
 			case is && (!q.found() || L > q.loss):
 				q.loss = L
-				q.keep(x, q.Distance(x))
+				q.keep(x, q.Distance(x), len(xs)-1-i)
 			case !q.found() && L > q.loss:
 				q.loss = L
 				copy(q.best, x)
@@ -448,10 +448,12 @@ func (q *Inquiry) take(xs [][]float32) {
 	}
 }
 
-// keep takes an adversarial point at distance d as the best.
-func (q *Inquiry) keep(x []float32, d float64) {
+// keep takes an adversarial point at distance d as the best; so many of the questions that were asked with it came
+// later.
+func (q *Inquiry) keep(x []float32, d float64, later int) {
 	q.distance = d
 	copy(q.best, x)
+	q.run.victim.Found(q.Number, d, later)
 }
 
 // reached tells whether an answer reaches the goal.
