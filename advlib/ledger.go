@@ -71,17 +71,6 @@ func (l *ledger) of(example int64) (queries int64, found []Improvement) {
 	return l.queries[example], l.found[example]
 }
 
-// total returns what was asked in all.
-func (l *ledger) total() int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	all := l.shared
-	for _, n := range l.queries {
-		all += n
-	}
-	return all
-}
-
 // ErrBudget says that an attack would ask a victim more often about an example than [Signature.Queries] allows.
 var ErrBudget = errors.New("the budget of queries is used up")
 
@@ -193,11 +182,11 @@ func (t *trial) note(on *Counted, b Batch, rows []int) {
 	}
 }
 
-// settleAccount fills in what the queries of the result were; nothing where an attack that looks into a graph asked
-// none.
+// settleAccount fills in what the queries of the result were; nothing of an attack that took gradients, or asked nothing
+// of a classifier.
 func (t *trial) settleAccount(on *Counted) {
 	r, a := t.result, t.account
-	asks := t.white == nil || on.ledger.total() > 0 || slices.ContainsFunc(a.asked, func(n int64) bool { return n > 0 })
+	asks := t.white == nil || slices.ContainsFunc(a.asked, func(n int64) bool { return n > 0 }) && r.Stats.Backward == 0
 	if !asks {
 		return
 	}

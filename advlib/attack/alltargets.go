@@ -48,6 +48,7 @@ func (a *AllTargets) Describe(d *craft.Description) {
 	if v == nil || a.Attack == nil {
 		return
 	}
+	d.Scores()
 	threat, err := a.Attack.Threat(v)
 	d.Threat(threat, err)
 	d.Refuse(threat.Goal.IsTargeted(), "the attack %v has the goal %v, but all targets are tried: leave its Goal out", a.Attack, threat.Goal)
@@ -90,7 +91,7 @@ func (a AllTargets) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Bat
 	if err != nil {
 		return nil, err
 	}
-	clean, err := v.Logits(ctx, b.X)
+	clean, err := a.clean(ctx, v, b)
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +118,26 @@ func (a AllTargets) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Bat
 			"(what a step wants must come from the Goal of its Point, not from the labels), or the gradient is 0", a.Attack))
 	}
 	return c.best.Tensor(), nil
+}
+
+// clean returns the logits of the originals, by which classes are likely. A row without a query left has none, and is
+// in any order.
+func (a AllTargets) clean(ctx context.Context, v *advlib.Counted, b advlib.Batch) ([][]float32, error) {
+	said, err := judged(ctx, v, b, b.X)
+	if err != nil {
+		return nil, err
+	}
+	classes := v.Signature().Classes
+	z := make([][]float32, b.Len())
+	for i, a := range said {
+		if a != nil {
+			z[i] = a.Logits(classes)
+		}
+		if z[i] == nil {
+			z[i] = make([]float32, classes)
+		}
+	}
+	return z, nil
 }
 
 // hearing compares the candidates of one class with those of the class before, to notice an attack that ignores which

@@ -39,6 +39,19 @@ func (v AutoAttackVersion) String() string {
 	return fmt.Sprintf("version %d", int(v))
 }
 
+// MarshalText returns what String does.
+func (v AutoAttackVersion) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText reads what String returns.
+func (v *AutoAttackVersion) UnmarshalText(text []byte) error {
+	all := []AutoAttackVersion{VersionStandard, VersionPlus, VersionRand}
+	found, err := oneOf("version of AutoAttack", string(text), all)
+	if err == nil {
+		*v = found
+	}
+	return err
+}
+
 // AutoAttack is the ensemble of Croce & Hein (2020), arXiv:2003.01690, section 5, with the numbers of its authors'
 // code; each attack runs only on what still stands. It is untargeted. Attacks returns its members, for a table with a
 // column for each.

@@ -111,7 +111,7 @@ func (a Lattice8) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch
 			}
 		}
 		rounded := tensors.FromFlatDataAndDimensions(at, b.X.Shape().Dimensions...)
-		z, err := v.Logits(ctx, rounded)
+		said, err := judged(ctx, v, b, rounded)
 		if err != nil {
 			return nil, err
 		}
@@ -119,7 +119,7 @@ func (a Lattice8) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch
 		for i := range done {
 			row := at[i*size : (i+1)*size]
 			d := threat.Norm.Distance(row, x[i*size:(i+1)*size])
-			if !done[i] && b.Reached(i, z[i]) && d <= slack(threat.Radius) {
+			if !done[i] && said[i] != nil && b.ReachedBy(i, *said[i]) && d <= slack(threat.Radius) {
 				done[i] = true
 				copy(result.Row(i), row)
 			}

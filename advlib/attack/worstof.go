@@ -147,18 +147,25 @@ func (c *contest) enter(
 // with a budget return may lie outside by rounding, which advlib.Run undoes; what attacks of minimal norm return may
 // lie anywhere.
 func (c *contest) judge(ctx context.Context, v *advlib.Counted, b advlib.Batch, adv *tensors.Tensor, minimal bool) error {
-	x := tensors.MustCopyFlatData[float32](b.X)
-	found := tensors.MustCopyFlatData[float32](adv)
-	size := len(x) / b.Len()
-	reached, err := reached(context.WithoutCancel(ctx), v, b, adv)
+	said, err := judged(context.WithoutCancel(ctx), v, b, adv)
 	if err != nil {
 		return err
 	}
+	x := tensors.MustCopyFlatData[float32](b.X)
+	found := tensors.MustCopyFlatData[float32](adv)
+	size := len(x) / b.Len()
 	var left []int
 	for i, row := range c.standing {
 		at := found[i*size : (i+1)*size]
 		d := c.threat.Norm.Distance(at, x[i*size:(i+1)*size])
-		if reached[i] && d < c.distance[row] && (!minimal || d <= c.threat.Radius) {
+		within := !minimal || d <= c.threat.Radius
+		switch {
+		case said[i] == nil:
+			if within && math.IsInf(c.distance[row], 1) {
+				copy(c.best.Row(row), at) // nobody knows; the measurement at the end will
+			}
+			continue // the attacks that follow have no query either
+		case b.ReachedBy(i, *said[i]) && d < c.distance[row] && within:
 			c.distance[row] = d
 			copy(c.best.Row(row), at)
 		}
@@ -170,43 +177,32 @@ func (c *contest) judge(ctx context.Context, v *advlib.Counted, b advlib.Batch, 
 	return nil
 }
 
-// reached tells which candidates for the rows of b reach the goal. A victim without a graph is asked only about those
-// that are not the original, at the expense of its budget; where that is used up, the attack that returned the candidate
-// has asked about it.
-func reached(ctx context.Context, v *advlib.Counted, b advlib.Batch, adv *tensors.Tensor) ([]bool, error) {
-	is := make([]bool, b.Len())
-	if _, err := advlib.WhiteBox(v); err == nil {
-		z, err := v.Logits(ctx, adv)
-		for i := range z {
-			is[i] = b.Reached(i, z[i])
-		}
-		return is, err
-	}
-	x, found := tensors.MustCopyFlatData[float32](b.X), tensors.MustCopyFlatData[float32](adv)
-	size := len(x) / b.Len()
+// judged returns what the victim says about the candidates of a batch; nil about those whose budget of queries is used
+// up. Each costs a query.
+func judged(ctx context.Context, v *advlib.Counted, b advlib.Batch, adv *tensors.Tensor) ([]*advlib.Answer, error) {
 	var rows []int
 	var of []int64
-	for i := range is {
-		if slices.Equal(found[i*size:(i+1)*size], x[i*size:(i+1)*size]) {
-			continue
-		}
-		if is[i] = v.Left(b.Number(i)) == 0; !is[i] {
-			rows, of = append(rows, i), append(of, b.Number(i))
+	for i := range b.Len() {
+		if e := b.Number(i); v.Left(e) > 0 {
+			rows, of = append(rows, i), append(of, e)
 		}
 	}
-	for chunk := range slices.Chunk(rows, craft.MaxRows) {
-		in := advlib.TakeRows(adv, chunk, len(chunk))
-		said, err := v.Ask(ctx, of[:len(chunk)], in)
-		advlib.Free(in)
-		if err != nil {
-			return nil, err
-		}
-		for k, i := range chunk {
-			is[i] = b.ReachedBy(i, said[k])
-		}
-		of = of[len(chunk):]
+	said := make([]*advlib.Answer, b.Len())
+	if len(rows) == 0 {
+		return said, nil
 	}
-	return is, nil
+	if len(rows) < b.Len() {
+		adv = advlib.TakeRows(adv, rows, len(rows))
+		defer advlib.Free(adv)
+	}
+	answers, err := v.Ask(ctx, of, adv)
+	if err != nil {
+		return nil, err
+	}
+	for i, row := range rows {
+		said[row] = &answers[i]
+	}
+	return said, nil
 }
 
 // end returns what there is when an attack returned an error: with the error if it was cancelled, else nothing.

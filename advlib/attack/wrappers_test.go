@@ -15,6 +15,8 @@ import (
 	"advlab/advlib"
 	"advlab/advlib/attack"
 	"advlab/advlib/attack/attacktest"
+	"advlab/advlib/backend"
+	"advlab/advlib/oracle"
 )
 
 func wrapperSubjects() []attacktest.Subject {
@@ -426,4 +428,56 @@ func ExampleBPDA() {
 	// Output:
 	// FGM Linf ≤ 0.3 [false false false]
 	// FGM Linf ≤ 0.3, BPDA [true true false]
+}
+
+// TestWrappersKeepABudget: what a wrapper asks for itself is asked of the victim's budget, and a wrapper whose budget
+// is used up returns what there is.
+func TestWrappersKeepABudget(t *testing.T) {
+	b, err := backend.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := attacktest.NewLinear(attacktest.LinearSpec{Seed: 5, Examples: 6}, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := oracle.Func("f", advlib.Signature{Input: l.Classifier.Input(), Box: advlib.UnitBox, Classes: len(l.W)}, func(x []float32) []float32 {
+		z := make([]float32, len(l.W))
+		for k, w := range l.W {
+			sum := 0.
+			for i, v := range x {
+				sum += w[i] * float64(v)
+			}
+			z[k] = float32(sum)
+		}
+		return z
+	})
+	square := attack.Square{Ball: advlib.Linf.Ball(0.2), Queries: 40}
+	for _, a := range []advlib.Attack{
+		attack.WorstOf{Attacks: []advlib.Attack{square, square}},
+		attack.AllTargets{Attack: square, Most: 3},
+		attack.Repeat{Attack: square, Times: 3},
+		attack.Lattice8{Attack: square},
+	} {
+		for _, queries := range []int{1, 2, 45, 200} {
+			counter := oracle.Count(f)
+			res, err := advlib.Run(t.Context(), oracle.Budget(counter, queries), l.Examples, a)
+			if err != nil {
+				t.Errorf("%v with %d queries: %v", a, queries, err)
+				continue
+			}
+			if most := int64(queries+2) * int64(l.Examples.Len()); counter.Queries() > most {
+				t.Errorf("%v with %d queries for each example asked %d times, want at most %d", a, queries, counter.Queries(), most)
+			}
+			broken := 0
+			for _, s := range res.Success {
+				if s {
+					broken++
+				}
+			}
+			if queries == 200 && broken == 0 {
+				t.Errorf("%v breaks nothing", a)
+			}
+		}
+	}
 }

@@ -450,6 +450,9 @@ func (d *Description) String() string {
 	return s
 }
 
+// Err returns the first check that failed.
+func (d *Description) Err() error { return d.err }
+
 // Norms are those that the attack can be given, or the one that it has; nil of a wrapper.
 func (d *Description) Norms() []advlib.Norm { return d.norms }
 

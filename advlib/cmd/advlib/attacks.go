@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -40,6 +43,9 @@ func indexed(t attack.Listing) (all []choice) {
 	return all
 }
 
+// none is the preset without attacks.
+const none = "none"
+
 var presets = []choice{
 	{"fast", "fgm, and PGD with 10 steps on the margin", convex, false, func(b advlib.Ball, _ int) []advlib.Attack {
 		return []advlib.Attack{attack.FGM{Ball: b}, attack.PGD{Ball: b, Loss: advlib.Margin, Steps: 10}}
@@ -50,6 +56,7 @@ var presets = []choice{
 		func(b advlib.Ball, classes int) []advlib.Attack {
 			return attack.AutoAttack{Ball: b}.Attacks(classes)
 		}},
+	{none, "no attack, for certificates alone: with --certify", every, false, func(advlib.Ball, int) []advlib.Attack { return nil }},
 }
 
 // listed writes a table for the help.
@@ -116,6 +123,35 @@ func picked(names []string, preset string, norm advlib.Norm) ([]choice, error) {
 			return nil, err
 		}
 		all = append(all, c)
+	}
+	return all, nil
+}
+
+// inFile returns the attacks of a file in JSON: one, or a list. Those without a ball get each of the given ones.
+func inFile(path string, balls []advlib.Ball) (all []choice, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, misuse("--attack-file: %w", err)
+	}
+	list := []json.RawMessage{text}
+	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("[")) {
+		if err := json.Unmarshal(text, &list); err != nil {
+			return nil, misuse("--attack-file: %s: %w", path, err)
+		}
+	}
+	if len(list) == 0 {
+		return nil, misuse("--attack-file: %s: the list of attacks is empty", path)
+	}
+	for i, one := range list {
+		made := map[advlib.Ball]advlib.Attack{}
+		for _, b := range balls {
+			a, err := (attack.Reader{Ball: b}).Read(one)
+			if err != nil {
+				return nil, misuse("--attack-file: %s, attack %d of %d: %w", path, i+1, len(list), err)
+			}
+			made[b] = a
+		}
+		all = append(all, choice{make: func(b advlib.Ball, _ int) []advlib.Attack { return []advlib.Attack{made[b]} }})
 	}
 	return all, nil
 }

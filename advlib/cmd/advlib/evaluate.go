@@ -31,7 +31,7 @@ type evaluation struct {
 	eps, attacks         []string
 	certify              []string
 	output               string
-	scale                string
+	scale, attackFile    string
 	quiet                bool
 	alone, fresh, strict bool
 	seed                 uint64
@@ -73,6 +73,7 @@ func (e *evaluation) flags(f *pflag.FlagSet) {
 	f.StringVar(&e.norm, "norm", "linf", "norm of the perturbation: linf, l2, l1 or l0")
 	f.StringSliceVar(&e.eps, "eps", nil, "budgets ε, in units of the box: 0.01,0.02 or 8/255")
 	f.StringSliceVar(&e.attacks, "attacks", nil, "attacks, separated by commas: "+names(attacks))
+	f.StringVar(&e.attackFile, "attack-file", "", "attacks in JSON, one or a list, as attack.JSON writes them")
 	f.StringVar(&e.preset, "preset", "standard", "set of attacks: "+names(presets))
 	f.StringSliceVar(&e.certify, "certify", nil, "certificates, separated by commas: "+strings.Join(certify.Index().Names(), ", "))
 	f.BoolVar(&e.alone, "alone", false, "run each attack on all examples, to compare attacks")
@@ -143,7 +144,11 @@ once for all ε, and count at an ε when it lies within. They are for Linf, L2 a
 is a number of values that may change:
 ` + listed(attacks) + `
 
-Presets (--preset, without --attacks):
+With --attack-file attacks are read from JSON, one or a list, with fields as the library documents them, such as
+  [{"attack": "PGD", "Steps": 200, "Restarts": 3}, {"attack": "FMN", "Steps": 500}]
+One that has no "Ball" or "Norm" of its own takes --norm and each ε.
+
+Presets (--preset, without --attacks and --attack-file):
 ` + listed(presets) + `
 
 Certificates (--certify, separated by commas) prove for each example that nothing within ε changes its class, for the
@@ -195,8 +200,8 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 	switch set := cmd.Flags().Changed; {
 	case e.data == "":
 		return p, misuse("--data is missing: name a file .npz with x and y")
-	case len(e.attacks) > 0 && set("preset"):
-		return p, misuse("--attacks and --preset are both given: choose one")
+	case (len(e.attacks) > 0 || e.attackFile != "") && set("preset"):
+		return p, misuse("--preset is given together with --attacks or --attack-file: choose one")
 	case set("min-robust") && !(e.minRobust >= 0 && e.minRobust <= 1):
 		return p, misuse("--min-robust: %g is not a share: give a number from 0 to 1", e.minRobust)
 	case set("min-certified") && !(e.minCertified >= 0 && e.minCertified <= 1):
@@ -205,6 +210,8 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 		return p, misuse("--min-certified is given without --certify: say how to certify, as in --certify crown")
 	case e.lowerBound && !set("min-robust") && !set("min-certified"):
 		return p, misuse("--lower-bound is given without --min-robust or --min-certified: it says what these are compared with")
+	case e.preset == none && len(e.certify) == 0:
+		return p, misuse("--preset none is given without --certify: there is nothing to measure")
 	case set("certify-timeout") && !slices.Contains(e.certify, "complete"):
 		return p, misuse("--certify-timeout is given without --certify complete: the other methods take the time they need")
 	case e.certifyTimeout < time.Millisecond:
@@ -230,7 +237,7 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 	if p.scale == 0 {
 		return p, misuse("--scale: 0 makes no inputs: give another factor, such as 1/255 for bytes")
 	}
-	if p.choices, err = picked(e.attacks, e.preset, p.norm); err != nil {
+	if p.choices, err = p.chosen(); err != nil {
 		return p, err
 	}
 	if p.proofs, err = proofs(e.certify, p.norm, e.certifyTimeout); err != nil {
@@ -243,6 +250,20 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 		return p, statusError{misused, fmt.Errorf("--output: %w", err)}
 	}
 	return p, e.use()
+}
+
+// chosen returns the attacks that are named, or the preset.
+func (p plan) chosen() (all []choice, err error) {
+	if len(p.attacks) > 0 || p.attackFile == "" {
+		if all, err = picked(p.attacks, p.preset, p.norm); err != nil {
+			return nil, err
+		}
+	}
+	if p.attackFile == "" {
+		return all, nil
+	}
+	more, err := inFile(p.attackFile, p.balls)
+	return append(all, more...), err
 }
 
 func (e evaluation) run(cmd *cobra.Command) error {
@@ -322,11 +343,11 @@ func (p plan) possible(c *advlib.Classifier) (all []advlib.Attack, left string, 
 	if len(able) == len(all) {
 		return all, "", nil
 	}
-	if len(p.attacks) > 0 {
-		return nil, "", misuse("--attacks %s: the model has no gradient, as its operator %s has none: give --attacks square, which "+
-			"needs none", strings.Join(p.attacks, ","), operators)
+	if len(p.attacks) > 0 || p.attackFile != "" {
+		return nil, "", misuse("%s: the model has no gradient, as its operator %s has none: give --attacks square, which needs none",
+			p.asked(), operators)
 	}
-	if len(able) == 0 {
+	if len(able) == 0 && len(all) > 0 {
 		square, err := find("attack", "square", attacks, p.norm)
 		if err != nil {
 			return nil, "", err
@@ -336,6 +357,18 @@ func (p plan) possible(c *advlib.Classifier) (all []advlib.Attack, left string, 
 	return able, fmt.Sprintf("the model has no gradient, as its operator %s has none: of --preset %s only Square is run, which "+
 		"needs none; the robust accuracy is what "+
 		"random search finds", operators, p.preset), nil
+}
+
+// asked returns the flags that name attacks.
+func (p plan) asked() string {
+	var flags []string
+	if len(p.attacks) > 0 {
+		flags = append(flags, "--attacks "+strings.Join(p.attacks, ","))
+	}
+	if p.attackFile != "" {
+		flags = append(flags, "--attack-file "+p.attackFile)
+	}
+	return strings.Join(flags, " ")
 }
 
 // checkUnits refuses bytes where the box is that of fractions.

@@ -2,6 +2,8 @@ package compose
 
 import (
 	"context"
+	"crypto/sha256"
+	"go/ast"
 	"go/types"
 	"maps"
 	"path"
@@ -17,6 +19,8 @@ type Finder interface {
 	Find(ctx context.Context, selectors map[string][]string) (map[string]Import, error)
 	// Package tells the name of a package and what it exports; ok is false where that is not known.
 	Package(ctx context.Context, path string) (name string, exports []string, ok bool)
+	// Function is the type of a package's function, for its results; nil where it is not known.
+	Function(ctx context.Context, path, name string) *ast.FuncType
 }
 
 // Import is an import of a file.
@@ -27,8 +31,9 @@ type Import struct {
 
 // memory is what a Finder has said.
 type memory struct {
-	finds    map[string]Import
-	packages map[string]knownPackage
+	finds     map[string]Import
+	packages  map[string]knownPackage
+	valueless map[[sha256.Size]byte]bool // programs whose last expression has no value
 }
 
 type knownPackage struct {

@@ -2,6 +2,7 @@ package compose
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"regexp"
@@ -24,6 +25,10 @@ type Program struct {
 	included []*unit
 	imported *imports         // of the cell's own file
 	starting map[*unit]string // units that only an init function of another cell needs, and its name
+
+	plain      string // the cell's own file without its result; empty: it has none
+	resultLine int
+	resultKey  [sha256.Size]byte
 }
 
 // MainFile is the file that every program has besides those of cells.
@@ -116,8 +121,9 @@ func (n *Notebook) Compose(ctx context.Context, f Finder, id string, number int,
 	for source, units := range files {
 		name := source.fileOf(c.Test)
 		p.sources[name] = source
-		p.Files[name] = render(name, source, units, k.importsOf(source), k.owners, source == s)
+		p.Files[name] = render(name, source, units, k.importsOf(source), k.owners, source == s, nil)
 	}
+	n.showResult(ctx, f, k, p, files[s])
 	switch {
 	case c.Test:
 	case s.parts.from >= 0 || slices.ContainsFunc(s.units, func(u *unit) bool { return u.kind == mainKind }):
@@ -234,8 +240,8 @@ func (k *composer) hidden(own *Source) error {
 	return nil
 }
 
-// render writes a cell's file: the units that are included, each where it stands in the cell.
-func render(file string, s *Source, units []*unit, need *imports, o owners, own bool) string {
+// render writes a cell's file: the units that are included, each where it stands in the cell. result may be nil.
+func render(file string, s *Source, units []*unit, need *imports, o owners, own bool, result *insertion) string {
 	var b strings.Builder
 	b.WriteString("package main\n")
 	at := func(of *Source, start int) string {
@@ -257,7 +263,8 @@ func render(file string, s *Source, units []*unit, need *imports, o owners, own 
 		b.WriteString(u.placed(at(s, u.start), u.masked(o, own)))
 	}
 	if own && s.parts.from >= 0 {
-		fmt.Fprintf(&b, "func main() { %s; /*line %s*/%s\n}\n", beginCall, at(s, s.parts.from), s.bodyText())
+		body := result.into(s.bodyText(), s.parts.from, func(start int) string { return at(s, start) })
+		fmt.Fprintf(&b, "func main() { %s; /*line %s*/%s\n}\n", beginCall, at(s, s.parts.from), body)
 	}
 	return b.String()
 }
@@ -352,10 +359,14 @@ func (p *Program) Whole() string {
 	var imports, rest strings.Builder
 	seen := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(p.Files)) {
-		if name == MainFile {
+		text := p.Files[name]
+		switch {
+		case name == MainFile || name == valueFile || name == drawFile:
 			continue
+		case p.plain != "" && name == p.own.fileOf(false):
+			text = p.plain
 		}
-		for _, line := range strings.Split(directive.ReplaceAllString(p.Files[name], ""), "\n") {
+		for _, line := range strings.Split(directive.ReplaceAllString(text, ""), "\n") {
 			switch {
 			case strings.HasPrefix(line, "package ") || strings.HasPrefix(line, "//line "):
 			case strings.HasPrefix(line, "import "):

@@ -39,6 +39,8 @@ type unit struct {
 	plain bool // a type that is no struct
 	left  bool // an init function that failed in another cell and is left out
 	cell  *Source
+
+	function *ast.FuncType // of a function
 }
 
 // name is a declared name and where it stands in the cell's text.
@@ -83,7 +85,7 @@ func unitsOf(text string, p piece) []*unit {
 	for _, d := range parsed.Decls {
 		switch d := d.(type) {
 		case *ast.FuncDecl:
-			u := &unit{kind: function, names: named(d.Name), start: p.start, end: p.end}
+			u := &unit{kind: function, names: named(d.Name), start: p.start, end: p.end, function: d.Type}
 			switch {
 			case d.Recv != nil && len(d.Recv.List) == 1:
 				u.kind, u.of = method, receiverOf(d.Recv.List[0].Type)

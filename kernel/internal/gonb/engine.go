@@ -304,6 +304,18 @@ func (e *Engine) pid() int {
 	return pid
 }
 
+// Environ is the environment that GoNB was started with.
+func (e *Engine) Environ() []string { return slices.Clone(e.cmd.Env) }
+
+// Dir is the directory that cells run in, which %cd changes; empty where the system does not tell.
+func (e *Engine) Dir() string {
+	dir, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", e.pid()))
+	if err != nil {
+		return ""
+	}
+	return dir
+}
+
 // Module is the directory of GoNB's module, in which it writes and builds programs.
 func (e *Engine) Module() (string, error) {
 	files, err := filepath.Glob(filepath.Join(e.temp, "gonb_*", "go.mod"))

@@ -22,8 +22,6 @@ import (
 // Finder asks Go's tools, in the module and with the environment in which cells are compiled.
 type Finder struct{ Engine *Engine }
 
-var _ compose.Finder = Finder{}
-
 // Find has goimports look for packages.
 func (f Finder) Find(ctx context.Context, selectors map[string][]string) (map[string]compose.Import, error) {
 	module, err := f.Engine.Module()

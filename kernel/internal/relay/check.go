@@ -33,7 +33,7 @@ func (x *execution) execCall(arguments []string) (string, error) {
 	if x.cell.MainLine >= 0 || x.cell.Test {
 		return "", errors.New("stands for the main program, so its cell may not have %%, %main or %test")
 	}
-	return arguments[0] + "()", nil
+	return arguments[0] + "();", nil // whose value is no result
 }
 
 // checked gives the outcome of a %check that failed its class of error.

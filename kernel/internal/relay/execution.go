@@ -77,6 +77,7 @@ type execution struct {
 	signalled  map[int]bool
 	provenance provenance
 	end        string                   // the file that proves that the program has come to its end; empty: it makes none
+	result     string                   // the file that gets the value of the cell's last expression; empty: none does
 	check      string                   // the function that %check calls; empty: none
 	checkSaid  string                   // what may be its error, on stderr
 	phases     map[string]time.Duration // for %time; nil: not asked for
@@ -88,6 +89,7 @@ type execution struct {
 type outcome struct {
 	failure  *failure // nil: it has ended well
 	compiled bool     // GoNB keeps its declarations
+	leaves   bool     // the front-end is to end the session
 }
 
 // run gives the cell to GoNB and follows it to its end. ctx ends it with the kernel.
@@ -101,7 +103,11 @@ func (x *execution) run(ctx context.Context, e *gonb.Engine) outcome {
 	x.out = &output{emit: x.stream, limit: limit, dir: x.relay.config.Overflow,
 		name: fmt.Sprintf("%s-cell-%d.txt", time.Now().Format("20060102-150405"), x.count)}
 	defer x.out.finish()
-	code, f := x.ownCommands()
+	if x.leaves() {
+		x.stream("stdout", leaving)
+		return outcome{leaves: true}
+	}
+	code, f := x.ownCommands(e)
 	if f != nil {
 		return outcome{failure: f}
 	}
@@ -114,7 +120,12 @@ func (x *execution) run(ctx context.Context, e *gonb.Engine) outcome {
 			return outcome{failure: f}
 		}
 		o := x.give(ctx, e, given)
-		if o.failure == nil || !x.leaveOut(o.failure) {
+		switch {
+		case o.failure == nil:
+			x.showResult()
+			return o
+		case x.valueless(o.failure):
+		case !x.leaveOut(o.failure):
 			return o
 		}
 	}

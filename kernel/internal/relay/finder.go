@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"go/ast"
 	"slices"
 	"strings"
 
@@ -16,6 +17,8 @@ type finder struct {
 	tools     gonb.Finder
 	assistant *assist.Assistant
 }
+
+var _ compose.Finder = finder{}
 
 func (f finder) Find(ctx context.Context, selectors map[string][]string) (map[string]compose.Import, error) {
 	found, err := f.tools.Find(ctx, selectors)
@@ -42,6 +45,10 @@ func (f finder) Package(ctx context.Context, path string) (name string, exports 
 		return name, exports, ok
 	}
 	return f.tools.Package(ctx, path)
+}
+
+func (f finder) Function(_ context.Context, path, name string) *ast.FuncType {
+	return f.assistant.Function(path, name)
 }
 
 // nearest are the names that a mistyped one may mean, the nearest first, three at most: those that differ in few

@@ -26,9 +26,13 @@ var hints = []struct {
 	{compileError, regexp.MustCompile(`undefined: (True|False|None)\b`), "this is Go: true, false and nil."},
 	{compileError, regexp.MustCompile(`undefined: (ls|cd|cat|pwd|pip|git|mkdir|grep)\b`),
 		"a shell's command begins with !, as in !ls; %cd and %env set what later cells run with."},
+	{compileError, regexp.MustCompile(`undefined: (exit|quit)\b`),
+		"os.Exit(1) ends the program of a cell, with a status, and return ends it as its last line does; exit alone in a cell ends a console."},
+	{exitError, regexp.MustCompile(`GOPROXY=off`), "cells do not use the network until told to: " + getInstead},
 	{compileError, regexp.MustCompile(`undefined: print`), "values are printed by fmt.Println(x), and shown by show.Display(x)."},
 	{compileError, regexp.MustCompile(`is not used`),
-		"a value that nobody takes is no statement in Go: print it with fmt.Println(x), or show it with show.Display(x)."},
+		"only the last line of a cell may be a value alone, and is shown as Out[n]; above it, print values with fmt.Println(x), or show them " +
+			"with show.Display(x)."},
 	{compileError, regexp.MustCompile(`imported and not used`),
 		"remove the import; those that are missing are added without asking."},
 	{panicked, regexp.MustCompile(`nil pointer dereference`),
@@ -59,7 +63,7 @@ func hint(f *failure, e evidence) string {
 			continue
 		}
 		text := all
-		if h.class == exitError {
+		if h.class == exitError && strings.HasPrefix(h.pattern.String(), "^") {
 			text = f.Text
 		}
 		if h.pattern.MatchString(text) {
@@ -142,7 +146,7 @@ var habits = []struct {
 	{regexp.MustCompile(`^\s*\?+[\w.]+|[\w)]\?+\s*$`), "Shift+Tab behind a name documents it, in Go as in Python."},
 	{regexp.MustCompile(`^\s*#`), "this is Go: a comment begins with //."},
 	{regexp.MustCompile(`^\s*(pip|conda|apt|ls|cd|cat|git|mkdir|wget|curl|export) `), "a shell's command begins with !, as in !ls; %cd and %env set what later cells run with."},
-	{regexp.MustCompile(`^\s*[\w.]+(, [\w.]+)+\s*$`), "an expression alone is no statement in Go: print values with fmt.Println(a, b), or show them with show.Display(a)."},
+	{regexp.MustCompile(`^\s*[\w.]+(, [\w.]+)+\s*$`), "the last line of a cell shows one value: print values with fmt.Println(a, b), or show them with show.Display(a, b)."},
 }
 
 var lineOf = regexp.MustCompile(`^(?:cell \d+, )?line (\d+): `)

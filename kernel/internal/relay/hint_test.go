@@ -43,7 +43,7 @@ func TestHints(t *testing.T) {
 		{"Jupyter: ?", "?fmt.Println", "line 1: ", "Shift+Tab"},
 		{"Python: None", "fmt.Println(None)", "undefined: None", "true, false and nil"},
 		{"shell", "ls -l /tmp", "line 1: ", "!ls"},
-		{"not used", "1 + 1", "is not used", "show.Display(x)"},
+		{"not used", "1 + 1\nfmt.Println()", "is not used", "show.Display(x)"},
 	} {
 		r := f.run(test.code)
 		trace := strings.Join(r.Traceback, "\n")

@@ -61,11 +61,11 @@ func (x *execution) compose(ctx context.Context, e *gonb.Engine, code string, ag
 	return gonb.Stub(c, p.Tests(), again), nil
 }
 
-// ending names the file by which the program proves that it has come to its end. Its name cannot be guessed by what a
-// program calls: an answer to an assignment that exits earns nothing. It is the same for the same program, so that this
-// need not be linked again.
+// ending names the file by which the program proves that it has come to its end, and that of its result. Their names
+// cannot be guessed by what a program calls: an answer to an assignment that exits earns nothing. They are the same for
+// the same program, so that this need not be linked again.
 func (x *execution) ending(e *gonb.Engine, p *compose.Program) map[string]string {
-	x.end = ""
+	x.end, x.result = "", ""
 	if !p.Ends() {
 		return p.Files
 	}
@@ -74,12 +74,16 @@ func (x *execution) ending(e *gonb.Engine, p *compose.Program) map[string]string
 		fmt.Fprintf(sum, "%q %q\n", name, p.Files[name])
 	}
 	x.end = e.File(fmt.Sprintf("end-%x", sum.Sum(nil)[:16]))
-	if err := os.Remove(x.end); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		x.relay.log("%v", err)
+	x.result = x.end + "-result"
+	for _, old := range []string{x.end, x.result} {
+		if err := os.Remove(old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			x.relay.log("%v", err)
+		}
 	}
 	files := maps.Clone(p.Files)
 	for name, text := range files {
-		files[name] = strings.Replace(text, `"`+compose.End+`"`, strconv.Quote(x.end), 1)
+		text = strings.Replace(text, `"`+compose.End+`"`, strconv.Quote(x.end), 1)
+		files[name] = strings.Replace(text, `"`+compose.ResultFile+`"`, strconv.Quote(x.result), 1)
 	}
 	return files
 }

@@ -124,6 +124,9 @@ func (r *relay) execute(ctx context.Context, e *gonb.Engine, startErr error, m *
 		if !x.cell.Empty() {
 			result = x.run(ctx, e)
 		}
+		if x.cellID() != "" { // of a notebook that is open before a person: the next thing may be a Tab
+			r.prepare.Do(func() { go r.assistant.Prepare() })
+		}
 	}
 	if err == nil {
 		r.learn(x, result.compiled)
@@ -133,6 +136,9 @@ func (r *relay) execute(ctx context.Context, e *gonb.Engine, startErr error, m *
 	}
 
 	content := map[string]any{"status": "ok", "execution_count": x.count, "payload": []any{}, "user_expressions": expressions(q.Expressions)}
+	if result.leaves {
+		content["payload"] = []any{map[string]any{"source": "ask_exit", "keepkernel": false}}
+	}
 	var abandoned []*jupyter.Message
 	if f := result.failure; f != nil {
 		content = map[string]any{"status": "error", "execution_count": x.count, "ename": f.Class, "evalue": f.Text, "traceback": f.Traceback,

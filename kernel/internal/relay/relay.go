@@ -27,6 +27,7 @@ type relay struct {
 	history   *history
 	assistant *assist.Assistant
 	asides    chan struct{} // holds one for each question that is being answered
+	prepare   sync.Once     // the assistant, for a person's first question
 
 	end      context.CancelFunc
 	restarts int    // engines started; this and the next two are of the goroutine that runs cells
@@ -47,6 +48,7 @@ type relay struct {
 	notebook compose.Notebook  // this and the next two are of the goroutine that runs cells
 	failed   map[string]int    // names that a cell meant to declare which did not compile, and the cell
 	locals   map[string]int    // variables of statements, and their cell
+	environ  map[string]string // what %env has set; of the goroutine that runs cells
 	secret   []byte            // of this kernel, for names that cells cannot guess
 }
 
@@ -130,7 +132,8 @@ func newRelay(c Config, key string) *relay {
 		}
 	}
 	r.assistant = assist.New(assist.Config{Gopls: c.Gopls, Dir: filepath.Join(c.Dir, "gopls"), Guard: c.Guard, GoRoot: c.GoRoot,
-		Modules: c.Modules, Commands: c.Magics.Names(), Log: r.log, Environ: func(temp string) []string { return c.Start("", temp).Environ() }})
+		Modules: c.Modules, Pinned: c.Pinned, Commands: c.Magics.Commands(), Log: r.log,
+		Environ: func(temp string) []string { return c.Start("", temp).Environ() }})
 	return r
 }
 

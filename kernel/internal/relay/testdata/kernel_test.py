@@ -21,6 +21,7 @@ class AdvlabTests(jupyter_kernel_test.KernelTests):
     invalid_code_samples = ["func )", "%%\nfmt.Println(1))"]
     code_generate_error = "%%\nundefinedName()"
     code_execute_result = [
+        {"code": "6 * 7", "result": "42"},
         {"code": BUNDLE % '{"result": {"text/plain": "42"}}', "result": "42"},
         {"code": BUNDLE % '{"result": {"text/html": "<b>4</b>", "text/plain": "4"}}', "result": "<b>4</b>", "mime": "text/html"},
     ]
