@@ -119,19 +119,3 @@ func quantile(sorted []float64, share float64) float64 {
 	}
 	return sorted[max(0, int(math.Ceil(share*float64(len(sorted))))-1)]
 }
-
-// queriesEach returns quantiles of how many queries the examples took that the attack was run on, and their sum over
-// all examples.
-func (a AttackRow) queriesEach() (median, high, most int, sum int64) {
-	var n []float64
-	for i, q := range a.Queries {
-		if sum += int64(q); a.searched(i) {
-			n = append(n, float64(q))
-		}
-	}
-	if len(n) == 0 {
-		return 0, 0, 0, sum
-	}
-	slices.Sort(n)
-	return int(quantile(n, 0.5)), int(quantile(n, 0.9)), int(n[len(n)-1]), sum
-}

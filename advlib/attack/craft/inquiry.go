@@ -151,9 +151,9 @@ func (r *inquest) prepare() error {
 	r.compiled = err == nil
 	switch {
 	case (r.Norm == nil) == (r.Ball.Norm == nil):
-		return fmt.Errorf("an Inquest has either a Norm, which is made small, or a Ball to search in")
+		return fmt.Errorf("a search by questions has either a norm, which it makes small, or a ball to search in")
 	case r.Queries < 1:
-		return fmt.Errorf("an Inquest of %d queries: give the budget of each example", r.Queries)
+		return fmt.Errorf("a search by %d queries: give the budget of each example", r.Queries)
 	}
 	if r.points, err = r.victim.Signature().Points(); err != nil {
 		return err
@@ -374,7 +374,7 @@ func (q *Inquiry) Are(xs [][]float32) []bool {
 // Losses asks for the losses of several points at once: higher is nearer to the goal.
 func (q *Inquiry) Losses(xs [][]float32) []float64 {
 	if q.run.Loss == nil {
-		panic(errors.New("the Inquest has no Loss"))
+		panic(errors.New("losses are asked for, and which is not said"))
 	}
 	L := make([]float64, len(xs))
 	for i, a := range q.Answers(xs) {
