@@ -151,9 +151,9 @@ func (r *inquest) prepare() error {
 	r.compiled = err == nil
 	switch {
 	case (r.Norm == nil) == (r.Ball.Norm == nil):
-		return fmt.Errorf("an Inquest has either a Norm, which is made small, or a Ball to search in")
+		return fmt.Errorf("a search by questions has either a norm, which it makes small, or a ball to search in")
 	case r.Queries < 1:
-		return fmt.Errorf("an Inquest of %d queries: give the budget of each example", r.Queries)
+		return fmt.Errorf("a search by %d queries: give the budget of each example", r.Queries)
 	}
 	if r.points, err = r.victim.Signature().Points(); err != nil {
 		return err
@@ -343,6 +343,10 @@ func (q *Inquiry) Clip(x []float32) []float32 {
 	return x
 }
 
+// PointOf returns the point of another input of the victim, flat and as its user has it, such as another example: moved
+// to where it may be asked about.
+func (q *Inquiry) PointOf(in []float32) []float32 { return q.Clip(q.run.points.OfInput(in)) }
+
 // Distance returns how far x is from the original, in the norm of the Inquest and the units of the domain.
 func (q *Inquiry) Distance(x []float32) float64 {
 	if q.run.Norm == nil {
@@ -359,14 +363,14 @@ func (q *Inquiry) Best() (x []float32, distance float64, ok bool) {
 
 // Is asks whether x is adversarial. In a compiled classifier it is only if its logits say so by more than rounding
 // explains.
-func (q *Inquiry) Is(x []float32) bool { return q.reached(q.Answers([][]float32{x})[0]) }
+func (q *Inquiry) Is(x []float32) bool { return q.Reached(q.Answers([][]float32{x})[0]) }
 
 // Are asks which of several points are adversarial, at once. Ask about all points together that do not depend on each
 // other's answers, but about no more than some hundred: they are in memory for all examples.
 func (q *Inquiry) Are(xs [][]float32) []bool {
 	is := make([]bool, len(xs))
 	for i, a := range q.Answers(xs) {
-		is[i] = q.reached(a)
+		is[i] = q.Reached(a)
 	}
 	return is
 }
@@ -374,7 +378,7 @@ func (q *Inquiry) Are(xs [][]float32) []bool {
 // Losses asks for the losses of several points at once: higher is nearer to the goal.
 func (q *Inquiry) Losses(xs [][]float32) []float64 {
 	if q.run.Loss == nil {
-		panic(errors.New("the Inquest has no Loss"))
+		panic(errors.New("losses are asked for, and which is not said"))
 	}
 	L := make([]float64, len(xs))
 	for i, a := range q.Answers(xs) {
@@ -423,11 +427,11 @@ func (q *Inquiry) take(xs [][]float32) {
 		q.asked++
 		q.left--
 		a := q.answers[i]
-		switch is := q.reached(a); {
+		switch is := q.Reached(a); {
 		case q.run.Norm != nil:
 			if is {
 				if d := q.Distance(x); d < q.distance {
-					q.keep(x, d)
+					q.keep(x, d, len(xs)-1-i)
 				}
 			}
 		case q.run.Ball.Norm.Distance(x, q.X) > q.run.Ball.Radius:
@@ -439,7 +443,7 @@ func (q *Inquiry) take(xs [][]float32) {
 			switch {
 			case is && (!q.found() || L > q.loss):
 				q.loss = L
-				q.keep(x, q.Distance(x))
+				q.keep(x, q.Distance(x), len(xs)-1-i)
 			case !q.found() && L > q.loss:
 				q.loss = L
 				copy(q.best, x)
@@ -448,14 +452,16 @@ func (q *Inquiry) take(xs [][]float32) {
 	}
 }
 
-// keep takes an adversarial point at distance d as the best.
-func (q *Inquiry) keep(x []float32, d float64) {
+// keep takes an adversarial point at distance d as the best; so many of the questions that were asked with it came
+// later.
+func (q *Inquiry) keep(x []float32, d float64, later int) {
 	q.distance = d
 	copy(q.best, x)
+	q.run.victim.Found(q.Number, d, later)
 }
 
-// reached tells whether an answer reaches the goal.
-func (q *Inquiry) reached(a advlib.Answer) bool {
+// Reached tells whether an answer reaches the goal, as [Inquiry.Is] does: for searches that look at the class, too.
+func (q *Inquiry) Reached(a advlib.Answer) bool {
 	if !q.run.batch.ReachedBy(q.Row, a) {
 		return false
 	}
