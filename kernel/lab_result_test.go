@@ -20,7 +20,8 @@ func TestJupyterLabResults(t *testing.T) {
 	)
 
 	t.Run("the input box", func(t *testing.T) {
-		l.write(t, "input.ipynb", "var name string\nfmt.Println(\"Who are you?\")\nfmt.Print(\"name: \")\nfmt.Scanln(&name)\nfmt.Println(\"hello\", name)",
+		l.write(t, "input.ipynb",
+			"var name string\nfmt.Println(\"Who are you?\")\nfmt.Print(\"name: \")\nfmt.Scanln(&name)\nfmt.Println(\"hello\", name)",
 			"!read -r x; echo \"read $x\"", "var s string\nfmt.Scanln(&s)\ns", "time.Sleep(time.Second)")
 		b.open(t, l, "input.ipynb")
 		b.runCell(t, 0)
@@ -34,7 +35,8 @@ func TestJupyterLabResults(t *testing.T) {
 		b.wait(t, patient, output(0)+"?.includes('hello gopher')")
 		b.wait(t, patient, idle)
 		b.picture(t, "answered")
-		if got := strings.Join(strings.Fields(eval[string](t, b, output(0))), " "); !strings.HasPrefix(got, "Who are you? name: gopher hello gopher") {
+		if got := strings.Join(strings.Fields(eval[string](t, b, output(0))), " "); !strings.HasPrefix(got,
+			"Who are you? name: gopher hello gopher") {
 			t.Errorf("the output is %q", got)
 		}
 		b.runCell(t, 1)
@@ -56,11 +58,12 @@ func TestJupyterLabResults(t *testing.T) {
 
 	t.Run("the last expression", func(t *testing.T) {
 		l.write(t, "result.ipynb",
-			"import (\n\t\"image\"\n\t\"advlab/advlib\"\n\t\"advlab/advlib/attack\"\n\t\"advlab/advlib/dataset\"\n\t\"advlab/advlib/show\"\n\t\"advlab/advlib/zoo\"\n)\n"+
-				"func images() any { _, t := dataset.Digits(); return t }\nvar ctx = context.Background()\n"+
-				"func result() *advlib.Result {\n\ttrain, test := dataset.Digits()\n\tclf := zoo.MLP(100, 100).MustFit(ctx, train)\n"+
+			"import (\n\t\"image\"\n\t\"advlab/advlib\"\n\t\"advlab/advlib/attack\"\n\t\"advlab/advlib/dataset\"\n"+
+				"\t\"advlab/advlib/show\"\n\t\"advlab/advlib/zoo\"\n)\nfunc images() any { _, t := dataset.Digits(); return t }\n"+
+				"var ctx = context.Background()\nfunc result() *advlib.Result {\n\ttrain, test := dataset.Digits()\n\tclf := zoo.MLP(100, 100).MustFit(ctx, train)\n"+
 				"\treturn advlib.MustRun(ctx, clf, test.First(20), attack.FGSM(.1))\n}",
-			"1 + 1", "images()", "show.Layout{N: 12, Columns: 10}.Grid(result())", "show.Grid(result(), 3)", "image.NewGray(image.Rect(0, 0, 60, 40))", "attack.Index()", "1 + 1;", "show.Grid(result(), 12)")
+			"1 + 1", "images()", "show.Layout{N: 12, Columns: 10}.Grid(result())", "show.Grid(result(), 3)",
+			"image.NewGray(image.Rect(0, 0, 60, 40))", "attack.Index()", "1 + 1;", "show.Grid(result(), 12)")
 		b.open(t, l, "result.ipynb")
 		b.menu(t, "Run", "Run All Cells")
 		b.wait(t, patient, prompt(8)+" === '[9]:'")
