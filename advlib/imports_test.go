@@ -15,6 +15,7 @@ import (
 var allowed = map[string][]string{
 	"advlib":                            {"advlib/backend", "advlib/internal/notebook", "advlib/internal/option", "advlib/report"},
 	"advlib/oracle":                     {"advlib"},
+	"advlib/endpoint":                   {"advlib", "advlib/cachedir", "advlib/internal/option"},
 	"advlib/report":                     {},
 	"advlib/cachedir":                   {},
 	"advlib/internal":                   {},

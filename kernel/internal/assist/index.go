@@ -1,12 +1,10 @@
 package assist
 
 import (
-	"bytes"
 	"go/ast"
 	"go/build"
 	"go/doc"
 	"go/parser"
-	"go/printer"
 	"go/token"
 	"io/fs"
 	"maps"
@@ -16,33 +14,91 @@ import (
 	"slices"
 	"strings"
 	"sync"
-
-	"advlab/kernel/internal/cell"
 )
 
 // library knows the packages of the standard library and of Config.Modules, from their source: it answers in
 // milliseconds where gopls cannot be asked.
 type library struct {
-	once  sync.Once
-	paths map[string]string // import path by a package's name, the shortest
-	dirs  map[string]string // by import path
+	once   sync.Once
+	pinned func() []Module // asked for where nothing else has a package, since Go has to be asked first
+	goRoot string
+	paths  map[string]string // import path by a package's name, the shortest
+	dirs   map[string]string // by import path
 
 	mu     sync.Mutex
 	parsed map[string]*doc.Package // by import path; nil: cannot be read
-	sets   map[string]*token.FileSet
 }
 
-func (l *library) find(goRoot string, modules []Module) {
+func (l *library) find(c Config) {
 	l.once.Do(func() {
-		l.paths, l.dirs = map[string]string{}, map[string]string{}
-		l.parsed, l.sets = map[string]*doc.Package{}, map[string]*token.FileSet{}
-		if goRoot != "" {
-			l.walk("", filepath.Join(goRoot, "src"))
+		l.goRoot = c.GoRoot
+		l.pinned = func() []Module { return nil }
+		if c.Pinned != nil {
+			l.pinned = sync.OnceValue(c.Pinned)
 		}
-		for _, m := range modules {
+		l.paths, l.dirs = map[string]string{}, map[string]string{}
+		l.parsed = map[string]*doc.Package{}
+		if c.GoRoot != "" {
+			l.walk("", filepath.Join(c.GoRoot, "src"))
+		}
+		for _, m := range c.Modules {
 			l.walk(m.Path, m.Dir)
 		}
 	})
+}
+
+// dir is where a package's source lies; empty: it is not known.
+func (l *library) dir(importPath string) string {
+	if dir := l.dirs[importPath]; dir != "" {
+		return dir
+	}
+	best := Module{}
+	for _, m := range l.pinned() {
+		if len(m.Path) > len(best.Path) && (importPath == m.Path || strings.HasPrefix(importPath, m.Path+"/")) {
+			best = m
+		}
+	}
+	if best.Path != "" {
+		return filepath.Join(best.Dir, filepath.FromSlash(strings.TrimPrefix(importPath, best.Path)))
+	}
+	if l.goRoot != "" {
+		return filepath.Join(l.goRoot, "src", "vendor", filepath.FromSlash(importPath)) // which the standard library imports
+	}
+	return ""
+}
+
+// importPaths lists the packages whose path begins with a text: of the standard library and Config.Modules, and, where
+// the text leads to them, of pinned modules.
+func (l *library) importPaths(text string) (list []string) {
+	for at, dir := range l.dirs {
+		if strings.HasPrefix(at, text) && hasGo(dir) {
+			list = append(list, at)
+		}
+	}
+	slices.Sort(list)
+	var others []string
+	for _, m := range l.pinned() {
+		if !strings.HasPrefix(m.Path, text) && !strings.HasPrefix(text, m.Path) || text == "" {
+			continue
+		}
+		var one library
+		one.dirs, one.paths = map[string]string{}, map[string]string{}
+		one.walk(m.Path, m.Dir)
+		for at, dir := range one.dirs {
+			if strings.HasPrefix(at, text) && hasGo(dir) {
+				others = append(others, at)
+			}
+		}
+	}
+	slices.Sort(others)
+	list = append(list, others...)
+	return list[:min(len(list), most)]
+}
+
+// hasGo tells whether a folder has a package, not only its tests.
+func hasGo(dir string) bool {
+	files, _ := filepath.Glob(filepath.Join(dir, "*.go"))
+	return slices.ContainsFunc(files, func(name string) bool { return !strings.HasSuffix(name, "_test.go") })
 }
 
 func (l *library) walk(prefix, root string) {
@@ -72,22 +128,22 @@ func (l *library) walk(prefix, root string) {
 }
 
 // parse reads a package's documentation.
-func (l *library) parse(importPath string) (*doc.Package, *token.FileSet) {
+func (l *library) parse(importPath string) *doc.Package {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if p, ok := l.parsed[importPath]; ok {
-		return p, l.sets[importPath]
+		return p
 	}
 	l.parsed[importPath] = nil
-	dir, ok := l.dirs[importPath]
-	if !ok {
-		return nil, nil
+	dir := l.dir(importPath)
+	if dir == "" {
+		return nil
 	}
 	context := build.Default
 	context.CgoEnabled = true
 	info, err := context.ImportDir(dir, 0)
 	if err != nil {
-		return nil, nil
+		return nil
 	}
 	fset := token.NewFileSet()
 	var files []*ast.File
@@ -98,50 +154,42 @@ func (l *library) parse(importPath string) (*doc.Package, *token.FileSet) {
 	}
 	p, err := doc.NewFromFiles(fset, files, importPath)
 	if err != nil {
-		return nil, nil
+		return nil
 	}
-	l.parsed[importPath], l.sets[importPath] = p, fset
-	return p, fset
+	l.parsed[importPath] = p
+	return p
 }
 
-// symbols are the exported names of a package with their declarations.
-func symbols(p *doc.Package) map[string]symbol {
-	all := map[string]symbol{}
+// exported lists what a package exports, sorted.
+func exported(p *doc.Package) (names []string) {
 	values := func(list []*doc.Value) {
 		for _, v := range list {
-			for _, name := range v.Names {
-				all[name] = symbol{v.Decl, v.Doc}
-			}
+			names = append(names, v.Names...)
 		}
 	}
 	functions := func(list []*doc.Func) {
 		for _, f := range list {
-			all[f.Name] = symbol{f.Decl, f.Doc}
+			names = append(names, f.Name)
 		}
 	}
 	values(p.Consts)
 	values(p.Vars)
 	functions(p.Funcs)
 	for _, t := range p.Types {
-		all[t.Name] = symbol{t.Decl, t.Doc}
+		names = append(names, t.Name)
 		values(t.Consts)
 		values(t.Vars)
 		functions(t.Funcs)
 	}
-	maps.DeleteFunc(all, func(name string, _ symbol) bool { return !token.IsExported(name) })
-	return all
-}
-
-type symbol struct {
-	decl ast.Decl
-	doc  string
+	names = slices.DeleteFunc(names, func(name string) bool { return !token.IsExported(name) })
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 var (
-	before      = regexp.MustCompile(`(?:([\p{L}_][\p{L}\p{N}_]*)\.)?([\p{L}_][\p{L}\p{N}_]*)?$`)
-	behind      = regexp.MustCompile(`^[\p{L}\p{N}_]*`)
-	word        = regexp.MustCompile(`[\p{L}_][\p{L}\p{N}_]+`)
-	commandWord = regexp.MustCompile(`^%\w*$`)
+	before = regexp.MustCompile(`(?:[\p{L}_][\p{L}\p{N}_]*)?$`)
+	behind = regexp.MustCompile(`^[\p{L}\p{N}_]*`)
+	word   = regexp.MustCompile(`[\p{L}_][\p{L}\p{N}_]+`)
 )
 
 var words = []string{"append", "break", "cap", "case", "clear", "close", "complex", "const", "continue", "copy", "default",
@@ -149,90 +197,44 @@ var words = []string{"append", "break", "cap", "case", "clear", "close", "comple
 	"interface", "len", "make", "map", "max", "min", "new", "nil", "package", "panic", "print", "println", "range", "recover", "return",
 	"rune", "select", "string", "struct", "switch", "true", "type", "uint64", "uint8", "var"}
 
-// index completes from what is known here: names of earlier cells and of this one, Go's words, packages and what they
-// export. start is where the matches begin, in characters; selector says that they stand behind a dot.
-func (a *Assistant) index(code string, cursor int, earlier *cell.Declarations) (matches []string, start int, selector bool) {
-	runes := []rune(code)
-	left := string(runes[:cursor])
-	line := left[strings.LastIndexByte(left, '\n')+1:]
-	if commandWord.MatchString(line) || strings.HasPrefix(line, "%%") && !strings.Contains(line, " ") {
-		for _, command := range a.config.Commands {
-			if strings.HasPrefix(command, line) {
-				matches = append(matches, command)
-			}
-		}
-		return matches, cursor - len([]rune(line)), false
+// nameBefore is the name that ends at the cursor, and where it begins; selector says that it stands behind a dot.
+func nameBefore(code string, cursor int) (name string, start int, selector bool) {
+	left := string([]rune(code)[:cursor])
+	name = before.FindString(left)
+	left = strings.TrimSuffix(left, name)
+	return name, cursor - len([]rune(name)), strings.HasSuffix(strings.TrimRight(left, " \t\n"), ".") && !strings.HasSuffix(left, "..")
+}
+
+// packageBefore is the name before the dot that stands before start; empty: it is a part of something longer.
+func packageBefore(q Question, start int) string {
+	left := strings.TrimSuffix(string([]rune(q.Code)[:start]), ".")
+	name := before.FindString(left)
+	if strings.HasSuffix(strings.TrimSuffix(left, name), ".") {
+		return ""
 	}
-	matches = []string{}
-	m := before.FindStringSubmatch(line)
-	start = cursor - len([]rune(m[2]))
+	return name
+}
+
+// names lists Go's words, what earlier cells declare, packages, and the words of the cell, that begin with a text.
+func (a *Assistant) names(text string, q Question) (matches []string) {
 	set := map[string]bool{}
-	if front := strings.TrimSuffix(line, m[0]); strings.HasSuffix(front, ".") {
-		return matches, start, true // of what is not a name, or is a selector itself
+	for _, name := range slices.Concat(q.Earlier.Names(), words, word.FindAllString(q.Code, -1), slices.Collect(maps.Keys(a.library.paths))) {
+		set[name] = strings.HasPrefix(name, text) && name != text
 	}
-	if m[1] != "" {
-		selector = true
-		if p, _ := a.packageNamed(m[1], code, earlier); p != nil {
-			for name := range symbols(p) {
-				set[name] = true
-			}
-		}
-	} else {
-		if m[2] == "" {
-			return matches, start, false
-		}
-		for _, name := range earlier.Names() {
-			set[name] = true
-		}
-		for _, name := range words {
-			set[name] = true
-		}
-		for _, name := range word.FindAllString(code, -1) {
-			set[name] = true
-		}
-		delete(set, m[2]) // what is being typed
-		a.library.find(a.config.GoRoot, a.config.Modules)
-		for name := range a.library.paths {
-			set[name] = true
-		}
-	}
-	for name := range set {
-		if strings.HasPrefix(name, m[2]) {
+	for name, fits := range set {
+		if fits {
 			matches = append(matches, name)
 		}
 	}
 	slices.Sort(matches)
-	return matches, start, selector
-}
-
-// packageNamed finds the package that a name stands for in a cell: by the cell's imports, earlier ones, or, as
-// goimports would add it, by name.
-func (a *Assistant) packageNamed(name, code string, earlier *cell.Declarations) (p *doc.Package, fset *token.FileSet) {
-	a.library.find(a.config.GoRoot, a.config.Modules)
-	var d cell.Declarations
-	d.Add(cell.Parse(code))
-	imports := append(slices.Clone(d.List), earlier.List...)
-	for _, decl := range imports {
-		for _, n := range decl.Names {
-			rest, ok := strings.CutPrefix(n, "import ")
-			if !ok {
-				continue
-			}
-			alias, quoted, _ := strings.Cut(rest, " ")
-			importPath := strings.Trim(quoted, "\"`")
-			if alias == name || alias == "" && path.Base(importPath) == name {
-				return a.library.parse(importPath)
-			}
-		}
-	}
-	return a.library.parse(a.library.paths[name])
+	return matches
 }
 
 // nameAt returns the cursor if it touches a name, else the place of the name of the function whose arguments it is in.
 func nameAt(code string, cursor int) (at int, ok bool) {
 	runes := []rune(code)
 	left, right := string(runes[:cursor]), string(runes[cursor:])
-	if before.FindStringSubmatch(left + behind.FindString(right))[2] != "" {
+	if before.FindString(left+behind.FindString(right)) != "" {
 		return cursor, true
 	}
 	depth := 0
@@ -241,50 +243,10 @@ func nameAt(code string, cursor int) (at int, ok bool) {
 			depth++
 		} else if left[i] == '(' {
 			if depth--; depth < 0 {
-				name := before.FindStringSubmatch(left[:i])[2]
+				name := before.FindString(left[:i])
 				return len([]rune(left[:i])) - 1, name != ""
 			}
 		}
 	}
 	return 0, false
-}
-
-// document describes the name at the cursor, or the function whose arguments the cursor is in.
-func (a *Assistant) document(code string, cursor int, earlier *cell.Declarations) string {
-	at, ok := nameAt(code, cursor)
-	if !ok {
-		return ""
-	}
-	runes := []rune(code)
-	m := before.FindStringSubmatch(string(runes[:at]) + behind.FindString(string(runes[at:])))
-	if m[1] == "" {
-		return declaration(earlier, m[2])
-	}
-	p, fset := a.packageNamed(m[1], code, earlier)
-	if p == nil {
-		return ""
-	}
-	s, ok := symbols(p)[m[2]]
-	if !ok {
-		return ""
-	}
-	var b bytes.Buffer
-	if err := printer.Fprint(&b, fset, s.decl); err != nil {
-		return ""
-	}
-	text := b.String()
-	if s.doc != "" && !strings.Contains(text, strings.TrimSpace(strings.SplitN(s.doc, "\n", 2)[0])) {
-		text += "\n\n" + s.doc
-	}
-	return strings.TrimSpace(text) + "\n\nimport " + `"` + p.ImportPath + `"`
-}
-
-// declaration returns the text of what an earlier cell has declared by a name.
-func declaration(earlier *cell.Declarations, name string) string {
-	for _, d := range earlier.List {
-		if name != "" && slices.Contains(d.Names, name) {
-			return d.Text
-		}
-	}
-	return ""
 }

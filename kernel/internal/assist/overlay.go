@@ -75,7 +75,7 @@ func makeOverlay(code string, cursor int, earlier *cell.Declarations, paths map[
 	})
 
 	all := append(slices.Clone(names), rest.Names()...)
-	first := "package main; " + importsFor(source, all, paths)
+	first := "package main; " + importsFor(source, all, paths, imported(earlier))
 	lines := strings.Split(first+source, "\n")
 	if o.line >= len(lines) {
 		return o, false
@@ -96,7 +96,7 @@ func makeOverlay(code string, cursor int, earlier *cell.Declarations, paths map[
 	o.column = len(utf16.Encode([]rune(line[:column])))
 	o.cell = strings.Join(lines, "\n") + "\n"
 	text := rest.Source()
-	o.earlier = "package main; " + importsFor(text, all, paths) + "\n" + text
+	o.earlier = "package main; " + importsFor(text, all, paths, nil) + "\n" + text
 	return o, true
 }
 
@@ -110,8 +110,35 @@ func firstFault(source string) int {
 	return math.MaxInt
 }
 
-// importsFor is the imports that goimports would add to a source without package clause, on one line.
-func importsFor(source string, declared []string, paths map[string]string) string {
+// imported are the imports of earlier cells, which hold in later ones, by the name that a cell uses.
+func imported(earlier *cell.Declarations) map[string]string {
+	found := map[string]string{}
+	for _, d := range earlier.List {
+		for _, name := range d.Names {
+			rest, ok := strings.CutPrefix(name, "import ")
+			alias, quoted, _ := strings.Cut(rest, " ")
+			importPath, err := strconv.Unquote(quoted)
+			switch {
+			case !ok || err != nil || alias == "_":
+			case alias == ".":
+				found[". "+importPath] = ". " + quoted
+			case alias != "":
+				found[alias] = alias + " " + quoted
+			default:
+				name := path.Base(importPath)
+				if versioned.MatchString(name) && path.Dir(importPath) != "." {
+					name = path.Base(path.Dir(importPath))
+				}
+				found[name] = quoted
+			}
+		}
+	}
+	return found
+}
+
+// importsFor is the imports that a source without package clause has from earlier cells, or that goimports would add,
+// on one line.
+func importsFor(source string, declared []string, paths, earlier map[string]string) string {
 	file, _ := parser.ParseFile(token.NewFileSet(), "", cell.SourceOpen+source, parser.SkipObjectResolution)
 	if file == nil {
 		return ""
@@ -127,13 +154,20 @@ func importsFor(source string, declared []string, paths map[string]string) strin
 	added := map[string]bool{}
 	ast.Inspect(file, func(n ast.Node) bool {
 		if s, ok := n.(*ast.SelectorExpr); ok {
-			if x, ok := s.X.(*ast.Ident); ok && paths[x.Name] != "" && !imported[x.Name] && !slices.Contains(declared, x.Name) {
+			x, ok := s.X.(*ast.Ident)
+			if ok && (paths[x.Name] != "" || earlier[x.Name] != "") && !imported[x.Name] && !slices.Contains(declared, x.Name) {
 				added[x.Name] = true
 			}
 		}
 		return true
 	})
 	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(earlier)) {
+		if added[name] || strings.HasPrefix(name, ". ") {
+			b.WriteString("import " + earlier[name] + "; ")
+			delete(added, name)
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(added)) {
 		b.WriteString("import " + strconv.Quote(paths[name]) + "; ")
 	}

@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -193,6 +194,32 @@ func (d *Declarations) Names() []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(set))
+}
+
+var function = regexp.MustCompile(`(?m)^func\b`)
+
+// Functions returns the functions that are declared, sorted.
+func (d *Declarations) Functions() []string {
+	var names []string
+	for _, n := range d.List {
+		for _, name := range n.Names {
+			if token.IsIdentifier(name) && name != "_" && function.MatchString(n.Text) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Variables returns the names of the environment's variables that %env has set.
+func (d *Declarations) Variables() (names []string) {
+	for _, s := range d.settings {
+		if name, ok := strings.CutPrefix(s.key, "env "); ok {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Source is the declarations as Go without a package clause, imports first.

@@ -12,7 +12,8 @@ const backendVariable = "ADVLAB_BACKEND"
 // backend is %backend: the line is GoNB's %env for the following cells.
 func backend(s Setup) Magic {
 	return Magic{
-		Help: "show the backend; `%backend go`, `xla:cpu`, `xla:cuda` or `auto` sets it for this and the following cells",
+		Help:  "show the backend; `%backend go`, `xla:cpu`, `xla:cuda` or `auto` sets it for this and the following cells",
+		Words: []string{"auto", "go", "xla:cpu", "xla:cuda"},
 		Run: func(arguments []string) (map[string]any, error) {
 			return nil, checkBackend(s, arguments)
 		},

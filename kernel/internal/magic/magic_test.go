@@ -9,7 +9,7 @@ import (
 // Every command is completed, and known to %help, wherever it is run: by this package, by package relay, by GoNB.
 func TestList(t *testing.T) {
 	l := All(Setup{})
-	help, names := l.Help(), l.Names()
+	help, names := l.Help(), l.names()
 	for _, name := range []string{"%backend", "%doctor", "%pin", "%check", "%time", "%help", "%env", "%goflags", "%%bash", "%%"} {
 		if !slices.Contains(names, name) {
 			t.Errorf("%s is not completed", name)

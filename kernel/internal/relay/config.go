@@ -38,14 +38,15 @@ type Config struct {
 	// Signals brings what Jupyter signals: os.Interrupt interrupts the running cell, anything else ends the kernel.
 	Signals <-chan os.Signal
 
-	Version   string          // of advlab, for kernel_info
-	GoVersion string          // that builds the cells, such as go1.26.5
-	GoRoot    string          // its GOROOT, for completions; empty: none from the standard library
-	Modules   []assist.Module // further packages for completions
-	Gopls     string          // the program, for completions and inspections; empty: they know less
-	History   string          // file of the history; empty: kept in memory only
-	Overflow  string          // folder for output beyond OutputLimit; empty: it is dropped
-	CellLimit time.Duration   // how long a cell may take; 0: any time
+	Version   string                 // of advlab, for kernel_info
+	GoVersion string                 // that builds the cells, such as go1.26.5
+	GoRoot    string                 // its GOROOT, for completions; empty: none from the standard library
+	Modules   []assist.Module        // further packages for completions, which cells use by their name alone
+	Pinned    func() []assist.Module // modules that cells may import; nil: none
+	Gopls     string                 // the program, for completions and inspections; empty: they know less
+	History   string                 // file of the history; empty: kept in memory only
+	Overflow  string                 // folder for output beyond OutputLimit; empty: it is dropped
+	CellLimit time.Duration          // how long a cell may take; 0: any time
 
 	// Magics are the commands of cells that the kernel runs itself, besides those of this package.
 	Magics magic.List

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -60,6 +59,7 @@ type execution struct {
 
 	published chan *jupyter.Message // what GoNB publishes for it
 	asked     chan *jupyter.Message // its input requests
+	reads     chan *gonb.Read       // its programs that wait for input
 	stop      chan string           // classes: interrupted and the like
 
 	out        *output
@@ -76,8 +76,8 @@ type execution struct {
 	stopSince  time.Time
 	signalled  map[int]bool
 	provenance provenance
-	end        string                   // the file that proves that the program has come to its end; empty: it makes none
-	result     string                   // the file that gets the value of the cell's last expression; empty: none does
+	proof      proof
+	grading    grading
 	check      string                   // the function that %check calls; empty: none
 	checkSaid  string                   // what may be its error, on stderr
 	phases     map[string]time.Duration // for %time; nil: not asked for
@@ -89,6 +89,7 @@ type execution struct {
 type outcome struct {
 	failure  *failure // nil: it has ended well
 	compiled bool     // GoNB keeps its declarations
+	leaves   bool     // the front-end is to end the session
 }
 
 // run gives the cell to GoNB and follows it to its end. ctx ends it with the kernel.
@@ -102,7 +103,11 @@ func (x *execution) run(ctx context.Context, e *gonb.Engine) outcome {
 	x.out = &output{emit: x.stream, limit: limit, dir: x.relay.config.Overflow,
 		name: fmt.Sprintf("%s-cell-%d.txt", time.Now().Format("20060102-150405"), x.count)}
 	defer x.out.finish()
-	code, f := x.ownCommands()
+	if x.leaves() {
+		x.stream("stdout", leaving)
+		return outcome{leaves: true}
+	}
+	code, f := x.ownCommands(e)
 	if f != nil {
 		return outcome{failure: f}
 	}
@@ -117,7 +122,7 @@ func (x *execution) run(ctx context.Context, e *gonb.Engine) outcome {
 		o := x.give(ctx, e, given)
 		switch {
 		case o.failure == nil:
-			x.showResult()
+			o.failure = x.showResult()
 			return o
 		case x.valueless(o.failure):
 		case !x.leaveOut(o.failure):
@@ -154,7 +159,8 @@ func (x *execution) follow(ctx context.Context, e *gonb.Engine, reply <-chan *ju
 		defer func() { x.out.add("stdout", x.timing()) }()
 	}
 	var replied *jupyter.Message
-	var waited <-chan time.Time
+	var waited, settled <-chan time.Time
+	var read *gonb.Read
 	idle := false
 	for replied == nil || !idle {
 		select {
@@ -170,6 +176,10 @@ func (x *execution) follow(ctx context.Context, e *gonb.Engine, reply <-chan *ju
 			idle = true
 		case m := <-x.asked:
 			x.ask(e, m)
+		case read = <-x.reads:
+			settled = time.After(readSettles)
+		case <-settled:
+			x.reader(read)
 		case class := <-x.stop:
 			x.halt(e, class)
 		case <-limitC:
@@ -375,14 +385,23 @@ func (x *execution) takeBundle(value any) {
 	if b.Clear != "" {
 		x.pass("clear_output", map[string]any{"wait": b.Clear == "wait"}, nil)
 	}
-	if b.Grade != nil && b.Result == nil {
-		text, _ := json.Marshal(*b.Grade)
-		b.Result = map[string]any{"text/plain": string(text)}
+	if b.Grade != nil && !x.proof.takeGrade(b) {
+		x.notice(fmt.Sprintf("a grade of %v is ignored: it does not come from show.Grade, called by the cell's statements", *b.Grade))
 	}
-	if b.Result != nil {
+	switch {
+	case b.Result == nil:
+	case x.grading.Points != nil: // a number as a result would count as points
 		mend(b.Result)
-		x.pass("execute_result", map[string]any{"execution_count": x.count, "data": b.Result, "metadata": map[string]any{}}, nil)
+		x.show(b.Result)
+	default:
+		x.result(b.Result)
 	}
+}
+
+// result shows data as the cell's result.
+func (x *execution) result(data map[string]any) {
+	mend(data)
+	x.pass("execute_result", map[string]any{"execution_count": x.count, "data": data, "metadata": map[string]any{}}, nil)
 }
 
 // pass publishes something between two pieces of the streams. from has buffers to pass on; it may be nil.
@@ -415,7 +434,7 @@ func (x *execution) ask(e *gonb.Engine, m *jupyter.Message) {
 		x.halt(e, inputRefused)
 		return
 	}
-	x.relay.askFrontEnd(x.request, m)
+	x.relay.askFrontEnd(x.request, m.Content, nil)
 }
 
 // died is the outcome of a GoNB that has ended in the cell.
@@ -470,12 +489,7 @@ func (x *execution) judge(e *gonb.Engine, reply *jupyter.Message) outcome {
 		if x.exitRaw != "" {
 			x.out.add("stderr", x.exitRaw)
 		}
-		if !x.ended() {
-			return outcome{failure: newFailure(exitError, "exit status 0 before the cell's end: something that it calls ends the program, as "+
-				"os.Exit(0) does"),
-				compiled: true}
-		}
-		return outcome{compiled: true}
+		return outcome{failure: x.proof.unproven(), compiled: true}
 	}
 	f := classify(evidence{cell: x.cell, value: value, traceback: trace, exit: x.exit, panicText: x.held, stderr: x.stderr,
 		stdout: x.stdout, program: x.program, lore: x.relay.lore()})

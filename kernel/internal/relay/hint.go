@@ -26,6 +26,9 @@ var hints = []struct {
 	{compileError, regexp.MustCompile(`undefined: (True|False|None)\b`), "this is Go: true, false and nil."},
 	{compileError, regexp.MustCompile(`undefined: (ls|cd|cat|pwd|pip|git|mkdir|grep)\b`),
 		"a shell's command begins with !, as in !ls; %cd and %env set what later cells run with."},
+	{compileError, regexp.MustCompile(`undefined: (exit|quit)\b`),
+		"os.Exit(1) ends the program of a cell, with a status, and return ends it as its last line does; exit alone in a cell ends a console."},
+	{exitError, regexp.MustCompile(`GOPROXY=off`), "cells do not use the network until told to: " + getInstead},
 	{compileError, regexp.MustCompile(`undefined: print`), "values are printed by fmt.Println(x), and shown by show.Display(x)."},
 	{compileError, regexp.MustCompile(`is not used`),
 		"only the last line of a cell may be a value alone, and is shown as Out[n]; above it, print values with fmt.Println(x), or show them " +
@@ -60,7 +63,7 @@ func hint(f *failure, e evidence) string {
 			continue
 		}
 		text := all
-		if h.class == exitError {
+		if h.class == exitError && strings.HasPrefix(h.pattern.String(), "^") {
 			text = f.Text
 		}
 		if h.pattern.MatchString(text) {

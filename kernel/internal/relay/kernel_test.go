@@ -307,7 +307,7 @@ func TestTabAtOnce(t *testing.T) {
 		}
 	}
 	t.Logf("%d answers, the slowest after %s", asked, slowest.Round(time.Millisecond))
-	if asked < 8 || slowest > 1500*time.Millisecond { // 0.5 s are promised, on a machine with nothing else to do
+	if asked < 8 || slowest > 1500*time.Millisecond { // AnswerLimit is promised, on a machine with nothing else to do
 		t.Errorf("%d answers before the cell has ended, the slowest after %s", asked, slowest)
 	}
 	if r := f.finish(first); r.stdout != "1\n" {
@@ -531,8 +531,8 @@ func TestDisplays(t *testing.T) {
 		t.Errorf("metadata %s", r.metadata)
 	}
 	r = f.run(send + `{"grade": 2.5}` + "`}})\ngonbui.Sync()")
-	if data, _ := r.contents["execute_result"]["data"].(map[string]any); data["text/plain"] != "2.5" {
-		t.Errorf("%v", r.contents["execute_result"])
+	if r.contents["execute_result"] != nil || !strings.Contains(fmt.Sprint(r.contents["display_data"]), "a grade of 2.5 is ignored") {
+		t.Errorf("a forged grade: %v", r.contents)
 	}
 	r = f.run(send + `{"clear": "wait"}` + "`}})\ngonbui.Sync()")
 	if r.contents["clear_output"]["wait"] != true {
@@ -817,7 +817,7 @@ func TestNothingIsLeft(t *testing.T) {
 			f.run("%%\nfmt.Println(1)")
 			f.start("!setsid sleep 77 & sleep 78")
 			eventually(t, "the cell runs", cellTime, func() bool { return k.pid("sleep") != 0 })
-			f.ask(f.shell, "complete_request", map[string]any{"code": "x := strings.NewReader(\"\")\nx.", "cursor_pos": 27})
+			f.ask(f.shell, "complete_request", map[string]any{"code": "unknown.", "cursor_pos": 8}) // gopls may know it
 			eventually(t, "gopls runs", cellTime, func() bool { return k.pid("gopls") != 0 })
 			end(k, f)
 			began := time.Now()
@@ -1054,7 +1054,7 @@ func TestReconnects(t *testing.T) {
 	}
 }
 
-// Questions never hold up a cell, and are answered within half a second, whatever gopls does.
+// Questions never hold up a cell, and are answered within a second, whatever gopls does.
 func TestQuestionsDoNotHoldUpCells(t *testing.T) {
 	f := startKernel(t).start().frontEnd()
 	f.run("var kept = 5\n%%\nfmt.Println(0)")
@@ -1065,7 +1065,7 @@ func TestQuestionsDoNotHoldUpCells(t *testing.T) {
 			for _, kind := range []string{"complete_request", "inspect_request"} {
 				began := time.Now()
 				reply := f.ask(f.shell, kind, map[string]any{"code": code, "cursor_pos": len([]rune(code))})
-				if took := time.Since(began); reply["status"] != "ok" || took > 2*time.Second { // 0.5 s, on a machine with nothing else to do
+				if took := time.Since(began); reply["status"] != "ok" || took > 2*time.Second { // AnswerLimit, on a machine with nothing else to do
 					t.Errorf("%s of %q: %v after %s", kind, code, reply, took)
 				}
 			}
@@ -1079,6 +1079,9 @@ func TestQuestionsDoNotHoldUpCells(t *testing.T) {
 	completes(t, f, "x := strings.NewReader(\"\")\nx.", "ReadRune")
 	questions()
 	stopped := f.k.pid("gopls")
+	if stopped == 0 {
+		t.Fatal("gopls does not run: nobody has asked it")
+	}
 	_ = syscall.Kill(stopped, syscall.SIGSTOP)
 	questions()
 	_ = syscall.Kill(stopped, syscall.SIGKILL)
@@ -1098,9 +1101,9 @@ func completes(t *testing.T, f *frontEnd, code, want string) map[string]any {
 	return reply
 }
 
-// What gopls knows is known in cells, also while one runs: types of earlier cells, fields, methods, packages beyond the
+// What is known at the cursor, also while a cell runs: types of earlier cells, fields, methods, packages beyond the
 // standard library, and what they are documented with.
-func TestGopls(t *testing.T) {
+func TestAnswersKnowTypes(t *testing.T) {
 	f := startKernel(t).start().frontEnd()
 	f.run("type Point struct {\n\tWidth, Height int // in pixels\n}\n\n// Area is what it covers.\n" +
 		"func (p Point) Area() int { return p.Width * p.Height }\n\nvar r = strings.NewReader(\"x\")\n%%\nfmt.Println(r.Len())")

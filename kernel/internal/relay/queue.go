@@ -100,8 +100,10 @@ func (r *relay) enqueue(m *jupyter.Message) {
 // execute answers one execute request: busy, execute_input, output, error, reply, idle.
 func (r *relay) execute(ctx context.Context, e *gonb.Engine, startErr error, m *jupyter.Message) {
 	q, err := parseExecute(m)
-	x := &execution{relay: r, request: m, query: q, cell: cell.Parse(strings.ReplaceAll(q.Code, "\r\n", "\n")), began: time.Now(),
-		published: make(chan *jupyter.Message, 64), asked: make(chan *jupyter.Message, 1), stop: make(chan string, 1)}
+	x := &execution{relay: r, request: m, query: q, grading: gradingOf(m.Metadata),
+		cell: cell.Parse(strings.ReplaceAll(q.Code, "\r\n", "\n")), began: time.Now(),
+		published: make(chan *jupyter.Message, 64), asked: make(chan *jupyter.Message, 1), reads: make(chan *gonb.Read, 1),
+		stop: make(chan string, 1)}
 	r.mu.Lock()
 	if q.Store && err == nil {
 		r.count++
@@ -124,6 +126,9 @@ func (r *relay) execute(ctx context.Context, e *gonb.Engine, startErr error, m *
 		if !x.cell.Empty() {
 			result = x.run(ctx, e)
 		}
+		if x.cellID() != "" { // of a notebook that is open before a person: the next thing may be a Tab
+			r.prepare.Do(func() { go r.assistant.Prepare() })
+		}
 	}
 	if err == nil {
 		r.learn(x, result.compiled)
@@ -133,6 +138,9 @@ func (r *relay) execute(ctx context.Context, e *gonb.Engine, startErr error, m *
 	}
 
 	content := map[string]any{"status": "ok", "execution_count": x.count, "payload": []any{}, "user_expressions": expressions(q.Expressions)}
+	if result.leaves {
+		content["payload"] = []any{map[string]any{"source": "ask_exit", "keepkernel": false}}
+	}
 	var abandoned []*jupyter.Message
 	if f := result.failure; f != nil {
 		content = map[string]any{"status": "error", "execution_count": x.count, "ename": f.Class, "evalue": f.Text, "traceback": f.Traceback,
@@ -153,7 +161,7 @@ func (r *relay) execute(ctx context.Context, e *gonb.Engine, startErr error, m *
 		"advlab": x.provenance})
 	r.status.Lock()
 	r.mu.Lock()
-	r.current, r.question = nil, ""
+	r.current, r.question, r.read = nil, "", nil
 	r.mu.Unlock()
 	r.setStatus("idle", m)
 	r.status.Unlock()
@@ -198,7 +206,8 @@ func (r *relay) replay(ctx context.Context, e *gonb.Engine) {
 	code := gonb.FirstCell + r.declared.Settings()
 	r.mu.Unlock()
 	x := &execution{relay: r, query: executeRequest{Code: code, Silent: true}, cell: cell.Parse(code), began: time.Now(),
-		published: make(chan *jupyter.Message, 64), asked: make(chan *jupyter.Message, 1), stop: make(chan string, 1)}
+		published: make(chan *jupyter.Message, 64), asked: make(chan *jupyter.Message, 1), reads: make(chan *gonb.Read, 1),
+		stop: make(chan string, 1)}
 	result := x.run(ctx, e)
 	r.mu.Lock()
 	r.current = nil
@@ -212,7 +221,8 @@ func (r *relay) replay(ctx context.Context, e *gonb.Engine) {
 // startEngine starts a GoNB and waits until it answers.
 func (r *relay) startEngine(ctx context.Context) (*gonb.Engine, error) {
 	r.restarts++
-	e, err := gonb.Start(r.config.gonb(), filepath.Join(r.config.Dir, fmt.Sprint(r.restarts)), r.id, r.published, r.asked)
+	e, err := gonb.Start(r.config.gonb(), filepath.Join(r.config.Dir, fmt.Sprint(r.restarts)), r.id, r.published, r.asked,
+		r.reads)
 	if err != nil {
 		return nil, fmt.Errorf("starting GoNB: %w", err)
 	}

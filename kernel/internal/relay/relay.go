@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,6 +26,7 @@ type relay struct {
 	history   *history
 	assistant *assist.Assistant
 	asides    chan struct{} // holds one for each question that is being answered
+	prepare   sync.Once     // the assistant, for a person's first question
 
 	end      context.CancelFunc
 	restarts int    // engines started; this and the next two are of the goroutine that runs cells
@@ -43,11 +43,12 @@ type relay struct {
 	order    []string
 	comms    map[string]string // targets of open comms
 	question string            // id of the execution whose input request is open
+	read     *gonb.Read        // what it is to answer; nil: GoNB asks
 	declared cell.Declarations // what the notebook declares, for the assistants, and GoNB's settings
 	notebook compose.Notebook  // this and the next two are of the goroutine that runs cells
 	failed   map[string]int    // names that a cell meant to declare which did not compile, and the cell
 	locals   map[string]int    // variables of statements, and their cell
-	secret   []byte            // of this kernel, for names that cells cannot guess
+	environ  map[string]string // what %env has set; of the goroutine that runs cells
 }
 
 // Run relays until a front-end or a signal ends the kernel, or ctx does. What was started is gone when it returns.
@@ -122,7 +123,7 @@ func Run(ctx context.Context, c Config) error {
 func newRelay(c Config, key string) *relay {
 	r := &relay{front: front{id: kernelID(c.Connection), session: jupyter.NewID(), codec: jupyter.NewCodec(key)}, config: c,
 		asides: make(chan struct{}, mostAside), arrived: make(chan struct{}, 1),
-		secret: []byte(rand.Text()), failed: map[string]int{}, locals: map[string]int{}, parents: map[string]*jupyter.Message{},
+		failed: map[string]int{}, locals: map[string]int{}, parents: map[string]*jupyter.Message{},
 		comms: map[string]string{}}
 	r.front.log = func(format string, args ...any) {
 		if c.Log != nil {
@@ -130,7 +131,8 @@ func newRelay(c Config, key string) *relay {
 		}
 	}
 	r.assistant = assist.New(assist.Config{Gopls: c.Gopls, Dir: filepath.Join(c.Dir, "gopls"), Guard: c.Guard, GoRoot: c.GoRoot,
-		Modules: c.Modules, Commands: c.Magics.Names(), Log: r.log, Environ: func(temp string) []string { return c.Start("", temp).Environ() }})
+		Modules: c.Modules, Pinned: c.Pinned, Commands: c.Magics.Commands(), Log: r.log,
+		Environ: func(temp string) []string { return c.Start("", temp).Environ() }})
 	return r
 }
 

@@ -162,7 +162,11 @@ func (r *relay) ask(code string, cursor int, ask bool) assist.Question {
 	e, earlier := r.engine, r.declared.Clone()
 	r.mu.Unlock()
 	q := assist.Question{Code: code, Cursor: cursor, Earlier: earlier}
-	if e != nil && ask {
+	if e == nil {
+		return q
+	}
+	q.Dir = e.Dir()
+	if ask {
 		q.Module, _ = e.Module() // without it, gopls is not asked
 	}
 	return q
@@ -187,7 +191,7 @@ func (r *relay) inspect(m *jupyter.Message, ask bool) any {
 		return malformed(err)
 	}
 	data := map[string]any{}
-	markdown, text := r.assistant.Inspect(r.ask(q.Code, cursor, ask))
+	markdown, text := r.assistant.Inspect(r.ask(q.Code, cursor, ask), q.Detail > 0)
 	if markdown != "" {
 		data["text/markdown"] = markdown
 	}

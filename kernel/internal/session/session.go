@@ -89,6 +89,7 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 		GoVersion:  facts.GoVersion,
 		GoRoot:     facts.GoRoot,
 		Modules:    []assist.Module{{Path: place.Module + "/advlib", Dir: filepath.Join(facts.Checkout, "advlib")}},
+		Pinned:     func() []assist.Module { return pinned(p, facts, env) },
 		Gopls:      filepath.Join(p.Tools(), "gopls"),
 		History:    historyFile(own),
 		Overflow:   overflow,
