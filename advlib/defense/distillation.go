@@ -14,8 +14,8 @@ import (
 )
 
 // Distillation is the defensive distillation of Papernot et al. (2016), arXiv:1511.04508, section IV: a teacher is
-// trained at the temperature T, and a student of the same architecture, from other weights, learns the teacher's answers
-// at that temperature,
+// trained at the temperature T, and a student of the same architecture, from other weights, learns the teacher's
+// answers at that temperature,
 //
 //	min_θ E[ −Σ_k p_k log softmax(z_θ(x)/T)_k ],   p = softmax(z_teacher(x)/T)
 //

@@ -15,9 +15,9 @@ import (
 //
 //	BCE(p(x′), y) + λ · KL(p(x) ‖ p(x′)) · (1 − p_y(x)),   BCE(p, y) = −log p_y − log(1 − max_{k≠y} p_k)
 //
-// with x′ found by projected gradient ascent on the cross-entropy, as in [AdversarialTraining], and p the softmax of the
-// model. The authors' code adds 1e-4 inside of the second logarithm, so that it stays finite; here it is computed from
-// the logits, and is exact.
+// with x′ found by projected gradient ascent on the cross-entropy, as in [AdversarialTraining], and p the softmax of
+// the model. The authors' code adds 1e-4 inside of the second logarithm, so that it stays finite; here it is computed
+// from the logits, and is exact.
 //
 // It is a [training.Objective] with an adversary of its own; Fit trains a model with it.
 type MART struct {

@@ -137,7 +137,8 @@ func TestObjectivesRefuse(t *testing.T) {
 	}
 	m := zoo.MLP(4)
 	m.Adversary = defense.AdversarialTraining{Ball: ball}
-	if _, err := (defense.TRADES{Ball: ball}).Fit(t.Context(), m, train); err == nil || !strings.Contains(err.Error(), "leave one of the two out") {
+	_, err := defense.TRADES{Ball: ball}.Fit(t.Context(), m, train)
+	if err == nil || !strings.Contains(err.Error(), "leave one of the two out") {
 		t.Errorf("a second adversary: %v", err)
 	}
 }

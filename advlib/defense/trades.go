@@ -13,8 +13,8 @@ import (
 	"advlab/advlib/training"
 )
 
-// TRADES is that of Zhang et al. (2019), arXiv:1901.08573, equation 5: the model is right on the originals, and says the
-// same all around them,
+// TRADES is that of Zhang et al. (2019), arXiv:1901.08573, equation 5: the model is right on the originals, and says
+// the same all around them,
 //
 //	min_θ E[ L(θ, x, y) + β · max_{‖δ‖ ≤ ε} KL(p(x) ‖ p(x + δ)) ]
 //
