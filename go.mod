@@ -23,6 +23,7 @@ require (
 	golang.org/x/sys v0.44.0
 	golang.org/x/term v0.40.0
 	golang.org/x/text v0.38.0
+	golang.org/x/time v0.16.0
 	gonum.org/v1/plot v0.17.0
 	google.golang.org/protobuf v1.36.11
 )
