@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,6 +59,8 @@ type Engine struct {
 
 	published func(*Engine, *jupyter.Message) // called for what GoNB publishes
 	asked     func(*jupyter.Message)          // called for its input requests
+	reads     func(*Engine, *Read)            // called for programs that wait for input
+	inputs    net.Listener                    // by which these are heard of
 	first     sync.Once
 	heard     chan struct{} // closed when something was published
 
@@ -74,8 +77,10 @@ type Engine struct {
 
 var errEnded = errors.New("GoNB has ended")
 
-// Start starts a GoNB in dir, which is created. It returns before GoNB is ready.
-func Start(c Config, dir, kernelID string, published func(*Engine, *jupyter.Message), asked func(*jupyter.Message)) (*Engine, error) {
+// Start starts a GoNB in dir, which is created. It returns before GoNB is ready. published, asked and reads are called
+// for what it publishes, for its input requests, and for programs of its that wait for input.
+func Start(c Config, dir, kernelID string, published func(*Engine, *jupyter.Message), asked func(*jupyter.Message),
+	reads func(*Engine, *Read)) (*Engine, error) {
 	temp := filepath.Join(dir, "t")
 	if err := os.MkdirAll(temp, 0o700); err != nil {
 		return nil, err
@@ -84,6 +89,7 @@ func Start(c Config, dir, kernelID string, published func(*Engine, *jupyter.Mess
 		c.Beat = time.Second
 	}
 	e := &Engine{config: c, dir: dir, temp: temp, session: jupyter.NewID(), started: time.Now(), published: published, asked: asked,
+		reads: reads,
 		heard: make(chan struct{}), comms: make(chan *jupyter.Message, mostComms), ready: make(chan struct{}), ended: make(chan struct{}),
 		waiting: map[string]chan *jupyter.Message{}}
 	conn := jupyter.Connection{Transport: "ipc", IP: filepath.Join(dir, "s"), Shell: 1, IOPub: 2, Stdin: 3, Control: 4, Heartbeat: 5,
@@ -107,6 +113,9 @@ func Start(c Config, dir, kernelID string, published func(*Engine, *jupyter.Mess
 	e.cmd.Env = append(e.cmd.Environ(), c.Env...)
 	if pump.Supported && c.Pump != "" {
 		env, err := prepareShell(dir, c.Pump)
+		if err == nil {
+			err = e.listen()
+		}
 		if err != nil {
 			e.closeSockets()
 			return nil, err
@@ -161,6 +170,9 @@ func (e *Engine) closeSockets() {
 		if s != nil {
 			_ = s.Close()
 		}
+	}
+	if e.inputs != nil {
+		_ = e.inputs.Close()
 	}
 	_ = os.RemoveAll(e.dir)
 }

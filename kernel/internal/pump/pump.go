@@ -27,6 +27,18 @@ const (
 	UserStart  = "ADVLAB_BASH_ENV" // the user's BASH_ENV
 )
 
+// InputName is the name of the socket, beside ShellName, on which the relay hears that a program waits for input. The
+// pump sends the prompt and shuts its side. The answer begins with one of the signs below.
+const InputName = "in"
+
+// The relay's answers.
+const (
+	InputText  = 't' // and the text
+	InputEnd   = 'e' // the input is at its end
+	InputNone  = 'n' // there is nobody to ask
+	InputLater = 'l' // somebody else gives it
+)
+
 // Command returns the command that a process with these arguments is to run: what follows, under the name for shells,
 // else the program beside its own.
 func Command(args []string) []string {

@@ -21,7 +21,7 @@ import (
 
 const (
 	packet     = 4096                   // bytes that a pipe passes on as one: PIPE_BUF of Linux
-	lineWait   = 10 * time.Millisecond  // for the rest of a line on stderr
+	lineWait   = 10 * time.Millisecond  // for the rest of a line
 	runeWait   = time.Second            // for the rest of a character
 	afterEnd   = time.Second            // for what is still printed by what the program leaves behind
 	readWait   = 200 * time.Millisecond // until GoNB has read what was printed before a display
@@ -53,7 +53,11 @@ func Run(argv []string) (status int) {
 		if flags, err := unix.FcntlInt(uintptr(to), unix.F_GETFL, 0); err == nil {
 			_, _ = unix.FcntlInt(uintptr(to), unix.F_SETFL, flags|unix.O_DIRECT)
 		}
-		p.streams[i] = &pumped{from: ends[0], to: to, program: os.NewFile(uintptr(ends[1]), name), lines: i == 1}
+		p.streams[i] = &pumped{from: ends[0], to: to, program: os.NewFile(uintptr(ends[1]), name)}
+	}
+	stdin, err := p.openInput()
+	if err != nil {
+		return pumpFault(err)
 	}
 	if err := p.openDisplays(); err != nil {
 		return pumpFault(err)
@@ -67,7 +71,7 @@ func Run(argv []string) (status int) {
 
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = p.env
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, p.streams[0].program, p.streams[1].program
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, p.streams[0].program, p.streams[1].program
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return pumpFault(err)
@@ -75,6 +79,8 @@ func Run(argv []string) (status int) {
 	for _, s := range p.streams {
 		_ = s.program.Close()
 	}
+	_ = stdin.Close()
+	p.input.watch(cmd.Process.Pid)
 	go func() {
 		for sig := range end {
 			_ = cmd.Process.Signal(sig)
@@ -118,6 +124,7 @@ func dieOf(sig syscall.Signal) {
 type pumping struct {
 	env     []string
 	streams [2]*pumped
+	input   *input
 
 	// Displays: decoded by a goroutine, which writes a byte to wake for each. shown is nil where the command has none.
 	files   []string // named pipes of our own
@@ -141,7 +148,8 @@ type arrival struct {
 type pumped struct {
 	from, to int
 	program  *os.File // the program's end
-	lines    bool     // to be passed on by whole lines where that costs little time: GoNB looks for places in a stack trace
+	begun    bool     // what was passed on ends within a line
+	holds    bool     // the beginning of a line waits for its end, however long that takes
 	waiting  []byte
 	since    time.Time // when the first byte of an unfinished rest came
 	ended    bool
@@ -152,7 +160,7 @@ type pumped struct {
 func (p *pumping) run(ended int) {
 	deadline := time.Time{}
 	for {
-		fds := []unix.PollFd{{Fd: -1}, {Fd: -1}, {Fd: -1}, {Fd: -1}}
+		fds := []unix.PollFd{{Fd: -1}, {Fd: -1}, {Fd: -1}, {Fd: -1}, {Fd: -1}, {Fd: -1}, {Fd: -1}}
 		timeout := -1
 		for i, s := range p.streams {
 			if !s.ended {
@@ -167,6 +175,7 @@ func (p *pumping) run(ended int) {
 		}
 		if deadline.IsZero() {
 			fds[3] = unix.PollFd{Fd: int32(ended), Events: unix.POLLIN}
+			timeout = p.input.poll(&fds[4], &fds[5], &fds[6], timeout)
 		} else {
 			late := time.Since(deadline)
 			if (p.streams[0].ended && p.streams[1].ended || late > 0) && (p.shown == nil || late > syncWait) {
@@ -185,6 +194,14 @@ func (p *pumping) run(ended int) {
 		}
 		if fds[2].Revents != 0 {
 			p.takeDisplay()
+		}
+		if deadline.IsZero() {
+			if fds[4].Revents != 0 || fds[5].Revents != 0 || fds[6].Revents != 0 {
+				p.takeInput(fds[4].Revents != 0, fds[5].Revents != 0)
+			}
+			p.lookForReaders()
+		} else {
+			p.streams[0].holds = false
 		}
 		for _, s := range p.streams {
 			p.pass(s, false)
@@ -220,11 +237,13 @@ func (p *pumping) pass(s *pumped, all bool) {
 		late := all || s.ended || time.Since(s.since) >= lineWait
 		for len(s.waiting) > 0 {
 			n := piece(s.waiting, packet)
-			if s.lines && n == len(s.waiting) && n < packet {
+			// By whole lines where that costs little time: GoNB looks for places in a stack trace, and the beginning of a
+			// line on stdout may be a question.
+			if n == len(s.waiting) && n < packet {
 				n = bytes.LastIndexByte(s.waiting, '\n') + 1
 			}
 			if n == 0 {
-				if !late {
+				if !late || s.holds {
 					break
 				}
 				if n = piece(s.waiting, packet); n == 0 {
@@ -247,6 +266,9 @@ func (p *pumping) pass(s *pumped, all bool) {
 // write gives GoNB one piece. Where GoNB is gone, so will this process be.
 func (p *pumping) write(s *pumped, text []byte) {
 	p.sync()
+	if len(text) > 0 {
+		s.begun = text[len(text)-1] != '\n'
+	}
 	for len(text) > 0 {
 		n, err := unix.Write(s.to, text)
 		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.EAGAIN) {
@@ -358,6 +380,9 @@ func (p *pumping) takeDisplay() {
 	if err := p.encoder.Encode(a.display); err != nil {
 		p.complain(err)
 		return
+	}
+	if _, asks := a.display.Data[protocol.MIMEJupyterInput]; asks {
+		p.input.explicit = true
 	}
 	_, value := a.display.Data[protocol.MIMECommValue]
 	_, subscription := a.display.Data[protocol.MIMECommSubscribe]

@@ -60,6 +60,7 @@ type execution struct {
 
 	published chan *jupyter.Message // what GoNB publishes for it
 	asked     chan *jupyter.Message // its input requests
+	reads     chan *gonb.Read       // its programs that wait for input
 	stop      chan string           // classes: interrupted and the like
 
 	out        *output
@@ -159,7 +160,8 @@ func (x *execution) follow(ctx context.Context, e *gonb.Engine, reply <-chan *ju
 		defer func() { x.out.add("stdout", x.timing()) }()
 	}
 	var replied *jupyter.Message
-	var waited <-chan time.Time
+	var waited, settled <-chan time.Time
+	var read *gonb.Read
 	idle := false
 	for replied == nil || !idle {
 		select {
@@ -175,6 +177,10 @@ func (x *execution) follow(ctx context.Context, e *gonb.Engine, reply <-chan *ju
 			idle = true
 		case m := <-x.asked:
 			x.ask(e, m)
+		case read = <-x.reads:
+			settled = time.After(readSettles)
+		case <-settled:
+			x.reader(read)
 		case class := <-x.stop:
 			x.halt(e, class)
 		case <-limitC:
@@ -420,7 +426,7 @@ func (x *execution) ask(e *gonb.Engine, m *jupyter.Message) {
 		x.halt(e, inputRefused)
 		return
 	}
-	x.relay.askFrontEnd(x.request, m)
+	x.relay.askFrontEnd(x.request, m.Content, nil)
 }
 
 // died is the outcome of a GoNB that has ended in the cell.

@@ -101,7 +101,8 @@ func (r *relay) enqueue(m *jupyter.Message) {
 func (r *relay) execute(ctx context.Context, e *gonb.Engine, startErr error, m *jupyter.Message) {
 	q, err := parseExecute(m)
 	x := &execution{relay: r, request: m, query: q, cell: cell.Parse(strings.ReplaceAll(q.Code, "\r\n", "\n")), began: time.Now(),
-		published: make(chan *jupyter.Message, 64), asked: make(chan *jupyter.Message, 1), stop: make(chan string, 1)}
+		published: make(chan *jupyter.Message, 64), asked: make(chan *jupyter.Message, 1), reads: make(chan *gonb.Read, 1),
+		stop: make(chan string, 1)}
 	r.mu.Lock()
 	if q.Store && err == nil {
 		r.count++
@@ -159,7 +160,7 @@ func (r *relay) execute(ctx context.Context, e *gonb.Engine, startErr error, m *
 		"advlab": x.provenance})
 	r.status.Lock()
 	r.mu.Lock()
-	r.current, r.question = nil, ""
+	r.current, r.question, r.read = nil, "", nil
 	r.mu.Unlock()
 	r.setStatus("idle", m)
 	r.status.Unlock()
@@ -204,7 +205,8 @@ func (r *relay) replay(ctx context.Context, e *gonb.Engine) {
 	code := gonb.FirstCell + r.declared.Settings()
 	r.mu.Unlock()
 	x := &execution{relay: r, query: executeRequest{Code: code, Silent: true}, cell: cell.Parse(code), began: time.Now(),
-		published: make(chan *jupyter.Message, 64), asked: make(chan *jupyter.Message, 1), stop: make(chan string, 1)}
+		published: make(chan *jupyter.Message, 64), asked: make(chan *jupyter.Message, 1), reads: make(chan *gonb.Read, 1),
+		stop: make(chan string, 1)}
 	result := x.run(ctx, e)
 	r.mu.Lock()
 	r.current = nil
@@ -218,7 +220,8 @@ func (r *relay) replay(ctx context.Context, e *gonb.Engine) {
 // startEngine starts a GoNB and waits until it answers.
 func (r *relay) startEngine(ctx context.Context) (*gonb.Engine, error) {
 	r.restarts++
-	e, err := gonb.Start(r.config.gonb(), filepath.Join(r.config.Dir, fmt.Sprint(r.restarts)), r.id, r.published, r.asked)
+	e, err := gonb.Start(r.config.gonb(), filepath.Join(r.config.Dir, fmt.Sprint(r.restarts)), r.id, r.published, r.asked,
+		r.reads)
 	if err != nil {
 		return nil, fmt.Errorf("starting GoNB: %w", err)
 	}
