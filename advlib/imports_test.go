@@ -17,6 +17,7 @@ var allowed = map[string][]string{
 	"advlib/oracle":                     {"advlib"},
 	"advlib/detect":                     {"advlib"},
 	"advlib/serve":                      {"advlib", "advlib/detect"},
+	"advlib/endpoint":                   {"advlib", "advlib/cachedir", "advlib/internal/option"},
 	"advlib/report":                     {},
 	"advlib/cachedir":                   {},
 	"advlib/internal":                   {},
