@@ -16,8 +16,8 @@ const (
 	StillSuffix = ".still"
 )
 
-// mayStandStill tells whether a program needs stillFile: where it may link cgo, Go itself notices nothing. What waits for
-// the widgets of GoNB waits for its user.
+// mayStandStill tells whether a program needs stillFile: where it may link cgo, Go itself notices nothing. What waits
+// for the widgets of GoNB waits for its user.
 func (p *Program) mayStandStill() bool {
 	if runtime.GOOS != "linux" || p.own.cell.Test {
 		return false

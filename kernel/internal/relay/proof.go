@@ -118,8 +118,9 @@ func gradingOf(metadata []byte) grading {
 }
 
 // tampering is what an answer has that could reach the nonce, or nbgrader's files, and a teacher should look at.
-var tampering = regexp.MustCompile(`"(?:unsafe|C|syscall|plugin|os/exec|golang\.org/x/sys/\w+|github\.com/janpfeifer/gonb/[\w/]+)"|` +
-	`\b(?:unsafe|syscall|unix|exec|gonbui)\.[A-Z]\w*|/proc\b|go:linkname|os\.Executable|\.nonce\b|(?m:^(?:!|%%(?:bash|sh|script|writefile)).*)`)
+var tampering = regexp.MustCompile(`"(?:unsafe|C|syscall|plugin|os/exec|golang\.org/x/sys/\w+|` +
+	`github\.com/janpfeifer/gonb/[\w/]+)"|\b(?:unsafe|syscall|unix|exec|gonbui)\.[A-Z]\w*|/proc\b|go:linkname|os\.Executable|\.nonce\b|` +
+	`(?m:^(?:!|%%(?:bash|sh|script|writefile)).*)`)
 
 // lookAt remembers what is to be looked at in an answer, and shows it in the graded cells that come after.
 func (x *execution) lookAt() {
@@ -127,7 +128,8 @@ func (x *execution) lookAt() {
 	case x.grading.runs && !x.grading.Locked:
 		r.lookAt = slices.DeleteFunc(r.lookAt, func(n note) bool { return n.cell != "" && n.cell == x.cellID() })
 		if found := tampering.FindString(x.query.Code); found != "" {
-			r.lookAt = append(r.lookAt, note{x.cellID(), fmt.Sprintf("look at cell %d before you trust this one's outcome: it has %s", x.count, found)})
+			text := fmt.Sprintf("look at cell %d before you trust this one's outcome: it has %s", x.count, found)
+			r.lookAt = append(r.lookAt, note{x.cellID(), text})
 		}
 	case x.grading.Locked && x.grading.Points != nil:
 		for _, n := range r.lookAt {

@@ -45,7 +45,8 @@ func TestWaiting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const one = "[chan receive (nil chan), 2 minutes]:\nmain.f(...)\n\t/t/gonb_1/cell_00000.go:2\nmain.main.func1()\n\t/t/gonb_1/cell_00000.go:5 +0x1d"
+	const one = "[chan receive (nil chan), 2 minutes]:\nmain.f(...)\n\t/t/gonb_1/cell_00000.go:2\n" +
+		"main.main.func1()\n\t/t/gonb_1/cell_00000.go:5 +0x1d"
 	const other = "[select]:\nnet/http.(*persistConn).writeLoop(0xc000)\n\t/go/src/net/http/transport.go:2600 +0xe7"
 	got := evidence{program: p}.waiting("goroutine 1 " + one + "\n\ngoroutine 7 " + one + "\n\ngoroutine 9 " + other)
 	want := []string{"  2 times chan receive (nil chan), cell 4, line 2", "  select, in net/http.(*persistConn).writeLoop"}

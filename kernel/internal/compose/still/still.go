@@ -1,8 +1,10 @@
 //go:build linux
 
 // Package still is a file of cells' programs that link cgo: it notices that nothing can move any more, and leaves the
-// goroutines' traces in a file beside the program. Go itself ends a program in which all goroutines wait for each other,
-// but not one with cgo, as all are that use advlib.
+// goroutines' traces in a file beside the program. Go itself ends a program in which all goroutines wait for each
+// other, but not one with cgo, as all are that use advlib.
+//
+//	cp still.go DIR && sed -i 's/^package still/package main/' DIR/still.go # which package compose does
 //
 // Once a second a thread of its own looks whether the program has used the processor. If it has not for some seconds,
 // it looks at all goroutines: nothing can move any more if each of them waits for a channel or a lock, none is in a
