@@ -32,7 +32,7 @@ const (
 
 // asMain is the text of a package's file as one of package main.
 func asMain(text string) string {
-	_, rest, _ := strings.Cut(text, "\npackage ")
+	_, rest, _ := strings.Cut("\n"+text, "\npackage ")
 	_, rest, _ = strings.Cut(rest, "\n")
 	return "package main\n" + rest
 }
