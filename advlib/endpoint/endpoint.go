@@ -409,6 +409,9 @@ func (e *Endpoint) ask(ctx context.Context, v [][]float64) (rows []row, err erro
 		rows, err = e.protocol.read(said, len(v), e.spec.Classes)
 		return err
 	})
+	if e.spec.RejectStatus != 0 && isStatus(err, e.spec.RejectStatus) {
+		rows, err = make([]row, len(v)), nil
+	}
 	if err == nil {
 		e.client.sent.answered.Add(int64(len(rows)))
 	}
