@@ -52,6 +52,20 @@ func (p Points) Of(in []float32) []float32 {
 	return x
 }
 
+// OfInput returns the point of an input of the victim as its user has it, in the units of its features.
+func (p Points) OfInput(in []float32) []float32 {
+	x := slices.Clone(in)
+	if p.encoding == nil {
+		return x
+	}
+	for i, f := range p.encoding.features {
+		for j := p.encoding.first[i]; j < p.encoding.first[i]+f.coordinates(); j++ {
+			x[j] = f.encode(in[j])
+		}
+	}
+	return x
+}
+
 // Append appends to the inputs to that of the point x.
 func (p Points) Append(to, x, in0 []float32) []float32 {
 	if p.encoding == nil {

@@ -5,11 +5,12 @@
 //	pgd := attack.PGD{Ball: advlib.Linf.Ball(8./255)}
 //	result, err := advlib.Run(ctx, classifier, examples, pgd)
 //
-// [Index] is a table of all of them, which is below too. All are white-box, they use the model's gradient, except for
-// Square, which asks for logits only. Wrappers run another attack: towards every other class in turn (AllTargets),
-// several times with other random draws (Repeat), all of several (WorstOf), on the mean of a random classifier's logits
-// (EOT), with another gradient (BPDA), with logits divided by T (Temperature), on another classifier (Transfer),
-// rounded to what an image file can hold (Lattice8).
+// [Index] is a table of all of them, which is below too. It says what they ask for: most are white-box, they use the
+// model's gradient; some ask for logits only, such as Square, or for labels only, such as HopSkipJump, and so run on
+// any victim that answers. Wrappers run another attack: towards every other class in turn (AllTargets), several times
+// with other random draws (Repeat), all of several (WorstOf), on the mean of a random classifier's logits (EOT), with
+// another gradient (BPDA), with logits divided by T (Temperature), on another classifier (Transfer), rounded to what an
+// image file can hold (Lattice8).
 //
 // [Universal] and [UniversalDeepFool] learn one δ for all examples, [AdversarialPatch] a patch to be put anywhere.
 // Their Fit learns on some examples, and returns a [Perturbation] or a [Patch]: attacks to be run on others.

@@ -16,7 +16,7 @@ import (
 
 // everySubject is what the tests of conformance run.
 func everySubject() []attacktest.Subject {
-	return slices.Concat(basicSubjects(), apgdSubjects(), mifgsmSubjects(), squareSubjects(), minimalSubjects(),
+	return slices.Concat(basicSubjects(), apgdSubjects(), mifgsmSubjects(), squareSubjects(), minimalSubjects(), labelSubjects(),
 		autoAttackSubjects(), wrapperSubjects())
 }
 

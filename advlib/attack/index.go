@@ -41,6 +41,7 @@ type Knowledge string
 const (
 	Gradients Knowledge = "gradients"
 	Scores    Knowledge = "logits"
+	Labels    Knowledge = "labels"
 	Inner     Knowledge = "what it runs does"
 )
 
@@ -126,7 +127,7 @@ func (r registered) entry() Listed {
 	d := craft.Describe(r.zero())
 	gradients, targeted, paper := d.ForIndex()
 	e := Listed{
-		Attack: r.name(), Kind: r.kind, Norms: d.Norms(), Targeted: targeted, Paper: paper, Knowledge: Scores,
+		Attack: r.name(), Kind: r.kind, Norms: d.Norms(), Targeted: targeted, Paper: paper, Knowledge: Labels,
 		Defaults: r.defaults(d.Norms()), Commands: slices.Clone(r.commands),
 	}
 	for i := range e.Commands {
@@ -139,6 +140,8 @@ func (r registered) entry() Listed {
 		e.Knowledge = Inner
 	case gradients:
 		e.Knowledge = Gradients
+	case d.AsksScores():
+		e.Knowledge = Scores
 	}
 	return e
 }

@@ -17,7 +17,9 @@
 //	CarliniWagnerLinf  gradients          the nearest    Linf                   untargeted, targeted  Carlini & Wagner 2017, arXiv:1608.04644
 //	EAD                gradients          the nearest    L1                     untargeted, targeted  Chen et al. 2018, arXiv:1709.04114
 //	DDN                gradients          the nearest    L2                     untargeted, targeted  Rony et al. 2019, arXiv:1811.09600
+//	HopSkipJump        labels             the nearest    L2 Linf                untargeted, targeted  Chen et al. 2020, arXiv:1904.02144
 //	FAB                gradients          the nearest    L1 L2 Linf             untargeted, targeted  Croce & Hein 2020, arXiv:1907.02044
+//	RayS               labels             the nearest    Linf                   untargeted, targeted  Chen & Gu 2020, arXiv:2006.12792
 //	FMN                gradients          the nearest    L0 L1 L2 Linf          untargeted, targeted  Pintor et al. 2021, arXiv:2102.12827
 //	SigmaZero          gradients          the nearest    L0                     untargeted, targeted  Cinà et al. 2025, arXiv:2402.01879
 //	UniversalDeepFool  gradients          one δ for all  L2 Linf                untargeted, targeted  Moosavi-Dezfooli et al. 2017, arXiv:1610.08401
@@ -47,7 +49,9 @@
 //	CarliniWagnerLinf  Steps 1000, LearningRate 0.005, InitialConst 1e-05, LargestConst 20, Decrease 0.9, LeastTau 0.00390625
 //	EAD                Beta 0.01, BinarySearchSteps 9, Steps 1000, LearningRate 0.01, InitialConst 0.001
 //	DDN                Steps 1000, InitialNorm 1, Gamma 0.05
+//	HopSkipJump        Queries 5000, Samples 100, Gamma 1, Tries 20
 //	FAB                Steps 100, Candidates 10, MostBias 0.1, Extrapolation 1.05, Backward 0.9
+//	RayS               Queries 5000, Tolerance 0.001
 //	FMN                Steps 1000, StepSize 1, Gamma 0.05, Overshoot 0.05
 //	SigmaZero          Steps 1000, LearningRate 1, Sigma 0.001, Threshold 0.3, ThresholdRate 0.01
 //	UniversalDeepFool  FoolingRate 0.8, Epochs 10, Steps 50, Overshoot 0.02

@@ -128,6 +128,7 @@ type Description struct {
 
 	norms      []advlib.Norm
 	gradients  bool
+	scores     bool
 	untargeted bool
 	paper      string
 }
@@ -223,6 +224,7 @@ func (d *Description) Gradients() {
 
 // Scores says that the attack asks for logits or probabilities, and refuses victims that tell less.
 func (d *Description) Scores() {
+	d.scores = true
 	if d.victim != nil {
 		d.Check(advlib.GivesScores(d.victim))
 	}
@@ -461,6 +463,10 @@ func (d *Description) Norms() []advlib.Norm { return d.norms }
 func (d *Description) ForIndex() (gradients, targeted bool, paper string) {
 	return d.gradients, !d.untargeted, d.paper
 }
+
+// AsksScores tells whether the attack asks for logits or probabilities, without looking into a graph: one that neither
+// does nor needs a gradient makes do with labels.
+func (d *Description) AsksScores() bool { return d.scores }
 
 // Values calls f for each field that is not 0 once the defaults are filled in.
 func (d *Description) Values(f func(name string, value any)) {

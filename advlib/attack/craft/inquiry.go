@@ -343,6 +343,10 @@ func (q *Inquiry) Clip(x []float32) []float32 {
 	return x
 }
 
+// PointOf returns the point of another input of the victim, flat and as its user has it, such as another example: moved
+// to where it may be asked about.
+func (q *Inquiry) PointOf(in []float32) []float32 { return q.Clip(q.run.points.OfInput(in)) }
+
 // Distance returns how far x is from the original, in the norm of the Inquest and the units of the domain.
 func (q *Inquiry) Distance(x []float32) float64 {
 	if q.run.Norm == nil {
@@ -359,14 +363,14 @@ func (q *Inquiry) Best() (x []float32, distance float64, ok bool) {
 
 // Is asks whether x is adversarial. In a compiled classifier it is only if its logits say so by more than rounding
 // explains.
-func (q *Inquiry) Is(x []float32) bool { return q.reached(q.Answers([][]float32{x})[0]) }
+func (q *Inquiry) Is(x []float32) bool { return q.Reached(q.Answers([][]float32{x})[0]) }
 
 // Are asks which of several points are adversarial, at once. Ask about all points together that do not depend on each
 // other's answers, but about no more than some hundred: they are in memory for all examples.
 func (q *Inquiry) Are(xs [][]float32) []bool {
 	is := make([]bool, len(xs))
 	for i, a := range q.Answers(xs) {
-		is[i] = q.reached(a)
+		is[i] = q.Reached(a)
 	}
 	return is
 }
@@ -423,7 +427,7 @@ func (q *Inquiry) take(xs [][]float32) {
 		q.asked++
 		q.left--
 		a := q.answers[i]
-		switch is := q.reached(a); {
+		switch is := q.Reached(a); {
 		case q.run.Norm != nil:
 			if is {
 				if d := q.Distance(x); d < q.distance {
@@ -454,8 +458,8 @@ func (q *Inquiry) keep(x []float32, d float64) {
 	copy(q.best, x)
 }
 
-// reached tells whether an answer reaches the goal.
-func (q *Inquiry) reached(a advlib.Answer) bool {
+// Reached tells whether an answer reaches the goal, as [Inquiry.Is] does: for searches that look at the class, too.
+func (q *Inquiry) Reached(a advlib.Answer) bool {
 	if !q.run.batch.ReachedBy(q.Row, a) {
 		return false
 	}

@@ -1,0 +1,190 @@
+package attack
+
+import (
+	"context"
+	"math"
+	"slices"
+
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"advlab/advlib"
+	"advlab/advlib/attack/craft"
+)
+
+// decisions is one example's search by labels, with what such attacks share. Directions are float64. Points are
+// float32 and may be asked about, and all lengths are those of such points: what a direction means is what is left of
+// it inside the limits.
+type decisions struct {
+	*craft.Inquiry
+	norm  advlib.Norm
+	free  []int   // the coordinates that may change
+	width float64 // the unit of length, where papers have inputs in [0, 1]: the median of how far coordinates may go
+	// avoid are classes that do not count as reached; last is the class of the last point that was adversarial.
+	avoid []int32
+	last  int32
+	// aside says that any class counts, although there is a target, which only gives the direction.
+	aside bool
+}
+
+// byLabels runs a search for each example of a batch; an example of which nothing may change has none.
+func byLabels(
+	ctx context.Context, v *advlib.Counted, b advlib.Batch, norm advlib.Norm, queries int, search func(d *decisions),
+) (*tensors.Tensor, error) {
+	return craft.Inquire(ctx, v, b, craft.Inquest{Norm: norm, Queries: queries}, func(q *craft.Inquiry) {
+		d := &decisions{Inquiry: q, norm: norm, last: -1}
+		var widths []float64
+		for j := range q.X {
+			if q.Lower[j] < q.Upper[j] {
+				d.free = append(d.free, j)
+				widths = append(widths, float64(q.Upper[j])-float64(q.Lower[j]))
+			}
+		}
+		if len(d.free) == 0 {
+			return
+		}
+		slices.Sort(widths)
+		d.width = widths[len(widths)/2]
+		search(d)
+	})
+}
+
+// are asks which points are adversarial, and of none of the classes to avoid.
+func (d *decisions) are(ps [][]float32) []bool {
+	is := make([]bool, len(ps))
+	for i, a := range d.Answers(ps) {
+		class := a.Class()
+		is[i] = d.Reached(a) && !slices.Contains(d.avoid, class) && (d.Target < 0 || d.aside || class == d.Target)
+		if is[i] {
+			d.last = class
+		}
+	}
+	return is
+}
+
+// is asks about one point.
+func (d *decisions) is(p []float32) bool { return d.are([][]float32{p})[0] }
+
+// point returns the point with the given coordinates, as far as they may be.
+func (d *decisions) point(at func(j int) float64) []float32 {
+	p := slices.Clone(d.X)
+	for _, j := range d.free {
+		p[j] = float32(at(j))
+	}
+	return d.Clip(p)
+}
+
+// step returns x + s·v.
+func (d *decisions) step(x []float32, s float64, v []float64) []float32 {
+	return d.point(func(j int) float64 { return float64(x[j]) + s*v[j] })
+}
+
+// distance returns how far a point is from the original.
+func (d *decisions) distance(p []float32) float64 { return d.norm.Distance(p, d.X) }
+
+// toward returns the point on the way from the original to p at the share t of its distance: in Linf p moved into the
+// ball of that radius, else on the straight line.
+func (d *decisions) toward(p []float32, t float64) []float32 {
+	if d.norm == advlib.Norm(advlib.Linf) {
+		r := t * d.distance(p)
+		return d.point(func(j int) float64 {
+			x := float64(d.X[j])
+			return min(max(float64(p[j]), x-r), x+r)
+		})
+	}
+	return d.point(func(j int) float64 { x := float64(d.X[j]); return x + t*(float64(p[j])-x) })
+}
+
+// bisect halves the interval from low, where at is not adversarial, to high, where it is p and adversarial, until it is
+// no longer than tolerance. It returns its ends, and the point at the high one. A point that equals one of the ends, as
+// happens where inputs have steps, is not asked about again.
+func (d *decisions) bisect(low, high, tolerance float64, p []float32, at func(t float64) []float32) (float64, float64, []float32) {
+	var below []float32
+	for math.Abs(high-low) > tolerance {
+		mid := (low + high) / 2
+		if mid == low || mid == high {
+			break
+		}
+		switch c := at(mid); {
+		case slices.Equal(c, p):
+			high = mid
+		case slices.Equal(c, below):
+			low = mid
+		case d.is(c):
+			high, p = mid, c
+		default:
+			low, below = mid, c
+		}
+	}
+	return low, high, p
+}
+
+// boundary returns the adversarial point nearest to the boundary on the way from the original to b.
+func (d *decisions) boundary(b start, tolerance float64) []float32 {
+	_, _, p := d.bisect(b.low, 1, tolerance, b.point, func(t float64) []float32 { return d.toward(b.point, t) })
+	return p
+}
+
+// normal estimates the direction in which one gets from x, on the boundary, to where the goal is reached, by the signs
+// φ = ±1 of n points x + δ·u, whose u are drawn by draw: the mean of (φ − φ̄)·u, with φ̄ the mean of the φ (Chen et al.
+// 2020, section III-C). What counts as u is what is left of it inside the limits. If all φ are equal nothing is
+// subtracted, and the direction is the mean of u or its opposite. The result has length 1, or is 0 if no u is left.
+// Unanimous tells that all φ were equal, so that δ is too small or too large.
+func (d *decisions) normal(x []float32, n int, δ float64, draw func(u []float64)) (v []float64, unanimous bool) {
+	most := max(1, min(256, 1<<16/len(d.X))) // questions at once: all rows have them in memory
+	all, signed := make([]float64, len(d.X)), make([]float64, len(d.X))
+	u := make([]float64, len(d.X))
+	positive := 0
+	for left := n; left > 0; {
+		var ask [][]float32
+		for range min(left, most) {
+			draw(u)
+			ask = append(ask, d.step(x, δ, u))
+		}
+		left -= len(ask)
+		for i, is := range d.are(ask) {
+			φ := -1.
+			if is {
+				φ = 1
+				positive++
+			}
+			for _, j := range d.free {
+				e := float64(ask[i][j]) - float64(x[j])
+				all[j] += e
+				signed[j] += φ * e
+			}
+		}
+	}
+	if unanimous = positive == 0 || positive == n; !unanimous {
+		mean := float64(2*positive-n) / float64(n)
+		for j := range signed {
+			signed[j] -= mean * all[j]
+		}
+	}
+	return normalised(signed), unanimous
+}
+
+// sphere fills u with a direction drawn uniformly, of length 1.
+func (d *decisions) sphere(u []float64) {
+	for _, j := range d.free {
+		u[j] = d.Rand.NormFloat64()
+	}
+	normalised(u)
+}
+
+// cube fills u with a direction of length 1 to a point drawn uniformly from a cube.
+func (d *decisions) cube(u []float64) {
+	for _, j := range d.free {
+		u[j] = 2*d.Rand.Float64() - 1
+	}
+	normalised(u)
+}
+
+// normalised scales v to length 1, and returns it; zeros stay zeros.
+func normalised(v []float64) []float64 {
+	if l := advlib.L2.Length(v); l > 0 {
+		for j := range v {
+			v[j] /= l
+		}
+	}
+	return v
+}
