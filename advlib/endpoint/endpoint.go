@@ -248,6 +248,14 @@ func (e *Endpoint) Fingerprint() string {
 	return e.kept.name()
 }
 
+// Known is how many answers are kept.
+func (e *Endpoint) Known() int {
+	if e.kept == nil {
+		return 0
+	}
+	return e.kept.size()
+}
+
 // Close lets connections go, and writes what is kept through to the disk.
 func (e *Endpoint) Close() error {
 	e.client.close()

@@ -411,6 +411,9 @@ func (o order) measure(ctx context.Context, out io.Writer, e *endpoint.Endpoint,
 	for _, note := range slices.Concat(s.Notes, s.Warnings) {
 		progress.line("%s", note)
 	}
+	if n := e.Known(); n > 0 {
+		progress.line("%d answers are known from before", n)
+	}
 	notify := lab.Notify
 	defer func() { lab.Notify = notify }()
 	lab.Notify = func(sentence string) { progress.say("%s", sentence) }
