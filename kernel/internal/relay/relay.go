@@ -130,6 +130,7 @@ func newRelay(c Config, key string) *relay {
 			fmt.Fprintf(c.Log, "advlab: "+format+"\n", args...)
 		}
 	}
+	r.notice = c.gone()
 	r.assistant = assist.New(assist.Config{Gopls: c.Gopls, Dir: filepath.Join(c.Dir, "gopls"), Guard: c.Guard, GoRoot: c.GoRoot,
 		Modules: c.Modules, Pinned: c.Pinned, Commands: c.Magics.Commands(), Log: r.log,
 		Environ: func(temp string) []string { return c.Start("", temp).Environ() }})
