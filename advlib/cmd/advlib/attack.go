@@ -26,20 +26,20 @@ import (
 // asking is the flags of the command attack.
 type asking struct {
 	endpoint.Spec
-	protocol, template                string
-	headers                           []string
-	data, x, y, scale                 string
-	box                               []string
-	domain                            string
-	norm                              string
-	eps, attacks                      []string
-	attackFile                        string
-	queries, limit, batch             int
-	price                             float64
-	seed                              uint64
-	alone, strict, fresh, dry, quiet  bool
-	format, output                    string
-	outputName, tokenEnv, backendName string
+	protocol, template               string
+	headers                          []string
+	data, x, y, scale                string
+	box                              []string
+	domain                           string
+	norm                             string
+	eps, attacks                     []string
+	attackFile                       string
+	queries, limit, batch            int
+	price                            float64
+	seed                             uint64
+	alone, strict, fresh, dry, quiet bool
+	format, output                   string
+	outputName, backendName          string
 }
 
 // protocols are those of --protocol.
@@ -133,7 +133,8 @@ func (a *asking) flags(f *pflag.FlagSet) {
 	f.BoolVar(&a.dry, "dry-run", false, "print the first request, with secrets masked, and send no input")
 	f.StringVar(&a.format, "format", "", "text, json, csv, html or svg (default: by the ending of --output, or text)")
 	f.StringVarP(&a.output, "output", "o", "", "file to write the report to; - or nothing means the standard output")
-	f.StringVar(&a.backendName, "backend", "", "where attacks compute: auto, xla:cpu, xla:cuda or go (default: ADVLAB_BACKEND, or the best there is)")
+	f.StringVar(&a.backendName, "backend", "",
+		"where attacks compute: auto, xla:cpu, xla:cuda or go (default: ADVLAB_BACKEND, or the best there is)")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress on the standard error")
 }
 
@@ -203,7 +204,8 @@ func (a asking) check(cmd *cobra.Command) (order, error) {
 	case a.template != "" && set("protocol"):
 		return o, misuse("--protocol and --template are both given: choose one")
 	case a.queries < 3:
-		return o, misuse("--queries: %d leaves nothing for an attack: one query is about the original, and one about what is returned", a.queries)
+		return o, misuse("--queries: %d leaves nothing for an attack: one query is about the original, and one about what is returned",
+			a.queries)
 	case !(a.price >= 0):
 		return o, misuse("--price: %g is below 0", a.price)
 	case a.limit < 0:
@@ -417,7 +419,8 @@ func (o order) measure(ctx context.Context, out io.Writer, e *endpoint.Endpoint,
 	notify := lab.Notify
 	defer func() { lab.Notify = notify }()
 	lab.Notify = func(sentence string) { progress.say("%s", sentence) }
-	settings := advlib.Settings{Seed: o.seed, BatchSize: o.batch, Alone: o.alone, Strict: o.strict, Balls: o.balls, OnProgress: progress.update}
+	settings := advlib.Settings{Seed: o.seed, BatchSize: o.batch, Alone: o.alone, Strict: o.strict, Balls: o.balls,
+		OnProgress: progress.update}
 	keeping := ctx
 	if o.fresh {
 		keeping = lab.Fresh(ctx)

@@ -182,7 +182,8 @@ func TestAttackIsMisused(t *testing.T) {
 	if err := os.WriteFile(template, []byte(`{"path":"/p"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	good := map[string]string{"url": s.URL, "model": "plane", "data": data, "attack": "square", "norm": "linf", "eps": "0.1", "model-output": "p"}
+	good := map[string]string{"url": s.URL, "model": "plane", "data": data, "attack": "square", "norm": "linf", "eps": "0.1",
+		"model-output": "p"}
 	for want, flags := range map[string]map[string]string{
 		"--url is missing":                    {"url": ""},
 		"--data is missing":                   {"data": ""},
@@ -218,7 +219,7 @@ func TestAttackIsMisused(t *testing.T) {
 			}
 		}
 		var o, p bytes.Buffer
-		if status := run(t.Context(), args, &o, &p); status != misused || !regexp.MustCompile(strings.ReplaceAll(want, ")", `\)`)).MatchString(p.String()) {
+		if status := run(t.Context(), args, &o, &p); status != misused || !regexp.MustCompile(want).MatchString(p.String()) {
 			t.Errorf("%v: status %d, %q does not say %q", flags, status, p.String(), want)
 		}
 	}
