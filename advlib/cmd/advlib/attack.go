@@ -175,9 +175,9 @@ Exit status:
   130  interrupted (Ctrl-C, SIGTERM); what was found is printed`
 }
 
-const attackExamples = `  advlib attack --url http://127.0.0.1:8080 --model digits --data test.npz --attack square --norm linf --eps 0.1 --queries 1000
+const attackExamples = `  advlib attack --url http://127.0.0.1:8080 --model digits --data test.npz --attack hopskipjump --queries 1000 --price 0.001
   advlib attack --url http://127.0.0.1:8080 --model digits --data test.npz --attack square --norm linf --eps 0.1 --dry-run
-  advlib attack --url https://models.example --template t.json --token-env TOKEN --data test.npz --attack square --eps 1 --price 0.001`
+  advlib attack --url https://models.example --template t.json --token-env TOKEN --data test.npz --attack rays --norm linf`
 
 // order is what the flags of attack ask for, checked.
 type order struct {
