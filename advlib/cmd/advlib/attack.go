@@ -175,7 +175,7 @@ Exit status:
   130  interrupted (Ctrl-C, SIGTERM); what was found is printed`
 }
 
-const attackExamples = `  advlib attack --url http://127.0.0.1:8080 --model digits --data test.npz --attack hopskipjump --queries 1000 --price 0.001
+const attackExamples = `  advlib attack --url http://127.0.0.1:8080 --model m --data t.npz --attack hopskipjump --queries 1000 --price 0.001
   advlib attack --url http://127.0.0.1:8080 --model digits --data test.npz --attack square --norm linf --eps 0.1 --dry-run
   advlib attack --url https://models.example --template t.json --token-env TOKEN --data test.npz --attack rays --norm linf`
 
