@@ -142,7 +142,7 @@ func noGraph(err error) error {
 // some other row.
 func (v *Counted) rowLogits(ctx context.Context, x *tensors.Tensor, rows int, of []int64) (*tensors.Tensor, error) {
 	once, at := realRows(x, of)
-	if err := v.charge(of); err != nil {
+	if err := v.charge(of, rows); err != nil {
 		return nil, err
 	}
 	z := make([][]float32, 0, len(once))

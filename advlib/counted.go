@@ -2,10 +2,8 @@ package advlib
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -31,6 +29,7 @@ type Counted struct {
 	ledger *ledger
 	ctx    context.Context // of the run: a victim without a graph is asked under it
 	draws  int             // how often a random victim is asked each question; 0 means once
+	sent   int64           // what the victim had sent before
 }
 
 // passes count examples, forward and backward, and the programs that were made for them.
@@ -43,32 +42,6 @@ type passes struct {
 	programs map[int]Programs // by the size of the batch
 	warnings []string
 }
-
-// ledger counts queries by the number of the example.
-type ledger struct {
-	mu      sync.Mutex
-	queries map[int64]int64
-}
-
-// count counts queries for each of some examples; those below 0 are padding.
-func (l *ledger) count(of []int64, each int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, e := range of {
-		if e >= 0 {
-			l.queries[e] += each
-		}
-	}
-}
-
-// of returns how often was asked about an example.
-func (l *ledger) of(example int64) int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.queries[example]
-}
-
-func newLedger() *ledger { return &ledger{queries: map[int64]int64{}} }
 
 // tell tells who follows the passes of a step.
 func (p *passes) tell(c stepCost) {
@@ -86,7 +59,8 @@ type stepCost struct {
 
 // Count returns a victim with its counters at zero.
 func Count(v Victim) *Counted {
-	return &Counted{victim: v, passes: new(passes), ledger: newLedger(), ctx: context.Background()}
+	sent, _ := sentBy(v)
+	return &Counted{victim: v, passes: new(passes), ledger: newLedger(), ctx: context.Background(), sent: sent}
 }
 
 // within returns v asked under a context.
@@ -130,7 +104,7 @@ func (v *Counted) Signature() Signature { return v.victim.Signature() }
 // Query asks the victim, and counts a forward pass for each row that it answers. A victim with a budget is asked by
 // [Counted.Ask] instead.
 func (v *Counted) Query(ctx context.Context, x *tensors.Tensor) ([]Answer, error) {
-	if err := v.charge(nil); err != nil {
+	if err := v.charge(nil, x.Shape().Dimensions[0]); err != nil {
 		return nil, err
 	}
 	return v.answer(ctx, x)
@@ -145,61 +119,6 @@ func (v *Counted) answer(ctx context.Context, x *tensors.Tensor) ([]Answer, erro
 	a, err := v.mean(ctx, x)
 	v.passes.forward.Add(int64(len(a) * v.times()))
 	return a, err
-}
-
-// ErrBudget says that an attack would ask a victim more often about an example than [Signature.Queries] allows.
-var ErrBudget = errors.New("the budget of queries is used up")
-
-// Ask asks about the rows of x, each of the example with the number of[i]; see [Step.Ask].
-func (v *Counted) Ask(ctx context.Context, of []int64, x *tensors.Tensor) ([]Answer, error) {
-	if len(of) != x.Shape().Dimensions[0] {
-		return nil, fmt.Errorf("%d numbers of examples for inputs of shape %v: give one for each", len(of), x.Shape().Dimensions)
-	}
-	if err := v.charge(of); err != nil {
-		return nil, err
-	}
-	return v.answer(ctx, x)
-}
-
-// Left returns how many questions about an example the victim still answers.
-func (v *Counted) Left(example int64) int {
-	limit := v.Signature().Queries
-	if limit == 0 {
-		return math.MaxInt
-	}
-	return max(0, limit-int(v.ledger.of(example))) / v.times()
-}
-
-// Allowance returns how many questions about an example an attack may ask whose own budget is queries: that many inputs
-// may be answered, and no more than the victim answers. Two of them are not the attack's: the original before it, and
-// what it returns after it. A victim that is asked more than once each time, see [Counted.Draws], has so many less.
-func (v *Counted) Allowance(example int64, queries int) int {
-	return max(0, min((queries-2)/v.times(), v.Left(example)))
-}
-
-// charge counts a query for each of some examples, unless one of them has none left. Nil stands for queries of unknown
-// examples, which a victim with a budget does not answer.
-func (v *Counted) charge(of []int64) error {
-	limit := v.Signature().Queries
-	if of == nil && limit > 0 {
-		return fmt.Errorf("%s answers %d queries for each example, and the attack does not say of which example it asks: it must ask "+
-			"by Ask", v.Name(), limit)
-	}
-	need := map[int64]int{}
-	for _, e := range of {
-		if e >= 0 {
-			need[e]++
-		}
-	}
-	if limit > 0 {
-		for e, n := range need {
-			if n > v.Left(e) {
-				return fmt.Errorf("%s answers %d queries for each example, and example %d has %d left: %w", v.Name(), limit, e, v.Left(e), ErrBudget)
-			}
-		}
-	}
-	v.ledger.count(of, int64(v.times()))
-	return nil
 }
 
 // Passes returns how many times an example has gone forward and backward through the model.

@@ -83,11 +83,11 @@ func (s Settings) Evaluate(ctx context.Context, v Victim, e *Examples, attacks [
 		return nil, fmt.Errorf("advlib: evaluate: %w", err)
 	}
 	start := time.Now()
-	report, e, err := newReport(ctx, s, on, e, attacks)
+	report, e, said, err := newReport(ctx, s, on, e, attacks)
 	if err != nil {
 		return nil, fmt.Errorf("advlib: evaluate: %w", err)
 	}
-	err = s.fill(ctx, report, on, e, attacks, certifiers)
+	err = s.fill(ctx, report, on, e, said, attacks, certifiers)
 	report.Interrupted = err != nil && ctx.Err() != nil
 	report.Seconds = time.Since(start).Seconds()
 	if err != nil {
@@ -101,7 +101,9 @@ func (s Settings) Evaluate(ctx context.Context, v Victim, e *Examples, attacks [
 const notApplicable = "no graph"
 
 // fill runs what a report is made of.
-func (s Settings) fill(ctx context.Context, r *Report, v *subject, e *Examples, attacks []Attack, certifiers []Certifier) error {
+func (s Settings) fill(
+	ctx context.Context, r *Report, v *subject, e *Examples, said []Answer, attacks []Attack, certifiers []Certifier,
+) error {
 	balls, err := s.balls(r, v.victim, attacks)
 	if err != nil {
 		return fmt.Errorf("advlib: evaluate: %w", err)
@@ -135,7 +137,7 @@ func (s Settings) fill(ctx context.Context, r *Report, v *subject, e *Examples, 
 	parts = append(parts, part{what: "check of the gradients", expected: noWork})
 	p := newPace(s.OnProgress, parts...)
 
-	if err := s.attacks(ctx, r, balls, v, e, attacks, p); err != nil {
+	if err := s.attacks(ctx, r, balls, v, e, said, attacks, p); err != nil {
 		return err
 	}
 	n := len(order)
@@ -164,7 +166,9 @@ func (s Settings) fill(ctx context.Context, r *Report, v *subject, e *Examples, 
 }
 
 // attacks runs the attacks of a report in their order. What is not reached is not in it.
-func (s Settings) attacks(ctx context.Context, r *Report, balls []Ball, v *subject, e *Examples, attacks []Attack, p *pace) error {
+func (s Settings) attacks(
+	ctx context.Context, r *Report, balls []Ball, v *subject, e *Examples, said []Answer, attacks []Attack, p *pace,
+) error {
 	planned, order := r.Attacks, r.Order()
 	reached := map[int]bool{}
 	defer func() {
@@ -185,7 +189,7 @@ func (s Settings) attacks(ctx context.Context, r *Report, balls []Ball, v *subje
 			p.parts[m].total = len(standing(r, &planned[order[m]], balls))
 		}
 		row := &planned[k]
-		begun, err := s.attack(ctx, r, row, balls, v, e, attacks[k], p, n)
+		begun, err := s.attack(ctx, r, row, balls, v, e, said, attacks[k], p, n)
 		if reached[k] = err == nil || begun && ctx.Err() != nil; reached[k] {
 			r.Attacks = append(r.Attacks, *row)
 		}
@@ -199,7 +203,8 @@ func (s Settings) attacks(ctx context.Context, r *Report, balls []Ball, v *subje
 // attack runs part n, an attack, on what stands for it, and fills in its row. It tells whether there was anything to
 // attack that it came to: the row of an attack that was cancelled has what was found.
 func (s Settings) attack(
-	ctx context.Context, report *Report, row *report.AttackRow, balls []Ball, v *subject, e *Examples, a Attack, p *pace, n int,
+	ctx context.Context, report *Report, row *report.AttackRow, balls []Ball, v *subject, e *Examples, said []Answer, a Attack, p *pace,
+	n int,
 ) (begun bool, err error) {
 	standing := standing(report, row, balls)
 	prepare(report, row, standing)
@@ -211,7 +216,11 @@ func (s Settings) attack(
 			on = e.Select(piece)
 		}
 		var res *Result
-		res, err = s.run(ctx, v, a, on, p, p.pass, false)
+		var known []Answer
+		if v.white == nil { // a classifier costs nothing, and a random one has draws for each attack
+			known = pick(said, piece)
+		}
+		res, err = s.run(ctx, v, a, on, known, p, p.pass, false)
 		if on != e {
 			Free(on.X)
 		}
@@ -222,6 +231,7 @@ func (s Settings) attack(
 		got := rowOf(res)
 		for i, at := range piece {
 			row.Attempted[at], row.Success[at], row.Distance[at] = got.Attempted[i], got.Success[i], got.Distance[i]
+			row.CopyQueries(at, got, i, e.Len())
 			begun = begun || got.Attempted[i] && got.Distance[i] > 0
 		}
 		for _, w := range res.Warnings {
@@ -235,6 +245,7 @@ func (s Settings) attack(
 	}
 	row.Forward, row.Backward, row.NonFinite = stats.Forward, stats.Backward, stats.NonFinite
 	row.Programs, row.Seconds = stats.Programs, stats.Elapsed.Seconds()
+	row.Shared, row.Sent = stats.Shared, stats.Sent
 	if row.NonFinite.Count > 0 { // without a share, so that the warnings of parts are the same sentence
 		report.Warn("some of the gradients' entries were infinite or not a number: " + takenInstead)
 	}

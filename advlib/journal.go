@@ -40,6 +40,10 @@ type Outcome struct {
 	// of a random classifier, all. Adversarial is nil if there are none.
 	Rows        []int
 	Adversarial *tensors.Tensor
+	// Queries are how many questions an attack asked about each row of the batch, and Progress what it found by them: see
+	// [Result.Progress].
+	Queries  []int64
+	Progress [][]Improvement
 	// Proof is what a certifier showed of the rows; nil of an attack.
 	Proof *Proof
 	// Stats are the cost.
@@ -48,7 +52,8 @@ type Outcome struct {
 
 // outcome is what an attack's candidates for some rows gave, once they are judged.
 func (t *trial) outcome(rows []int, adv *tensors.Tensor, cost Stats) Outcome {
-	o := Outcome{Success: pick(t.result.Success, rows), Stats: cost}
+	o := Outcome{Success: pick(t.result.Success, rows), Stats: cost, Queries: pick(t.account.asked, rows),
+		Progress: pick(t.account.progress, rows)}
 	for i, s := range o.Success {
 		if s || t.signature.Random {
 			o.Rows = append(o.Rows, i)
@@ -81,7 +86,7 @@ func (t *trial) accept(ctx context.Context, b Batch, rows []int, o Outcome) erro
 	size := b.X.Shape().Size() / len(rows)
 	dims[0] = len(o.Rows)
 	switch {
-	case len(o.Success) != len(rows):
+	case len(o.Success) != len(rows) || len(o.Queries) != len(rows) || len(o.Progress) != len(rows):
 		return fmt.Errorf("it is of %d examples, not of %d", len(o.Success), len(rows))
 	case (o.Adversarial == nil) != (len(o.Rows) == 0) || o.Adversarial != nil && !o.Adversarial.Shape().Equal(shapeOf(float32Type, dims...)):
 		return fmt.Errorf("its %d candidates are not of the shape of the examples, %v", len(o.Rows), dims[1:])
@@ -102,10 +107,14 @@ func (t *trial) accept(ctx context.Context, b Batch, rows []int, o Outcome) erro
 	if !slices.Equal(o.Success, pick(r.Success, rows)) {
 		for _, row := range rows { // as before the judgement
 			r.Attempted[row], r.Success[row], r.Distance[row], r.Final[row] = false, false, math.Inf(1), r.Clean[row]
+			t.account.checked[row] = false
 			delete(r.lost, row)
 			r.keep(row, flatRows(r.Examples.X, []int{row}))
 		}
 		return fmt.Errorf("its candidates do not do on the victim what they did")
+	}
+	for i, row := range rows {
+		t.account.asked[row], t.account.progress[row] = o.Queries[i], o.Progress[i]
 	}
 	return nil
 }

@@ -20,6 +20,8 @@ type (
 	Distance = report.Distance
 	// Bound is a lower bound; -Inf where nothing could be shown.
 	Bound = report.Bound
+	// Improvement is a nearer adversarial example, and the query that found it.
+	Improvement = report.Improvement
 	// Programs counts programs that were compiled or loaded, for batches of one size.
 	Programs = report.Programs
 	// NotFinite is an example for which the model's logits are not finite.
@@ -43,16 +45,16 @@ const (
 // [report.Report.Contradiction].
 var ErrContradiction = report.ErrContradiction
 
-// newReport returns the report of an evaluation in which no attack has run yet, and the examples that it is of: those
-// for which the victim has an answer.
-func newReport(ctx context.Context, s Settings, v *subject, e *Examples, attacks []Attack) (*Report, *Examples, error) {
+// newReport returns the report of an evaluation in which no attack has run yet, the examples that it is of, those for
+// which the victim has an answer, and these answers.
+func newReport(ctx context.Context, s Settings, v *subject, e *Examples, attacks []Attack) (*Report, *Examples, []Answer, error) {
 	said, err := v.clean(ctx, e.batch(s.Seed))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	bad, out, err := s.notFinite(v.victim, e, said)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	all := e.Len()
 	if len(bad) > 0 {
@@ -98,7 +100,7 @@ func newReport(ctx context.Context, s Settings, v *subject, e *Examples, attacks
 	for _, a := range attacks {
 		threat, err := a.Threat(v.victim)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		r.Attacks = append(r.Attacks, report.AttackRow{
 			Name: a.String(), Norm: threat.Norm.String(), Radius: Distance(threat.Radius),
@@ -107,7 +109,7 @@ func newReport(ctx context.Context, s Settings, v *subject, e *Examples, attacks
 			Distance: slices.Repeat([]Distance{Distance(math.Inf(1))}, n),
 		})
 	}
-	return r, e, nil
+	return r, e, said, nil
 }
 
 // rowOf returns a result's numbers.
@@ -118,6 +120,7 @@ func rowOf(res *Result) report.AttackRow {
 		Attempted: res.Attempted, Success: res.Success, Distance: make([]Distance, len(res.Distance)), Skipped: make([]bool, len(res.Distance)),
 		Forward: res.Stats.Forward, Backward: res.Stats.Backward, NonFinite: res.Stats.NonFinite,
 		Programs: res.Stats.Programs, Seconds: res.Stats.Elapsed.Seconds(),
+		Queries: res.Queries, Progress: res.Progress, Shared: res.Stats.Shared, Sent: res.Stats.Sent,
 	}
 	for i, d := range res.Distance {
 		row.Distance[i] = Distance(d)

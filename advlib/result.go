@@ -30,16 +30,21 @@ type Stats struct {
 	Programs []Programs
 	// Elapsed is the wall time, compilation included.
 	Elapsed time.Duration
+	// Shared counts the queries of an attack about no example in particular, such as those that trained a substitute, and
+	// Sent the inputs that were sent to be answered, those of the measurement and repeated ones included: what a provider
+	// bills. See [Sender].
+	Shared, Sent int64
 }
 
 func (s Stats) plus(o Stats) Stats {
 	return Stats{s.Forward + o.Forward, s.Backward + o.Backward, s.NonFinite.Plus(o.NonFinite),
-		report.AddPrograms(s.Programs, o.Programs), s.Elapsed + o.Elapsed}
+		report.AddPrograms(s.Programs, o.Programs), s.Elapsed + o.Elapsed, s.Shared + o.Shared, s.Sent + o.Sent}
 }
 
 // minus returns what was added to o.
 func (s Stats) minus(o Stats) Stats {
-	d := Stats{Forward: s.Forward - o.Forward, Backward: s.Backward - o.Backward, Elapsed: s.Elapsed - o.Elapsed}
+	d := Stats{Forward: s.Forward - o.Forward, Backward: s.Backward - o.Backward, Elapsed: s.Elapsed - o.Elapsed,
+		Shared: s.Shared - o.Shared, Sent: s.Sent - o.Sent}
 	d.NonFinite = Rate{Count: s.NonFinite.Count - o.NonFinite.Count, Of: s.NonFinite.Of - o.NonFinite.Of}
 	before := map[int]Programs{}
 	for _, p := range o.Programs {
@@ -76,6 +81,12 @@ type Result struct {
 	// Clean and Final are the classifier's answers on the original and the returned example; of class -1 where the logits
 	// are not finite.
 	Clean, Final []Prediction
+	// Queries are the inputs that were answered about each example: the original, the questions of the attack, and what it
+	// returned, unless that is the original. A budget of queries is of these. Progress tells with which of them nearer and
+	// nearer adversarial examples were found, counted from 1; those less than 2 % nearer are left out, but for the last.
+	// Both are nil of an attack that looks into a graph.
+	Queries  []int
+	Progress [][]Improvement
 	// Stats are the cost.
 	Stats Stats
 	// LeftOut are the examples for which the logits are not finite.
@@ -131,6 +142,7 @@ func (r *Result) keep(row int, x []float32) {
 func (t *trial) finish(on *Counted, start time.Time) *Result {
 	r := t.result
 	r.Stats = r.Stats.plus(on.stats(start))
+	t.settleAccount(on)
 	r.Warnings = append(r.Warnings, on.passes.warnings...)
 	if stopped := stopped(on); r.Stats.NonFinite.Of > 0 && len(stopped) > 0 {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("%s lets no gradient pass: gradients are those of the other ways from the inputs "+
@@ -149,5 +161,12 @@ func (t *trial) finish(on *Counted, start time.Time) *Result {
 func (v *Counted) stats(start time.Time) Stats {
 	forward, backward := v.Passes()
 	bad := Rate{Count: int(v.passes.nonFinite.Load()), Of: int(v.passes.entries.Load())}
-	return Stats{Forward: forward, Backward: backward, NonFinite: bad, Programs: v.Programs(), Elapsed: time.Since(start)}
+	s := Stats{Forward: forward, Backward: backward, NonFinite: bad, Programs: v.Programs(), Elapsed: time.Since(start)}
+	v.ledger.mu.Lock()
+	s.Shared = v.ledger.shared
+	v.ledger.mu.Unlock()
+	if sent, tells := sentBy(v); tells {
+		s.Sent = sent - v.sent
+	}
+	return s
 }

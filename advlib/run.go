@@ -85,7 +85,7 @@ func (s Settings) runAlone(ctx context.Context, v Victim, e *Examples, a Attack)
 		expected = workOf(a, v)
 	}
 	p := newPace(s.OnProgress, part{what: nameOf(a), expected: expected})
-	res, err := s.run(ctx, on, a, e, p, func(done int) { p.begin(0, e.Len(), done) }, true)
+	res, err := s.run(ctx, on, a, e, nil, p, func(done int) { p.begin(0, e.Len(), done) }, true)
 	if res == nil {
 		return nil, err
 	}
@@ -224,26 +224,28 @@ type trial struct {
 	attack   Attack
 	all      Batch // of the examples, as attacks see them
 	result   *Result
+	account  account
 }
 
-// run is Run as a part of what p follows; begin is told how many examples need no attack. The adversarial examples,
-// which take as much memory as the examples, are kept if they are wanted.
+// run is Run as a part of what p follows; begin is told how many examples need no attack. Said are the answers about
+// the examples, nil if the victim is to be asked. The adversarial examples, which take as much memory as the examples,
+// are kept if they are wanted.
 func (s Settings) run(
-	ctx context.Context, v *subject, a Attack, e *Examples, p *pace, begin func(done int), wanted bool,
+	ctx context.Context, v *subject, a Attack, e *Examples, said []Answer, p *pace, begin func(done int), wanted bool,
 ) (*Result, error) {
 	t, targets, err := s.prepare(v, a, e)
 	if err != nil {
 		return nil, err
 	}
 	start := time.Now()
-	todo, err := t.begin(ctx, targets, wanted)
+	on := Count(v.view)
+	todo, err := t.begin(ctx, said, targets, wanted)
 	if err != nil && ctx.Err() != nil {
 		return t.nothing(), err
 	}
 	if err != nil {
 		return nil, err
 	}
-	on := Count(v.view)
 	on.passes.onStep = p.step
 	begin(e.Len() - len(todo))
 	batch := s.BatchSize
@@ -294,7 +296,9 @@ func (s Settings) prepare(v *subject, a Attack, e *Examples) (*trial, []int32, e
 			r.Warnings = append(r.Warnings, w)
 		}
 	}
-	return &trial{settings: s, subject: v, attack: a, all: e.batch(s.Seed), result: r}, targets, nil
+	t := &trial{settings: s, subject: v, attack: a, all: e.batch(s.Seed), result: r}
+	t.account = account{asked: make([]int64, n), progress: make([][]Improvement, n), checked: make([]bool, n)}
+	return t, targets, nil
 }
 
 // drawnAnew is the warning about a victim whose random draws no seed governs.
@@ -303,13 +307,16 @@ func (v *subject) drawnAnew() string {
 		"interrupted begins anew", v.victim.Name())
 }
 
-// begin asks about the originals, and returns the rows that are to be attacked.
-func (t *trial) begin(ctx context.Context, targets []int32, wanted bool) ([]int, error) {
+// begin asks about the originals, if clean does not have the answers, and returns the rows that are to be attacked.
+func (t *trial) begin(ctx context.Context, clean []Answer, targets []int32, wanted bool) ([]int, error) {
 	r := t.result
 	e := r.Examples
-	clean, err := t.clean(ctx, t.all)
-	if err != nil {
-		return nil, err
+	if clean == nil {
+		var err error
+		if clean, err = t.clean(ctx, t.all); err != nil {
+			return nil, err
+		}
+		t.account.clean = true
 	}
 	bad, out, err := t.settings.notFinite(t.victim, e, clean)
 	if err != nil {
@@ -372,6 +379,7 @@ func (t *trial) piece(ctx context.Context, on *Counted, rows []int, start time.T
 	if errors.Is(err, ErrBudget) {
 		err = nil // that was all that it could do
 	}
+	t.note(on, b, rows)
 	if judged := t.judge(context.WithoutCancel(ctx), b, rows, adv); judged != nil {
 		return judged
 	}
@@ -408,24 +416,44 @@ func (t *trial) judge(ctx context.Context, b Batch, rows []int, adv *tensors.Ten
 		}
 		got = append(got, x...)
 	}
+	return t.check(ctx, b, rows, got, originals)
+}
+
+// check asks about what an attack returned for the rows of b, and takes what reaches the goal into the result. Where
+// that is the original, the answer is known, unless the draws of a classifier are to be others.
+func (t *trial) check(ctx context.Context, b Batch, rows []int, got, originals []float32) error {
+	r, size := t.result, len(got)/len(rows)
+	part := func(of []float32, i int) []float32 { return of[i*size : (i+1)*size] }
+	var ask []int
+	var flat []float32
+	for i, row := range rows {
+		r.Attempted[row] = true
+		if t.white != nil && t.signature.Random || !slices.Equal(part(got, i), part(originals, i)) {
+			ask, flat = append(ask, i), append(flat, part(got, i)...)
+		}
+	}
+	if len(ask) == 0 {
+		return nil
+	}
 	// A new tensor, because Perturb may return b.X itself.
-	said, err := t.answers(ctx, tensors.FromFlatDataAndDimensions(got, append([]int{len(rows)}, t.signature.Input...)...))
+	said, err := t.answers(ctx, tensors.FromFlatDataAndDimensions(flat, append([]int{len(ask)}, t.signature.Input...)...))
 	if err != nil {
 		return err
 	}
 	final := predictions(said)
-	for i, row := range rows {
-		r.Attempted[row] = true
-		if notFinite(said[i].Scores) >= 0 { // no answer, so none that is wrong
+	for k, i := range ask {
+		row := rows[i]
+		t.account.checked[row] = true
+		if notFinite(said[k].Scores) >= 0 { // no answer, so none that is wrong
 			r.lost[row] = true
 			continue
 		}
-		if !b.ReachedBy(i, said[i]) {
+		if !b.ReachedBy(i, said[k]) {
 			continue
 		}
-		r.Distance[row] = t.signature.space.distance(r.Threat.Norm, got[i*size:(i+1)*size], originals[i*size:(i+1)*size])
-		r.Success[row], r.Final[row] = true, final[i]
-		r.keep(row, got[i*size:(i+1)*size])
+		r.Distance[row] = t.signature.space.distance(r.Threat.Norm, part(got, i), part(originals, i))
+		r.Success[row], r.Final[row] = true, final[k]
+		r.keep(row, part(got, i))
 	}
 	return nil
 }

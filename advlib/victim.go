@@ -36,8 +36,8 @@ type Signature struct {
 	Returns Returns
 	// Random says that the same input may be answered otherwise each time.
 	Random bool
-	// Queries is how many inputs are answered to an attack for each example, as a service would limit it; 0 means any
-	// number. The answers by which an attack is measured are not among them.
+	// Queries is how many inputs are answered about each example, as a service would limit it; 0 means any number. The
+	// original, and what an attack returns, by which it is measured, are among them: an attack has two less.
 	Queries int
 	// Notes are sentences on what the victim is, and Warnings on what looks wrong with it. Reports show both.
 	Notes, Warnings []string

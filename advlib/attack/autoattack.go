@@ -111,7 +111,8 @@ func (a AutoAttack) Attacks(classes int) []advlib.Attack {
 	apgdT := func(targets int, larger bool) advlib.Attack {
 		return AllTargets{Attack: apgd(dlr(true), 1, larger), Most: targets}
 	}
-	square := Square{Ball: a.Ball, FixedSchedule: true}
+	// The authors count 5000 questions of the search alone, Square the original and the returned point, too.
+	square := Square{Ball: a.Ball, FixedSchedule: true, Queries: 5002}
 	switch a.Version {
 	case VersionPlus:
 		return []advlib.Attack{

@@ -38,14 +38,18 @@ type Square struct {
 	Goal advlib.Goal
 	// Loss is raised; nil means the margin, with a target cross-entropy, as in the paper.
 	Loss advlib.Loss
-	// Queries is how often the model may be asked about an example in each run, the first point included; 0 means 5000.
+	// Queries is the budget: how many inputs are answered about an example in all runs together, the original before the
+	// attack and the returned point after it included; 0 means 5000. The authors, and AutoAttack, count neither of these
+	// two.
 	Queries int
 	// Area is p, in (0, 1]: the share of the pixels that the first windows cover; 0 means 0.8. It is halved nine times.
 	Area float64
 	// FixedSchedule halves the area after 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 queries, whatever Queries is,
-	// as AutoAttack does. Otherwise these numbers are for 10000 queries, and are scaled to Queries.
+	// as AutoAttack does; without restarts, a run is then the beginning of one with more queries. Otherwise these numbers
+	// are for 10000 queries, and are scaled to those of a run.
 	FixedSchedule bool
-	// Restarts is how often examples that still stand are attacked again, each time from other random draws.
+	// Restarts is how often examples that still stand are attacked again, each time from other random draws. All runs
+	// have the same share of the queries.
 	Restarts int
 }
 
@@ -60,12 +64,11 @@ func (a *Square) Describe(d *craft.Description) {
 	} else {
 		d.Loss(&a.Loss, advlib.Margin).Given(loss != nil)
 	}
-	d.Count(&a.Queries, 5000)
+	d.Queries(&a.Queries, 5000)
 	d.Portion(&a.Area, 0.8, "the share of the pixels that the first windows cover").As("p = %g")
 	d.Flag(&a.FixedSchedule, "fixed schedule")
 	d.Count(&a.Restarts, 0).As("%d restarts")
 	d.Name("Square-%d", a.Queries)
-	d.Passes((1+a.Restarts)*a.Queries, 0)
 }
 
 // String returns for example "Square-5000 Linf ≤ 0.1".
@@ -110,6 +113,7 @@ func (a Square) search(
 	ctx context.Context, v *advlib.Counted, step *advlib.Step, b advlib.Batch, rows []int, restart int, best *craft.Best,
 ) error {
 	limits := v.Signature().Limits()
+	a.Queries = v.Share(a.Queries, 1+a.Restarts)
 	var walks []*walk
 	originals := craft.NewBest(b)
 	for _, r := range rows {
@@ -121,7 +125,7 @@ func (a Square) search(
 			g.Free()
 		}
 	}()
-	for q := 0; q < a.Queries; q++ {
+	for q := range a.Queries {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -166,6 +170,7 @@ func (a Square) search(
 			}
 			if w.judge(L[i], slack[i], hit[i]); hit[i] {
 				best.Solved[r] = true
+				v.Found(b.Number(r), a.Ball.Norm.Distance(w.x, w.x0), 0)
 			} else {
 				walks = append(walks, w)
 			}

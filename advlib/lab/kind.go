@@ -193,6 +193,8 @@ type resultJSON struct {
 	Stats              advlib.Stats
 	LeftOut            []advlib.NotFinite
 	Warnings           []string
+	Queries            []int
+	Progress           [][]advlib.Improvement
 }
 
 var norms = []advlib.Norm{advlib.L0, advlib.L1, advlib.L2, advlib.Linf}
@@ -209,6 +211,7 @@ func writeResult(dir string, r *advlib.Result) error {
 		Attack: r.Attack, Norm: r.Threat.Norm.String(), Radius: advlib.Distance(r.Threat.Radius), Goal: r.Threat.Goal,
 		Examples: examplesJSON{e.Name, e.Y, e.Index, e.Classes, e.Notes}, Box: r.Box, Attempted: r.Attempted, Success: r.Success,
 		Clean: r.Clean, Final: r.Final, Stats: r.Stats, LeftOut: r.LeftOut, Warnings: r.Warnings,
+		Queries: r.Queries, Progress: r.Progress,
 	}
 	distance := tensors.FromFlatDataAndDimensions(slices.Clone(r.Distance), len(r.Distance))
 	if err := writeTensors(dir, map[string]*tensors.Tensor{"x": e.X, "adversarial": r.Adversarial, "distance": distance}); err != nil {
@@ -237,15 +240,18 @@ func readResult(dir string) (*advlib.Result, error) {
 		Box: v.Box, Adversarial: arrays["adversarial"], Attempted: v.Attempted, Success: v.Success,
 		Distance: tensors.MustCopyFlatData[float64](arrays["distance"]),
 		Clean:    v.Clean, Final: v.Final, Stats: v.Stats, LeftOut: v.LeftOut, Warnings: v.Warnings,
+		Queries: v.Queries, Progress: v.Progress,
 	}, nil
 }
 
 // outcomeJSON is an Outcome without its tensor.
 type outcomeJSON struct {
-	Success []bool
-	Rows    []int
-	Proof   *advlib.Proof
-	Stats   advlib.Stats
+	Success  []bool
+	Rows     []int
+	Queries  []int64
+	Progress [][]advlib.Improvement
+	Proof    *advlib.Proof
+	Stats    advlib.Stats
 }
 
 func writeOutcome(dir string, o advlib.Outcome) error {
@@ -254,7 +260,7 @@ func writeOutcome(dir string, o advlib.Outcome) error {
 			return err
 		}
 	}
-	return writeJSON(dir, outcomeJSON{o.Success, o.Rows, o.Proof, o.Stats})
+	return writeJSON(dir, outcomeJSON{o.Success, o.Rows, o.Queries, o.Progress, o.Proof, o.Stats})
 }
 
 func readOutcome(dir string) (advlib.Outcome, error) {
@@ -262,7 +268,7 @@ func readOutcome(dir string) (advlib.Outcome, error) {
 	if err != nil {
 		return advlib.Outcome{}, err
 	}
-	o := advlib.Outcome{Success: v.Success, Rows: v.Rows, Proof: v.Proof, Stats: v.Stats}
+	o := advlib.Outcome{Success: v.Success, Rows: v.Rows, Queries: v.Queries, Progress: v.Progress, Proof: v.Proof, Stats: v.Stats}
 	if len(v.Rows) > 0 {
 		arrays, err := readTensors(dir, "adversarial")
 		if err != nil {

@@ -83,6 +83,7 @@ func TestResults(t *testing.T) {
 			Clean: []advlib.Prediction{{Class: 0, Confidence: 0.75}, {Class: 1, Confidence: 1}},
 			Final: []advlib.Prediction{{Class: 1, Confidence: 0.3}, {Class: 1, Confidence: 1}},
 			Stats: advlib.Stats{Forward: 3, Backward: 1, Elapsed: 17 * time.Microsecond}, Warnings: []string{"careful"},
+			Queries: []int{7, 1}, Progress: [][]advlib.Improvement{{{Query: 3, Distance: 0.5}, {Query: 6, Distance: 0.1}}, nil},
 			LeftOut: []advlib.NotFinite{{Index: 9, Label: 1, Logit: 1, Value: "NaN"}},
 		}
 		back := roundTrip(t, lab.Results, r)

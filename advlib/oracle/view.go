@@ -179,9 +179,9 @@ func Rejecting(v advlib.Victim, what string, reject func(x []float32, a advlib.A
 	}}
 }
 
-// Budget returns v with at most n queries for each example: [advlib.Counted], which an attack is given, keeps to it, to
-// the last one. The answers by which a measurement judges are not among them, nor is what you ask yourself by Query. It
-// panics for n below 1.
+// Budget returns v with at most n queries for each example, the original and what an attack returns included:
+// [advlib.Counted], which an attack is given, keeps to it, to the last one. What you ask yourself by Query is not
+// counted. It panics for n below 1.
 func Budget(v advlib.Victim, n int) advlib.Victim {
 	if n < 1 {
 		panic(fmt.Sprintf("oracle: Budget: n = %d: give at least 1", n))

@@ -90,6 +90,14 @@ type AttackRow struct {
 	Backward int64      `json:"backward"`
 	Programs []Programs `json:"programs"`
 	Seconds  float64    `json:"seconds"`
+	// Queries, of an attack that only asks, are the inputs that were answered about each example: the original, the
+	// questions, and what was returned. Progress tells with which of them nearer adversarial examples were found. Shared
+	// counts queries about no example in particular, such as those that trained a substitute. Sent is how many inputs were
+	// sent, repeated ones included, but for the originals, which all attacks share: see [Report.Sent].
+	Queries  []int           `json:"queries,omitempty"`
+	Progress [][]Improvement `json:"progress,omitempty"`
+	Shared   int64           `json:"shared,omitempty"`
+	Sent     int64           `json:"sent,omitempty"`
 }
 
 // Minimal tells attacks of minimal norm from those with a budget.

@@ -98,14 +98,15 @@ func Result(v any, err ...error) {
 }
 
 // Grade gives the points of a check as the cell's result: a number alone, which graders such as nbgrader read for
-// partial credit. It panics where points are not finite, and where it is not called by the statements of the cell that
-// runs: what an answer calls cannot give itself points.
+// partial credit. Where a cell gives several, the last counts, once the cell has come to its end. Grade panics where
+// points are negative, which graders take for full marks, or not finite, and where it is not called by the statements
+// of the cell that runs: what an answer calls cannot give itself points.
 func Grade(points float64) {
 	if caller := callerOf(2); notebook.Active() && !mayGrade(caller) {
 		panic(fmt.Errorf("show: Grade is called by %s: only the statements of the grader's own cell give points", caller))
 	}
-	if math.IsNaN(points) || math.IsInf(points, 0) {
-		panic(fmt.Errorf("show: a grade of %v points: give a finite number", points))
+	if math.IsNaN(points) || math.IsInf(points, 0) || points < 0 {
+		panic(fmt.Errorf("show: a grade of %v points: give a finite number, 0 or more", points))
 	}
 	if !notebook.Active() {
 		Display(points)
@@ -115,19 +116,9 @@ func Grade(points float64) {
 	flush()
 }
 
-// mayGrade tells the statements of a cell, which are its main, from its functions, and from what the runtime calls for
-// them, as a go statement.
-func mayGrade(caller string) bool {
-	if strings.HasPrefix(caller+".", "main.main.") {
-		return true
-	}
-	for _, of := range []string{"main.", "runtime.", "reflect."} {
-		if strings.HasPrefix(caller, of) {
-			return false
-		}
-	}
-	return true
-}
+// mayGrade tells the statements of a cell, which are its main, from all else: functions of cells and packages, and what
+// the runtime calls for them, as a go statement.
+func mayGrade(caller string) bool { return strings.HasPrefix(caller+".", "main.main.") }
 
 // callerOf is the name of the function that calls the one which asks, skip frames up.
 func callerOf(skip int) string {

@@ -371,10 +371,14 @@ func toldResults(t *testing.T, messages displays) {
 	if png, _ := messages.told(t).Result["image/png"].(string); !strings.HasPrefix(png, "iVBOR") {
 		t.Errorf("a picture is told as %.20q, want base64", png)
 	}
-	Grade(2.5)
-	if b := messages.told(t); b.Grade == nil || *b.Grade != 2.5 || b.Result != nil {
-		t.Errorf("a grade is told as %+v", b)
-	}
+	func() {
+		defer func() {
+			if text := fmt.Sprint(recover()); !strings.Contains(text, "only the statements of the grader's own cell") {
+				t.Errorf("a grade that is not given by a cell: %s", text)
+			}
+		}()
+		Grade(2.5)
+	}()
 	Result(nil)
 	Result(Picture{})
 	if len(messages) > 0 {
@@ -393,11 +397,23 @@ func toldResults(t *testing.T, messages displays) {
 	}
 }
 
+func TestOnlyTheStatementsOfACellGrade(t *testing.T) {
+	for caller, may := range map[string]bool{
+		"main.main": true, "main.main.func1": true, "main.main.func1.2": true, "main.answer": false, "main.mainly": false,
+		"main.T.main": false, "main.(*T).main": false, "runtime.goexit": false, "reflect.Value.call": false, "slices.Sort": false, "": false,
+	} {
+		if mayGrade(caller) != may {
+			t.Errorf("%q may give a grade: %v", caller, !may)
+		}
+	}
+}
+
 func TestThrown(t *testing.T) {
 	for name, throw := range map[string]func(){
 		"no good": func() { Result(ownType{}, errors.New("no good")) },
 		"NaN":     func() { Grade(math.NaN()) },
 		"+Inf":    func() { Grade(math.Inf(1)) },
+		"-1":      func() { Grade(-1) },
 	} {
 		func() {
 			defer func() {

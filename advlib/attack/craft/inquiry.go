@@ -151,9 +151,9 @@ func (r *inquest) prepare() error {
 	r.compiled = err == nil
 	switch {
 	case (r.Norm == nil) == (r.Ball.Norm == nil):
-		return fmt.Errorf("an Inquest has either a Norm, which is made small, or a Ball to search in")
+		return fmt.Errorf("a search by questions has either a norm, which it makes small, or a ball to search in")
 	case r.Queries < 1:
-		return fmt.Errorf("an Inquest of %d queries: give the budget of each example", r.Queries)
+		return fmt.Errorf("a search by %d queries: give the budget of each example", r.Queries)
 	}
 	if r.points, err = r.victim.Signature().Points(); err != nil {
 		return err
@@ -378,7 +378,7 @@ func (q *Inquiry) Are(xs [][]float32) []bool {
 // Losses asks for the losses of several points at once: higher is nearer to the goal.
 func (q *Inquiry) Losses(xs [][]float32) []float64 {
 	if q.run.Loss == nil {
-		panic(errors.New("the Inquest has no Loss"))
+		panic(errors.New("losses are asked for, and which is not said"))
 	}
 	L := make([]float64, len(xs))
 	for i, a := range q.Answers(xs) {
@@ -431,7 +431,7 @@ func (q *Inquiry) take(xs [][]float32) {
 		case q.run.Norm != nil:
 			if is {
 				if d := q.Distance(x); d < q.distance {
-					q.keep(x, d)
+					q.keep(x, d, len(xs)-1-i)
 				}
 			}
 		case q.run.Ball.Norm.Distance(x, q.X) > q.run.Ball.Radius:
@@ -443,7 +443,7 @@ func (q *Inquiry) take(xs [][]float32) {
 			switch {
 			case is && (!q.found() || L > q.loss):
 				q.loss = L
-				q.keep(x, q.Distance(x))
+				q.keep(x, q.Distance(x), len(xs)-1-i)
 			case !q.found() && L > q.loss:
 				q.loss = L
 				copy(q.best, x)
@@ -452,10 +452,12 @@ func (q *Inquiry) take(xs [][]float32) {
 	}
 }
 
-// keep takes an adversarial point at distance d as the best.
-func (q *Inquiry) keep(x []float32, d float64) {
+// keep takes an adversarial point at distance d as the best; so many of the questions that were asked with it came
+// later.
+func (q *Inquiry) keep(x []float32, d float64, later int) {
 	q.distance = d
 	copy(q.best, x)
+	q.run.victim.Found(q.Number, d, later)
 }
 
 // Reached tells whether an answer reaches the goal, as [Inquiry.Is] does: for searches that look at the class, too.

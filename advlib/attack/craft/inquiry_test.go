@@ -327,9 +327,9 @@ func TestInquireErrors(t *testing.T) {
 			q.Is(x)
 		}},
 		{"question of 3 numbers", f, l2, func(q *craft.Inquiry) { q.Is(q.X[:3]) }},
-		{"has no Loss", f, l2, func(q *craft.Inquiry) { q.Losses([][]float32{q.X}) }},
-		{"either a Norm", f, craft.Inquest{Queries: 5}, nil},
-		{"either a Norm", f, craft.Inquest{Norm: advlib.L2, Ball: advlib.L2.Ball(1), Queries: 5}, nil},
+		{"which is not said", f, l2, func(q *craft.Inquiry) { q.Losses([][]float32{q.X}) }},
+		{"either a norm", f, craft.Inquest{Queries: 5}, nil},
+		{"either a norm", f, craft.Inquest{Norm: advlib.L2, Ball: advlib.L2.Ball(1), Queries: 5}, nil},
 		{"0 queries", f, craft.Inquest{Norm: advlib.L2}, nil},
 		{"no scores", oracle.Labels(f), craft.Inquest{Norm: advlib.L2, Queries: 5, Loss: advlib.Margin}, nil},
 	} {

@@ -19,8 +19,8 @@ import (
 type few map[string][]string
 
 var known = few{
-	"fmt": {"Println", "Sprint", "Sprintf"}, "strings": {"ToUpper", "Repeat"}, "math/rand": {"Intn", "Read"}, "math/rand/v2": {"IntN", "N"}, "errors": {"New"},
-	"os": {"Args", "Exit"}, "sort": {"Ints"}, "testing": {"T"},
+	"fmt": {"Errorf", "Println", "Sprint", "Sprintf"}, "strings": {"ToUpper", "Repeat"}, "math/rand": {"Intn", "Read"}, "math/rand/v2": {"IntN", "N"}, "errors": {"New"},
+	"os": {"Args", "Exit"}, "runtime": {"Goexit"}, "time": {"Sleep", "Millisecond"}, "sort": {"Ints"}, "testing": {"T"},
 }
 
 func (f few) Find(_ context.Context, selectors map[string][]string) (map[string]Import, error) {
@@ -49,7 +49,7 @@ func (f few) Function(_ context.Context, path, name string) *ast.FuncType {
 // compose makes the program of a cell, with the number of its execution.
 func compose(t *testing.T, n *Notebook, id, code string) *Program {
 	t.Helper()
-	p, err := n.Compose(t.Context(), known, id, n.order+1, code, cell.Parse(code))
+	p, err := n.Compose(t.Context(), known, Origin{ID: id, Number: n.order + 1}, code, cell.Parse(code))
 	if err != nil {
 		t.Fatalf("composing %q: %v", code, err)
 	}
@@ -74,10 +74,14 @@ func run(t *testing.T, p *Program) (string, error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", errors.New(string(out))
 	}
-	cmd := exec.Command(filepath.Join(dir, "program"))
+	program, nonce := filepath.Join(dir, "program"), strings.Repeat("n", NonceSplit)+"result"
+	if err := os.WriteFile(program+NonceSuffix, []byte(nonce), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
-	if _, missing := os.Stat(filepath.Join(dir, End)); p.Ends() && err == nil && missing != nil {
+	if said, _ := os.ReadFile(program + EndSuffix); p.Ends() && err == nil && string(said) != nonce {
 		return string(out), errors.New("the program has not come to its end")
 	}
 	return string(out), err
@@ -229,6 +233,9 @@ func TestPrograms(t *testing.T) {
 			{"", "defer func() { recover() }()\npanic(1)", ""},
 			{"", "if len(os.Args) > 0 {\n\treturn\n}", ""},
 			{"", "os.Exit(0)", "error: the program has not come to its end"},
+			{"", "go func() { time.Sleep(50 * time.Millisecond); os.Exit(0) }()\nruntime.Goexit();", "error: the program has not come to its end"},
+			{"", "type exits struct{}\nfunc (exits) Error() string { os.Exit(0); return \"\" }\n%%\npanic(exits{})",
+				"error: the program has not come to its end"},
 			{"", "func answer() int { os.Exit(0); return 0 }\n%%\nfmt.Println(answer())", "error: the program has not come to its end"},
 		}},
 		{"carriage returns", []step{{"", "%%\r\nfmt.Println(\"a\")\r\n", "a\n"}}},
@@ -238,7 +245,7 @@ func TestPrograms(t *testing.T) {
 			var n Notebook
 			for i, s := range test.steps {
 				code := strings.ReplaceAll(s.code, "\r\n", "\n")
-				p, err := n.Compose(t.Context(), known, s.id, n.order+1, code, cell.Parse(code))
+				p, err := n.Compose(t.Context(), known, Origin{ID: s.id, Number: n.order + 1}, code, cell.Parse(code))
 				var hides *HiddenError
 				var syntax *SyntaxError
 				if wanted, fails := strings.CutPrefix(s.want, "syntax: "); fails {
@@ -269,6 +276,76 @@ func TestPrograms(t *testing.T) {
 					t.Errorf("step %d, %q: got %q, want %q\nin\n%s", i, s.code, out, s.want, all(p))
 				}
 				n.Add(p)
+			}
+		})
+	}
+}
+
+// In the program of a locked cell, what locked cells mean by a name is not for others to say.
+func TestLockedCells(t *testing.T) {
+	const helper = "func want(x int) int { return x / 2 }"
+	const check = "import (\n\t\"errors\"\n\t\"fmt\"\n)\nfunc right() error {\n\tif got := half(6); got != want(6) {\n\t\treturn " +
+		"fmt.Errorf(\"half(6) is %d\", got)\n\t}\n\treturn nil\n}"
+	const fails = "exit status 1"
+	for _, test := range []struct{ name, answer, check, want, note string }{
+		{"a right answer", "func half(x int) int { return x / 2 }", check, "right: passed\n", ""},
+		{"a wrong answer", "func half(x int) int { return x }", check, fails, ""},
+		{"a helper declared again", "func half(x int) int { return x }\nfunc want(x int) int { return x }", check, fails, "want is what cell 1"},
+		{"a helper of the answer's own", "func half(x int) int { return double(x) / 4 }\nfunc double(x int) int { return 2 * x }", check,
+			"right: passed\n", ""},
+		{"the checker declared before", "func half(x int) int { return x }\nfunc right() error { return nil }", check, fails, "right is what"},
+		{"os.Exit of the answer's own", "func half(x int) int { return x }\ntype o struct{}\nfunc (o) Exit(int) {}\nvar os o", check, fails, ""},
+		{"a package of the answer's own", "func half(x int) int { return x }\ntype f struct{}\nfunc (f) Errorf(string, ...any) error " +
+			"{ return nil }\nvar fmt f", strings.Replace(check, "\t\"fmt\"\n", "", 1), fails, ""},
+		{"that the answer needs", "func half(x int) int { fmt.Errorf(\"\"); return x }\ntype f struct{}\nfunc (f) Errorf(string, ...any) error " +
+			"{ return nil }\nvar fmt f", strings.Replace(check, "\t\"fmt\"\n", "", 1), "hidden", ""},
+		{"another package of a name", "import fmt \"errors\"\nfunc half(x int) int { return x }",
+			"func right() error {\n\tif half(6) != 3 {\n\t\treturn fmt.Errorf(\"no\")\n\t}\n\treturn nil\n}", fails, ""},
+		{"predeclared names", "func half(x int) int { return x }\nfunc panic(any) {}\nconst true, nil = false, 0\ntype error = int",
+			"func right() error { if half(6) != 3 { panic(\"no\") }; return nil }", "exit status 2", ""},
+		{"predeclared names that the answer needs", "func half(x int) int { panic(x); return x }\nfunc panic(any) {}",
+			"func right() error { if half(6) != 3 { panic(\"no\") }; return nil }", "hidden", ""},
+		{"predeclared names that only the answer needs", "func half(x int) int { return max(x) / 2 }\nfunc max(x int) int { return x }", check,
+			"right: passed\n", ""},
+		{"imports to look at", "import \"unsafe\"\nfunc half(x int) int { return x / int(unsafe.Sizeof(int16(0))) }", check, "right: passed\n",
+			`look at cell 2, on which this one relies: it has import "unsafe"`},
+		{"texts to look at", "func half(x int) int { _ = \"/proc/self/mem\"; return x / 2 }", check, "right: passed\n", "it has /proc"},
+		{"an own main", "func half(x int) int { return x / 2 }", "func main() { os.Exit(0) }", "main", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			var n Notebook
+			var p *Program
+			var err error
+			for i, code := range []string{helper, test.answer, test.check} {
+				c := cell.Parse(code)
+				if i == 2 && !strings.Contains(code, "func main") {
+					c = cell.Parse(strings.Replace(code, "\"errors\"", "_ \"errors\"", 1) + "\n%%\n" + n.CheckCall("right"))
+				}
+				if p, err = n.Compose(t.Context(), known, Origin{Number: i + 1, Locked: i != 1}, code, c); err != nil {
+					break
+				}
+				n.Add(p)
+			}
+			var hides *HiddenError
+			if errors.As(err, &hides) || err != nil && strings.HasPrefix(err.Error(), "func main in a locked cell") {
+				if test.want != "hidden" && test.want != "main" {
+					t.Error(err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if notes := strings.Join(p.Notes, "\n"); !strings.Contains(notes, test.note) || test.note == "" && notes != "" {
+				t.Errorf("the notes are %q, want %q", notes, test.note)
+			}
+			out, err := run(t, p)
+			if err != nil {
+				out += err.Error()
+			}
+			if !strings.HasSuffix(out, test.want) {
+				t.Errorf("got %q, want %q\nin\n%s", out, test.want, all(p))
 			}
 		})
 	}

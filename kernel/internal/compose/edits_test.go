@@ -166,7 +166,7 @@ func (m *notebookModel) run(t *testing.T, n *Notebook, c *cellModel) {
 	if m.ids {
 		id = c.id
 	}
-	p, err := n.Compose(t.Context(), known, id, n.order+1, c.code(), cell.Parse(c.code()))
+	p, err := n.Compose(t.Context(), known, Origin{ID: id, Number: n.order + 1}, c.code(), cell.Parse(c.code()))
 	if err != nil {
 		t.Errorf("composing %q: %v", c.code(), err)
 		return

@@ -180,13 +180,15 @@ func (n *Notebook) importsBefore(s *Source, o owners) (list importList) {
 	if at < 0 {
 		at = len(n.sources)
 	}
-	for _, part := range [][]*Source{n.sources[min(at+1, len(n.sources)):], n.sources[:at], {s}} {
-		for _, source := range part {
-			for _, u := range source.units {
-				if (u.kind == importKind || u.kind == dotKind) && (source == s ||
-					slices.ContainsFunc(u.keys(), func(k string) bool { return o[k] != nil && !source.gone[k] })) {
-					list = append(list, u)
-				}
+	all := slices.Concat(n.sources[min(at+1, len(n.sources)):], n.sources[:at], []*Source{s})
+	if s.Locked {
+		all = lockedLast(all)
+	}
+	for _, source := range all {
+		for _, u := range source.units {
+			if (u.kind == importKind || u.kind == dotKind) && s.trusts(u) && (source == s ||
+				slices.ContainsFunc(u.keys(), func(k string) bool { return o[k] != nil && !source.gone[k] })) {
+				list = append(list, u)
 			}
 		}
 	}

@@ -15,6 +15,7 @@ type Notebook struct {
 	sources []*Source // as they were last run; the latest counts where several declare a name
 	order   int       // of the next new file
 	memory  memory
+	key     string // see secret
 }
 
 // Source is a cell that was run, or is about to be.
@@ -26,6 +27,8 @@ type Source struct {
 	Number int
 	// Code is the text that the user sees.
 	Code string
+	// Locked says that the cell is a course's and has not been changed: see locked.go.
+	Locked bool
 
 	cell  cell.Cell
 	order int // its place among the files, and so of its initialisers: that of its first run
@@ -35,9 +38,17 @@ type Source struct {
 	gone  map[string]bool // names that %rm took away
 }
 
+// Origin says where a cell's text comes from: the fields of its Source.
+type Origin struct {
+	ID     string
+	Number int
+	Locked bool
+}
+
 // prepare reads a cell. It is at its place already if it has run before.
-func (n *Notebook) prepare(id string, number int, code string, c cell.Cell) *Source {
-	s := &Source{ID: id, Number: number, Code: code, cell: c, parts: takeApart(c), gone: map[string]bool{}}
+func (n *Notebook) prepare(from Origin, code string, c cell.Cell) *Source {
+	id := from.ID
+	s := &Source{ID: id, Number: from.Number, Locked: from.Locked, Code: code, cell: c, parts: takeApart(c), gone: map[string]bool{}}
 	for _, p := range slices.Concat(s.parts.declared, s.parts.hoisted) {
 		s.units = append(s.units, unitsOf(s.parts.text, p)...)
 	}
@@ -95,11 +106,12 @@ func (n *Notebook) forget(s *Source) {
 	})
 }
 
-// prune drops cells without an ID of which nothing is in use any more: others have declared the same names since.
+// prune drops cells without an ID, and not locked, of which nothing is in use any more: others have declared the same
+// names since.
 func (n *Notebook) prune() {
 	owners := n.owners(nil)
 	n.sources = slices.DeleteFunc(n.sources, func(s *Source) bool {
-		return s.ID == "" && !slices.ContainsFunc(s.units, func(u *unit) bool { return owners.alive(u) })
+		return s.ID == "" && !s.Locked && !slices.ContainsFunc(s.units, func(u *unit) bool { return owners.alive(u) })
 	})
 }
 
@@ -224,6 +236,9 @@ func (n *Notebook) owners(own *Source) owners {
 		all = append(slices.DeleteFunc(slices.Clone(all), func(s *Source) bool {
 			return own.ID != "" && s.ID == own.ID || own.ID == "" && s.ID == "" && s.order == own.order
 		}), own)
+	}
+	if own != nil && own.Locked {
+		all = lockedLast(all)
 	}
 	for _, s := range all {
 		for _, u := range s.units {

@@ -2,7 +2,9 @@ package compose
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -19,11 +21,14 @@ type Program struct {
 	Files map[string]string
 	// LeftOut names the init functions of other cells that are left out, since they failed, with their cells' numbers.
 	LeftOut []string
+	// Notes say what the teacher is to know of a locked cell's program: see locked.go.
+	Notes []string
 
 	own      *Source
 	sources  map[string]*Source // by the name of the file
 	included []*unit
-	imported *imports         // of the cell's own file
+	imported *imports // of the cell's own file
+	key      string
 	starting map[*unit]string // units that only an init function of another cell needs, and its name
 
 	plain      string // the cell's own file without its result; empty: it has none
@@ -31,34 +36,81 @@ type Program struct {
 	resultKey  [sha256.Size]byte
 }
 
-// MainFile is the file that every program has besides those of cells.
-const MainFile = "main.go"
+// BeginFile is the file that every program has besides those of cells. By its name it is the first, so that its
+// variables are initialised before any of a cell's.
+const BeginFile = "begin.go"
 
-// End stands in a program's text for the file that it is to make when its statements have come to their end, by their
-// last line, a return or a panic, and not by an exit from somewhere within. Who runs the program puts a path in its
-// place.
-const End = "END__"
-
+// A program whose statements come to their end, by their last line, a return or a panic that was recovered, and not by
+// an exit or a panic from somewhere within, proves it: a file beside the program, of its name and NonceSuffix, tells it
+// something that cannot be guessed, and is gone before the first line of a cell runs; at its end, the program writes
+// the same into a file with EndSuffix. What stands in the nonce from NonceSplit on is also a part of a name: that of
+// the file with the value of the cell's last expression, behind ResultSuffix.
 const (
-	beginCall = `defer begin__("` + End + `")()`
-	mainText  = `package main
+	NonceSuffix  = ".nonce"
+	NonceSplit   = 26
+	EndSuffix    = ".end"
+	ResultSuffix = ".result-"
+)
+
+// beginText is BeginFile's, with the notebook's key in place of KEY: no text of a cell can name what it declares.
+const beginText = `package main
 
 import (
 	flag__ "flag"
 	os__ "os"
 )
 
-func begin__(end string) func() {
-	flag__.Parse()
-	return func() {
-		if err := os__.WriteFile(end, nil, 0o600); err != nil {
+var result__KEY, end__KEY = func() (string, func()) {
+	self, _ := os__.Executable()
+	nonce, err := os__.ReadFile(self + "` + NonceSuffix + `")
+	if err != nil {
+		return os__.DevNull, func() {}
+	}
+	os__.Remove(self + "` + NonceSuffix + `")
+	return self + "` + ResultSuffix + `" + string(nonce[26:]), func() {
+		if err := os__.WriteFile(self+"` + EndSuffix + `", nonce, 0o600); err != nil {
 			panic(err)
 		}
 	}
+}()
+
+func start__KEY() { flag__.Parse() }
+`
+
+// checkText is what BeginFile has for a cell with %check.
+const checkText = `
+func check__KEY(name string, err error) {
+	if err != nil {
+		os__.Stderr.WriteString(name + ": " + err.Error() + "\n")
+		os__.Exit(1)
+	}
+	os__.Stdout.WriteString(name + ": passed\n")
 }
 `
-	noMain = "\nfunc main() {}\n"
-)
+
+// beginUses are the names of Go's that BeginFile needs.
+var beginUses = usesOf(beginText + checkText)
+
+const noMain = "\nfunc main() {}\n"
+
+// Key stands in the texts above for what no cell can guess.
+const keyMark = "KEY"
+
+// checkCall begins the call that CheckCall writes.
+const checkCall = "check__"
+
+// CheckCall is the statement for a cell's %check: it calls a function and ends the program where that returns an error.
+func (n *Notebook) CheckCall(name string) string {
+	return fmt.Sprintf("%s%s(%q, %s());", checkCall, n.secret(), name, name)
+}
+
+// secret is the notebook's key.
+func (n *Notebook) secret() string {
+	if n.key == "" {
+		n.key = rand.Text()
+	}
+	return n.key
+}
 
 // fileOf is the name of a cell's file. Files are compiled, and their variables initialised, in the order of their
 // names.
@@ -75,23 +127,34 @@ type composer struct {
 	included map[*unit]bool
 	order    []*unit
 	needs    map[*Source]*imports
+	key      string
 	by       string // the init function on whose behalf units are taken; empty: the cell's
+	locked   uses   // what locked cells use
+	isImport func(s *Source, x string, names map[string]bool) bool
 	starting map[*unit]string
 }
 
 // Compose makes the program of a cell: the cell's statements, its declarations, the init functions of the notebook, and
 // what these reach. The notebook stays as it is; see Add. f may be nil.
-func (n *Notebook) Compose(ctx context.Context, f Finder, id string, number int, code string, c cell.Cell) (*Program, error) {
-	s := n.prepare(id, number, code, c)
+func (n *Notebook) Compose(ctx context.Context, f Finder, from Origin, code string, c cell.Cell) (*Program, error) {
+	s := n.prepare(from, code, c)
 	if err := s.syntax(); err != nil {
 		return nil, err
 	}
-	k := &composer{owners: n.owners(s), included: map[*unit]bool{}, needs: map[*Source]*imports{}, starting: map[*unit]string{}}
+	if s.Locked && s.hasMain() {
+		return nil, errors.New("func main in a locked cell: write its statements below a line %%, so that they can prove " +
+			"that they have come to their end")
+	}
+	k := &composer{owners: n.owners(s), included: map[*unit]bool{}, needs: map[*Source]*imports{}, starting: map[*unit]string{},
+		key: n.secret(), locked: newUses()}
+	k.isImport = func(s *Source, x string, names map[string]bool) bool {
+		return n.isImport(ctx, f, s, k.owners, x, names)
+	}
 	for _, u := range s.units {
 		k.include(u)
 	}
 	k.need(s, s.body)
-	p := &Program{Files: map[string]string{}, own: s, sources: map[string]*Source{}}
+	p := &Program{Files: map[string]string{}, own: s, sources: map[string]*Source{}, key: n.secret()}
 	for _, u := range n.starters(k.owners, s) {
 		if u.left {
 			p.LeftOut = append(p.LeftOut, fmt.Sprintf("%s of cell %d", u.label(), u.cell.Number))
@@ -105,6 +168,9 @@ func (n *Notebook) Compose(ctx context.Context, f Finder, id string, number int,
 		return p, err
 	}
 	p.imported = k.importsOf(s)
+	if s.Locked {
+		p.Notes = n.overruled(k.order)
+	}
 	files := map[*Source][]*unit{s: nil}
 	for _, u := range k.order {
 		files[u.cell] = append(files[u.cell], u)
@@ -121,15 +187,22 @@ func (n *Notebook) Compose(ctx context.Context, f Finder, id string, number int,
 	for source, units := range files {
 		name := source.fileOf(c.Test)
 		p.sources[name] = source
-		p.Files[name] = render(name, source, units, k.importsOf(source), k.owners, source == s, nil)
+		if s.Locked && !source.Locked {
+			p.Notes = append(p.Notes, suspicious(source, units, k.importsOf(source))...)
+		}
+		p.Files[name] = k.render(name, source, units, source == s, nil)
 	}
 	n.showResult(ctx, f, k, p, files[s])
 	switch {
 	case c.Test:
-	case s.parts.from >= 0 || slices.ContainsFunc(s.units, func(u *unit) bool { return u.kind == mainKind }):
-		p.Files[MainFile] = mainText
-	default:
-		p.Files[MainFile] = mainText + noMain
+	case s.parts.from >= 0:
+		text := beginText
+		if strings.Contains(s.bodyText(), checkCall+n.secret()) {
+			text += checkText
+		}
+		p.Files[BeginFile] = strings.ReplaceAll(text, keyMark, n.secret())
+	case !s.hasMain():
+		p.Files[BeginFile] = "package main\n" + noMain
 	}
 	return p, nil
 }
@@ -186,15 +259,18 @@ func (k *composer) include(u *unit) {
 // need takes what a text of a cell uses.
 func (k *composer) need(s *Source, used uses) {
 	need := k.importsOf(s)
+	if s.Locked {
+		k.locked.add(used)
+	}
 	for _, x := range slices.Sorted(maps.Keys(used.plain)) {
-		if u := k.owners[x]; u != nil {
+		if u := k.owners[x]; u != nil && !(s.Locked && !u.cell.Locked && predeclared(x)) {
 			k.include(u)
 		} else {
 			need.plain[x] = true
 		}
 	}
 	for _, x := range slices.Sorted(maps.Keys(used.selected)) {
-		if u := k.owners[x]; u != nil && u.kind != function {
+		if u := k.owners[x]; u != nil && u.kind != function && !(s.Locked && !u.cell.Locked && k.isImport(s, x, used.selected[x])) {
 			k.include(u)
 			continue
 		}
@@ -213,27 +289,38 @@ func (k *composer) need(s *Source, used uses) {
 	}
 }
 
-// HiddenError says that a program needs a package and a function of one name.
+// HiddenError says that a program needs a package, or what Go predeclares, and a declaration of that name.
 type HiddenError struct {
 	Name           string
-	Number, Needed int // the cells that declare the function and need the package
+	Number, Needed int    // the cells that declare the name and need the other
+	What           string // what is declared
 }
 
 func (e *HiddenError) Error() string {
-	return fmt.Sprintf("%s is a function of cell %d, and cell %d needs the package of that name: rename the function, or forget it with "+
-		"%%rm %s",
-		e.Name, e.Number, e.Needed, e.Name)
+	other := "the package of that name"
+	if predeclared(e.Name) {
+		other = "what Go calls so"
+	}
+	return fmt.Sprintf("%s is a %s of cell %d, and cell %d needs %s: rename the %[2]s, or forget it with %%rm %[1]s",
+		e.Name, e.What, e.Number, e.Needed, other)
 }
 
-// hidden refuses a program in which a function hides a package that is needed. Go would refuse it, too, at the import.
+// hidden refuses a program in which a declaration hides a package that is needed. Go would refuse it, too, at the
+// import. In a locked cell, it refuses one as well that hides what Go predeclares.
 func (k *composer) hidden(own *Source) error {
 	for _, u := range k.order {
-		if u.kind != function {
+		if u.kind != function && !own.Locked {
 			continue
 		}
-		for s, need := range k.needs {
-			if need.wanted[u.names[0].text] != nil {
-				return &HiddenError{u.names[0].text, u.cell.Number, s.Number}
+		for _, name := range u.names {
+			for s, need := range k.needs {
+				if need.wanted[name.text] != nil && (u.kind == function || s.Locked && !u.cell.Locked) {
+					return &HiddenError{name.text, u.cell.Number, s.Number, u.word()}
+				}
+			}
+			if own.Locked && !u.cell.Locked && u.kind != method && predeclared(name.text) && (k.locked.plain[name.text] ||
+				beginUses.plain[name.text]) {
+				return &HiddenError{name.text, u.cell.Number, own.Number, u.word()}
 			}
 		}
 	}
@@ -241,7 +328,8 @@ func (k *composer) hidden(own *Source) error {
 }
 
 // render writes a cell's file: the units that are included, each where it stands in the cell. result may be nil.
-func render(file string, s *Source, units []*unit, need *imports, o owners, own bool, result *insertion) string {
+func (k *composer) render(file string, s *Source, units []*unit, own bool, result *insertion) string {
+	need := k.importsOf(s)
 	var b strings.Builder
 	b.WriteString("package main\n")
 	at := func(of *Source, start int) string {
@@ -260,11 +348,13 @@ func render(file string, s *Source, units []*unit, need *imports, o owners, own 
 	}
 	units = slices.SortedFunc(slices.Values(units), func(a, b *unit) int { return a.start - b.start })
 	for _, u := range units {
-		b.WriteString(u.placed(at(s, u.start), u.masked(o, own)))
+		b.WriteString(u.placed(at(s, u.start), u.masked(k.owners, own)))
 	}
 	if own && s.parts.from >= 0 {
 		body := result.into(s.bodyText(), s.parts.from, func(start int) string { return at(s, start) })
-		fmt.Fprintf(&b, "func main() { %s; /*line %s*/%s\n}\n", beginCall, at(s, s.parts.from), body)
+		// Statements that end by a panic or runtime.Goexit do not come to what stands behind them.
+		fmt.Fprintf(&b, "func main() { start__%s(); func() { /*line %s*/%s\n/*line %s:1:1*/}(); end__%[1]s() }\n", k.key,
+			at(s, s.parts.from), body, BeginFile)
 	}
 	return b.String()
 }
@@ -341,7 +431,12 @@ func (n *Notebook) LeaveOut(label string) {
 	}
 }
 
-// Ends reports whether the program makes the file End.
+// hasMain tells a cell that declares main.
+func (s *Source) hasMain() bool {
+	return slices.ContainsFunc(s.units, func(u *unit) bool { return u.kind == mainKind })
+}
+
+// Ends reports whether the program proves that it has come to its end.
 func (p *Program) Ends() bool { return !p.own.cell.Test && p.own.parts.from >= 0 }
 
 // Tests names the tests and benchmarks of a %test cell.
@@ -358,10 +453,11 @@ func (p *Program) Tests() (names []string) {
 func (p *Program) Whole() string {
 	var imports, rest strings.Builder
 	seen := map[string]bool{}
+	plain := strings.NewReplacer("start__"+p.key+"()", "flag.Parse()", "; end__"+p.key+"()", "")
 	for _, name := range slices.Sorted(maps.Keys(p.Files)) {
 		text := p.Files[name]
 		switch {
-		case name == MainFile || name == valueFile || name == drawFile:
+		case name == BeginFile || name == valueFile || name == drawFile:
 			continue
 		case p.plain != "" && name == p.own.fileOf(false):
 			text = p.plain
@@ -375,7 +471,7 @@ func (p *Program) Whole() string {
 				}
 				seen[line] = true
 			default:
-				rest.WriteString(strings.Replace(line, beginCall, "flag.Parse()", 1) + "\n")
+				rest.WriteString(plain.Replace(line) + "\n")
 			}
 		}
 	}

@@ -13,9 +13,9 @@ import (
 	"strings"
 )
 
-// ResultFile stands in a program's text for the file that is to get the value of the cell's last expression, in the
-// form that package value describes. Who runs the program puts a path in its place.
-const ResultFile = "RESULT__"
+// resultMark stands, until the notebook's key is known, for the file that gets the value of the cell's last expression,
+// in the form that package value describes: it is beside the program, and its name has the end of the nonce.
+const resultMark = "result__" + keyMark
 
 var (
 	//go:embed value/value.go
@@ -71,9 +71,9 @@ func lastOf(s *Source) *last {
 const (
 	asItIs  = ""     // it is a statement, as Go sees it
 	dropped = "_ = " // its value is evaluated, and not shown
-	shown   = `value__("` + ResultFile + `", 0)(`
-	called  = `value__("` + ResultFile + `", call__)(`
-	counted = `value__("` + ResultFile + `", call__|counts__)(`
+	shown   = `value__(` + resultMark + `, 0)(`
+	called  = `value__(` + resultMark + `, call__)(`
+	counted = `value__(` + resultMark + `, call__|counts__)(`
 )
 
 // statementOf says what becomes of the last expression. Whether a call has a value is known of the notebook's functions
@@ -176,13 +176,13 @@ func (n *Notebook) showResult(ctx context.Context, f Finder, k *composer, p *Pro
 	if e == nil || p.own.cell.Test {
 		return
 	}
-	statement := k.statementOf(ctx, f, p, e)
+	statement := strings.Replace(k.statementOf(ctx, f, p, e), keyMark, k.key, 1)
 	if statement == asItIs {
 		return
 	}
 	name := p.own.fileOf(false)
 	plain := p.Files[name]
-	text := render(name, p.own, units, k.importsOf(p.own), k.owners, true, &insertion{e.start, e.end, statement})
+	text := k.render(name, p.own, units, true, &insertion{e.start, e.end, statement})
 	if statement == dropped {
 		p.Files[name] = text
 		return
@@ -215,7 +215,7 @@ func (p *Program) linksImages() bool {
 	return false
 }
 
-// Shows reports whether the program writes a ResultFile.
+// Shows reports whether the program writes the value of its last expression into a file.
 func (p *Program) Shows() bool { return p.plain != "" }
 
 // ResultLine is the line, from 1, of the cell's text where its last expression begins.

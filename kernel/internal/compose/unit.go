@@ -43,6 +43,19 @@ type unit struct {
 	function *ast.FuncType // of a function
 }
 
+// word is what a reader calls a unit.
+func (u *unit) word() string {
+	switch {
+	case u.kind == function:
+		return "function"
+	case u.kind == typeKind:
+		return "type"
+	case strings.HasPrefix(u.cell.parts.text[u.start:], "const") || strings.HasPrefix(u.head, "const"):
+		return "constant"
+	}
+	return "variable"
+}
+
 // name is a declared name and where it stands in the cell's text.
 type name struct {
 	text string
@@ -181,9 +194,20 @@ type uses struct {
 	keys     map[string]map[string]bool // as keys of literals of a type of this name, which may be a struct's fields
 }
 
+func newUses() uses {
+	return uses{plain: map[string]bool{}, selected: map[string]map[string]bool{}, keys: map[string]map[string]bool{}}
+}
+
+// add takes the plain names of another text.
+func (u uses) add(other uses) {
+	for x := range other.plain {
+		u.plain[x] = true
+	}
+}
+
 // usesOf finds what a Go file uses. Of a file with a syntax error it finds what it can.
 func usesOf(source string) uses {
-	u := uses{plain: map[string]bool{}, selected: map[string]map[string]bool{}, keys: map[string]map[string]bool{}}
+	u := newUses()
 	// The parser's own resolution is what is wanted: names of a file by Go's scopes, without types.
 	parsed, _ := parser.ParseFile(token.NewFileSet(), "", source, 0)
 	if parsed == nil {

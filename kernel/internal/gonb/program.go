@@ -28,8 +28,14 @@ const overlayFile = "overlay.json"
 
 func (e *Engine) overlay() string { return filepath.Join(e.dir, programDir, overlayFile) }
 
-// File is the path of a further file of a program's, which is gone with the engine.
-func (e *Engine) File(name string) string { return filepath.Join(e.dir, programDir, name) }
+// Program is the path of the program that is built for a cell.
+func (e *Engine) Program() (string, error) {
+	if e.pump != nil {
+		return e.pump.cell, nil
+	}
+	module, err := e.Module()
+	return filepath.Join(module, filepath.Base(module)), err
+}
 
 // Give gives Go the files of a program in place of what GoNB writes. No files: GoNB's own are built.
 func (e *Engine) Give(files map[string]string) error {

@@ -21,8 +21,7 @@ func (x *execution) checkStatement(arguments []string, i int) (string, error) {
 		}
 	}
 	x.check = arguments[0]
-	return fmt.Sprintf("if err := %[1]s(); err != nil { fmt.Fprintf(os.Stderr, \"%[1]s: %%v\\n\", err); os.Exit(1) }; fmt.Println(\"%[1]s: "+
-		"passed\")", x.check), nil
+	return x.relay.notebook.CheckCall(x.check), nil
 }
 
 // execCall makes the main program of a cell that has %exec with arguments.

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -77,12 +76,13 @@ type execution struct {
 	stopSince  time.Time
 	signalled  map[int]bool
 	provenance provenance
-	end        string                   // the file that proves that the program has come to its end; empty: it makes none
-	result     string                   // the file that gets the value of the cell's last expression; empty: none does
+	proof      proof
+	grading    grading
 	check      string                   // the function that %check calls; empty: none
 	checkSaid  string                   // what may be its error, on stderr
 	phases     map[string]time.Duration // for %time; nil: not asked for
 	sampled    time.Time
+	build      building
 	moved      gonb.Progress
 }
 
@@ -123,7 +123,7 @@ func (x *execution) run(ctx context.Context, e *gonb.Engine) outcome {
 		o := x.give(ctx, e, given)
 		switch {
 		case o.failure == nil:
-			x.showResult()
+			o.failure = x.showResult()
 			return o
 		case x.valueless(o.failure):
 		case !x.leaveOut(o.failure):
@@ -187,6 +187,7 @@ func (x *execution) follow(ctx context.Context, e *gonb.Engine, reply <-chan *ju
 			x.halt(e, timeout)
 		case <-tick.C:
 			x.tick(e)
+			x.tellBuilding(e)
 			if replied == nil && x.moved.Stuck(e, x.ticks) {
 				go e.GiveUp(fmt.Sprintf("GoNB did nothing for %s and was ended", e.StuckLimit()))
 			}
@@ -198,6 +199,7 @@ func (x *execution) follow(ctx context.Context, e *gonb.Engine, reply <-chan *ju
 			return outcome{failure: newFailure(interrupted, "the kernel was shut down")}
 		}
 	}
+	x.builtNow()
 	if x.stopping != "" {
 		e.KillWorkers(x.ticks) // what has survived its cell, in the background
 	}
@@ -386,14 +388,23 @@ func (x *execution) takeBundle(value any) {
 	if b.Clear != "" {
 		x.pass("clear_output", map[string]any{"wait": b.Clear == "wait"}, nil)
 	}
-	if b.Grade != nil && b.Result == nil {
-		text, _ := json.Marshal(*b.Grade)
-		b.Result = map[string]any{"text/plain": string(text)}
+	if b.Grade != nil && !x.proof.takeGrade(b) {
+		x.notice(fmt.Sprintf("a grade of %v is ignored: it does not come from show.Grade, called by the cell's statements", *b.Grade))
 	}
-	if b.Result != nil {
+	switch {
+	case b.Result == nil:
+	case x.grading.Points != nil: // a number as a result would count as points
 		mend(b.Result)
-		x.pass("execute_result", map[string]any{"execution_count": x.count, "data": b.Result, "metadata": map[string]any{}}, nil)
+		x.show(b.Result)
+	default:
+		x.result(b.Result)
 	}
+}
+
+// result shows data as the cell's result.
+func (x *execution) result(data map[string]any) {
+	mend(data)
+	x.pass("execute_result", map[string]any{"execution_count": x.count, "data": data, "metadata": map[string]any{}}, nil)
 }
 
 // pass publishes something between two pieces of the streams. from has buffers to pass on; it may be nil.
@@ -481,14 +492,10 @@ func (x *execution) judge(e *gonb.Engine, reply *jupyter.Message) outcome {
 		if x.exitRaw != "" {
 			x.out.add("stderr", x.exitRaw)
 		}
-		if !x.ended() {
-			return outcome{failure: newFailure(exitError, "exit status 0 before the cell's end: something that it calls ends the program, as "+
-				"os.Exit(0) does"),
-				compiled: true}
-		}
-		return outcome{compiled: true}
+		return outcome{failure: x.proof.unproven(), compiled: true}
 	}
 	f := classify(evidence{cell: x.cell, value: value, traceback: trace, exit: x.exit, panicText: x.held, stderr: x.stderr,
 		stdout: x.stdout, program: x.program, lore: x.relay.lore()})
+	f = x.relay.explainSpace(e, f, x.stderr)
 	return outcome{failure: f, compiled: !failed || ran}
 }

@@ -69,6 +69,7 @@ var (
 	exitValue = regexp.MustCompile(`^(exit status \d+|signal: .*)$`)
 	position  = regexp.MustCompile(`^(?:\S*/)?(cell_\d+(?:_test)?\.go|main(?:_test)?\.go|imports\.go):(\d+)(?::(\d+))?: (.*)$`)
 	frame     = regexp.MustCompile(`(?:\S*/)?\b(cell_\d+(?:_test)?\.go):(\d+)`)
+	wrapper   = regexp.MustCompile(`(?m)^main\.main\(\)\n\t\S*\bbegin\.go:\d+.*\n?`)
 	failedOne = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
 )
 
@@ -95,7 +96,13 @@ func classify(e evidence) *failure {
 
 // panic reads the runtime's report.
 func (e evidence) panic() *failure {
-	report := frame.ReplaceAllStringFunc(e.panicText, func(text string) string {
+	report := e.panicText
+	if e.program != nil && e.program.Ends() { // what compose puts around a cell's statements is no concern of the reader's
+		report = wrapper.ReplaceAllString(report, "")
+		report = strings.ReplaceAll(report, "main.main.func1.", "main.main.func")
+		report = strings.ReplaceAll(report, "main.main.func1", "main.main")
+	}
+	report = frame.ReplaceAllStringFunc(report, func(text string) string {
 		m := frame.FindStringSubmatch(text)
 		if place := e.place(m[1], number(m[2])); place != "" {
 			return place

@@ -11,7 +11,7 @@ import (
 // programOf composes a cell, as the third that runs.
 func programOf(t *testing.T, n *compose.Notebook, number int, code string) *compose.Program {
 	t.Helper()
-	p, err := n.Compose(t.Context(), nil, "", number, code, cell.Parse(code))
+	p, err := n.Compose(t.Context(), nil, compose.Origin{Number: number}, code, cell.Parse(code))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func FuzzClassify(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value, trace, exit, report, code string) {
 		e := evidence{cell: cell.Parse(code), value: value, traceback: []string{trace, trace}, exit: exit, panicText: report, stderr: trace,
 			stdout: value}
-		if p, err := new(compose.Notebook).Compose(t.Context(), nil, "", 1, code, cell.Parse(code)); err == nil {
+		if p, err := new(compose.Notebook).Compose(t.Context(), nil, compose.Origin{Number: 1}, code, cell.Parse(code)); err == nil {
 			e.program = p
 		}
 		if got := classify(e); got.Class == "" || len(got.Traceback) == 0 {

@@ -2,16 +2,11 @@ package relay
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -45,57 +40,20 @@ func (x *execution) compose(ctx context.Context, e *gonb.Engine, code string, ag
 	case errors.As(err, &hidden):
 		return "", newFailure(compileError, hidden.Error())
 	case err != nil:
-		return "", newFailure(compileError, err.Error())
+		return "", x.relay.explainSpace(e, newFailure(compileError, err.Error()), "")
 	}
 	x.program = p
 	x.sayLeftOut(p)
 	if slices.ContainsFunc(c.Lines, func(line string) bool { return strings.HasPrefix(line, "%wasm") }) {
 		if err := e.Give(nil); err != nil {
-			return "", newFailure(gonbDied, err.Error())
+			return "", x.relay.explainSpace(e, newFailure(gonbDied, err.Error()), "")
 		}
 		return "%reset\n" + strings.TrimSuffix(gonb.Stub(c, nil, again), "func main() {}") + p.Whole(), nil
 	}
-	if err := e.Give(x.ending(e, p)); err != nil {
-		return "", newFailure(gonbDied, err.Error())
+	if err := errors.Join(x.askProof(e, p), e.Give(p.Files)); err != nil {
+		return "", x.relay.explainSpace(e, newFailure(gonbDied, err.Error()), "")
 	}
 	return gonb.Stub(c, p.Tests(), again), nil
-}
-
-// ending names the file by which the program proves that it has come to its end, and that of its result. Their names
-// cannot be guessed by what a program calls: an answer to an assignment that exits earns nothing. They are the same for
-// the same program, so that this need not be linked again.
-func (x *execution) ending(e *gonb.Engine, p *compose.Program) map[string]string {
-	x.end, x.result = "", ""
-	if !p.Ends() {
-		return p.Files
-	}
-	sum := hmac.New(sha256.New, x.relay.secret)
-	for _, name := range slices.Sorted(maps.Keys(p.Files)) {
-		fmt.Fprintf(sum, "%q %q\n", name, p.Files[name])
-	}
-	x.end = e.File(fmt.Sprintf("end-%x", sum.Sum(nil)[:16]))
-	x.result = x.end + "-result"
-	for _, old := range []string{x.end, x.result} {
-		if err := os.Remove(old); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			x.relay.log("%v", err)
-		}
-	}
-	files := maps.Clone(p.Files)
-	for name, text := range files {
-		text = strings.Replace(text, `"`+compose.End+`"`, strconv.Quote(x.end), 1)
-		files[name] = strings.Replace(text, `"`+compose.ResultFile+`"`, strconv.Quote(x.result), 1)
-	}
-	return files
-}
-
-// ended tells whether the program has come to its end, where it proves that.
-func (x *execution) ended() bool {
-	if x.end == "" {
-		return true
-	}
-	_, err := os.Stat(x.end)
-	_ = os.Remove(x.end)
-	return err == nil
 }
 
 // composeStoppable composes, and listens meanwhile to who wants to stop the cell: goimports may take long.
@@ -108,7 +66,8 @@ func (x *execution) composeStoppable(ctx context.Context, e *gonb.Engine, code s
 	}
 	done := make(chan result, 1)
 	go func() {
-		p, err := x.relay.notebook.Compose(ctx, finder{gonb.Finder{Engine: e}, x.relay.assistant}, x.cellID(), x.count, code, c)
+		from := compose.Origin{ID: x.cellID(), Number: x.count, Locked: x.grading.Locked}
+		p, err := x.relay.notebook.Compose(ctx, finder{gonb.Finder{Engine: e}, x.relay.assistant}, from, code, c)
 		done <- result{p, err}
 	}()
 	for {
@@ -144,10 +103,13 @@ func (x *execution) syntaxFailure(e *compose.SyntaxError) *failure {
 	return f
 }
 
-// sayLeftOut tells which init functions of other cells the program is without.
+// sayLeftOut tells which init functions of other cells the program is without, and what a teacher is to know.
 func (x *execution) sayLeftOut(p *compose.Program) {
 	for _, label := range p.LeftOut {
 		x.notice(label + " has failed, and is left out until its cell runs again")
+	}
+	for _, note := range p.Notes {
+		x.notice(note)
 	}
 }
 
@@ -212,7 +174,7 @@ func (r *relay) lore() lore {
 	return lore{failed: r.failed, locals: r.locals, exports: func(path string) []string {
 		_, exports, _ := r.assistant.Exports(path)
 		return exports
-	}}
+	}, gone: r.config.gone()}
 }
 
 // learn remembers what a cell meant to declare that did not compile, and the variables of its statements.

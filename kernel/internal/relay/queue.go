@@ -100,7 +100,8 @@ func (r *relay) enqueue(m *jupyter.Message) {
 // execute answers one execute request: busy, execute_input, output, error, reply, idle.
 func (r *relay) execute(ctx context.Context, e *gonb.Engine, startErr error, m *jupyter.Message) {
 	q, err := parseExecute(m)
-	x := &execution{relay: r, request: m, query: q, cell: cell.Parse(strings.ReplaceAll(q.Code, "\r\n", "\n")), began: time.Now(),
+	x := &execution{relay: r, request: m, query: q, grading: gradingOf(m.Metadata),
+		cell: cell.Parse(strings.ReplaceAll(q.Code, "\r\n", "\n")), began: time.Now(),
 		published: make(chan *jupyter.Message, 64), asked: make(chan *jupyter.Message, 1), reads: make(chan *gonb.Read, 1),
 		stop: make(chan string, 1)}
 	r.mu.Lock()
@@ -119,7 +120,7 @@ func (r *relay) execute(ctx context.Context, e *gonb.Engine, startErr error, m *
 	case err != nil:
 		result.failure = newFailure("RequestError", "the request is not what the protocol says: "+err.Error())
 	case startErr != nil:
-		result.failure = newFailure(gonbDied, startErr.Error())
+		result.failure = r.explainSpace(e, newFailure(gonbDied, startErr.Error()), "")
 	default:
 		r.announce(x)
 		if !x.cell.Empty() {

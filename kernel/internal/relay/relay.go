@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -50,7 +49,6 @@ type relay struct {
 	failed   map[string]int    // names that a cell meant to declare which did not compile, and the cell
 	locals   map[string]int    // variables of statements, and their cell
 	environ  map[string]string // what %env has set; of the goroutine that runs cells
-	secret   []byte            // of this kernel, for names that cells cannot guess
 }
 
 // Run relays until a front-end or a signal ends the kernel, or ctx does. What was started is gone when it returns.
@@ -125,13 +123,14 @@ func Run(ctx context.Context, c Config) error {
 func newRelay(c Config, key string) *relay {
 	r := &relay{front: front{id: kernelID(c.Connection), session: jupyter.NewID(), codec: jupyter.NewCodec(key)}, config: c,
 		asides: make(chan struct{}, mostAside), arrived: make(chan struct{}, 1),
-		secret: []byte(rand.Text()), failed: map[string]int{}, locals: map[string]int{}, parents: map[string]*jupyter.Message{},
+		failed: map[string]int{}, locals: map[string]int{}, parents: map[string]*jupyter.Message{},
 		comms: map[string]string{}}
 	r.front.log = func(format string, args ...any) {
 		if c.Log != nil {
 			fmt.Fprintf(c.Log, "advlab: "+format+"\n", args...)
 		}
 	}
+	r.notice = c.gone()
 	r.assistant = assist.New(assist.Config{Gopls: c.Gopls, Dir: filepath.Join(c.Dir, "gopls"), Guard: c.Guard, GoRoot: c.GoRoot,
 		Modules: c.Modules, Pinned: c.Pinned, Commands: c.Magics.Commands(), Log: r.log,
 		Environ: func(temp string) []string { return c.Start("", temp).Environ() }})

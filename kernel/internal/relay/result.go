@@ -30,36 +30,53 @@ func (x *execution) valueless(f *failure) bool {
 	return false
 }
 
-// showResult shows the value of the cell's last expression as its result. Of several values, those of a function that
-// returns more than one, the last is the result, and the others stand above it; but short texts are one text, (1, 2).
-func (x *execution) showResult() {
-	if x.result == "" {
-		return
+// showResult shows the value of the cell's last expression as its result, or its grade, if it has one. Of several
+// values, those of a function that returns more than one, the last is the result, and the others stand above it; but
+// short texts are one text, (1, 2). It refuses points that nbgrader would take for others.
+func (x *execution) showResult() *failure {
+	values, grade := x.values(), x.proof.grade
+	if f := x.grading.refuse(grade, values); f != nil {
+		return f
 	}
-	data, err := os.ReadFile(x.result)
+	for i, value := range values {
+		if i < len(values)-1 || grade != nil {
+			x.show(value)
+		} else {
+			x.result(value)
+		}
+	}
+	if grade != nil {
+		x.result(map[string]any{"text/plain": strconv.FormatFloat(*grade, 'g', -1, 64)})
+	}
+	return nil
+}
+
+// values are those of the cell's last expression, each in its forms.
+func (x *execution) values() []map[string]any {
+	file := x.proof.result()
+	if file == "" {
+		return nil
+	}
+	data, err := os.ReadFile(file)
 	if err != nil {
-		return // the last expression was not reached, or gave nothing
+		return nil // the last expression was not reached, or gave nothing
 	}
-	_ = os.Remove(x.result)
+	_ = os.Remove(file)
 	values, err := parseValues(data)
 	if err != nil {
 		x.relay.log("the result of cell %d: %v", x.count, err)
-		return
+		return nil
 	}
 	if text, ok := asTuple(values); ok {
 		values = []map[string]any{{"text/plain": text}}
 	}
-	for i, value := range values {
+	for _, value := range values {
 		mend(value)
 		if text, ok := value["text/plain"].(string); ok {
 			value["text/plain"] = shortened(text)
 		}
-		if i < len(values)-1 {
-			x.show(value)
-		} else {
-			x.pass("execute_result", map[string]any{"execution_count": x.count, "data": value, "metadata": map[string]any{}}, nil)
-		}
 	}
+	return values
 }
 
 // parseValues reads the file that package value writes: for each form of each value a line with the value's number, the

@@ -25,6 +25,8 @@ var (
 	papermillModule string
 	//go:embed python/advlab_nbval.py
 	nbvalModule string
+	//go:embed python/advlab_nbgrader.py
+	nbgraderModule string
 	//go:embed python/nbgrader_config.py
 	nbgraderConfig string
 )
@@ -33,7 +35,7 @@ var (
 const nbgraderFile = "../../../etc/jupyter/nbgrader_config.py"
 
 // bridgeVersion is the version under which pip lists the package.
-const bridgeVersion = "2"
+const bridgeVersion = "3"
 
 // bridgeFiles are the files of a Python package that pip knows and can remove, by their path in site-packages: what
 // `pip install` would make of a wheel, without a build and without the network.
@@ -42,6 +44,7 @@ func bridgeFiles() map[string]string {
 	files := map[string]string{
 		"advlab_papermill.py": papermillModule,
 		"advlab_nbval.py":     nbvalModule,
+		"advlab_nbgrader.py":  nbgraderModule,
 		nbgraderFile:          nbgraderConfig,
 		info + "/METADATA": "Metadata-Version: 2.1\nName: advlab-jupyter\nVersion: " + bridgeVersion +
 			"\nSummary: Go notebooks in papermill and nbval\nLicense: Apache-2.0\nRequires-Dist: papermill\nRequires-Dist: nbval\n",
@@ -50,7 +53,8 @@ func bridgeFiles() map[string]string {
 		info + "/entry_points.txt": "[papermill.engine]\nadvlab = advlab_papermill:GoEngine\n\n[pytest11]\nadvlab = advlab_nbval\n",
 	}
 	var record strings.Builder
-	for _, name := range []string{"advlab_papermill.py", "advlab_nbval.py", nbgraderFile, info + "/METADATA", info + "/WHEEL",
+	for _, name := range []string{"advlab_papermill.py", "advlab_nbval.py", "advlab_nbgrader.py", nbgraderFile,
+		info + "/METADATA", info + "/WHEEL",
 		info + "/INSTALLER",
 		info + "/entry_points.txt"} {
 		sum := sha256.Sum256([]byte(files[name]))

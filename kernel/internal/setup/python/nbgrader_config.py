@@ -1,4 +1,6 @@
 # What nbgrader needs to know of Go. A course's own nbgrader_config.py has the last word.
+import advlab_nbgrader  # noqa: F401
+
 c = get_config()  # noqa: F821
 
 # An answer that is not written yet fails, and compiles, whatever its function returns.

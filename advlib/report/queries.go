@@ -1,0 +1,121 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Improvement is a nearer adversarial example, and the query, counted from 1 for each example, that found it. In JSON
+// it is the array [query, distance].
+type Improvement struct {
+	Query    int
+	Distance Distance
+}
+
+// MarshalJSON writes [query, distance].
+func (i Improvement) MarshalJSON() ([]byte, error) { return json.Marshal([]any{i.Query, i.Distance}) }
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (i *Improvement) UnmarshalJSON(text []byte) error {
+	var pair []json.RawMessage
+	if err := json.Unmarshal(text, &pair); err != nil {
+		return err
+	}
+	if len(pair) != 2 {
+		return fmt.Errorf("report: %s is not a query and a distance", text)
+	}
+	if err := json.Unmarshal(pair[0], &i.Query); err != nil {
+		return err
+	}
+	return json.Unmarshal(pair[1], &i.Distance)
+}
+
+// Asks tells whether the attack only asked, and did not look into a model: then its queries are known.
+func (a AttackRow) Asks() bool { return len(a.Queries) > 0 }
+
+// CopyQueries takes the queries of row i of another run of the attack for example at of n.
+func (a *AttackRow) CopyQueries(at int, from AttackRow, i, n int) {
+	if !from.Asks() {
+		return
+	}
+	if a.Queries == nil {
+		a.Queries, a.Progress = make([]int, n), make([][]Improvement, n)
+	}
+	a.Queries[at], a.Progress[at] = from.Queries[i], from.Progress[i]
+}
+
+// searched tells whether the attack was run on example i: it was neither skipped nor left out, nor misclassified.
+func (a AttackRow) searched(i int) bool {
+	return a.Attempted[i] && !a.skipped(i) && !(a.Success[i] && a.Distance[i] == 0)
+}
+
+// DistanceAfter returns the distance of the nearest adversarial example for example i that the first queries found:
+// +Inf if there is none.
+func (a AttackRow) DistanceAfter(i, queries int) float64 {
+	d := math.Inf(1)
+	for _, p := range a.Progress[i] {
+		if p.Query <= queries {
+			d = min(d, float64(p.Distance))
+		}
+	}
+	return d
+}
+
+// After is what an attack had reached with so many queries for each example, of those it was run on.
+type After struct {
+	Queries int
+	// Success counts the examples for which there was an adversarial one.
+	Success Rate
+	// Low, Median and High are the quantiles of the distances at 10 %, 50 % and 90 %; +Inf where there was none.
+	Low, Median, High float64
+}
+
+// Curve returns what the attack had reached after 10, 20, 50, 100, 200, … queries, and after the most that an example
+// took. It is nil where queries are not known.
+func (a AttackRow) Curve() []After {
+	if !a.Asks() {
+		return nil
+	}
+	most := slices.Max(a.Queries)
+	var at []int
+	for unit := 10; unit < most; unit *= 10 {
+		for _, k := range []int{1, 2, 5} {
+			if q := k * unit; q < most {
+				at = append(at, q)
+			}
+		}
+	}
+	var curve []After
+	for _, q := range append(at, most) {
+		curve = append(curve, a.after(q))
+	}
+	return curve
+}
+
+// after is one point of the curve.
+func (a AttackRow) after(queries int) After {
+	p := After{Queries: queries}
+	var d []float64
+	for i := range a.Attempted {
+		if !a.searched(i) {
+			continue
+		}
+		d = append(d, a.DistanceAfter(i, queries))
+		if p.Success.Of++; !math.IsInf(d[len(d)-1], 1) {
+			p.Success.Count++
+		}
+	}
+	slices.Sort(d)
+	p.Low, p.Median, p.High = quantile(d, 0.1), quantile(d, 0.5), quantile(d, 0.9)
+	return p
+}
+
+// quantile returns the smallest of sorted numbers below which, with it, there is the given share of them; NaN of none.
+func quantile(sorted []float64, share float64) float64 {
+	if len(sorted) == 0 {
+		return math.NaN()
+	}
+	return sorted[max(0, int(math.Ceil(share*float64(len(sorted))))-1)]
+}
