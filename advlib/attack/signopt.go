@@ -15,19 +15,20 @@ func init() {
 		Make: func(advlib.Ball) advlib.Attack { return SignOPT{} }})
 }
 
-// SignOPT is the attack by labels of Cheng et al. (2020), arXiv:1909.10773, algorithm 1. It minimises g(θ), the distance
-// of the boundary along the direction θ, by steps along the mean of Q signs:
+// SignOPT is the attack by labels of Cheng et al. (2020), arXiv:1909.10773, algorithm 1. It minimises g(θ), the
+// distance of the boundary along the direction θ, by steps along the mean of Q signs:
 //
 //	v = mean of sᵢ·uᵢ,  sᵢ = ±1 by whether x₀ + g(θ)·(θ + β·uᵢ)/‖θ + β·uᵢ‖ is adversarial
 //	θ ← (θ + α·v)/‖θ + α·v‖
 //
-// with α doubled while g falls, else quartered until it does. A new g is looked for below the present one, and bisected.
+// with α doubled while g falls, else quartered until it does. A new g is looked for below the present one, and
+// bisected.
 //
 // What is mended of the authors' code: points are clipped, and θ and g are those of the clipped point (theirs returns
 // one that is outside of the box); the mean sign is subtracted; the end of each loop counts; a direction that is not
 // nearer costs one query; β is 0.01 at first and Q 100, which are better with few queries than their 0.001 and 200, and
-// β is doubled where all signs are equal, as where inputs have steps; it takes 20 starts, not 100, see [Starts]. It goes
-// on until the budget ends.
+// β is doubled where all signs are equal, as where inputs have steps; it takes 20 starts, not 100, see [Starts]. It
+// goes on until the budget ends.
 type SignOPT struct {
 	// Goal is untargeted if zero.
 	Goal advlib.Goal

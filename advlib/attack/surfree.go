@@ -15,9 +15,9 @@ func init() {
 		Make: func(advlib.Ball) advlib.Attack { return SurFree{} }})
 }
 
-// SurFree is the attack by labels of Maho, Furon & Le Merrer (2021), arXiv:2011.12807, which estimates no gradient. From
-// an adversarial point x it draws a direction v, orthogonal to the way u from the original x₀ and to the last ones, and
-// looks along the half circle over that way:
+// SurFree is the attack by labels of Maho, Furon & Le Merrer (2021), arXiv:2011.12807, which estimates no gradient.
+// From an adversarial point x it draws a direction v, orthogonal to the way u from the original x₀ and to the last
+// ones, and looks along the half circle over that way:
 //
 //	x₀ + ‖x − x₀‖·cos θ·(cos θ·u + sin θ·v)
 //
