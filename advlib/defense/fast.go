@@ -22,8 +22,8 @@ type Fast struct {
 	Step float64
 	// Held is the share of the examples that are held back, drawn by the model's seed; 0 means 0.1.
 	Held float64
-	// Fall is by how much of the best accuracy it must fall to stop; 0 means 0.2. NoStop goes on, to show the collapse, and
-	// keeps the last weights.
+	// Fall is by how much of the best accuracy it must fall to stop; 0 means 0.2. NoStop goes on, to show the collapse,
+	// and keeps the last weights.
 	Fall   float64
 	NoStop bool
 	// WarmUp is that of [AdversarialTraining].

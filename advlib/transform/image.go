@@ -1,0 +1,95 @@
+package transform
+
+import (
+	"fmt"
+
+	"github.com/gomlx/compute/shapes"
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/ml/model"
+)
+
+// # Windows of images
+//
+// Images are x [n, h, w, c]. A filter pads its image and looks at it shifted by each offset of its window: a list of
+// nodes of the shape of x.
+
+// checkImage refuses what is no image.
+func checkImage(input []int) error {
+	if len(input) != 3 {
+		return fmt.Errorf("inputs of shape %v are no images: this transform takes [height, width, channels]", input)
+	}
+	return nil
+}
+
+// checkReach refuses a window that reaches farther out of the image than the image is large.
+func checkReach(reach int, input []int) error {
+	if reach > input[0] || reach > input[1] {
+		return fmt.Errorf("a window that reaches %d pixels is too large for images of %d × %d", reach, input[0], input[1])
+	}
+	return nil
+}
+
+// mirrored pads an image by some pixels before and after, along both axes, with its mirror image, the pixels of the edge
+// repeated: d c b a | a b c d | d c b a.
+func mirrored(x *Node, before, after int) *Node {
+	for axis := 1; axis <= 2; axis++ {
+		n := x.Shape().Dimensions[axis]
+		parts := []*Node{x}
+		if before > 0 {
+			parts = append([]*Node{Reverse(SliceAxis(x, axis, AxisRange(0, before)), axis)}, parts...)
+		}
+		if after > 0 {
+			parts = append(parts, Reverse(SliceAxis(x, axis, AxisRange(n-after, n)), axis))
+		}
+		if len(parts) > 1 {
+			x = Concatenate(parts, axis)
+		}
+	}
+	return x
+}
+
+// shifted returns the part of a padded image, of the given height and width, that begins at row i and column j.
+func shifted(x *Node, i, j, h, w int) *Node {
+	return Slice(x, AxisRange(), AxisRange(i, i+h), AxisRange(j, j+w), AxisRange())
+}
+
+// sideOf returns height and width.
+func sideOf(x *Node) (h, w int) { return x.Shape().Dimensions[1], x.Shape().Dimensions[2] }
+
+// taken returns the image with the pixels along an axis that positions [n, m] name, m the new size of the axis; where a
+// position is outside of the image, pixels are 0.
+func taken(x *Node, axis int, positions *Node) *Node {
+	n, size, m := x.Shape().Dimensions[0], x.Shape().Dimensions[axis], positions.Shape().Dimensions[1]
+	dims := []int{n, m, size}
+	at := BroadcastToDims(InsertAxes(positions, -1), dims...)
+	pick := ConvertDType(Equal(at, Iota(x.Graph(), shapes.Make(x.DType(), dims...), 2)), x.DType())
+	if axis == 1 {
+		return Einsum("nmi,niwc->nmwc", pick, x)
+	}
+	return Einsum("nmj,nhjc->nhmc", pick, x)
+}
+
+// whole draws a whole number from 0 to n−1 for each image: [images, 1].
+func whole(scope *model.Scope, x *Node, n int) *Node {
+	u := scope.RandomUniform(x.Graph(), shapes.Make(x.DType(), x.Shape().Dimensions[0], 1))
+	return MinScalar(Floor(MulScalar(u, float64(n))), float64(n-1)) // u may round to 1
+}
+
+// ranked returns the k-th smallest of the values at each place, counted from 0. They go through Batcher's odd-even merge
+// sorting network (1968), of minima and maxima, so that there is a gradient: that of the value that is chosen.
+func ranked(values []*Node, k int) *Node {
+	v := append([]*Node(nil), values...)
+	n := len(v)
+	for p := 1; p < n; p *= 2 {
+		for q := p; q >= 1; q /= 2 {
+			for j := q % p; j+q < n; j += 2 * q {
+				for i := range min(q, n-j-q) {
+					if a, b := i+j, i+j+q; a/(2*p) == b/(2*p) {
+						v[a], v[b] = Min(v[a], v[b]), Max(v[a], v[b])
+					}
+				}
+			}
+		}
+	}
+	return v[k]
+}

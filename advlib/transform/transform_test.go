@@ -1,0 +1,224 @@
+package transform_test
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"strings"
+	"testing"
+
+	. "github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
+
+	"advlab/advlib"
+	"advlab/advlib/attack"
+	"advlab/advlib/backend"
+	"advlab/advlib/dataset"
+	"advlab/advlib/transform"
+	"advlab/advlib/zoo"
+)
+
+// applied returns what a transform makes of images x [n, d...].
+func applied(t *testing.T, of transform.Transform, x *tensors.Tensor, box advlib.Box) []float32 {
+	t.Helper()
+	if err := of.Check(x.Shape().Dimensions[1:]); err != nil {
+		t.Fatalf("%v: %v", of, err)
+	}
+	b, err := backend.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := model.NewStore()
+	if err := store.SetRNGStateFromSeed(3); err != nil {
+		t.Fatal(err)
+	}
+	exec, err := model.NewExec(b, store, func(scope *model.Scope, x *Node) *Node {
+		y := of.Graph(scope, x, box)
+		if !y.Shape().Equal(x.Shape()) {
+			t.Errorf("%v makes %v of %v", of, y.Shape(), x.Shape())
+		}
+		return y
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Exec(x)
+	if err != nil {
+		t.Fatalf("%v: %v", of, err)
+	}
+	return tensors.MustCopyFlatData[float32](out[0])
+}
+
+// TestFilters compares with SciPy, by testdata/filters.py.
+func TestFilters(t *testing.T) {
+	text, err := os.ReadFile("testdata/filters.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all struct {
+		Images []struct {
+			Shape   []int
+			X       []float32
+			Filters map[string][]float64
+		}
+	}
+	if err := json.Unmarshal(text, &all); err != nil {
+		t.Fatal(err)
+	}
+	filters := map[string]transform.Transform{
+		"median 2": transform.Median{Size: 2}, "median 3": transform.Median{Size: 3}, "median 5": transform.Median{Size: 5},
+		"gaussian 0.5": transform.Gaussian{Sigma: 0.5}, "gaussian 1": transform.Gaussian{Sigma: 1},
+	}
+	worst, compared := 0., 0
+	for k, image := range all.Images {
+		x := tensors.FromFlatDataAndDimensions(image.X, append([]int{1}, image.Shape...)...)
+		for name, want := range image.Filters {
+			for i, v := range applied(t, filters[name], x, advlib.UnitBox) {
+				d := math.Abs(float64(v) - want[i])
+				if worst, compared = max(worst, d), compared+1; d > 1e-6 {
+					t.Fatalf("%s of image %d: value %d is %g, SciPy's is %g", name, k, i, v, want[i])
+				}
+			}
+		}
+	}
+	t.Logf("%d values, none farther than %.2g from SciPy's", compared, worst)
+	if compared < 10000 {
+		t.Errorf("%d values compare too little", compared)
+	}
+}
+
+func TestBitDepth(t *testing.T) {
+	box := advlib.Box{Lo: -1, Hi: 3}
+	var x []float32
+	for i := range 64 {
+		x = append(x, float32(-1+4*float64(i)/63.7))
+	}
+	for bits := 1; bits <= 8; bits++ {
+		steps := math.Pow(2, float64(bits)) - 1
+		got := applied(t, transform.BitDepth{Bits: bits}, tensors.FromFlatDataAndDimensions(x, 1, 64), box)
+		for i, v := range got {
+			want := math.Round((float64(x[i])+1)/4*steps)/steps*4 - 1
+			if math.Abs(float64(v)-want) > 1e-6 {
+				t.Errorf("%d bits of %g: %g, want %g", bits, x[i], v, want)
+			}
+		}
+	}
+}
+
+// TestRandomTransforms: ranges and frequencies of what is drawn.
+func TestRandomTransforms(t *testing.T) {
+	const n, h, w = 2000, 7, 9
+	x := make([]float32, 0, n*h*w)
+	for range n {
+		for i := range h {
+			for j := range w {
+				x = append(x, float32(1+i*w+j)/100)
+			}
+		}
+	}
+	images := tensors.FromFlatDataAndDimensions(x, n, h, w, 1)
+	noise := applied(t, transform.Noise{Sigma: 0.05}, images, advlib.Box{Lo: -9, Hi: 9})
+	sum, squares := 0., 0.
+	for i, v := range noise {
+		d := float64(v - x[i])
+		sum, squares = sum+d, squares+d*d
+	}
+	mean, deviation := sum/float64(len(x)), math.Sqrt(squares/float64(len(x)))
+	if math.Abs(mean) > 0.001 || math.Abs(deviation-0.05) > 0.001 {
+		t.Errorf("noise of mean %g and deviation %g, want 0 and 0.05", mean, deviation)
+	}
+
+	crops := map[float32]int{} // by the first pixel
+	cropped := applied(t, transform.Crop{Height: 5, Width: 6}, images, advlib.UnitBox)
+	for k := range n {
+		crops[cropped[k*h*w]]++
+	}
+	if len(crops) != 3*4 {
+		t.Errorf("%d places of a window, want 12", len(crops))
+	}
+	for at, count := range crops {
+		if count < n/12*7/10 || count > n/12*13/10 {
+			t.Errorf("the window begins with %g %d times of %d, want about %d", at, count, n, n/12)
+		}
+	}
+
+	padded := applied(t, transform.ResizePad{Least: 0.5}, images, advlib.UnitBox)
+	heights := map[int]int{}
+	for k := range n {
+		rows := 0
+		for i := range h {
+			for j := range w {
+				if padded[(k*h+i)*w+j] != 0 {
+					rows++
+					break
+				}
+			}
+		}
+		heights[rows]++
+	}
+	for rows := range heights {
+		if rows < 4 || rows > 7 {
+			t.Errorf("an image of height 7 is %d high, want 4 to 7: %v", rows, heights)
+		}
+	}
+	if len(heights) != 4 {
+		t.Errorf("heights %v, want 4 to 7", heights)
+	}
+	whole := applied(t, transform.ResizePad{Least: 1}, images, advlib.UnitBox)
+	for i, v := range whole {
+		if v != x[i] {
+			t.Fatalf("an image that may not shrink changes at %d: %g, was %g", i, v, x[i])
+		}
+	}
+}
+
+// TestAdaptiveAttacks: what knows the transform leaves no more than what does not, and little more than without it.
+func TestAdaptiveAttacks(t *testing.T) {
+	train, test := dataset.Digits()
+	test = test.First(40)
+	c := zoo.MLP(60).MustFit(t.Context(), train)
+	ball := advlib.Linf.Ball(0.2)
+	left := func(c *advlib.Classifier, a advlib.Attack) int {
+		res := advlib.MustRun(t.Context(), c, test, a)
+		n := 0
+		for i, success := range res.Success {
+			if !success && res.Clean[i].Class == test.Y[i] {
+				n++
+			}
+		}
+		return n
+	}
+	undefended := left(c, attack.PGD{Ball: ball, Steps: 40, Loss: advlib.Margin})
+	for _, of := range []transform.Transform{
+		transform.BitDepth{Bits: 4}, transform.Median{Size: 2}, transform.Gaussian{Sigma: 0.5},
+	} {
+		d := transform.MustBefore(c, of)
+		naive, adaptive := left(d.Classifier, d.Naive(ball)), left(d.Classifier, d.Adaptive(ball))
+		t.Logf("%v: %d of %d stand under the naive attack, %d under the adaptive one, %d without it", of, naive, test.Len(), adaptive, undefended)
+		if adaptive > naive || adaptive > undefended+test.Len()/20 {
+			t.Errorf("%v: %d stand under the adaptive attack, %d under the naive one, %d without the transform", of, adaptive, naive, undefended)
+		}
+	}
+}
+
+func TestTransformsRefuse(t *testing.T) {
+	for want, c := range map[string]struct {
+		of    transform.Transform
+		input []int
+	}{
+		"Bits = 0 is not in 1..16":         {transform.BitDepth{}, []int{4}},
+		"Size = 1 is not in 2..7":          {transform.Median{Size: 1}, []int{8, 8, 1}},
+		"[30] are no images":               {transform.Median{Size: 3}, []int{30}},
+		"too large for images of 2 × 8":    {transform.Median{Size: 7}, []int{2, 8, 1}},
+		"Sigma = 0 is not a finite number": {transform.Gaussian{}, []int{8, 8, 1}},
+		"a window that reaches 12 pixels":  {transform.Gaussian{Sigma: 3}, []int{8, 8, 1}},
+		"Sigma = -1 is not":                {transform.Noise{Sigma: -1}, []int{4}},
+		"9×3 does not fit":                 {transform.Crop{Height: 9, Width: 3}, []int{8, 8, 1}},
+		"Least = 2 is not in (0, 1]":       {transform.ResizePad{Least: 2}, []int{8, 8, 1}},
+	} {
+		if err := c.of.Check(c.input); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: error %v, want one with %q", c.of, err, want)
+		}
+	}
+}
