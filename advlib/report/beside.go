@@ -23,9 +23,10 @@ type Beside struct {
 // leastWin is the share of the examples by which attacks by questions may be ahead without a word.
 const leastWin = 0.002
 
-// BlackBoxWins tells whether attacks by questions broke more than 0.2 % more of the examples.
+// BlackBoxWins tells whether attacks by questions broke more than 0.2 % more of the examples. One example alone may be
+// luck.
 func (b Beside) BlackBoxWins() bool {
-	return float64(b.Wins.Count) > leastWin*float64(b.Wins.Of)
+	return b.Wins.Count > 1 && float64(b.Wins.Count) > leastWin*float64(b.Wins.Of)
 }
 
 // String is a sentence without its point.
@@ -96,7 +97,7 @@ func (r *Report) kinds(norm string) (white, black []AttackRow) {
 		case a.Targeted || a.Norm != norm:
 		case a.Asks():
 			black = append(black, a)
-		default:
+		case a.Forward+a.Backward > 0: // else it came to no example
 			white = append(white, a)
 		}
 	}
