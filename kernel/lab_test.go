@@ -556,3 +556,40 @@ func TestWidgetsBehindHTTPS(t *testing.T) {
 	b.wait(t, patient, idle)
 	b.picture(t, "pressed")
 }
+
+// `lab` prints JupyterLab's address whatever it is given: with a token of one's own, JupyterLab itself does not.
+func TestLabPrintsItsAddress(t *testing.T) {
+	prepared(t)
+	home := t.TempDir()
+	port := freePort(t)
+	cmd := exec.Command(advlab(t), "lab", "--no-browser", "--allow-root", "--port", fmt.Sprint(port), "..", "--",
+		"--log-level=CRITICAL", "--IdentityProvider.token=my-own")
+	cmd.Env = append(os.Environ(), "JUPYTER_RUNTIME_DIR="+filepath.Join(home, "run"), "JUPYTER_CONFIG_DIR="+filepath.Join(home, "config"),
+		"JUPYTER_DATA_DIR="+filepath.Join(home, "data"))
+	var said safeBuffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	want := fmt.Sprintf("http://localhost:%d/lab?token=my-own", port)
+	for deadline := time.Now().Add(patient); !strings.Contains(said.String(), want); time.Sleep(50 * time.Millisecond) {
+		select {
+		case err := <-ended:
+			t.Fatalf("it ended: %v\n%s", err, &said)
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("no %s in\n%s", want, &said)
+			break
+		}
+	}
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		_ = cmd.Process.Kill()
+		t.Errorf("lab did not end at SIGTERM")
+	}
+}

@@ -280,6 +280,43 @@ func startCutOff(t *testing.T) (output []byte, err error) {
 	return out.Bytes(), err
 }
 
+// Without a loopback network, notebooks are not run, and the reason is said at once.
+func TestRunWithoutLoopback(t *testing.T) {
+	attributes := withoutNetwork()
+	if attributes == nil {
+		t.Skip("cuts a process off from the network on Linux only")
+	}
+	for _, args := range [][]string{{"run", filepath.Join("testdata", "notebooks", "good.ipynb")}, {"demo"}, {"lab", "--allow-root"}} {
+		cmd := exec.CommandContext(t.Context(), advlab(t), args...)
+		cmd.SysProcAttr = attributes
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Skipf("the system refuses a network namespace: %v", err)
+		}
+		began := time.Now()
+		err := cmd.Wait()
+		if err == nil || cmd.ProcessState.ExitCode() != 3 || strings.Count(out.String(), "\n") != 1 ||
+			!strings.Contains(out.String(), "the loopback network, 127.0.0.1, does not work here") {
+			t.Errorf("%s: %v after %s\n%s", args[0], err, time.Since(began), &out)
+		}
+	}
+}
+
+// advlab is this test's binary under the name by which it is the program (testscript.Main).
+func advlab(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "advlab")
+	if err := os.Symlink(self, link); err != nil {
+		t.Fatal(err)
+	}
+	return link
+}
+
 // TestInterruptAndKill interrupts a cell while it compiles and while it runs, and kills the kernel: the kernel goes on
 // after the one, and leaves no process behind after the other.
 func TestInterruptAndKill(t *testing.T) {

@@ -68,7 +68,8 @@ func (u *universe) read(q Question, cursor int) *reading {
 	if r.cell == nil || r.earlier == nil {
 		return nil
 	}
-	r.pkg, _ = (&types.Config{Importer: u, FakeImportC: true, Error: func(error) {}}).Check("main", u.fset, []*ast.File{r.cell, r.earlier}, r.info)
+	lenient := types.Config{Importer: u, FakeImportC: true, Error: func(error) {}} // a cell that is being written has errors
+	r.pkg, _ = lenient.Check("main", u.fset, []*ast.File{r.cell, r.earlier}, r.info)
 	file := u.fset.File(r.cell.FileStart)
 	r.at = file.LineStart(o.line+1) + token.Pos(utf8Column(o.cell, o.line, o.column))
 	ast.Inspect(r.cell, func(n ast.Node) bool {
@@ -392,8 +393,8 @@ func (d description) markdown() string {
 	var p comment.Parser
 	parts := []string{"```go\n" + d.declaration + "\n```"}
 	if d.comment != "" {
-		parts = append(parts, strings.TrimSpace(string((&comment.Printer{HeadingLevel: 4, HeadingID: func(*comment.Heading) string { return "" }}).
-			Markdown(p.Parse(d.comment)))))
+		out := comment.Printer{HeadingLevel: 4, HeadingID: func(*comment.Heading) string { return "" }}
+		parts = append(parts, strings.TrimSpace(string(out.Markdown(p.Parse(d.comment)))))
 	}
 	if d.more != "" {
 		parts = append(parts, "```go\n"+d.more+"\n```")

@@ -69,7 +69,8 @@ func (u *universe) Import(importPath string) (*types.Package, error) {
 		}
 	}
 	// What it says of errors is of no use here: a completion of most is better than none.
-	p, _ := (&types.Config{Importer: u, FakeImportC: true, IgnoreFuncBodies: true, Error: func(error) {}}).Check(importPath, u.fset, files, nil)
+	lenient := types.Config{Importer: u, FakeImportC: true, IgnoreFuncBodies: true, Error: func(error) {}}
+	p, _ := lenient.Check(importPath, u.fset, files, nil)
 	u.packages[importPath] = p
 	return p, nil
 }

@@ -55,6 +55,9 @@ func (a *app) demo(ctx context.Context, output string) error {
 	if same(executed, n.Path) {
 		return misuse("--output %s would overwrite the notebook itself", output)
 	}
+	if err := loopback(); err != nil {
+		return err
+	}
 	_, _, steps, err := a.prepare(ctx, printer)
 	if err != nil {
 		return err

@@ -26,3 +26,18 @@ func TestLabFlags(t *testing.T) {
 		}
 	}
 }
+
+// The address that Jupyter's server writes into its file, with what it takes to open it.
+func TestServerAddress(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"url": "http://localhost:8890/", "token": "a b", "password": false, "port": 8890}`: "http://localhost:8890/lab?token=a+b",
+		`{"url": "https://host:1/go/", "token": "", "password": true}`:                       "https://host:1/go/lab",
+		`{"url": "http+unix://x/", "sock": "/run/lab.sock"}`:                                 "JupyterLab listens to the socket /run/lab.sock",
+		`{"url": "http`: "",
+		`{}`:            "",
+	} {
+		if got, ok := serverAddress([]byte(text)); got != want || ok != (want != "") {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}

@@ -99,6 +99,9 @@ func (a *app) run(ctx context.Context, paths []string, flags runFlags) error {
 	if err != nil {
 		return statusError{misused, err}
 	}
+	if err := loopback(); err != nil {
+		return err
+	}
 	printer := progress.New(a.err)
 	p, _, _, err := a.prepare(ctx, printer)
 	if err != nil {

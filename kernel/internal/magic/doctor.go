@@ -21,7 +21,13 @@ func doctor(s Setup) Magic {
 			if len(arguments) > 0 {
 				return nil, fmt.Errorf("takes no arguments, and got %q", arguments)
 			}
-			return examine(s.Program, s.Checkout, s.Env)
+			found, err := examine(s.Program, s.Checkout, s.Env)
+			if _, missing := os.Stat(s.Checkout); err == nil && s.Checkout != "" && errors.Is(missing, os.ErrNotExist) {
+				found["text/plain"] = fmt.Sprintf("missing  the checkout of this kernel         %s\n"+
+					"                                      → where it is now: go run ./kernel setup\n"+
+					"What follows is of the folder in which Jupyter was started.\n\n%s", s.Checkout, found["text/plain"])
+			}
+			return found, err
 		},
 	}
 }

@@ -52,5 +52,7 @@ func (c gonbCommand) commands() (names []string) {
 
 // Known tells whether GoNB runs the command of a line, by its name without %.
 func Known(name string) bool {
-	return !cell.SpecialCells["%"+name] && slices.ContainsFunc(gonbCommands, func(c gonbCommand) bool { return slices.Contains(c.commands(), "%"+name) })
+	return !cell.SpecialCells["%"+name] && slices.ContainsFunc(gonbCommands, func(c gonbCommand) bool {
+		return slices.Contains(c.commands(), "%"+name)
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,6 +39,9 @@ type Config struct {
 	// Signals brings what Jupyter signals: os.Interrupt interrupts the running cell, anything else ends the kernel.
 	Signals <-chan os.Signal
 
+	// Checkout is the folder of advlab's sources, which cells compile; empty: they do not say where.
+	Checkout string
+
 	Version   string                 // of advlab, for kernel_info
 	GoVersion string                 // that builds the cells, such as go1.26.5
 	GoRoot    string                 // its GOROOT, for completions; empty: none from the standard library
@@ -53,6 +57,9 @@ type Config struct {
 
 	// Beat is how often GoNB is asked whether it is alive, and how long it may take to answer; 0: a second.
 	Beat time.Duration
+
+	// BuildNotice is how long a cell may be built before the user is told; 0: 10 s.
+	BuildNotice time.Duration
 
 	// OutputLimit is the number of bytes of streams that a cell may show; 0: 4 MiB.
 	OutputLimit int
@@ -87,6 +94,18 @@ func (c Config) check() error {
 		return fmt.Errorf("relay: directory %s has mode %o: others could reach GoNB's sockets; chmod 700", c.Dir, mode)
 	}
 	return nil
+}
+
+// gone says what to do where the checkout is not there any more; empty: it is.
+func (c Config) gone() string {
+	if c.Checkout == "" {
+		return ""
+	}
+	if _, err := os.Stat(filepath.Join(c.Checkout, "go.mod")); !errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	return fmt.Sprintf("the advlab checkout that cells are compiled from, %s, is not there any more: where it is now, run "+
+		"`go run ./kernel setup` (and `go run ./kernel install`, if you have installed the kernel), and start JupyterLab from there", c.Checkout)
 }
 
 func (c Config) version() string {

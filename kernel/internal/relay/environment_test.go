@@ -90,7 +90,8 @@ func TestRefusedCommands(t *testing.T) {
 			t.Errorf("%q: %s %q", code, r.Class, r.Text)
 		}
 	}
-	if r := f.run("!*go get example.org/x@v1.0.0"); !strings.Contains(strings.Join(r.Traceback, "\n"), "%env GOPROXY=https://proxy.golang.org") {
+	r := f.run("!*go get example.org/x@v1.0.0")
+	if !strings.Contains(strings.Join(r.Traceback, "\n"), "%env GOPROXY=https://proxy.golang.org") {
 		t.Errorf("no word on GOPROXY: %+v", r)
 	}
 }
@@ -105,7 +106,8 @@ func TestExit(t *testing.T) {
 		if err := f.replies[id].Into(&reply); err != nil {
 			t.Fatal(err)
 		}
-		if r.Status != "ok" || len(reply.Payload) != 1 || reply.Payload[0]["source"] != "ask_exit" || !strings.Contains(r.stdout, "the menu Kernel") {
+		if r.Status != "ok" || len(reply.Payload) != 1 || reply.Payload[0]["source"] != "ask_exit" ||
+			!strings.Contains(r.stdout, "the menu Kernel") {
 			t.Errorf("%q: %+v with the payload %v", code, r, reply.Payload)
 		}
 	}

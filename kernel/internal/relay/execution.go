@@ -82,6 +82,7 @@ type execution struct {
 	checkSaid  string                   // what may be its error, on stderr
 	phases     map[string]time.Duration // for %time; nil: not asked for
 	sampled    time.Time
+	build      building
 	moved      gonb.Progress
 }
 
@@ -186,6 +187,7 @@ func (x *execution) follow(ctx context.Context, e *gonb.Engine, reply <-chan *ju
 			x.halt(e, timeout)
 		case <-tick.C:
 			x.tick(e)
+			x.tellBuilding(e)
 			if replied == nil && x.moved.Stuck(e, x.ticks) {
 				go e.GiveUp(fmt.Sprintf("GoNB did nothing for %s and was ended", e.StuckLimit()))
 			}
@@ -197,6 +199,7 @@ func (x *execution) follow(ctx context.Context, e *gonb.Engine, reply <-chan *ju
 			return outcome{failure: newFailure(interrupted, "the kernel was shut down")}
 		}
 	}
+	x.builtNow()
 	if x.stopping != "" {
 		e.KillWorkers(x.ticks) // what has survived its cell, in the background
 	}
@@ -493,5 +496,6 @@ func (x *execution) judge(e *gonb.Engine, reply *jupyter.Message) outcome {
 	}
 	f := classify(evidence{cell: x.cell, value: value, traceback: trace, exit: x.exit, panicText: x.held, stderr: x.stderr,
 		stdout: x.stdout, program: x.program, lore: x.relay.lore()})
+	f = x.relay.explainSpace(e, f, x.stderr)
 	return outcome{failure: f, compiled: !failed || ran}
 }

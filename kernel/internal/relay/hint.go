@@ -48,6 +48,10 @@ var hints = []struct {
 }
 
 func hint(f *failure, e evidence) string {
+	if gone := e.lore.gone; gone != "" && f.Class == compileError && strings.Contains(f.Text, "undefined: ") || gone != "" &&
+		strings.Contains(f.Text, "advlab@") {
+		return gone
+	}
 	if text := e.habit(f); text != "" {
 		return text
 	}
@@ -78,6 +82,7 @@ type lore struct {
 	failed  map[string]int // the cell that declares a name and did not compile, by the name
 	locals  map[string]int // the cell whose statements had a variable of this name
 	exports func(path string) []string
+	gone    string // what to do about a checkout that is not there any more; empty: it is
 }
 
 var undefinedName = regexp.MustCompile(`undefined: (?:(\w+)\.)?(\w+)(?: \(and \d+ more\))?$`)

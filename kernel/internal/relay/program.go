@@ -40,18 +40,18 @@ func (x *execution) compose(ctx context.Context, e *gonb.Engine, code string, ag
 	case errors.As(err, &hidden):
 		return "", newFailure(compileError, hidden.Error())
 	case err != nil:
-		return "", newFailure(compileError, err.Error())
+		return "", x.relay.explainSpace(e, newFailure(compileError, err.Error()), "")
 	}
 	x.program = p
 	x.sayLeftOut(p)
 	if slices.ContainsFunc(c.Lines, func(line string) bool { return strings.HasPrefix(line, "%wasm") }) {
 		if err := e.Give(nil); err != nil {
-			return "", newFailure(gonbDied, err.Error())
+			return "", x.relay.explainSpace(e, newFailure(gonbDied, err.Error()), "")
 		}
 		return "%reset\n" + strings.TrimSuffix(gonb.Stub(c, nil, again), "func main() {}") + p.Whole(), nil
 	}
 	if err := errors.Join(x.askProof(e, p), e.Give(p.Files)); err != nil {
-		return "", newFailure(gonbDied, err.Error())
+		return "", x.relay.explainSpace(e, newFailure(gonbDied, err.Error()), "")
 	}
 	return gonb.Stub(c, p.Tests(), again), nil
 }
@@ -174,7 +174,7 @@ func (r *relay) lore() lore {
 	return lore{failed: r.failed, locals: r.locals, exports: func(path string) []string {
 		_, exports, _ := r.assistant.Exports(path)
 		return exports
-	}}
+	}, gone: r.config.gone()}
 }
 
 // learn remembers what a cell meant to declare that did not compile, and the variables of its statements.

@@ -120,7 +120,7 @@ func (r *relay) execute(ctx context.Context, e *gonb.Engine, startErr error, m *
 	case err != nil:
 		result.failure = newFailure("RequestError", "the request is not what the protocol says: "+err.Error())
 	case startErr != nil:
-		result.failure = newFailure(gonbDied, startErr.Error())
+		result.failure = r.explainSpace(e, newFailure(gonbDied, startErr.Error()), "")
 	default:
 		r.announce(x)
 		if !x.cell.Empty() {

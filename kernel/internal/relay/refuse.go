@@ -14,14 +14,15 @@ var refused = []struct {
 	pattern *regexp.Regexp
 	text    string
 }{
-	{regexp.MustCompile(`(?m)(?:^|[;&|(]|\bsudo)\s*(?:python[0-9.]*\s+-m\s+|uv\s+)?pip[0-9.]*\s+(?:-\S+\s+)*(?:install|uninstall)\b`),
+	{regexp.MustCompile(`(?m)(?:^|[;&|(]|\bsudo)\s*(?:python[0-9.]*\s+-m\s+|uv\s+)?pip[0-9.]*\s+(?:-\S+\s+)*` +
+		`(?:install|uninstall)\b`),
 		magic.PythonIsPinned},
-	{regexp.MustCompile(`(?m)(?:^|[;&|(])\s*go\s+get\b`), "go get in a notebook's folder changes the module of that folder, if it is one, and not " +
-		"that of the cells. For cells: " + getInstead},
+	{regexp.MustCompile(`(?m)(?:^|[;&|(])\s*go\s+get\b`),
+		"go get in a notebook's folder changes the module of that folder, if it is one, and not that of the cells. For cells: " + getInstead},
 }
 
 // getInstead is how cells get another module.
-const getInstead = "%env GOPROXY=https://proxy.golang.org, and then !*go get MODULE@VERSION. It holds until this kernel ends or is restarted"
+const getInstead = "%env GOPROXY=https://proxy.golang.org, and then !*go get MODULE@VERSION. It holds until this kernel ends"
 
 // refuse says what to do in place of a cell's shell commands, if one is refused; empty: none is.
 func refuse(c cell.Cell) string {

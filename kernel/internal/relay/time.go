@@ -31,6 +31,9 @@ func phaseOf(workers []guard.Process) string {
 	return phase
 }
 
+// phaseNames are the phases as people read them.
+var phaseNames = map[string]string{"imports": "goimports", "go": "go build", "compile": "compiler", "link": "linker", "run": "program"}
+
 // sampleEvery is %time's resolution.
 const sampleEvery = 20 * time.Millisecond
 
@@ -46,10 +49,9 @@ func (x *execution) sample(e *gonb.Engine) {
 // timing is what %time says.
 func (x *execution) timing() string {
 	var parts []string
-	for _, phase := range []struct{ name, text string }{{"imports", "goimports"}, {"go", "go build"}, {"compile", "compiler"},
-		{"link", "linker"}, {"run", "program"}} {
-		if d := x.phases[phase.name]; d > 0 {
-			parts = append(parts, fmt.Sprintf("%s %.2f s", phase.text, d.Seconds()))
+	for _, phase := range []string{"imports", "go", "compile", "link", "run"} {
+		if d := x.phases[phase]; d > 0 {
+			parts = append(parts, fmt.Sprintf("%s %.2f s", phaseNames[phase], d.Seconds()))
 		}
 	}
 	text := fmt.Sprintf("total %.2f s", time.Since(x.began).Seconds())

@@ -85,6 +85,7 @@ func Run(ctx context.Context, p place.Place, connection string, o Options) error
 		Guard:      []string{o.Program, GuardCommand},
 		Pump:       p.Pump(),
 		Start:      func(file, temp string) *exec.Cmd { return gonbCommand(p, cells, file, temp) },
+		Checkout:   facts.Checkout,
 		Version:    version,
 		GoVersion:  facts.GoVersion,
 		GoRoot:     facts.GoRoot,
@@ -185,13 +186,37 @@ func checkConnection(file string) error {
 // tempPrefix begins the name of every kernel's temporary directory.
 const tempPrefix = "advlab-kernel-"
 
+// mostTemp is the length that the path of a temporary folder may have: below it lie sockets, whose paths have at most
+// 107 bytes: /advlab-kernel-1234567890/9999/s-5.
+const mostTemp = 107 - len("/"+tempPrefix+"1234567890/9999/s-5")
+
+// tempFolders are where a kernel's own files may be, in the order of preference.
+func tempFolders() []string {
+	return []string{os.TempDir(), "/tmp", "/var/tmp", "/dev/shm"}
+}
+
 // tempDir makes a temporary directory that only the user can enter, and removes those that killed kernels left. A
-// living kernel holds a lock in its directory: process ids would mislead where containers share /tmp.
+// living kernel holds a lock in its directory: process ids would mislead where containers share /tmp. Where TMPDIR is
+// too long for the sockets in it, or cannot be written to, another folder is taken, and said.
 func tempDir() (dir string, release func(), err error) {
-	sweep(os.TempDir())
-	dir, err = os.MkdirTemp("", tempPrefix) // mode 0700
+	var wrong error
+	for _, folder := range tempFolders() {
+		if len(folder) > mostTemp {
+			err = fmt.Errorf("%s has %d bytes, and may have %d, since sockets lie below it", folder, len(folder), mostTemp)
+		} else {
+			sweep(folder)
+			dir, err = os.MkdirTemp(folder, tempPrefix) // mode 0700
+		}
+		if err == nil {
+			break
+		}
+		wrong = errors.Join(wrong, err)
+	}
 	if err != nil {
-		return "", nil, fmt.Errorf("a temporary directory for the kernel: %w", err)
+		return "", nil, fmt.Errorf("a temporary directory for the kernel: set TMPDIR to a folder that can be written to: %w", wrong)
+	}
+	if wrong != nil {
+		fmt.Fprintf(os.Stderr, "advlab: this kernel's own files are in %s: %v\n", dir, wrong)
 	}
 	lock := flock.New(filepath.Join(dir, ".lock"))
 	if ok, err := lock.TryLock(); err != nil || !ok {

@@ -3,6 +3,7 @@ package session
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +59,25 @@ func TestTempDir(t *testing.T) {
 	release()
 	if _, err := os.Stat(dir); err == nil {
 		t.Errorf("%s is still there after the kernel has ended", dir)
+	}
+}
+
+// A TMPDIR that a kernel's sockets do not fit into, or that cannot be written to, is no reason not to start.
+func TestTempDirElsewhere(t *testing.T) {
+	long := filepath.Join(t.TempDir(), strings.Repeat("long", 30))
+	if err := os.Mkdir(long, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, temp := range []string{long, filepath.Join(t.TempDir(), "missing")} {
+		t.Setenv("TMPDIR", temp)
+		dir, release, err := tempDir()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(dir, temp) || len(dir) > mostTemp+len("/"+tempPrefix+"1234567890") {
+			t.Errorf("with TMPDIR=%s, it is %s", temp, dir)
+		}
+		release()
 	}
 }
 
