@@ -74,8 +74,8 @@ func (l *ledger) of(example int64) (queries int64, found []Improvement) {
 // ErrBudget says that an attack would ask a victim more often about an example than [Signature.Queries] allows.
 var ErrBudget = errors.New("the budget of queries is used up")
 
-// ErrNoExample says that a victim with a budget for each example was asked by an attack that does not count by examples,
-// such as one that only looks into another model's graph.
+// ErrNoExample says that a victim with a budget for each example was asked by an attack that does not count by
+// examples, such as one that only looks into another model's graph.
 var ErrNoExample = errors.New("the attack does not say of which example it asks")
 
 // measured is how many of an example's queries are not the attack's: the original before it, and what it returns after.
@@ -200,8 +200,8 @@ func (t *trial) leftToCheck(row int) bool {
 	return false
 }
 
-// settleAccount fills in what the queries of the result were; nothing of an attack that took gradients, or asked nothing
-// of a classifier.
+// settleAccount fills in what the queries of the result were; nothing of an attack that took gradients, or asked
+// nothing of a classifier.
 func (t *trial) settleAccount(on *Counted) {
 	r, a := t.result, t.account
 	asks := t.white == nil || slices.ContainsFunc(a.asked, func(n int64) bool { return n > 0 }) && r.Stats.Backward == 0

@@ -31,8 +31,8 @@ type Settings struct {
 	// Balls are reported besides those of the attacks with a budget: for attacks of minimal norm, whose distances tell
 	// the robust accuracy in any ball.
 	Balls []Ball
-	// Price is what 1000 inputs cost that are sent to a victim, in whatever currency: a report of attacks that only ask says
-	// what they cost. 0 means that it is not known.
+	// Price is what 1000 inputs cost that are sent to a victim, in whatever currency: a report of attacks that only ask
+	// says what they cost. 0 means that it is not known.
 	Price float64
 	// Strict makes an example for which the model's logits are not finite an error. Otherwise such examples are left out
 	// of the measurement, which counts and names them.

@@ -138,7 +138,8 @@ func TestBeside(t *testing.T) {
 	if len(all) != 2 || !all[0].BlackBoxWins() && !all[1].BlackBoxWins() {
 		t.Fatalf("comparisons %v: want Square ahead in the ball, and nothing beside HopSkipJump", all)
 	}
-	if s := r.String(); strings.Count(s, "BLACK BOX WINS") != 1 || !strings.Contains(s, "no attack with gradients was run beside HopSkipJump") {
+	s := r.String()
+	if strings.Count(s, "BLACK BOX WINS") != 1 || !strings.Contains(s, "no attack with gradients was run beside HopSkipJump") {
 		t.Errorf("the report says:\n%s", s)
 	}
 	flagged := func(change func(r *report.Report)) bool {
@@ -178,7 +179,8 @@ func TestQueriesMerge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := m.Attacks[1]; len(got.Queries) != 12 || len(got.Progress) != 12 || got.Sent != 2*2455 || m.Originals != 12 || m.Attacks[0].Asks() {
+	got := m.Attacks[1]
+	if len(got.Queries) != 12 || len(got.Progress) != 12 || got.Sent != 2*2455 || m.Originals != 12 || m.Attacks[0].Asks() {
 		t.Errorf("merged: %+v, %d originals", got, m.Originals)
 	}
 	b.Attacks[1].Queries, b.Attacks[1].Progress = nil, nil // it came to none of these
