@@ -9,9 +9,9 @@ import (
 	"advlab/advlib"
 )
 
-// BitDepth rounds each value to one of 2^Bits levels of the box, evenly spaced from its lowest to its highest value: the
-// first squeezer of Xu, Evans & Qi (2018), arXiv:1704.01155, section III-A. It has no gradient. It takes inputs of any
-// shape.
+// BitDepth rounds each value to one of 2^Bits levels of the box, evenly spaced from its lowest to its highest value:
+// the first squeezer of Xu, Evans & Qi (2018), arXiv:1704.01155, section III-A. It has no gradient. It takes inputs of
+// any shape.
 type BitDepth struct {
 	// Bits is the number of bits of a value, 1 to 16.
 	Bits int

@@ -10,8 +10,8 @@ import (
 	"advlab/advlib"
 )
 
-// Gaussian blurs the image, channel by channel, with the weights exp(−d²/2σ²) along each axis, cut off at 4·σ pixels and
-// summing to 1, the image mirrored at its edges: scipy.ndimage.gaussian_filter with mode reflect.
+// Gaussian blurs the image, channel by channel, with the weights exp(−d²/2σ²) along each axis, cut off at 4·σ pixels
+// and summing to 1, the image mirrored at its edges: scipy.ndimage.gaussian_filter with mode reflect.
 type Gaussian struct {
 	// Sigma is σ, in pixels, above 0.
 	Sigma float64

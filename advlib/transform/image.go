@@ -29,8 +29,8 @@ func checkReach(reach int, input []int) error {
 	return nil
 }
 
-// mirrored pads an image by some pixels before and after, along both axes, with its mirror image, the pixels of the edge
-// repeated: d c b a | a b c d | d c b a.
+// mirrored pads an image by some pixels before and after, along both axes, with its mirror image, the pixels of the
+// edge repeated: d c b a | a b c d | d c b a.
 func mirrored(x *Node, before, after int) *Node {
 	for axis := 1; axis <= 2; axis++ {
 		n := x.Shape().Dimensions[axis]
@@ -75,8 +75,8 @@ func whole(scope *model.Scope, x *Node, n int) *Node {
 	return MinScalar(Floor(MulScalar(u, float64(n))), float64(n-1)) // u may round to 1
 }
 
-// ranked returns the k-th smallest of the values at each place, counted from 0. They go through Batcher's odd-even merge
-// sorting network (1968), of minima and maxima, so that there is a gradient: that of the value that is chosen.
+// ranked returns the k-th smallest of the values at each place, counted from 0. They go through Batcher's odd-even
+// merge sorting network (1968), of minima and maxima, so that there is a gradient: that of the value that is chosen.
 func ranked(values []*Node, k int) *Node {
 	v := append([]*Node(nil), values...)
 	n := len(v)

@@ -10,9 +10,9 @@ import (
 )
 
 // Median replaces each pixel by the median of the square window around it, channel by channel, with the image mirrored
-// at its edges, the edge pixel repeated: scipy.ndimage.median_filter with mode reflect, the second squeezer of Xu, Evans
-// & Qi (2018), arXiv:1704.01155, section III-B. Of an even number of values it is the upper one, and an even window
-// reaches farther up and left, as SciPy has it. Its gradient is that of the pixel that is the median.
+// at its edges, the edge pixel repeated: scipy.ndimage.median_filter with mode reflect, the second squeezer of Xu,
+// Evans & Qi (2018), arXiv:1704.01155, section III-B. Of an even number of values it is the upper one, and an even
+// window reaches farther up and left, as SciPy has it. Its gradient is that of the pixel that is the median.
 type Median struct {
 	// Size is the side of the window, 2 to 7.
 	Size int

@@ -26,8 +26,8 @@ type Transform interface {
 
 // Traits are what an attack has to know of a [Transform].
 type Traits struct {
-	// Flat says that the gradient is 0 or missing, as that of rounding: an adaptive attack takes that of the identity in its
-	// place.
+	// Flat says that the gradient is 0 or missing, as that of rounding: an adaptive attack takes that of the identity in
+	// its place.
 	Flat bool
 	// Random says that the same input is changed otherwise each time: an adaptive attack goes along the mean of several
 	// gradients.
