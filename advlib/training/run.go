@@ -106,9 +106,7 @@ func (r *run) checkAll() error {
 	if r.Objective == (CrossEntropy{}) && r.Adversary == nil && r.Validation == (Validation{}) {
 		return nil
 	}
-	spec := r.spec
-	spec.Store = r.store
-	c, err := advlib.NewClassifier(spec)
+	c, err := r.classifier(r.store)
 	if err != nil {
 		return err
 	}
@@ -121,6 +119,13 @@ func (r *run) checkAll() error {
 		}
 	}
 	return r.Validation.check(c, r.spec)
+}
+
+// classifier returns the model with the weights of a store.
+func (r *run) classifier(store *model.Store) (*advlib.Classifier, error) {
+	spec := r.spec
+	spec.Store = store
+	return advlib.NewClassifier(spec)
 }
 
 // shape is that of a batch of inputs.
@@ -242,9 +247,7 @@ func (r *run) recipe() (lab.Recipe, error) {
 
 // traceAdversary is the text of the adversary's step.
 func (r *run) traceAdversary() (string, error) {
-	spec := r.spec
-	spec.Store = r.store
-	c, err := advlib.NewClassifier(spec)
+	c, err := r.classifier(r.store)
 	if err != nil {
 		return "", err
 	}
@@ -306,11 +309,9 @@ func (r *run) train(ctx context.Context) (*outcome, error) {
 		return nil, err
 	}
 	defer store.Finalize()
-	spec := r.spec
-	spec.Store = store
 	var rival *opponent
 	if r.Adversary != nil {
-		c, err := advlib.NewClassifier(spec)
+		c, err := r.classifier(store)
 		if err != nil {
 			return nil, err
 		}
@@ -383,9 +384,7 @@ func (r *run) validator() (*validator, error) {
 	if err != nil {
 		return nil, err
 	}
-	spec := r.spec
-	spec.Store = store
-	c, err := advlib.NewClassifier(spec)
+	c, err := r.classifier(store)
 	if err != nil {
 		return nil, err
 	}

@@ -44,6 +44,7 @@ type relay struct {
 	comms    map[string]string // targets of open comms
 	question string            // id of the execution whose input request is open
 	read     *gonb.Read        // what it is to answer; nil: GoNB asks
+	asking   string            // id of the input request itself
 	declared cell.Declarations // what the notebook declares, for the assistants, and GoNB's settings
 	notebook compose.Notebook  // this and the next two are of the goroutine that runs cells
 	failed   map[string]int    // names that a cell meant to declare which did not compile, and the cell
