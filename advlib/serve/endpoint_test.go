@@ -2,7 +2,6 @@ package serve_test
 
 import (
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/gomlx/gomlx/core/tensors"
@@ -42,8 +41,7 @@ func TestEndpointAsksAsAtHome(t *testing.T) {
 		}
 		counter := oracle.Count(c.v)
 		_, r := start(t, counter, serve.Options{Token: "t0ken", Name: "m"})
-		root, _, _ := strings.Cut(r.URL, "/v2/")
-		remote, err := endpoint.Open(t.Context(), endpoint.Spec{URL: root, Model: "m", Input: signature.Input, Box: signature.Box,
+		remote, err := endpoint.Open(t.Context(), endpoint.Spec{URL: r.Root, Model: "m", Input: signature.Input, Box: signature.Box,
 			Classes: signature.Classes, Token: "TOKEN_OF_THE_TEST", Forget: true})
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
