@@ -81,6 +81,15 @@ func (d *decisions) step(x []float32, s float64, v []float64) []float32 {
 // distance returns how far a point is from the original.
 func (d *decisions) distance(p []float32) float64 { return d.norm.Distance(p, d.X) }
 
+// away returns p − x₀.
+func (d *decisions) away(p []float32) []float64 {
+	v := make([]float64, len(p))
+	for j := range p {
+		v[j] = float64(p[j]) - float64(d.X[j])
+	}
+	return v
+}
+
 // toward returns the point on the way from the original to p at the share t of its distance: in Linf p moved into the
 // ball of that radius, else on the straight line.
 func (d *decisions) toward(p []float32, t float64) []float32 {
@@ -187,4 +196,13 @@ func normalised(v []float64) []float64 {
 		}
 	}
 	return v
+}
+
+// dot returns ⟨a, b⟩.
+func dot(a, b []float64) float64 {
+	s := 0.
+	for j := range a {
+		s += a[j] * b[j]
+	}
+	return s
 }

@@ -15,6 +15,9 @@ import (
 // answer makes an answer of a row.
 func (e *Endpoint) answer(r row) (advlib.Answer, error) {
 	s := &e.signature
+	if r.rejected() {
+		return advlib.Answer{Kind: advlib.Rejected}, nil
+	}
 	switch s.Returns {
 	case advlib.Label:
 		k, err := e.label(r)
@@ -233,6 +236,9 @@ func (e *Endpoint) note(sentence string) {
 // understand decides what the answers are.
 func (e *Endpoint) understand(said []row) error {
 	s := &e.signature
+	if slices.ContainsFunc(said, row.rejected) {
+		return fmt.Errorf("it rejects the first questions, and so does not say what its answers are: give %v", probeName)
+	}
 	width := len(said[0].numbers)
 	for _, r := range said {
 		for k, v := range r.numbers {
@@ -275,6 +281,10 @@ func (e *Endpoint) understand(said []row) error {
 		}
 		s.Classes = classes
 	default:
+		if p := e.spec.Probe; s.Classes == 0 && p != nil && e.returns == advlib.Label {
+			s.Classes = int(slices.Max(p.Y)) + 1
+			e.note(fmt.Sprintf("labels only do not say how many classes there are: those of the examples are 0 to %d", s.Classes-1))
+		}
 		if s.Classes == 0 {
 			return fmt.Errorf("it answers with %v only, which does not say how many classes there are: give their number by %v", e.returns,
 				classesName)

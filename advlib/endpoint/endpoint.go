@@ -248,6 +248,14 @@ func (e *Endpoint) Fingerprint() string {
 	return e.kept.name()
 }
 
+// Known is how many answers are kept.
+func (e *Endpoint) Known() int {
+	if e.kept == nil {
+		return 0
+	}
+	return e.kept.size()
+}
+
 // Close lets connections go, and writes what is kept through to the disk.
 func (e *Endpoint) Close() error {
 	e.client.close()
@@ -409,6 +417,9 @@ func (e *Endpoint) ask(ctx context.Context, v [][]float64) (rows []row, err erro
 		rows, err = e.protocol.read(said, len(v), e.spec.Classes)
 		return err
 	})
+	if e.spec.RejectStatus != 0 && isStatus(err, e.spec.RejectStatus) {
+		rows, err = make([]row, len(v)), nil
+	}
 	if err == nil {
 		e.client.sent.answered.Add(int64(len(rows)))
 	}

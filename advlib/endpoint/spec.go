@@ -46,7 +46,8 @@ type Spec struct {
 	// Random says that the same input may be answered otherwise each time. Open notices it by itself if it shows in the
 	// first answers. Answers of a random server are not kept.
 	Random bool
-	// Probe are inputs for the first questions, by which the answers' kind is found; nil means a constant one and noise.
+	// Probe are examples, of which the first two are asked about first, to find out what the answers are; nil means a
+	// constant input and noise. Their labels tell the number of classes where only labels are answered, and Classes is 0.
 	Probe *advlib.Examples
 
 	// Batch is how many inputs are sent in one request; 0 means 1, so that an answer never depends on what else is asked.
@@ -61,6 +62,9 @@ type Spec struct {
 	// Retry500 sends a request again that was answered with status 500, too. Many servers answer so what they do not
 	// understand.
 	Retry500 bool
+	// RejectStatus is the status by which the server rejects an input, such as 403 of a detector of attacks: then the
+	// answer is [advlib.Rejected]. 0 means that each other status is an error.
+	RejectStatus int
 	// Token names the environment variable with a token, which is sent as "Authorization: Bearer …". Headers are further
 	// headers, with the environment variable of each. Secrets are never shown or kept, and sent to no other host.
 	Token   string
@@ -85,6 +89,7 @@ const (
 	datatypeName   = option.Name("Spec.Datatype")
 	classNamesName = option.Name("Spec.ClassNames")
 	modelName      = option.Name("Spec.Model")
+	probeName      = option.Name("other first questions by Spec.Probe")
 	batchName      = option.Name("Spec.Batch")
 )
 
@@ -109,6 +114,9 @@ func (s Spec) filled() (Spec, error) {
 			"are not below 0", s.Batch, s.Concurrency, s.Rate, s.Timeout, s.Patience, s.Classes)
 	case len(s.ClassNames) > 0 && s.Classes > 0 && s.Classes != len(s.ClassNames):
 		return s, fmt.Errorf("there are %d names of classes for %d classes", len(s.ClassNames), s.Classes)
+	case s.RejectStatus != 0 && (s.RejectStatus < 400 || s.RejectStatus > 599 || s.Batch > 1):
+		return s, fmt.Errorf("the status %d of inputs that are rejected, of %d in a request: it is from 400 to 599, and there is one input "+
+			"in a request", s.RejectStatus, max(1, s.Batch))
 	case s.Probe != nil && !slices.Equal(s.Probe.Shape(), s.Input):
 		return s, fmt.Errorf("the first questions have the shape %v, inputs %v", s.Probe.Shape(), s.Input)
 	}

@@ -62,7 +62,7 @@ var outOfReach = map[string]string{
 // packages are those whose errors and warnings reach this program.
 var packages = []string{
 	".", "attack", "attack/craft", "backend", "certify", "certify/internal/chain", "certify/internal/propagate",
-	"certify/internal/search", "dataset", "detect", "internal/npz", "internal/vmap", "lab", "onnx", "report", "serve", "vnnlib",
+	"certify/internal/search", "dataset", "detect", "endpoint", "internal/npz", "internal/vmap", "lab", "onnx", "report", "serve", "vnnlib",
 }
 
 // literal returns the text of a literal, or of several that are joined by +.
