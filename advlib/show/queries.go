@@ -17,10 +17,10 @@ import (
 )
 
 // Queries draws how far attacks that only ask have come after so many queries for each example, on a logarithmic axis.
-// Attacks of minimal norm have a panel for each norm: the median distance, and shaded what lies between the quantiles of
-// 10 % and 90 %; a line begins where half of the examples have an adversarial one. Attacks in a ball have a panel for
-// each ball: the share of the examples that is broken, with its 95 % interval. The reports are of the same examples, and
-// may be of several victims, such as views of one model.
+// Attacks of minimal norm have a panel for each norm: the median distance, and shaded what lies between the quantiles
+// of 10 % and 90 %; a line begins where half of the examples have an adversarial one. Attacks in a ball have a panel
+// for each ball: the share of the examples that is broken, with its 95 % interval. The reports are of the same
+// examples, and may be of several victims, such as views of one model.
 func Queries(reports ...*advlib.Report) (Picture, error) {
 	p, err := queries(reports)
 	if err != nil {
@@ -73,7 +73,8 @@ func queries(reports []*advlib.Report) (Picture, error) {
 	if len(panels) == 0 {
 		return Picture{}, errors.New("no attack of the reports only asks: there are no queries to draw")
 	}
-	title := fmt.Sprintf("What queries buy: %s on %s, %d examples", strings.Join(victims, ", "), oneLine(reports[0].Data), len(reports[0].Label))
+	title := fmt.Sprintf("What queries buy: %s on %s, %d examples", strings.Join(victims, ", "), oneLine(reports[0].Data),
+		len(reports[0].Label))
 	names := make([][]string, len(panels))
 	table := NewTable("panel", "line", "queries", "broken", "10 %", "median", "90 %")
 	note := map[bool]string{}
@@ -90,7 +91,8 @@ func queries(reports []*advlib.Report) (Picture, error) {
 	if both != "" && note[false] != "" {
 		both += ", or "
 	}
-	return drawCharts(title, "shades: "+both+note[false], table.String(), names, func(i int) (*plot.Plot, plot.Legend) { return panels[i].plot() })
+	note[true] = "shades: " + both + note[false]
+	return drawCharts(title, note[true], table.String(), names, func(i int) (*plot.Plot, plot.Legend) { return panels[i].plot() })
 }
 
 // plot returns the panel's chart and its legend.
