@@ -27,11 +27,11 @@ import (
 // Labels are all that it needs. CleverHans's code keeps to no box, has no reservoir, and takes the true labels of the
 // seeds without asking.
 type Substitute struct {
-	// Train trains the classifier: the method Fit of a model of package training, or any other function. It must be set.
+	// Train trains the classifier: Fit of a model of package training, or any other function. It must be set.
 	Train func(ctx context.Context, e *advlib.Examples) (*advlib.Classifier, error)
 	// Rounds is ρ, how often it is trained; 0 means 6.
 	Rounds int
-	// Doublings is σ: in so many rounds every point begets one, later a reservoir of Reservoir points, drawn at random from
+	// Doublings is σ: in so many rounds every point begets one, later a reservoir of Reservoir points, drawn from
 	// all; 0 means 3 and 400.
 	Doublings, Reservoir int
 	// StepSize is λ, in widths of the box; 0 means 0.1. Its sign changes every Turn rounds, and is negative at first; 0
