@@ -8,6 +8,7 @@
 // was trained once is kept by package lab under a hash of everything that made it, the defence included.
 //
 //   - [AdversarialTraining]: Madry et al., an adversary of the training.
+//   - [Free], [Fast]: the same for the price of natural training, and for twice it.
 //   - [TRADES], [MART]: objectives with an adversary of their own.
 //   - [AWP]: perturbed weights, on top of any of these.
 //   - [Distillation]: a student of a hot teacher, which hides its gradients, and the attacks that this does not stop.

@@ -107,6 +107,7 @@ func TestObjectivesHarden(t *testing.T) {
 		defense.TRADES{Ball: ball, Ascents: 5, WarmUp: 0.5},
 		defense.MART{Ball: ball, Ascents: 5, WarmUp: 0.5},
 		defense.AWP{Objective: defense.TRADES{Ball: ball, Ascents: 5, WarmUp: 0.5}},
+		defense.Free{Ball: ball, Replays: 4},
 	} {
 		m.Objective = o
 		got := robust(t, m.MustFit(t.Context(), train), test, ball)
@@ -128,6 +129,8 @@ func TestObjectivesRefuse(t *testing.T) {
 		"Ascents = -2":             defense.MART{Ball: ball, Ascents: -2},
 		"put AWP inside":           defense.AWP{Objective: training.Averaged{}},
 		"WarmUp = 1 is not in [0,": defense.TRADES{Ball: ball, WarmUp: 1},
+		"L2 ≤ 0.1 is not of Linf":  defense.Free{Ball: advlib.L2.Ball(0.1)},
+		"Replays = -1":             defense.Free{Ball: ball, Replays: -1},
 	} {
 		m := zoo.MLP(4)
 		m.Objective = o
@@ -140,5 +143,23 @@ func TestObjectivesRefuse(t *testing.T) {
 	_, err := defense.TRADES{Ball: ball}.Fit(t.Context(), m, train)
 	if err == nil || !strings.Contains(err.Error(), "leave one of the two out") {
 		t.Errorf("a second adversary: %v", err)
+	}
+}
+
+func TestFast(t *testing.T) {
+	train, test := dataset.Digits()
+	ball := advlib.Linf.Ball(0.15)
+	m := zoo.MLP(60)
+	m.Epochs = 20
+	natural := robust(t, m.MustFit(t.Context(), train), test, ball)
+	trained, err := defense.Fast{Ball: ball, WarmUp: 0.3}.Train(t.Context(), m, train)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := robust(t, trained.Classifier, test, ball); got < natural+0.2 {
+		t.Errorf("%.3f stand, %.3f without it", got, natural)
+	}
+	if trained.Stopped != "" {
+		t.Errorf("it stopped, though nothing collapsed: %s, %v", trained.Stopped, trained.Epochs)
 	}
 }

@@ -153,7 +153,8 @@ func (r *run) inputs() []shapes.Shape {
 
 // step reads the inputs of a step.
 func (r *run) step(scope *model.Scope, in []*graph.Node) *Step {
-	s := &Step{X0: in[0], X: in[0], Classes: r.classes, scope: scope, outputs: r.outputs}
+	limits := advlib.Signature{Input: r.spec.Input, Box: r.spec.Box, Domain: r.spec.Domain}.Limits()
+	s := &Step{X0: in[0], X: in[0], Limits: limits, Classes: r.classes, scope: scope, outputs: r.outputs}
 	rest := in[1:]
 	if r.Adversary != nil {
 		s.X, rest = rest[0], rest[1:]

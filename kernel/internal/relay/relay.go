@@ -49,6 +49,7 @@ type relay struct {
 	notebook compose.Notebook  // this and the next two are of the goroutine that runs cells
 	failed   map[string]int    // names that a cell meant to declare which did not compile, and the cell
 	locals   map[string]int    // variables of statements, and their cell
+	lookAt   []note            // what a teacher is told in graded cells; of the goroutine that runs cells
 	environ  map[string]string // what %env has set; of the goroutine that runs cells
 }
 
