@@ -71,6 +71,7 @@ const mostAside = 32
 // aside answers a question that may take until assist.AnswerLimit, if gopls may be asked, without holding up what is
 // behind it.
 func (r *relay) aside(s *zmtp.Socket, m *jupyter.Message, answer func(m *jupyter.Message, ask bool) any) {
+	r.prepareAssistant()
 	select {
 	case r.asides <- struct{}{}:
 		go func() {
