@@ -15,6 +15,8 @@ import (
 var allowed = map[string][]string{
 	"advlib":                            {"advlib/backend", "advlib/internal/notebook", "advlib/internal/option", "advlib/report"},
 	"advlib/oracle":                     {"advlib"},
+	"advlib/detect":                     {"advlib"},
+	"advlib/serve":                      {"advlib", "advlib/detect"},
 	"advlib/endpoint":                   {"advlib", "advlib/cachedir", "advlib/internal/option"},
 	"advlib/report":                     {},
 	"advlib/cachedir":                   {},

@@ -31,21 +31,27 @@ func byLabels(
 	ctx context.Context, v *advlib.Counted, b advlib.Batch, norm advlib.Norm, queries int, search func(d *decisions),
 ) (*tensors.Tensor, error) {
 	return craft.Inquire(ctx, v, b, craft.Inquest{Norm: norm, Queries: queries}, func(q *craft.Inquiry) {
-		d := &decisions{Inquiry: q, norm: norm, last: -1}
-		var widths []float64
-		for j := range q.X {
-			if q.Lower[j] < q.Upper[j] {
-				d.free = append(d.free, j)
-				widths = append(widths, float64(q.Upper[j])-float64(q.Lower[j]))
-			}
+		if d := newDecisions(q, norm); len(d.free) > 0 {
+			search(d)
 		}
-		if len(d.free) == 0 {
-			return
+	})
+}
+
+// newDecisions returns the search by labels of an inquiry, which may be the last part of one by scores.
+func newDecisions(q *craft.Inquiry, norm advlib.Norm) *decisions {
+	d := &decisions{Inquiry: q, norm: norm, last: -1}
+	var widths []float64
+	for j := range q.X {
+		if q.Lower[j] < q.Upper[j] {
+			d.free = append(d.free, j)
+			widths = append(widths, float64(q.Upper[j])-float64(q.Lower[j]))
 		}
+	}
+	if len(widths) > 0 {
 		slices.Sort(widths)
 		d.width = widths[len(widths)/2]
-		search(d)
-	})
+	}
+	return d
 }
 
 // are asks which points are adversarial, and of none of the classes to avoid.
@@ -80,6 +86,15 @@ func (d *decisions) step(x []float32, s float64, v []float64) []float32 {
 
 // distance returns how far a point is from the original.
 func (d *decisions) distance(p []float32) float64 { return d.norm.Distance(p, d.X) }
+
+// away returns p − x₀.
+func (d *decisions) away(p []float32) []float64 {
+	v := make([]float64, len(p))
+	for j := range p {
+		v[j] = float64(p[j]) - float64(d.X[j])
+	}
+	return v
+}
 
 // toward returns the point on the way from the original to p at the share t of its distance: in Linf p moved into the
 // ball of that radius, else on the straight line.
@@ -187,4 +202,13 @@ func normalised(v []float64) []float64 {
 		}
 	}
 	return v
+}
+
+// dot returns ⟨a, b⟩.
+func dot(a, b []float64) float64 {
+	s := 0.
+	for j := range a {
+		s += a[j] * b[j]
+	}
+	return s
 }

@@ -45,8 +45,11 @@ type AdversarialTraining struct {
 }
 
 // String returns for example "adversarial training, PGD-10 Linf ≤ 0.1".
-func (a AdversarialTraining) String() string {
-	s := fmt.Sprintf("adversarial training, PGD-%d %v", a.Steps(), a.Ball)
+func (a AdversarialTraining) String() string { return "adversarial training, " + a.steps() }
+
+// steps says how it ascends: "PGD-10 Linf ≤ 0.1".
+func (a AdversarialTraining) steps() string {
+	s := fmt.Sprintf("PGD-%d %v", a.Steps(), a.Ball)
 	if a.StepSize != 0 {
 		s += fmt.Sprintf(", α = %.6g", a.StepSize)
 	}
@@ -71,26 +74,47 @@ func (a AdversarialTraining) Fit(ctx context.Context, m training.Model, e *advli
 	if m.Adversary != nil {
 		return nil, fmt.Errorf("defense: %v: the model has the adversary %v already: leave one of the two out", a, m.Adversary)
 	}
+	m.Adversary = a
+	return trained(ctx, a, a.Ball, m, e)
+}
+
+// trained trains a model that has its objective and adversary, and refuses what has learned nothing.
+func trained(
+	ctx context.Context, by fmt.Stringer, ball advlib.Ball, m training.Model, e *advlib.Examples,
+) (*advlib.Classifier, error) {
 	if m.Name == "" {
 		m.Name = "model"
 	}
-	m.Name += fmt.Sprintf(" (adversarial, %v)", a.Ball)
-	m.Adversary = a
+	m.Name += fmt.Sprintf(" (adversarial, %v)", ball)
 	c, err := m.Fit(ctx, e)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.checkLearned(c, e.First(collapseExamples)); err != nil {
-		return nil, fmt.Errorf("defense: %v: %w", a, err)
+	if err := checkLearned(c, e.First(collapseExamples)); err != nil {
+		return nil, fmt.Errorf("defense: %v: %w", by, err)
 	}
 	return c, nil
+}
+
+// fit trains a model with an objective that has its own adversary.
+func fit(
+	ctx context.Context, o training.Objective, ball advlib.Ball, m training.Model, e *advlib.Examples,
+) (*advlib.Classifier, error) {
+	switch {
+	case m.Adversary != nil:
+		return nil, fmt.Errorf("defense: %v: the model has the adversary %v already: leave one of the two out", o, m.Adversary)
+	case m.Objective != nil:
+		return nil, fmt.Errorf("defense: %v: the model has the objective %v already: leave one of the two out", o, m.Objective)
+	}
+	m.Objective = o
+	return trained(ctx, o, ball, m, e)
 }
 
 // collapseExamples is how many examples a model is looked at with after its training.
 const collapseExamples = 512
 
 // checkLearned returns an error if the classifier gives the same answer to all examples, though their labels differ.
-func (a AdversarialTraining) checkLearned(c *advlib.Classifier, e *advlib.Examples) error {
+func checkLearned(c *advlib.Classifier, e *advlib.Examples) error {
 	z, err := c.Logits(e.X)
 	if err != nil {
 		return err
@@ -110,7 +134,10 @@ func (a AdversarialTraining) checkLearned(c *advlib.Classifier, e *advlib.Exampl
 
 // MustFit is [AdversarialTraining.Fit] for notebooks, examples and tests: it panics on an error.
 func (a AdversarialTraining) MustFit(ctx context.Context, m training.Model, e *advlib.Examples) *advlib.Classifier {
-	c, err := a.Fit(ctx, m, e)
+	return must(a.Fit(ctx, m, e))
+}
+
+func must(c *advlib.Classifier, err error) *advlib.Classifier {
 	if err != nil {
 		panic(err)
 	}
@@ -190,7 +217,11 @@ func (a AdversarialTraining) stepSize() float64 {
 // Step implements [training.Adversary]: a step of [attack.PGD] on the cross-entropy.
 func (a AdversarialTraining) Step(m *advlib.Model, at *training.Ascent) *Node {
 	p := &craft.Point{Model: m, X0: at.X0, Limits: at.Limits, Goal: advlib.GoalNodes{Label: at.Y}}
-	L := advlib.CrossEntropy.Of(m.Logits(at.X), p.Goal)
+	return a.climb(p, at, advlib.CrossEntropy.Of(m.Logits(at.X), p.Goal))
+}
+
+// climb returns the points after a step of [attack.PGD] on the loss L of each row.
+func (a AdversarialTraining) climb(p *craft.Point, at *training.Ascent, L *Node) *Node {
 	ε, α := MulScalar(at.Strength, a.Ball.Radius), MulScalar(at.Strength, a.stepSize())
 	return a.pgd(1).Step(at.Limits).Next(p, at.X, L, []*Node{ε, α})
 }

@@ -20,6 +20,9 @@ func (e *Endpoint) Bill() Bill {
 	return Bill{c.requests.Load(), c.inputs.Load(), c.again.Load(), c.answered.Load(), c.kept.Load()}
 }
 
+// Sent tells package advlib how many inputs were sent.
+func (e *Endpoint) Sent() int64 { return e.client.sent.inputs.Load() }
+
 // String is a sentence without its point.
 func (b Bill) String() string {
 	return fmt.Sprintf("%d inputs sent in %d requests, %d of them again; %d answered by the server, %d from what was kept", b.Inputs,

@@ -167,6 +167,12 @@ func (k *kept) get(of key) (*row, bool) {
 	return r, ok
 }
 
+func (k *kept) size() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.known)
+}
+
 // put keeps an answer. The one that was first stays, so that an attack that is run again sees what it saw.
 func (k *kept) put(of key, r row) error {
 	k.mu.Lock()

@@ -21,6 +21,7 @@ type openInference struct {
 	spec   Spec
 	input  string
 	output string
+	top    string // the output with the classes of top-k answers, "" without one
 	binary bool
 	id     atomic.Int64
 }
@@ -47,7 +48,7 @@ type oipRequest struct {
 	Outputs    []oipTensor    `json:"outputs,omitempty"`
 }
 
-func (o *openInference) name() string { return "the Open Inference Protocol v2" }
+func (o *openInference) name() string { return "Open Inference Protocol v2" }
 
 // form implements protocol.
 func (o *openInference) form() Form { return Flat }
@@ -72,14 +73,14 @@ func (o *openInference) learn(ctx context.Context, c *client) (m metadata, err e
 				return nil
 			}
 			if err := json.Unmarshal(r.body, into); err != nil {
-				return unreadable{fmt.Errorf("GET %s%s does not answer as %s says: %w: %s", c.root, path, o.name(), err, beginning(r.body))}
+				return unreadable{fmt.Errorf("GET %s%s does not answer as the %s says: %w: %s", c.root, path, o.name(), err, beginning(r.body))}
 			}
 			return nil
 		})
 	}
 	var server struct{ Extensions []string }
 	if err := get("/v2", &server); err != nil {
-		return m, fmt.Errorf("%w: is it a server of %s?", err, o.name())
+		return m, fmt.Errorf("%w: is it a server of the %s?", err, o.name())
 	}
 	o.binary = slices.Contains(server.Extensions, binaryExtension)
 	type about struct {
@@ -88,6 +89,7 @@ func (o *openInference) learn(ctx context.Context, c *client) (m metadata, err e
 	}
 	var model struct {
 		Inputs, Outputs []about
+		Parameters      map[string]any
 	}
 	if err := get(o.model(), &model); err != nil {
 		return m, unknown(o.spec.Model, err)
@@ -105,7 +107,8 @@ func (o *openInference) learn(ctx context.Context, c *client) (m metadata, err e
 		}
 		return all
 	}
-	return metadata{info(model.Inputs), info(model.Outputs)}, nil
+	classes, _ := model.Parameters["classes"].(float64) // as advlib serve says it
+	return metadata{info(model.Inputs), info(model.Outputs), int(classes)}, nil
 }
 
 // settle implements protocol.
@@ -117,10 +120,22 @@ func (o *openInference) settle(m metadata, in *inputs) error {
 			o.input = m.inputs[0].name
 		}
 	}
-	if o.output == "" && len(m.outputs) == 1 {
+	switch {
+	case o.output == "" && len(m.outputs) == 1:
 		o.output = m.outputs[0].name
+	case o.output == "" && twoOfTop(m.outputs):
+		o.output, o.top = "probabilities", "classes"
 	}
 	return nil
+}
+
+// twoOfTop tells the outputs of a model that answers with some classes and their probabilities, as advlib serve names
+// them.
+func twoOfTop(outputs []tensorInfo) bool {
+	has := func(name string) bool {
+		return slices.ContainsFunc(outputs, func(t tensorInfo) bool { return t.name == name })
+	}
+	return len(outputs) == 2 && has("classes") && has("probabilities")
 }
 
 // question implements protocol.
@@ -129,6 +144,9 @@ func (o *openInference) question(in *inputs, rows [][]float64) (request, error) 
 	ask := oipRequest{ID: strconv.FormatInt(o.id.Add(1), 10)}
 	if o.output != "" {
 		ask.Outputs = []oipTensor{{Name: o.output}}
+	}
+	if o.top != "" {
+		ask.Outputs = append(ask.Outputs, oipTensor{Name: o.top})
 	}
 	r := request{method: http.MethodPost, path: o.model() + "/infer", contentType: "application/json", inputs: len(rows)}
 	var tail []byte
@@ -185,44 +203,81 @@ func (o *openInference) read(r reply, n, _ int) ([]row, error) {
 		quoted, ok := quoteNonFinite(text)
 		said = oipAnswer{}
 		if !ok || json.Unmarshal(quoted, &said) != nil {
-			return nil, unreadable{fmt.Errorf("what it answers is not as %s says (%w): %s", o.name(), err, beginning(text))}
+			return nil, unreadable{fmt.Errorf("what it answers is not as the %s says (%w): %s", o.name(), err, beginning(text))}
 		}
 	}
-	var out *oipTensor
+	found := map[string][]row{}
 	var names []string
-	for i := range said.Outputs {
-		t := &said.Outputs[i]
-		size := binarySize(*t)
+	for _, t := range said.Outputs {
+		size := binarySize(t)
 		if size > len(tail) {
 			return nil, unreadable{fmt.Errorf("its output %q has %d bytes, of which %d are there", t.Name, size, len(tail))}
 		}
 		mine := tail[:size]
 		tail = tail[size:]
 		names = append(names, t.Name)
-		if t.Name == o.output || o.output == "" && len(said.Outputs) == 1 {
-			out = t
-			if size > 0 {
-				return o.fromBinary(*t, mine, n)
+		if t.Name != o.output && t.Name != o.top && (o.output != "" || len(said.Outputs) > 1) {
+			continue
+		}
+		rows, err := o.rows(t, mine, n)
+		if err != nil {
+			return nil, err
+		}
+		for i, r := range rows {
+			if t.Name == "label" && len(r.numbers) == 1 && r.numbers[0] == -1 { // as advlib serve says it
+				rows[i] = row{}
 			}
 		}
+		found[t.Name] = rows
+		if o.output == "" {
+			return rows, nil
+		}
 	}
-	switch {
+	switch rows := found[o.output]; {
 	case len(names) == 0:
 		return nil, fmt.Errorf("it answers without outputs%s", words(text))
-	case out == nil && o.output == "":
+	case o.output == "":
 		return nil, fmt.Errorf("it answers with the outputs %s: name one by %v", strings.Join(names, ", "), outputName)
-	case out == nil:
+	case rows == nil || o.top != "" && found[o.top] == nil:
 		return nil, fmt.Errorf("it answers with the outputs %s, and not with %s", strings.Join(names, ", "), o.output)
+	case o.top != "":
+		return withClasses(rows, found[o.top])
+	default:
+		return rows, nil
 	}
-	v, err := decode(out.Data)
+}
+
+// rows reads an output, in JSON or in binary form.
+func (o *openInference) rows(t oipTensor, tail []byte, n int) ([]row, error) {
+	if len(tail) > 0 {
+		return o.fromBinary(t, tail, n)
+	}
+	v, err := decode(t.Data)
 	if err != nil {
 		return nil, err
 	}
 	all, err := flatRow(v)
 	if err != nil {
-		return nil, fmt.Errorf("its output %q: %w", out.Name, err)
+		return nil, fmt.Errorf("its output %q: %w", t.Name, err)
 	}
-	return o.cut(*out, all, n)
+	return o.cut(t, all, n)
+}
+
+// withClasses gives the probabilities of top-k answers the numbers of their classes. Those of an input that was
+// rejected are −1.
+func withClasses(p, classes []row) ([]row, error) {
+	rows := make([]row, len(p))
+	for i, r := range p {
+		if len(classes[i].numbers) != len(r.numbers) {
+			return nil, fmt.Errorf("it answers with %d classes and %d probabilities", len(classes[i].numbers), len(r.numbers))
+		}
+		for k, c := range classes[i].numbers {
+			if c >= 0 {
+				rows[i].numbers, rows[i].names = append(rows[i].numbers, r.numbers[k]), append(rows[i].names, strconv.FormatInt(int64(c), 10))
+			}
+		}
+	}
+	return rows, nil
 }
 
 // binarySize is how many bytes of a tensor are behind the JSON.

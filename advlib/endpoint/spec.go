@@ -2,6 +2,8 @@ package endpoint
 
 import (
 	"fmt"
+	"net/url"
+	"regexp"
 	"slices"
 	"time"
 
@@ -12,8 +14,8 @@ import (
 // Spec says which server is asked, for what, and how. URL, Model, Input and the Box must be set, unless a [Template] of
 // one's own needs no Model; the rest has defaults.
 type Spec struct {
-	// URL is the server's root, such as http://127.0.0.1:8080; what a protocol has below it is added. It has no password
-	// in it.
+	// URL is the server's root, such as http://127.0.0.1:8080; what a protocol has below it is added. The address of a
+	// model, such as http://127.0.0.1:8080/v2/models/digits, names the model, too. There must be no password in it.
 	URL string
 	// Model and Version are the names under which the server knows the model. Without a Version the server chooses.
 	Model, Version string
@@ -46,7 +48,8 @@ type Spec struct {
 	// Random says that the same input may be answered otherwise each time. Open notices it by itself if it shows in the
 	// first answers. Answers of a random server are not kept.
 	Random bool
-	// Probe are inputs for the first questions, by which the answers' kind is found; nil means a constant one and noise.
+	// Probe are examples, of which the first two are asked about first, to find out what the answers are; nil means a
+	// constant input and noise. Their labels tell the number of classes where only labels are answered, and Classes is 0.
 	Probe *advlib.Examples
 
 	// Batch is how many inputs are sent in one request; 0 means 1, so that an answer never depends on what else is asked.
@@ -61,6 +64,9 @@ type Spec struct {
 	// Retry500 sends a request again that was answered with status 500, too. Many servers answer so what they do not
 	// understand.
 	Retry500 bool
+	// RejectStatus is the status by which the server rejects an input, such as 403 of a detector of attacks: then the
+	// answer is [advlib.Rejected]. 0 means that each other status is an error.
+	RejectStatus int
 	// Token names the environment variable with a token, which is sent as "Authorization: Bearer …". Headers are further
 	// headers, with the environment variable of each. Secrets are never shown or kept, and sent to no other host.
 	Token   string
@@ -85,12 +91,16 @@ const (
 	datatypeName   = option.Name("Spec.Datatype")
 	classNamesName = option.Name("Spec.ClassNames")
 	modelName      = option.Name("Spec.Model")
+	probeName      = option.Name("other first questions by Spec.Probe")
 	batchName      = option.Name("Spec.Batch")
 )
 
 // returning are the kinds of answers by the names of Spec.Returns; the first says nothing.
 var returning = map[string]advlib.Returns{"logits": advlib.Logits, "probabilities": advlib.Probabilities, "one logit": advlib.OneLogit,
 	"label": advlib.Label}
+
+// modelAddress is the address of a model in the Open Inference Protocol.
+var modelAddress = regexp.MustCompile(`^(https?://[^?#]*)/v2/models/([^/?#]+)(?:/versions/([^/?#]+))?(?:/infer)?/?$`)
 
 // filled returns the spec checked, with its defaults.
 func (s Spec) filled() (Spec, error) {
@@ -109,11 +119,24 @@ func (s Spec) filled() (Spec, error) {
 			"are not below 0", s.Batch, s.Concurrency, s.Rate, s.Timeout, s.Patience, s.Classes)
 	case len(s.ClassNames) > 0 && s.Classes > 0 && s.Classes != len(s.ClassNames):
 		return s, fmt.Errorf("there are %d names of classes for %d classes", len(s.ClassNames), s.Classes)
+	case s.RejectStatus != 0 && (s.RejectStatus < 400 || s.RejectStatus > 599 || s.Batch > 1):
+		return s, fmt.Errorf("the status %d of inputs that are rejected, of %d in a request: it is from 400 to 599, and there is one input "+
+			"in a request", s.RejectStatus, max(1, s.Batch))
 	case s.Probe != nil && !slices.Equal(s.Probe.Shape(), s.Input):
 		return s, fmt.Errorf("the first questions have the shape %v, inputs %v", s.Probe.Shape(), s.Input)
 	}
 	if _, ok := returning[s.Returns]; s.Returns != "" && !ok {
 		return s, fmt.Errorf("there are no answers called %q: there are logits, probabilities, one logit, label", s.Returns)
+	}
+	if at := modelAddress.FindStringSubmatch(s.URL); at != nil && s.Template == nil {
+		name, err := url.PathUnescape(at[2])
+		if err != nil || s.Model != "" && s.Model != name {
+			return s, fmt.Errorf("the address %s is that of a model, and the model is said to be %q", s.URL, s.Model)
+		}
+		s.URL, s.Model = at[1], name
+		if s.Version == "" {
+			s.Version = at[3]
+		}
 	}
 	if len(s.ClassNames) > 0 {
 		s.Classes = len(s.ClassNames)

@@ -12,7 +12,8 @@ import (
 	"unicode/utf8"
 )
 
-// row is what a server says about one input: numbers, names of classes, or names with a number each.
+// row is what a server says about one input: numbers, names of classes, or names with a number each. It is empty where
+// the server rejects the input.
 type row struct {
 	numbers []float64
 	names   []string
@@ -79,6 +80,9 @@ func wordOf(text []byte) string {
 	}
 	return ""
 }
+
+// rejected tells an input that the server did not answer.
+func (r row) rejected() bool { return len(r.numbers)+len(r.names) == 0 }
 
 // number reads a number. Servers write what is not finite as null (MLServer), or as a string.
 func number(v any) (float64, bool) {

@@ -13,7 +13,8 @@
 // [Grid], [Curve], [Sandwich], [Verdicts], [DecisionMap] and [Table] are pure: they make values, and say String, SVG,
 // PNG and HTML of them, without network or script. Only [Display], [Result], [Grade], [Clear] and [Progress] reach a
 // front-end; what they can show is any value with one of the methods String() string, HTML() string, SVG() string,
-// PNG() []byte, so that a type of your own is shown without importing this package.
+// PNG() []byte, so that a type of your own is shown without importing this package. In advlab's kernel, a cell whose
+// last line is such a value alone, as report, shows it as its result.
 //
 // Pictures are drawn by gonum.org/v1/plot on a white card, so that they look the same on light and dark pages, and in
 // the colours of Okabe and Ito (2008), which readers with deficient colour vision can tell apart; where colour says

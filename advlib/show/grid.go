@@ -24,7 +24,8 @@ type Layout struct {
 	Rows []int
 	// Height and Width say how flat inputs of shape [h·w] or [h·w·3] are laid out; 0 takes them from the shape.
 	Height, Width int
-	// Columns is the largest number of examples side by side; 0 means 10.
+	// Columns is the largest number of examples side by side; 0 means 10 or less, such that all lines are of one length
+	// if that can be: 12 examples stand in two lines of 6.
 	Columns int
 }
 
@@ -244,7 +245,9 @@ type sheet struct {
 func (g grid) sheet() sheet {
 	columns := g.layout.Columns
 	if columns == 0 {
-		columns = 10
+		const most = 10
+		bands := (len(g.cells) + most - 1) / most
+		columns = (len(g.cells) + bands - 1) / bands
 	}
 	s := sheet{columns: min(columns, len(g.cells))}
 	s.bands = (len(g.cells) + s.columns - 1) / s.columns

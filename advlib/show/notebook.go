@@ -102,18 +102,19 @@ func Result(v any, err ...error) {
 // points are negative, which graders take for full marks, or not finite, and where it is not called by the statements
 // of the cell that runs: what an answer calls cannot give itself points.
 func Grade(points float64) {
-	if caller := callerOf(2); notebook.Active() && !mayGrade(caller) {
+	if caller := callerOf(2); notebook.TakesGrades() && !mayGrade(caller) {
 		panic(fmt.Errorf("show: Grade is called by %s: only the statements of the grader's own cell give points", caller))
 	}
 	if math.IsNaN(points) || math.IsInf(points, 0) || points < 0 {
 		panic(fmt.Errorf("show: a grade of %v points: give a finite number, 0 or more", points))
 	}
-	if !notebook.Active() {
+	if !notebook.TakesGrades() {
 		Display(points)
 		return
 	}
-	notebook.Tell(notebook.Bundle{Grade: &points})
-	flush()
+	if err := notebook.Grade(points); err != nil {
+		panic(fmt.Errorf("show: a grade of %v points cannot be given: %w", points, err))
+	}
 }
 
 // mayGrade tells the statements of a cell, which are its main, from all else: functions of cells and packages, and what

@@ -134,6 +134,23 @@ func (m Model) outputs(classes int) OutputsFn {
 }
 
 func (m Model) train(ctx context.Context, e *advlib.Examples) (*Trained, error) {
+	r, err := m.ready(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	trained, err := r.weights(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := r.classifier(trained.store)
+	if err != nil {
+		return nil, err
+	}
+	return &Trained{Classifier: c, Epochs: trained.epochs, Stopped: trained.stopped}, nil
+}
+
+// ready returns the model about to be trained on the examples, with its initial weights.
+func (m Model) ready(ctx context.Context, e *advlib.Examples) (*run, error) {
 	m = m.defaults()
 	classes, err := m.check(e)
 	if err != nil {
@@ -147,20 +164,7 @@ func (m Model) train(ctx context.Context, e *advlib.Examples) (*Trained, error) 
 	outputs := m.outputs(classes)
 	spec := advlib.Spec{Name: m.Name, Input: e.Shape(), Box: m.Box, Domain: m.Domain, Classes: e.Classes, Backend: m.Backend,
 		Logits: func(scope *model.Scope, x *graph.Node) *graph.Node { return outputs(scope, x)[0] }}
-	r, err := m.prepare(ctx, spec, outputs, classes, e)
-	if err != nil {
-		return nil, err
-	}
-	trained, err := r.weights(ctx)
-	if err != nil {
-		return nil, err
-	}
-	spec.Store = trained.store
-	c, err := advlib.NewClassifier(spec)
-	if err != nil {
-		return nil, err
-	}
-	return &Trained{Classifier: c, Epochs: trained.epochs, Stopped: trained.stopped}, nil
+	return m.prepare(ctx, spec, outputs, classes, e)
 }
 
 // check returns the number of classes, or what is wrong with the fields or the examples.

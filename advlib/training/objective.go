@@ -65,6 +65,8 @@ type Step struct {
 	Columns []*graph.Node
 	// Progress is the share of the steps that has been made, a scalar in [0, 1).
 	Progress *graph.Node
+	// Limits are how far each coordinate of an input may go.
+	Limits advlib.Limits
 	// Classes is the number of classes K.
 	Classes int
 

@@ -479,3 +479,27 @@ func TestNoExampleLeavesTheDomain(t *testing.T) {
 }
 
 func shapeOf(like *Node, dims ...int) shapes.Shape { return shapes.Make(like.DType(), dims...) }
+
+// TestCollapse: what stops is a fall from something, and not chance near 0.
+func TestCollapse(t *testing.T) {
+	epochs := func(robust ...float64) (all []training.Epoch) {
+		for _, r := range robust {
+			all = append(all, training.Epoch{Robust: r})
+		}
+		return all
+	}
+	for _, c := range []struct {
+		epochs []training.Epoch
+		stops  bool
+	}{
+		{epochs(0.008, 0), false},
+		{epochs(0.09, 0), false},
+		{epochs(0.3, 0.31, 0.26), false},
+		{epochs(0.3, 0.31, 0.1), true},
+		{epochs(0.6, 0), true},
+	} {
+		if reason := training.Collapse(0.2).Reason(c.epochs); (reason != "") != c.stops {
+			t.Errorf("%v: reason %q, stops should be %v", c.epochs, reason, c.stops)
+		}
+	}
+}

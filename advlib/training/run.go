@@ -106,9 +106,7 @@ func (r *run) checkAll() error {
 	if r.Objective == (CrossEntropy{}) && r.Adversary == nil && r.Validation == (Validation{}) {
 		return nil
 	}
-	spec := r.spec
-	spec.Store = r.store
-	c, err := advlib.NewClassifier(spec)
+	c, err := r.classifier(r.store)
 	if err != nil {
 		return err
 	}
@@ -121,6 +119,13 @@ func (r *run) checkAll() error {
 		}
 	}
 	return r.Validation.check(c, r.spec)
+}
+
+// classifier returns the model with the weights of a store.
+func (r *run) classifier(store *model.Store) (*advlib.Classifier, error) {
+	spec := r.spec
+	spec.Store = store
+	return advlib.NewClassifier(spec)
 }
 
 // shape is that of a batch of inputs.
@@ -148,7 +153,8 @@ func (r *run) inputs() []shapes.Shape {
 
 // step reads the inputs of a step.
 func (r *run) step(scope *model.Scope, in []*graph.Node) *Step {
-	s := &Step{X0: in[0], X: in[0], Classes: r.classes, scope: scope, outputs: r.outputs}
+	limits := advlib.Signature{Input: r.spec.Input, Box: r.spec.Box, Domain: r.spec.Domain}.Limits()
+	s := &Step{X0: in[0], X: in[0], Limits: limits, Classes: r.classes, scope: scope, outputs: r.outputs}
 	rest := in[1:]
 	if r.Adversary != nil {
 		s.X, rest = rest[0], rest[1:]
@@ -242,9 +248,7 @@ func (r *run) recipe() (lab.Recipe, error) {
 
 // traceAdversary is the text of the adversary's step.
 func (r *run) traceAdversary() (string, error) {
-	spec := r.spec
-	spec.Store = r.store
-	c, err := advlib.NewClassifier(spec)
+	c, err := r.classifier(r.store)
 	if err != nil {
 		return "", err
 	}
@@ -306,11 +310,9 @@ func (r *run) train(ctx context.Context) (*outcome, error) {
 		return nil, err
 	}
 	defer store.Finalize()
-	spec := r.spec
-	spec.Store = store
 	var rival *opponent
 	if r.Adversary != nil {
-		c, err := advlib.NewClassifier(spec)
+		c, err := r.classifier(store)
 		if err != nil {
 			return nil, err
 		}
@@ -383,9 +385,7 @@ func (r *run) validator() (*validator, error) {
 	if err != nil {
 		return nil, err
 	}
-	spec := r.spec
-	spec.Store = store
-	c, err := advlib.NewClassifier(spec)
+	c, err := r.classifier(store)
 	if err != nil {
 		return nil, err
 	}

@@ -98,8 +98,11 @@ func (p Patience) Reason(epochs []Epoch) string {
 
 // Collapse stops when the robust accuracy falls from the best by more than a share of it at once, as in catastrophic
 // overfitting of fast adversarial training (Wong et al. 2020, arXiv:2001.03994, section 5.4): 0.5 for a fall to below
-// half.
+// half. A fall by less than 0.1 is none: at the beginning of a training the accuracy is near 0, and moves by chance.
 type Collapse float64
+
+// leastFall is what a collapse loses at least.
+const leastFall = 0.1
 
 // String implements [Stop].
 func (c Collapse) String() string { return fmt.Sprintf("collapse by %.6g", float64(c)) }
@@ -118,7 +121,7 @@ func (c Collapse) Reason(epochs []Epoch) string {
 	for _, e := range epochs {
 		best = max(best, e.score())
 	}
-	if last := epochs[len(epochs)-1]; last.score() < (1-float64(c))*best {
+	if last := epochs[len(epochs)-1]; best-last.score() >= leastFall && last.score() < (1-float64(c))*best {
 		return fmt.Sprintf("the accuracy has collapsed from %.3f to %.3f: catastrophic overfitting", best, last.score())
 	}
 	return ""

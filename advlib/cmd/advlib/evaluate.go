@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -290,7 +289,7 @@ func (p plan) run(ctx context.Context, out, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := p.checkUnits(examples); err != nil {
+	if err := p.source.checkUnits(p.data, p.scale, examples); err != nil {
 		return err
 	}
 	examples.Classes = p.named.classes
@@ -369,25 +368,6 @@ func (p plan) asked() string {
 		flags = append(flags, "--attack-file "+p.attackFile)
 	}
 	return strings.Join(flags, " ")
-}
-
-// checkUnits refuses bytes where the box is that of fractions.
-func (p plan) checkUnits(e *advlib.Examples) error {
-	if p.scale != 1 || p.features != nil || p.box.Hi >= 255 {
-		return nil
-	}
-	bytes, largest := true, float32(0)
-	tensors.MustConstFlatData(e.X, func(flat []float32) {
-		for _, v := range flat {
-			bytes = bytes && v >= 0 && v <= 255 && v == float32(uint8(v))
-			largest = max(largest, v)
-		}
-	})
-	if !bytes || p.box.Contains(largest) {
-		return nil
-	}
-	return misuse("--data: %s: x holds bytes, whole numbers up to %g, and the box is %v: give --scale 1/255, so that x is in [0, "+
-		"1] (--mean and --std are in these units too), or --box 0,255", p.data, largest, p.box)
 }
 
 // measure evaluates, from what an interrupted evaluation has left on, and keeps what it finds until it is done.

@@ -34,7 +34,6 @@ var outOfReach = map[string]string{
 	"attack/mifgsm.go: leave Diversity out":                      "the table's attack has none",
 	"certify/network.go: its Graph is nil":                       "models have a graph",
 	"attack/starts.go: OneStart":                                 "attacks are made by their table, with all starts",
-	"attack/craft/inquiry.go: the Inquest has no Loss":           "a panic on a mistake in the library",
 	"attack/patch.go: ":                                          "there are no patches",
 	"attack/placement.go: ":                                      "there are no patches",
 	"attack/universal.go: ":                                      "there are no universal perturbations",
@@ -63,7 +62,7 @@ var outOfReach = map[string]string{
 // packages are those whose errors and warnings reach this program.
 var packages = []string{
 	".", "attack", "attack/craft", "backend", "certify", "certify/internal/chain", "certify/internal/propagate",
-	"certify/internal/search", "dataset", "internal/npz", "internal/vmap", "lab", "onnx", "report", "vnnlib",
+	"certify/internal/search", "dataset", "detect", "endpoint", "internal/npz", "internal/vmap", "lab", "onnx", "report", "serve", "vnnlib",
 }
 
 // literal returns the text of a literal, or of several that are joined by +.

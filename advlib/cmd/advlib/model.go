@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -124,4 +125,27 @@ func (m modelFlags) returns() advlib.Returns {
 		return advlib.OneLogit
 	}
 	return advlib.Logits
+}
+
+// checkUnits refuses bytes where the box is that of fractions.
+func (s source) checkUnits(data string, scale float64, e *advlib.Examples) error {
+	if scale != 1 || s.features != nil || s.box.Hi >= 255 {
+		return nil
+	}
+	bytes, largest := true, float32(0)
+	tensors.MustConstFlatData(e.X, func(flat []float32) {
+		for _, v := range flat {
+			bytes = bytes && v >= 0 && v <= 255 && v == float32(uint8(v))
+			largest = max(largest, v)
+		}
+	})
+	if !bytes || s.box.Contains(largest) {
+		return nil
+	}
+	too := " (--mean and --std are in these units too)"
+	if s.named.model == "" && s.named.store == "" {
+		too = ""
+	}
+	return misuse("--data: %s: x holds bytes, whole numbers up to %g, and the box is %v: give --scale 1/255, so that x is in [0, 1]%s, "+
+		"or --box 0,255", data, largest, s.box, too)
 }

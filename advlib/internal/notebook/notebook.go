@@ -3,7 +3,6 @@ package notebook
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -27,8 +26,6 @@ const Variable = "ADVLAB_RELAY"
 // Bundle is what a cell tells. Every field may be left out.
 type Bundle struct {
 	Result map[string]any `json:"result,omitempty"` // shown as the cell's result: data by MIME type, bytes as base64
-	Grade  *float64       `json:"grade,omitempty"`  // shown as the cell's result, and read by graders
-	Proof  string         `json:"proof,omitempty"`  // that Tell signed the grade
 	Clear  string         `json:"clear,omitempty"`  // empties the cell's output: "now", or "wait" for what comes next
 
 	Phases  map[string]float64 `json:"phases,omitempty"`  // seconds that passed since the last bundle, by phase
@@ -65,22 +62,26 @@ func Active() bool {
 	return err == nil && os.SameFile(here, there)
 }
 
-// nonce is what the kernel tells this program alone: it stands in a file beside the program, which the program's first
-// lines remove. They run after this, and before those of a cell.
-var nonce = func() []byte {
+// self is this program's path, and nonce what the kernel tells this program alone: it stands in a file beside it, which
+// the program's first lines remove. They run after this, and before those of a cell.
+var self, nonce = func() (string, []byte) {
 	self, err := os.Executable()
-	if os.Getenv(Variable) == "" || err != nil {
-		return nil
+	if err != nil {
+		return "", nil
 	}
 	text, _ := os.ReadFile(self + ".nonce")
-	return text
+	return self, text
 }()
 
-// sign proves to the kernel that a grade was given here.
-func sign(points float64) string {
+// TakesGrades reports whether this program is a cell's whose kernel takes grades. Nothing that a cell does changes it.
+func TakesGrades() bool { return len(nonce) > 0 }
+
+// Grade gives the kernel points, and proves that they were given here: it writes them, and an HMAC-SHA256 of them under
+// the nonce, into a file beside the program. Displays would not do, since cells can turn them off. The latest counts.
+func Grade(points float64) error {
 	sum := hmac.New(sha256.New, nonce)
 	fmt.Fprintf(sum, "grade %v", points)
-	return hex.EncodeToString(sum.Sum(nil))
+	return os.WriteFile(self+".grade", fmt.Appendf(nil, "%v %x", points, sum.Sum(nil)), 0o600)
 }
 
 // told is what this program has told so far.
@@ -100,9 +101,6 @@ func Tell(b Bundle) {
 	defer told.Unlock()
 	now := time.Now()
 	b.Phases = withRest(b.Phases, now.Sub(told.until))
-	if b.Grade != nil {
-		b.Proof = sign(*b.Grade)
-	}
 	told.until = now
 	if told.first {
 		told.first = false

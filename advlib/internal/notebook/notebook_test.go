@@ -20,14 +20,14 @@ import (
 )
 
 // golden is what kernel and cells agree on: the kernel's package relay has a test with the same text.
-const golden = `{"result":{"image/png":"iVBORw==","text/plain":"42"},"grade":2.5,"clear":"wait","phases":{"compile":0.25,"run":1.5},` +
+const golden = `{"result":{"image/png":"iVBORw==","text/plain":"42"},"clear":"wait","phases":{"compile":0.25,"run":1.5},` +
 	`"backend":"xla:cpu","device":"TFRT_CPU_0","plugin":"0123456789ab","seed":18446744073709551615,` +
 	`"modules":{"advlab":"local","github.com/gomlx/gomlx":"v0.28.8"}}`
 
 func TestBundle(t *testing.T) {
-	grade, seed := 2.5, ^uint64(0)
+	seed := ^uint64(0)
 	got, err := json.Marshal(Bundle{
-		Result: map[string]any{"text/plain": "42", "image/png": []byte("\x89PNG")}, Grade: &grade, Clear: "wait",
+		Result: map[string]any{"text/plain": "42", "image/png": []byte("\x89PNG")}, Clear: "wait",
 		Phases: map[string]float64{Compile: 0.25, Run: 1.5}, Backend: "xla:cpu", Device: "TFRT_CPU_0", Plugin: "0123456789ab", Seed: &seed,
 		Modules: map[string]string{"advlab": "local", "github.com/gomlx/gomlx": "v0.28.8"},
 	})
@@ -79,6 +79,10 @@ func TestMain(m *testing.M) {
 			os.Exit(4)
 		}
 		Tell(Bundle{Backend: "go"})
+	case "grade":
+		if !TakesGrades() || Grade(2.5) != nil {
+			os.Exit(5)
+		}
 	case "cell":
 		seed := uint64(7)
 		time.Sleep(20 * time.Millisecond)
@@ -168,6 +172,34 @@ func TestACellTells(t *testing.T) {
 	}
 	if got[1].Seed == nil || *got[1].Seed != 7 || got[1].Modules != nil || got[1].Phases[Run] > 1 {
 		t.Errorf("the second is %+v", got[1])
+	}
+}
+
+// The kernel's package relay has a test with the same signature.
+func TestGrade(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "program")
+	text, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(program, text, 0o700), os.WriteFile(program+".nonce", []byte("nonce"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), role+"=grade")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	const want = "2.5 b5e6709994b647561d37add431988ab82e59858f71fa3767c26f72fe482ec7cc"
+	if got, err := os.ReadFile(program + ".grade"); err != nil || string(got) != want {
+		t.Errorf("got %s (%v), want %s", got, err, want)
+	}
+	if TakesGrades() {
+		t.Error("a program without nonce takes grades")
 	}
 }
 

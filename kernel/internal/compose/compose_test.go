@@ -307,9 +307,6 @@ func TestLockedCells(t *testing.T) {
 			"func right() error { if half(6) != 3 { panic(\"no\") }; return nil }", "hidden", ""},
 		{"predeclared names that only the answer needs", "func half(x int) int { return max(x) / 2 }\nfunc max(x int) int { return x }", check,
 			"right: passed\n", ""},
-		{"imports to look at", "import \"unsafe\"\nfunc half(x int) int { return x / int(unsafe.Sizeof(int16(0))) }", check, "right: passed\n",
-			`look at cell 2, on which this one relies: it has import "unsafe"`},
-		{"texts to look at", "func half(x int) int { _ = \"/proc/self/mem\"; return x / 2 }", check, "right: passed\n", "it has /proc"},
 		{"an own main", "func half(x int) int { return x / 2 }", "func main() { os.Exit(0) }", "main", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -3,11 +3,12 @@ package compose
 import (
 	"context"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"go/types"
 	"maps"
-	"regexp"
 	"slices"
-	"strings"
 )
 
 // A course's notebook has cells that an answer cannot change: nbgrader puts their text back before it grades, and says
@@ -75,32 +76,43 @@ func (n *Notebook) overruled(order []*unit) (notes []string) {
 	return notes
 }
 
-var (
-	// tamperers are packages with which an answer could reach what proves that a cell has come to its end.
-	tamperers = regexp.MustCompile(`^(unsafe|C|syscall|plugin|os/exec|golang\.org/x/sys/.*|github\.com/janpfeifer/gonb/.*)$`)
-	// tampering are texts of the same use.
-	tampering = regexp.MustCompile(`/proc\b|go:linkname|\.nonce\b|os\.Executable`)
-)
-
-// suspicious says what a teacher should look at in a cell that is not locked.
-func suspicious(s *Source, units []*unit, need *imports) (notes []string) {
-	look := func(what string) {
-		notes = append(notes, fmt.Sprintf("look at cell %d, on which this one relies: it has %s", s.Number, what))
+// Grades reports whether a program that comes to its end has called show.Grade: as one of its statements, with no way
+// around it.
+func (p *Program) Grades() bool {
+	if p.own.parts.from < 0 {
+		return false
 	}
-	for _, u := range need.units {
-		if tamperers.MatchString(u.path) {
-			look("import " + fmt.Sprintf("%q", u.path))
+	file, err := parser.ParseFile(token.NewFileSet(), "", "package p; func _() {"+p.own.bodyText()+"\n}", parser.SkipObjectResolution)
+	if err != nil || len(file.Decls) != 1 || p.Path("show") != "advlab/advlib/show" {
+		return false
+	}
+	body := file.Decls[0].(*ast.FuncDecl).Body
+	leaves := false
+	ast.Inspect(body, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncLit:
+			return false
+		case *ast.ReturnStmt:
+			leaves = true
+		case *ast.BranchStmt:
+			leaves = leaves || n.Tok == token.GOTO
 		}
-	}
-	for _, i := range need.added {
-		if tamperers.MatchString(i.Path) {
-			look("import " + fmt.Sprintf("%q", i.Path))
+		return true
+	})
+	return !leaves && slices.ContainsFunc(body.List, func(s ast.Stmt) bool {
+		e, ok := s.(*ast.ExprStmt)
+		if !ok {
+			return false
 		}
-	}
-	for _, u := range units {
-		if found := tampering.FindString(s.parts.text[u.start:u.end]); found != "" {
-			look(strings.TrimPrefix(found, "."))
+		call, ok := e.X.(*ast.CallExpr)
+		if !ok {
+			return false
 		}
-	}
-	return notes
+		f, ok := call.Fun.(*ast.SelectorExpr)
+		if !ok || f.Sel.Name != "Grade" {
+			return false
+		}
+		x, ok := f.X.(*ast.Ident)
+		return ok && x.Name == "show"
+	})
 }

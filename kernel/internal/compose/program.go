@@ -187,12 +187,12 @@ func (n *Notebook) Compose(ctx context.Context, f Finder, from Origin, code stri
 	for source, units := range files {
 		name := source.fileOf(c.Test)
 		p.sources[name] = source
-		if s.Locked && !source.Locked {
-			p.Notes = append(p.Notes, suspicious(source, units, k.importsOf(source))...)
-		}
 		p.Files[name] = k.render(name, source, units, source == s, nil)
 	}
 	n.showResult(ctx, f, k, p, files[s])
+	if p.mayStandStill() {
+		p.Files[stillFile] = asMain(stillText)
+	}
 	switch {
 	case c.Test:
 	case s.parts.from >= 0:
@@ -457,7 +457,7 @@ func (p *Program) Whole() string {
 	for _, name := range slices.Sorted(maps.Keys(p.Files)) {
 		text := p.Files[name]
 		switch {
-		case name == BeginFile || name == valueFile || name == drawFile:
+		case name == BeginFile || name == valueFile || name == drawFile || name == stillFile:
 			continue
 		case p.plain != "" && name == p.own.fileOf(false):
 			text = p.plain

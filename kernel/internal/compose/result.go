@@ -30,8 +30,11 @@ const (
 	drawFile  = "draw.go"
 )
 
+// asMain is the text of a package's file as one of package main.
 func asMain(text string) string {
-	return "package main\n" + text[strings.Index(text, "package value\n")+len("package value\n"):]
+	_, rest, _ := strings.Cut("\n"+text, "\npackage ")
+	_, rest, _ = strings.Cut(rest, "\n")
+	return "package main\n" + rest
 }
 
 // last is the expression with which a cell's statements end.
@@ -201,13 +204,18 @@ func (n *Notebook) showResult(ctx context.Context, f Finder, k *composer, p *Pro
 
 // linksImages tells whether a program's packages may have images.
 func (p *Program) linksImages() bool {
+	return p.imports(func(path string) bool { return !std(path) || path == "image" || strings.HasPrefix(path, "image/") })
+}
+
+// imports tells whether a program imports a package of a kind.
+func (p *Program) imports(is func(path string) bool) bool {
 	for _, text := range p.Files {
 		file, err := parser.ParseFile(token.NewFileSet(), "", text, parser.ImportsOnly)
 		if err != nil {
 			continue
 		}
 		for _, i := range file.Imports {
-			if path := strings.Trim(i.Path.Value, "`\""); !std(path) || path == "image" || strings.HasPrefix(path, "image/") {
+			if is(strings.Trim(i.Path.Value, "`\"")) {
 				return true
 			}
 		}

@@ -13,8 +13,9 @@ import (
 )
 
 // A program that reads its standard input waits in the system call read, with the pipe's descriptor: Linux says so in
-// /proc/PID/task/TID/syscall, to the parent. The pump looks there from time to time, more rarely as time goes on, and
-// when a line was begun on stdout that is not ended: most likely it is a question. Only then does the kernel hear of it.
+// proc/PID/task/TID/syscall, to the parent. The pump looks there from time to time, more rarely as time goes on, and
+// when a line was begun on stdout that is not ended: most likely it is a question. Only then does the kernel hear of
+// it.
 const (
 	lookFirst = 40 * time.Millisecond  // from the program's start, and from what it last read
 	lookMost  = 400 * time.Millisecond // between two looks

@@ -24,10 +24,6 @@ const Variable = "ADVLAB_RELAY"
 type Bundle struct {
 	// Result is shown as the cell's result (execute_result): data by MIME type. text/plain should be among them.
 	Result map[string]any `json:"result,omitempty"`
-	// Grade is shown as the cell's result when the cell has come to its end, as a number: what graders read for partial
-	// credit. Proof is its HMAC-SHA256 under the program's nonce, in hexadecimal: see proof.takeGrade.
-	Grade *float64 `json:"grade,omitempty"`
-	Proof string   `json:"proof,omitempty"`
 	// Clear empties the cell's output: at once, or, with "wait", when the next output comes.
 	Clear string `json:"clear,omitempty"`
 

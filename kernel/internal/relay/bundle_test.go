@@ -9,14 +9,14 @@ import (
 )
 
 // golden is what kernel and cells agree on: advlib's package notebook has a test with the same text.
-const golden = `{"result":{"image/png":"iVBORw==","text/plain":"42"},"grade":2.5,"clear":"wait","phases":{"compile":0.25,"run":1.5},` +
+const golden = `{"result":{"image/png":"iVBORw==","text/plain":"42"},"clear":"wait","phases":{"compile":0.25,"run":1.5},` +
 	`"backend":"xla:cpu","device":"TFRT_CPU_0","plugin":"0123456789ab","seed":18446744073709551615,` +
 	`"modules":{"advlab":"local","github.com/gomlx/gomlx":"v0.28.8"}}`
 
 func TestBundle(t *testing.T) {
-	grade, seed := 2.5, ^uint64(0)
+	seed := ^uint64(0)
 	want := Bundle{
-		Result: map[string]any{"text/plain": "42", "image/png": "iVBORw=="}, Grade: &grade, Clear: "wait",
+		Result: map[string]any{"text/plain": "42", "image/png": "iVBORw=="}, Clear: "wait",
 		Phases: map[string]float64{"compile": 0.25, "run": 1.5}, Backend: "xla:cpu", Device: "TFRT_CPU_0", Plugin: "0123456789ab", Seed: &seed,
 		Modules: map[string]string{"advlab": "local", "github.com/gomlx/gomlx": "v0.28.8"},
 	}
@@ -114,4 +114,12 @@ func TestProvenanceInANotebook(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	t.Log("\n" + text)
+}
+
+// Package advlib/internal/notebook has a test with the same signature.
+func TestSignatureOfAGrade(t *testing.T) {
+	const want = "b5e6709994b647561d37add431988ab82e59858f71fa3767c26f72fe482ec7cc"
+	if got := sign("nonce", 2.5); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 }

@@ -77,6 +77,7 @@ type execution struct {
 	signalled  map[int]bool
 	provenance provenance
 	proof      proof
+	askedStill time.Time
 	grading    grading
 	check      string                   // the function that %check calls; empty: none
 	checkSaid  string                   // what may be its error, on stderr
@@ -108,6 +109,8 @@ func (x *execution) run(ctx context.Context, e *gonb.Engine) outcome {
 		x.stream("stdout", leaving)
 		return outcome{leaves: true}
 	}
+	defer x.leaveNothing(e)
+	x.lookAt()
 	code, f := x.ownCommands(e)
 	if f != nil {
 		return outcome{failure: f}
@@ -225,6 +228,7 @@ func (x *execution) tick(e *gonb.Engine) {
 	if x.out.waiting() && time.Since(x.out.flushed) >= flushEvery {
 		x.out.flush()
 	}
+	x.tellStill()
 	if x.stopping == "" {
 		return
 	}
@@ -387,9 +391,6 @@ func (x *execution) takeBundle(value any) {
 	x.provenance.add(b)
 	if b.Clear != "" {
 		x.pass("clear_output", map[string]any{"wait": b.Clear == "wait"}, nil)
-	}
-	if b.Grade != nil && !x.proof.takeGrade(b) {
-		x.notice(fmt.Sprintf("a grade of %v is ignored: it does not come from show.Grade, called by the cell's statements", *b.Grade))
 	}
 	switch {
 	case b.Result == nil:

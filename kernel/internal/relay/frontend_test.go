@@ -310,6 +310,7 @@ type ran struct {
 	stdout    string
 	stderr    string
 	contents  map[string]map[string]any // the last content by type
+	displays  []any                     // data of display_data
 }
 
 // start sends a cell.
@@ -359,6 +360,9 @@ func (f *frontEnd) finish(id string) ran {
 			} else {
 				r.stderr += content["text"].(string)
 			}
+		}
+		if kind == "display_data" {
+			r.displays = append(r.displays, content["data"])
 		}
 		r.order = append(r.order, kind)
 		r.contents[kind] = content

@@ -24,7 +24,8 @@ func (r *relay) answers() {
 		}
 		r.mu.Lock()
 		x, e := r.current, r.engine
-		mine := x != nil && e != nil && r.question == x.id && sameEnd(x.request, m)
+		mine := x != nil && e != nil && r.question == x.id && sameEnd(x.request, m) &&
+			(m.Parent.Type != "input_request" || m.Parent.ID == r.asking) // else the box is that of an earlier question
 		read := r.read
 		if mine {
 			r.question, r.read = "", nil
@@ -59,7 +60,7 @@ func (r *relay) askFrontEnd(request *jupyter.Message, question any, read *gonb.R
 	m.Identities = request.Identities
 	r.mu.Lock()
 	if r.current != nil {
-		r.question, r.read = r.current.id, read
+		r.question, r.asking, r.read = r.current.id, m.Header.ID, read
 	}
 	r.mu.Unlock()
 	_ = r.stdin.Send(r.codec.Encode(m))

@@ -48,7 +48,7 @@ func TestReadersAreAsked(t *testing.T) {
 			[]string{"a", "b", endOfInput}, "2\n"},
 		{"a shell", "!read -r x; echo \"got $x\"", []string{""}, []string{"a line"}, "got a line\n"},
 		{"a shell's prompt", "!printf 'sure? '; read -r x; echo \"$x\"", []string{"sure? "}, []string{"yes"}, "yes\n"},
-		{"a child of a shell", "!sleep 0.01; python3 -c 'print(input(\"x: \") + \"!\")' | cat", []string{"x: "}, []string{"deep"}, "deep!\n"},
+		{"a child of a shell", "!sleep 0.01; python3 -c 'print(input(\"x: \") + \"!\")'; echo", []string{"x: "}, []string{"deep"}, "deep!\n\n"},
 		{"a goroutine", "%%\ndone := make(chan string)\ngo func() { var s string; fmt.Scanln(&s); done <- s }()\nfmt.Println(<-done)",
 			[]string{""}, []string{"side"}, "side\n"},
 		{"a long line", "var s string\nfmt.Scanln(&s)\nfmt.Println(len(s))", []string{""}, []string{strings.Repeat("x", 100_000)}, "100000\n"},

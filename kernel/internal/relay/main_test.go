@@ -50,6 +50,7 @@ func testKernel(args []string) error {
 	history := flags.String("history", "", "")
 	beat := flags.Duration("beat", 0, "")
 	limit := flags.Duration("limit", 0, "")
+	fold := flags.Bool("fold", false, "")
 	notice := flags.Duration("notice", 0, "")
 	checkout := flags.String("checkout", "", "")
 	guard := flags.Bool("guard", true, "")
@@ -71,7 +72,7 @@ func testKernel(args []string) error {
 	c := Config{
 		Connection: *connection, Dir: dir, Signals: signals, Version: "test", GoVersion: goVersion(), GoRoot: goRoot(), Gopls: *gopls,
 		Pump: *pump, History: *history, Overflow: *overflow, CellLimit: *limit, OutputLimit: *output, Beat: *beat, Log: os.Stderr,
-		BuildNotice: *notice, Checkout: *checkout,
+		BuildNotice: *notice, Checkout: *checkout, FoldStderr: *fold,
 		Magics: magic.List{"hello": {Help: "says hello", Run: func(arguments []string) (map[string]any, error) {
 			if len(arguments) != 1 {
 				return nil, fmt.Errorf("takes one name, and got %q", arguments)

@@ -44,10 +44,12 @@ type relay struct {
 	comms    map[string]string // targets of open comms
 	question string            // id of the execution whose input request is open
 	read     *gonb.Read        // what it is to answer; nil: GoNB asks
+	asking   string            // id of the input request itself
 	declared cell.Declarations // what the notebook declares, for the assistants, and GoNB's settings
 	notebook compose.Notebook  // this and the next two are of the goroutine that runs cells
 	failed   map[string]int    // names that a cell meant to declare which did not compile, and the cell
 	locals   map[string]int    // variables of statements, and their cell
+	lookAt   []note            // what a teacher is told in graded cells; of the goroutine that runs cells
 	environ  map[string]string // what %env has set; of the goroutine that runs cells
 }
 

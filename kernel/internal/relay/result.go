@@ -34,8 +34,15 @@ func (x *execution) valueless(f *failure) bool {
 // values, those of a function that returns more than one, the last is the result, and the others stand above it; but
 // short texts are one text, (1, 2). It refuses points that nbgrader would take for others.
 func (x *execution) showResult() *failure {
-	values, grade := x.values(), x.proof.grade
-	if f := x.grading.refuse(grade, values); f != nil {
+	values := x.values()
+	grade, f := x.proof.grade()
+	if f == nil && grade == nil && x.program != nil && x.program.Grades() {
+		f = newFailure(checkFailed, "the cell's grade is gone: something that it calls has removed it")
+	}
+	if f == nil {
+		f = x.grading.refuse(grade, values)
+	}
+	if f != nil {
 		return f
 	}
 	for i, value := range values {

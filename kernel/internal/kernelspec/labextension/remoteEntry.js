@@ -1,7 +1,7 @@
 // What advlab adds to JupyterLab and Notebook 7. The kernel's reply to a cell carries what the cell's numbers come from:
 // seconds, phases, backend, device, plugin, seed, versions. JupyterLab drops a reply's metadata; this puts it into the cell's
 // and the notebook's metadata, under advlab, as `advlab run` does, so that a saved notebook has it, and shows the
-// seconds below the cell's number.
+// seconds below the cell's number. Drawings in SVG, as those of package show, get no wider than their cell.
 //
 // The file is what a bundler would make of such an extension (a container of webpack's module federation), by hand: it is
 // short, and nothing has to be built.
@@ -69,6 +69,15 @@
     show(cell, own);
   };
 
+  /** Drops the input box of a cell that was interrupted while it asked: JupyterLab leaves it, and nobody reads it any more. */
+  const dropQuestions = cell => {
+    for (const item of [...(cell.outputArea?.widgets ?? [])]) {
+      if (item.hasClass('jp-OutputArea-stdin-item')) {
+        item.dispose();
+      }
+    }
+  };
+
   /** Follows the cells that a notebook's panel sends to its kernel. */
   const follow = panel => {
     const asked = new Map(); // ids of cells, by that of the request
@@ -86,8 +95,11 @@
         const id = asked.get(msg.parent_header.msg_id);
         asked.delete(msg.parent_header.msg_id);
         const told = msg.metadata[KEY];
-        const cell = id && told && find(id);
-        if (cell && panel.model) {
+        const cell = id && find(id);
+        if (cell) {
+          dropQuestions(cell);
+        }
+        if (cell && told && panel.model) {
           keep(panel, cell, told);
         }
       }
@@ -119,6 +131,11 @@
         line-height: 1.2;
         opacity: 0.75;
         white-space: nowrap;
+      }
+      /* JupyterLab shrinks other images to the width of their cell, and cuts these off. */
+      .jp-RenderedSVG:not(.jp-mod-unconfined) > img {
+        height: auto;
+        max-width: 100%;
       }`;
     document.head.append(element);
   };

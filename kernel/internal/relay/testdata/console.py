@@ -1,4 +1,4 @@
-"""jupyter console, typed at a terminal: a function over two lines, then statements below %%."""
+"""jupyter console, typed at a terminal: a function over two lines, statements below %%, a value, and a question."""
 import os
 import sys
 
@@ -14,6 +14,14 @@ c.send("%%\r")
 c.send("fmt.Println(f() + 1)\r\r")
 c.expect("42")
 c.expect(r"In \[.*3")
+c.send("f() + 2\r")
+c.expect(r"Out\[.*3.*43")
+c.expect(r"In \[.*4")
+c.send("!printf 'na''me? '; read -r x; echo \"got $x\"\r")
+c.expect(r"name\? ")
+c.send("gopher\r")
+c.expect("got gopher")
+c.expect(r"In \[.*5")
 for _ in range(10):  # a key that arrives while the prompt is being drawn is lost
     c.sendeof()
     if c.expect(["really want to exit", pexpect.TIMEOUT], timeout=3) == 0:

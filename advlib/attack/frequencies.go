@@ -1,0 +1,55 @@
+package attack
+
+import "math"
+
+// lowFrequencies returns what draws a direction, of length 1 before limits, whose waves are the given share of the
+// lowest frequencies of each side of the image; of all frequencies it is white noise.
+func lowFrequencies(d *decisions, share float64) func(u []float64) {
+	h, w, c := extent(d.Shape)
+	rows, columns := int(math.Ceil(share*float64(h))), int(math.Ceil(share*float64(w)))
+	if rows >= h && columns >= w {
+		return d.sphere
+	}
+	across, down := cosineWaves(w, columns), cosineWaves(h, rows)
+	half := make([]float64, rows*w)
+	return func(u []float64) {
+		for k := range c {
+			// u = Dᵀ·z·A, with z the coefficients, white
+			for i := range rows {
+				clear(half[i*w : (i+1)*w])
+				for _, wave := range across {
+					z := d.Rand.NormFloat64()
+					for x, v := range wave {
+						half[i*w+x] += z * v
+					}
+				}
+			}
+			for y := range h {
+				for x := range w {
+					s := 0.
+					for i, wave := range down {
+						s += wave[y] * half[i*w+x]
+					}
+					u[(y*w+x)*c+k] = s
+				}
+			}
+		}
+		normalised(u)
+	}
+}
+
+// cosineWaves returns the first count waves of the orthonormal cosine transform (DCT-II) of length n.
+func cosineWaves(n, count int) [][]float64 {
+	waves := make([][]float64, count)
+	for k := range waves {
+		scale := math.Sqrt(2 / float64(n))
+		if k == 0 {
+			scale = math.Sqrt(1 / float64(n))
+		}
+		waves[k] = make([]float64, n)
+		for x := range n {
+			waves[k][x] = scale * math.Cos(math.Pi*(float64(x)+0.5)*float64(k)/float64(n))
+		}
+	}
+	return waves
+}
