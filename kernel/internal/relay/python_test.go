@@ -90,7 +90,8 @@ func TestJupyterKernelTestBesideGoNB(t *testing.T) {
 	// With the modules of the workspace, without which it has no gonbui, and with its gopls.
 	spec, err := json.Marshal(map[string]any{"argv": []string{filepath.Join(p.Tools(), "gonb"), "-kernel", "{connection_file}",
 		"-go_work=" + p.ModuleDir()}, "display_name": "gonb", "language": "go", "interrupt_mode": "message",
-		"env": map[string]string{"GOPROXY": "off", "GOFLAGS": "-ldflags=-s", "PATH": p.Tools() + string(os.PathListSeparator) + os.Getenv("PATH")}})
+		"env": map[string]string{"GOPROXY": "off", "GOFLAGS": "-ldflags=-s",
+			"PATH": p.Tools() + string(os.PathListSeparator) + os.Getenv("PATH")}})
 	if err != nil {
 		t.Fatal(err)
 	}
