@@ -64,8 +64,8 @@ func free(dir string) uint64 {
 	}
 }
 
-// explainSpace gives a failure whose cause is a full disk that reason: Go then says, among others, that packages are not
-// in std.
+// explainSpace gives a failure whose cause is a full disk that reason: Go then says, among others, that packages are
+// not in std.
 func (r *relay) explainSpace(e *gonb.Engine, f *failure, stderr string) *failure {
 	said := noSpace.MatchString(f.Text + strings.Join(f.Traceback, "\n") + stderr)
 	if !said && f.Class != compileError {
