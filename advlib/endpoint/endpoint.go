@@ -219,6 +219,9 @@ func (e *Endpoint) settle(m metadata) error {
 	e.inputs = in
 	e.signature = advlib.Signature{Input: s.Input, Box: s.Box, Domain: domain, Classes: s.Classes, ClassNames: s.ClassNames, Random: s.Random}
 	e.classes = m.classes
+	if e.client.exposed() {
+		e.signature.Warnings = []string{"the token is sent over http, where everybody on the way can read it: use https"}
+	}
 	return e.protocol.settle(m, in)
 }
 

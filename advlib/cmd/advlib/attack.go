@@ -230,8 +230,11 @@ func (a asking) check(cmd *cobra.Command) (order, error) {
 	if o.choices, err = o.chosen(); err != nil {
 		return o, err
 	}
-	if o.scale, err = number("scale", a.scale); err != nil || o.scale == 0 {
-		return o, errors.Join(err, misuse("--scale: %s makes no inputs: give a factor, such as 1/255 for bytes", a.scale))
+	if o.scale, err = number("scale", a.scale); err != nil {
+		return o, err
+	}
+	if o.scale == 0 {
+		return o, misuse("--scale: 0 makes no inputs: give another factor, such as 1/255 for bytes")
 	}
 	if o.source.box, err = boxOf(a.box); err != nil {
 		return o, err
