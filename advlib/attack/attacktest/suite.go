@@ -41,6 +41,9 @@ type Subject struct {
 	// Labels says that the attack looks at nothing but labels. It goes another way from the first point on whose label
 	// rounding decides, so that distances on models that are equal but for rounding are compared in the median.
 	Labels bool
+	// Rescales says that the attack's schedule depends on its budget of queries, so that a run is not the beginning of one
+	// with more.
+	Rescales bool
 	// Pairs says that the attack changes pairs of coordinates, so that it can do nothing to a single one.
 	Pairs bool
 }
@@ -112,6 +115,7 @@ var checks = []struct {
 	{"not a number", checkUndefined},
 	{"masks", checkMasks},
 	{"domain", checkDomain},
+	{"queries", checkQueries},
 }
 
 // fixtures are the models of the suite.
