@@ -256,12 +256,12 @@ func (e *Endpoint) Fingerprint() string {
 	return e.kept.name()
 }
 
-// Known is how many answers are kept.
+// Known is how many answers were kept before Open, and still hold.
 func (e *Endpoint) Known() int {
 	if e.kept == nil {
 		return 0
 	}
-	return e.kept.size()
+	return e.kept.before
 }
 
 // Close lets connections go, and writes what is kept through to the disk.
