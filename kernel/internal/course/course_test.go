@@ -36,7 +36,8 @@ func TestWrite(t *testing.T) {
 		t.Errorf("the assignment gives %v points, want 10", points)
 	}
 	const shell = `export PATH="/env/bin:$PATH" JUPYTER_PATH="/specs"`
-	if text, err := os.ReadFile(files[1]); err != nil || !strings.Contains(string(text), shell) || !strings.Contains(string(text), "nbgrader autograde week1 ") {
+	if text, err := os.ReadFile(files[1]); err != nil || !strings.Contains(string(text), shell) ||
+		!strings.Contains(string(text), "nbgrader autograde week1 ") {
 		t.Errorf("%v: %s", err, text)
 	}
 
