@@ -102,7 +102,8 @@ func TestAttackOfAServer(t *testing.T) {
 		t.Fatalf("status %d\n%s", status, progress)
 	}
 	sent := inputs.Load()
-	bill := regexp.MustCompile(`bill of this run, first questions included: (\d+) inputs sent.*; at 0.5 for an input sent, ([\d.]+)`).FindStringSubmatch(progress)
+	line := regexp.MustCompile(`bill of this run, first questions included: (\d+) inputs sent.*; at 0.5 for an input sent, ([\d.]+)`)
+	bill := line.FindStringSubmatch(progress)
 	if len(bill) != 3 || bill[1] != fmt.Sprint(sent) {
 		t.Fatalf("the bill %q is not of the %d inputs that were sent", bill, sent)
 	}
