@@ -93,7 +93,7 @@ func (k *composer) statementOf(ctx context.Context, f Finder, p *Program, e *las
 	case !ok:
 		return shown
 	case e.semicolon:
-		return asItIs
+		return k.quiet(call)
 	}
 	fun := ast.Unparen(call.Fun)
 	switch x := fun.(type) { // of a function with type parameters
@@ -126,6 +126,24 @@ func (k *composer) statementOf(ctx context.Context, f Finder, p *Program, e *las
 		}
 	}
 	return called
+}
+
+// quiet is statementOf for a call with a semicolon behind it: those that Go does not take for statements, conversions
+// and most builtin functions, are evaluated all the same.
+func (k *composer) quiet(call *ast.CallExpr) string {
+	fun, ok := ast.Unparen(call.Fun).(*ast.Ident)
+	if !ok || fun.Obj != nil || k.owners[fun.Name] != nil {
+		return asItIs
+	}
+	switch types.Universe.Lookup(fun.Name).(type) {
+	case *types.TypeName:
+		return dropped
+	case *types.Builtin:
+		if !slices.Contains(valueless, fun.Name) && fun.Name != "copy" && fun.Name != "recover" {
+			return dropped
+		}
+	}
+	return asItIs
 }
 
 // named is statementOf for a call of a function by its name alone.

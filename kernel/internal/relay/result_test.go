@@ -42,6 +42,7 @@ func TestLastExpressionIsTheResult(t *testing.T) {
 		{"err := errors.New(\"a value\")\nerr", "a value", ""},
 		{"1 + 1;", "", ""},
 		{"two();", "", ""},
+		{"append([]int{1}, 2);", "", ""},
 		{"fmt.Println(three)", "", ""},
 		{"os.Stdout.WriteString(\"w\\n\")", "", ""},
 		{"time.Sleep(1)", "", ""},
