@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -83,11 +84,19 @@ func (s Settings) Evaluate(ctx context.Context, v Victim, e *Examples, attacks [
 		return nil, fmt.Errorf("advlib: evaluate: %w", err)
 	}
 	start := time.Now()
+	sent, _ := sentBy(v)
+	n := int64(e.Len())
 	report, e, said, err := newReport(ctx, s, on, e, attacks)
 	if err != nil {
 		return nil, fmt.Errorf("advlib: evaluate: %w", err)
 	}
+	if now, tells := sentBy(v); tells {
+		n = now - sent
+	}
 	err = s.fill(ctx, report, on, e, said, attacks, certifiers)
+	if asks(report) {
+		report.Originals, report.Price = n, s.Price
+	}
 	report.Interrupted = err != nil && ctx.Err() != nil
 	report.Seconds = time.Since(start).Seconds()
 	if err != nil {
@@ -95,6 +104,11 @@ func (s Settings) Evaluate(ctx context.Context, v Victim, e *Examples, attacks [
 	}
 	s.tell()
 	return report, report.Contradiction()
+}
+
+// asks tells whether one of the attacks only asked.
+func asks(r *Report) bool {
+	return slices.ContainsFunc(r.Attacks, report.AttackRow.Asks)
 }
 
 // notApplicable is what a report says of what needs a graph, where there is none.
@@ -228,6 +242,9 @@ func (s Settings) attack(
 			return begun, err
 		}
 		stats = stats.plus(res.Stats)
+		if known == nil && res.Queries != nil {
+			stats.Sent -= int64(on.Len()) // the originals, which are in the report once
+		}
 		got := rowOf(res)
 		for i, at := range piece {
 			row.Attempted[at], row.Success[at], row.Distance[at] = got.Attempted[i], got.Success[i], got.Distance[i]
@@ -381,6 +398,9 @@ func (s Settings) checkEvaluate(v Victim, e *Examples, attacks []Attack, certifi
 		if err := ball.Check(); err != nil {
 			return nil, fmt.Errorf("Settings.Balls: %w", err)
 		}
+	}
+	if !(s.Price >= 0) || math.IsInf(s.Price, 1) {
+		return nil, fmt.Errorf("the price %g of 1000 inputs is not a finite number ≥ 0", s.Price)
 	}
 	if s.BatchSize < 0 {
 		return nil, fmt.Errorf("the batch size %d is below 0: leave it at 0 for the default, or give a positive one", s.BatchSize)

@@ -101,20 +101,20 @@ func (t *trial) accept(ctx context.Context, b Batch, rows []int, o Outcome) erro
 			copy(adv[row*size:(row+1)*size], found[i*size:(i+1)*size])
 		}
 	}
+	for i, row := range rows {
+		t.account.asked[row], t.account.progress[row] = o.Queries[i], o.Progress[i]
+	}
 	if err := t.judge(ctx, b, rows, tensors.FromFlatDataAndDimensions(adv, b.X.Shape().Dimensions...)); err != nil {
 		return err
 	}
 	if !slices.Equal(o.Success, pick(r.Success, rows)) {
 		for _, row := range rows { // as before the judgement
 			r.Attempted[row], r.Success[row], r.Distance[row], r.Final[row] = false, false, math.Inf(1), r.Clean[row]
-			t.account.checked[row] = false
+			t.account.checked[row], t.account.asked[row], t.account.progress[row] = false, 0, nil
 			delete(r.lost, row)
 			r.keep(row, flatRows(r.Examples.X, []int{row}))
 		}
 		return fmt.Errorf("its candidates do not do on the victim what they did")
-	}
-	for i, row := range rows {
-		t.account.asked[row], t.account.progress[row] = o.Queries[i], o.Progress[i]
 	}
 	return nil
 }

@@ -74,6 +74,10 @@ func (l *ledger) of(example int64) (queries int64, found []Improvement) {
 // ErrBudget says that an attack would ask a victim more often about an example than [Signature.Queries] allows.
 var ErrBudget = errors.New("the budget of queries is used up")
 
+// ErrNoExample says that a victim with a budget for each example was asked by an attack that does not count by
+// examples, such as one that only looks into another model's graph.
+var ErrNoExample = errors.New("the attack does not say of which example it asks")
+
 // measured is how many of an example's queries are not the attack's: the original before it, and what it returns after.
 const measured = 2
 
@@ -141,8 +145,7 @@ func (v *Counted) charge(of []int64, n int) error {
 	limit := v.Signature().Queries
 	if of == nil {
 		if limit > 0 {
-			return fmt.Errorf("%s answers %d queries for each example, and the attack does not say of which example it asks: it must ask "+
-				"by Ask", v.Name(), limit)
+			return fmt.Errorf("%s answers %d queries for each example, and %w: it must ask by Ask", v.Name(), limit, ErrNoExample)
 		}
 		v.ledger.mu.Lock()
 		defer v.ledger.mu.Unlock()
@@ -182,8 +185,23 @@ func (t *trial) note(on *Counted, b Batch, rows []int) {
 	}
 }
 
-// settleAccount fills in what the queries of the result were; nothing of an attack that took gradients, or asked nothing
-// of a classifier.
+// leftToCheck tells whether the victim's budget leaves a query for what was returned for a row. If not, the attack has
+// returned what it never asked about.
+func (t *trial) leftToCheck(row int) bool {
+	limit := t.signature.Queries
+	if limit == 0 || 1+t.account.asked[row] < int64(limit) {
+		return true
+	}
+	w := fmt.Sprintf("%s returned points that the budget of %d queries for each example leaves no query for: they count as failures",
+		t.result.Attack, limit)
+	if !slices.Contains(t.result.Warnings, w) {
+		t.result.Warnings = append(t.result.Warnings, w)
+	}
+	return false
+}
+
+// settleAccount fills in what the queries of the result were; nothing of an attack that took gradients, or asked
+// nothing of a classifier.
 func (t *trial) settleAccount(on *Counted) {
 	r, a := t.result, t.account
 	asks := t.white == nil || slices.ContainsFunc(a.asked, func(n int64) bool { return n > 0 }) && r.Stats.Backward == 0

@@ -31,6 +31,9 @@ type Settings struct {
 	// Balls are reported besides those of the attacks with a budget: for attacks of minimal norm, whose distances tell
 	// the robust accuracy in any ball.
 	Balls []Ball
+	// Price is what 1000 inputs cost that are sent to a victim, in whatever currency: a report of attacks that only ask
+	// says what they cost. 0 means that it is not known.
+	Price float64
 	// Strict makes an example for which the model's logits are not finite an error. Otherwise such examples are left out
 	// of the measurement, which counts and names them.
 	Strict bool
@@ -428,7 +431,8 @@ func (t *trial) check(ctx context.Context, b Batch, rows []int, got, originals [
 	var flat []float32
 	for i, row := range rows {
 		r.Attempted[row] = true
-		if t.white != nil && t.signature.Random || !slices.Equal(part(got, i), part(originals, i)) {
+		same := slices.Equal(part(got, i), part(originals, i))
+		if (!same || t.white != nil && t.signature.Random) && t.leftToCheck(row) {
 			ask, flat = append(ask, i), append(flat, part(got, i)...)
 		}
 	}

@@ -112,7 +112,7 @@ func (a AutoAttack) Attacks(classes int) []advlib.Attack {
 		return AllTargets{Attack: apgd(dlr(true), 1, larger), Most: targets}
 	}
 	// The authors count 5000 questions of the search alone, Square the original and the returned point, too.
-	square := Square{Ball: a.Ball, FixedSchedule: true, Queries: 5002}
+	square := Square{Ball: a.Ball, Queries: 5002}
 	switch a.Version {
 	case VersionPlus:
 		return []advlib.Attack{

@@ -71,7 +71,7 @@ func autoAttackAgainstPeer(t *testing.T, r *attacktest.Reference, name, key, tex
 // The members are those of the authors' set_version, in their order.
 func TestAutoAttackVersions(t *testing.T) {
 	linf, l1 := advlib.Linf.Ball(0.1), advlib.L1.Ball(2)
-	square := "Square-5002 Linf ≤ 0.1, fixed schedule"
+	square := "Square-5002 Linf ≤ 0.1"
 	for _, c := range []struct {
 		a       attack.AutoAttack
 		classes int
@@ -79,7 +79,7 @@ func TestAutoAttackVersions(t *testing.T) {
 	}{
 		{attack.AutoAttack{Ball: linf}, 10, []string{"APGD-100 Linf ≤ 0.1", "APGD-100 Linf ≤ 0.1, DLR, 9 targets", "FAB-100 Linf minimal, 9 targets", square}},
 		{attack.AutoAttack{Ball: linf}, 3, []string{"APGD-100 Linf ≤ 0.1", "APGD-100 Linf ≤ 0.1, Margin, 9 targets", "FAB-100 Linf minimal, 9 targets", square}},
-		{attack.AutoAttack{Ball: l1}, 10, []string{"APGD-100 L1 ≤ 2, 4 restarts, larger radii", "APGD-100 L1 ≤ 2, DLR, larger radii, 5 targets", "FAB-100 L1 minimal, 9 targets", "Square-5002 L1 ≤ 2, fixed schedule"}},
+		{attack.AutoAttack{Ball: l1}, 10, []string{"APGD-100 L1 ≤ 2, 4 restarts, larger radii", "APGD-100 L1 ≤ 2, DLR, larger radii, 5 targets", "FAB-100 L1 minimal, 9 targets", "Square-5002 L1 ≤ 2"}},
 		{attack.AutoAttack{Ball: linf, Version: attack.VersionPlus}, 10, []string{"APGD-100 Linf ≤ 0.1, 4 restarts", "APGD-100 Linf ≤ 0.1, DLR, 4 restarts", "FAB-100 Linf minimal, 4 restarts", square, "APGD-100 Linf ≤ 0.1, DLR, 9 targets", "FAB-100 Linf minimal, 9 targets"}},
 		{attack.AutoAttack{Ball: linf, Version: attack.VersionRand}, 2, []string{"APGD-100 Linf ≤ 0.1", "APGD-100 Linf ≤ 0.1, Margin"}},
 	} {
@@ -147,5 +147,5 @@ func ExampleAutoAttack() {
 	// APGD-100 Linf ≤ 0.3
 	// APGD-100 Linf ≤ 0.3, Margin, 9 targets
 	// FAB-100 Linf minimal, 9 targets
-	// Square-5002 Linf ≤ 0.3, fixed schedule
+	// Square-5002 Linf ≤ 0.3
 }

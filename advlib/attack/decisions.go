@@ -31,21 +31,27 @@ func byLabels(
 	ctx context.Context, v *advlib.Counted, b advlib.Batch, norm advlib.Norm, queries int, search func(d *decisions),
 ) (*tensors.Tensor, error) {
 	return craft.Inquire(ctx, v, b, craft.Inquest{Norm: norm, Queries: queries}, func(q *craft.Inquiry) {
-		d := &decisions{Inquiry: q, norm: norm, last: -1}
-		var widths []float64
-		for j := range q.X {
-			if q.Lower[j] < q.Upper[j] {
-				d.free = append(d.free, j)
-				widths = append(widths, float64(q.Upper[j])-float64(q.Lower[j]))
-			}
+		if d := newDecisions(q, norm); len(d.free) > 0 {
+			search(d)
 		}
-		if len(d.free) == 0 {
-			return
+	})
+}
+
+// newDecisions returns the search by labels of an inquiry, which may be the last part of one by scores.
+func newDecisions(q *craft.Inquiry, norm advlib.Norm) *decisions {
+	d := &decisions{Inquiry: q, norm: norm, last: -1}
+	var widths []float64
+	for j := range q.X {
+		if q.Lower[j] < q.Upper[j] {
+			d.free = append(d.free, j)
+			widths = append(widths, float64(q.Upper[j])-float64(q.Lower[j]))
 		}
+	}
+	if len(widths) > 0 {
 		slices.Sort(widths)
 		d.width = widths[len(widths)/2]
-		search(d)
-	})
+	}
+	return d
 }
 
 // are asks which points are adversarial, and of none of the classes to avoid.

@@ -17,7 +17,7 @@ import (
 // everySubject is what the tests of conformance run.
 func everySubject() []attacktest.Subject {
 	return slices.Concat(basicSubjects(), apgdSubjects(), mifgsmSubjects(), squareSubjects(), minimalSubjects(), labelSubjects(),
-		autoAttackSubjects(), wrapperSubjects())
+		scoreSubjects(), autoAttackSubjects(), wrapperSubjects())
 }
 
 // Every exported type of the package that is an attack, by its source, is run by the suite, but for what a Fit returns:

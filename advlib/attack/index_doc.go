@@ -7,9 +7,12 @@
 //	BIM                gradients          any in a ball  L1 L2 Linf             untargeted, targeted  Kurakin et al. 2017, arXiv:1607.02533
 //	PGD                gradients          any in a ball  L1 L2 Linf             untargeted, targeted  Madry et al. 2018, arXiv:1706.06083
 //	MIFGSM             gradients          any in a ball  L2 Linf                untargeted, targeted  Dong et al. 2018, arXiv:1710.06081
+//	SPSA               logits             any in a ball  L2 Linf                untargeted, targeted  Uesato et al. 2018, arXiv:1802.05666
+//	NES                logits             any in a ball  L2 Linf                untargeted, targeted  Ilyas et al. 2018, arXiv:1804.08598
 //	Square             logits             any in a ball  L1 L2 Linf             untargeted, targeted  Andriushchenko et al. 2020, arXiv:1912.00049
 //	APGD               gradients          any in a ball  L1 L2 Linf             untargeted, targeted  Croce & Hein 2020, arXiv:2003.01690
 //	AutoAttack         gradients          any in a ball  L1 L2 Linf             untargeted            Croce & Hein 2020, arXiv:2003.01690
+//	SparseRS           logits             any in a ball  L0                     untargeted, targeted  Croce et al. 2022, arXiv:2006.12834
 //	DeepFool           gradients          the nearest    L2 Linf                untargeted, targeted  Moosavi-Dezfooli et al. 2016, arXiv:1511.04599
 //	JSMA               gradients          the nearest    L0                     untargeted, targeted  Papernot et al. 2016, arXiv:1511.07528
 //	CarliniWagner      gradients          the nearest    L2                     untargeted, targeted  Carlini & Wagner 2017, arXiv:1608.04644
@@ -20,6 +23,7 @@
 //	Pointwise          labels             the nearest    L0 L2                  untargeted, targeted  Schott et al. 2019, arXiv:1805.09190
 //	DDN                gradients          the nearest    L2                     untargeted, targeted  Rony et al. 2019, arXiv:1811.09600
 //	HopSkipJump        labels             the nearest    L2 Linf                untargeted, targeted  Chen et al. 2020, arXiv:1904.02144
+//	SimBA              logits             the nearest    L2                     untargeted, targeted  Guo et al. 2019, arXiv:1905.07121
 //	FAB                gradients          the nearest    L1 L2 Linf             untargeted, targeted  Croce & Hein 2020, arXiv:1907.02044
 //	SignOPT            labels             the nearest    L2                     untargeted, targeted  Cheng et al. 2020, arXiv:1909.10773
 //	RayS               labels             the nearest    Linf                   untargeted, targeted  Chen & Gu 2020, arXiv:2006.12792
@@ -27,6 +31,7 @@
 //	FMN                gradients          the nearest    L0 L1 L2 Linf          untargeted, targeted  Pintor et al. 2021, arXiv:2102.12827
 //	CGBAH              labels             the nearest    L2                     untargeted, targeted  Reza et al. 2023, arXiv:2308.03163
 //	SigmaZero          gradients          the nearest    L0                     untargeted, targeted  Cinà et al. 2025, arXiv:2402.01879
+//	Noise              labels             the nearest    L1 L2 Linf             untargeted
 //	UniversalDeepFool  gradients          one δ for all  L2 Linf                untargeted, targeted  Moosavi-Dezfooli et al. 2017, arXiv:1610.08401
 //	Universal          gradients          one δ for all  L1 L2 Linf             untargeted, targeted  Shafahi et al. 2018, arXiv:1811.11304
 //	AdversarialPatch   gradients          a patch        L0                     untargeted, targeted  Brown et al. 2017, arXiv:1712.09665
@@ -45,8 +50,11 @@
 //	BIM                Loss CrossEntropy, Steps 10, StepSize 0.2·ε
 //	PGD                Loss CrossEntropy, Steps 40, StepSize 0.0625·ε, Sparsity 0.01 in L1
 //	MIFGSM             Loss CrossEntropy, Steps 10, StepSize 0.1·ε, Decay 1
+//	SPSA               Loss Margin, Queries 10000, Samples 128, Delta 0.01, LearningRate 0.25·ε
+//	NES                Loss Margin, Queries 10000, Samples 50, Sigma 0.001, StepSize 0.2·ε, Momentum 0.9
 //	Square             Loss Margin, Queries 5000, Area 0.8
 //	APGD               Loss CrossEntropy, Steps 100, Rises 0.75 in L2 Linf
+//	SparseRS           Loss Margin, Queries 10000, Share 0.3
 //	DeepFool           Steps 50, Candidates 10, Overshoot 0.02
 //	JSMA               Theta 1, Gamma 0.145, Candidates 1024
 //	CarliniWagner      BinarySearchSteps 9, Steps 1000, LearningRate 0.01, InitialConst 0.001
@@ -57,6 +65,7 @@
 //	Pointwise          Queries 5000, Bisections 10
 //	DDN                Steps 1000, InitialNorm 1, Gamma 0.05
 //	HopSkipJump        Queries 5000, Samples 100, Gamma 1, Tries 20
+//	SimBA              Loss CrossEntropy, Queries 10000, StepSize 0.2, Frequencies 0.125
 //	FAB                Steps 100, Candidates 10, MostBias 0.1, Extrapolation 1.05, Backward 0.9
 //	SignOPT            Queries 5000, Samples 100, Step 0.2, Probe 0.01, Tries 20
 //	RayS               Queries 5000, Tolerance 0.001
@@ -64,6 +73,7 @@
 //	FMN                Steps 1000, StepSize 1, Gamma 0.05, Overshoot 0.05
 //	CGBAH              Queries 5000, Samples 30, Sigma 0.0002, Tolerance 0.0001, Frequencies 1, Tries 20
 //	SigmaZero          Steps 1000, LearningRate 1, Sigma 0.001, Threshold 0.3, ThresholdRate 0.01
+//	Noise              Queries 1000, Steps 20
 //	UniversalDeepFool  FoolingRate 0.8, Epochs 10, Steps 50, Overshoot 0.02
 //	Universal          Loss CrossEntropy, Cap 9, Epochs 20, BatchSize 128, StepSize 0.2·ε
 //	AdversarialPatch   Placements 0.3–0.5 of the side, ±22.5°, light ±0.1, Loss CrossEntropy, Steps 500, BatchSize 32, Samples 1, LearningRate 0.05

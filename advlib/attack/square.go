@@ -2,12 +2,9 @@ package attack
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
-
-	. "advlab/advlib/internal/equation"
 
 	"github.com/gomlx/gomlx/core/tensors"
 
@@ -44,10 +41,10 @@ type Square struct {
 	Queries int
 	// Area is p, in (0, 1]: the share of the pixels that the first windows cover; 0 means 0.8. It is halved nine times.
 	Area float64
-	// FixedSchedule halves the area after 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 queries, whatever Queries is,
-	// as AutoAttack does; without restarts, a run is then the beginning of one with more queries. Otherwise these numbers
-	// are for 10000 queries, and are scaled to those of a run.
-	FixedSchedule bool
+	// Rescaled halves the area when the same part of Queries is spent as in the paper, which has 10000. Otherwise it is
+	// halved after 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 queries, as AutoAttack does, so that a run can be
+	// continued.
+	Rescaled bool
 	// Restarts is how often examples that still stand are attacked again, each time from other random draws. All runs
 	// have the same share of the queries.
 	Restarts int
@@ -59,14 +56,10 @@ func (a *Square) Describe(d *craft.Description) {
 	d.Scores()
 	d.Ball(&a.Ball, convexNorms...)
 	d.Goal(&a.Goal)
-	if loss := a.Loss; d.Targeted() {
-		d.Loss(&a.Loss, advlib.CrossEntropy).Given(loss != nil)
-	} else {
-		d.Loss(&a.Loss, advlib.Margin).Given(loss != nil)
-	}
+	describeSearch(d, &a.Loss)
 	d.Queries(&a.Queries, 5000)
 	d.Portion(&a.Area, 0.8, "the share of the pixels that the first windows cover").As("p = %g")
-	d.Flag(&a.FixedSchedule, "fixed schedule")
+	d.Flag(&a.Rescaled, "rescaled schedule")
 	d.Count(&a.Restarts, 0).As("%d restarts")
 	d.Name("Square-%d", a.Queries)
 }
@@ -82,178 +75,70 @@ func (a Square) Plan(v advlib.Victim) (forward, backward float64, known bool) {
 	return craft.Plan(a, v)
 }
 
-// squareStep determines the graph of Square.
-type squareStep struct{ loss advlib.Loss }
-
-// graph judges the points x: their losses, by how much a loss must be higher to be so beyond rounding, and whether the
-// goal is reached.
-func (s squareStep) graph(p *craft.Point, in []*Node) []*Node {
-	z := p.Logits(in[0])
-	return []*Node{s.loss.Of(z, p.Goal), craft.Rounding(z), p.Reached(z)}
-}
-
 // Perturb implements [advlib.Attack].
 func (a Square) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
 	a, err := craft.Ready(a, v, b)
 	if err != nil {
 		return nil, err
 	}
-	if err := v.Signature().Limits().Check(); err != nil {
-		return nil, err
-	}
-	step := craft.Compile(v, b, squareStep{a.Loss}, squareStep{a.Loss}.graph)
-	best := craft.NewBest(b)
-	return craft.Runs(ctx, b, best, a.Restarts, func(at []int, restart int) error {
-		return a.search(ctx, v, step, b, at, restart, best)
+	c := craft.Inquest{Ball: a.Ball, Queries: a.Queries, Loss: a.Loss}
+	a.Queries = v.Share(a.Queries, 1+a.Restarts) // of each run
+	return craft.Inquire(ctx, v, b, c, func(q *craft.Inquiry) {
+		for range 1 + a.Restarts {
+			a.search(q)
+		}
 	})
 }
 
-// search makes one run on the given rows; best takes what it finds.
-func (a Square) search(
-	ctx context.Context, v *advlib.Counted, step *advlib.Step, b advlib.Batch, rows []int, restart int, best *craft.Best,
-) error {
-	limits := v.Signature().Limits()
-	a.Queries = v.Share(a.Queries, 1+a.Restarts)
-	var walks []*walk
-	originals := craft.NewBest(b)
-	for _, r := range rows {
-		walks = append(walks, a.newWalk(r, originals.Row(r), b.Rand(r, uint64(restart)), limits, b.X.Shape().Dimensions[1:]))
-	}
-	var g *craft.Rows
-	defer func() {
-		if g != nil {
-			g.Free()
-		}
-	}()
-	for q := range a.Queries {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		walks = slices.DeleteFunc(walks, func(w *walk) bool { return v.Left(b.Number(w.row)) == 0 })
-		if len(walks) == 0 {
-			break
-		}
-		if g == nil || advlib.Bucket(len(walks)) != g.Size {
-			if g != nil {
-				g.Free()
+// search makes one run.
+func (a Square) search(q *craft.Inquiry) {
+	w := a.newWalk(q)
+	for i := range a.Queries {
+		for range redraws {
+			w.propose(i)
+			if !slices.Equal(w.next, w.x) {
+				break
 			}
-			g = craft.NewRows(b, rowsOf(walks))
 		}
-		// Rows that left make room for padding only when the bucket changes: until then the labels of g.At must stay in
-		// place.
-		x := make([]float32, 0, g.Size*len(walks[0].all))
-		at := map[int]*walk{}
-		for _, w := range walks {
-			at[w.row] = w
-			w.propose(q)
-		}
-		for i := range g.Size {
-			w := walks[0]
-			if i < len(g.At) && at[g.At[i]] != nil {
-				w = at[g.At[i]]
-			}
-			x = w.put(x, w.next)
-		}
-		in := tensors.FromFlatDataAndDimensions(x, append([]int{g.Size}, b.X.Shape().Dimensions[1:]...)...)
-		out, err := g.Ask(step, func(row int) bool { return at[row] != nil }, in)
-		if err != nil {
-			return fmt.Errorf("query %d on %d examples: %w", q, len(walks), err)
-		}
-		L, slack := tensors.MustCopyFlatData[float32](out[0]), tensors.MustCopyFlatData[float32](out[1])
-		hit := tensors.MustCopyFlatData[bool](out[2])
-		advlib.Free(append(out, in)...)
-		walks = walks[:0]
-		for i, r := range g.At {
-			w := at[r]
-			if w == nil {
-				continue
-			}
-			if w.judge(L[i], slack[i], hit[i]); hit[i] {
-				best.Solved[r] = true
-				v.Found(b.Number(r), a.Ball.Norm.Distance(w.x, w.x0), 0)
-			} else {
-				walks = append(walks, w)
-			}
-			if hit[i] || w.L > best.Loss[r] {
-				best.Loss[r] = w.L
-				w.put(best.Row(r)[:0], w.x)
-			}
+		if L := q.Losses([][]float32{w.asked})[0]; L > w.L {
+			w.L = L
+			w.x, w.next = w.next, w.x
 		}
 	}
-	return nil
 }
 
-func rowsOf(walks []*walk) []int {
-	rows := make([]int, len(walks))
-	for i, w := range walks {
-		rows[i] = w.row
-	}
-	return rows
-}
+// redraws is how often a window is drawn anew whose change is none, because it is on that face of the cube already.
+const redraws = 20
 
-// walk is the search for one example.
+// walk is the search for one example. Its vectors have a value for each channel of each pixel.
 type walk struct {
-	attack  Square
-	row     int
-	r       *rand.Rand
-	limits  advlib.Limits
-	all     []float32 // the original
-	free    []int     // of a flat input, the coordinates that may change, which are the pixels; nil: all
-	h, w, c int       // height, width, channels
-	x0, x   []float32 // the original, and the best point so far, of the pixels
-	next    []float32 // the proposal
-	δ       []float64 // of the proposal, in L1 and L2
-	L       float32   // the loss at x
+	raster
+	attack Square
+	q      *craft.Inquiry
+	r      *rand.Rand
+	x0, x  []float32 // the original, and the best point so far
+	next   []float32 // the proposal
+	asked  []float32 // the same as an input
+	δ      []float64 // of the proposal, in L1 and L2
+	lo, hi []float64 // how far each value may go
+	L      float64   // the loss at x
 }
 
-func (a Square) newWalk(row int, x0 []float32, r *rand.Rand, limits advlib.Limits, shape []int) *walk {
-	w := &walk{attack: a, row: row, r: r, limits: limits, all: x0, h: 1, w: shape[0], L: float32(math.Inf(-1))}
-	if len(shape) > 1 {
-		w.h, w.w = shape[0], shape[1]
-	} else if n := limits.Free(); n < len(x0) {
-		pixels := make([]float32, 0, n)
-		for j, v := range x0 {
-			if limits.IsFree(j) {
-				w.free, pixels = append(w.free, j), append(pixels, v)
-			}
-		}
-		w.w, x0 = n, pixels
+func (a Square) newWalk(q *craft.Inquiry) *walk {
+	w := &walk{raster: newRaster(q), attack: a, q: q, r: q.Rand, L: math.Inf(-1), asked: slices.Clone(q.X)}
+	n := w.h * w.w * w.c
+	w.x0, w.δ, w.lo, w.hi = make([]float32, n), make([]float64, n), make([]float64, n), make([]float64, n)
+	for i := range n {
+		j := w.coordinate(i)
+		w.x0[i] = q.X[j]
+		w.lo[i], w.hi[i] = float64(w.lower[j])-float64(q.X[j]), float64(w.upper[j])-float64(q.X[j])
 	}
-	w.x0 = x0
-	w.c = len(x0) / (w.h * w.w)
-	w.x, w.next, w.δ = append([]float32(nil), x0...), make([]float32, len(x0)), make([]float64, len(x0))
+	w.x, w.next = slices.Clone(w.x0), slices.Clone(w.x0)
 	return w
 }
 
-// put appends the whole input to x whose pixels are v.
-func (w *walk) put(x, v []float32) []float32 {
-	if w.free == nil {
-		return append(x, v...)
-	}
-	n := len(x)
-	x = append(x, w.all...)
-	for i, j := range w.free {
-		x[n+j] = v[i]
-	}
-	return x
-}
-
-// coordinate returns which coordinate of the input pixel and channel i is.
-func (w *walk) coordinate(i int) int {
-	if w.free == nil {
-		return i
-	}
-	return w.free[i]
-}
-
-// judge takes the proposal if it reaches the goal or raises the loss, by more than rounding explains: another batch
-// size rounds differently.
-func (w *walk) judge(L, slack float32, hit bool) {
-	if hit || L-w.L > slack {
-		w.L = L
-		w.x, w.next = w.next, w.x
-	}
-}
+// coordinate returns where in the input the value i is.
+func (w *walk) coordinate(i int) int { return w.at(i/w.c, i%w.c) }
 
 // propose fills next with the point to ask about in query q; query 0 is the first point, and what follows counts from 0
 // as in the paper.
@@ -268,21 +153,24 @@ func (w *walk) propose(q int) {
 	default:
 		w.shift(w.attack.area(q - 1))
 	}
+	for i, v := range w.next {
+		w.asked[w.coordinate(i)] = v
+	}
+	w.q.Clip(w.asked)
+	for i := range w.next {
+		w.next[i] = w.asked[w.coordinate(i)]
+	}
 }
 
 // area is p after i queries: section 5 of the paper.
 func (a Square) area(i int) float64 {
-	if !a.FixedSchedule {
-		i = int(float64(i) / float64(a.Queries) * 10000)
+	if a.Rescaled {
+		return squareSchedule.at(a.Area, i, a.Queries)
 	}
-	p := a.Area
-	for _, after := range []int{10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000} {
-		if i > after {
-			p /= 2
-		}
-	}
-	return p
+	return squareSchedule.at(a.Area, i, 0)
 }
+
+var squareSchedule = decay{{10, 2}, {50, 4}, {200, 8}, {500, 16}, {1000, 32}, {2000, 64}, {4000, 128}, {6000, 256}, {8000, 512}}
 
 // window is a rectangle of the image: the pixels top ≤ y < top + h, left ≤ x < left + w.
 type window struct{ top, left, h, w int }
@@ -322,7 +210,7 @@ func (w *walk) stripes() {
 			s := w.sign() * w.attack.Ball.Radius
 			for y := range w.h {
 				i := (y*w.w+x)*w.c + k
-				w.next[i] = w.inside(i, float64(w.x0[i])+s)
+				w.next[i] = w.inside(i, s)
 			}
 		}
 	}
@@ -337,15 +225,16 @@ func (w *walk) flip(p float64) {
 		for y := v.top; y < v.top+v.h; y++ {
 			for x := v.left; x < v.left+v.w; x++ {
 				i := (y*w.w+x)*w.c + k
-				x0 := float64(w.x0[i])
-				w.next[i] = w.inside(i, min(max(float64(w.x[i])+s, x0-ε), x0+ε))
+				w.next[i] = w.inside(i, min(max(float64(w.x[i])-float64(w.x0[i])+s, -ε), ε))
 			}
 		}
 	}
 }
 
-// inside moves v, a value of coordinate i, into the limits.
-func (w *walk) inside(i int, v float64) float32 { return w.limits.Clamp(w.coordinate(i), v, w.x0[i]) }
+// inside returns the value i moved by δ, within the limits.
+func (w *walk) inside(i int, δ float64) float32 {
+	return float32(float64(w.x0[i]) + min(max(δ, w.lo[i]), w.hi[i]))
+}
 
 // tiles is the first point in L1 and L2: the image paved with bumps of a fifth of its sides, each of a random sign in
 // each channel.
@@ -443,47 +332,14 @@ func (w *walk) each(v window, k int, f func(i, j int)) {
 func (w *walk) settle() {
 	ε := w.attack.Ball.Radius
 	if w.attack.Ball.Norm == advlib.Norm(advlib.L1) {
-		w.soften(ε)
+		project(w.attack.Ball, w.δ, w.lo, w.hi)
 	} else if length := math.Sqrt(w.sum(w.δ)); length > 0 {
 		for i := range w.δ {
 			w.δ[i] *= ε / length
 		}
 	}
 	for i, d := range w.δ {
-		w.next[i] = w.inside(i, float64(w.x0[i])+d)
-	}
-}
-
-// soften projects δ on the intersection of the L1 ball with the box: the smallest λ ≥ 0 is sought for which
-// clip(sign(δ)·max(|δ| − λ, 0)) lies in the ball.
-func (w *walk) soften(ε float64) {
-	at := func(i int, λ float64) float64 {
-		d := math.Copysign(max(math.Abs(w.δ[i])-λ, 0), w.δ[i])
-		r := w.limits.Range(w.coordinate(i), w.x0[i])
-		return min(max(d, r.Lo-float64(w.x0[i])), r.Hi-float64(w.x0[i]))
-	}
-	length := func(λ float64) float64 {
-		s := 0.
-		for i := range w.δ {
-			s += math.Abs(at(i, λ))
-		}
-		return s
-	}
-	λ, low := 0., 0.
-	if length(0) > ε {
-		for _, d := range w.δ {
-			λ = max(λ, math.Abs(d))
-		}
-		for range 40 {
-			if mid := (low + λ) / 2; length(mid) > ε {
-				low = mid
-			} else {
-				λ = mid
-			}
-		}
-	}
-	for i := range w.δ {
-		w.δ[i] = at(i, λ)
+		w.next[i] = w.inside(i, d)
 	}
 }
 

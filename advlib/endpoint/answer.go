@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -182,10 +183,15 @@ func (e *Endpoint) first(ctx context.Context, probes [][]float64) ([][]row, erro
 			ask, to = append(ask, v), append(to, &said[i][k])
 		}
 	}
-	return said, e.send(ctx, ask, func(i int, r row) error {
+	err := e.send(ctx, ask, func(i int, r row) error {
 		*to[i] = r
 		return nil
 	})
+	if status := new(statusError); errors.As(err, &status) && slices.Contains([]int{400, 422, 500}, status.status) {
+		err = fmt.Errorf("%w; it was sent inputs of shape %v and datatype %s: are they what it takes? See %v and %v", err, e.inputs.server,
+			e.inputs.datatype.name, inputShapeName, datatypeName)
+	}
+	return said, err
 }
 
 // recall returns the answers to the first questions that are kept, if one more shows that they still hold; else
@@ -281,6 +287,9 @@ func (e *Endpoint) understand(said []row) error {
 		}
 		s.Classes = classes
 	default:
+		if s.Classes == 0 {
+			s.Classes = e.classes
+		}
 		if p := e.spec.Probe; s.Classes == 0 && p != nil && e.returns == advlib.Label {
 			s.Classes = int(slices.Max(p.Y)) + 1
 			e.note(fmt.Sprintf("labels only do not say how many classes there are: those of the examples are 0 to %d", s.Classes-1))
@@ -324,7 +333,10 @@ func (e *Endpoint) kindName() string {
 // kind guesses what numbers are.
 func (e *Endpoint) kind(said []row) (advlib.Returns, error) {
 	whole, sums := true, true
-	width := len(said[0].numbers)
+	width, miss := len(said[0].numbers), slack
+	if d := digitsOf(said); d > 0 { // each score may be off by half a unit of the last digit
+		miss += float64(width) / 2 * math.Pow10(-d)
+	}
 	for _, r := range said {
 		sum := 0.
 		for _, v := range r.numbers {
@@ -332,7 +344,7 @@ func (e *Endpoint) kind(said []row) (advlib.Returns, error) {
 			sums = sums && v >= 0
 			sum += v
 		}
-		sums = sums && math.Abs(sum-1) <= slack
+		sums = sums && math.Abs(sum-1) <= miss
 	}
 	switch {
 	case width == 1 && whole:

@@ -25,6 +25,7 @@ type Endpoint struct {
 	inputs    *inputs
 	signature advlib.Signature
 	returns   advlib.Returns // what is answered: OneLogit, too
+	classes   int            // as the server says it, 0 if it does not
 	kept      *kept          // nil: nothing is kept
 }
 
@@ -46,7 +47,10 @@ type protocol interface {
 }
 
 // metadata are what a server says of a model.
-type metadata struct{ inputs, outputs []tensorInfo }
+type metadata struct {
+	inputs, outputs []tensorInfo
+	classes         int // 0 where they are not known
+}
 
 // tensorInfo is an input or an output: its name, its type, the shape of one without the batch axis. What is not known
 // is empty.
@@ -159,7 +163,7 @@ func (e *Endpoint) settle(m metadata) error {
 	if s.Output != "" && len(m.outputs) > 0 && !slices.ContainsFunc(m.outputs, func(t tensorInfo) bool { return t.name == s.Output }) {
 		return fmt.Errorf("the model has the outputs %s, and not %q", namesOf(m.outputs), s.Output)
 	}
-	if _, ok := e.protocol.(*openInference); ok && s.Output == "" && len(m.outputs) > 1 {
+	if _, ok := e.protocol.(*openInference); ok && s.Output == "" && len(m.outputs) > 1 && !twoOfTop(m.outputs) {
 		return fmt.Errorf("the model has the outputs %s: name one by %v", namesOf(m.outputs), outputName)
 	}
 	datatype := s.Datatype
@@ -214,6 +218,7 @@ func (e *Endpoint) settle(m metadata) error {
 	}
 	e.inputs = in
 	e.signature = advlib.Signature{Input: s.Input, Box: s.Box, Domain: domain, Classes: s.Classes, ClassNames: s.ClassNames, Random: s.Random}
+	e.classes = m.classes
 	return e.protocol.settle(m, in)
 }
 

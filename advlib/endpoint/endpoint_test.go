@@ -26,6 +26,7 @@ import (
 	"advlab/advlib/endpoint"
 	"advlab/advlib/lab"
 	"advlab/advlib/oracle"
+	"advlab/advlib/serve"
 )
 
 // query asks about flat inputs, one after the other.
@@ -347,7 +348,7 @@ func TestWhatIsRefused(t *testing.T) {
 			s.labels, spec.Classes = true, 3
 			says(`[7]`)(s, spec)
 		},
-		"500 Internal Server Error": func(s *server, spec *endpoint.Spec) { s.weights = random(9, 2).weights },
+		"are they what it takes? See Spec.InputShape": func(s *server, spec *endpoint.Spec) { s.weights = random(9, 2).weights },
 		"<html>Welcome</html>": func(s *server, _ *endpoint.Spec) {
 			s.fault = func(_ int, w http.ResponseWriter, _ *http.Request) bool {
 				fmt.Fprint(w, "<html>Welcome</html>")
@@ -648,5 +649,61 @@ func TestInterrupted(t *testing.T) {
 	_, err := e.Query(ctx, tensors.FromFlatDataAndDimensions([]float32{1, 0, 1}, 1, 3))
 	if !errors.Is(err, context.Canceled) || time.Since(start) > 6*time.Second {
 		t.Errorf("after %v: %v", time.Since(start), err)
+	}
+}
+
+// TestAgainstServe asks the library's own server, whatever its victims tell: a result must be that of the victim.
+func TestAgainstServe(t *testing.T) {
+	home(t)
+	t.Setenv("ADVLAB_TEST_TOKEN", secret)
+	l, m := linear(t)
+	function := oracle.Func("f", advlib.Signature{Input: l.Classifier.Input(), Box: advlib.UnitBox, Classes: len(m.weights)},
+		func(x []float32) []float32 {
+			p := m.scores(slices.Collect(func(yield func(float64) bool) {
+				for _, v := range x {
+					if !yield(float64(v)) {
+						return
+					}
+				}
+			}))
+			z := make([]float32, len(p))
+			for k := range p {
+				z[k] = float32(math.Log(p[k]))
+			}
+			return z
+		})
+	refusing := oracle.Rejecting(function, "refusing", func(x []float32, _ advlib.Answer) bool { return x[0] > 0.9 })
+	labels := attack.HopSkipJump{Norm: advlib.L2, Queries: 60}
+	for name, c := range map[string]struct {
+		victim advlib.Victim
+		attack advlib.Attack
+	}{
+		"logits":                   {function, square(60)},
+		"probabilities":            {oracle.Probabilities(function), square(60)},
+		"top":                      {oracle.TopK(function, 3), square(60)},
+		"rounded":                  {oracle.Rounded(oracle.Probabilities(function), 2), square(60)},
+		"labels":                   {oracle.Labels(function), labels},
+		"rejecting":                {oracle.Labels(refusing), labels},
+		"scores that are rejected": {oracle.TopK(refusing, 2), square(60)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := serve.Local(c.victim, serve.Options{Token: secret, Alone: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			e := open(t, endpoint.Spec{URL: s.URL, Input: l.Classifier.Input(), Box: advlib.UnitBox, Token: "ADVLAB_TEST_TOKEN"})
+			if got, want := e.Signature(), c.victim.Signature(); got.Returns != want.Returns || got.Classes != want.Classes {
+				t.Errorf("it returns %v of %d classes, the victim %v of %d", got.Returns, got.Classes, want.Returns, want.Classes)
+			}
+			want := advlib.MustRun(t.Context(), c.victim, l.Examples, c.attack)
+			got := advlib.MustRun(t.Context(), e, l.Examples, c.attack)
+			if !slices.Equal(got.Distance, want.Distance) || !slices.Equal(got.Success, want.Success) {
+				t.Errorf("%v reaches %v, on the victim itself %v", c.attack, got.Distance, want.Distance)
+			}
+			if !slices.Contains(got.Success, true) {
+				t.Error("nothing is broken")
+			}
+		})
 	}
 }

@@ -89,6 +89,7 @@ func (o *openInference) learn(ctx context.Context, c *client) (m metadata, err e
 	}
 	var model struct {
 		Inputs, Outputs []about
+		Parameters      map[string]any
 	}
 	if err := get(o.model(), &model); err != nil {
 		return m, unknown(o.spec.Model, err)
@@ -106,7 +107,8 @@ func (o *openInference) learn(ctx context.Context, c *client) (m metadata, err e
 		}
 		return all
 	}
-	return metadata{info(model.Inputs), info(model.Outputs)}, nil
+	classes, _ := model.Parameters["classes"].(float64) // as advlib serve says it
+	return metadata{info(model.Inputs), info(model.Outputs), int(classes)}, nil
 }
 
 // settle implements protocol.

@@ -2,6 +2,8 @@ package endpoint
 
 import (
 	"fmt"
+	"net/url"
+	"regexp"
 	"slices"
 	"time"
 
@@ -12,8 +14,8 @@ import (
 // Spec says which server is asked, for what, and how. URL, Model, Input and the Box must be set, unless a [Template] of
 // one's own needs no Model; the rest has defaults.
 type Spec struct {
-	// URL is the server's root, such as http://127.0.0.1:8080; what a protocol has below it is added. It has no password
-	// in it.
+	// URL is the server's root, such as http://127.0.0.1:8080; what a protocol has below it is added. The address of a
+	// model, such as http://127.0.0.1:8080/v2/models/digits, names the model, too. There must be no password in it.
 	URL string
 	// Model and Version are the names under which the server knows the model. Without a Version the server chooses.
 	Model, Version string
@@ -97,6 +99,9 @@ const (
 var returning = map[string]advlib.Returns{"logits": advlib.Logits, "probabilities": advlib.Probabilities, "one logit": advlib.OneLogit,
 	"label": advlib.Label}
 
+// modelAddress is the address of a model in the Open Inference Protocol.
+var modelAddress = regexp.MustCompile(`^(https?://[^?#]*)/v2/models/([^/?#]+)(?:/versions/([^/?#]+))?(?:/infer)?/?$`)
+
 // filled returns the spec checked, with its defaults.
 func (s Spec) filled() (Spec, error) {
 	for _, d := range s.Input {
@@ -122,6 +127,16 @@ func (s Spec) filled() (Spec, error) {
 	}
 	if _, ok := returning[s.Returns]; s.Returns != "" && !ok {
 		return s, fmt.Errorf("there are no answers called %q: there are logits, probabilities, one logit, label", s.Returns)
+	}
+	if at := modelAddress.FindStringSubmatch(s.URL); at != nil && s.Template == nil {
+		name, err := url.PathUnescape(at[2])
+		if err != nil || s.Model != "" && s.Model != name {
+			return s, fmt.Errorf("the address %s is that of a model, and the model is said to be %q", s.URL, s.Model)
+		}
+		s.URL, s.Model = at[1], name
+		if s.Version == "" {
+			s.Version = at[3]
+		}
 	}
 	if len(s.ClassNames) > 0 {
 		s.Classes = len(s.ClassNames)

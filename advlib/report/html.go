@@ -51,8 +51,27 @@ var reportHTML = template.Must(template.New("report").Funcs(template.FuncMap{
 {{- range .Notes}}
 <p style="margin:0.3em 0;padding:2px 10px">{{.}}</p>
 {{- end}}
+{{- range .QueryTables}}
+<table style="border-collapse:collapse;border:none;margin:0.4em 0;font-size:0.95em;font-variant-numeric:tabular-nums">
+<caption style="caption-side:top;text-align:left;padding:2px 10px 6px;color:inherit">{{.Title}}</caption>
+<tbody>
+{{- range .Rows}}
+<tr style="background:none">{{range $i, $c := .}}{{if $i}}{{template "cell" $c}}{{else}}<th scope="row" ` +
+	`style="padding:2px 10px;text-align:left;font-weight:normal">{{$c}}</th>{{end}}{{end}}</tr>
+{{- end}}
+</tbody>
+</table>
+{{.SVG}}
+{{- end}}
+{{- with .Bill}}
+<p style="margin:0.3em 0;padding:2px 10px">{{.}}</p>
+{{- end}}
 <p style="margin:0.3em 0;padding:2px 10px;border-left:4px solid {{if .Masked}}#d55e00;` +
 	`font-weight:bold{{else}}rgba(128,128,128,0.5){{end}}">{{.Last}}</p>
+{{- range .Beside}}
+<p style="margin:0.3em 0;padding:2px 10px;border-left:4px solid {{if .BlackBoxWins}}#d55e00;` +
+	`font-weight:bold{{else}}rgba(128,128,128,0.5){{end}}">{{.}}</p>
+{{- end}}
 {{- range .Warnings}}
 <p style="margin:0.3em 0;padding:2px 10px;border-left:4px solid #e69f00"><b>warning:</b> {{.}}</p>
 {{- end}}

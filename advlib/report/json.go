@@ -49,7 +49,10 @@ type verdictsJSON struct {
 //	              skipped is true the attack was not run because one before it had broken the example, attempted and
 //	              success are false, and distance is the nearest found before. forward and backward are passes of
 //	              single examples in total; programs is an array of {batch, compiled, loaded}; non_finite {count, of}
-//	              are the entries of gradients that were infinite or not a number, of all
+//	              are the entries of gradients that were infinite or not a number, of all. Of attacks that only asked,
+//	              also queries, an array of n with how many inputs were answered about each example, progress, an array
+//	              of n arrays of [query, distance], with which of them nearer examples were found, shared, the queries
+//	              about no example in particular, and sent, the inputs that were sent
 //	certificates  array of {method, norm, radius, certified, seconds}; certified is an array of n; where the method tells
 //	              them, also margin, an array of n with null for "nothing shown", distance, an array of n with that of a
 //	              counterexample or null, rounding, a string, and slack
@@ -58,6 +61,7 @@ type verdictsJSON struct {
 //	sanity        {non_finite: {count, of}, zero_gradient: {count, of}, unbounded: {count, of}}; no_gradient, an array of
 //	              strings, if the model has none because of these operators; not_applicable, a string, if nothing was
 //	              checked, such as "no graph"
+//	originals, price   where something only asked: inputs sent to have the originals answered, and what 1000 cost
 //	warnings      array of strings
 //	seconds       number
 //
@@ -73,6 +77,10 @@ func (r Report) MarshalJSON() ([]byte, error) {
 		a := &p.Attacks[i]
 		a.Attempted, a.Success = orEmpty(a.Attempted), orEmpty(a.Success)
 		a.Distance, a.Programs = orEmpty(a.Distance), orEmpty(a.Programs)
+		a.Progress = slices.Clone(a.Progress)
+		for i := range a.Progress {
+			a.Progress[i] = orEmpty(a.Progress[i])
+		}
 		if a.Skipped == nil {
 			a.Skipped = make([]bool, len(a.Attempted))
 		}
@@ -138,6 +146,11 @@ func (r *Report) check() error {
 		if err := cmp.Or(length("attempted", of, len(a.Attempted)), length("success", of, len(a.Success)),
 			length("distance", of, len(a.Distance)), length("skipped", of, len(a.Skipped))); err != nil {
 			return err
+		}
+		if a.Asks() {
+			if err := cmp.Or(length("queries", of, len(a.Queries)), length("progress", of, len(a.Progress))); err != nil {
+				return err
+			}
 		}
 	}
 	for _, b := range r.Asked {

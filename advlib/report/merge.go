@@ -33,6 +33,7 @@ func (r *Report) Merge(other *Report) (*Report, error) {
 	m.Warnings = slices.Clone(r.Warnings)
 	m.Warn(other.Warnings...)
 	m.Seconds += other.Seconds
+	m.Originals += other.Originals
 	return &m, nil
 }
 
@@ -53,6 +54,12 @@ func (a AttackRow) merge(b AttackRow) AttackRow {
 	a.Forward, a.Backward, a.Seconds = a.Forward+b.Forward, a.Backward+b.Backward, a.Seconds+b.Seconds
 	a.NonFinite = a.NonFinite.Plus(b.NonFinite)
 	a.Programs = AddPrograms(a.Programs, b.Programs)
+	a.Shared, a.Sent = a.Shared+b.Shared, a.Sent+b.Sent
+	if a.Asks() || b.Asks() { // one of the two may have come to no example
+		n := len(a.Attempted) - len(b.Attempted)
+		a.Queries = slices.Concat(padded(a.Queries, n), padded(b.Queries, len(b.Attempted)))
+		a.Progress = slices.Concat(padded(a.Progress, n), padded(b.Progress, len(b.Attempted)))
+	}
 	return a
 }
 
@@ -64,4 +71,12 @@ func (c CertifierRow) merge(d CertifierRow) CertifierRow {
 	c.Slack = max(c.Slack, d.Slack)
 	c.Seconds += d.Seconds
 	return c
+}
+
+// padded returns s, or n zeros where it is empty.
+func padded[T any](s []T, n int) []T {
+	if len(s) == 0 {
+		return make([]T, n)
+	}
+	return s
 }

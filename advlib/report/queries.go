@@ -119,3 +119,90 @@ func quantile(sorted []float64, share float64) float64 {
 	}
 	return sorted[max(0, int(math.Ceil(share*float64(len(sorted))))-1)]
 }
+
+// QueryTable is what one attack that only asks took, and what it had reached by when.
+type QueryTable struct {
+	// Title is a line about the queries of an example.
+	Title string
+	// Rows are the lines of the table; the first cell of each says what it is, and the first line the numbers of queries.
+	Rows [][]string
+	// Curve is what the table shows; Minimal tells whether distances are to be shown.
+	Curve   []After
+	Minimal bool
+}
+
+// QueryTables returns the tables of all attacks that only asked, in their order.
+func (r *Report) QueryTables() []QueryTable {
+	var all []QueryTable
+	for _, k := range r.Order() {
+		a := r.Attacks[k]
+		if !a.Asks() {
+			continue
+		}
+		t := QueryTable{Title: a.queriesLine(), Curve: a.Curve(), Minimal: a.Minimal()}
+		if n := len(t.Curve); n == 0 || t.Curve[n-1].Success.Of == 0 {
+			t.Curve = nil
+		}
+		t.fill()
+		all = append(all, t)
+	}
+	return all
+}
+
+// fill writes the rows.
+func (t *QueryTable) fill() {
+	if len(t.Curve) == 0 {
+		return
+	}
+	row := func(what string, of func(p After) string) {
+		cells := []string{what}
+		for _, p := range t.Curve {
+			cells = append(cells, of(p))
+		}
+		t.Rows = append(t.Rows, cells)
+	}
+	row("after queries", func(p After) string { return fmt.Sprint(p.Queries) })
+	row("success", func(p After) string { return p.Success.String() })
+	if t.Minimal {
+		row("‖δ‖, 10 % nearer", func(p After) string { return medianText(p.Low) })
+		row("‖δ‖, median", func(p After) string { return medianText(p.Median) })
+		row("‖δ‖, 90 % nearer", func(p After) string { return medianText(p.High) })
+	}
+}
+
+// queriesLine says in a line how many queries an attack took.
+func (a AttackRow) queriesLine() string {
+	var n []float64
+	var sum int64
+	for i, q := range a.Queries {
+		if sum += int64(q); a.searched(i) {
+			n = append(n, float64(q))
+		}
+	}
+	slices.Sort(n)
+	s := fmt.Sprintf("queries of %s: %d on originals", a.Name, sum)
+	if len(n) > 0 {
+		s = fmt.Sprintf("queries of %s: median %g, 90 %% at most %g, most %g for each of %d examples; %d in all", a.Name, quantile(n, 0.5),
+			quantile(n, 0.9), n[len(n)-1], len(n), sum)
+	}
+	if a.Shared > 0 {
+		s += fmt.Sprintf(", and %d about none in particular", a.Shared)
+	}
+	return s
+}
+
+// Bill says in a line what was sent in all, and what it costs where a price is known; "" where nothing only asked.
+func (r *Report) Bill() string {
+	sent, asks := r.Originals, false
+	for _, a := range r.Attacks {
+		sent, asks = sent+a.Sent, asks || a.Asks()
+	}
+	if !asks {
+		return ""
+	}
+	s := fmt.Sprintf("bill: %d inputs sent, the originals, repeated ones and those of the measurement included", sent)
+	if r.Price > 0 {
+		s += fmt.Sprintf("; %.2f at %g for 1000", float64(sent)*r.Price/1000, r.Price)
+	}
+	return s
+}

@@ -43,6 +43,10 @@ type Report struct {
 	// Attacks and Certificates are what was run, as they were given; [Report.Order] is how the attacks ran.
 	Attacks      []AttackRow    `json:"attacks"`
 	Certificates []CertifierRow `json:"certificates"`
+	// Originals is how many inputs were sent to have the originals answered, and Price what 1000 inputs cost, where
+	// something only asked; see [Report.Bill].
+	Originals int64   `json:"originals,omitempty"`
+	Price     float64 `json:"price,omitempty"`
 	// Sanity is the check of the gradients.
 	Sanity Sanity `json:"sanity"`
 	// Warnings are sentences on what looks wrong with the set-up.
@@ -93,7 +97,7 @@ type AttackRow struct {
 	// Queries, of an attack that only asks, are the inputs that were answered about each example: the original, the
 	// questions, and what was returned. Progress tells with which of them nearer adversarial examples were found. Shared
 	// counts queries about no example in particular, such as those that trained a substitute. Sent is how many inputs were
-	// sent, repeated ones included, but for the originals, which all attacks share: see [Report.Sent].
+	// sent, repeated ones included, but for the originals, which all attacks share: see [Report.Bill].
 	Queries  []int           `json:"queries,omitempty"`
 	Progress [][]Improvement `json:"progress,omitempty"`
 	Shared   int64           `json:"shared,omitempty"`

@@ -22,7 +22,17 @@ func (r *Report) String() string {
 		fmt.Fprintln(&b, "  "+n)
 	}
 	align(&b, rows)
+	for _, t := range r.QueryTables() {
+		fmt.Fprintln(&b, t.Title)
+		t.write(&b)
+	}
+	if bill := r.Bill(); bill != "" {
+		fmt.Fprintln(&b, bill)
+	}
 	fmt.Fprintln(&b, r.lastLine())
+	for _, c := range r.Beside() {
+		fmt.Fprintln(&b, "sanity: "+c.String())
+	}
 	for _, w := range r.Warnings {
 		fmt.Fprintln(&b, "warning: "+w)
 	}
@@ -51,6 +61,29 @@ func align(b *strings.Builder, rows [][7]string) {
 			}
 		}
 		fmt.Fprintln(b, strings.TrimRight(line.String(), " "))
+	}
+}
+
+// write writes the rows of the table, indented.
+func (t QueryTable) write(b *strings.Builder) {
+	var width []int
+	for _, row := range t.Rows {
+		width = append(width, make([]int, max(0, len(row)-len(width)))...)
+		for i, cell := range row {
+			width[i] = max(width[i], len([]rune(cell)))
+		}
+	}
+	for _, row := range t.Rows {
+		line := ""
+		for i, cell := range row {
+			pad := strings.Repeat(" ", width[i]-len([]rune(cell)))
+			if i == 0 {
+				line = "  " + cell + pad
+			} else {
+				line += "  " + pad + cell
+			}
+		}
+		fmt.Fprintln(b, line)
 	}
 }
 

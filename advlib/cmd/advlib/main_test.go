@@ -497,7 +497,7 @@ func TestPresetsWithoutAGradient(t *testing.T) {
 	for _, tc := range []struct{ preset, attacks, want, says string }{
 		{"fast", "", "Square-5000 Linf ≤ 0.1", "of --preset fast only Square is run"},
 		{"standard", "", "Square-5000 Linf ≤ 0.1", "as its operator Floor has none"},
-		{"autoattack", "", "Square-5002 Linf ≤ 0.1, fixed schedule", "only Square is run"},
+		{"autoattack", "", "Square-5002 Linf ≤ 0.1", "only Square is run"},
 		{"standard", "square", "Square-5000 Linf ≤ 0.1", ""},
 		{"standard", "square,pgd", "", "--attacks square,pgd: the model has no gradient, as its operator Floor has none: give --attacks square"},
 	} {
