@@ -24,7 +24,7 @@ func squareSubjects() []attacktest.Subject {
 	for _, n := range apgdNorms {
 		a := attack.Square{Ball: n.Ball(radius(n)), Queries: 100}
 		subjects = append(subjects, attacktest.Subject{
-			Name: "Square " + n.String(), Rescales: true,
+			Name: "Square " + n.String(), Rescales: true, // its two runs share the queries
 			New: func(g advlib.Goal) advlib.Attack {
 				a := a
 				a.Goal, a.Restarts = g, 1

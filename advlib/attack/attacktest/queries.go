@@ -152,10 +152,7 @@ func (s Subject) continued(l *Linear, a advlib.Attack) error {
 		if err != nil {
 			return err
 		}
-		if res.Success[0] {
-			v.heard = v.heard[:len(v.heard)-1] // what is returned
-		}
-		asked = append(asked, v.heard)
+		asked = append(asked, v.heard[:1+res.Stats.Forward]) // without what was returned
 	}
 	for i, x := range asked[0] {
 		if i >= len(asked[1]) || !slices.Equal(x, asked[1][i]) {
