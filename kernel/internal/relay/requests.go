@@ -71,12 +71,12 @@ const mostAside = 32
 // aside answers a question that may take until assist.AnswerLimit, if gopls may be asked, without holding up what is
 // behind it.
 func (r *relay) aside(s *zmtp.Socket, m *jupyter.Message, answer func(m *jupyter.Message, ask bool) any) {
-	r.prepareAssistant()
 	select {
 	case r.asides <- struct{}{}:
 		go func() {
 			defer func() { <-r.asides }()
 			r.answer(s, m, answer(m, true))
+			r.prepareAssistant() // not before: this question would wait for what it may not need
 		}()
 	default:
 		r.answer(s, m, answer(m, false))
