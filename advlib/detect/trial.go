@@ -72,7 +72,7 @@ func (t Trial) Run(ctx context.Context, v advlib.Victim, e *advlib.Examples, a a
 		if err != nil {
 			return o, fmt.Errorf("detect: example %d: %w", one.Number(0), err)
 		}
-		if !r.Attempted[0] {
+		if !r.Attempted[0] || r.Success[0] && r.Distance[0] == 0 {
 			continue
 		}
 		c := g.Report().Total()

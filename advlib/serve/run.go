@@ -46,10 +46,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 // Running is a server in the background.
 type Running struct {
 	*Server
-	// URL is the model's address, such as http://127.0.0.1:41873/v2/models/mlp.
-	URL    string
-	cancel context.CancelFunc
-	done   chan error
+	// Root is the server's address, such as http://127.0.0.1:41873, and URL the model's, such as
+	// http://127.0.0.1:41873/v2/models/mlp.
+	Root, URL string
+	cancel    context.CancelFunc
+	done      chan error
 }
 
 // Local serves a victim on a free port of the loopback interface, in the background, until it is closed: for notebooks
@@ -64,7 +65,8 @@ func Local(v advlib.Victim, o Options) (*Running, error) {
 		return nil, fmt.Errorf("serve: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &Running{Server: s, URL: "http://" + l.Addr().String() + s.Path(), cancel: cancel, done: make(chan error, 1)}
+	root := "http://" + l.Addr().String()
+	r := &Running{Server: s, Root: root, URL: root + s.Path(), cancel: cancel, done: make(chan error, 1)}
 	go func() { r.done <- s.Serve(ctx, l) }()
 	return r, nil
 }

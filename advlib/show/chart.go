@@ -18,6 +18,38 @@ func canvasPart(c draw.Canvas, x0, y0, x1, y1 vg.Length) draw.Canvas {
 	return draw.Canvas{Canvas: c.Canvas, Rectangle: vg.Rectangle{Min: vg.Point{X: x0, Y: y0}, Max: vg.Point{X: x1, Y: y1}}}
 }
 
+// drawCharts draws charts side by side, each with its legend below it. For each chart there are the names in its
+// legend.
+func drawCharts(title, note, caption string, names [][]string, chart func(i int) (*plot.Plot, plot.Legend)) (Picture, error) {
+	const plotWidth, plotHeight = 300, 230 // points
+	var deepest vg.Length
+	width := vg.Length(len(names)*plotWidth) + 2*margin
+	for _, list := range names {
+		deepest = max(deepest, vg.Length(len(list))*12)
+		for _, name := range list {
+			width = max(width, vg.Length(len(names))*(sans(8.5, black).Width(name)+70)+2*margin)
+		}
+	}
+	width = max(width, sans(8, black).Width(note)+2*margin)
+	const head = 2*lineHeight + 10
+	height := 2*margin + head + plotHeight + 8 + deepest
+	return newPicture(title, caption, width, height, func(c draw.Canvas, _ int) {
+		s := bold(sans(10, black))
+		s.YAlign = draw.YTop
+		c.FillText(s, vg.Point{X: margin, Y: height - margin}, fit(s, title, width-2*margin))
+		s = sans(8, darkGray)
+		s.YAlign = draw.YTop
+		c.FillText(s, vg.Point{X: margin, Y: height - margin - lineHeight - 3}, note)
+		each := (width - 2*margin) / vg.Length(len(names))
+		for i := range names {
+			left := margin + vg.Length(i)*each
+			chart, legend := chart(i)
+			chart.Draw(canvasPart(c, left, margin+deepest+8, left+each-10, margin+deepest+8+plotHeight))
+			legend.Draw(canvasPart(c, left+44, margin, left+each-10, margin+deepest))
+		}
+	})
+}
+
 // newLegend returns an empty legend, which is drawn below a chart.
 func newLegend() plot.Legend {
 	legend := plot.NewLegend()

@@ -6,8 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot"
 
 	"advlab/advlib"
 	"advlab/advlib/report"
@@ -121,40 +120,15 @@ func describe(unions []*advlib.Report, panels []panel) (title, caption string) {
 
 func drawPanels(unions []*advlib.Report, panels []panel) (Picture, error) {
 	title, caption := describe(unions, panels)
-	const plotWidth, plotHeight = 300, 230 // points
-	legendHeight := func(p panel) vg.Length { return vg.Length(len(p.series)) * 12 }
-	var deepest vg.Length
-	for _, p := range panels {
-		deepest = max(deepest, legendHeight(p))
-	}
-	width := vg.Length(len(panels)*plotWidth) + 2*margin
-	for _, p := range panels {
-		for _, s := range p.series {
-			width = max(width, vg.Length(len(panels))*(sans(8.5, black).Width(s.name)+70)+2*margin)
-		}
-	}
 	note := "shades: 95 % intervals (Wilson)"
-	for _, p := range panels {
+	names := make([][]string, len(panels))
+	for i, p := range panels {
+		for _, s := range p.series {
+			names[i] = append(names[i], s.name)
+		}
 		if slices.ContainsFunc(p.series, func(s series) bool { return strings.Contains(s.name, "certified (") }) {
 			note = "shades: 95 % intervals (Wilson); what lies between certified and worst case is unknown"
 		}
 	}
-	width = max(width, sans(8, black).Width(note)+2*margin)
-	const head = 2*lineHeight + 10
-	height := 2*margin + head + plotHeight + 8 + deepest
-	return newPicture(title, caption, width, height, func(c draw.Canvas, _ int) {
-		s := bold(sans(10, black))
-		s.YAlign = draw.YTop
-		c.FillText(s, vg.Point{X: margin, Y: height - margin}, fit(s, title, width-2*margin))
-		s = sans(8, darkGray)
-		s.YAlign = draw.YTop
-		c.FillText(s, vg.Point{X: margin, Y: height - margin - lineHeight - 3}, note)
-		each := (width - 2*margin) / vg.Length(len(panels))
-		for i, p := range panels {
-			left := margin + vg.Length(i)*each
-			chart, legend := p.plot(unions[0].Box)
-			chart.Draw(canvasPart(c, left, margin+deepest+8, left+each-10, margin+deepest+8+plotHeight))
-			legend.Draw(canvasPart(c, left+44, margin, left+each-10, margin+deepest))
-		}
-	})
+	return drawCharts(title, note, caption, names, func(i int) (*plot.Plot, plot.Legend) { return panels[i].plot(unions[0].Box) })
 }

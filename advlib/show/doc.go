@@ -3,6 +3,7 @@
 //	show.Display(report)                                   // the report's table
 //	show.Display(show.Grid(result, 8))                     // originals, perturbations, adversarial examples
 //	show.Display(show.Curve(report))                       // accuracy against ε
+//	show.Display(show.Queries(report))                     // how far attacks that only ask have come, against queries
 //	show.Display(show.Sandwich(report))                    // certified ≤ robust ≤ clean accuracy, and what lies between
 //	show.Display(show.Verdicts(report, ball))              // each example: verified, falsified or unknown, by what
 //	show.Display(show.DecisionMap(clf, points, marks...))  // a classifier of two numbers, with balls drawn on it

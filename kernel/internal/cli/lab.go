@@ -99,6 +99,9 @@ func (a *app) lab(ctx context.Context, path string, extra []string) error {
 	env := session.JupyterEnv(p, os.Environ())
 	cmd := exec.CommandContext(ctx, p.PythonExe(), append([]string{"-m", "jupyterlab", path}, labFlags(extra)...)...)
 	cmd.Env = env
+	if info, err := os.Stat(filepath.Join(path, "source")); err == nil && info.IsDir() {
+		cmd.Dir = path // nbgrader takes the folder where JupyterLab runs for the course's
+	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	// Ctrl-C reaches JupyterLab by itself, which asks whether it is meant; a SIGTERM is passed on.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }

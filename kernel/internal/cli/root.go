@@ -118,7 +118,7 @@ directory (ADVLAB_CACHE moves it). After that everything works without network.`
 		SilenceUsage:  true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return misuse("unknown command %q: there are setup, demo, lab, run, test, doctor, install, uninstall, kernel, version", args[0])
+				return misuse("unknown command %q: there are setup, demo, lab, run, new, test, doctor, install, uninstall, kernel, version", args[0])
 			}
 			return nil
 		},
@@ -135,7 +135,7 @@ directory (ADVLAB_CACHE moves it). After that everything works without network.`
 		}
 	}
 	for _, command := range []*cobra.Command{
-		a.demoCommand(), a.labCommand(), a.runCommand(), a.testCommand(), a.doctorCommand(), a.setupCommand(),
+		a.demoCommand(), a.labCommand(), a.runCommand(), a.newCommand(), a.testCommand(), a.doctorCommand(), a.setupCommand(),
 		a.installCommand(), a.uninstallCommand(), a.kernelCommand(), a.versionCommand(), guardCommand(),
 	} {
 		command.DisableFlagsInUseLine = true

@@ -1,7 +1,7 @@
 // Package compose makes the program of a cell from what it reaches:
 //
 //	var n compose.Notebook
-//	p, err := n.Compose(compose.Cell{Code: "fmt.Println(answer)"})
+//	p, err := n.Compose(ctx, finder, compose.Origin{Number: 1}, code, cell.Parse(code))
 //	// … p.Files are built and run …
 //	n.Add(p)
 //
