@@ -60,9 +60,10 @@ func TestJupyterLabResults(t *testing.T) {
 		l.write(t, "result.ipynb",
 			"import (\n\t\"image\"\n\t\"advlab/advlib\"\n\t\"advlab/advlib/attack\"\n\t\"advlab/advlib/dataset\"\n"+
 				"\t\"advlab/advlib/show\"\n\t\"advlab/advlib/zoo\"\n)\nfunc images() any { _, t := dataset.Digits(); return t }\n"+
-				"var ctx = context.Background()\nfunc result() *advlib.Result {\n\ttrain, test := dataset.Digits()\n\tclf := zoo.MLP(100, 100).MustFit(ctx, train)\n"+
-				"\treturn advlib.MustRun(ctx, clf, test.First(20), attack.FGSM(.1))\n}",
-			"1 + 1", "images()", "show.Layout{N: 12, Columns: 10}.Grid(result())", "show.Grid(result(), 3)",
+				"var ctx = context.Background()\nfunc result() *advlib.Result {\n\ttrain, test := dataset.Digits()\n"+
+				"\tclf := zoo.MLP(100, 100).MustFit(ctx, train)\n\treturn advlib.MustRun(ctx, clf, test.First(20), attack.FGSM(.1))\n}",
+			"1 + 1", "images()",
+			"show.Layout{N: 12, Columns: 10}.Grid(result())", "show.Grid(result(), 3)",
 			"image.NewGray(image.Rect(0, 0, 60, 40))", "attack.Index()", "1 + 1;", "show.Grid(result(), 12)")
 		b.open(t, l, "result.ipynb")
 		b.menu(t, "Run", "Run All Cells")

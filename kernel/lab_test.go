@@ -455,6 +455,60 @@ func TestJupyterLab(t *testing.T) {
 		b.picture(t, "tooltip")
 	})
 
+	t.Run("the first Tab completes", func(t *testing.T) {
+		shows := func(text string) string {
+			return fmt.Sprintf(`[...document.querySelectorAll('.jp-Completer:not(.lm-mod-hidden) .jp-Completer-item')]
+				.some(e => e.innerText.includes(%q))`, text)
+		}
+		cells := []struct {
+			name, code string
+			back       int // from the end to the cursor
+			want       string
+		}{
+			{"import", "import \"advlab/adv\"", 1, shows("advlab/advlib/attack")},
+			{"member", "b := advlib.Batch{}; b.", 0, shows("Target")},
+			{"field", "a := attack.PGD{Step}", 1, shows("StepSize")},
+			{"command", "%backend xla:", 0, shows("xla:cuda")},
+			{"path", "é := \"😀\"; os.Open(\"./first\")", 2, shows("./first.ipynb")},
+		}
+		var codes []string
+		for _, c := range cells {
+			codes = append(codes, c.code)
+		}
+		l.write(t, "first.ipynb", codes...)
+		b.open(t, l, "first.ipynb")
+		// The kernel reads the types of advlib while nothing else is to be done: some tenths of a second, or many seconds on a
+		// busy machine, of which JupyterLab waits one.
+		b.wait(t, patient, `globalThis.typesAreRead || (globalThis.typesAsked ??= (jupyterapp.shell.currentWidget.sessionContext.session.kernel
+			.requestComplete({code: 'attack.PGD{}.', cursor_pos: 13}).then(reply => {
+				globalThis.typesAreRead = reply.content.matches.includes('StepSize')
+				globalThis.typesAsked = undefined
+			}), true), false)`)
+		for i, c := range cells {
+			b.edit(t, i)
+			b.do(t, chromedp.KeyEvent(kb.End, chromedp.KeyModifiers(kb.ModifierCtrl)))
+			for range c.back {
+				b.do(t, chromedp.KeyEvent(kb.ArrowLeft))
+			}
+			// One press is enough, unless the machine is so busy that JupyterLab has stopped waiting for the answer.
+			began, shown := time.Now(), false
+			for press := 1; !shown && press <= 10; press++ {
+				b.do(t, chromedp.KeyEvent(kb.Tab))
+				began = time.Now()
+				for !shown && time.Since(began) < 3*time.Second {
+					shown = eval[bool](t, b, "Boolean("+c.want+")")
+				}
+				t.Logf("%s: shown %v, after press %d and %s", c.name, shown, press, time.Since(began).Round(time.Millisecond))
+			}
+			if !shown {
+				b.picture(t, "failed")
+				t.Fatalf("Tab shows no completion of %s %q", c.name, c.code)
+			}
+			b.picture(t, c.name)
+			b.do(t, chromedp.KeyEvent(kb.Escape))
+		}
+	})
+
 	t.Run("displays, and where they come from is saved", func(t *testing.T) {
 		l.write(t, "displays.ipynb", "import (\n\t\"image\"\n\t\"advlab/advlib\"\n\t\"advlab/advlib/backend\"\n\t\"advlab/advlib/show\"\n)",
 			"%%\nimg := image.NewGray(image.Rect(0, 0, 60, 40))\nfor i := range img.Pix {\n\timg.Pix[i] = byte(i)\n}\nshow.Display(img)",

@@ -26,7 +26,8 @@ func init() {
 //
 // What is mended of the authors' code: noise and half circle are clipped, and what is computed with is what is left of
 // them (56 to 90 % of the queries of theirs are out of the box or not a number); the mean sign is subtracted; cosines
-// are at most 1; every loop is bounded; noise can be of low frequency on any shape of image. See [Starts], too.
+// are at most 1; every loop is bounded; where all noise is on one side, σ is doubled for the next round; noise is of
+// low frequencies on any shape of image. See [Starts], too.
 type CGBAH struct {
 	// Goal is untargeted if zero.
 	Goal advlib.Goal
@@ -40,7 +41,7 @@ type CGBAH struct {
 	// Tolerance is how finely a bisection ends, as a share of the box; 0 means 0.0001.
 	Tolerance float64
 	// Frequencies is the share of the lowest frequencies of each side of an image that noise is made of, in its cosine
-	// transform; 0 means 1, all of them, as fits small images. The paper has 0.25 for images of 224 pixels.
+	// transform; 0 means a quarter, as in the paper for images of 224 pixels, but at least 8 of them. 1 is white noise.
 	Frequencies float64
 	Starts
 }
@@ -54,7 +55,7 @@ func (a *CGBAH) Describe(d *craft.Description) {
 	d.Count(&a.Samples, 30).As("N₀ = %d")
 	d.Size(&a.Sigma, 2e-4).As("σ = %g")
 	d.Size(&a.Tolerance, 1e-4).As("tolerance %g")
-	d.Portion(&a.Frequencies, 1, "the share of the lowest frequencies that noise is made of").As("%g of the frequencies")
+	d.Portion(&a.Frequencies, 0, "the share of the lowest frequencies that noise is made of").As("%g of the frequencies")
 	a.Starts.describe(d)
 	d.Name("CGBA-H-%d", a.Queries)
 }

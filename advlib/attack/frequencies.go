@@ -2,11 +2,27 @@ package attack
 
 import "math"
 
+// Of an image, noise is made of the lowest quarter of the frequencies of each side, but of at least 8.
+const (
+	lowShare = 0.25
+	lowLeast = 8
+)
+
 // lowFrequencies returns what draws a direction, of length 1 before limits, whose waves are the given share of the
-// lowest frequencies of each side of the image; of all frequencies it is white noise.
+// lowest frequencies of each side of an image. A share of 0 is chosen by the size of
+// the image; a flat input has all frequencies, as white noise has.
 func lowFrequencies(d *decisions, share float64) func(u []float64) {
 	h, w, c := extent(d.Shape)
-	rows, columns := int(math.Ceil(share*float64(h))), int(math.Ceil(share*float64(w)))
+	of := func(n int) int {
+		switch {
+		case len(d.Shape) < 2:
+			return n
+		case share == 0:
+			return min(n, max(lowLeast, int(math.Ceil(lowShare*float64(n)))))
+		}
+		return int(math.Ceil(share * float64(n)))
+	}
+	rows, columns := of(h), of(w)
 	if rows >= h && columns >= w {
 		return d.sphere
 	}

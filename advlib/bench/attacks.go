@@ -31,6 +31,7 @@ type attacked struct {
 	Steps   int     // for C&W, in each search
 	Rounds  int     // searches of C&W; 1 else
 	Abort   bool    // whether C&W gives up searches that no longer get anywhere
+	Queries int     // by labels, of each example; 0 else
 
 	attack advlib.Attack
 }
@@ -46,6 +47,8 @@ var attacks = map[string]attacked{
 	"autoattack":   {Model: "small", Epsilon: hardened.Radius, Rounds: 1, attack: attack.AutoAttack{Ball: hardened}},
 	"cw":           {Model: "small", Step: 0.01, Steps: 1000, Rounds: 9, Abort: true, attack: attack.CarliniWagner{}},
 	"cw-all-steps": {Model: "small", Step: 0.01, Steps: 1000, Rounds: 9, attack: attack.CarliniWagner{NoAbort: true}},
+	"hopskipjump":  {Model: "small", Rounds: 1, Queries: 2000, attack: attack.HopSkipJump{Norm: advlib.L2, Queries: 2000}},
+	"surfree":      {Model: "small", Rounds: 1, Queries: 2000, attack: attack.SurFree{Queries: 2000}},
 }
 
 // attackOn makes the workload of an attack. It attacks the first images that its model was not trained on, and gets

@@ -11,6 +11,8 @@ The workloads and the peers:
                   trained network                                   --auto-attack names a checkout of it
     cw            Carlini & Wagner in L2, 9 x 1000, same network    foolbox
     cw-all-steps  the same without giving up searches early         foolbox
+    hopskipjump   HopSkipJump in L2, 2000 queries, same network     foolbox's, all images in one batch
+    surfree       SurFree in L2, 2000 queries, same network         foolbox's Boundary attack
     cnn           CROWN on the reference vectors' network           auto_LiRPA, in float32 and float64: --lirpa names a
                   cnn-mnist-adv, Linf 0.1, all examples of --cnn    checkout of github.com/Verified-Intelligence/auto_LiRPA
     acas          CROWN on network 1_1 of ACAS Xu, 256 boxes;       auto_LiRPA
@@ -43,7 +45,7 @@ import numpy as np
 import torch
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ATTACKS = ["pgd", "autoattack", "cw", "cw-all-steps"]
+ATTACKS = ["pgd", "autoattack", "cw", "cw-all-steps", "hopskipjump", "surfree"]
 BOUNDS = ["cnn", "acas"]
 
 
@@ -107,6 +109,31 @@ class Model(torch.nn.Module):
         return Count.apply(z, self) if z.requires_grad else z
 
 
+class Spent(Exception):
+    """The budget of queries is used up."""
+
+
+class Nearest(torch.nn.Module):
+    """A model that is asked about all images at once, so and so often, and remembers the nearest adversarial point of each."""
+
+    def __init__(self, model, x, y, queries):
+        super().__init__()
+        self.model, self.x, self.y, self.left = model, x, y, queries
+        self.best, self.norm = x.clone(), torch.full((len(x),), float("inf"))
+        self.eval()
+
+    def forward(self, v):
+        if self.left == 0:
+            raise Spent
+        self.left -= 1
+        with torch.no_grad():
+            z = self.model(v)
+            norm = (v - self.x).flatten(1).norm(dim=1)
+            nearer = (z.argmax(1) != self.y) & (norm < self.norm)
+            self.norm, self.best = torch.where(nearer, norm, self.norm), torch.where(nearer[:, None, None, None], v, self.best)
+        return z
+
+
 class Attack:
     """An attack of a peer's on our model, and what both sides' adversarial examples are worth."""
 
@@ -138,6 +165,18 @@ class Attack:
             return lambda: attack.run_standard_evaluation(x, y, bs=len(x)), "auto-attack"
         import foolbox
 
+        if w["Queries"]:
+            make = foolbox.attacks.HopSkipJumpAttack if self.name == "hopskipjump" else foolbox.attacks.BoundaryAttack
+
+            def asked():
+                nearest = Nearest(model, x, y, w["Queries"])
+                try:
+                    make().run(foolbox.PyTorchModel(nearest, bounds=(0, 1), device="cpu"), x, foolbox.criteria.Misclassification(y))
+                except Spent:
+                    pass
+                return nearest.best
+
+            return asked, f"foolbox {foolbox.__version__}"
         wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
         attack = foolbox.attacks.L2CarliniWagnerAttack(
             binary_search_steps=w["Rounds"], steps=w["Steps"], stepsize=w["Step"], initial_const=1e-3, abort_early=w["Abort"])
@@ -169,7 +208,7 @@ class Attack:
         right = clean == self.y
         norm = delta.norm(dim=1)
         norm[after == self.y] = float("inf")
-        passes = f"{reply['Forward']:.0f} + {reply['Backward']:.0f} passes"
+        passes = f"{reply['Forward']:.0f} + {reply.get('Backward', 0):.0f} passes"
         if self.w["Epsilon"]:
             return f"robust {(right & (after == self.y)).float().mean().item():.4f}, {passes}"
         return f"median L2 norm {norm[right].median().item():.4f}, {passes}"

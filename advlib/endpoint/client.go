@@ -175,6 +175,13 @@ func (c *client) readSecrets(s Spec) error {
 	return nil
 }
 
+// exposed tells whether secrets go over a network as they are.
+func (c *client) exposed() bool {
+	host := c.root.Hostname()
+	ip := net.ParseIP(host)
+	return len(c.header) > 0 && c.root.Scheme == "http" && host != "localhost" && (ip == nil || !ip.IsLoopback())
+}
+
 // masked returns a text without the secrets.
 func (c *client) masked(text string) string {
 	for _, s := range c.secrets {

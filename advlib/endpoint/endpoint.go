@@ -219,6 +219,9 @@ func (e *Endpoint) settle(m metadata) error {
 	e.inputs = in
 	e.signature = advlib.Signature{Input: s.Input, Box: s.Box, Domain: domain, Classes: s.Classes, ClassNames: s.ClassNames, Random: s.Random}
 	e.classes = m.classes
+	if e.client.exposed() {
+		e.signature.Warnings = []string{"the token is sent over http, where everybody on the way can read it: use https"}
+	}
 	return e.protocol.settle(m, in)
 }
 
@@ -253,12 +256,12 @@ func (e *Endpoint) Fingerprint() string {
 	return e.kept.name()
 }
 
-// Known is how many answers are kept.
+// Known is how many answers were kept before Open, and still hold.
 func (e *Endpoint) Known() int {
 	if e.kept == nil {
 		return 0
 	}
-	return e.kept.size()
+	return e.kept.before
 }
 
 // Close lets connections go, and writes what is kept through to the disk.

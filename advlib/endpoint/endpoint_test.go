@@ -633,6 +633,35 @@ func TestImagesAreTurned(t *testing.T) {
 	}
 }
 
+func TestStatus500(t *testing.T) {
+	home(t)
+	s := newServer(t, random(3, 4))
+	spec := specOf(s, 3)
+	spec.Forget = true
+	once := func() {
+		failed := false
+		s.fault = func(_ int, w http.ResponseWriter, _ *http.Request) bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if failed {
+				return false
+			}
+			failed = true
+			w.WriteHeader(http.StatusInternalServerError)
+			return true
+		}
+	}
+	once()
+	if _, err := endpoint.Open(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "500 Internal Server Error") {
+		t.Errorf("status 500: %v", err)
+	}
+	once()
+	spec.Retry500 = true
+	if bill := open(t, spec).Bill(); bill.Again != 1 {
+		t.Errorf("status 500 where that is sent again: %v", bill)
+	}
+}
+
 func TestInterrupted(t *testing.T) {
 	home(t)
 	s := newServer(t, random(3, 4))

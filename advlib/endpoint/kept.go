@@ -33,6 +33,7 @@ type kept struct {
 	known  map[key]*row
 	log    *os.File
 	lock   *flock.Flock
+	before int // how many answers were there at first
 	since  int // records since the log was last written through to the disk
 }
 
@@ -64,6 +65,7 @@ func openKept(identity string, fresh bool) (*kept, error) {
 	if err := k.load(); err != nil {
 		return nil, fmt.Errorf("the answers that are kept in %s: %w", k.folder, err)
 	}
+	k.before = len(k.known)
 	return k, nil
 }
 
@@ -95,6 +97,7 @@ func (k *kept) renew() error {
 		return err
 	}
 	clear(k.known)
+	k.before = 0
 	for _, dir := range old {
 		if err := os.RemoveAll(dir); err != nil {
 			return err
@@ -165,12 +168,6 @@ func (k *kept) get(of key) (*row, bool) {
 	defer k.mu.Unlock()
 	r, ok := k.known[of]
 	return r, ok
-}
-
-func (k *kept) size() int {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return len(k.known)
 }
 
 // put keeps an answer. The one that was first stays, so that an attack that is run again sees what it saw.

@@ -155,6 +155,9 @@ func (t *templated) learn(ctx context.Context, c *client) (m metadata, err error
 		return m, fmt.Errorf(`the template has "$input", one for each request, and %d are to be sent in one: give 1 by %v`, t.spec.Batch,
 			batchName)
 	}
+	if t.spec.InputName != "" && t.describe == nil {
+		return m, fmt.Errorf("the template has the name of the input in its body, if there is one: leave %v out", inputNameName)
+	}
 	if t.Ready != "" {
 		if err := c.ask(ctx, request{method: http.MethodGet, path: t.at(t.Ready)}, func(reply) error { return nil }); err != nil {
 			return m, unknown(t.spec.Model, err)
@@ -214,6 +217,11 @@ func (t *templated) read(r reply, n, classes int) ([]row, error) {
 		return nil, err
 	}
 	found := t.answer.Select(v)
+	if t.spec.Output != "" {
+		for i := range found {
+			found[i] = pick(found[i], t.spec.Output)
+		}
+	}
 	switch {
 	case len(found) == 0:
 		o, _ := v.(map[string]any)
@@ -224,9 +232,26 @@ func (t *templated) read(r reply, n, classes int) ([]row, error) {
 	return rowsOf([]any(found), n, classes)
 }
 
+// pick takes one output where rows are objects with several: {"logits": […], "features": […]}.
+func pick(v any, output string) any {
+	switch v := v.(type) {
+	case []any:
+		all := make([]any, len(v))
+		for i, e := range v {
+			all[i] = pick(e, output)
+		}
+		return all
+	case map[string]any:
+		if one, ok := v[output]; ok {
+			return one
+		}
+	}
+	return v
+}
+
 // identity implements protocol.
 func (t *templated) identity() string {
-	return fmt.Sprintf("template %s %s %s %s", t.at(t.Path), t.Body, t.Inputs, t.Answer)
+	return fmt.Sprintf("template %s %s %s %s %s", t.at(t.Path), t.Body, t.Inputs, t.Answer, t.spec.Output)
 }
 
 // The types of TensorFlow by the names of the Open Inference Protocol.

@@ -132,6 +132,24 @@ func TestMLflow(t *testing.T) {
 	}
 }
 
+func TestOneOfSeveralOutputs(t *testing.T) {
+	home(t)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost { // as TensorFlow Serving answers where a signature has several outputs
+			fmt.Fprint(w, `{"predictions":[{"logits":[1,-2,0.5],"features":[1,2,3,4]}]}`)
+			return
+		}
+		fmt.Fprint(w, `{}`)
+	}))
+	defer s.Close()
+	template := endpoint.TensorFlowServing()
+	e := open(t, endpoint.Spec{URL: s.URL, Model: "m", Template: template, Input: []int{2}, Box: advlib.UnitBox, Output: "logits"})
+	said, err := query(t, e, []float32{0, 1})
+	if err != nil || len(said) != 1 || !slices.Equal(said[0].Scores, []float32{1, -2, 0.5}) {
+		t.Errorf("%+v, %v", said, err)
+	}
+}
+
 // TestOwnTemplates asks servers whose answers have all the shapes that a template may meet.
 func TestOwnTemplates(t *testing.T) {
 	home(t)

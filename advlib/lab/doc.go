@@ -2,8 +2,8 @@
 //
 //	report, err := lab.Evaluate(ctx, classifier, examples, attacks) // the second time it is read
 //
-// Values do not survive a cell in GoNB, by design: there is no hidden state. So what takes long to make is kept under a
-// hash of everything that made it:
+// Values do not survive a cell in GoNB, by design: no result depends on a value that nobody sees. So what takes long to
+// make is kept under a hash of everything that made it:
 //
 //	store, err := lab.Keep(ctx, lab.Models, lab.Recipe{
 //		Name:  "my model",

@@ -103,7 +103,7 @@ func (a *asking) flags(f *pflag.FlagSet) {
 	f.StringVar(&a.norm, "norm", "l2", "norm of the perturbation: linf, l2, l1 or l0")
 	f.StringSliceVar(&a.eps, "eps", nil, "budgets ε, in units of the box: 0.01,0.02 or 8/255")
 	f.IntVar(&a.queries, "queries", 1000, "most inputs that are answered about one example, to each attack")
-	f.Float64Var(&a.price, "price", 0, "price of an input that is sent, in any currency")
+	f.Float64Var(&a.price, "price", 0, "price of one input that is sent, in any currency")
 	f.Uint64Var(&a.seed, "seed", 0, "seed of all randomness; the same seed asks the same questions")
 	f.IntVar(&a.batch, "batch", 128, "most examples attacked at once")
 	f.BoolVar(&a.alone, "alone", false, "run each attack on all examples, to compare attacks")
@@ -230,8 +230,11 @@ func (a asking) check(cmd *cobra.Command) (order, error) {
 	if o.choices, err = o.chosen(); err != nil {
 		return o, err
 	}
-	if o.scale, err = number("scale", a.scale); err != nil || o.scale == 0 {
-		return o, errors.Join(err, misuse("--scale: %s makes no inputs: give a factor, such as 1/255 for bytes", a.scale))
+	if o.scale, err = number("scale", a.scale); err != nil {
+		return o, err
+	}
+	if o.scale == 0 {
+		return o, misuse("--scale: 0 makes no inputs: give another factor, such as 1/255 for bytes")
 	}
 	if o.source.box, err = boxOf(a.box); err != nil {
 		return o, err
@@ -420,7 +423,7 @@ func (o order) measure(ctx context.Context, out io.Writer, e *endpoint.Endpoint,
 	defer func() { lab.Notify = notify }()
 	lab.Notify = func(sentence string) { progress.say("%s", sentence) }
 	settings := advlib.Settings{Seed: o.seed, BatchSize: o.batch, Alone: o.alone, Strict: o.strict, Balls: o.balls,
-		OnProgress: progress.update}
+		OnProgress: progress.update, Price: 1000 * o.price}
 	keeping := ctx
 	if o.fresh {
 		keeping = lab.Fresh(ctx)
@@ -436,15 +439,14 @@ func (o order) measure(ctx context.Context, out io.Writer, e *endpoint.Endpoint,
 	if journal != nil && err == nil {
 		journal.Clear()
 	}
-	bill := e.Bill()
-	cost := fmt.Sprintf("bill of this run: %v", bill)
-	if o.price > 0 {
-		cost += fmt.Sprintf("; at %g for an input sent, %.6g", o.price, o.price*float64(bill.Inputs))
-	}
-	progress.line("%s", cost)
+	bill := fmt.Sprintf("bill of this run, first questions included: %v", e.Bill())
 	if report != nil {
-		report.Notes = append(report.Notes, cost)
+		report.Notes = append(report.Notes, bill)
 	}
+	if o.price > 0 {
+		bill += fmt.Sprintf("; at %g for an input sent, %.6g", o.price, o.price*float64(e.Sent()))
+	}
+	progress.line("%s", bill)
 	return report, err
 }
 

@@ -102,7 +102,8 @@ func TestAttackOfAServer(t *testing.T) {
 		t.Fatalf("status %d\n%s", status, progress)
 	}
 	sent := inputs.Load()
-	bill := regexp.MustCompile(`bill of this run: (\d+) inputs sent.*; at 0.5 for an input sent, ([\d.]+)`).FindStringSubmatch(progress)
+	line := regexp.MustCompile(`bill of this run, first questions included: (\d+) inputs sent.*; at 0.5 for an input sent, ([\d.]+)`)
+	bill := line.FindStringSubmatch(progress)
 	if len(bill) != 3 || bill[1] != fmt.Sprint(sent) {
 		t.Fatalf("the bill %q is not of the %d inputs that were sent", bill, sent)
 	}
@@ -121,8 +122,8 @@ func TestAttackOfAServer(t *testing.T) {
 			t.Errorf("example %d is at %v of the other class, want 0.2", i, d)
 		}
 	}
-	if !strings.Contains(strings.Join(r.Notes, "\n"), "bill of this run") {
-		t.Errorf("the report's notes %q have no bill", r.Notes)
+	if !strings.Contains(strings.Join(r.Notes, "\n"), "bill of this run") || r.Price != 500 {
+		t.Errorf("the report's notes %q have no bill, or its price for 1000 inputs is %g, not 500", r.Notes, r.Price)
 	}
 
 	// Once more, and nothing is paid but the question whether the model is the same.

@@ -61,12 +61,13 @@ func New(c Config) *Assistant {
 	return a
 }
 
-// Prepare reads the types of Config.Modules, so that the first answer need not wait for them. It takes some tenths of a
-// second.
+// Prepare reads the types of the packages of Config.Modules, so that the first answers need not wait for them. It takes
+// some tenths of a second, and answers others in between.
 func (a *Assistant) Prepare() {
 	a.library.find(a.config)
 	for _, path := range slices.Sorted(maps.Keys(a.library.dirs)) {
-		if slices.ContainsFunc(a.config.Modules, func(m Module) bool { return path == m.Path }) {
+		if slices.ContainsFunc(a.config.Modules, func(m Module) bool { return path == m.Path || strings.HasPrefix(path, m.Path+"/") }) &&
+			hasGo(a.library.dirs[path]) {
 			a.universe.mu.Lock()
 			_, _ = a.universe.Import(path)
 			a.universe.mu.Unlock()

@@ -218,8 +218,11 @@ func packageBefore(q Question, start int) string {
 // names lists Go's words, what earlier cells declare, packages, and the words of the cell, that begin with a text.
 func (a *Assistant) names(text string, q Question) (matches []string) {
 	set := map[string]bool{}
-	for _, name := range slices.Concat(q.Earlier.Names(), words, word.FindAllString(q.Code, -1), slices.Collect(maps.Keys(a.library.paths))) {
-		set[name] = strings.HasPrefix(name, text) && name != text
+	for _, name := range word.FindAllString(q.Code, -1) {
+		set[name] = strings.HasPrefix(name, text) && name != text // which is what is being written
+	}
+	for _, name := range slices.Concat(q.Earlier.Names(), words, slices.Collect(maps.Keys(a.library.paths))) {
+		set[name] = strings.HasPrefix(name, text)
 	}
 	for name, fits := range set {
 		if fits {

@@ -34,6 +34,7 @@ type memory struct {
 	finds     map[string]Import
 	packages  map[string]knownPackage
 	valueless map[[sha256.Size]byte]bool // programs whose last expression has no value
+	callees   map[string]bool            // packages' functions, as path.Name, that have none
 }
 
 type knownPackage struct {

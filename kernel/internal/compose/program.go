@@ -31,9 +31,10 @@ type Program struct {
 	key      string
 	starting map[*unit]string // units that only an init function of another cell needs, and its name
 
-	plain      string // the cell's own file without its result; empty: it has none
-	resultLine int
-	resultKey  [sha256.Size]byte
+	plain                    string // the cell's own file without its result; empty: it has none
+	resultLine, resultColumn int
+	callee                   string // of the last expression: a package's function, as path.Name; empty: something else
+	resultKey                [sha256.Size]byte
 }
 
 // BeginFile is the file that every program has besides those of cells. By its name it is the first, so that its
@@ -128,8 +129,9 @@ type composer struct {
 	order    []*unit
 	needs    map[*Source]*imports
 	key      string
-	by       string // the init function on whose behalf units are taken; empty: the cell's
-	locked   uses   // what locked cells use
+	by       string          // the init function on whose behalf units are taken; empty: the cell's
+	locked   uses            // what locked cells use
+	callees  map[string]bool // that are known to have no value
 	isImport func(s *Source, x string, names map[string]bool) bool
 	starting map[*unit]string
 }
@@ -146,7 +148,7 @@ func (n *Notebook) Compose(ctx context.Context, f Finder, from Origin, code stri
 			"that they have come to their end")
 	}
 	k := &composer{owners: n.owners(s), included: map[*unit]bool{}, needs: map[*Source]*imports{}, starting: map[*unit]string{},
-		key: n.secret(), locked: newUses()}
+		key: n.secret(), locked: newUses(), callees: n.memory.callees}
 	k.isImport = func(s *Source, x string, names map[string]bool) bool {
 		return n.isImport(ctx, f, s, k.owners, x, names)
 	}

@@ -93,7 +93,7 @@ func (k *composer) statementOf(ctx context.Context, f Finder, p *Program, e *las
 	case !ok:
 		return shown
 	case e.semicolon:
-		return asItIs
+		return k.quiet(call)
 	}
 	fun := ast.Unparen(call.Fun)
 	switch x := fun.(type) { // of a function with type parameters
@@ -115,7 +115,8 @@ func (k *composer) statementOf(ctx context.Context, f Finder, p *Program, e *las
 		if x, ok := fun.X.(*ast.Ident); ok && x.Obj == nil && f != nil {
 			if u := k.owners[x.Name]; u == nil || u.kind == function {
 				if path := p.Path(x.Name); path != "" {
-					if t := f.Function(ctx, path, name); t != nil && t.Results.NumFields() == 0 {
+					p.callee = path + "." + name
+					if t := f.Function(ctx, path, name); t != nil && t.Results.NumFields() == 0 || k.callees[p.callee] {
 						return asItIs
 					}
 				}
@@ -126,6 +127,24 @@ func (k *composer) statementOf(ctx context.Context, f Finder, p *Program, e *las
 		}
 	}
 	return called
+}
+
+// quiet is statementOf for a call with a semicolon behind it: those that Go does not take for statements, conversions
+// and most builtin functions, are evaluated all the same.
+func (k *composer) quiet(call *ast.CallExpr) string {
+	fun, ok := ast.Unparen(call.Fun).(*ast.Ident)
+	if !ok || fun.Obj != nil || k.owners[fun.Name] != nil {
+		return asItIs
+	}
+	switch types.Universe.Lookup(fun.Name).(type) {
+	case *types.TypeName:
+		return dropped
+	case *types.Builtin:
+		if !slices.Contains(valueless, fun.Name) && fun.Name != "copy" && fun.Name != "recover" {
+			return dropped
+		}
+	}
+	return asItIs
 }
 
 // named is statementOf for a call of a function by its name alone.
@@ -195,7 +214,7 @@ func (n *Notebook) showResult(ctx context.Context, f Finder, k *composer, p *Pro
 		return
 	}
 	p.plain = plain
-	p.resultLine, _ = place(p.own.parts.text, e.start)
+	p.resultLine, p.resultColumn = place(p.own.parts.text, e.start)
 	p.Files[name], p.Files[valueFile] = text, asMain(valueText)
 	if p.linksImages() {
 		p.Files[drawFile] = asMain(drawText)
@@ -226,16 +245,19 @@ func (p *Program) imports(is func(path string) bool) bool {
 // Shows reports whether the program writes the value of its last expression into a file.
 func (p *Program) Shows() bool { return p.plain != "" }
 
-// ResultLine is the line, from 1, of the cell's text where its last expression begins.
-func (p *Program) ResultLine() int { return p.resultLine }
+// ResultPlace is the line and column, from 1, of the cell's text where its last expression begins.
+func (p *Program) ResultPlace() (line, column int) { return p.resultLine, p.resultColumn }
 
 // Valueless remembers that the last expression of a program has no value, as its compiler has found out. Composed
 // again, the program is one without a result.
 func (n *Notebook) Valueless(p *Program) {
 	if n.memory.valueless == nil {
-		n.memory.valueless = map[[sha256.Size]byte]bool{}
+		n.memory.valueless, n.memory.callees = map[[sha256.Size]byte]bool{}, map[string]bool{}
 	}
 	n.memory.valueless[p.resultKey] = true
+	if p.callee != "" {
+		n.memory.callees[p.callee] = true
+	}
 }
 
 // insertion puts a call around a part of a cell's statements.

@@ -54,7 +54,8 @@ func TestBuildingIsTold(t *testing.T) {
 			last, ids[display] = text, true
 		}
 		f.mu.Unlock()
-		if !regexp.MustCompile(`^\[building for \d+ s: go build\]$`).MatchString(first) || !regexp.MustCompile(end).MatchString(last) || len(ids) != 1 {
+		begins := regexp.MustCompile(`^\[building for \d+ s: go build\]$`).MatchString(first)
+		if !begins || !regexp.MustCompile(end).MatchString(last) || len(ids) != 1 {
 			t.Errorf("%s: %q at first, %q in the end, as %d displays", code, first, last, len(ids))
 		}
 	}

@@ -66,11 +66,57 @@ func TestJupyterKernelTest(t *testing.T) {
 			t.Errorf("%s: %s", m[1], m[2])
 		}
 	}
-	if passed != 12 || len(ran) != 13 { // jupyter_kernel_test 0.7.0 has 13 tests
-		t.Errorf("%d of %d tests passed, want 12 of 13", passed, len(ran))
+	if passed != 13 || len(ran) != 14 { // jupyter_kernel_test 0.7.0 has 13 tests, and ours of stdin is one
+		t.Errorf("%d of %d tests passed, want 13 of 14", passed, len(ran))
 	}
 	if t.Failed() {
 		t.Logf("%s\n%s", out, &log)
+	}
+}
+
+// The same suite on GoNB as it comes, beside this kernel: what the relay is for. A test that is never answered takes a
+// minute, so this is for ADVLAB_FULL=1.
+func TestJupyterKernelTestBesideGoNB(t *testing.T) {
+	if os.Getenv("ADVLAB_FULL") == "" {
+		t.Skip("takes minutes: ADVLAB_FULL=1 runs it")
+	}
+	p := prepared(t)
+	command := jupyterCommand(t)
+	cmd := command("python", filepath.Join("testdata", "beside.py"), "relay", "gonb")
+	folder := filepath.Join(t.TempDir(), "kernels", "gonb")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	// With the modules of the workspace, without which it has no gonbui, and with its gopls.
+	spec, err := json.Marshal(map[string]any{"argv": []string{filepath.Join(p.Tools(), "gonb"), "-kernel", "{connection_file}",
+		"-go_work=" + p.ModuleDir()}, "display_name": "gonb", "language": "go", "interrupt_mode": "message",
+		"env": map[string]string{"GOPROXY": "off", "GOFLAGS": "-ldflags=-s",
+			"PATH": p.Tools() + string(os.PathListSeparator) + os.Getenv("PATH")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "kernel.json"), spec, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for i, entry := range cmd.Env {
+		if strings.HasPrefix(entry, "JUPYTER_PATH=") {
+			cmd.Env[i] = entry + string(os.PathListSeparator) + filepath.Dir(filepath.Dir(folder))
+		}
+	}
+	out, err := cmd.Output()
+	t.Logf("\n%s", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range strings.Split(strings.TrimSpace(string(out)), "\n")[1:] {
+		cells := strings.Split(row, "|")
+		want := map[string]string{"test_pager": "n/a", "ok": "13"}[strings.TrimSpace(cells[0])]
+		if want == "" {
+			want = "ok"
+		}
+		if got := strings.TrimSpace(cells[1]); got != want {
+			t.Errorf("%s: %s, want %s", cells[0], got, want)
+		}
 	}
 }
 

@@ -126,8 +126,8 @@ func (r *relay) execute(ctx context.Context, e *gonb.Engine, startErr error, m *
 		if !x.cell.Empty() {
 			result = x.run(ctx, e)
 		}
-		if x.cellID() != "" { // of a notebook that is open before a person: the next thing may be a Tab
-			r.prepare.Do(func() { go r.assistant.Prepare() })
+		if x.cellID() != "" { // of a notebook that is open before a person
+			r.prepareAssistant()
 		}
 	}
 	if err == nil {

@@ -92,6 +92,15 @@ func Run(ctx context.Context, c Config) error {
 		defer close(cells)
 		r.cells(ctx)
 	}()
+	person := time.AfterFunc(personAfter, func() {
+		r.mu.Lock()
+		idle := r.count == 0 && r.current == nil && len(r.queue) == 0
+		r.mu.Unlock()
+		if idle {
+			r.prepareAssistant()
+		}
+	})
+	defer person.Stop()
 	poll := time.NewTicker(parentEvery)
 	defer poll.Stop()
 	parent := jupyterParent()
@@ -119,6 +128,15 @@ func Run(ctx context.Context, c Config) error {
 		r.log("messages dropped: %s", counts)
 	}
 	return nil
+}
+
+// personAfter is how long a new kernel has nothing to do where a person has opened a notebook: programs send a cell at
+// once. The next thing may be a Tab.
+const personAfter = 2 * time.Second
+
+// prepareAssistant reads, once, what the first question would have to wait for.
+func (r *relay) prepareAssistant() {
+	r.prepare.Do(func() { go r.assistant.Prepare() })
 }
 
 // newRelay returns a relay without sockets and history.

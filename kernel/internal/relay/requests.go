@@ -76,6 +76,7 @@ func (r *relay) aside(s *zmtp.Socket, m *jupyter.Message, answer func(m *jupyter
 		go func() {
 			defer func() { <-r.asides }()
 			r.answer(s, m, answer(m, true))
+			r.prepareAssistant() // not before: this question would wait for what it may not need
 		}()
 	default:
 		r.answer(s, m, answer(m, false))

@@ -19,9 +19,11 @@ func (x *execution) valueless(f *failure) bool {
 	if f.Class != compileError || x.program == nil || !x.program.Shows() {
 		return false
 	}
+	at, column := x.program.ResultPlace()
 	for _, line := range strings.Split(x.errors(), "\n") {
 		m := position.FindStringSubmatch(strings.TrimPrefix(strings.TrimSpace(line), "./"))
-		if m != nil && x.program.Own(m[1]) && number(m[2]) >= x.program.ResultLine() && strings.HasSuffix(m[4], "(no value) used as value") {
+		if m != nil && x.program.Own(m[1]) && number(m[2]) == at && number(m[3]) == column &&
+			strings.HasSuffix(m[4], "(no value) used as value") {
 			x.relay.notebook.Valueless(x.program)
 			x.gonbError = nil
 			return true

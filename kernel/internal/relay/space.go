@@ -36,8 +36,8 @@ func (r *relay) full(e *gonb.Engine) (what, remedy string) {
 	}
 	for _, place := range []struct{ what, dir, remedy string }{
 		{"Go's build cache", cache, "remove files there that are not needed; `!go clean -cache` empties it, and cells build anew"},
-		{"the kernel's temporary files", r.config.Dir, "remove files there that are not needed, or start Jupyter with TMPDIR set to a folder of " +
-			"a larger disk"},
+		{"the kernel's temporary files", r.config.Dir,
+			"remove files there that are not needed, or start Jupyter with TMPDIR set to a folder of a larger disk"},
 		{"the folder in which cells run", cells, "remove files there that are not needed, or write elsewhere: %cd changes the folder"},
 	} {
 		if place.dir != "" && free(place.dir) < leastSpace {
@@ -64,8 +64,8 @@ func free(dir string) uint64 {
 	}
 }
 
-// explainSpace gives a failure whose cause is a full disk that reason: Go then says, among others, that packages are not
-// in std.
+// explainSpace gives a failure whose cause is a full disk that reason: Go then says, among others, that packages are
+// not in std.
 func (r *relay) explainSpace(e *gonb.Engine, f *failure, stderr string) *failure {
 	said := noSpace.MatchString(f.Text + strings.Join(f.Traceback, "\n") + stderr)
 	if !said && f.Class != compileError {

@@ -37,6 +37,20 @@ class AdvlabTests(jupyter_kernel_test.KernelTests):
         # A first build links against a cold cache; the suite waits 15 s for a cell, no longer.
         cls.kc.execute_interactive("%%\ngonbui.Sync()", timeout=120, silent=True)
 
+    def test_stdin(self):
+        """What the suite has no test of: a program that reads asks the front end."""
+        self.flush_channels()
+        self.kc.execute("%%\nvar name string\nfmt.Scanln(&name)\nfmt.Println(\"hello\", name)", allow_stdin=True)
+        request = self.kc.get_stdin_msg(timeout=30)
+        self.assertEqual(request["msg_type"], "input_request")
+        self.kc.input("world")
+        said = ""
+        while "hello" not in said:
+            message = self.kc.get_iopub_msg(timeout=30)
+            if message["msg_type"] == "stream":
+                said += message["content"]["text"]
+        self.assertIn("hello world", said)
+
 
 class AdvlabIopubTests(jupyter_kernel_test.IopubWelcomeTests):
     kernel_name = os.environ["ADVLAB_TEST_KERNEL"]
