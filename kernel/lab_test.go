@@ -477,8 +477,8 @@ func TestJupyterLab(t *testing.T) {
 		}
 		l.write(t, "first.ipynb", codes...)
 		b.open(t, l, "first.ipynb")
-		// The kernel reads the types of advlib while nothing else is to be done: some tenths of a second, or many seconds on a
-		// busy machine, of which JupyterLab waits one.
+		// The kernel reads the types of advlib while nothing else is to be done: some tenths of a second, or many seconds on
+		// a busy machine, of which JupyterLab waits one.
 		b.wait(t, patient, `globalThis.typesAreRead || (globalThis.typesAsked ??= (jupyterapp.shell.currentWidget.sessionContext.session.kernel
 			.requestComplete({code: 'attack.PGD{}.', cursor_pos: 13}).then(reply => {
 				globalThis.typesAreRead = reply.content.matches.includes('StepSize')
