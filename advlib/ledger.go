@@ -47,6 +47,7 @@ type ledger struct {
 	queries map[int64]int64
 	found   map[int64][]Improvement
 	shared  int64 // queries that nobody said an example of
+	booked  map[any]bool
 }
 
 func newLedger() *ledger {
@@ -134,6 +135,21 @@ func (v *Counted) Found(example int64, distance float64, later int) {
 		f = f[:n-1]
 	}
 	l.found[example] = append(f, Improvement{Query: query, Distance: Distance(distance)})
+}
+
+// Book counts n queries that were asked before the run and that all its examples share, such as those that a substitute
+// was trained with, in [Stats.Shared]; once for each key.
+func (v *Counted) Book(key any, n int64) {
+	l := v.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.booked == nil {
+		l.booked = map[any]bool{}
+	}
+	if !l.booked[key] {
+		l.booked[key] = true
+		l.shared += n
+	}
 }
 
 // finest is by which factor two improvements that are kept differ at least; the last is kept in any case.

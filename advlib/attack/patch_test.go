@@ -16,12 +16,18 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/attack"
+	"advlab/advlib/attack/attacktest"
 )
 
 // squares is the digits' network on images [8, 8, 1], with its examples.
 func squares(t *testing.T) (*advlib.Classifier, *advlib.Examples) {
 	t.Helper()
-	r := digits(t)
+	return squaresOf(t, digits(t))
+}
+
+// squaresOf is the network of a reference of flat digits on images [8, 8, 1], with its examples.
+func squaresOf(t *testing.T, r *attacktest.Reference) (*advlib.Classifier, *advlib.Examples) {
+	t.Helper()
 	c := r.Classifier
 	s, err := advlib.NewClassifier(advlib.Spec{
 		Name: "digits as images", Store: c.Store(), Input: []int{8, 8, 1}, Box: c.Box(), Backend: c.Backend(),

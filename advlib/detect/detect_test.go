@@ -289,7 +289,7 @@ func nearMean() advlib.Victim {
 func TestTrial(t *testing.T) {
 	_, test := dataset.Digits()
 	v := nearMean()
-	a := attack.Square{Ball: advlib.Linf.Ball(0.2), Queries: 200}
+	a := attack.Square{Ball: advlib.Linf.Ball(0.2), Queries: 200, Rescaled: true}
 	fitted, err := detect.KNN{}.Fit(test.First(300), 0)
 	if err != nil {
 		t.Fatal(err)
