@@ -69,9 +69,9 @@
 //	FAB                Steps 100, Candidates 10, MostBias 0.1, Extrapolation 1.05, Backward 0.9
 //	SignOPT            Queries 5000, Samples 100, Step 0.2, Probe 0.01, Tries 20
 //	RayS               Queries 5000, Tolerance 0.001
-//	SurFree            Queries 5000, Angle 30, Decay 0.95, Orthogonal 100, Bisections 7, Frequencies 1, Tries 20
+//	SurFree            Queries 5000, Angle 30, Decay 0.95, Orthogonal 100, Bisections 7, Tries 20
 //	FMN                Steps 1000, StepSize 1, Gamma 0.05, Overshoot 0.05
-//	CGBAH              Queries 5000, Samples 30, Sigma 0.0002, Tolerance 0.0001, Frequencies 1, Tries 20
+//	CGBAH              Queries 5000, Samples 30, Sigma 0.0002, Tolerance 0.0001, Tries 20
 //	SigmaZero          Steps 1000, LearningRate 1, Sigma 0.001, Threshold 0.3, ThresholdRate 0.01
 //	Noise              Queries 1000, Steps 20
 //	UniversalDeepFool  FoolingRate 0.8, Epochs 10, Steps 50, Overshoot 0.02
