@@ -491,7 +491,8 @@ func TestJupyterLab(t *testing.T) {
 				b.do(t, chromedp.KeyEvent(kb.ArrowLeft))
 			}
 			// One press is enough, unless the machine is so busy that JupyterLab has stopped waiting for the answer.
-			began, shown := time.Now(), false
+			var began time.Time
+			shown := false
 			for press := 1; !shown && press <= 10; press++ {
 				b.do(t, chromedp.KeyEvent(kb.Tab))
 				began = time.Now()

@@ -18,6 +18,7 @@
 //	CarliniWagner      gradients          the nearest    L2                     untargeted, targeted  Carlini & Wagner 2017, arXiv:1608.04644
 //	CarliniWagnerL0    gradients          the nearest    L0                     untargeted, targeted  Carlini & Wagner 2017, arXiv:1608.04644
 //	CarliniWagnerLinf  gradients          the nearest    Linf                   untargeted, targeted  Carlini & Wagner 2017, arXiv:1608.04644
+//	Noise              labels             the nearest    L1 L2 Linf             untargeted            Rauber et al. 2017, arXiv:1707.04131
 //	EAD                gradients          the nearest    L1                     untargeted, targeted  Chen et al. 2018, arXiv:1709.04114
 //	BoundaryAttack     labels             the nearest    L2                     untargeted, targeted  Brendel et al. 2018, arXiv:1712.04248
 //	Pointwise          labels             the nearest    L0 L2                  untargeted, targeted  Schott et al. 2019, arXiv:1805.09190
@@ -31,7 +32,6 @@
 //	FMN                gradients          the nearest    L0 L1 L2 Linf          untargeted, targeted  Pintor et al. 2021, arXiv:2102.12827
 //	CGBAH              labels             the nearest    L2                     untargeted, targeted  Reza et al. 2023, arXiv:2308.03163
 //	SigmaZero          gradients          the nearest    L0                     untargeted, targeted  Cinà et al. 2025, arXiv:2402.01879
-//	Noise              labels             the nearest    L1 L2 Linf             untargeted
 //	UniversalDeepFool  gradients          one δ for all  L2 Linf                untargeted, targeted  Moosavi-Dezfooli et al. 2017, arXiv:1610.08401
 //	Universal          gradients          one δ for all  L1 L2 Linf             untargeted, targeted  Shafahi et al. 2018, arXiv:1811.11304
 //	AdversarialPatch   gradients          a patch        L0                     untargeted, targeted  Brown et al. 2017, arXiv:1712.09665
@@ -60,6 +60,7 @@
 //	CarliniWagner      BinarySearchSteps 9, Steps 1000, LearningRate 0.01, InitialConst 0.001
 //	CarliniWagnerL0    Steps 1000, LearningRate 0.01, InitialConst 0.001, LargestConst 2e+06, Margin 0.01
 //	CarliniWagnerLinf  Steps 1000, LearningRate 0.005, InitialConst 1e-05, LargestConst 20, Decrease 0.9, LeastTau 0.00390625
+//	Noise              Queries 1000, Steps 20
 //	EAD                Beta 0.01, BinarySearchSteps 9, Steps 1000, LearningRate 0.01, InitialConst 0.001
 //	BoundaryAttack     Queries 5000, Sideways 0.01, Towards 0.01, Tries 20
 //	Pointwise          Queries 5000, Bisections 10
@@ -73,7 +74,6 @@
 //	FMN                Steps 1000, StepSize 1, Gamma 0.05, Overshoot 0.05
 //	CGBAH              Queries 5000, Samples 30, Sigma 0.0002, Tolerance 0.0001, Tries 20
 //	SigmaZero          Steps 1000, LearningRate 1, Sigma 0.001, Threshold 0.3, ThresholdRate 0.01
-//	Noise              Queries 1000, Steps 20
 //	UniversalDeepFool  FoolingRate 0.8, Epochs 10, Steps 50, Overshoot 0.02
 //	Universal          Loss CrossEntropy, Cap 9, Epochs 20, BatchSize 128, StepSize 0.2·ε
 //	AdversarialPatch   Placements 0.3–0.5 of the side, ±22.5°, light ±0.1, Loss CrossEntropy, Steps 500, BatchSize 32, Samples 1, LearningRate 0.05

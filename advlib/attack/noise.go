@@ -91,6 +91,7 @@ type Noise struct {
 
 // Describe implements [craft.Described].
 func (a *Noise) Describe(d *craft.Description) {
+	d.Paper("Rauber et al. 2017, arXiv:1707.04131")
 	d.Refuse(a.Kind < 0 || int(a.Kind) >= len(noiseNames), "Kind = %d: there are %q", int(a.Kind), noiseNames)
 	d.Norm(&a.Norm, a.Kind.norms()...)
 	d.Untargeted("noise does not know where it goes")

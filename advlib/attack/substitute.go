@@ -21,7 +21,7 @@ import (
 //
 //	x′ = clip(x + λ·sign ∇z_y(x)),  λ of the other sign every few rounds
 //
-//	s, err := attack.Substitute{Train: zoo.MLP(200, 200).Fit}.Fit(ctx, victim, seeds)
+//	s, err := attack.Substitute{Train: zoo.MLP(200, 200).Fit}.Learn(ctx, victim, seeds)
 //	res, err := advlib.Run(ctx, victim, test, s.Transfer(attack.MIFGSM{Ball: ball}))
 //
 // Labels are all that it needs. CleverHans's code keeps to no box, has no reservoir, and takes the true labels of the
@@ -96,10 +96,10 @@ func (s Substitute) filled(v advlib.Victim, seeds *advlib.Examples) (Substitute,
 	return s, nil
 }
 
-// Fit asks the victim about the seeds, some inputs of the kind that it is for, whose labels are not looked at, and
+// Learn asks the victim about the seeds, some inputs of the kind that it is for, whose labels are not looked at, and
 // trains. When ctx is done, or the victim fails, what was paid for is returned with the error: its Classifier is the
 // last one, and nil if there was none.
-func (s Substitute) Fit(ctx context.Context, v advlib.Victim, seeds *advlib.Examples) (*Substituted, error) {
+func (s Substitute) Learn(ctx context.Context, v advlib.Victim, seeds *advlib.Examples) (*Substituted, error) {
 	s, err := s.filled(v, seeds)
 	if err != nil {
 		return nil, fmt.Errorf("attack: Substitute: %w", err)

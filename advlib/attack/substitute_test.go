@@ -38,7 +38,7 @@ func TestSubstitute(t *testing.T) {
 	victim, asked := counting(r.Classifier, 0)
 	seeds, test := r.Examples.First(30), r.Examples.Slice(30, 64)
 	small := func() training.Model { m := zoo.MLP(50); m.Epochs = 20; return m }()
-	sub, err := attack.Substitute{Train: small.Fit, Rounds: 3, Doublings: 1, Reservoir: 40}.Fit(context.Background(), victim, seeds)
+	sub, err := attack.Substitute{Train: small.Fit, Rounds: 3, Doublings: 1, Reservoir: 40}.Learn(context.Background(), victim, seeds)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestSubstituteKeepsBudgets(t *testing.T) {
 	train := func(context.Context, *advlib.Examples) (*advlib.Classifier, error) { return r.Classifier, nil }
 	for _, c := range []struct{ own, victims, want int }{{1, 0, 1}, {25, 0, 25}, {10, 0, 10}, {0, 5, 30}, {17, 5, 17}} {
 		victim, asked := counting(r.Classifier, c.victims)
-		sub, err := attack.Substitute{Train: train, Queries: c.own}.Fit(context.Background(), victim, seeds)
+		sub, err := attack.Substitute{Train: train, Queries: c.own}.Learn(context.Background(), victim, seeds)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +98,7 @@ func TestSubstituteKeepsBudgets(t *testing.T) {
 		"Rounds = -1 is below 0":      {Train: train, Rounds: -1},
 		"StepSize = NaN is not a fin": {Train: train, StepSize: math.NaN()},
 	} {
-		if _, err := s.Fit(context.Background(), victim, seeds); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := s.Learn(context.Background(), victim, seeds); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error %v does not say %q", err, want)
 		}
 	}

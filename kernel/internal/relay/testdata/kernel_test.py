@@ -38,7 +38,7 @@ class AdvlabTests(jupyter_kernel_test.KernelTests):
         cls.kc.execute_interactive("%%\ngonbui.Sync()", timeout=120, silent=True)
 
     def test_stdin(self):
-        """What the suite has no test of: a program that reads asks the front end."""
+        # What the suite has no test of: a program that reads asks the front end. (A docstring would split its line.)
         self.flush_channels()
         self.kc.execute("%%\nvar name string\nfmt.Scanln(&name)\nfmt.Println(\"hello\", name)", allow_stdin=True)
         request = self.kc.get_stdin_msg(timeout=30)
