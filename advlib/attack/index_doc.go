@@ -9,6 +9,7 @@
 //	MIFGSM             gradients          any in a ball  L2 Linf                untargeted, targeted  Dong et al. 2018, arXiv:1710.06081
 //	SPSA               logits             any in a ball  L2 Linf                untargeted, targeted  Uesato et al. 2018, arXiv:1802.05666
 //	NES                logits             any in a ball  L2 Linf                untargeted, targeted  Ilyas et al. 2018, arXiv:1804.08598
+//	Bandits            logits             any in a ball  L2 Linf                untargeted, targeted  Ilyas et al. 2019, arXiv:1807.07978
 //	Square             logits             any in a ball  L1 L2 Linf             untargeted, targeted  Andriushchenko et al. 2020, arXiv:1912.00049
 //	APGD               gradients          any in a ball  L1 L2 Linf             untargeted, targeted  Croce & Hein 2020, arXiv:2003.01690
 //	AutoAttack         gradients          any in a ball  L1 L2 Linf             untargeted            Croce & Hein 2020, arXiv:2003.01690
@@ -19,6 +20,7 @@
 //	CarliniWagnerL0    gradients          the nearest    L0                     untargeted, targeted  Carlini & Wagner 2017, arXiv:1608.04644
 //	CarliniWagnerLinf  gradients          the nearest    Linf                   untargeted, targeted  Carlini & Wagner 2017, arXiv:1608.04644
 //	Noise              labels             the nearest    L1 L2 Linf             untargeted            Rauber et al. 2017, arXiv:1707.04131
+//	ZOO                logits             the nearest    L2                     untargeted, targeted  Chen et al. 2017, arXiv:1708.03999
 //	EAD                gradients          the nearest    L1                     untargeted, targeted  Chen et al. 2018, arXiv:1709.04114
 //	BoundaryAttack     labels             the nearest    L2                     untargeted, targeted  Brendel et al. 2018, arXiv:1712.04248
 //	Pointwise          labels             the nearest    L0 L2                  untargeted, targeted  Schott et al. 2019, arXiv:1805.09190
@@ -52,6 +54,7 @@
 //	MIFGSM             Loss CrossEntropy, Steps 10, StepSize 0.1·ε, Decay 1
 //	SPSA               Loss Margin, Queries 10000, Samples 128, Delta 0.01, LearningRate 0.25·ε
 //	NES                Loss Margin, Queries 10000, Samples 50, Sigma 0.001, StepSize 0.2·ε, Momentum 0.9
+//	Bandits            Loss CrossEntropy, Queries 10000, Tiles 50, StepSize 0.2·ε, PriorRate 0.1, Probe 0.1, Exploration 0.1
 //	Square             Loss Margin, Queries 5000, Area 0.8
 //	APGD               Loss CrossEntropy, Steps 100, Rises 0.75 in L2 Linf
 //	SparseRS           Loss Margin, Queries 10000, Share 0.3
@@ -61,6 +64,7 @@
 //	CarliniWagnerL0    Steps 1000, LearningRate 0.01, InitialConst 0.001, LargestConst 2e+06, Margin 0.01
 //	CarliniWagnerLinf  Steps 1000, LearningRate 0.005, InitialConst 1e-05, LargestConst 20, Decrease 0.9, LeastTau 0.00390625
 //	Noise              Queries 1000, Steps 20
+//	ZOO                Queries 10000, Coordinates 128, Delta 0.001, LearningRate 0.01, InitialConst 1
 //	EAD                Beta 0.01, BinarySearchSteps 9, Steps 1000, LearningRate 0.01, InitialConst 0.001
 //	BoundaryAttack     Queries 5000, Sideways 0.01, Towards 0.01, Tries 20
 //	Pointwise          Queries 5000, Bisections 10

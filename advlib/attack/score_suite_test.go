@@ -36,8 +36,19 @@ func scoreSubjects() []attacktest.Subject {
 			WithLoss: func(l advlib.Loss, g advlib.Goal) advlib.Attack {
 				return attack.SPSA{Ball: ball, Goal: g, Loss: l, Queries: 300, Samples: 64}
 			},
+		}, attacktest.Subject{
+			Name:     "Bandits " + n.String(),
+			New:      func(g advlib.Goal) advlib.Attack { return attack.Bandits{Ball: ball, Goal: g, Queries: 300} },
+			AtRadius: func(ε float64) advlib.Attack { return attack.Bandits{Ball: n.Ball(ε), Queries: 300} },
+			WithLoss: func(l advlib.Loss, g advlib.Goal) advlib.Attack {
+				return attack.Bandits{Ball: ball, Goal: g, Loss: l, Queries: 300}
+			},
 		})
 	}
+	subjects = append(subjects, attacktest.Subject{
+		Name: "ZOO",
+		New:  func(g advlib.Goal) advlib.Attack { return attack.ZOO{Goal: g, Queries: 1500, LearningRate: 0.05} },
+	})
 	for _, dct := range []bool{false, true} {
 		name := "SimBA"
 		if dct {

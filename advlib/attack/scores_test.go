@@ -72,6 +72,7 @@ func TestEstimatorsOnLinearModels(t *testing.T) {
 			for _, of := range []func(b advlib.Ball) advlib.Attack{
 				func(b advlib.Ball) advlib.Attack { return attack.NES{Ball: b, Queries: 2000} },
 				func(b advlib.Ball) advlib.Attack { return attack.SPSA{Ball: b, Queries: 2000} },
+				func(b advlib.Ball) advlib.Attack { return attack.Bandits{Ball: b, Queries: 2000} },
 			} {
 				share := brokenAt(t, n, 1.2, binary, of)
 				t.Logf("%v, binary %v: %.3f", of(n.Ball(1)), binary, share)
@@ -90,7 +91,7 @@ func TestMinimalByScoresOnLinearModels(t *testing.T) {
 		a      advlib.Attack
 		median float64
 	}{
-		{attack.SimBA{Queries: 2000}, 5}, {attack.SimBA{Queries: 2000, StepSize: 0.02}, 2}, {attack.SimBA{Queries: 2000, StepSize: 0.02, DCT: true}, 2},
+		{attack.ZOO{Queries: 10000}, 2}, {attack.SimBA{Queries: 2000}, 5}, {attack.SimBA{Queries: 2000, StepSize: 0.02}, 2}, {attack.SimBA{Queries: 2000, StepSize: 0.02, DCT: true}, 2},
 	} {
 		for _, binary := range []bool{false, true} {
 			var pool attacktest.MinimalScore
@@ -122,6 +123,7 @@ func TestScoreAttacksContinue(t *testing.T) {
 		func(n int) advlib.Attack { return attack.Square{Ball: advlib.Linf.Ball(0.1), Queries: n} },
 		func(n int) advlib.Attack { return attack.NES{Ball: advlib.Linf.Ball(0.1), Queries: n} },
 		func(n int) advlib.Attack { return attack.SPSA{Ball: advlib.L2.Ball(0.5), Queries: n, Samples: 20} },
+		func(n int) advlib.Attack { return attack.Bandits{Ball: advlib.Linf.Ball(0.1), Queries: n} },
 	} {
 		short := advlib.MustRun(context.Background(), r.Classifier, e, of(100))
 		long := advlib.MustRun(context.Background(), r.Classifier, e, of(400))
