@@ -26,10 +26,10 @@ func init() {
 // up(p)/‖up(p)‖. A step costs three queries: two for d, and one for the point that it reaches, which the authors' code
 // does not count.
 //
-// It departs from that code in this: probes are clipped before they are asked about; steps and distances are shares of ε
-// and of the box, where that code has numbers for ImageNet; and d is divided by its root mean square so far, so that the
-// prior's rate does not depend on the scale of the model's logits, where the code's 100 makes a prior of ±1 of a steep
-// model's first answer.
+// It departs from that code in this: probes are clipped before they are asked about; steps and distances are shares of
+// ε and of the box, where that code has numbers for ImageNet; and d is divided by its root mean square so far, so that
+// the prior's rate does not depend on the scale of the model's logits, where the code's 100 makes a prior of ±1 of a
+// steep model's first answer.
 type Bandits struct {
 	// Ball is what may be changed; its norm is L2 or Linf. It must be set.
 	Ball advlib.Ball

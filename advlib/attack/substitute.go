@@ -58,7 +58,7 @@ type Substituted struct {
 // Transfer returns an attack that is run on the substitute, and whose examples are offered to the victim. The queries
 // of the training are in its bill.
 func (s *Substituted) Transfer(a advlib.Attack) Transfer {
-	return Transfer{Attack: a, From: s.Classifier, Queries: s.Queries}
+	return Transfer{Attack: a, From: s.Classifier, Asked: s.Queries}
 }
 
 // filled returns s with its defaults, or what is wrong with it.

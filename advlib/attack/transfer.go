@@ -23,9 +23,9 @@ type Transfer struct {
 	// From is the surrogate: of the same inputs, box, domain and number of classes as the classifier that is attacked. It
 	// must be set.
 	From *advlib.Classifier
-	// Queries is how many answers of the victim From was trained with, see [Substitute]: all examples share them, and they
+	// Asked is how many answers of the victim From was trained with, see [Substitute]: all examples share them, and they
 	// are in [advlib.Stats], as Shared.
-	Queries int
+	Asked int
 }
 
 // Describe implements [craft.Described].
@@ -36,7 +36,7 @@ func (a *Transfer) Describe(d *craft.Description) {
 		from = a.From.Name()
 	}
 	d.Name("%s, transferred from %s", nameOf(a.Attack), from)
-	d.Count(&a.Queries, 0).As("trained with %d queries")
+	d.Count(&a.Asked, 0).As("trained with %d queries")
 	d.Refuse(a.Attack == nil, "the Attack to transfer is nil")
 	if v := d.Victim(); v != nil {
 		d.Check(checkStandIn(a.From, v, "From"))
@@ -71,6 +71,6 @@ func checkStandIn(s *advlib.Classifier, v advlib.Victim, field string) error {
 
 // Perturb implements [advlib.Attack].
 func (a Transfer) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	v.Book(a.From, int64(a.Queries))
+	v.Book(a.From, int64(a.Asked))
 	return a.Attack.Perturb(ctx, v.On(a.From), b)
 }

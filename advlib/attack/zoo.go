@@ -25,9 +25,9 @@ func init() {
 // dearest attack of this package, and needs thousands of queries even on small images.
 //
 // It departs from the authors' code in this: c is not searched for by bisection, each run of which costs the whole
-// budget, but doubles after each pass over the coordinates that ends without an adversarial example, and is halved after
-// one with; points are clipped before they are asked about; probes that rounding or clipping makes equal are not asked
-// about; and each query counts.
+// budget, but doubles after each pass over the coordinates that ends without an adversarial example, and is halved
+// after one with; points are clipped before they are asked about; probes that rounding or clipping makes equal are not
+// asked about; and each query counts.
 type ZOO struct {
 	// Goal is untargeted if zero.
 	Goal advlib.Goal

@@ -87,7 +87,8 @@ func TestAttackOfAServer(t *testing.T) {
 	s, data := planeServer(t, &inputs, nil), planeData(t)
 	attack := func(flags ...string) (status int, out, progress string) {
 		var o, p bytes.Buffer
-		status = run(t.Context(), append([]string{"attack", "--url", s.URL, "--model", "plane", "--data", data}, flags...), &o, &p)
+		status = run(t.Context(), append([]string{"attack", "--backend", "go", "--url", s.URL, "--model", "plane", "--data", data},
+			flags...), &o, &p)
 		return status, o.String(), p.String()
 	}
 	labels := []string{"--model-output", "y", "--attack", "hopskipjump", "--queries", "300", "--price", "0.5"}
@@ -149,7 +150,8 @@ func TestAttackOfAServerInterrupted(t *testing.T) {
 	data := planeData(t)
 	attack := func(ctx context.Context, s *httptest.Server) (int, string) {
 		var o, p bytes.Buffer
-		return run(ctx, []string{"attack", "--url", s.URL, "--model", "plane", "--data", data, "--model-output", "y", "--attack", "hopskipjump",
+		return run(ctx, []string{"attack", "--backend", "go", "--url", s.URL, "--model", "plane", "--data", data, "--model-output", "y",
+			"--attack", "hopskipjump",
 			"--queries", "400"}, &o, &p), o.String() + p.String()
 	}
 	t.Setenv(cachedir.Variable, t.TempDir())

@@ -383,6 +383,9 @@ func TestEveryChoice(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, kind := range slices.Concat(attacks, presets) {
+		if kind.name == none { // it has no attacks: testdata/evaluate.txtar certifies with it
+			continue
+		}
 		for _, norm := range kind.norms {
 			t.Run(kind.name+" "+norm.String(), func(t *testing.T) {
 				if kind.name == "cw" && norm != advlib.Norm(advlib.L2) {
@@ -398,6 +401,9 @@ func TestEveryChoice(t *testing.T) {
 					if a.Norm != norm.String() || kind.minimal && !a.Minimal() {
 						t.Errorf("%s is in %s, minimal %v", a.Name, a.Norm, a.Minimal())
 					}
+				}
+				if kind.name == "noise-contrast" {
+					return // the middle of the box is a tie of all classes, and it can do nothing else
 				}
 				// The nearest boundaries are 0.3 and 0.2 apart: half of it in Linf, one coordinate in L0.
 				if got := r.Robust(balls[1]).Count; got != 0 || len(r.Balls()) != 2 {
