@@ -134,7 +134,7 @@ func TestBridgeIsAPackage(t *testing.T) {
 	out, err := exec.Command(preparedPython(t), "-c",
 		"import importlib.metadata as m, sys; d = [d for d in m.distributions(path=[sys.argv[1]])]; "+
 			"print(d[0].name, d[0].version, [e.value for e in d[0].entry_points])", site).CombinedOutput()
-	if want := "advlab-jupyter 2 ['advlab_papermill:GoEngine', 'advlab_nbval']\n"; err != nil || string(out) != want {
+	if want := "advlab-jupyter 3 ['advlab_papermill:GoEngine', 'advlab_nbval']\n"; err != nil || string(out) != want {
 		t.Errorf("%s (%v), want %s", out, err, want)
 	}
 }
