@@ -13,6 +13,8 @@ type Beside struct {
 	Ball Ball
 	// Median says that the report has no ball in this norm: the radius is the median distance of the white-box attacks.
 	Median bool
+	// Cascade says that attacks ran on what those before them had left: then the two numbers are no comparison.
+	Cascade bool
 	// White and Black are the names of the attacks; White is empty where none was run beside the others.
 	White, Black []string
 	// Broken and BrokenByQuestions count the examples that they broke, Wins those that only attacks by questions broke
@@ -40,6 +42,10 @@ func (b Beside) String() string {
 	}
 	s := fmt.Sprintf("with gradients, attacks in %s break %v of %d examples, by questions alone %v", where, b.Broken, b.Broken.Of,
 		b.BrokenByQuestions)
+	if b.Cascade {
+		s = fmt.Sprintf("with gradients, attacks in %s break %d of %d examples, and those by questions alone %d of what was left to them",
+			where, b.Broken.Count, b.Broken.Of, b.BrokenByQuestions.Count)
+	}
 	if b.BlackBoxWins() {
 		s += fmt.Sprintf(": BLACK BOX WINS on %v: the gradients mislead, or the attacks that follow them are too weak; robust accuracies by "+
 			"them alone are upper bounds only", b.Wins)
@@ -47,10 +53,10 @@ func (b Beside) String() string {
 	return s
 }
 
-// Beside returns the comparisons in all balls and norms in which something only asked; none where the model showed
-// nothing else.
+// Beside returns the comparisons in all balls and norms in which something only asked; none where the model has no
+// gradient to look at.
 func (r *Report) Beside() []Beside {
-	if r.Sanity.NotApplicable != "" {
+	if r.Sanity.NotApplicable != "" || len(r.Sanity.NoGradient) > 0 {
 		return nil
 	}
 	var all []Beside
@@ -129,7 +135,7 @@ func (r *Report) beside(b Ball, white, black []AttackRow) Beside {
 		return slices.DeleteFunc(slices.Clone(rows), func(a AttackRow) bool { return !a.Minimal() && float64(a.Radius) != b.Radius })
 	}
 	white, black = in(white), in(black)
-	c := Beside{Ball: b, White: names(white), Black: names(black)}
+	c := Beside{Ball: b, Cascade: r.Cascade, White: names(white), Black: names(black)}
 	ran := func(rows []AttackRow, i int) bool {
 		return slices.ContainsFunc(rows, func(a AttackRow) bool { return a.Attempted[i] && !a.skipped(i) })
 	}

@@ -142,6 +142,10 @@ func TestBeside(t *testing.T) {
 	if strings.Count(s, "BLACK BOX WINS") != 1 || !strings.Contains(s, "no attack with gradients was run beside HopSkipJump") {
 		t.Errorf("the report says:\n%s", s)
 	}
+	r.Cascade = true // those behind had only what was left
+	if s := r.String(); !strings.Contains(s, "of what was left to them") || strings.Contains(s, "by questions alone 60") {
+		t.Errorf("the report of a cascade says:\n%s", s)
+	}
 	flagged := func(change func(r *report.Report)) bool {
 		r := madeQueries()
 		change(r)
@@ -155,6 +159,7 @@ func TestBeside(t *testing.T) {
 			pgd(r).Attempted = []bool{true, false, false, true, true, true}
 		},
 		"no model to look into": func(r *report.Report) { r.Sanity = report.Sanity{NotApplicable: "no graph"} },
+		"no gradient":           func(r *report.Report) { r.Sanity = report.Sanity{NoGradient: []string{"Round"}} },
 		"targeted":              func(r *report.Report) { r.Attacks[1].Targeted = true },
 	} {
 		if flagged(change) {
