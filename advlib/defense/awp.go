@@ -1,6 +1,7 @@
 package defense
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -36,7 +37,7 @@ func (a AWP) objective() training.Objective {
 	return a.Objective
 }
 
-func (a AWP) gamma() float64 { return orElse(a.Gamma, 0.005) }
+func (a AWP) gamma() float64 { return cmp.Or(a.Gamma, 0.005) }
 
 // String returns for example "TRADES, β = 6, PGD-10 Linf ≤ 0.1, AWP γ = 0.005".
 func (a AWP) String() string { return fmt.Sprintf("%v, AWP γ = %.6g", a.objective(), a.gamma()) }

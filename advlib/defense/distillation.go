@@ -1,6 +1,7 @@
 package defense
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -62,7 +63,7 @@ func (d Distillation) Fit(ctx context.Context, m training.Model, e *advlib.Examp
 		return nil, err
 	}
 	student.Name += fmt.Sprintf(" (distilled at T = %.6g)", d.T)
-	student.Seed += uint64(orElse(float64(d.Seed), 1))
+	student.Seed += cmp.Or(d.Seed, 1)
 	student.Objective = tempered{T: d.T, teacher: t}
 	return student.Fit(ctx, e)
 }

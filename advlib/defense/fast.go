@@ -1,6 +1,7 @@
 package defense
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -48,7 +49,7 @@ func (f Fast) Fit(ctx context.Context, m training.Model, e *advlib.Examples) (*a
 
 // Train is Fit, and returns what was measured on the way.
 func (f Fast) Train(ctx context.Context, m training.Model, e *advlib.Examples) (*training.Trained, error) {
-	step, held, fall := orElse(f.Step, 1.25), orElse(f.Held, 0.1), orElse(f.Fall, 0.2)
+	step, held, fall := cmp.Or(f.Step, 1.25), cmp.Or(f.Held, 0.1), cmp.Or(f.Fall, 0.2)
 	switch {
 	case !(held > 0 && held < 1):
 		return nil, fmt.Errorf("defense: %v: Held = %g is not in (0, 1): it is the share of the examples that are held back", f, f.Held)

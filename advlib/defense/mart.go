@@ -1,6 +1,7 @@
 package defense
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -30,7 +31,7 @@ type MART struct {
 	StepSize, WarmUp float64
 }
 
-func (t MART) lambda() float64 { return orElse(t.Lambda, 5) }
+func (t MART) lambda() float64 { return cmp.Or(t.Lambda, 5) }
 
 func (t MART) inner() AdversarialTraining {
 	return AdversarialTraining{Ball: t.Ball, Ascents: t.Ascents, StepSize: t.StepSize, WarmUp: t.WarmUp}

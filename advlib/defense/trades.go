@@ -1,6 +1,7 @@
 package defense
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -33,7 +34,7 @@ type TRADES struct {
 	StepSize, WarmUp float64
 }
 
-func (t TRADES) beta() float64 { return orElse(t.Beta, 6) }
+func (t TRADES) beta() float64 { return cmp.Or(t.Beta, 6) }
 
 // inner is the adversarial training whose ball, steps and warm-up are its own.
 func (t TRADES) inner() AdversarialTraining {
@@ -102,14 +103,6 @@ func divergence(z, other *Node) *Node {
 // crossEntropy is −log softmax(z)_y of each row: z [n, K], y int32 [n], the result [n].
 func crossEntropy(z, y *Node) *Node {
 	return Neg(advlib.At(LogSoftmax(z, -1), y))
-}
-
-// orElse returns v, or what 0 stands for.
-func orElse(v, otherwise float64) float64 {
-	if v == 0 {
-		return otherwise
-	}
-	return v
 }
 
 // checkWeight refuses a weight that makes no sense.
