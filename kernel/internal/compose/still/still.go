@@ -29,10 +29,11 @@ import (
 var iscgo__ bool
 
 const (
-	pause__  = 1_000_000_000 // nanoseconds between two looks
-	idle__   = 3             // looks without use of the processor, before goroutines are looked at
-	busy__   = 5_000         // microseconds of processor time between two looks that count as use
-	traces__ = 1 << 20       // bytes of traces; a program with more goroutines is not judged
+	pause__    = 1_000_000_000 // nanoseconds between two looks
+	idle__     = 3             // looks without use of the processor, before goroutines are looked at
+	busy__     = 5_000         // microseconds of processor time between two looks that count as use
+	patience__ = 60            // looks at threads, a twentieth of a pause apart
+	traces__   = 1 << 20       // bytes of traces; a program with more goroutines is not judged
 )
 
 func init() {
@@ -49,9 +50,7 @@ func watch__() {
 	runtime__.LockOSThread()
 	used, idle := cpu__(), 0
 	for {
-		// Not time.Sleep, which would be a timer.
-		length := syscall__.NsecToTimespec(pause__)
-		_ = syscall__.Nanosleep(&length, nil)
+		rest__(pause__)
 		now := cpu__()
 		if idle++; now-used > busy__ {
 			idle = 0
@@ -60,7 +59,11 @@ func watch__() {
 		if idle < idle__ {
 			continue
 		}
-		if traces := waiting__(); traces != "" && !timers__() {
+		traces := waiting__()
+		if traces != "" {
+			rest__(pause__) // looking has woken threads
+		}
+		if traces != "" && !timers__() && waiting__() == traces {
 			if os__.WriteFile(self+".still.new", []byte(traces), 0o600) == nil {
 				_ = os__.Rename(self+".still.new", self+".still")
 			}
@@ -100,27 +103,47 @@ func waiting__() string {
 	return others
 }
 
-// timers__ reports whether a timer may be pending.
+// timers__ reports whether a timer may be pending. Each thread must be seen to wait, though not all in the same moment.
+// One may be missing in the end: the runtime's monitor, which never waits for timers. It wakes whenever this thread
+// does, and on a busy machine it is then ready to run, and so not waiting, at every look.
 func timers__() bool {
 	const tasks = "/proc/self/task/"
-	list, err := os__.ReadDir(tasks)
-	if err != nil {
-		return true
-	}
 	self := strconv__.Itoa(syscall__.Gettid())
-	for _, task := range list {
-		if task.Name() == self {
-			continue
-		}
-		text, err := os__.ReadFile(tasks + task.Name() + "/syscall")
-		words := strings__.Fields(string(text)) // number and arguments, or "running"; see proc_pid_syscall(5)
-		if err != nil || len(words) < 5 {
+	waits := map[string]bool{self: true}
+	for look := range patience__ {
+		list, err := os__.ReadDir(tasks)
+		if err != nil {
 			return true
 		}
-		number, _ := strconv__.Atoi(words[0])
-		if number == syscall__.SYS_EPOLL_PWAIT && !strings__.HasSuffix(words[4], "ffffffff") { // -1: no limit
-			return true
+		missing := 0
+		for _, task := range list {
+			if task.Name() == self {
+				continue
+			}
+			text, err := os__.ReadFile(tasks + task.Name() + "/syscall")
+			words := strings__.Fields(string(text)) // number and arguments, or "running"; see proc_pid_syscall(5)
+			if err != nil || len(words) < 5 {
+				if !waits[task.Name()] {
+					missing++
+				}
+				continue
+			}
+			number, _ := strconv__.Atoi(words[0])
+			if number == syscall__.SYS_EPOLL_PWAIT && !strings__.HasSuffix(words[4], "ffffffff") { // -1: no limit
+				return true
+			}
+			waits[task.Name()] = true
 		}
+		if missing == 0 || missing == 1 && look == patience__-1 {
+			return false
+		}
+		rest__(pause__ / 20)
 	}
-	return false
+	return true
+}
+
+// rest__ waits, in nanoseconds. It is not time.Sleep, which would be a timer.
+func rest__(length int64) {
+	span := syscall__.NsecToTimespec(length)
+	_ = syscall__.Nanosleep(&span, nil)
 }
