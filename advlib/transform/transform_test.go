@@ -2,11 +2,14 @@ package transform_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
@@ -220,5 +223,70 @@ func TestTransformsRefuse(t *testing.T) {
 		if err := c.of.Check(c.input); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: error %v, want one with %q", c.of, err, want)
 		}
+	}
+}
+
+// thermometer is a code of levels channels: 1 where the value is above a level's threshold.
+type thermometer int
+
+func (t thermometer) String() string       { return fmt.Sprintf("code of %d levels", int(t)) }
+func (t thermometer) Check(in []int) error { return nil }
+func (t thermometer) Traits() transform.Traits {
+	return transform.Traits{Flat: true}
+}
+func (t thermometer) Decoded(code []int) ([]int, error) {
+	last := len(code) - 1
+	if code[last]%int(t) != 0 {
+		return nil, fmt.Errorf("the code %v is of no %d levels", code, int(t))
+	}
+	return append(slices.Clone(code[:last]), code[last]/int(t)), nil
+}
+func (t thermometer) ahead(x *Node) *Node { // x − k/levels for each level k
+	k := DivScalar(Iota(x.Graph(), shapes.Make(x.DType(), 1, 1, 1, int(t)), 3), float64(t))
+	return Sub(x, k)
+}
+func (t thermometer) Graph(_ *model.Scope, x *Node, _ advlib.Box) *Node {
+	return ConvertDType(GreaterThan(t.ahead(x), ScalarZero(x.Graph(), x.DType())), x.DType())
+}
+func (t thermometer) Backward(_ *model.Scope, x *Node, _ advlib.Box) *Node {
+	return ClipScalar(MulScalar(t.ahead(x), float64(t)), 0, 1)
+}
+
+// TestCodes: a model that takes a code stands behind the coder, and falls to the coder's own stand-in.
+func TestCodes(t *testing.T) {
+	train, test := dataset.Digits()
+	test = test.First(40)
+	const levels = 4
+	b, err := backend.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec, err := model.NewExec(b, model.NewStore(), func(scope *model.Scope, x *Node) *Node {
+		return thermometer(levels).Graph(scope, x, advlib.UnitBox)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Exec(train.X)
+	if err != nil {
+		t.Fatal(err)
+	}
+	coded := *train
+	coded.X = out[0]
+	c := zoo.MLP(60).MustFit(t.Context(), &coded)
+	d := transform.MustBefore(c, thermometer(levels))
+	if in := d.Classifier.Input(); !slices.Equal(in, []int{8, 8, 1}) {
+		t.Fatalf("the whole takes %v", in)
+	}
+	ball := advlib.Linf.Ball(0.2)
+	res := advlib.MustRun(t.Context(), d.Classifier, test, d.Adaptive(ball))
+	if rate := res.SuccessRate().Value(); rate < 0.9 {
+		t.Errorf("the adaptive attack breaks %.2f", rate)
+	}
+	if d.Surrogate != nil {
+		t.Errorf("%v is a surrogate of other inputs", d.Surrogate)
+	}
+	if _, err := transform.Before(c, thermometer(3)); err == nil {
+		t.Error("a code of 4 levels is taken for one of 3")
 	}
 }
