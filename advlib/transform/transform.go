@@ -2,6 +2,7 @@ package transform
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	. "github.com/gomlx/gomlx/core/graph"
@@ -24,82 +25,116 @@ type Transform interface {
 	Traits() Traits
 }
 
+// Backward is a [Transform] without a gradient that has a stand-in for it, nearer than the identity.
+type Backward interface {
+	Transform
+	// Backward builds a smooth function of x whose gradient an adaptive attack takes in place of the transform's. It has
+	// the shape of what Graph builds.
+	Backward(scope *model.Scope, x *Node, box advlib.Box) *Node
+}
+
+// Coder is a [Transform] whose results have another shape than its inputs, such as a code with several channels for
+// each value. The model behind it takes the code.
+type Coder interface {
+	Transform
+	// Decoded returns the shape of the inputs whose code has the given shape, both without the batch axis.
+	Decoded(code []int) (input []int, err error)
+}
+
 // Traits are what an attack has to know of a [Transform].
 type Traits struct {
-	// Flat says that the gradient is 0 or missing, as that of rounding: an adaptive attack takes that of the identity in
-	// its place.
+	// Flat says that the gradient is 0 or missing, as that of rounding: an adaptive attack takes that of a stand-in, see
+	// [Backward], or else of the identity, in its place.
 	Flat bool
 	// Random says that the same input is changed otherwise each time: an adaptive attack goes along the mean of several
 	// gradients.
 	Random bool
 }
 
-// Defended is a classifier behind transforms.
+// Defended is a classifier behind transforms. It is a defense.Defended.
 type Defended struct {
 	// Classifier is what is defended, and attacked.
 	Classifier *advlib.Classifier
-	// Through has the same logits, and the gradient of the identity where a transform has none. It is Classifier if all
+	// Through has the same logits, and the gradient of a stand-in where a transform has none. It is Classifier if all
 	// have one.
 	Through *advlib.Classifier
+	// Surrogate is whose adversarial examples the naive attack shows: the classifier without the transforms, or, where
+	// that takes codes, nil until it is set.
+	Surrogate *advlib.Classifier
 	// Random says that a transform draws random numbers.
 	Random bool
 
-	undefended *advlib.Classifier
+	name string
 }
 
 // Before returns the classifier behind the transforms, the first of which sees the input first. It shares the
 // classifier's weights.
 func Before(c *advlib.Classifier, all ...Transform) (*Defended, error) {
-	fail := func(err error) (*Defended, error) {
+	d, err := before(c, all)
+	if err != nil {
 		return nil, fmt.Errorf("transform: before %s: %w", c.Name(), err)
 	}
+	return d, nil
+}
+
+func before(c *advlib.Classifier, all []Transform) (*Defended, error) {
 	if len(all) == 0 {
-		return fail(fmt.Errorf("there are no transforms: give at least one"))
+		return nil, fmt.Errorf("there are no transforms: give at least one")
 	}
 	if c.Domain() != nil {
-		return fail(fmt.Errorf("the inputs have a domain (%v), which transforms of images do not keep to", c.Domain()))
+		return nil, fmt.Errorf("the inputs have a domain (%v), which transforms of images do not keep to", c.Domain())
 	}
-	names := make([]string, len(all))
-	d, flat := &Defended{Random: c.Random(), undefended: c}, false
-	for i, t := range all {
-		if err := t.Check(c.Input()); err != nil {
-			return fail(fmt.Errorf("%v: %w", t, err))
+	input, names := c.Input(), make([]string, len(all))
+	d, flat := &Defended{Random: c.Random(), Surrogate: c}, false
+	for i, t := range slices.Backward(all) {
+		var err error
+		if coder, ok := t.(Coder); ok {
+			d.Surrogate = nil
+			if input, err = coder.Decoded(input); err != nil {
+				return nil, fmt.Errorf("%v: %w", t, err)
+			}
+		}
+		if err := t.Check(input); err != nil {
+			return nil, fmt.Errorf("%v: %w", t, err)
 		}
 		names[i] = t.String()
 		flat, d.Random = flat || t.Traits().Flat, d.Random || t.Traits().Random
 	}
+	d.name = strings.Join(names, ", ")
 	spec := advlib.Spec{
-		Name:  fmt.Sprintf("%s behind %s", c.Name(), strings.Join(names, ", ")),
-		Input: c.Input(), Box: c.Box(), Classes: c.Signature().ClassNames, Store: c.Store(), Backend: c.Backend(), Random: d.Random,
-		Notes: c.Notes(),
-	}
-	behind := func(through bool) (*advlib.Classifier, error) {
-		s := spec
-		if through {
-			s.Name += ", straight through"
-		}
-		s.Logits = func(scope *model.Scope, x *Node) *Node {
-			for _, t := range all {
-				change := func(x *Node) *Node { return t.Graph(scope, x, c.Box()) }
-				if through && t.Traits().Flat {
-					change = attack.StraightThrough(change, Identity)
-				}
-				x = change(x)
-			}
-			return c.LogitsGraph(x)
-		}
-		return advlib.NewClassifier(s)
+		Name: fmt.Sprintf("%s behind %s", c.Name(), d.name), Input: input, Box: c.Box(), Classes: c.Signature().ClassNames,
+		Store: c.Store(), Backend: c.Backend(), Random: d.Random, Notes: c.Notes(), Logits: logitsBehind(c, all, false),
 	}
 	var err error
-	if d.Classifier, err = behind(false); err != nil {
-		return fail(err)
+	if d.Classifier, err = advlib.NewClassifier(spec); err != nil {
+		return nil, err
 	}
 	if d.Through = d.Classifier; flat {
-		if d.Through, err = behind(true); err != nil {
-			return fail(err)
+		spec.Name, spec.Logits = spec.Name+", straight through", logitsBehind(c, all, true)
+		if d.Through, err = advlib.NewClassifier(spec); err != nil {
+			return nil, err
 		}
 	}
 	return d, nil
+}
+
+// logitsBehind builds the logits of c behind the transforms: with their own gradients, or, where they have none, those
+// of their stand-ins.
+func logitsBehind(c *advlib.Classifier, all []Transform, through bool) advlib.LogitsFn {
+	return func(scope *model.Scope, x *Node) *Node {
+		for _, t := range all {
+			change := func(x *Node) *Node { return t.Graph(scope, x, c.Box()) }
+			if through && t.Traits().Flat {
+				standIn := Identity
+				if b, ok := t.(Backward); ok {
+					standIn = func(x *Node) *Node { return b.Backward(scope, x, c.Box()) }
+				}
+				change = attack.StraightThrough(change, standIn)
+			}
+			x = change(x)
+		}
+		return c.LogitsGraph(x)
+	}
 }
 
 // MustBefore is [Before] for notebooks, examples and tests: it panics on an error.
@@ -111,20 +146,27 @@ func MustBefore(c *advlib.Classifier, all ...Transform) *Defended {
 	return d
 }
 
-// Naive is the attack of who does not know the transforms: PGD with 40 steps on the margin of the classifier without
-// them, whose results are shown to the whole.
+// String names the transforms, for example "3 bits, median 3×3".
+func (d *Defended) String() string { return d.name }
+
+// Victim is the classifier behind the transforms.
+func (d *Defended) Victim() advlib.Victim { return d.Classifier }
+
+// Naive is the attack of who does not know the transforms: PGD with 40 steps on the margin of the Surrogate, whose
+// results are shown to the whole. Without a surrogate it is the same PGD on the whole as it is, without stand-ins.
 func (d *Defended) Naive(b advlib.Ball) advlib.Attack {
-	return attack.Transfer{Attack: d.pgd(b), From: d.undefended}
+	pgd := attack.PGD{Ball: b, Steps: 40, Loss: advlib.Margin}
+	if d.Surrogate == nil {
+		return pgd
+	}
+	return attack.Transfer{Attack: pgd, From: d.Surrogate}
 }
 
-func (d *Defended) pgd(b advlib.Ball) advlib.Attack {
-	return attack.PGD{Ball: b, Steps: 40, Loss: advlib.Margin}
-}
-
-// Adaptive is the same PGD on the whole, with BPDA where a transform has no gradient, and EOT, as many samples
-// as it measures, where one is random.
+// Adaptive is what broke such defences (Athalye et al. 2018, arXiv:1802.00420): PGD on the whole, with BPDA where a
+// transform has no gradient, and EOT, as many samples as it measures, where one is random. There it goes on past the
+// first adversarial point, which only some of the draws would take for one.
 func (d *Defended) Adaptive(b advlib.Ball) advlib.Attack {
-	a := d.pgd(b)
+	var a advlib.Attack = attack.PGD{Ball: b, Steps: 40, Loss: advlib.Margin, KeepGoing: d.Random}
 	if d.Random {
 		a = attack.EOT{Attack: a}
 	}

@@ -2,11 +2,14 @@ package transform_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
@@ -22,10 +25,16 @@ import (
 // applied returns what a transform makes of images x [n, d...].
 func applied(t *testing.T, of transform.Transform, x *tensors.Tensor, box advlib.Box) []float32 {
 	t.Helper()
+	return appliedOn(t, backend.Auto, of, x, box)
+}
+
+// appliedOn does so on the backend of a name.
+func appliedOn(t *testing.T, name string, of transform.Transform, x *tensors.Tensor, box advlib.Box) []float32 {
+	t.Helper()
 	if err := of.Check(x.Shape().Dimensions[1:]); err != nil {
 		t.Fatalf("%v: %v", of, err)
 	}
-	b, err := backend.Open()
+	b, err := backend.OpenNamed(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,9 +225,94 @@ func TestTransformsRefuse(t *testing.T) {
 		"Sigma = -1 is not":                {transform.Noise{Sigma: -1}, []int{4}},
 		"9×3 does not fit":                 {transform.Crop{Height: 9, Width: 3}, []int{8, 8, 1}},
 		"Least = 2 is not in (0, 1]":       {transform.ResizePad{Least: 2}, []int{8, 8, 1}},
+		"SigmaColor = 0 is not":            {transform.Bilateral{SigmaSpatial: 1}, []int{8, 8, 1}},
+		"SigmaSpatial = NaN is not":        {transform.Bilateral{SigmaColor: 1, SigmaSpatial: math.NaN()}, []int{8, 8, 1}},
+		"a window of 4×4 pixels":           {transform.Bilateral{SigmaColor: 1, SigmaSpatial: 1, Size: 4}, []int{8, 8, 1}},
+		"a window of 25×25 pixels":         {transform.Bilateral{SigmaColor: 1, SigmaSpatial: 4}, []int{28, 28, 1}},
+		"reaches 3 pixels is too large":    {transform.Bilateral{SigmaColor: 1, SigmaSpatial: 1}, []int{8, 2, 3}},
+		"[9] are no images":                {transform.Bilateral{SigmaColor: 1, SigmaSpatial: 1}, []int{9}},
+		"PatchSize = 4 is not odd":         {transform.NonLocalMeans{PatchSize: 4, PatchDistance: 2, H: 1}, []int{8, 8, 1}},
+		"PatchDistance = 0 is not":         {transform.NonLocalMeans{PatchSize: 3, H: 1}, []int{8, 8, 1}},
+		"H = 0 is not":                     {transform.NonLocalMeans{PatchSize: 3, PatchDistance: 2}, []int{8, 8, 1}},
+		"Sigma = -2 is not":                {transform.NonLocalMeans{PatchSize: 3, PatchDistance: 2, H: 1, Sigma: -2}, []int{8, 8, 1}},
+		"[10] are no images":               {transform.NonLocalMeans{PatchSize: 3, PatchDistance: 2, H: 1}, []int{10}},
+		"reaches 4 pixels is too large":    {transform.NonLocalMeans{PatchSize: 7, PatchDistance: 2, H: 1}, []int{3, 8, 1}},
+		"Weight = 0 is not":                {transform.Chambolle{}, []int{8, 8, 1}},
+		"Eps = 1 is not in (0, 1)":         {transform.Chambolle{Weight: 1, Eps: 1}, []int{8, 8, 1}},
+		"MaxIterations = -1":               {transform.Chambolle{Weight: 1, MaxIterations: -1}, []int{8, 8, 1}},
+		"[11] are no images":               {transform.Chambolle{Weight: 1}, []int{11}},
+		"Quality = 0 is not in 1..100":     {transform.JPEG{}, []int{8, 8, 3}},
+		"Quality = 101 is not in 1..100":   {transform.JPEG{Quality: 101}, []int{8, 8, 3}},
+		"Chroma = 7 is none of":            {transform.JPEG{Quality: 75, Chroma: 7}, []int{8, 8, 3}},
+		"[12] are no images":               {transform.JPEG{Quality: 75}, []int{12}},
 	} {
 		if err := c.of.Check(c.input); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: error %v, want one with %q", c.of, err, want)
 		}
+	}
+}
+
+// thermometer is a code of levels channels: 1 where the value is above a level's threshold.
+type thermometer int
+
+func (t thermometer) String() string       { return fmt.Sprintf("code of %d levels", int(t)) }
+func (t thermometer) Check(in []int) error { return nil }
+func (t thermometer) Traits() transform.Traits {
+	return transform.Traits{Flat: true}
+}
+func (t thermometer) Decoded(code []int) ([]int, error) {
+	last := len(code) - 1
+	if code[last]%int(t) != 0 {
+		return nil, fmt.Errorf("the code %v is of no %d levels", code, int(t))
+	}
+	return append(slices.Clone(code[:last]), code[last]/int(t)), nil
+}
+func (t thermometer) ahead(x *Node) *Node { // x − k/levels for each level k
+	k := DivScalar(Iota(x.Graph(), shapes.Make(x.DType(), 1, 1, 1, int(t)), 3), float64(t))
+	return Sub(x, k)
+}
+func (t thermometer) Graph(_ *model.Scope, x *Node, _ advlib.Box) *Node {
+	return ConvertDType(GreaterThan(t.ahead(x), ScalarZero(x.Graph(), x.DType())), x.DType())
+}
+func (t thermometer) Backward(_ *model.Scope, x *Node, _ advlib.Box) *Node {
+	return ClipScalar(MulScalar(t.ahead(x), float64(t)), 0, 1)
+}
+
+// TestCodes: a model that takes a code stands behind the coder, and falls to the coder's own stand-in.
+func TestCodes(t *testing.T) {
+	train, test := dataset.Digits()
+	test = test.First(40)
+	const levels = 4
+	b, err := backend.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec, err := model.NewExec(b, model.NewStore(), func(scope *model.Scope, x *Node) *Node {
+		return thermometer(levels).Graph(scope, x, advlib.UnitBox)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Exec(train.X)
+	if err != nil {
+		t.Fatal(err)
+	}
+	coded := *train
+	coded.X = out[0]
+	c := zoo.MLP(60).MustFit(t.Context(), &coded)
+	d := transform.MustBefore(c, thermometer(levels))
+	if in := d.Classifier.Input(); !slices.Equal(in, []int{8, 8, 1}) {
+		t.Fatalf("the whole takes %v", in)
+	}
+	ball := advlib.Linf.Ball(0.2)
+	res := advlib.MustRun(t.Context(), d.Classifier, test, d.Adaptive(ball))
+	if rate := res.SuccessRate().Value(); rate < 0.9 {
+		t.Errorf("the adaptive attack breaks %.2f", rate)
+	}
+	if d.Surrogate != nil {
+		t.Errorf("%v is a surrogate of other inputs", d.Surrogate)
+	}
+	if _, err := transform.Before(c, thermometer(3)); err == nil {
+		t.Error("a code of 4 levels is taken for one of 3")
 	}
 }
