@@ -16,16 +16,6 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
-// shared returns the path of a file of real data, or skips the test.
-func shared(t *testing.T, name string) string {
-	t.Helper()
-	path := filepath.Join("..", "..", "..", "shared", "data", name)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("needs real data, which is not committed: %v", err)
-	}
-	return path
-}
-
 // unpack unpacks an archive into a folder of the test's.
 func unpack(t *testing.T, archive string) string {
 	t.Helper()
