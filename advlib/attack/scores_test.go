@@ -49,17 +49,43 @@ func brokenAt(t *testing.T, norm advlib.Norm, times float64, binary bool, attack
 	return float64(broken) / float64(all)
 }
 
-// Sparse-RS with as many pixels as the nearest adversarial example changes. With ADVLAB_FULL, 10 models of each kind,
-// the code of the paper breaks 95 % in 500 queries and 98 % in 1000 of the gray examples, and all binary ones.
+// Sparse-RS with as many pixels as the nearest adversarial example changes: with ADVLAB_FULL, 200 examples of each
+// kind. By random proposals alone it breaks 96.0 % of the gray ones in 500 queries and 96.5 % in 1000, the code of the
+// paper 95 and 98 %.
 func TestSparseRSOnLinearModels(t *testing.T) {
 	for _, binary := range []bool{false, true} {
-		for queries, least := range map[int]float64{500: 0.95, 1000: 0.96} {
+		for queries, least := range map[int]float64{500: 0.99, 1000: 1} {
 			share := brokenAt(t, advlib.L0, 1, binary, func(b advlib.Ball) advlib.Attack {
 				return attack.SparseRS{Ball: b, Queries: queries}
 			})
 			t.Logf("binary %v, %d queries: %.3f", binary, queries, share)
 			if share < least {
 				t.Errorf("binary %v, %d queries: %.3f of the examples are broken at the optimum, less than %g", binary, queries, share, least)
+			}
+		}
+	}
+}
+
+// What Sparse-RS learns from its answers is of use on networks, too, whose pixels do not add up: it breaks no fewer
+// examples than by random proposals alone, and asks less.
+func TestSparseRSLearns(t *testing.T) {
+	for _, name := range []string{"mlp-digits", "mlp-digits-adv"} {
+		r := reference(t, name, nil)
+		for _, goal := range []advlib.Goal{advlib.Untargeted, advlib.Targeted(3)} {
+			var broken [2]int
+			var asked [2]int64
+			for k, only := range []bool{true, false} {
+				for _, pixels := range []float64{2, 3, 4, 6} {
+					res := measured(t, r.Classifier, r.Examples, attack.SparseRS{
+						Ball: advlib.L0.Ball(pixels), Goal: goal, Queries: 200, RandomOnly: only,
+					})
+					broken[k] += count(res.Success)
+					asked[k] += res.Stats.Forward
+				}
+			}
+			t.Logf("%s, %v: by random proposals alone %d broken in %d queries, else %d in %d", name, goal, broken[0], asked[0], broken[1], asked[1])
+			if broken[1] < broken[0] || float64(asked[1]) > 0.95*float64(asked[0]) {
+				t.Errorf("%s, %v: %d broken in %d queries, by random proposals alone %d in %d", name, goal, broken[1], asked[1], broken[0], asked[0])
 			}
 		}
 	}

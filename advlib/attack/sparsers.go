@@ -1,8 +1,11 @@
 package attack
 
 import (
+	"cmp"
 	"context"
+	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/gomlx/gomlx/core/tensors"
 
@@ -22,6 +25,13 @@ func init() {
 // It asks for logits or probabilities, never for a gradient. It mends three things in the code of the paper: no point
 // is asked about twice, where the victim is not random; where one pixel is left to exchange and its neighbourhood is
 // exhausted, more are; each example has its own draws.
+//
+// It goes beyond the paper in what it does with the answers, which tell more than whether the loss rises: the search
+// ends at points that no exchange improves, because another class than the nearest one would have to be approached. All
+// scores of an answer together say what single pixels do to each class, if their effects are added. So colours that
+// were not tried yet are preferred, and where the search has stalled the k pixels are asked about that should bring
+// some class furthest. Where effects do not add up, that costs a tenth of its queries at most. RandomOnly leaves it
+// out.
 type SparseRS struct {
 	// Ball is what may be changed, in L0: its radius is the number of values. A pixel of c channels has c values, so that
 	// k is the radius over c; with a radius below c single values are changed. It must be set.
@@ -38,6 +48,8 @@ type SparseRS struct {
 	// Rescaled changes the share when the same part of Queries is spent as in the paper, which has 10000. Otherwise it
 	// changes after 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 queries, so that a run can be continued.
 	Rescaled bool
+	// RandomOnly draws all proposals at random, as the paper does, and learns nothing from the answers.
+	RandomOnly bool
 }
 
 // Describe implements [craft.Described].
@@ -50,6 +62,7 @@ func (a *SparseRS) Describe(d *craft.Description) {
 	d.Queries(&a.Queries, 10000)
 	d.Portion(&a.Share, sparseShare(d.Targeted()), "the share of the pixels that is exchanged at first").As("p₀ = %g")
 	d.Flag(&a.Rescaled, "rescaled schedule")
+	d.Flag(&a.RandomOnly, "random only")
 	d.Name("Sparse-RS-%d", a.Queries)
 }
 
@@ -132,7 +145,7 @@ func (a SparseRS) search(q *craft.Inquiry, random bool) {
 	if k = min(k, len(pixels)); k == 0 {
 		return
 	}
-	s := newSparse(q, p, pixels, k, random)
+	s := newSparse(q, p, pixels, k, random, !a.RandomOnly)
 	for i := 1; ; i++ {
 		m := max(1, int(sparseSchedule.at(a.Share, i, a.rescale())*float64(k)))
 		if !s.exchange(m) {
@@ -154,31 +167,108 @@ type sparse struct {
 	q            *craft.Inquiry
 	p            raster
 	used, unused []int
-	colour       map[int]uint64 // of used pixels that differ from the original
+	worn         map[int]*spot // the colours of the used pixels that differ from the original
 	x, next      []float32
 	loss         float64
 	key          uint64              // of x
 	seen         map[uint64]struct{} // points asked about; nil where asking again is of use
+	learnt       *effects            // nil where nothing is learnt
+	failed       int                 // how many questions ago x was found
+	recombined   int                 // at which question the learnt effects were recombined last
 }
 
-func newSparse(q *craft.Inquiry, p raster, pixels []int, k int, random bool) *sparse {
+func newSparse(q *craft.Inquiry, p raster, pixels []int, k int, random, learn bool) *sparse {
 	q.Rand.Shuffle(len(pixels), func(i, j int) { pixels[i], pixels[j] = pixels[j], pixels[i] })
-	s := &sparse{q: q, p: p, used: pixels[:k:k], unused: pixels[k:], colour: map[int]uint64{}}
-	s.x, s.next = append([]float32(nil), q.X...), make([]float32, len(q.X))
-	for _, pixel := range s.used {
-		s.colour[pixel] = s.paint(s.x, pixel)
-		s.key ^= s.colour[pixel]
-	}
+	s := &sparse{q: q, p: p, used: pixels[:k:k], unused: pixels[k:], worn: map[int]*spot{}}
+	s.loss = math.NaN() // any loss is better
+	s.x, s.next = slices.Clone(q.X), slices.Clone(q.X)
 	if !random {
-		s.seen = map[uint64]struct{}{s.key: {}}
+		s.seen = map[uint64]struct{}{}
 	}
-	s.loss = q.Losses([][]float32{s.x})[0]
+	if learn {
+		s.learnt = newEffects(q, p)
+	}
+	var first repaint
+	for _, pixel := range s.used {
+		first.add(s.paint(pixel, false))
+	}
+	s.ask(first)
 	return s
 }
 
-// paint gives a pixel of x a random corner of the box as its colour, another one than it has. It returns a number that
-// stands for the pixel with that colour, 0 where it is that of the original.
-func (s *sparse) paint(x []float32, pixel int) uint64 {
+// repaint is what a proposal differs by from x: pixels that lose their colour, and pixels that are given one.
+type repaint struct{ off, on []*spot }
+
+func (c *repaint) add(d *spot) {
+	if d != nil {
+		c.on = append(c.on, d)
+	}
+}
+
+// ask asks about next, which differs from x by c, and goes there if it is better.
+func (s *sparse) ask(c repaint) bool {
+	key := s.keyOf(c)
+	if s.seen != nil {
+		s.seen[key] = struct{}{}
+	}
+	answer := s.q.Answers([][]float32{s.next})[0]
+	if s.learnt != nil {
+		s.learnt.learn(answer, c)
+	}
+	s.failed++
+	loss := s.q.Loss(answer)
+	if loss <= s.loss {
+		return false
+	}
+	s.x, s.next, s.loss, s.key, s.failed = s.next, s.x, loss, key, 0
+	for _, d := range c.off {
+		delete(s.worn, d.pixel)
+	}
+	for _, d := range c.on {
+		s.worn[d.pixel] = d
+	}
+	if s.learnt != nil {
+		s.learnt.moved()
+	}
+	return true
+}
+
+// keyOf returns the number of the point that differs from x by c.
+func (s *sparse) keyOf(c repaint) uint64 {
+	key := s.key
+	for _, d := range c.off {
+		key ^= d.key
+	}
+	for _, d := range c.on {
+		key ^= d.key
+	}
+	return key
+}
+
+// asked tells whether the point that differs from x by c was asked about.
+func (s *sparse) asked(c repaint) bool {
+	_, asked := s.seen[s.keyOf(c)]
+	return asked
+}
+
+// paint gives a pixel of next a random corner of the box as its colour, another one than it has, and one that was not
+// tried yet, if it is to be new. It returns nil where that is the colour of the original.
+func (s *sparse) paint(pixel int, isNew bool) *spot {
+	const tries = 20
+	var d *spot
+	for range tries {
+		d = s.splash(pixel)
+		if !isNew || d != nil && s.learnt.of[d.key] == nil {
+			break
+		}
+	}
+	if d != nil && s.learnt != nil {
+		d = s.learnt.known(d)
+	}
+	return d
+}
+
+func (s *sparse) splash(pixel int) *spot {
 	for changed := false; !changed; {
 		for k := range s.p.c {
 			j := s.p.at(pixel, k)
@@ -189,41 +279,30 @@ func (s *sparse) paint(x []float32, pixel int) uint64 {
 			if s.q.Rand.Uint64()&1 == 1 {
 				to = s.p.upper[j]
 			}
-			changed = changed || to != x[j]
-			x[j] = to
+			changed = changed || to != s.next[j]
+			s.next[j] = to
 		}
 	}
-	number, differs := uint64(0), false
-	for k := range s.p.c {
-		j := s.p.at(pixel, k)
-		differs = differs || x[j] != s.q.X[j]
-		number <<= 1
-		if s.p.movable(j) && x[j] == s.p.upper[j] {
-			number |= 1
-		}
-	}
-	if !differs {
-		return 0
-	}
-	return rand.NewPCG(uint64(pixel), number).Uint64()
+	return s.p.spot(s.next, s.q.X, pixel)
 }
 
 // exchange asks about a point in which m of the used pixels are exchanged for others, and goes there if it is better.
 // It returns false where every such point was asked about.
 func (s *sparse) exchange(m int) bool {
+	if s.learnt != nil && s.recombine() {
+		return true
+	}
 	const tries = 100
 	for ; m <= len(s.used); m++ {
 		for range tries {
-			key, painted := s.propose(m)
-			if s.seen != nil {
-				if _, asked := s.seen[key]; asked {
-					continue
-				}
-				s.seen[key] = struct{}{}
+			c, n := s.propose(m)
+			if s.asked(c) {
+				continue
 			}
-			loss := s.q.Losses([][]float32{s.next})[0]
-			if loss > s.loss {
-				s.accept(loss, key, painted)
+			if s.ask(c) {
+				for i := range n {
+					s.used[i], s.unused[i] = s.unused[i], s.used[i]
+				}
 			}
 			return true
 		}
@@ -231,41 +310,72 @@ func (s *sparse) exchange(m int) bool {
 	return false
 }
 
-// propose puts into next a point in which the first m used pixels, drawn at random, are exchanged for the first unused
-// ones; where there are fewer of these, the others are given another colour. It returns the point's number, and those
-// of the pixels that were painted.
-func (s *sparse) propose(m int) (key uint64, painted []uint64) {
+// propose puts into next a point in which the first m used pixels, drawn at random, are exchanged for the first n
+// unused ones; where there are fewer of these, the others are given another colour. Of what is learnt, the first is one
+// with a colour that was not tried yet, if there is one.
+func (s *sparse) propose(m int) (c repaint, n int) {
 	draw(s.q.Rand, s.used, m)
-	n := draw(s.q.Rand, s.unused, m)
+	n = draw(s.q.Rand, s.unused, m)
+	isNew := s.learnt != nil && s.learnt.untried(s.unused)
 	copy(s.next, s.x)
-	key = s.key
 	for i := range m {
 		pixel := s.used[i]
-		key ^= s.colour[pixel]
+		if d := s.worn[pixel]; d != nil {
+			c.off = append(c.off, d)
+		}
 		if i < n {
-			for k := range s.p.c {
-				j := s.p.at(pixel, k)
-				s.next[j] = s.q.X[j]
-			}
+			s.p.restore(s.next, s.q.X, pixel)
 			pixel = s.unused[i]
 		}
-		z := s.paint(s.next, pixel)
-		painted = append(painted, z)
-		key ^= z
+		c.add(s.paint(pixel, isNew && i == 0))
 	}
-	return key, painted
+	return c, n
 }
 
-// accept goes to next.
-func (s *sparse) accept(loss float64, key uint64, painted []uint64) {
-	s.x, s.next, s.loss, s.key = s.next, s.x, loss, key
-	for i, z := range painted {
-		if i < len(s.unused) {
-			delete(s.colour, s.used[i])
-			s.used[i], s.unused[i] = s.unused[i], s.used[i]
-		}
-		s.colour[s.used[i]] = z
+// Where so many questions have found nothing better, what was learnt is recombined: at each tenth question, and later
+// when a 50th has come to those that were asked, for its costs grow with them.
+const (
+	patience      = 10
+	recombineLess = 50
+)
+
+// recombine asks about the point that the learnt effects promise most of, if its time has come and there is one.
+func (s *sparse) recombine() bool {
+	asked := s.q.Asked()
+	if s.failed < patience || asked-s.recombined < max(patience, asked/recombineLess) {
+		return false
 	}
+	s.recombined = asked
+	c, ok := s.learnt.best(len(s.used), s.worn, func(c repaint) bool { return s.asked(c) })
+	if !ok {
+		return false
+	}
+	copy(s.next, s.x)
+	for _, d := range c.off {
+		s.p.restore(s.next, s.q.X, d.pixel)
+	}
+	for _, d := range c.on {
+		s.p.wear(s.next, d)
+	}
+	if s.ask(c) {
+		s.reorder()
+	}
+	return true
+}
+
+// reorder makes the pixels that wear a colour the used ones, with as many others as there were.
+func (s *sparse) reorder() {
+	all, k := slices.Concat(s.used, s.unused), len(s.used)
+	slices.SortStableFunc(all, func(a, b int) int { return cmp.Compare(s.bare(a), s.bare(b)) })
+	s.used, s.unused = all[:k:k], all[k:]
+}
+
+// bare is 0 for a pixel that wears a colour, else 1.
+func (s *sparse) bare(pixel int) int {
+	if s.worn[pixel] != nil {
+		return 0
+	}
+	return 1
 }
 
 // draw moves m of v, drawn at random, or all if there are fewer, to its beginning, and returns how many.

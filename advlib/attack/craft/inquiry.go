@@ -382,7 +382,7 @@ func (q *Inquiry) Losses(xs [][]float32) []float64 {
 	}
 	L := make([]float64, len(xs))
 	for i, a := range q.Answers(xs) {
-		L[i] = q.lossOf(a)
+		L[i] = q.Loss(a)
 	}
 	return L
 }
@@ -438,7 +438,7 @@ func (q *Inquiry) take(xs [][]float32) {
 		default:
 			L := math.Inf(-1)
 			if q.run.lossOf != nil {
-				L = q.lossOf(a)
+				L = q.Loss(a)
 			}
 			switch {
 			case is && (!q.found() || L > q.loss):
@@ -480,8 +480,8 @@ func (q *Inquiry) Reached(a advlib.Answer) bool {
 	return beyond > rounding*most
 }
 
-// lossOf returns the loss of an answer, −∞ where there is none.
-func (q *Inquiry) lossOf(a advlib.Answer) float64 {
+// Loss returns the loss of an answer, −∞ where there is none: for searches that look at the scores, too.
+func (q *Inquiry) Loss(a advlib.Answer) float64 {
 	z := a.Logits(q.Classes)
 	if z == nil {
 		return math.Inf(-1)
