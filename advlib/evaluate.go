@@ -66,9 +66,9 @@ func (s Settings) MustEvaluate(ctx context.Context, v Victim, e *Examples, attac
 // worst case over attacks, example by example, is the same as if each had run on all examples, which it does with
 // Settings.Alone, for tables that compare attacks.
 //
-// A random victim is judged by several fresh draws of its answers, [Settings.Draws], and each share of the report is the
-// mean over them, with the interval of so many examples. It is always attacked as with Alone: no example is broken for
-// certain there, so that none is kept from the attacks that follow.
+// A random victim is judged by several fresh draws of its answers, [Settings.Draws], and each share of the report is
+// the mean over them, with the interval of so many examples. It is always attacked as with Alone: no example is broken
+// for certain there, so that none is kept from the attacks that follow.
 //
 // Of a victim without a graph, the check of the gradients is not applicable, nor are certifiers but a
 // [VictimCertifier], and the report says so. An example whose original the victim rejects counts as wrong; one on which

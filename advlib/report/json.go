@@ -41,8 +41,8 @@ type verdictsJSON struct {
 //	interrupted   true: not everything that was planned was done
 //	asked         array of {norm, radius}: balls besides those of the attacks with a budget
 //	index, label, predicted          arrays of integers, one entry for each of n examples
-//	draws, right  of a random victim: how many draws judge a point, and an array of n, in how many of them each original is
-//	              right
+//	draws, right  of a random victim: how many draws judge a point, and an array of n, in how many of them each original
+//	              is right
 //	left_out      array of {index, label, logit, value}: examples for which the logits are not finite, that are in none
 //	              of the arrays; value is "NaN", "+Inf" or "-Inf"; absent if there are none
 //	attacks       array of {name, norm, radius, goal, targeted, attempted, success, distance, skipped, non_finite,

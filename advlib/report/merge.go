@@ -41,7 +41,8 @@ func (r *Report) Merge(other *Report) (*Report, error) {
 // sameEvaluation tells whether two reports differ in their examples only.
 func (r *Report) sameEvaluation(other *Report) bool {
 	return r.Classifier == other.Classifier && r.Data == other.Data && r.Box == other.Box && r.Domain == other.Domain &&
-		slices.Equal(r.Notes, other.Notes) && r.Seed == other.Seed && r.Draws == other.Draws && r.Cascade == other.Cascade && slices.Equal(r.Asked, other.Asked) &&
+		slices.Equal(r.Notes, other.Notes) && r.Seed == other.Seed && r.Draws == other.Draws && r.Cascade == other.Cascade &&
+		slices.Equal(r.Asked, other.Asked) &&
 		slices.EqualFunc(r.Attacks, other.Attacks, func(a, b AttackRow) bool { return a.Name == b.Name && a.Goal == b.Goal }) &&
 		slices.EqualFunc(r.Certificates, other.Certificates, func(a, b CertifierRow) bool { return a.Method == b.Method && a.ball() == b.ball() })
 }

@@ -204,8 +204,8 @@ func (a AttackRow) breaks(i int, b Ball) bool {
 	return !a.Targeted && a.Norm == b.Norm && a.Success[i] && float64(a.Distance[i]) <= b.Radius
 }
 
-// within tells whether what the attack returned for example i lies in the ball, for all that is known: a point that most
-// draws withstand lies in the attack's own ball.
+// within tells whether what the attack returned for example i lies in the ball, for all that is known: a point that
+// most draws withstand lies in the attack's own ball.
 func (a AttackRow) within(i int, b Ball) bool {
 	return a.breaks(i, b) || !a.Targeted && a.Norm == b.Norm && !a.Minimal() && float64(a.Radius) <= b.Radius
 }
