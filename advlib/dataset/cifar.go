@@ -76,13 +76,15 @@ var superclasses = strings.Fields("aquatic_mammals fish flowers food_containers 
 	"household_furniture insects large_carnivores large_man-made_outdoor_things large_natural_outdoor_scenes " +
 	"large_omnivores_and_herbivores medium_mammals non-insect_invertebrates people reptiles small_mammals trees vehicles_1 vehicles_2")
 
-// CIFAR10 returns the photographs of Krizhevsky's CIFAR-10 (2009; no licence is stated, the author asks to be cited): 50000
-// examples to train on and 10000 to test on, the author's split, images [32, 32, 3] in [0, 1], 615 and 123 MB of float32.
+// CIFAR10 returns the photographs of Krizhevsky's CIFAR-10 (2009; no licence is stated, the author asks to be cited):
+// 50000 examples to train on and 10000 to test on, the author's split, images [32, 32, 3] in [0, 1], 615 and 123 MB of
+// float32.
 //
-// The folder cifar-10-batches-bin or cifar-10-batches-py, or the archive cifar-10-binary.tar.gz or cifar-10-python.tar.gz
-// as it is published, is looked for in $ADVLAB_DATA/cifar10, in $ADVLAB_DATA itself, and in data/cifar10 of the cache,
-// where the binary archive is downloaded to, 162 MB, and checked. Pickles are read without Python, and nothing in them is
-// run. With ADVLAB_OFFLINE=1, or without a network, a [*MissingError] says what to put where.
+// The folder cifar-10-batches-bin or cifar-10-batches-py, or the archive cifar-10-binary.tar.gz or
+// cifar-10-python.tar.gz as it is published, is looked for in $ADVLAB_DATA/cifar10, in $ADVLAB_DATA itself, and in
+// data/cifar10 of the cache, where the binary archive is downloaded to, 162 MB, and checked. Pickles are read without
+// Python, and nothing in them is run. With ADVLAB_OFFLINE=1, or without a network, a [*MissingError] says what to put
+// where.
 func CIFAR10(ctx context.Context) (train, test *advlib.Examples, err error) { return cifar10.load(ctx) }
 
 // CIFAR100 is [CIFAR10] with the 100 classes of CIFAR-100: cifar-100-binary or cifar-100-python, in cifar100.

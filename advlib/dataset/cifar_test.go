@@ -18,7 +18,8 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
-// records are images of CIFAR in binary, with the given bytes before each; pixel j of image i and channel k is i+j+100k.
+// records are images of CIFAR in binary, with the given bytes before each; pixel j of image i and channel k is
+// i+j+100k.
 func records(labels ...[]byte) []byte {
 	var b []byte
 	for i, l := range labels {
@@ -40,9 +41,10 @@ func pickled(key string, labels ...byte) []byte {
 		list = append(list, 'K', l, 'a')
 	}
 	n := len(pixels)
-	text := fmt.Sprintf("\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tU\x01btR(K\x01(K%cM\x00\x0ctcnumpy\ndtype\n"+
-		"(U\x02u1K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T", len(labels))
-	text += string([]byte{byte(n), byte(n >> 8), byte(n >> 16), 0}) + string(pixels) + "tbU" + string(rune(len(key))) + key + "]" + string(list) + "u."
+	text := fmt.Sprintf("\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tU\x01btR"+
+		"(K\x01(K%cM\x00\x0ctcnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T", len(labels))
+	text += string([]byte{byte(n), byte(n >> 8), byte(n >> 16), 0}) + string(pixels)
+	text += "tbU" + string(rune(len(key))) + key + "]" + string(list) + "u."
 	return []byte(text)
 }
 
@@ -94,13 +96,9 @@ func TestCIFARBatch(t *testing.T) {
 	}
 }
 
-// Both forms are found, unpacked or in the archive, and an archive is downloaded whole or not at all.
-func TestCIFARIsFound(t *testing.T) {
-	files := map[string][]byte{"test_batch.bin": records([]byte{7}), "readme.html": []byte("by hand")}
-	for i := range 5 {
-		files[fmt.Sprintf("data_batch_%d.bin", i+1)] = records([]byte{byte(i)})
-	}
-	var archive bytes.Buffer
+// archived is an archive of CIFAR-10 with the given files.
+func archived(t *testing.T, files map[string][]byte) (archive bytes.Buffer) {
+	t.Helper()
 	w := tar.NewWriter(&archive)
 	for name, content := range files {
 		if err := w.WriteHeader(&tar.Header{Name: "cifar-10-batches-bin/" + name, Mode: 0o600, Size: int64(len(content))}); err != nil {
@@ -111,6 +109,16 @@ func TestCIFARIsFound(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return archive
+}
+
+// Both forms are found, unpacked or in the archive, and an archive is downloaded whole or not at all.
+func TestCIFARIsFound(t *testing.T) {
+	files := map[string][]byte{"test_batch.bin": records([]byte{7}), "readme.html": []byte("by hand")}
+	for i := range 5 {
+		files[fmt.Sprintf("data_batch_%d.bin", i+1)] = records([]byte{byte(i)})
+	}
+	archive := archived(t, files)
 	check := func(what string, c cifar) {
 		t.Helper()
 		train, test, err := c.load(t.Context())
@@ -126,7 +134,8 @@ func TestCIFARIsFound(t *testing.T) {
 	t.Setenv(Variable, data)
 	t.Setenv(OfflineVariable, "1")
 	var missing *MissingError
-	if _, _, err := CIFAR10(t.Context()); !errors.As(err, &missing) || !strings.Contains(err.Error(), "put cifar-10-binary.tar.gz into one of") {
+	_, _, err := CIFAR10(t.Context())
+	if !errors.As(err, &missing) || !strings.Contains(err.Error(), "put cifar-10-binary.tar.gz into one of") {
 		t.Errorf("nowhere: %v", err)
 	}
 	for name, content := range files {
@@ -144,7 +153,8 @@ func TestCIFARIsFound(t *testing.T) {
 	write(t, filepath.Join(data, "cifar-10-binary.tar.gz"), packed(archive.Bytes()))
 	check("in an archive", cifar10)
 	write(t, filepath.Join(data, "cifar-10-binary.tar.gz"), packed(archive.Bytes())[:len(packed(archive.Bytes()))/2])
-	if _, _, err := CIFAR10(t.Context()); err == nil || !strings.Contains(err.Error(), data) || !strings.Contains(err.Error(), ".bin: it ends after") {
+	_, _, err = CIFAR10(t.Context())
+	if err == nil || !strings.Contains(err.Error(), data) || !strings.Contains(err.Error(), ".bin: it ends after") {
 		t.Errorf("a truncated archive: %v", err)
 	}
 	var empty bytes.Buffer

@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 )
 
-// orientation returns how a camera was held, from the Exif data of a JPEG file or of a PNG file's chunk eXIf: 1 to 8, as
-// the tag 0x0112 of TIFF 6.0 numbers them. It is 1, upright, where nothing is said, or nothing that can be read: a
+// orientation returns how a camera was held, from the Exif data of a JPEG file or of a PNG file's chunk eXIf: 1 to 8,
+// as the tag 0x0112 of TIFF 6.0 numbers them. It is 1, upright, where nothing is said, or nothing that can be read: a
 // damaged remark does not make a picture unreadable.
 func orientation(file []byte) int {
 	exif := jpegExif(file)

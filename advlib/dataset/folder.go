@@ -13,16 +13,16 @@ import (
 )
 
 // Folder reads a folder that has one folder for each class, with pictures in it or in folders below: the layout that
-// torchvision calls ImageFolder, that of faces by person (the ORL faces' s1/1.pgm, Labeled Faces in the Wild), and any of
-// one's own.
+// torchvision calls ImageFolder, that of faces by person (the ORL faces' s1/1.pgm, Labeled Faces in the Wild), and any
+// of one's own.
 //
 //	faces, err := dataset.Folder{Path: "orl_faces", Pictures: dataset.Pictures{Height: 56, Width: 46}}.Examples()
 //	train, test, err := dataset.Shots(faces, 5, seed)
 //
-// Classes and pictures are in the order of their names, numbers in them by their value: s2 before s10. torchvision takes
-// the order of text, in which s10 comes before s2, so that 10 classes that are called by their numbers from 1 are not in
-// the order of their numbers. Where the two orders of classes differ, a note says so, and Classes says what a model from
-// elsewhere needs. Files that are no pictures by their names are passed over.
+// Classes and pictures are in the order of their names, numbers in them by their value: s2 before s10. torchvision
+// takes the order of text, in which s10 comes before s2, so that 10 classes that are called by their numbers from 1 are
+// not in the order of their numbers. Where the two orders of classes differ, a note says so, and Classes says what a
+// model from elsewhere needs. Files that are no pictures by their names are passed over.
 type Folder struct {
 	// Path is the folder.
 	Path string

@@ -40,9 +40,9 @@ func (g *Grouped) Select(rows []int) *Grouped {
 	return s
 }
 
-// Split draws whole groups for the test, from each class about the given share of its groups, in 0..1: at least one, and
-// all but one at most. No group is in both parts. It fails where a class has one group only. The same seed gives the same
-// split; the order of the examples is kept.
+// Split draws whole groups for the test, from each class about the given share of its groups, in 0..1: at least one,
+// and all but one at most. No group is in both parts. It fails where a class has one group only. The same seed gives
+// the same split; the order of the examples is kept.
 func (g *Grouped) Split(test float64, seed uint64) (trainPart, testPart *Grouped, err error) {
 	if !(test > 0 && test < 1) {
 		return nil, nil, fmt.Errorf("dataset: %s: a share of %g for the test makes no split: give a number between 0 and 1", g.Name, test)
@@ -98,8 +98,8 @@ func (g *Grouped) className(y int32) string {
 }
 
 // Shots draws n examples of each class to train on, as one learns a face from a few photographs, and leaves the others
-// for the test. It fails where a class has no more than n. The same seed gives the same split; the order of the examples
-// is kept.
+// for the test. It fails where a class has no more than n. The same seed gives the same split; the order of the
+// examples is kept.
 func Shots(e *advlib.Examples, n int, seed uint64) (train, test *advlib.Examples, err error) {
 	if n < 1 {
 		return nil, nil, fmt.Errorf("dataset: %s: %d examples of each class to train on are asked for: give at least 1", e.Name, n)

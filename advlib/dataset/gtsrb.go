@@ -14,16 +14,17 @@ import (
 	"strings"
 )
 
-// GTSRB reads the German Traffic Sign Recognition Benchmark of Stallkamp, Schlipsing, Salmen and Igel (Neural Networks
-// 32, 2012, https://doi.org/10.1016/j.neunet.2012.02.016), as its authors publish it: PPM files of 15 to 250 pixels and
-// tables GT-….csv. It is not downloaded: the images come without a licence, and the authors ask to be cited.
+// GTSRB reads the German Traffic Sign Recognition Benchmark of Stallkamp, Schlipsing, Salmen and Igel
+// (https://doi.org/10.1016/j.neunet.2012.02.016, Neural Networks 32, 2012), as its authors publish it: PPM files of 15 to
+// 250 pixels and tables GT-….csv. It is not downloaded: the images come without a licence, and the authors ask to be
+// cited.
 //
 //	signs, err := dataset.GTSRB{Path: "GTSRB/Final_Training", Pictures: dataset.Pictures{Height: 32, Width: 32}}.Examples()
 //	train, test, err := signs.Split(0.25, seed)
 //
 // About 30 pictures in turn are of one sign that the car came nearer to, a track; the group of an example is its track,
-// such as 00014/00003, so that [Grouped.Split] puts no sign into both parts. Tracks count anew in each class: the number
-// alone would put different signs together.
+// such as 00014/00003, so that [Grouped.Split] puts no sign into both parts. Tracks count anew in each class: the
+// number alone would put different signs together.
 type GTSRB struct {
 	// Path is the folder of the training pictures, GTSRB/Final_Training/Images with its folders 00000 to 00042, or one
 	// above it; or GTSRB/Final_Test/Images with GT-final_test.csv, whose pictures are of no known track.

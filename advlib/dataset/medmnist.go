@@ -40,10 +40,11 @@ var breast = shelf{
 	sums: map[string]string{"breastmnist.npz": "3a22d2a4625e7dd8903f0f59030e81a3d0c222bece2e5e10927456cb50efdec1"},
 }
 
-// MedMNIST reads a file of MedMNIST v2 (Yang et al., Scientific Data 10, 2023, https://doi.org/10.1038/s41597-022-01721-8,
-// CC BY 4.0; dermamnist CC BY-NC 4.0), as its authors publish it at https://zenodo.org/records/10519652: images of 28, 64,
-// 128 or 224 pixels, to train on, to choose by, and to test on. Gray ones become [28, 28, 1], volumes [28, 28, 28, 1], in
-// [0, 1]. Each set is made from another's images, whose authors are to be cited, too.
+// MedMNIST reads a file of MedMNIST v2 (Yang et al., Scientific Data 10, 2023,
+// https://doi.org/10.1038/s41597-022-01721-8, CC BY 4.0; dermamnist CC BY-NC 4.0), as its authors publish it at
+// https://zenodo.org/records/10519652: images of 28, 64, 128 or 224 pixels, to train on, to choose by, and to test on.
+// Gray ones become [28, 28, 1], volumes [28, 28, 28, 1], in [0, 1]. Each set is made from another's images, whose
+// authors are to be cited, too.
 //
 // chestmnist is refused: several of its 14 findings may hold at once, so that it has no classes.
 func MedMNIST(path string) (train, val, test *advlib.Examples, err error) {
@@ -113,8 +114,8 @@ func medPart(file *npz.File, part string) (*advlib.Examples, error) {
 	return e, err
 }
 
-// BreastMNIST returns the ultrasound images of BreastMNIST (from Al-Dhabyani et al. 2020, CC BY 4.0; see [MedMNIST]): 546
-// examples to train on, 78 to choose by, 156 to test on, the authors' split, gray images [28, 28, 1] in [0, 1].
+// BreastMNIST returns the ultrasound images of BreastMNIST (from Al-Dhabyani et al. 2020, CC BY 4.0; see [MedMNIST]):
+// 546 examples to train on, 78 to choose by, 156 to test on, the authors' split, gray images [28, 28, 1] in [0, 1].
 //
 // The file breastmnist.npz is looked for in $ADVLAB_DATA/medmnist, in $ADVLAB_DATA itself, and in data/medmnist of the
 // cache, where it is downloaded to, 0.6 MB, and checked. With ADVLAB_OFFLINE=1, or without a network, a [*MissingError]

@@ -29,8 +29,8 @@ import (
 // largest that the format allows, 255 or 65535, or what a PGM's or PPM's header says. The zero value takes them in the
 // size that they have.
 //
-// PNG, JPEG, PPM, PGM and PBM, BMP, TIFF and WebP are read, by what is in the file and not by its name. A picture that a
-// camera took sideways, as its Exif data say, is turned upright. A transparent pixel is as on black.
+// PNG, JPEG, PPM, PGM and PBM, BMP, TIFF and WebP are read, by what is in the file and not by its name. A picture that
+// a camera took sideways, as its Exif data say, is turned upright. A transparent pixel is as on black.
 type Pictures struct {
 	// Height and Width are the size that all are brought to, by linear interpolation over as many pixels as become one
 	// (what Pillow's resize does with BILINEAR). 0 leaves them as they are; then they must all be of one size.

@@ -152,7 +152,8 @@ func TestFolder(t *testing.T) {
 		t.Errorf("classes %q, labels %v, shape %v", e.Classes, e.Y, e.Shape())
 	}
 	x := flat(e)
-	if !slices.Equal(x[:3], []float32{0, 0, 1}) || !slices.Equal(x[12:15], []float32{1, 0, 0}) || !slices.Equal(x[27:30], []float32{0.2, 0.2, 0.2}) {
+	if !slices.Equal(x[:3], []float32{0, 0, 1}) || !slices.Equal(x[12:15], []float32{1, 0, 0}) ||
+		!slices.Equal(x[27:30], []float32{0.2, 0.2, 0.2}) {
 		t.Errorf("9.png comes before 10.png, and gray has three channels: %v", x)
 	}
 	notes := strings.Join(e.Notes, "\n")
@@ -177,7 +178,8 @@ func TestFolderOfNumbers(t *testing.T) {
 		put(t, filepath.Join(dir, class, "a.png"), plain(color.White, 1, 1))
 	}
 	e, err := Folder{Path: dir}.Examples()
-	if err != nil || !slices.Equal(e.Classes, []string{"0", "1", "2", "10"}) || !strings.Contains(strings.Join(e.Notes, ""), "ImageFolder") {
+	if err != nil || !slices.Equal(e.Classes, []string{"0", "1", "2", "10"}) ||
+		!strings.Contains(strings.Join(e.Notes, ""), "ImageFolder") {
 		t.Errorf("%v, %v", e, err)
 	}
 	e, err = Folder{Path: dir, Classes: []string{"0", "1", "10", "2"}}.Examples()
@@ -226,7 +228,8 @@ func TestBrokenPictures(t *testing.T) {
 	}
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "class", "bad.png"), nil)
-	if _, err := (Folder{Path: dir, Pictures: Pictures{SkipBroken: true}}).Examples(); err == nil || !strings.Contains(err.Error(), "bad.png") {
+	skipping := Folder{Path: dir, Pictures: Pictures{SkipBroken: true}}
+	if _, err := skipping.Examples(); err == nil || !strings.Contains(err.Error(), "bad.png") {
 		t.Errorf("nothing but a broken file: error %v", err)
 	}
 }
@@ -288,7 +291,8 @@ func TestNetpbm(t *testing.T) {
 }
 
 func FuzzNetpbm(f *testing.F) {
-	for _, s := range []string{"P1 1 1 1", "P2 1 1 1 1", "P3 1 1 1 1 1 1", "P4 9 1\n\x80\x80", "P5 1 1 1\n\x01", "P6 1 1 65535\n\x01\x02\x01\x02\x01\x02", "P6#\n"} {
+	for _, s := range []string{"P1 1 1 1", "P2 1 1 1 1", "P3 1 1 1 1 1 1", "P4 9 1\n\x80\x80",
+		"P5 1 1 1\n\x01", "P6 1 1 65535\n\x01\x02\x01\x02\x01\x02", "P6#\n"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {

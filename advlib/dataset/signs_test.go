@@ -200,7 +200,8 @@ func TestGTSRBRefuses(t *testing.T) {
 	} {
 		root := t.TempDir()
 		table(t, filepath.Join(root, "00014"), row)
-		if _, err := (GTSRB{Path: root, Crop: true}).Examples(); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), root) {
+		_, err := GTSRB{Path: root, Crop: true}.Examples()
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), root) {
 			t.Errorf("%s: error %v, want one that says %q", row, err, want)
 		}
 	}
