@@ -15,11 +15,12 @@ import (
 )
 
 // GTSRB reads the German Traffic Sign Recognition Benchmark of Stallkamp, Schlipsing, Salmen and Igel
-// (https://doi.org/10.1016/j.neunet.2012.02.016, Neural Networks 32, 2012), as its authors publish it: PPM files of 15 to
-// 250 pixels and tables GT-….csv. It is not downloaded: the images come without a licence, and the authors ask to be
+// (https://doi.org/10.1016/j.neunet.2012.02.016, Neural Networks 32, 2012), as its authors publish it: PPM files of 15
+// to 250 pixels and tables GT-….csv. It is not downloaded: the images come without a licence, and the authors ask to be
 // cited.
 //
-//	signs, err := dataset.GTSRB{Path: "GTSRB/Final_Training", Pictures: dataset.Pictures{Height: 32, Width: 32}}.Examples()
+//	size := dataset.Pictures{Height: 32, Width: 32}
+//	signs, err := dataset.GTSRB{Path: "GTSRB/Final_Training", Pictures: size}.Examples()
 //	train, test, err := signs.Split(0.25, seed)
 //
 // About 30 pictures in turn are of one sign that the car came nearer to, a track; the group of an example is its track,
