@@ -236,7 +236,10 @@ func (s Settings) attack(
 			some := said.pick(piece)
 			known = &some
 		}
-		res, err = s.run(ctx, v, a, on, known, p, p.pass, false)
+		res, err = s.run(ctx, v, a, on, known, p, p.pass, s.OnResult != nil)
+		if res != nil && s.OnResult != nil && res.Adversarial != nil {
+			s.OnResult(res)
+		}
 		if on != e {
 			Free(on.X)
 		}
@@ -254,6 +257,9 @@ func (s Settings) attack(
 				row.Reached[at] = got.Reached[i]
 			}
 			row.CopyQueries(at, got, i, e.Len())
+			if i < len(got.Changes) {
+				row.SetChange(at, got.Changes[i], e.Len())
+			}
 			begun = begun || got.Attempted[i] && got.Distance[i] > 0
 		}
 		for _, w := range res.Warnings {

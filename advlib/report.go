@@ -134,6 +134,9 @@ func rowOf(res *Result) report.AttackRow {
 	for i, d := range res.Distance {
 		row.Distance[i] = Distance(d)
 	}
+	for i, c := range res.Changes() {
+		row.SetChange(i, c, len(res.Distance))
+	}
 	return row
 }
 

@@ -99,6 +99,8 @@ type Result struct {
 	// Warnings are sentences on what looks wrong with the set-up.
 	Warnings []string
 
+	changes []*report.Change // nil where the result was read from a store
+
 	saturation string       // a warning about the examples, of which Evaluate has one about all
 	lost       map[int]bool // examples that the attack moved to where the logits are not finite
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib/internal/notebook"
+	"advlab/advlib/report"
 )
 
 // Settings are the conditions of a measurement. The zero value is a good one.
@@ -37,6 +38,9 @@ type Settings struct {
 	// Draws is how often a random victim is asked about each original, and about each point that an attack returns, to
 	// judge it: what counts is the mean over so many fresh draws. 0 means 20, which is the least.
 	Draws int
+	// OnResult, if set, is called by Evaluate with each attack's result on examples that it was run on, the adversarial
+	// examples included, which are not kept otherwise: pieces of it, where there are many. It must not keep tensors.
+	OnResult func(*Result)
 	// Strict makes an example for which the model's logits are not finite an error. Otherwise such examples are left out
 	// of the measurement, which counts and names them.
 	Strict bool
@@ -301,6 +305,7 @@ func (s Settings) prepare(v *subject, a Attack, e *Examples) (*trial, []int32, e
 	r := &Result{
 		Attack: a.String(), Threat: threat, Examples: e, Box: v.signature.Box,
 		Attempted: make([]bool, n), Success: make([]bool, n), Distance: make([]float64, n), lost: map[int]bool{},
+		changes: make([]*report.Change, n),
 	}
 	draws := s.draws(v.signature)
 	if r.Draws = draws; draws > 0 {
@@ -482,6 +487,7 @@ func (t *trial) check(ctx context.Context, b Batch, rows []int, got, originals [
 		}
 		r.Distance[row] = t.signature.space.distance(r.Threat.Norm, part(got, i), part(originals, i))
 		r.Success[row], r.Final[row] = true, final[k]
+		r.changes[row] = changeOf(part(originals, i), part(got, i), t.signature)
 		r.keep(row, part(got, i))
 	}
 	return nil

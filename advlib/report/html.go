@@ -12,9 +12,10 @@ func (r *Report) HTML() string {
 	err := reportHTML.Execute(&b, struct {
 		*Report
 		Columns [7]string
+		Tables  []QueryTable
 		Masked  bool
 		Last    string
-	}{r, Columns, r.Interrupted || r.Sanity.Masked() || r.Sanity.NotApplicable != "", r.lastLine()})
+	}{r, Columns, r.tables(), r.Interrupted || r.Sanity.Masked() || r.Sanity.NotApplicable != "", r.lastLine()})
 	if err != nil {
 		panic(err) // the template is fixed and its methods do not fail: only a mistake in this file gets here
 	}
@@ -51,7 +52,7 @@ var reportHTML = template.Must(template.New("report").Funcs(template.FuncMap{
 {{- range .Notes}}
 <p style="margin:0.3em 0;padding:2px 10px">{{.}}</p>
 {{- end}}
-{{- range .QueryTables}}
+{{- range .Tables}}
 <table style="border-collapse:collapse;border:none;margin:0.4em 0;font-size:0.95em;font-variant-numeric:tabular-nums">
 <caption style="caption-side:top;text-align:left;padding:2px 10px 6px;color:inherit">{{.Title}}</caption>
 <tbody>

@@ -57,6 +57,9 @@ type verdictsJSON struct {
 //	              about no example in particular, and sent, the inputs that were sent. Of a random victim also draws, and
 //	              reached, an array of n, in how many of them the goal is reached; success then goes by the most frequent
 //	              answer
+//	              Where the attack succeeded on anything, also changes, an array of n, null but for successes, of
+//	              {l0, l1, l2, linf, image: {psnr, ssim, window}}; image is absent where the inputs are no images, psnr
+//	              null where no value differs, ssim null of images below 7 pixels
 //	certificates  array of {method, norm, radius, certified, seconds}; certified is an array of n; where the method tells
 //	              them, also margin, an array of n with null for "nothing shown", distance, an array of n with that of a
 //	              counterexample or null, rounding, a string, and slack
@@ -156,6 +159,11 @@ func (r *Report) check() error {
 		}
 		if a.Draws != r.Draws || r.Draws > 0 && len(a.Reached) != n {
 			return fmt.Errorf("%d draws, of which %d examples are known%s, for %d draws of %d labels", a.Draws, len(a.Reached), of, r.Draws, n)
+		}
+		if len(a.Changes) > 0 {
+			if err := length("changes", of, len(a.Changes)); err != nil {
+				return err
+			}
 		}
 		if a.Asks() {
 			if err := cmp.Or(length("queries", of, len(a.Queries)), length("progress", of, len(a.Progress))); err != nil {

@@ -58,6 +58,10 @@ func (a AttackRow) merge(b AttackRow) AttackRow {
 	a.NonFinite = a.NonFinite.Plus(b.NonFinite)
 	a.Programs = AddPrograms(a.Programs, b.Programs)
 	a.Shared, a.Sent = a.Shared+b.Shared, a.Sent+b.Sent
+	if len(a.Changes)+len(b.Changes) > 0 {
+		n := len(a.Attempted) - len(b.Attempted)
+		a.Changes = slices.Concat(padded(a.Changes, n), padded(b.Changes, len(b.Attempted)))
+	}
 	if a.Asks() || b.Asks() { // one of the two may have come to no example
 		n := len(a.Attempted) - len(b.Attempted)
 		a.Queries = slices.Concat(padded(a.Queries, n), padded(b.Queries, len(b.Attempted)))

@@ -120,7 +120,8 @@ func quantile(sorted []float64, share float64) float64 {
 	return sorted[max(0, int(math.Ceil(share*float64(len(sorted))))-1)]
 }
 
-// QueryTable is what one attack that only asks took, and what it had reached by when.
+// QueryTable is a table below that of the accuracies: what one attack that only asks took, and what it had reached by
+// when; and, without a curve, how inputs were changed, see [Report.ChangeTable].
 type QueryTable struct {
 	// Title is a line about the queries of an example.
 	Title string
@@ -144,6 +145,15 @@ func (r *Report) QueryTables() []QueryTable {
 			t.Curve = nil
 		}
 		t.fill()
+		all = append(all, t)
+	}
+	return all
+}
+
+// tables are all tables below that of the accuracies.
+func (r *Report) tables() []QueryTable {
+	all := r.QueryTables()
+	if t := r.ChangeTable(); len(t.Rows) > 0 {
 		all = append(all, t)
 	}
 	return all

@@ -111,6 +111,9 @@ type AttackRow struct {
 	Progress [][]Improvement `json:"progress,omitempty"`
 	Shared   int64           `json:"shared,omitempty"`
 	Sent     int64           `json:"sent,omitempty"`
+	// Changes are what the attack did to the inputs on which it succeeded; nil where it did not, or where there was
+	// nothing to do. All of it is nil where nothing is known of that.
+	Changes []*Change `json:"changes,omitempty"`
 }
 
 // Minimal tells attacks of minimal norm from those with a budget.

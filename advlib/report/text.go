@@ -22,7 +22,7 @@ func (r *Report) String() string {
 		fmt.Fprintln(&b, "  "+n)
 	}
 	align(&b, rows)
-	for _, t := range r.QueryTables() {
+	for _, t := range r.tables() {
 		fmt.Fprintln(&b, t.Title)
 		t.write(&b)
 	}
