@@ -13,12 +13,14 @@ import (
 // allowed lists, for each package of the module, which others of the module it may import. Arrows go one way: the
 // vocabulary knows nothing of the attacks, the kernel knows nothing of advlib but where things lie.
 var allowed = map[string][]string{
-	"advlib":                            {"advlib/backend", "advlib/internal/notebook", "advlib/internal/option", "advlib/report"},
+	"advlib":                            {"advlib/backend", "advlib/internal/notebook", "advlib/internal/option", "advlib/report", "advlib/similarity"},
 	"advlib/oracle":                     {"advlib"},
 	"advlib/detect":                     {"advlib"},
 	"advlib/serve":                      {"advlib", "advlib/detect"},
 	"advlib/endpoint":                   {"advlib", "advlib/cachedir", "advlib/internal/option"},
 	"advlib/report":                     {},
+	"advlib/impact":                     {"advlib", "advlib/attack", "advlib/report", "advlib/similarity"},
+	"advlib/similarity":                 {},
 	"advlib/cachedir":                   {},
 	"advlib/internal":                   {},
 	"advlib/backend":                    {"advlib/backend/...", "advlib/cachedir", "advlib/internal/notebook"},

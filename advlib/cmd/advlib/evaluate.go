@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -17,6 +19,7 @@ import (
 	"advlab/advlib/backend"
 	"advlab/advlib/certify"
 	"advlab/advlib/dataset"
+	"advlab/advlib/impact"
 	"advlab/advlib/lab"
 	"advlab/advlib/report"
 )
@@ -39,6 +42,7 @@ type evaluation struct {
 	minRobust            float64
 	minCertified         float64
 	lowerBound           bool
+	impact               string
 }
 
 func newEvaluate() *cobra.Command {
@@ -78,6 +82,7 @@ func (e *evaluation) flags(f *pflag.FlagSet) {
 	f.BoolVar(&e.alone, "alone", false, "run each attack on all examples, to compare attacks")
 	f.Uint64Var(&e.seed, "seed", 0, "seed of all randomness; the same seed gives the same numbers")
 	f.IntVar(&e.batch, "batch", 128, "most examples attacked at once")
+	f.StringVar(&e.impact, "impact", "", "add what the attacks bring about, with the costs of wrong answers in this file in JSON")
 	f.StringVar(&e.format, "format", "", "text, json, csv, html or svg (default: by the ending of --output, or text)")
 	f.StringVarP(&e.output, "output", "o", "", "file to write the report to; - or nothing means the standard output")
 	f.DurationVar(&e.certifyTimeout, "certify-timeout", time.Minute, "time for each example of --certify complete, at each ε")
@@ -156,6 +161,15 @@ are none. The last of these looks for counterexamples too, which count for the r
 --certify-timeout with each example:
 ` + certifiers() + `
 
+With --impact the report is followed by what the attacks bring about at the largest ε: accuracy of each class and what is
+taken for what, before and after; what wrong answers cost, and how often an attacker reaches those that matter; how
+confident wrong answers are, and calibration; and harmless changes of the same size. The file has the costs:
+
+  {"unit": "€", "default": 1, "pairs": [{"truth": "stop", "answer": "speed limit 50", "cost": 1000}]}
+
+with classes by their names or numbers; {} counts each wrong answer as 1. Each pair is attacked on purpose, by PGD. In json
+it is the field "impact" of the report; csv and svg are of it alone: a row for each example, and its pictures.
+
 Formats (--format, or by the ending of --output): text, json (schema advlab.report/2), csv (a row for each example and
 attack, and for each example and certificate), html (with --certify also the picture, and a verdict on each example), svg
 (accuracy against ε).
@@ -187,6 +201,9 @@ type plan struct {
 	choices []choice
 	proofs  []advlib.Certifier
 	format  format
+	form    string // its name, empty for text
+	costs   impact.Costs
+	impacts *impact.Report // once it is measured
 }
 
 // check refuses flags before anything is read or computed.
@@ -220,6 +237,11 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 	case e.batch < 1:
 		return p, misuse("--batch: %d is below 1", e.batch)
 	}
+	if e.impact != "" {
+		if p.costs, err = impact.CostsFile(e.impact); err != nil {
+			return p, statusError{misused, fmt.Errorf("--impact: %w", err)}
+		}
+	}
 	if p.norm, err = normOf(e.norm); err != nil {
 		return p, err
 	}
@@ -245,6 +267,7 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 	if p.format, err = formatOf(e.format, e.output); err != nil {
 		return p, err
 	}
+	p.form = cmp.Or(e.format, strings.TrimPrefix(filepath.Ext(e.output), "."))
 	if err = writable(e.output); err != nil {
 		return p, statusError{misused, fmt.Errorf("--output: %w", err)}
 	}
@@ -371,7 +394,7 @@ func (p plan) asked() string {
 }
 
 // measure evaluates, from what an interrupted evaluation has left on, and keeps what it finds until it is done.
-func (p plan) measure(ctx context.Context, out io.Writer, c *advlib.Classifier, e *advlib.Examples,
+func (p *plan) measure(ctx context.Context, out io.Writer, c *advlib.Classifier, e *advlib.Examples,
 	attacks []advlib.Attack) (*advlib.Report, error) {
 	progress := newProgress(out, p.quiet)
 	progress.line("%s on %d examples of %s, %d attacks, backend %s", c.Name(), e.Len(), e.Name, len(attacks), backend.InfoOf(c.Backend()).Name)
@@ -394,7 +417,14 @@ func (p plan) measure(ctx context.Context, out io.Writer, c *advlib.Classifier, 
 	} else {
 		settings.Journal = journal
 	}
+	collection, err := p.collect(&settings, c, e)
+	if err != nil {
+		return nil, err
+	}
 	report, err := settings.Evaluate(ctx, c, e, attacks, p.proofs...)
+	if err == nil && collection != nil {
+		p.impacts, err = collection.Report(ctx, report)
+	}
 	progress.clear()
 	if journal != nil {
 		if n := journal.Recalled(); n > 0 {
@@ -405,6 +435,19 @@ func (p plan) measure(ctx context.Context, out io.Writer, c *advlib.Classifier, 
 		}
 	}
 	return report, err
+}
+
+// collect makes the evaluation keep what the report on its impact needs; nil where none is asked for.
+func (p *plan) collect(settings *advlib.Settings, c *advlib.Classifier, e *advlib.Examples) (*impact.Collection, error) {
+	if p.impact == "" {
+		return nil, nil
+	}
+	collection, err := impact.Collect(impact.Settings{Settings: *settings, Costs: p.costs}, c, e)
+	if err != nil {
+		return nil, statusError{misused, fmt.Errorf("--impact: %s: %w", p.impact, err)}
+	}
+	settings.OnResult = collection.Add
+	return collection, nil
 }
 
 // judge compares the robust and the certified accuracies, or their lower bounds, with what they must be.

@@ -17,6 +17,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"advlab/advlib"
+	"advlab/advlib/impact"
 	"advlab/advlib/show"
 )
 
@@ -57,7 +58,44 @@ func writable(output string) error {
 
 // write writes the report of an evaluation.
 func (p plan) write(out io.Writer, r *advlib.Report) error {
+	if p.impacts != nil {
+		return writeTo(out, p.output, withImpact(p.form, p.impacts), r)
+	}
 	return writeTo(out, p.output, p.format, r)
+}
+
+// withImpact is the format of that name of a report with what the attacks bring about.
+func withImpact(name string, i *impact.Report) format {
+	switch name {
+	case "json":
+		return func(w io.Writer, r *advlib.Report) error {
+			text, err := json.Marshal(r)
+			if err != nil {
+				return err
+			}
+			more, err := json.Marshal(i)
+			if err != nil {
+				return err
+			}
+			whole := append(append(text[:len(text)-1], `,"impact":`...), more...) // a report is an object with fields
+			var b bytes.Buffer
+			if err := json.Indent(&b, append(whole, '}', '\n'), "", "  "); err != nil {
+				return err
+			}
+			_, err = w.Write(b.Bytes())
+			return err
+		}
+	case "csv":
+		return func(w io.Writer, _ *advlib.Report) error { _, err := w.Write(i.CSV()); return err }
+	case "svg":
+		return func(w io.Writer, _ *advlib.Report) error { _, err := io.WriteString(w, i.SVG()); return err }
+	case "html":
+		return func(w io.Writer, r *advlib.Report) error { return writePage(w, r, i.HTML()) }
+	}
+	return func(w io.Writer, r *advlib.Report) error {
+		_, err := io.WriteString(w, r.String()+i.String())
+		return err
+	}
 }
 
 // writeTo writes a report whole, to the file output or to out, or leaves what was there.
@@ -89,7 +127,10 @@ func writeJSON(w io.Writer, r *advlib.Report) error {
 
 // writeHTML writes a page that needs no other file: the table, and with certificates the picture and a verdict on each
 // example.
-func writeHTML(w io.Writer, r *advlib.Report) error {
+func writeHTML(w io.Writer, r *advlib.Report) error { return writePage(w, r, "") }
+
+// writePage is writeHTML with more at its end.
+func writePage(w io.Writer, r *advlib.Report, more string) error {
 	body := r.HTML()
 	if len(r.Certificates) > 0 {
 		picture, err := show.Sandwich(r)
@@ -108,7 +149,7 @@ func writeHTML(w io.Writer, r *advlib.Report) error {
 		}
 	}
 	_, err := fmt.Fprintf(w, "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>%s</title>\n<body "+
-		"style=\"font-family:sans-serif\">\n%s</body>\n</html>\n", html.EscapeString(r.Title()), body)
+		"style=\"font-family:sans-serif\">\n%s</body>\n</html>\n", html.EscapeString(r.Title()), body+more)
 	return err
 }
 
