@@ -467,8 +467,8 @@ func (l *layout) limits() Limits {
 	lim.set(ranges, change, l.span())
 	if l.encoded() {
 		lim.encoded = true
-		lim.raw = fmt.Errorf("its domain has scales, steps, categories or derived features, so attacks work in other coordinates than its inputs: " +
-			"call the attack by advlib.Run, which translates")
+		lim.raw = fmt.Errorf("its domain has scales, steps, categories or derived features, so attacks work in other coordinates than " +
+			"its inputs: call the attack by advlib.Run, which translates")
 	}
 	return lim
 }

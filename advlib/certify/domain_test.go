@@ -226,8 +226,8 @@ func TestVerifyInDomain(t *testing.T) {
 // A domain with derived features is refused by all that bounds balls, with the feature's name.
 func TestDerivedFeaturesAreRefused(t *testing.T) {
 	d := advlib.Domain{{Name: "a", Lo: 0, Hi: 1}, {Name: "b", Lo: 1, Hi: 2}, {Name: "share", Formula: "a / b"}}
-	c := advlib.MustClassifier(advlib.Spec{Name: "derived", Input: []int{3}, Domain: d, Logits: func(_ *model.Scope,
-		x *Node) *Node { return x }})
+	c := advlib.MustClassifier(advlib.Spec{Name: "derived", Input: []int{3}, Domain: d,
+		Logits: func(_ *model.Scope, x *Node) *Node { return x }})
 	e, err := advlib.NewExamples("one", []float32{0.5, 2, 0.25}, []int{3}, []int32{1})
 	if err != nil {
 		t.Fatal(err)
