@@ -19,14 +19,14 @@ func init() {
 // PatchRS is Sparse-RS for patches of one image each, Patch-RS of Croce et al. (2022), arXiv:2006.12834, section 5: a
 // random search over where a square patch lies and what it shows, both of its own for each image. Every fourth query
 // tries another place nearby, the others another colour in a square of the patch; what raises the loss is kept. Colours
-// are corners of the box. It asks for logits or probabilities, never for a gradient. [AdversarialPatch] learns one patch
-// for all images and places, by gradients.
+// are corners of the box. It asks for logits or probabilities, never for a gradient. [AdversarialPatch] learns one
+// patch for all images and places, by gradients.
 //
 // The patch is the largest square that the ball allows; where the image is too narrow for it, or flat, a rectangle of
 // the same area. What a domain fixes shows through it. It mends four things in the code of the paper: patches reach the
 // last row and column, and may be as large as the image; images need not be square, nor have three channels; each
-// example has its own draws; no point is asked about twice, where the victim is not random. And where a search has found
-// nothing better in 200 queries, and in half of those that it had, another begins from other draws.
+// example has its own draws; no point is asked about twice, where the victim is not random. And where a search has
+// found nothing better in 200 queries, and in half of those that it had, another begins from other draws.
 type PatchRS struct {
 	// Ball is what may be changed, in L0: its radius is the number of values, so that 25 allow a patch of 5 × 5 pixels of
 	// one channel, 75 of three. It must be set.
@@ -226,8 +226,8 @@ func (s *patched) fresh(propose func()) bool {
 	return false
 }
 
-// mosaic draws where a search begins: a place, and a thousand small squares on top of each other, each of one colour. It
-// tells whether it found one that was not asked about.
+// mosaic draws where a search begins: a place, and a thousand small squares on top of each other, each of one colour.
+// It tells whether it found one that was not asked about.
 func (s *patched) mosaic() bool {
 	r := s.q.Rand
 	largest := max(1, int(math.Ceil(math.Sqrt(float64(s.side()))))-1)

@@ -32,8 +32,8 @@ func scoresOf(l *attacktest.Linear, shape ...int) (advlib.Victim, *advlib.Exampl
 	return v, &e
 }
 
-// lead returns by how much the best patch of h × w pixels makes another class lead: at each place each value goes to the
-// end that is better for that class.
+// lead returns by how much the best patch of h × w pixels makes another class lead: at each place each value goes to
+// the end that is better for that class.
 func lead(l *attacktest.Linear, x []float32, y, h, w int, shape [3]int) float64 {
 	best := math.Inf(-1)
 	for k := range l.W {
@@ -166,7 +166,8 @@ func TestPatchRSRefusals(t *testing.T) {
 	if _, err := (attack.PatchRS{Ball: l0}).Threat(oracle.Labels(v)); err == nil {
 		t.Error("a victim that answers labels only is not refused")
 	}
-	if got, want := (attack.PatchRS{Ball: l0, Goal: advlib.Targeted(1), Period: 5}).String(), "Patch-RS-10000 L0 ≤ 27, targeted(1), place at each 5"; got != want {
+	a := attack.PatchRS{Ball: l0, Goal: advlib.Targeted(1), Period: 5}
+	if got, want := a.String(), "Patch-RS-10000 L0 ≤ 27, targeted(1), place at each 5"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

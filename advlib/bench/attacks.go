@@ -54,10 +54,11 @@ var attacks = map[string]attacked{
 	"surfree":      {Model: "small", Rounds: 1, Queries: 2000, attack: attack.SurFree{Queries: 2000}},
 }
 
-// squareIn is Square with 1000 queries. The authors count neither the answer on the original nor that on the adversarial
-// example.
+// squareIn is Square with 1000 queries. The authors count neither the answer on the original nor that on the
+// adversarial example.
 func squareIn(b advlib.Ball) attacked {
-	return attacked{Model: "small", Epsilon: b.Radius, Rounds: 1, Queries: 1000, Norm: b.Norm.String(), attack: attack.Square{Ball: b, Queries: 1002}}
+	return attacked{Model: "small", Norm: b.Norm.String(), Epsilon: b.Radius, Rounds: 1, Queries: 1000,
+		attack: attack.Square{Ball: b, Queries: 1002}}
 }
 
 // attackOn makes the workload of an attack. It attacks the first images that its model was not trained on, and gets
