@@ -47,7 +47,8 @@ type Spec struct {
 	// Backend is where the model runs; nil means backend.Open().
 	Backend compute.Backend
 	// Random says that Logits draws random numbers from the scope (scope.RandomNormal and the like), so that the same
-	// input has other logits each time. Attack such a classifier through attack.EOT: a success is counted by one draw.
+	// input has other logits each time. Attack such a classifier through attack.EOT; it is judged by fresh draws,
+	// see [Settings.Draws].
 	Random bool
 	// Returns says what Logits returns if that is not logits, but probabilities or the one logit of a binary model.
 	Returns Returns

@@ -66,8 +66,9 @@ func (s Settings) MustEvaluate(ctx context.Context, v Victim, e *Examples, attac
 // worst case over attacks, example by example, is the same as if each had run on all examples, which it does with
 // Settings.Alone, for tables that compare attacks.
 //
-// A random victim is always attacked as with Alone: there an example that one draw broke by luck must not be kept from
-// the attacks that follow.
+// A random victim is judged by several fresh draws of its answers, [Settings.Draws], and each share of the report is
+// the mean over them, with the interval of so many examples. It is always attacked as with Alone: no example is broken
+// for certain there, so that none is kept from the attacks that follow.
 //
 // Of a victim without a graph, the check of the gradients is not applicable, nor are certifiers but a
 // [VictimCertifier], and the report says so. An example whose original the victim rejects counts as wrong; one on which
@@ -85,7 +86,7 @@ func (s Settings) Evaluate(ctx context.Context, v Victim, e *Examples, attacks [
 	}
 	start := time.Now()
 	sent, _ := sentBy(v)
-	n := int64(e.Len())
+	n := int64(e.Len() * max(1, s.draws(on.signature)))
 	report, e, said, err := newReport(ctx, s, on, e, attacks)
 	if err != nil {
 		return nil, fmt.Errorf("advlib: evaluate: %w", err)
@@ -116,7 +117,7 @@ const notApplicable = "no graph"
 
 // fill runs what a report is made of.
 func (s Settings) fill(
-	ctx context.Context, r *Report, v *subject, e *Examples, said []Answer, attacks []Attack, certifiers []Certifier,
+	ctx context.Context, r *Report, v *subject, e *Examples, said *opinions, attacks []Attack, certifiers []Certifier,
 ) error {
 	balls, err := s.balls(r, v.victim, attacks)
 	if err != nil {
@@ -171,7 +172,7 @@ func (s Settings) fill(
 		r.Sanity = report.Sanity{NotApplicable: notApplicable}
 		return nil
 	}
-	p.begin(n, min(r.Clean().Count, sanityExamples), 0)
+	p.begin(n, min(len(r.Label), sanityExamples), 0)
 	if r.Sanity, err = s.sanity(ctx, v.white, e, r, p); err != nil {
 		return fmt.Errorf("advlib: evaluate: the check of the gradients: %w", err)
 	}
@@ -181,7 +182,7 @@ func (s Settings) fill(
 
 // attacks runs the attacks of a report in their order. What is not reached is not in it.
 func (s Settings) attacks(
-	ctx context.Context, r *Report, balls []Ball, v *subject, e *Examples, said []Answer, attacks []Attack, p *pace,
+	ctx context.Context, r *Report, balls []Ball, v *subject, e *Examples, said *opinions, attacks []Attack, p *pace,
 ) error {
 	planned, order := r.Attacks, r.Order()
 	reached := map[int]bool{}
@@ -217,7 +218,7 @@ func (s Settings) attacks(
 // attack runs part n, an attack, on what stands for it, and fills in its row. It tells whether there was anything to
 // attack that it came to: the row of an attack that was cancelled has what was found.
 func (s Settings) attack(
-	ctx context.Context, report *Report, row *report.AttackRow, balls []Ball, v *subject, e *Examples, said []Answer, a Attack, p *pace,
+	ctx context.Context, report *Report, row *report.AttackRow, balls []Ball, v *subject, e *Examples, said *opinions, a Attack, p *pace,
 	n int,
 ) (begun bool, err error) {
 	standing := standing(report, row, balls)
@@ -230,9 +231,10 @@ func (s Settings) attack(
 			on = e.Select(piece)
 		}
 		var res *Result
-		var known []Answer
-		if v.white == nil { // a classifier costs nothing, and a random one has draws for each attack
-			known = pick(said, piece)
+		var known *opinions
+		if v.white == nil { // a classifier costs nothing
+			some := said.pick(piece)
+			known = &some
 		}
 		res, err = s.run(ctx, v, a, on, known, p, p.pass, false)
 		if on != e {
@@ -243,11 +245,14 @@ func (s Settings) attack(
 		}
 		stats = stats.plus(res.Stats)
 		if known == nil && res.Queries != nil {
-			stats.Sent -= int64(on.Len()) // the originals, which are in the report once
+			stats.Sent -= int64(on.Len() * max(1, report.Draws)) // the originals, which are in the report once
 		}
 		got := rowOf(res)
 		for i, at := range piece {
 			row.Attempted[at], row.Success[at], row.Distance[at] = got.Attempted[i], got.Success[i], got.Distance[i]
+			if report.Draws > 0 {
+				row.Reached[at] = got.Reached[i]
+			}
 			row.CopyQueries(at, got, i, e.Len())
 			begun = begun || got.Attempted[i] && got.Distance[i] > 0
 		}
@@ -404,6 +409,9 @@ func (s Settings) checkEvaluate(v Victim, e *Examples, attacks []Attack, certifi
 	}
 	if s.BatchSize < 0 {
 		return nil, fmt.Errorf("the batch size %d is below 0: leave it at 0 for the default, or give a positive one", s.BatchSize)
+	}
+	if err := s.checkDraws(); err != nil {
+		return nil, err
 	}
 	balls := slices.Clone(s.Balls)
 	for _, a := range attacks {

@@ -314,8 +314,8 @@ func TestRandomClassifiersAreAttackedAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Cascade || len(r.Warnings) == 0 || !strings.Contains(r.Warnings[0], "random") {
-		t.Errorf("cascade %v, warnings %q", r.Cascade, r.Warnings)
+	if r.Cascade || len(r.Notes) == 0 || !strings.Contains(r.Notes[len(r.Notes)-1], "answers are random") {
+		t.Errorf("cascade %v, notes %q", r.Cascade, r.Notes)
 	}
 	for k, a := range r.Attacks {
 		if slices.Contains(a.Skipped, true) || slices.Contains(a.Attempted, false) {

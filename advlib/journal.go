@@ -111,6 +111,9 @@ func (t *trial) accept(ctx context.Context, b Batch, rows []int, o Outcome) erro
 		for _, row := range rows { // as before the judgement
 			r.Attempted[row], r.Success[row], r.Distance[row], r.Final[row] = false, false, math.Inf(1), r.Clean[row]
 			t.account.checked[row], t.account.asked[row], t.account.progress[row] = false, 0, nil
+			if t.draws > 0 {
+				r.Reached[row] = 0
+			}
 			delete(r.lost, row)
 			r.keep(row, flatRows(r.Examples.X, []int{row}))
 		}

@@ -226,14 +226,16 @@ func (t *trial) settleAccount(on *Counted) {
 	}
 	n := len(r.Attempted)
 	r.Queries, r.Progress = make([]int, n), make([][]Improvement, n)
-	sum := int64(0)
+	sum, each := int64(0), int64(max(1, t.draws)) // what was sent to judge one point
 	for i := range n {
 		r.Queries[i] = 1 + int(a.asked[i])
+		sum += a.asked[i]
 		if a.checked[i] {
 			r.Queries[i]++
+			sum += each
 		}
-		if sum += int64(r.Queries[i]); !a.clean {
-			sum--
+		if a.clean {
+			sum += each
 		}
 		switch {
 		case r.Success[i] && r.Distance[i] == 0:

@@ -2,6 +2,7 @@ package advlib
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 
@@ -47,31 +48,31 @@ var ErrContradiction = report.ErrContradiction
 
 // newReport returns the report of an evaluation in which no attack has run yet, the examples that it is of, those for
 // which the victim has an answer, and these answers.
-func newReport(ctx context.Context, s Settings, v *subject, e *Examples, attacks []Attack) (*Report, *Examples, []Answer, error) {
-	said, err := v.clean(ctx, e.batch(s.Seed))
+func newReport(ctx context.Context, s Settings, v *subject, e *Examples, attacks []Attack) (*Report, *Examples, *opinions, error) {
+	draws := s.draws(v.signature)
+	said, err := v.clean(ctx, e.batch(s.Seed), draws)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	bad, out, err := s.notFinite(v.victim, e, said)
+	bad, out, err := s.notFinite(v.victim, e, said.each)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	all := e.Len()
 	if len(bad) > 0 {
 		var rows []int
-		var finite []Answer
-		for i := range said {
+		for i := range said.each {
 			if !slices.Contains(bad, i) {
-				rows, finite = append(rows, i), append(finite, said[i])
+				rows = append(rows, i)
 			}
 		}
-		e, said = e.Select(rows), finite
+		e, said = e.Select(rows), said.pick(rows)
 	}
 	about := v.signature
 	r := &Report{
 		Classifier: v.victim.Name(), Data: e.Name, Backend: "none", Box: report.Box(about.Box),
 		Notes: append(slices.Clone(about.Notes), e.Notes...),
-		Seed:  s.Seed, Cascade: !s.Alone && !about.Random, Label: slices.Clone(e.Y), LeftOut: out,
+		Seed:  s.Seed, Cascade: !s.Alone && !about.Random, Label: slices.Clone(e.Y), LeftOut: out, Draws: draws,
 	}
 	if about.Domain != nil {
 		r.Domain = about.Domain.String()
@@ -81,13 +82,16 @@ func newReport(ctx context.Context, s Settings, v *subject, e *Examples, attacks
 		where := backend.InfoOf(v.white.Backend())
 		r.Backend, lost = where.Name, where.Lost
 	}
-	clean := predictions(said)
+	clean := predictions(said.each)
 	r.Warn(leftOut(out, all))
 	r.Warn(about.Warnings...)
-	r.Warn(v.saturation(said), looksUnscaled(e.X, about), looksRelabelled(clean, e.Y, about), lost)
-	if about.Random {
-		r.Warn("the logits are random, and each number is of one draw: the worst case over attacks takes the worst of as many draws " +
-			"as there are attacks, and is too low")
+	r.Warn(v.saturation(said.each), looksUnscaled(e.X, about), looksRelabelled(clean, e.Y, about), lost)
+	if draws > 0 {
+		r.Notes = append(r.Notes, fmt.Sprintf("its answers are random: shares are means over %d fresh draws, and the worst case over "+
+			"several attacks takes each example's smallest, which is a little too low", draws))
+		for i := range e.Y {
+			r.Right = append(r.Right, said.count(i, func(a Answer) bool { return a.Class() == e.Y[i] }))
+		}
 	}
 	for _, b := range s.Balls {
 		r.Asked = append(r.Asked, b.Named())
@@ -102,14 +106,18 @@ func newReport(ctx context.Context, s Settings, v *subject, e *Examples, attacks
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		r.Attacks = append(r.Attacks, report.AttackRow{
+		row := report.AttackRow{
 			Name: a.String(), Norm: threat.Norm.String(), Radius: Distance(threat.Radius),
 			Goal: threat.Goal.String(), Targeted: threat.Goal.IsTargeted(),
 			Attempted: make([]bool, n), Success: make([]bool, n), Skipped: make([]bool, n),
-			Distance: slices.Repeat([]Distance{Distance(math.Inf(1))}, n),
-		})
+			Distance: slices.Repeat([]Distance{Distance(math.Inf(1))}, n), Draws: draws,
+		}
+		if draws > 0 {
+			row.Reached = make([]int, n)
+		}
+		r.Attacks = append(r.Attacks, row)
 	}
-	return r, e, said, nil
+	return r, e, &said, nil
 }
 
 // rowOf returns a result's numbers.
@@ -121,6 +129,7 @@ func rowOf(res *Result) report.AttackRow {
 		Forward: res.Stats.Forward, Backward: res.Stats.Backward, NonFinite: res.Stats.NonFinite,
 		Programs: res.Stats.Programs, Seconds: res.Stats.Elapsed.Seconds(),
 		Queries: res.Queries, Progress: res.Progress, Shared: res.Stats.Shared, Sent: res.Stats.Sent,
+		Reached: res.Reached, Draws: res.Draws,
 	}
 	for i, d := range res.Distance {
 		row.Distance[i] = Distance(d)

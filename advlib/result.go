@@ -79,8 +79,13 @@ type Result struct {
 	// Distance is the perturbation's norm: 0 for examples already misclassified, +Inf where the attack failed.
 	Distance []float64
 	// Clean and Final are the classifier's answers on the original and the returned example; of class -1 where the logits
-	// are not finite.
+	// are not finite. Of a random victim they are the most frequent ones.
 	Clean, Final []Prediction
+	// Reached, of a random victim, is in how many of Draws fresh draws of its answer the returned example reaches the
+	// goal; where nothing needed changing, the original. Success and Distance go by the most frequent answer. Both are
+	// zero of a victim that is not random.
+	Reached []int
+	Draws   int
 	// Queries are the inputs that were answered about each example: the original, the questions of the attack, and what it
 	// returned, unless that is the original. A budget of queries is of these. Progress tells with which of them nearer and
 	// nearer adversarial examples were found, counted from 1; those less than 2 % nearer are left out, but for the last.
@@ -98,7 +103,8 @@ type Result struct {
 	lost       map[int]bool // examples that the attack moved to where the logits are not finite
 }
 
-// SuccessRate is the share of attempted examples on which the attack reached its goal.
+// SuccessRate is the share of attempted examples on which the attack reached its goal; of a random victim, the mean of
+// their shares of draws.
 func (r *Result) SuccessRate() Rate { return rowOf(r).SuccessRate() }
 
 // MedianDistance is the median perturbation of attempted examples, failures counting as infinite, and examples that

@@ -34,6 +34,9 @@ type Settings struct {
 	// Price is what 1000 inputs cost that are sent to a victim, in whatever currency: a report of attacks that only ask
 	// says what they cost. 0 means that it is not known.
 	Price float64
+	// Draws is how often a random victim is asked about each original, and about each point that an attack returns, to
+	// judge it: what counts is the mean over so many fresh draws. 0 means 20, which is the least.
+	Draws int
 	// Strict makes an example for which the model's logits are not finite an error. Otherwise such examples are left out
 	// of the measurement, which counts and names them.
 	Strict bool
@@ -66,8 +69,11 @@ func (s Settings) MustRun(ctx context.Context, v Victim, e *Examples, a Attack) 
 //
 // An attack succeeds on an untargeted example if the victim's answer to what it returns is a class, and not the label.
 // To reject it is no success, and an original that is rejected is left out: the victim gets it wrong, but there is no
-// answer to change. The answers of a random victim are drawn once more to judge an attack, independently of the draws
-// that the attack saw: a success is one of one draw.
+// answer to change.
+//
+// A random victim is judged by several fresh draws of its answers, [Settings.Draws], independent of those that the
+// attack saw. Result.Reached counts those that reach the goal, and the rates are means over the draws; Success tells
+// whether the most frequent answer reaches it. A single lucky draw is no success.
 func (s Settings) Run(ctx context.Context, v Victim, e *Examples, a Attack) (*Result, error) {
 	res, err := s.runAlone(ctx, v, e, a)
 	if err != nil {
@@ -163,12 +169,12 @@ func (v *subject) check(e *Examples) error {
 	return e.Check(Spec{Name: v.victim.Name(), Input: s.Input, Box: s.Box, Domain: s.Domain}, s.Classes)
 }
 
-// clean returns the answers on the originals; those of a random classifier are the same in each run, whatever the
-// order.
-func (v *subject) clean(ctx context.Context, b Batch) ([]Answer, error) {
+// clean returns what is said about the originals; the draws of a random classifier are the same in each run, whatever
+// the order.
+func (v *subject) clean(ctx context.Context, b Batch, draws int) (opinions, error) {
 	if v.white == nil {
-		said, err := v.answers(ctx, b.X)
-		if err == nil && v.signature.Returns == Logits && looksLikeProbabilities(said) {
+		said, err := v.opinions(ctx, b.X, draws, func() ([]Answer, error) { return v.answers(ctx, b.X) })
+		if err == nil && v.signature.Returns == Logits && looksLikeProbabilities(said.each) {
 			err = fmt.Errorf("what %s returns as logits look like probabilities (rows ≥ 0 that sum to 1): let its signature say Returns: "+
 				"%v", v.victim.Name(), Probabilities)
 		}
@@ -176,11 +182,13 @@ func (v *subject) clean(ctx context.Context, b Batch) ([]Answer, error) {
 	}
 	if v.signature.Random {
 		if err := v.white.Store().SetRNGStateFromSeed(int64(b.Seed)); err != nil {
-			return nil, err
+			return opinions{}, err
 		}
 	}
-	z, err := Count(v.white).logits(b.X, b.Order())
-	return answers(z), err
+	return v.opinions(ctx, b.X, draws, func() ([]Answer, error) {
+		z, err := Count(v.white).logits(b.X, b.Order())
+		return answers(z), err
+	})
 }
 
 // answers asks the victim itself, for a measurement.
@@ -226,15 +234,16 @@ type trial struct {
 	settings Settings
 	attack   Attack
 	all      Batch // of the examples, as attacks see them
+	draws    int   // by which a random victim is judged; 0 of others
 	result   *Result
 	account  account
 }
 
 // run is Run as a part of what p follows; begin is told how many examples need no attack. Said are the answers about
-// the examples, nil if the victim is to be asked. The adversarial examples, which take as much memory as the examples,
+// the examples; nil if the victim is to be asked. The adversarial examples, which take as much memory as the examples,
 // are kept if they are wanted.
 func (s Settings) run(
-	ctx context.Context, v *subject, a Attack, e *Examples, said []Answer, p *pace, begin func(done int), wanted bool,
+	ctx context.Context, v *subject, a Attack, e *Examples, said *opinions, p *pace, begin func(done int), wanted bool,
 ) (*Result, error) {
 	t, targets, err := s.prepare(v, a, e)
 	if err != nil {
@@ -271,6 +280,9 @@ func (s Settings) prepare(v *subject, a Attack, e *Examples) (*trial, []int32, e
 	case s.BatchSize < 0:
 		return nil, nil, fmt.Errorf("the batch size %d is below 0: leave it at 0 for the default, or give a positive one", s.BatchSize)
 	}
+	if err := s.checkDraws(); err != nil {
+		return nil, nil, err
+	}
 	threat, err := a.Threat(v.victim)
 	if err != nil {
 		return nil, nil, err
@@ -290,6 +302,10 @@ func (s Settings) prepare(v *subject, a Attack, e *Examples) (*trial, []int32, e
 		Attack: a.String(), Threat: threat, Examples: e, Box: v.signature.Box,
 		Attempted: make([]bool, n), Success: make([]bool, n), Distance: make([]float64, n), lost: map[int]bool{},
 	}
+	draws := s.draws(v.signature)
+	if r.Draws = draws; draws > 0 {
+		r.Reached = make([]int, n)
+	}
 	r.Warnings = append(r.Warnings, v.signature.Warnings...)
 	if v.unseeded() {
 		r.Warnings = append(r.Warnings, v.drawnAnew())
@@ -299,7 +315,7 @@ func (s Settings) prepare(v *subject, a Attack, e *Examples) (*trial, []int32, e
 			r.Warnings = append(r.Warnings, w)
 		}
 	}
-	t := &trial{settings: s, subject: v, attack: a, all: e.batch(s.Seed), result: r}
+	t := &trial{settings: s, subject: v, attack: a, all: e.batch(s.Seed), draws: draws, result: r}
 	t.account = account{asked: make([]int64, n), progress: make([][]Improvement, n), checked: make([]bool, n)}
 	return t, targets, nil
 }
@@ -311,16 +327,17 @@ func (v *subject) drawnAnew() string {
 }
 
 // begin asks about the originals, if clean does not have the answers, and returns the rows that are to be attacked.
-func (t *trial) begin(ctx context.Context, clean []Answer, targets []int32, wanted bool) ([]int, error) {
+func (t *trial) begin(ctx context.Context, said *opinions, targets []int32, wanted bool) ([]int, error) {
 	r := t.result
 	e := r.Examples
-	if clean == nil {
-		var err error
-		if clean, err = t.clean(ctx, t.all); err != nil {
+	if said == nil {
+		asked, err := t.clean(ctx, t.all, t.draws)
+		if err != nil {
 			return nil, err
 		}
-		t.account.clean = true
+		t.account.clean, said = true, &asked
 	}
+	clean := said.each
 	bad, out, err := t.settings.notFinite(t.victim, e, clean)
 	if err != nil {
 		return nil, err
@@ -344,6 +361,9 @@ func (t *trial) begin(ctx context.Context, clean []Answer, targets []int32, want
 			r.Distance[i] = math.Inf(1)
 		case t.all.ReachedBy(i, clean[i]):
 			r.Attempted[i], r.Success[i] = true, true
+			if t.draws > 0 {
+				r.Reached[i] = said.count(i, func(a Answer) bool { return t.all.ReachedBy(i, a) })
+			}
 		default:
 			r.Distance[i] = math.Inf(1)
 			todo = append(todo, i)
@@ -440,14 +460,19 @@ func (t *trial) check(ctx context.Context, b Batch, rows []int, got, originals [
 		return nil
 	}
 	// A new tensor, because Perturb may return b.X itself.
-	said, err := t.answers(ctx, tensors.FromFlatDataAndDimensions(flat, append([]int{len(ask)}, t.signature.Input...)...))
+	x := tensors.FromFlatDataAndDimensions(flat, append([]int{len(ask)}, t.signature.Input...)...)
+	judged, err := t.opinions(ctx, x, t.draws, func() ([]Answer, error) { return t.answers(ctx, x) })
 	if err != nil {
 		return err
 	}
+	said := judged.each
 	final := predictions(said)
 	for k, i := range ask {
 		row := rows[i]
 		t.account.checked[row] = true
+		if t.draws > 0 {
+			r.Reached[row] = judged.count(k, func(a Answer) bool { return b.ReachedBy(i, a) })
+		}
 		if notFinite(said[k].Scores) >= 0 { // no answer, so none that is wrong
 			r.lost[row] = true
 			continue

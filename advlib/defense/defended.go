@@ -129,7 +129,9 @@ func (o ByObjective) Fit(ctx context.Context, m training.Model, e *advlib.Exampl
 }
 
 // Attacks implements [Method]: PGD on the cross-entropy, and AutoAttack.
-func (ByObjective) Attacks(_ *advlib.Classifier, b advlib.Ball) (naive, adaptive advlib.Attack) { return authors(b) }
+func (ByObjective) Attacks(_ *advlib.Classifier, b advlib.Ball) (naive, adaptive advlib.Attack) {
+	return authors(b)
+}
 
 // authors returns the attack by which papers on adversarial training measure, PGD on the cross-entropy, and AutoAttack,
 // under which many of their numbers fell (Croce & Hein 2020, arXiv:2003.01690, table 2).
@@ -143,13 +145,19 @@ func (AdversarialTraining) Attacks(_ *advlib.Classifier, b advlib.Ball) (naive, 
 }
 
 // Attacks implements [Method]: PGD on the cross-entropy, by which the authors measure, and AutoAttack.
-func (TRADES) Attacks(_ *advlib.Classifier, b advlib.Ball) (naive, adaptive advlib.Attack) { return authors(b) }
+func (TRADES) Attacks(_ *advlib.Classifier, b advlib.Ball) (naive, adaptive advlib.Attack) {
+	return authors(b)
+}
 
 // Attacks implements [Method]: PGD on the cross-entropy, by which the authors measure, and AutoAttack.
-func (MART) Attacks(_ *advlib.Classifier, b advlib.Ball) (naive, adaptive advlib.Attack) { return authors(b) }
+func (MART) Attacks(_ *advlib.Classifier, b advlib.Ball) (naive, adaptive advlib.Attack) {
+	return authors(b)
+}
 
 // Attacks implements [Method]: PGD on the cross-entropy, by which the authors measure, and AutoAttack.
-func (Free) Attacks(_ *advlib.Classifier, b advlib.Ball) (naive, adaptive advlib.Attack) { return authors(b) }
+func (Free) Attacks(_ *advlib.Classifier, b advlib.Ball) (naive, adaptive advlib.Attack) {
+	return authors(b)
+}
 
 // Attacks implements [Method]: the single step that it trains with, under which a model looks robust whose training has
 // collapsed (Wong et al. 2020, arXiv:2001.03994, section 5.1), and AutoAttack.

@@ -195,6 +195,8 @@ type resultJSON struct {
 	Warnings           []string
 	Queries            []int
 	Progress           [][]advlib.Improvement
+	Reached            []int
+	Draws              int
 }
 
 var norms = []advlib.Norm{advlib.L0, advlib.L1, advlib.L2, advlib.Linf}
@@ -211,7 +213,7 @@ func writeResult(dir string, r *advlib.Result) error {
 		Attack: r.Attack, Norm: r.Threat.Norm.String(), Radius: advlib.Distance(r.Threat.Radius), Goal: r.Threat.Goal,
 		Examples: examplesJSON{e.Name, e.Y, e.Index, e.Classes, e.Notes}, Box: r.Box, Attempted: r.Attempted, Success: r.Success,
 		Clean: r.Clean, Final: r.Final, Stats: r.Stats, LeftOut: r.LeftOut, Warnings: r.Warnings,
-		Queries: r.Queries, Progress: r.Progress,
+		Queries: r.Queries, Progress: r.Progress, Reached: r.Reached, Draws: r.Draws,
 	}
 	distance := tensors.FromFlatDataAndDimensions(slices.Clone(r.Distance), len(r.Distance))
 	if err := writeTensors(dir, map[string]*tensors.Tensor{"x": e.X, "adversarial": r.Adversarial, "distance": distance}); err != nil {
@@ -240,7 +242,7 @@ func readResult(dir string) (*advlib.Result, error) {
 		Box: v.Box, Adversarial: arrays["adversarial"], Attempted: v.Attempted, Success: v.Success,
 		Distance: tensors.MustCopyFlatData[float64](arrays["distance"]),
 		Clean:    v.Clean, Final: v.Final, Stats: v.Stats, LeftOut: v.LeftOut, Warnings: v.Warnings,
-		Queries: v.Queries, Progress: v.Progress,
+		Queries: v.Queries, Progress: v.Progress, Reached: v.Reached, Draws: v.Draws,
 	}, nil
 }
 

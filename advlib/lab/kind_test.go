@@ -85,6 +85,7 @@ func TestResults(t *testing.T) {
 			Stats: advlib.Stats{Forward: 3, Backward: 1, Elapsed: 17 * time.Microsecond}, Warnings: []string{"careful"},
 			Queries: []int{7, 1}, Progress: [][]advlib.Improvement{{{Query: 3, Distance: 0.5}, {Query: 6, Distance: 0.1}}, nil},
 			LeftOut: []advlib.NotFinite{{Index: 9, Label: 1, Logit: 1, Value: "NaN"}},
+			Reached: []int{18, 0}, Draws: 20,
 		}
 		back := roundTrip(t, lab.Results, r)
 		if !back.Adversarial.Equal(r.Adversarial) || back.Examples.Hash() != e.Hash() {

@@ -127,6 +127,9 @@ func measurement(s advlib.Settings, v advlib.Victim, e *advlib.Examples, name st
 		"seed":       fmt.Sprint(s.Seed),
 		"batch size": fmt.Sprint(s.BatchSize),
 	}}
+	if v.Signature().Random {
+		r.Parts["draws"] = fmt.Sprint(s.Draws)
+	}
 	if s.Strict {
 		r.Parts["strict"] = "true"
 	}

@@ -41,6 +41,8 @@ type verdictsJSON struct {
 //	interrupted   true: not everything that was planned was done
 //	asked         array of {norm, radius}: balls besides those of the attacks with a budget
 //	index, label, predicted          arrays of integers, one entry for each of n examples
+//	draws, right  of a random victim: how many draws judge a point, and an array of n, in how many of them each original
+//	              is right
 //	left_out      array of {index, label, logit, value}: examples for which the logits are not finite, that are in none
 //	              of the arrays; value is "NaN", "+Inf" or "-Inf"; absent if there are none
 //	attacks       array of {name, norm, radius, goal, targeted, attempted, success, distance, skipped, non_finite,
@@ -52,7 +54,9 @@ type verdictsJSON struct {
 //	              are the entries of gradients that were infinite or not a number, of all. Of attacks that only asked,
 //	              also queries, an array of n with how many inputs were answered about each example, progress, an array
 //	              of n arrays of [query, distance], with which of them nearer examples were found, shared, the queries
-//	              about no example in particular, and sent, the inputs that were sent
+//	              about no example in particular, and sent, the inputs that were sent. Of a random victim also draws, and
+//	              reached, an array of n, in how many of them the goal is reached; success then goes by the most frequent
+//	              answer
 //	certificates  array of {method, norm, radius, certified, seconds}; certified is an array of n; where the method tells
 //	              them, also margin, an array of n with null for "nothing shown", distance, an array of n with that of a
 //	              counterexample or null, rounding, a string, and slack
@@ -138,6 +142,9 @@ func (r *Report) check() error {
 	if err := cmp.Or(length("index", "", len(r.Index)), length("predicted", "", len(r.Predicted))); err != nil {
 		return err
 	}
+	if r.Draws < 0 || r.Draws > 0 && len(r.Right) != n {
+		return fmt.Errorf("right has %d entries for %d draws of %d labels", len(r.Right), r.Draws, n)
+	}
 	for _, a := range r.Attacks {
 		if a.Norm == "" {
 			return fmt.Errorf("the attack %s has no norm", a.Name)
@@ -146,6 +153,9 @@ func (r *Report) check() error {
 		if err := cmp.Or(length("attempted", of, len(a.Attempted)), length("success", of, len(a.Success)),
 			length("distance", of, len(a.Distance)), length("skipped", of, len(a.Skipped))); err != nil {
 			return err
+		}
+		if a.Draws != r.Draws || r.Draws > 0 && len(a.Reached) != n {
+			return fmt.Errorf("%d draws, of which %d examples are known%s, for %d draws of %d labels", a.Draws, len(a.Reached), of, r.Draws, n)
 		}
 		if a.Asks() {
 			if err := cmp.Or(length("queries", of, len(a.Queries)), length("progress", of, len(a.Progress))); err != nil {

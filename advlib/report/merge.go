@@ -18,6 +18,7 @@ func (r *Report) Merge(other *Report) (*Report, error) {
 	m.Index = slices.Concat(r.Index, other.Index)
 	m.Label = slices.Concat(r.Label, other.Label)
 	m.Predicted = slices.Concat(r.Predicted, other.Predicted)
+	m.Right = slices.Concat(r.Right, other.Right)
 	m.LeftOut = slices.Concat(r.LeftOut, other.LeftOut)
 	m.Attacks = slices.Clone(r.Attacks)
 	for i, o := range other.Attacks {
@@ -40,7 +41,8 @@ func (r *Report) Merge(other *Report) (*Report, error) {
 // sameEvaluation tells whether two reports differ in their examples only.
 func (r *Report) sameEvaluation(other *Report) bool {
 	return r.Classifier == other.Classifier && r.Data == other.Data && r.Box == other.Box && r.Domain == other.Domain &&
-		slices.Equal(r.Notes, other.Notes) && r.Seed == other.Seed && r.Cascade == other.Cascade && slices.Equal(r.Asked, other.Asked) &&
+		slices.Equal(r.Notes, other.Notes) && r.Seed == other.Seed && r.Draws == other.Draws && r.Cascade == other.Cascade &&
+		slices.Equal(r.Asked, other.Asked) &&
 		slices.EqualFunc(r.Attacks, other.Attacks, func(a, b AttackRow) bool { return a.Name == b.Name && a.Goal == b.Goal }) &&
 		slices.EqualFunc(r.Certificates, other.Certificates, func(a, b CertifierRow) bool { return a.Method == b.Method && a.ball() == b.ball() })
 }
@@ -51,6 +53,7 @@ func (a AttackRow) merge(b AttackRow) AttackRow {
 	a.Success = slices.Concat(a.Success, b.Success)
 	a.Distance = slices.Concat(a.Distance, b.Distance)
 	a.Skipped = slices.Concat(a.Skipped, b.Skipped)
+	a.Reached = slices.Concat(a.Reached, b.Reached)
 	a.Forward, a.Backward, a.Seconds = a.Forward+b.Forward, a.Backward+b.Backward, a.Seconds+b.Seconds
 	a.NonFinite = a.NonFinite.Plus(b.NonFinite)
 	a.Programs = AddPrograms(a.Programs, b.Programs)

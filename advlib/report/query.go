@@ -20,8 +20,33 @@ func (r *Report) rate(holds func(i int) bool) Rate {
 	return rate
 }
 
+// left is the accuracy in a ball under some attacks and certifiers: example by example the worst of them. Of a random
+// victim it is the mean of the shares of draws in which the answer is right.
+func (r *Report) left(b Ball, attacks []AttackRow, certificates []CertifierRow) Rate {
+	rate := Rate{Of: len(r.Label), Draws: r.Draws}
+	for i := range r.Label {
+		if slices.ContainsFunc(certificates, func(c CertifierRow) bool { return c.breaks(i, b) }) {
+			continue
+		}
+		if r.Draws == 0 {
+			if r.Correct(i) && !slices.ContainsFunc(attacks, func(a AttackRow) bool { return a.breaks(i, b) }) {
+				rate.Count++
+			}
+			continue
+		}
+		stands := r.Right[i]
+		for _, a := range attacks {
+			if a.within(i, b) {
+				stands = min(stands, r.Draws-a.Reached[i])
+			}
+		}
+		rate.Count += stands
+	}
+	return rate
+}
+
 // Clean returns the accuracy on the originals.
-func (r *Report) Clean() Rate { return r.rate(r.Correct) }
+func (r *Report) Clean() Rate { return r.left(Ball{}, nil, nil) }
 
 // Abstained returns the share of examples on which the classifier gives no class, which only a smoothed one does; see
 // package smooth. It counts as wrong.
@@ -34,32 +59,29 @@ func (r *Report) Abstained() Rate {
 // whatever budget that attack was given. Counterexamples of certifiers that look for them count as well. It is an upper
 // bound on the true robust accuracy.
 func (r *Report) Robust(ball Named) Rate {
-	b := ball.Named()
-	return r.rate(func(i int) bool {
-		return r.Correct(i) && !slices.ContainsFunc(r.Attacks, func(a AttackRow) bool { return a.breaks(i, b) }) &&
-			!slices.ContainsFunc(r.Certificates, func(c CertifierRow) bool { return c.breaks(i, b) })
-	})
+	return r.left(ball.Named(), r.Attacks, r.Certificates)
 }
 
 // RobustAfter returns the accuracy in the ball in the worst case over Attacks[k] and those that ran before it: the last
 // of [Report.Order] has the number of [Report.Robust], unless a certifier found a counterexample that all attacks
 // missed.
 func (r *Report) RobustAfter(k int, ball Named) Rate {
-	b, order := ball.Named(), r.Order()
-	ran := order[:slices.Index(order, k)+1]
-	return r.rate(func(i int) bool {
-		return r.Correct(i) && !slices.ContainsFunc(ran, func(k int) bool { return r.Attacks[k].breaks(i, b) })
-	})
+	var ran []AttackRow
+	for _, j := range r.Order() {
+		if ran = append(ran, r.Attacks[j]); j == k {
+			break
+		}
+	}
+	return r.left(ball.Named(), ran, nil)
 }
 
 // RobustTo returns the accuracy in the ball under one of the report's attacks alone. It is known only where the attack
 // was run on all examples: known is false when it skipped some, in a cascade.
 func (r *Report) RobustTo(a AttackRow, ball Named) (rate Rate, known bool) {
-	b := ball.Named()
 	if slices.Contains(a.Skipped, true) {
 		return Rate{}, false
 	}
-	return r.rate(func(i int) bool { return r.Correct(i) && !a.breaks(i, b) }), true
+	return r.left(ball.Named(), []AttackRow{a}, nil), true
 }
 
 // Certified returns the share of examples that are classified correctly and proven so for the whole ball by at least
@@ -180,6 +202,12 @@ func (r *Report) Nearest(norm string, i int) float64 {
 // breaks tells whether the attack found an adversarial example for example i in the ball.
 func (a AttackRow) breaks(i int, b Ball) bool {
 	return !a.Targeted && a.Norm == b.Norm && a.Success[i] && float64(a.Distance[i]) <= b.Radius
+}
+
+// within tells whether what the attack returned for example i lies in the ball, for all that is known: a point that
+// most draws withstand lies in the attack's own ball.
+func (a AttackRow) within(i int, b Ball) bool {
+	return a.breaks(i, b) || !a.Targeted && a.Norm == b.Norm && !a.Minimal() && float64(a.Radius) <= b.Radius
 }
 
 // breaks tells whether the method found a counterexample for example i in the ball.

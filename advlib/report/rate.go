@@ -6,22 +6,26 @@ import (
 	"slices"
 )
 
-// Rate is a count out of a number of examples.
+// Rate is a count out of a number of examples; of a random victim, the mean over examples of their shares of draws.
 type Rate struct {
 	Count int `json:"count"`
 	Of    int `json:"of"`
+	// Draws is how often each of the Of examples was drawn, for a Count of draws. It is 0 where examples are counted.
+	Draws int `json:"draws,omitempty"`
 }
 
-// Value returns Count/Of, NaN for none.
-func (r Rate) Value() float64 { return float64(r.Count) / float64(r.Of) }
+// Value returns Count/Of, of draws Count/(Of·Draws), and NaN for none.
+func (r Rate) Value() float64 { return float64(r.Count) / float64(r.Of*max(1, r.Draws)) }
 
-// Plus adds the counts of other examples.
-func (r Rate) Plus(o Rate) Rate { return Rate{r.Count + o.Count, r.Of + o.Of} }
+// Plus adds the counts of other examples, of as many draws.
+func (r Rate) Plus(o Rate) Rate { return Rate{r.Count + o.Count, r.Of + o.Of, max(r.Draws, o.Draws)} }
 
 // z95 is the 97.5 % point of the normal distribution.
 const z95 = 1.959963984540054
 
-// Wilson returns the 95 % confidence interval of Wilson (1927) for the share, both ends in 0..1; NaN for none.
+// Wilson returns the 95 % confidence interval of Wilson (1927) for the share, both ends in 0..1; NaN for none. It is
+// that of Of examples, however often each was drawn: with a mean share of p, the shares of single examples vary by
+// p(1−p) at most, and so the interval is at least as wide as that of their mean.
 func (r Rate) Wilson() (lo, hi float64) {
 	n, p := float64(r.Of), r.Value()
 	centre := (p + z95*z95/(2*n)) / (1 + z95*z95/n)
@@ -31,7 +35,7 @@ func (r Rate) Wilson() (lo, hi float64) {
 	if r.Count == 0 && r.Of > 0 {
 		lo = 0
 	}
-	if r.Count == r.Of && r.Of > 0 {
+	if r.Count == r.Of*max(1, r.Draws) && r.Of > 0 {
 		hi = 1
 	}
 	return lo, hi
@@ -63,13 +67,17 @@ func (r Rate) Interval() string {
 }
 
 // SuccessRate is the share of attempted examples on which the attack reached its goal. In a cascade it is the share
-// after the attack: examples that it skipped count as attempted and reached.
+// after the attack: examples that it skipped count as attempted and reached. Of a random victim it is the mean of the
+// examples' shares of draws.
 func (a AttackRow) SuccessRate() Rate {
-	var r Rate
+	r := Rate{Draws: a.Draws}
 	for i, s := range a.Success {
 		if a.Attempted[i] || a.skipped(i) {
 			r.Of++
-			if s || a.skipped(i) {
+			switch {
+			case a.Draws > 0:
+				r.Count += a.Reached[i]
+			case s || a.skipped(i):
 				r.Count++
 			}
 		}

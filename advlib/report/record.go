@@ -37,6 +37,11 @@ type Report struct {
 	Index     []int64 `json:"index"`
 	Label     []int32 `json:"label"`
 	Predicted []int32 `json:"predicted"`
+	// Draws is how often a random victim was asked about each original, and about each point that an attack returned, to
+	// judge it: 0 of one that is not random. Right is in how many of these draws each original is classified right; then
+	// Predicted, and the Success of an attack, go by the most frequent answer, and rates are means over the draws.
+	Draws int   `json:"draws,omitempty"`
+	Right []int `json:"right,omitempty"`
 	// LeftOut are examples for which the model's logits are not finite. They are in none of the other fields, and in no
 	// rate.
 	LeftOut []NotFinite `json:"left_out,omitempty"`
@@ -83,6 +88,10 @@ type AttackRow struct {
 	Attempted []bool     `json:"attempted"`
 	Success   []bool     `json:"success"`
 	Distance  []Distance `json:"distance"`
+	// Reached, of a random victim, is in how many of Draws draws the returned point reaches the goal, or the original
+	// where nothing needed changing.
+	Reached []int `json:"reached,omitempty"`
+	Draws   int   `json:"draws,omitempty"`
 	// Skipped is true for examples on which this attack was not run because one before it in the cascade had broken
 	// them, within this one's radius; for an attack of minimal norm, within the smallest of the report's balls.
 	Skipped []bool `json:"skipped"`

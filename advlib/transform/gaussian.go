@@ -25,8 +25,8 @@ func (t Gaussian) radius() int { return int(4*t.Sigma + 0.5) }
 
 // Check implements [Transform].
 func (t Gaussian) Check(input []int) error {
-	if math.IsNaN(t.Sigma) || math.IsInf(t.Sigma, 0) || t.Sigma <= 0 {
-		return fmt.Errorf("Sigma = %g is not a finite number above 0: it is the width of the blur in pixels", t.Sigma)
+	if err := checkPositive("Sigma", t.Sigma, "it is the width of the blur in pixels"); err != nil {
+		return err
 	}
 	if err := checkImage(input); err != nil {
 		return err

@@ -2,6 +2,7 @@ package transform
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/gomlx/compute/shapes"
 	. "github.com/gomlx/gomlx/core/graph"
@@ -25,6 +26,14 @@ func checkImage(input []int) error {
 func checkReach(reach int, input []int) error {
 	if reach > input[0] || reach > input[1] {
 		return fmt.Errorf("a window that reaches %d pixels is too large for images of %d × %d", reach, input[0], input[1])
+	}
+	return nil
+}
+
+// checkPositive refuses a field that is no finite number above 0.
+func checkPositive(name string, v float64, hint string) error {
+	if math.IsNaN(v) || math.IsInf(v, 0) || v <= 0 {
+		return fmt.Errorf("%s = %g is not a finite number above 0: %s", name, v, hint)
 	}
 	return nil
 }
@@ -92,4 +101,49 @@ func ranked(values []*Node, k int) *Node {
 		}
 	}
 	return v[k]
+}
+
+// neighbours returns the pixels around each one, from some rows and columns before it to some after it: [n, k, h, w,
+// c], row by row, of an image that was padded by as much on each side.
+func neighbours(wide *Node, before, after, h, w int) *Node {
+	k := before + after + 1
+	var rows, all []*Node
+	for i := range k {
+		rows = append(rows, InsertAxes(SliceAxis(wide, 1, AxisRange(i, i+h)), 1))
+	}
+	stack := Concatenate(rows, 1) // [n, k, h, w+k−1, c]
+	for j := range k {
+		all = append(all, InsertAxes(SliceAxis(stack, 3, AxisRange(j, j+w)), 2))
+	}
+	dims := stack.Shape().Dimensions
+	return Reshape(Concatenate(all, 2), dims[0], k*k, h, w, dims[4])
+}
+
+// repeated pads an image at the end of an axis, to n pixels, with its last pixel.
+func repeated(x *Node, axis, n int) *Node {
+	dims := x.Shape().Clone().Dimensions
+	last := dims[axis]
+	if n == last {
+		return x
+	}
+	dims[axis] = n - last
+	return Concatenate([]*Node{x, BroadcastToDims(SliceAxis(x, axis, AxisRange(last-1, last)), dims...)}, axis)
+}
+
+// reflected pads an image by r pixels on each side with its mirror image, the pixels of the edge not repeated:
+// d c b | a b c d.
+func reflected(x *Node, r int) *Node {
+	for axis := 1; axis <= 2; axis++ {
+		n := x.Shape().Dimensions[axis]
+		before := Reverse(SliceAxis(x, axis, AxisRange(1, r+1)), axis)
+		after := Reverse(SliceAxis(x, axis, AxisRange(n-1-r, n-1)), axis)
+		x = Concatenate([]*Node{before, x, after}, axis)
+	}
+	return x
+}
+
+// zeroPadded pads an image by r pixels on each side with 0.
+func zeroPadded(x *Node, r int) *Node {
+	around := PadAxis{Start: r, End: r}
+	return Pad(x, ScalarZero(x.Graph(), x.DType()), PadAxis{}, around, around, PadAxis{})
 }

@@ -2,7 +2,6 @@ package transform
 
 import (
 	"fmt"
-	"math"
 
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/ml/model"
@@ -21,10 +20,7 @@ func (t Noise) String() string { return fmt.Sprintf("noise σ = %.6g", t.Sigma) 
 
 // Check implements [Transform].
 func (t Noise) Check([]int) error {
-	if math.IsNaN(t.Sigma) || math.IsInf(t.Sigma, 0) || t.Sigma <= 0 {
-		return fmt.Errorf("Sigma = %g is not a finite number above 0: it is in units of the box", t.Sigma)
-	}
-	return nil
+	return checkPositive("Sigma", t.Sigma, "it is in units of the box")
 }
 
 // Graph implements [Transform].

@@ -25,10 +25,16 @@ import (
 // applied returns what a transform makes of images x [n, d...].
 func applied(t *testing.T, of transform.Transform, x *tensors.Tensor, box advlib.Box) []float32 {
 	t.Helper()
+	return appliedOn(t, backend.Auto, of, x, box)
+}
+
+// appliedOn does so on the backend of a name.
+func appliedOn(t *testing.T, name string, of transform.Transform, x *tensors.Tensor, box advlib.Box) []float32 {
+	t.Helper()
 	if err := of.Check(x.Shape().Dimensions[1:]); err != nil {
 		t.Fatalf("%v: %v", of, err)
 	}
-	b, err := backend.Open()
+	b, err := backend.OpenNamed(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,6 +225,26 @@ func TestTransformsRefuse(t *testing.T) {
 		"Sigma = -1 is not":                {transform.Noise{Sigma: -1}, []int{4}},
 		"9×3 does not fit":                 {transform.Crop{Height: 9, Width: 3}, []int{8, 8, 1}},
 		"Least = 2 is not in (0, 1]":       {transform.ResizePad{Least: 2}, []int{8, 8, 1}},
+		"SigmaColor = 0 is not":            {transform.Bilateral{SigmaSpatial: 1}, []int{8, 8, 1}},
+		"SigmaSpatial = NaN is not":        {transform.Bilateral{SigmaColor: 1, SigmaSpatial: math.NaN()}, []int{8, 8, 1}},
+		"a window of 4×4 pixels":           {transform.Bilateral{SigmaColor: 1, SigmaSpatial: 1, Size: 4}, []int{8, 8, 1}},
+		"a window of 25×25 pixels":         {transform.Bilateral{SigmaColor: 1, SigmaSpatial: 4}, []int{28, 28, 1}},
+		"reaches 3 pixels is too large":    {transform.Bilateral{SigmaColor: 1, SigmaSpatial: 1}, []int{8, 2, 3}},
+		"[9] are no images":                {transform.Bilateral{SigmaColor: 1, SigmaSpatial: 1}, []int{9}},
+		"PatchSize = 4 is not odd":         {transform.NonLocalMeans{PatchSize: 4, PatchDistance: 2, H: 1}, []int{8, 8, 1}},
+		"PatchDistance = 0 is not":         {transform.NonLocalMeans{PatchSize: 3, H: 1}, []int{8, 8, 1}},
+		"H = 0 is not":                     {transform.NonLocalMeans{PatchSize: 3, PatchDistance: 2}, []int{8, 8, 1}},
+		"Sigma = -2 is not":                {transform.NonLocalMeans{PatchSize: 3, PatchDistance: 2, H: 1, Sigma: -2}, []int{8, 8, 1}},
+		"[10] are no images":               {transform.NonLocalMeans{PatchSize: 3, PatchDistance: 2, H: 1}, []int{10}},
+		"reaches 4 pixels is too large":    {transform.NonLocalMeans{PatchSize: 7, PatchDistance: 2, H: 1}, []int{3, 8, 1}},
+		"Weight = 0 is not":                {transform.Chambolle{}, []int{8, 8, 1}},
+		"Eps = 1 is not in (0, 1)":         {transform.Chambolle{Weight: 1, Eps: 1}, []int{8, 8, 1}},
+		"MaxIterations = -1":               {transform.Chambolle{Weight: 1, MaxIterations: -1}, []int{8, 8, 1}},
+		"[11] are no images":               {transform.Chambolle{Weight: 1}, []int{11}},
+		"Quality = 0 is not in 1..100":     {transform.JPEG{}, []int{8, 8, 3}},
+		"Quality = 101 is not in 1..100":   {transform.JPEG{Quality: 101}, []int{8, 8, 3}},
+		"Chroma = 7 is none of":            {transform.JPEG{Quality: 75, Chroma: 7}, []int{8, 8, 3}},
+		"[12] are no images":               {transform.JPEG{Quality: 75}, []int{12}},
 	} {
 		if err := c.of.Check(c.input); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: error %v, want one with %q", c.of, err, want)
