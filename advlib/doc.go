@@ -36,7 +36,8 @@
 //   - Journal, Progress: what a long evaluation is continued from, and how long it takes still.
 //   - subpackages: attack; oracle (victims that only answer); endpoint (models behind a server); certify (bounds) and
 //     smooth (randomized smoothing); defense; dataset, zoo (models), lab (kept values), report (what was measured,
-//     without XLA), show (pictures), backend (XLA or Go), onnx and vnnlib (models and properties in files).
+//     without XLA), impact (what attacks bring about), similarity (of images), show (pictures), backend (XLA or Go),
+//     onnx and vnnlib (models and properties in files).
 //
 // Inputs need not be images: a [Domain] gives each feature its range, direction, step, category and scale, and every
 // attack then looks among the inputs that an attacker could really make.

@@ -24,9 +24,9 @@ var kinds = []struct {
 
 func whole(_ similarity.Layout, span float64) float64 { return span }
 
-// largest returns the largest change of a kind whose L2 norm, within the box, is at most that of a perturbation, and its
-// size. It halves the interval; the norm need not rise everywhere, so that a larger one may exist, never one that is
-// returned too large.
+// largest returns the largest change of a kind whose L2 norm, within the box, is at most that of a perturbation, and
+// its size. It halves the interval; the norm need not rise everywhere, so that a larger one may exist, never one that
+// is returned too large.
 func largest(kind int, l similarity.Layout, x []float32, norm, lo, hi float64, seed uint64) (y []float32, size float64) {
 	k := kinds[kind]
 	at := func(size float64) []float32 {

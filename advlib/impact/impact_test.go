@@ -52,7 +52,8 @@ func TestToyByHand(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := sideOf(toy(costs), 2)
-	if s.Accuracy != (report.Rate{Count: 8, Of: 10}) || s.PerClass[0] != (report.Rate{Count: 4, Of: 5}) || !cmp.Equal(s.Confusion, [][]int{{4, 1}, {1, 4}}) {
+	if s.Accuracy != (report.Rate{Count: 8, Of: 10}) || s.PerClass[0] != (report.Rate{Count: 4, Of: 5}) ||
+		!cmp.Equal(s.Confusion, [][]int{{4, 1}, {1, 4}}) {
 		t.Errorf("%+v", s)
 	}
 	near(t, "the cost", s.Cost.Value, 1.1) // one mistake of 10 and one of 1
@@ -113,10 +114,10 @@ func TestECEIsDirect(t *testing.T) {
 func TestCostsRefuse(t *testing.T) {
 	names := []string{"stop", "go"}
 	for text, want := range map[string]string{
-		`{"pairs": [{"truth": "stop", "answer": "left", "cost": 1}]}`:                                         `the class "left": there are ["stop" "go"]`,
-		`{"pairs": [{"truth": "stop", "answer": "0", "cost": 1}]}`:                                            "and itself",
-		`{"pairs": [{"truth": "stop", "answer": "go", "cost": -1}]}`:                                          "costs -1",
-		`{"pairs": [{"truth": "0", "answer": "1", "cost": 1}, {"truth": "stop", "answer": "go", "cost": 2}]}`: "twice",
+		`{"pairs": [{"truth": "stop", "answer": "left", "cost": 1}]}`:                               `the class "left": there are ["stop" "go"]`,
+		`{"pairs": [{"truth": "stop", "answer": "0", "cost": 1}]}`:                                  "and itself",
+		`{"pairs": [{"truth": "stop", "answer": "go", "cost": -1}]}`:                                "costs -1",
+		`{"pairs": [{"truth":"0","answer":"1","cost":1}, {"truth":"stop","answer":"go","cost":2}]}`: "twice",
 		`{"default": -3}`:   "a wrong answer costs -3",
 		`{"defaults": 3}`:   `unknown field "defaults"`,
 		`{"default": 3} {}`: "more behind",
@@ -265,7 +266,8 @@ func TestCollectRefuses(t *testing.T) {
 		t.Error("no victim is taken")
 	}
 	e.Index = []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 1}
-	if _, err := Collect(Settings{}, c, e); err == nil || !strings.Contains(err.Error(), "the examples 0 and 9 of images have the same number 1") {
+	_, err := Collect(Settings{}, c, e)
+	if err == nil || !strings.Contains(err.Error(), "the examples 0 and 9 of images have the same number 1") {
 		t.Errorf("a number twice: %v", err)
 	}
 }

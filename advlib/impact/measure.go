@@ -118,8 +118,8 @@ func (c *Collection) Add(r *advlib.Result) {
 	})
 }
 
-// Report asks the victim about the originals, the adversarial examples in the ball and harmless changes, attacks the pairs
-// of the costs, and says what all that means.
+// Report asks the victim about the originals, the adversarial examples in the ball and harmless changes, attacks the
+// pairs of the costs, and says what all that means.
 func (c *Collection) Report(ctx context.Context, evaluated *advlib.Report) (*Report, error) {
 	ball, err := c.ball(evaluated)
 	if err != nil {
@@ -260,7 +260,7 @@ func (c *Collection) pairs(ctx context.Context, r *Report, ball advlib.Ball, row
 	for i, pair := range c.costs.mistakes {
 		out := PairResult{Pair: c.settings.Costs.Pairs[i]}
 		out.Truth, out.Answer = c.names[pair[0]], c.names[pair[1]] // they may be given by their numbers
-		var of []int // of rows
+		var of []int                                               // of rows
 		for k := range rows {
 			if before[k].truth == pair[0] {
 				of = append(of, k)

@@ -65,10 +65,11 @@ func (t *Trust) diagram(b *strings.Builder, side float64, name string) {
 		middle := x + w/2
 		fmt.Fprintf(b, `<g><title>confidence %.3f to %.3f: %d examples, %s right, mean confidence %.3f</title>`, bin.Low, bin.High, n,
 			bin.Right, bin.Confidence)
-		fmt.Fprintf(b, `<rect x="%.2f" y="%.2f" width="%.2f" height="%.2f" fill="#0072b2" fill-opacity="%.2f"/>`, x+1, side-bin.Right.Value()*side,
-			w-2, bin.Right.Value()*side, 0.25+0.6*float64(n)/float64(most))
+		fmt.Fprintf(b, `<rect x="%.2f" y="%.2f" width="%.2f" height="%.2f" fill="#0072b2" fill-opacity="%.2f"/>`, x+1,
+			side-bin.Right.Value()*side, w-2, bin.Right.Value()*side, 0.25+0.6*float64(n)/float64(most))
 		fmt.Fprintf(b, `<path d="M%.2f %.2fV%.2f" stroke="#333"/>`, middle, side-lo*side, side-hi*side)
-		fmt.Fprintf(b, `<path d="M%.2f %.2fl6 6m0 -6l-6 6" stroke="#d55e00" stroke-width="2"/>`, bin.Confidence*side-3, side-bin.Confidence*side-3)
+		fmt.Fprintf(b, `<path d="M%.2f %.2fl6 6m0 -6l-6 6" stroke="#d55e00" stroke-width="2"/>`, bin.Confidence*side-3,
+			side-bin.Confidence*side-3)
 		fmt.Fprintf(b, `<text x="%.2f" y="%.2f" text-anchor="middle" font-size="7">%d</text></g>`, middle, max(8, side-hi*side-3), n)
 	}
 }

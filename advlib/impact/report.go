@@ -40,8 +40,8 @@ type Report struct {
 	// Before and After are the two sides of the attack.
 	Before Side `json:"before"`
 	After  Side `json:"after"`
-	// Costs are as they were given, and Pairs what came of attacks on the mistakes that matter. The cost after the attack is
-	// that of the most costly answer that the attacker has found for each example.
+	// Costs are as they were given, and Pairs what came of attacks on the mistakes that matter. The cost after the attack
+	// is that of the most costly answer that the attacker has found for each example.
 	Costs Costs        `json:"costs"`
 	Pairs []PairResult `json:"pairs,omitempty"`
 	// Harmless are the largest harmless changes that are no larger, by their L2 norm, than the attack's; the first row is
@@ -88,8 +88,8 @@ type Harmless struct {
 	SSIM number `json:"ssim"`
 }
 
-// Example is an example before and after the attack. A class of −1 is a rejection; confidences are null where the victim
-// tells none.
+// Example is an example before and after the attack. A class of −1 is a rejection; confidences are null where the
+// victim tells none.
 type Example struct {
 	Number     int64   `json:"number"`
 	Truth      int32   `json:"truth"`
@@ -164,7 +164,8 @@ func (r *Report) sections() []section {
 		{"mean cost of an answer" + unit, r.Before.Cost.share(), r.After.Cost.share()}}}
 	all = append(all, security)
 	if len(r.Pairs) > 0 {
-		pairs := section{"Mistakes that matter, attacked on purpose", [][]string{{"truth → answer", "cost" + unit, "before", "after", "takes each"}}}
+		pairs := section{"Mistakes that matter, attacked on purpose", [][]string{
+			{"truth → answer", "cost" + unit, "before", "after", "takes each"}}}
 		for _, p := range r.Pairs {
 			what := "passes"
 			if p.Queries {
@@ -246,8 +247,8 @@ func (r *Report) String() string {
 	return b.String()
 }
 
-// CSV returns a row for each example: its number, classes, confidences and costs before and after the attack. What is not
-// known is empty.
+// CSV returns a row for each example: its number, classes, confidences and costs before and after the attack. What is
+// not known is empty.
 func (r *Report) CSV() []byte {
 	var b bytes.Buffer
 	w := csv.NewWriter(&b)

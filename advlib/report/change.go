@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// Change is what a successful attack did to an input, in units of the box: of a domain, too, where the budget is counted
-// in the scales of its features.
+// Change is what a successful attack did to an input, in units of the box: of a domain, too, where the budget is
+// counted in the scales of its features.
 type Change struct {
 	// L0 is how many values differ; L1, L2 and Linf are the norms of the difference.
 	L0   int     `json:"l0"`

@@ -59,7 +59,8 @@ func TestChanges(t *testing.T) {
 	}
 	back.Attacks[0].Changes = back.Attacks[0].Changes[:3]
 	text, _ = json.Marshal(back)
-	if err := json.Unmarshal(text, &back); err == nil || !strings.Contains(err.Error(), "changes of the attack FGSM Linf ≤ 4/255 has 3 entries") {
+	err = json.Unmarshal(text, &back)
+	if err == nil || !strings.Contains(err.Error(), "changes of the attack FGSM Linf ≤ 4/255 has 3 entries") {
 		t.Errorf("3 changes of 8 examples: %v", err)
 	}
 }

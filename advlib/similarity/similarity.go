@@ -1,12 +1,12 @@
-// Package similarity says how alike two images look: PSNR, and SSIM of Wang, Bovik, Sheikh and Simoncelli, "Image quality
-// assessment: from error visibility to structural similarity", IEEE Transactions on Image Processing 13, 2004
+// Package similarity says how alike two images look: PSNR, and SSIM of Wang, Bovik, Sheikh and Simoncelli, "Image
+// quality assessment: from error visibility to structural similarity", IEEE Transactions on Image Processing 13, 2004
 // (https://doi.org/10.1109/TIP.2003.819861).
 //
 //	db := similarity.PSNR(original, adversarial, 1)
 //	ssim, window, err := similarity.SSIM(original, adversarial, []int{28, 28, 1}, 1)
 //
-// Both are those of scikit-image: peak_signal_noise_ratio, and structural_similarity with use_sample_covariance=False and
-// gaussian_weights=True, sigma=1.5, or, of images with a side below 11 pixels, with win_size=7 and without weights.
+// Both are those of scikit-image: peak_signal_noise_ratio, and structural_similarity with use_sample_covariance=False
+// and gaussian_weights=True, sigma=1.5, or, of images with a side below 11 pixels, with win_size=7 and without weights.
 package similarity
 
 import (
@@ -22,8 +22,8 @@ const (
 	Uniform = "7×7 uniform"
 )
 
-// PSNR returns the peak signal-to-noise ratio 10 log₁₀(L²/MSE) in decibels of values that span a range L: 1 for pixels in
-// [0, 1]. It is +Inf of equal images.
+// PSNR returns the peak signal-to-noise ratio 10 log₁₀(L²/MSE) in decibels of values that span a range L: 1 for pixels
+// in [0, 1]. It is +Inf of equal images.
 func PSNR(a, b []float32, span float64) float64 {
 	var sum float64
 	for i := range a {
@@ -43,8 +43,8 @@ type Layout struct {
 	First bool
 }
 
-// LayoutOf tells whether inputs of a shape are images, and how they lie: [h, w], [h, w, c], or [c, h, w], with 1, 3 or 4
-// channels. Of [3, 32, 3] the last axis is the channels.
+// LayoutOf tells whether inputs of a shape are images, and how they lie: [h, w], [h, w, c], or [c, h, w], with 1, 3 or
+// 4 channels. Of [3, 32, 3] the last axis is the channels.
 func LayoutOf(shape []int) (l Layout, ok bool) {
 	colours := func(n int) bool { return n == 1 || n == 3 || n == 4 }
 	switch {
@@ -66,9 +66,9 @@ func (l Layout) At(y, x, channel int) int {
 	return (y*l.Width+x)*l.Channels + channel
 }
 
-// SSIM returns the mean structural similarity of two images of a shape, see [LayoutOf], and the window that it was taken
-// in; of colours the mean over the channels. Values span a range L, as in [PSNR], and K₁ = 0.01, K₂ = 0.03. It is 1 of
-// equal images. It fails for images with a side below 7 pixels.
+// SSIM returns the mean structural similarity of two images of a shape, see [LayoutOf], and the window that it was
+// taken in; of colours the mean over the channels. Values span a range L, as in [PSNR], and K₁ = 0.01, K₂ = 0.03. It is
+// 1 of equal images. It fails for images with a side below 7 pixels.
 func SSIM(a, b []float32, shape []int, span float64) (ssim float64, window string, err error) {
 	l, ok := LayoutOf(shape)
 	if !ok || len(a) != l.Height*l.Width*l.Channels || len(b) != len(a) {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"math"
 	"os"
-	"slices"
 	"testing"
 
 	"advlab/advlib/similarity"
@@ -70,7 +69,7 @@ func TestSSIMRefuses(t *testing.T) {
 			t.Errorf("54 values of shape %v have an SSIM", shape)
 		}
 	}
-	if l, ok := similarity.LayoutOf([]int{3, 32, 32}); !ok || !l.First || !slices.Equal([]int{l.Height, l.Width, l.Channels}, []int{32, 32, 3}) {
+	if l, ok := similarity.LayoutOf([]int{3, 32, 32}); !ok || l != (similarity.Layout{Height: 32, Width: 32, Channels: 3, First: true}) {
 		t.Errorf("%+v, %v", l, ok)
 	}
 }
