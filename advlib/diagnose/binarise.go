@@ -276,8 +276,8 @@ func (x *examiner) border(r *rand.Rand, limits advlib.Limits, original, point []
 }
 
 // separate finds a direction in which the last of the rows of width features lies beyond all others: w·f is at most lo
-// for these and hi for the last. It is the one of a linear machine with a hard margin, found by coordinate ascent in the
-// dual (Hsieh et al. 2008), on features moved to the mean of the others and divided by their largest deviation.
+// for these and hi for the last. It is the one of a linear machine with a hard margin, found by coordinate ascent in
+// the dual (Hsieh et al. 2008), on features moved to the mean of the others and divided by their largest deviation.
 func separate(f []float64, width int) (w []float64, lo, hi float64, ok bool) {
 	n := len(f)/width - 1
 	mean, scale := make([]float64, width), 0.

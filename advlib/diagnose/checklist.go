@@ -58,7 +58,8 @@ func init() { // the functions name the table in their messages
 		{4, "unbounded", "does the attack break everything when the whole box is allowed?", "no example stands",
 			athalye + ", section 3.1; " + pintor + ", indicator 6", true, true, unbounded, otherLoss},
 		{5, "noise", "does noise in the ball break what the attack does not?", "noise breaks nothing that the attack does not",
-			athalye + ", section 3.1", true, false, noise, advise("attack.Square{Ball: ball}", "attack.EOT{Attack: a} if the model draws random numbers")},
+			athalye + ", section 3.1", true, false, noise,
+			advise("attack.Square{Ball: ball}", "attack.EOT{Attack: a} if the model draws random numbers")},
 		{6, "radii", "does a larger budget break more?", "the accuracy rises by at most 1 % from one radius to the next of six",
 			athalye + ", section 3.1; " + carlini + ", section 5.3", false, true, radii, moreSteps},
 		{7, "steps", "has the attack converged?", "twice the steps, five restarts, half and twice the step size break at most 1 % more",
@@ -73,7 +74,8 @@ func init() { // the functions name the table in their messages
 		{11, "incomplete", "was the loss still rising in the end?", "over the last ten steps it rises by at most 5 % of its way, on 90 % of " +
 			"what stands", pintor + ", indicator 4; the share is ours", false, true, incomplete, moreSteps},
 		{12, "transfer", "does what the attack found on its stand-in hold on the model?", "at most 5 % is lost",
-			pintor + ", indicator 5; the threshold is ours", true, true, transferred, advise("attack the model itself, by attack.BPDA through the stand-in")},
+			pintor + ", indicator 5; the threshold is ours", true, true, transferred,
+			advise("attack the model itself, by attack.BPDA through the stand-in")},
 		{13, "loss", "does another loss break more?", "the margin, the difference of logits ratio, and logits divided by a temperature break " +
 			"at most 1 % more", "Carlini & Wagner 2016, arXiv:1607.04311; " + croce, false, true, losses, otherLoss},
 		{14, "random", "does the model answer the same twice, and if not, is the attack one in expectation?",
@@ -95,7 +97,8 @@ func init() { // the functions name the table in their messages
 		{21, "interval", "are there enough examples?", "half of the 95 % interval is at most 10 points",
 			"Wilson 1927; " + carlini + ", section 4", false, false, interval, advise("take 100 examples or more")},
 		{22, "detector", "was an attack run that knows the detector?", "the victim has no detector, or the attack is made for it",
-			carlini + ", section 5.8", true, false, detector, advise("attack classifier and detector together: what is rejected is no success, and so the attack must pass both")},
+			carlini + ", section 5.8", true, false, detector,
+			advise("attack classifier and detector together: what is rejected is no success, and so the attack must pass both")},
 		{23, "fill", "are the inputs in the units of the box?", "the data fill at least 1/16 of the box", "ours", false, false, fill,
 			advise("scale the data to the box, or give the classifier the box of its data: a radius is in its units")},
 	}

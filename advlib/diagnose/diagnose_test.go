@@ -168,8 +168,8 @@ func fixtures(t *testing.T) []planted {
 // update writes the table of the documentation anew.
 var update = flag.Bool("update", false, "with ADVLAB_FULL=1, write fixtures.md")
 
-// TestPlantedFixtures: of each model or attack that hides something, a check that fits it fails. In CI only those checks
-// are run that the table says fail, with few points; ADVLAB_FULL=1 runs all and compares, or writes, the table.
+// TestPlantedFixtures: of each model or attack that hides something, a check that fits it fails. In CI only those
+// checks are run that the table says fail, with few points; ADVLAB_FULL=1 runs all and compares, or writes, the table.
 func TestPlantedFixtures(t *testing.T) {
 	_, test := dataset.Digits()
 	full := os.Getenv("ADVLAB_FULL") != ""

@@ -18,7 +18,8 @@ type plainDiagnosis Diagnosis
 //	schema, overall, masking   "advlab.diagnosis/1", the sentence of Overall, what Masking says
 //	classifier, data, ball, attack, seed, threat_model, interrupted, seconds
 //	clean, robust, worst       {"count", "of"}
-//	findings                   [{"number", "name", "verdict", "why", "measured", "value", "threshold", "decides", "next", "seconds"}]
+//	findings                   [{"number", "name", "verdict", "why", "measured", "value", "threshold", "decides", "next",
+//	                           "seconds"}]
 //
 // A verdict is "passed", "failed", "not applicable" or "not run".
 func (d *Diagnosis) MarshalJSON() ([]byte, error) {
@@ -70,8 +71,8 @@ var page = template.Must(template.New("diagnosis").Funcs(template.FuncMap{
 	"source": func(number int) string { return checklist[number-1].Source },
 }).Parse(`
 <div style="overflow-x:auto">
-<p style="margin:0.3em 0;padding:2px 10px;font-weight:bold">{{.Classifier}} on {{.Data}}: clean {{.Clean}}, {{.Attack}} leaves {{.Robust}} ` +
-	`{{.Robust.Interval}} in {{.Ball}}</p>
+<p style="margin:0.3em 0;padding:2px 10px;font-weight:bold">{{.Classifier}} on {{.Data}}: ` +
+	`clean {{.Clean}}, {{.Attack}} leaves {{.Robust}} {{.Robust.Interval}} in {{.Ball}}</p>
 <p style="margin:0.3em 0;padding:2px 10px;border-left:4px solid {{if .Masking}}#d55e00{{else}}rgba(128,128,128,0.5){{end}};` +
 	`font-weight:bold">{{.Overall}}</p>
 <ul style="margin:0.3em 0">{{range .ThreatModel}}<li>{{.}}</li>{{end}}</ul>
@@ -83,7 +84,8 @@ var page = template.Must(template.New("diagnosis").Funcs(template.FuncMap{
 <tr style="background:none;border-top:1px solid rgba(128,128,128,0.3);vertical-align:top">
 <td style="padding:2px 10px;text-align:right">{{.Number}}</td>
 <td style="padding:2px 10px;text-align:left"><b>{{.Name}}</b><br>{{asks .Number}}</td>
-<td style="padding:2px 10px;text-align:left;white-space:nowrap;font-weight:bold;{{with colour .Verdict}}color:{{.}}{{end}}">{{.Verdict}}</td>
+<td style="padding:2px 10px;text-align:left;white-space:nowrap;font-weight:bold;` +
+	`{{with colour .Verdict}}color:{{.}}{{end}}">{{.Verdict}}</td>
 <td style="padding:2px 10px;text-align:left">{{said .}}{{range .Next}}<br>next: <code>{{.}}</code>{{end}}</td>
 <td style="padding:2px 10px;text-align:left">{{.Threshold}}<br><small>{{source .Number}}</small></td>
 </tr>

@@ -3,13 +3,13 @@ package diagnose
 import "math"
 
 // The formulas of the indicators of attack failure of Pintor et al. (2022), arXiv:2106.09947, on losses and logits that
-// were computed before. Where the paper and the authors' code (pralab/IndicatorsOfAttackFailure, src/indicators) differ,
-// these are the code's, which made the paper's numbers.
+// were computed before. Where the paper and the authors' code (pralab/IndicatorsOfAttackFailure, src/indicators)
+// differ, these are the code's, which made the paper's numbers.
 
 // UnstablePredictions is indicator I2 at one example: how much the loss changes, relative to what it is, at points
-// around it. Reference is the loss at the example, around those at the other points. The code divides by |reference|, by
-// 1 where that is 0, takes the mean and caps it at 1; the paper caps each term. The points that it takes are uniform in
-// a cube whose side, not half of it, is the radius of 8/255: ±4/255.
+// around it. Reference is the loss at the example, around those at the other points. The code divides by |reference|,
+// by 1 where that is 0, takes the mean and caps it at 1; the paper caps each term. The points that it takes are uniform
+// in a cube whose side, not half of it, is the radius of 8/255: ±4/255.
 func UnstablePredictions(reference float64, around []float64) float64 {
 	by := math.Abs(reference)
 	if by == 0 {

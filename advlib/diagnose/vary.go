@@ -12,8 +12,8 @@ import (
 // another loss, without knowing it: by the names that those of package attack have. Wrappers have theirs in the field
 // Attack.
 
-// filled returns the attack with its defaults in place of zeros, so that another number of steps leaves their size as it
-// is. One of the user's own comes back as it was.
+// filled returns the attack with its defaults in place of zeros, so that another number of steps leaves their size as
+// it is. One of the user's own comes back as it was.
 func filled(a advlib.Attack) advlib.Attack {
 	switch a := a.(type) {
 	case attack.PGD:

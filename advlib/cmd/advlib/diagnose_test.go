@@ -36,7 +36,8 @@ func TestDiagnose(t *testing.T) {
 		t.Errorf("progress: %s", progress.String())
 	}
 	// What decides and was not run does not let the gate pass.
-	if _, progress := diagnosis(tooLow, "--fail-on", "masking"); !strings.Contains(progress.String(), "single-step, which decides, was not run") {
+	_, progress = diagnosis(tooLow, "--fail-on", "masking")
+	if !strings.Contains(progress.String(), "single-step, which decides, was not run") {
 		t.Errorf("%s", progress.String())
 	}
 	page := filepath.Join(t.TempDir(), "page.html")

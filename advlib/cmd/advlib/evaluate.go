@@ -96,8 +96,8 @@ worst case over all of them, example by example. It is an upper bound on the tru
 attack lowers. Each attack is run only on the examples that those before it left standing, so its line says what is
 left after it; with --alone each is run on all examples, for a table that compares attacks. The worst case is the same.
 
-The model is a file in ONNX (opset 8 to 28) that returns logits, or, with --store, one that package zoo trained
-and package lab kept. A function written in a notebook cannot be rebuilt from the command line: what is kept of
+The model is a file in ONNX (opset 8 to 28) that returns logits, or, with --store, one that package zoo or
+advlib harden trained and package lab kept. A function written in a notebook cannot be rebuilt from the command line: what is kept of
 a model are its weights, and of the store's only the configurations of the zoo, zoo.MLP and zoo.CNN, say
 what they are weights of. Evaluate such a model in its notebook, or export it.
 

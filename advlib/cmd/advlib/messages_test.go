@@ -60,6 +60,12 @@ var outOfReach = map[string]string{
 	"returns.go: there are advlib.Logits":                        "flags choose one of them",
 	"counted.go: TakeRows":                                       "a panic on a mistake in the library",
 	"backend/open.go: comes too late":                            "--backend is used before anything computes",
+	"training/model.go: its Build is nil":                        "models are of the zoo",
+	"training/model.go: the adversary meets":                     "--adversary-meets is checked before",
+	"defense/adversarialtraining.go: StepSize = ":                "--step-size is checked before",
+	"defense/adversarialtraining.go: WarmUp = ":                  "--warm-up is checked before",
+	"defense/free.go: use AdversarialTraining":                   "--method free is checked before",
+	"defense/awp.go: put AWP inside of it":                       "nothing is under AWP that changes variables",
 	"dataset/folder.go: has no pictures":                         "the program reads .npz",
 	"dataset/medmnist.go: as MedMNIST has":                       "the program reads .npz by dataset.File",
 	"dataset/picture.go: makes no picture":                       "the program reads .npz",
@@ -70,7 +76,8 @@ var outOfReach = map[string]string{
 // packages are those whose errors and warnings reach this program.
 var packages = []string{
 	".", "attack", "attack/craft", "backend", "certify", "certify/internal/chain", "certify/internal/propagate",
-	"certify/internal/search", "dataset", "detect", "endpoint", "internal/npz", "internal/vmap", "lab", "onnx", "report", "serve", "vnnlib",
+	"certify/internal/search", "dataset", "defense", "detect", "endpoint", "internal/npz", "internal/vmap", "lab", "onnx", "report", "serve",
+	"training", "vnnlib", "zoo",
 }
 
 // literal returns the text of a literal, or of several that are joined by +.
