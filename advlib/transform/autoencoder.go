@@ -29,8 +29,8 @@ import (
 //	denoiser, err := transform.Autoencoder{}.Fit(ctx, train)
 //	d, err := transform.Before(clf, denoiser)
 //
-// Its zero fields mean the default: convolutions of 3 × 3, with ReLU between them and a sigmoid at the end. Those of the
-// paper have three filters, and sigmoids throughout.
+// Its zero fields mean the default: convolutions of 3 × 3, with ReLU between them and a sigmoid at the end. Those of
+// the paper have three filters, and sigmoids throughout.
 type Autoencoder struct {
 	// Filters are the numbers of filters of the hidden convolutions; empty means 32, 32.
 	Filters []int

@@ -10,15 +10,15 @@ import (
 	"advlab/advlib"
 )
 
-// TotalVariance is the total variance minimisation of Guo et al. (2018), arXiv:1711.00117, equation 2: it drops pixels at
-// random, others each time, and takes the simplest image that agrees with those that are left. With X = 1 where a value
-// is dropped, it is, channel by channel,
+// TotalVariance is the total variance minimisation of Guo et al. (2018), arXiv:1711.00117, equation 2: it drops pixels
+// at random, others each time, and takes the simplest image that agrees with those that are left. With X = 1 where a
+// value is dropped, it is, channel by channel,
 //
 //	min_z ‖(1 − X) ⊙ (z − x)‖₂ + Weight · (Σ_i ‖z_i − z_{i−1}‖₂ + Σ_j ‖z_j − z_{j−1}‖₂)
 //
-// of rows z_i and columns z_j, clipped to the box. It is minimised by the primal-dual method of Chambolle & Pock (2011),
-// algorithm 1, which takes the corners of these norms as they are. Quasi-Newton methods, which others use here, stop at
-// them: from z = x, where the first norm has one, L-BFGS-B leaves an image as it is when Weight is small.
+// of rows z_i and columns z_j, clipped to the box. It is minimised by the primal-dual method of Chambolle & Pock
+// (2011), algorithm 1, which takes the corners of these norms as they are. Quasi-Newton methods, which others use here,
+// stop at them: from z = x, where the first norm has one, L-BFGS-B leaves an image as it is when Weight is small.
 //
 // It has no gradient: an adaptive attack takes that of the identity (Athalye et al. 2018, arXiv:1802.00420, section
 // 5.2), and the mean of several draws.
