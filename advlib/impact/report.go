@@ -1,16 +1,18 @@
 // Package impact says what attacks bring about, beyond an accuracy: the three harms that the field names.
 //
-//		costs, err := impact.CostsFile("costs.json")
-//		settings := impact.Settings{Costs: costs}
-//		evaluated, r, err := impact.Evaluate(ctx, settings, classifier, test, attack.Standard(advlib.Linf.Ball(8./255)))
-//		fmt.Println(r)                        // text; r.HTML() has pictures, r.CSV() a row for each example
-//		err = show.Save("impact.html", r)
+//	costs, err := impact.CostsFile("costs.json")
+//	settings := impact.Settings{Costs: costs}
+//	evaluated, r, err := impact.Evaluate(ctx, settings, classifier, test, attack.Standard(advlib.Linf.Ball(8./255)))
+//	fmt.Println(r)                        // text; r.HTML() has pictures, r.CSV() a row for each example
+//	err = show.Save("impact.html", r)
 //
-//	  - Reduced accuracy: overall, for each class, what is taken for what before and after, against the budget.
-//	  - Security violation: how often an attacker reaches the mistakes that matter, what that takes, and what wrong answers
-//	    cost before and after, by a table of the user's.
-//	  - Loss of trust: how confident wrong answers are, whether probabilities are calibrated, and whether harmless changes of
-//	    the same size change answers as well.
+// What it measures:
+//
+//   - Reduced accuracy: overall, for each class, what is taken for what before and after, against the budget.
+//   - Security violation: how often an attacker reaches the mistakes that matter, what that takes, and what wrong
+//     answers cost before and after, by a table of the user's.
+//   - Loss of trust: how confident wrong answers are, whether probabilities are calibrated, and whether harmless changes
+//     of the same size change answers as well.
 //
 // Rates have Wilson's 95 % intervals, means those of the bootstrap.
 package impact
