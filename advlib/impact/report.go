@@ -10,9 +10,8 @@
 //
 //   - Reduced accuracy: overall, for each class, what is taken for what before and after, against the budget.
 //   - Security violation: how often an attacker reaches the mistakes that matter, what that takes, and what wrong
-//     answers cost before and after, by a table of the user's.
-//   - Loss of trust: how confident wrong answers are, whether probabilities are calibrated, and whether harmless changes
-//     of the same size change answers as well.
+//     answers cost, by a table of the user's.
+//   - Loss of trust: confidence of wrong answers, calibration, and harmless changes of the same size.
 //
 // Rates have Wilson's 95 % intervals, means those of the bootstrap.
 package impact
