@@ -11,6 +11,8 @@ The workloads and the peers:
                   trained network                                   --auto-attack names a checkout of it
     cw            Carlini & Wagner in L2, 9 x 1000, same network    foolbox
     cw-all-steps  the same without giving up searches early         foolbox
+    square        Square Linf, 1000 queries, same network           auto-attack's
+    square-l2     the same in L2                                    auto-attack's
     hopskipjump   HopSkipJump in L2, 2000 queries, same network     foolbox's, all images in one batch
     surfree       SurFree in L2, 2000 queries, same network         foolbox's Boundary attack
     cnn           CROWN on the reference vectors' network           auto_LiRPA, in float32 and float64: --lirpa names a
@@ -45,7 +47,8 @@ import numpy as np
 import torch
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ATTACKS = ["pgd", "autoattack", "cw", "cw-all-steps", "hopskipjump", "surfree"]
+ATTACKS = ["pgd", "autoattack", "cw", "cw-all-steps", "square", "square-l2", "hopskipjump", "surfree"]
+AUTO = ["autoattack", "square", "square-l2"]  # whose peer is auto-attack
 BOUNDS = ["cnn", "acas"]
 
 
@@ -154,13 +157,17 @@ class Attack:
 
             attack = torchattacks.PGD(model, eps=w["Epsilon"], alpha=w["Step"], steps=w["Steps"], random_start=True)
             return lambda: attack(x, y), f"torchattacks {torchattacks.__version__}"
-        if self.name == "autoattack":
+        if self.name in AUTO:
             if args.auto_attack:
                 sys.path.insert(0, args.auto_attack)
             try:
                 from autoattack import AutoAttack
+                from autoattack.square import SquareAttack
             except ImportError as e:
-                raise SystemExit(f"compare.py: autoattack: {e}: name a checkout of its authors' repository by --auto-attack")
+                raise SystemExit(f"compare.py: {self.name}: {e}: name a checkout of its authors' repository by --auto-attack")
+            if w["Queries"]:
+                attack = SquareAttack(model, norm=w["Norm"], eps=w["Epsilon"], n_queries=w["Queries"], resc_schedule=False, device="cpu")
+                return lambda: attack.perturb(x, y), "auto-attack"
             attack = AutoAttack(model, norm="Linf", eps=w["Epsilon"], version="standard", device="cpu", verbose=False)
             return lambda: attack.run_standard_evaluation(x, y, bs=len(x)), "auto-attack"
         import foolbox
@@ -202,7 +209,7 @@ class Attack:
             clean, after = self.model(self.x).argmax(1), self.model(adv).argmax(1)
         delta = (adv - self.x).flatten(1)
         if self.w["Epsilon"]:
-            worst = delta.abs().max().item()
+            worst = delta.norm(dim=1, p=float(self.w["Norm"][1:])).max().item()
             if worst > self.w["Epsilon"] * (1 + 1e-5):
                 raise SystemExit(f"compare.py: {self.name}: a perturbation of {worst} lies outside of the ball of {self.w['Epsilon']}")
         right = clean == self.y
@@ -387,7 +394,7 @@ def main():
     parser.add_argument("--folder", default=os.path.join(tempfile.gettempdir(), "advlab-bench"), help="where models, examples and boxes are left")
     parser.add_argument("--json", default="", help="write the figures to this file too")
     args = parser.parse_args()
-    there = [n for n in ATTACKS if n != "autoattack" or args.auto_attack] + [n for n in BOUNDS if args.lirpa and (n == "cnn" or args.acas)]
+    there = [n for n in ATTACKS if n not in AUTO or args.auto_attack] + [n for n in BOUNDS if args.lirpa and (n == "cnn" or args.acas)]
     names = args.workloads or there
     for name in names:
         if name not in ATTACKS + BOUNDS:

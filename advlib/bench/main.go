@@ -88,6 +88,7 @@ type reply struct {
 // makers make workloads by name.
 var makers = map[string]func(ctx context.Context, s sources) (workload, error){
 	"pgd": attackOn("pgd"), "autoattack": attackOn("autoattack"), "cw": attackOn("cw"), "cw-all-steps": attackOn("cw-all-steps"),
+	"square": attackOn("square"), "square-l2": attackOn("square-l2"),
 	"hopskipjump": attackOn("hopskipjump"), "surfree": attackOn("surfree"),
 	"cnn": cnnBounds, "acas": acasBounds,
 }
