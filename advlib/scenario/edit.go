@@ -191,7 +191,8 @@ func (l Link) Realise(want map[string]float64, depth int) (Realised, bool, error
 	}
 }
 
-// miss is how far features are from what is wanted, each relative to it. Float32, in which records are, counts as equal.
+// miss is how far features are from what is wanted, each relative to it. Float32, in which records are, counts as
+// equal.
 func miss(have, want map[string]float64) (sum float64) {
 	for name, w := range want {
 		if v := have[name]; float32(v) != float32(w) {

@@ -137,10 +137,10 @@ func (l Link) names() (subdomain, domain, suffix string) {
 }
 
 // LinkColumns are the columns of the phishing data of Hannousse and Yahiouche (2021, doi 10.17632/c2gw7fy2j4.3) that a
-// link alone determines, in the order of the data, which have 87. The others of its first 56 need more: whether a domain
-// is registered at random, and brands, need the authors' lists (random_domain, domain_in_brand, brand_in_subdomain,
-// brand_in_path); redirections and reports of the address need the net (nb_redirection, nb_external_redirection,
-// statistical_report).
+// link alone determines, in the order of the data, which have 87. The others of its first 56 need more: whether a
+// domain is registered at random, and brands, need the authors' lists (random_domain, domain_in_brand,
+// brand_in_subdomain, brand_in_path); redirections and reports of the address need the net (nb_redirection,
+// nb_external_redirection, statistical_report).
 var LinkColumns = strings.Fields(`length_url length_hostname ip nb_dots nb_hyphens nb_at nb_qm nb_and nb_or nb_eq
 	nb_underscore nb_tilde nb_percent nb_slash nb_star nb_colon nb_comma nb_semicolumn nb_dollar nb_space nb_www nb_com
 	nb_dslash http_in_path https_token ratio_digits_url ratio_digits_host punycode port tld_in_path tld_in_subdomain
@@ -175,8 +175,8 @@ var (
 )
 
 // Features returns the values of [LinkColumns], as the authors' extractor computes them, oddities included: what they
-// call the path begins where the text of the host's suffix is first found, wherever that is; the address that "ip" finds
-// may be any seven hexadecimal digits; and "nb_subdomains" counts the points of the whole link, up to 3.
+// call the path begins where the text of the host's suffix is first found, wherever that is; the address that "ip"
+// finds may be any seven hexadecimal digits; and "nb_subdomains" counts the points of the whole link, up to 3.
 func (l Link) Features() map[string]float64 {
 	raw, host := l.raw, l.Host()
 	scheme, _, _, _ := l.parts()
