@@ -16,6 +16,7 @@ var allowed = map[string][]string{
 	"advlib":                            {"advlib/backend", "advlib/internal/notebook", "advlib/internal/option", "advlib/report"},
 	"advlib/oracle":                     {"advlib"},
 	"advlib/detect":                     {"advlib"},
+	"advlib/diagnose":                   {"advlib", "advlib/attack", "advlib/attack/craft", "advlib/report", "advlib/zoo"},
 	"advlib/serve":                      {"advlib", "advlib/detect"},
 	"advlib/endpoint":                   {"advlib", "advlib/cachedir", "advlib/internal/option"},
 	"advlib/report":                     {},
