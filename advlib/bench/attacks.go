@@ -92,7 +92,7 @@ func attackOn(name string) func(ctx context.Context, s sources) (workload, error
 				return answer{}, err
 			}
 			n := float64(e.Len())
-			return answer{Forward: float64(res.Stats.Forward) / n, Backward: float64(res.Stats.Backward) / n, adversarial: res.Adversarial}, nil
+			return answer{Forward: float64(res.Stats.Forward) / n, Backward: float64(res.Stats.Backward) / n, left: res.Adversarial}, nil
 		}
 		return workload{name, ask, []turn{{"ours", do}}}, nil
 	}
