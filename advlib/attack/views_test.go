@@ -11,8 +11,8 @@ import (
 	"advlab/advlib/oracle"
 )
 
-// What attacks by scores get from a victim that tells less: labels only are refused before the first question; the first
-// classes, rounded scores and probabilities are attacked, within the budget, and what is called broken is.
+// What attacks by scores get from a victim that tells less: labels only are refused before the first question; the
+// first classes, rounded scores and probabilities are attacked, within the budget, and what is called broken is.
 func TestScoreAttacksOnViews(t *testing.T) {
 	l := linear(t, attacktest.LinearSpec{Seed: 3, Coordinates: 64, Examples: 10})
 	all, e := scoresOf(l, 8, 8, 1)
