@@ -14,8 +14,8 @@ import (
 
 // Adversary perturbs each batch before the training step on it, so that the model learns from what is left of its
 // mistakes: see package defense, which has the ones of the literature. It works in the coordinates that attacks see:
-// with an [advlib.Domain] of scales, steps or categories in encoded ones. What the model learns from is always
-// admissible.
+// with an [advlib.Domain] of scales, steps, categories or derived features in encoded ones. What the model learns from
+// is always admissible.
 type Adversary interface {
 	// String names the adversary, with its hyperparameters.
 	String() string

@@ -133,7 +133,8 @@ With --domain, a file such as
 
 attacks and certificates keep to what an attacker could really make of the inputs: an object for each feature in their
 order, of one value, with "one_hot" of several; ranges from lo to hi, else those of --box; only every "step" from lo on;
-"change" either way, fixed, rise only or fall only; ε counts in each feature's "scale", else 1.
+"change" either way, fixed, rise only or fall only; ε counts in each feature's "scale", else 1. What is a function of
+others, {"name": "rate", "formula": "ratio(errors, count)"}, follows them: "go doc advlib.Domain" has the formulas.
 
 An evaluation that is interrupted, or killed, goes on from what it had found when the same command is given again;
 --fresh begins anew. What is kept for that lies in the user's cache directory, or in ADVLAB_CACHE, until it is done.

@@ -47,6 +47,7 @@ var outOfReach = map[string]string{
 	"classifier.go: its Logits are nil":                          "models have a graph",
 	"victim.go: its Input is empty":                              "the data has a shape",
 	"classifier.go: its Logits function returned nil":            "models have a graph",
+	"dataset/tablefile.go: ":                                     "tables are read in Go only",
 	"domain.go: FitTo":                                           "features without a range have that of --box",
 	"domain.go: has the Change":                                  "changes are read by their names",
 	"domain.go: call the attack by advlib.Run":                   "it is",

@@ -7,6 +7,7 @@ func init() { option.Spell(spelling) }
 
 // spelling has each name that an error can print, and what the user of this program does instead.
 var spelling = map[option.Name]string{
+	"by Domain.Recompute":                 "before, as the formula does",
 	"Layout: onnx.AsFile":                 "--layout file",
 	"Layout: onnx.ChannelsFirst":          "--layout channels-first",
 	"Layout: onnx.ChannelsLast":           "--layout channels-last",
