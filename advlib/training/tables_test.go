@@ -63,7 +63,7 @@ func hardenTable(t *testing.T, domain advlib.Domain, train, test *advlib.Example
 	natural := m.MustFit(t.Context(), train)
 
 	batches, moved := 0, 0
-	var originals = map[string]bool{}
+	originals := map[string]bool{}
 	row := func(flat []float32, i, size int) string {
 		return string(bitsOf(flat[i*size : (i+1)*size]))
 	}
@@ -97,7 +97,8 @@ func hardenTable(t *testing.T, domain advlib.Domain, train, test *advlib.Example
 		t.Errorf("%d batches were seen, with %d examples that had moved: nothing is tested", batches, moved)
 	}
 	left := func(c *advlib.Classifier) float64 {
-		r, err := advlib.Evaluate(t.Context(), c, test, []advlib.Attack{attack.PGD{Ball: ball, Steps: 20}, attack.FMN{Norm: advlib.Linf, Steps: 50}})
+		attacks := []advlib.Attack{attack.PGD{Ball: ball, Steps: 20}, attack.FMN{Norm: advlib.Linf, Steps: 50}}
+		r, err := advlib.Evaluate(t.Context(), c, test, attacks)
 		if err != nil {
 			t.Fatal(err)
 		}
