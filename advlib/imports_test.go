@@ -15,7 +15,7 @@ import (
 var allowed = map[string][]string{
 	"advlib":                            {"advlib/backend", "advlib/internal/notebook", "advlib/internal/option", "advlib/report"},
 	"advlib/oracle":                     {"advlib"},
-	"advlib/detect":                     {"advlib"},
+	"advlib/detect":                     {"advlib", "advlib/attack", "advlib/attack/craft", "advlib/internal/...", "advlib/training", "advlib/transform", "advlib/zoo"},
 	"advlib/diagnose":                   {"advlib", "advlib/attack", "advlib/attack/craft", "advlib/report", "advlib/zoo"},
 	"advlib/serve":                      {"advlib", "advlib/detect"},
 	"advlib/endpoint":                   {"advlib", "advlib/cachedir", "advlib/internal/option"},
@@ -37,6 +37,7 @@ var allowed = map[string][]string{
 	"advlib/zoo":                        {"advlib", "advlib/internal/option", "advlib/training"},
 	"advlib/defense":                    {"advlib", "advlib/attack", "advlib/attack/craft", "advlib/internal/option", "advlib/training"},
 	"advlib/transform":                  {"advlib", "advlib/attack", "advlib/backend", "advlib/training"},
+	"advlib/scenario":                   {"advlib", "advlib/dataset"},
 	"advlib/show":                       {"advlib", "advlib/backend", "advlib/internal/notebook", "advlib/report", "advlib/training"},
 	"advlib/smooth":                     {"advlib", "advlib/backend", "advlib/report", "advlib/training"},
 	"advlib/onnx":                       {"advlib", "advlib/backend", "advlib/internal/option", "advlib/internal/inspect", "advlib/internal/operator", "advlib/internal/vmap"},
