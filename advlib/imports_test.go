@@ -34,7 +34,7 @@ var allowed = map[string][]string{
 	"advlib/lab":                        {"advlib", "advlib/backend", "advlib/cachedir", "advlib/internal/..."},
 	"advlib/training":                   {"advlib", "advlib/backend", "advlib/lab", "advlib/internal/..."},
 	"advlib/zoo":                        {"advlib", "advlib/training"},
-	"advlib/defense":                    {"advlib", "advlib/attack", "advlib/attack/craft", "advlib/training"},
+	"advlib/defense":                    {"advlib", "advlib/attack", "advlib/attack/craft", "advlib/report", "advlib/training"},
 	"advlib/transform":                  {"advlib", "advlib/attack"},
 	"advlib/show":                       {"advlib", "advlib/backend", "advlib/internal/notebook", "advlib/report"},
 	"advlib/smooth":                     {"advlib", "advlib/backend", "advlib/report", "advlib/training"},

@@ -14,7 +14,8 @@
 //   - [Distillation]: a student of a hot teacher, which hides its gradients, and the attacks that this does not stop.
 //
 // [Train] gives what was trained with the attacks by which it is judged, as a [Defended]: [Method] and [Defended] are
-// the interfaces that defences satisfy, those of package transform and your own too.
+// the interfaces that defences satisfy, those of package transform and your own too. [Compare] holds several against
+// each other in one table.
 //
 // A defence is worth what is left of it under an attack that knows it. Measure it by [advlab/advlib.Evaluate] with
 // attacks of package attack, on examples it was not trained on, beside the same model trained without it, and look at

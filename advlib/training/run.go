@@ -8,6 +8,7 @@ import (
 	"math/rand"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
@@ -264,10 +265,15 @@ func (r *run) traceAdversary() (string, error) {
 
 // weights returns the kept weights, or trains.
 func (r *run) weights(ctx context.Context) (*outcome, error) {
+	start := time.Now()
 	recipe, err := r.recipe()
 	if err != nil {
 		lab.Notify(fmt.Sprintf("%s is trained each time: %v", r.Name, err))
-		return r.train(ctx)
+		o, err := r.train(ctx)
+		if err == nil {
+			account(ctx, lab.Recipe{}, time.Since(start))
+		}
+		return o, err
 	}
 	var fresh *outcome
 	store, err := lab.Keep(ctx, lab.Models, recipe, func(ctx context.Context) (*model.Store, error) {
@@ -281,6 +287,7 @@ func (r *run) weights(ctx context.Context) (*outcome, error) {
 	if err != nil {
 		return nil, err
 	}
+	account(ctx, recipe, time.Since(start))
 	if fresh == nil {
 		if e, ok := lab.Kept(lab.Models, recipe); ok {
 			fmt.Fprintf(r.out(), "%s: trained before on %s; kept as %.12s\n", r.Name, r.examples.Name, e.Key)
