@@ -7,54 +7,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"advlab/advlib"
-	"advlab/advlib/cachedir"
 )
 
-// Variable names the environment variable with the folder of data files.
-const Variable = "ADVLAB_DATA"
-
-// OfflineVariable names the environment variable that, set to 1, forbids downloads.
-const OfflineVariable = "ADVLAB_OFFLINE"
-
-// MissingError says which files of a dataset were found nowhere, and where to put them.
-type MissingError struct {
-	// Dataset is its name.
-	Dataset string
-	// Files are those missing.
-	Files []string
-	// Folders are where they may lie, with or without .gz.
-	Folders []string
-	// Why is the reason for not downloading them.
-	Why error
-}
-
-// Error names the files and the folders.
-func (e *MissingError) Error() string {
-	return fmt.Sprintf("dataset: %s: %s not found: put %s (or with .gz) into one of %s; %v", e.Dataset, plural(len(e.Files)),
-		strings.Join(e.Files, ", "), strings.Join(e.Folders, ", "), e.Why)
-}
-
-// Unwrap returns Why.
-func (e *MissingError) Unwrap() error { return e.Why }
-
-func plural(n int) string {
-	if n == 1 {
-		return "a file was"
-	}
-	return fmt.Sprintf("%d files were", n)
-}
-
-// source is a dataset in the four files of MNIST.
+// source is a dataset in the four files of MNIST, which are downloaded packed by gzip.
 type source struct {
-	name    string
-	folder  string // below ADVLAB_DATA, and in the cache
-	direct  bool   // the files may also lie in ADVLAB_DATA itself
+	shelf
 	classes []string
-	urls    []string          // folders, tried in this order
-	sums    map[string]string // sha256 of the .gz files
 }
 
 const (
@@ -65,28 +25,27 @@ const (
 )
 
 // The sums are those of the files as their authors published them; TensorFlow Datasets and many others list the same.
-var mnist = source{
-	name: "MNIST", folder: "mnist", direct: true, classes: tenDigits(),
+var mnist = source{shelf{
+	name: "MNIST", folder: "mnist", direct: true,
 	urls: []string{"https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/"},
 	sums: map[string]string{
-		trainImages: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-		trainLabels: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-		testImages:  "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-		testLabels:  "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+		trainImages + ".gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+		trainLabels + ".gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+		testImages + ".gz":  "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+		testLabels + ".gz":  "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 	},
-}
+}, tenDigits()}
 
-var fashion = source{
+var fashion = source{shelf{
 	name: "Fashion-MNIST", folder: "fashion-mnist",
-	classes: []string{"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"},
-	urls:    []string{"https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"},
+	urls: []string{"https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"},
 	sums: map[string]string{
-		trainImages: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-		trainLabels: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-		testImages:  "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-		testLabels:  "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+		trainImages + ".gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+		trainLabels + ".gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+		testImages + ".gz":  "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+		testLabels + ".gz":  "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
 	},
-}
+}, []string{"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"}}
 
 // MNIST returns the handwritten digits of LeCun, Cortes and Burges (CC BY-SA 3.0): 60000 examples to train on and 10000
 // to test on, the authors' split, gray images [28, 28, 1] in [0, 1], ink being 1.
@@ -190,52 +149,30 @@ func readIDXFile(path string) (IDX, error) {
 
 // find returns where the files lie, and downloads those that lie nowhere.
 func (s source) find(ctx context.Context, names ...string) ([]string, error) {
-	cache, err := cachedir.Root()
+	folders, err := s.folders()
 	if err != nil {
 		return nil, err
 	}
-	cache = filepath.Join(cache, "data", s.folder)
-	var folders []string
-	if data := os.Getenv(Variable); data != "" {
-		folders = append(folders, filepath.Join(data, s.folder))
-		if s.direct {
-			folders = append(folders, data)
-		}
-	}
-	folders = append(folders, cache)
-
 	paths := make([]string, len(names))
-	var missing []string
+	var missing, files []string
 	for i, name := range names {
 		if paths[i], err = firstFile(folders, name); err != nil {
 			return nil, fmt.Errorf("dataset: %s: %w", s.name, err)
 		}
 		if paths[i] == "" {
-			missing = append(missing, name)
+			missing, files = append(missing, name), append(files, name+".gz")
 		}
 	}
 	if len(missing) == 0 {
 		return paths, nil
 	}
-	// The folder that a user would choose comes first; with no variable set it is the one to set.
-	lost := &MissingError{Dataset: s.name, Files: missing, Folders: folders}
-	if os.Getenv(Variable) == "" {
-		lost.Folders = append([]string{"a folder " + s.folder + " in $" + Variable}, folders...)
+	got, err := s.download(ctx, missing, files...)
+	if err != nil {
+		return nil, err
 	}
-	if os.Getenv(OfflineVariable) == "1" {
-		lost.Why = fmt.Errorf("they are not downloaded because %s=1", OfflineVariable)
-		return nil, lost
-	}
-	for i, name := range names {
-		if paths[i] != "" {
-			continue
-		}
-		if paths[i], err = s.download(ctx, cache, name+".gz"); err != nil {
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			lost.Why = fmt.Errorf("downloading failed: %w", err)
-			return nil, lost
+	for i := range paths {
+		if paths[i] == "" {
+			paths[i], got = got[0], got[1:]
 		}
 	}
 	return paths, nil

@@ -26,10 +26,10 @@ func small() (source, map[string][]byte) {
 		testImages:  idx(bytes.Repeat([]byte{255}, 8), 2, 2, 2),
 		testLabels:  idx([]byte{1, 0}, 2),
 	}
-	s := source{name: "Small", folder: "small", direct: true, classes: []string{"no", "yes"}, sums: map[string]string{}}
+	s := source{shelf{name: "Small", folder: "small", direct: true, sums: map[string]string{}}, []string{"no", "yes"}}
 	for name, file := range files {
 		sum := sha256.Sum256(packed(file))
-		s.sums[name] = hex.EncodeToString(sum[:])
+		s.sums[name+".gz"] = hex.EncodeToString(sum[:])
 	}
 	return s, files
 }
