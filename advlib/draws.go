@@ -107,9 +107,9 @@ func (o opinions) usual(i int) Answer {
 	return best
 }
 
-// DrawsByRow tells whether a random classifier draws for each row of a batch anew: whether rows with the same input have
-// other logits. Then the mean over draws is that over equal rows; otherwise the model has to be built once for each
-// draw. What is drawn partly for the batch and partly for rows counts as drawn for rows.
+// DrawsByRow tells whether a random classifier draws for each row of a batch anew: whether rows with the same input
+// have other logits. Then the mean over draws is that over equal rows; otherwise the model has to be built once for
+// each draw. What is drawn partly for the batch and partly for rows counts as drawn for rows.
 func (c *Classifier) DrawsByRow() (bool, error) {
 	type key struct{}
 	c.memoMu.Lock()

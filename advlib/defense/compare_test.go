@@ -99,7 +99,8 @@ func TestCompare(t *testing.T) {
 			}
 		}
 	}
-	if err := json.Unmarshal([]byte(`{"schema":"advlab.report/2"}`), &read); err == nil || !strings.Contains(err.Error(), "advlab.comparison/1") {
+	err = json.Unmarshal([]byte(`{"schema":"advlab.report/2"}`), &read)
+	if err == nil || !strings.Contains(err.Error(), "advlab.comparison/1") {
 		t.Errorf("a report is read as a comparison: %v", err)
 	}
 }

@@ -19,8 +19,8 @@ type Cost struct {
 
 type costKey struct{}
 
-// Account returns a context in which each training adds what it took to a cost. One whose weights were kept adds what it
-// took when it was made: for comparisons of defences, of which some train several models.
+// Account returns a context in which each training adds what it took to a cost. One whose weights were kept adds what
+// it took when it was made: for comparisons of defences, of which some train several models.
 func Account(ctx context.Context, to *Cost) context.Context {
 	return context.WithValue(ctx, costKey{}, to)
 }

@@ -13,8 +13,8 @@ import (
 //
 // GoMLX keeps one node for each scalar of a graph, in whichever function it was made first, where a loop must not find
 // it: so a step takes its scalars from number, and never calls MulScalar, ZerosLike and their like. In the same way
-// go-xla v0.4.5 keeps one function for each kind of reduction, and refuses it in any other function than the one in which
-// it was met first: a step sums by Dot or Einsum, and never by ReduceSum.
+// go-xla v0.4.5 keeps one function for each kind of reduction, and refuses it in any other function than the one in
+// which it was met first: a step sums by Dot or Einsum, and never by ReduceSum.
 
 // iterated returns the state after at most n steps, which end when going on is false for a state before. Step and going
 // on may use the constants, which stay as they are. Going on may be nil.
