@@ -136,19 +136,23 @@ func (c *Classifier) DrawsByRow() (bool, error) {
 	return differ, nil
 }
 
-// Mean returns the mean of the logits of x [n, d...] over several draws of a random classifier: so many forward passes
-// for each row. With byRow, see [Classifier.DrawsByRow], it is the mean over equal rows of one larger batch.
-func (m *Model) Mean(x *graph.Node, draws int, byRow bool) *graph.Node {
+// Mean returns the mean of the logits of x [n, d...] over several draws of a random classifier, or what another
+// function makes of all of them, [draws, n, K], if it is not nil: so many forward passes for each row. With byRow, see
+// [Classifier.DrawsByRow], the draws are rows of one larger batch.
+func (m *Model) Mean(x *graph.Node, draws int, byRow bool, of func(z *graph.Node) *graph.Node) *graph.Node {
+	if of == nil {
+		of = func(z *graph.Node) *graph.Node { return graph.ReduceMean(z, 0) }
+	}
 	if !byRow || m.classifier == nil {
-		sum := m.Logits(x)
-		for range draws - 1 {
-			sum = graph.Add(sum, m.Logits(x))
+		all := make([]*graph.Node, draws)
+		for i := range all {
+			all[i] = graph.InsertAxes(m.Logits(x), 0)
 		}
-		return graph.DivScalar(sum, float64(draws))
+		return of(graph.Concatenate(all, 0))
 	}
 	dims := x.Shape().Dimensions
 	many := graph.BroadcastToDims(graph.InsertAxes(x, 0), append([]int{draws}, dims...)...)
 	z := m.Logits(graph.Reshape(many, append([]int{draws * dims[0]}, dims[1:]...)...))
 	m.forward += m.classifier.cost * (draws - 1)
-	return graph.ReduceMean(graph.Reshape(z, draws, dims[0], z.Shape().Dimensions[1]), 0)
+	return of(graph.Reshape(z, draws, dims[0], z.Shape().Dimensions[1]))
 }

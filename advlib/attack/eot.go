@@ -8,6 +8,7 @@ import (
 
 	. "advlab/advlib/internal/equation"
 
+	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
@@ -31,6 +32,10 @@ func init() { register[EOT](Wrapper) }
 type EOT struct {
 	// Attack is what is run.
 	Attack advlib.Attack
+	// Probabilities takes the mean of the draws' probabilities, and its logarithm for logits, in place of the mean of the
+	// logits: then draws that are far behind the boundary weigh no more than others, as they do where the share of draws
+	// is what counts. It is the gradient of Salman et al. (2019), arXiv:1906.04584, equation 6. It needs a graph.
+	Probabilities bool
 	// Samples is the number of draws in each step; 0 means as many as are measured to be needed, at most 128.
 	Samples int
 }
@@ -39,6 +44,7 @@ type EOT struct {
 func (a *EOT) Describe(d *craft.Description) {
 	d.Paper("Athalye et al. 2018, arXiv:1707.07397")
 	d.Count(&a.Samples, 0)
+	d.Flag(&a.Probabilities, "of probabilities")
 	if a.Samples == 0 {
 		d.Name("%s, EOT", nameOf(a.Attack))
 		d.PassesOf(1, 0, 0, false) // how many samples are drawn is not known before
@@ -58,8 +64,8 @@ func (a EOT) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threa
 func (a EOT) Plan(v advlib.Victim) (forward, backward float64, known bool) { return craft.Plan(a, v) }
 
 type eotKey struct {
-	samples int
-	byRow   bool
+	samples              int
+	byRow, probabilities bool
 }
 
 // Perturb implements [advlib.Attack].
@@ -86,19 +92,31 @@ func (a EOT) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*t
 }
 
 // mean returns the classifier whose logits are the mean over n draws.
-func mean(c *advlib.Classifier, n int) (*advlib.Classifier, error) {
+func (a EOT) mean(c *advlib.Classifier, n int) (*advlib.Classifier, error) {
 	byRow, err := c.DrawsByRow()
 	if err != nil {
 		return nil, err
 	}
-	return c.Derive(eotKey{n, byRow}, fmt.Sprintf("%s, mean of %d draws", c.Name(), n), func(m *advlib.Model, x *Node) *Node {
-		return m.Mean(x, n, byRow)
+	return c.Derive(eotKey{n, byRow, a.Probabilities}, fmt.Sprintf("%s, mean of %d draws", c.Name(), n), func(m *advlib.Model, x *Node) *Node {
+		if !a.Probabilities {
+			return m.Mean(x, n, byRow, nil)
+		}
+		// In logarithms, as probabilities of 1e-40 are 0 in float32, and then have no gradient.
+		return m.Mean(x, n, byRow, logMeanExp)
 	})
+}
+
+// logMeanExp returns log(Σ exp(log softmax z)/n) of logits z [n, rows, K].
+func logMeanExp(z *Node) *Node {
+	p := graph.LogSoftmax(z, -1)
+	most := StopGradient(graph.ReduceAndKeep(p, graph.ReduceMax, 0))
+	mean := graph.ReduceAndKeep(graph.Exp(Sub(p, most)), graph.ReduceMean, 0)
+	return graph.Squeeze(Add(graph.Log(mean), most), 0)
 }
 
 // with runs the attack on the mean over n draws, on so many examples at once as memory allows.
 func (a EOT) with(ctx context.Context, v *advlib.Counted, c *advlib.Classifier, b advlib.Batch, n int) (*tensors.Tensor, error) {
-	m, err := mean(c, n)
+	m, err := a.mean(c, n)
 	if err != nil {
 		return nil, err
 	}
@@ -251,7 +269,7 @@ func (a EOT) Measure(ctx context.Context, v *advlib.Counted, b advlib.Batch) (in
 	g := craft.NewRows(b, rows[:min(len(rows), eotRows)])
 	defer g.Free()
 	for n := 1; n < eotMost; n *= 2 {
-		m, err := mean(c, n)
+		m, err := a.mean(c, n)
 		if err != nil {
 			return 0, err
 		}
