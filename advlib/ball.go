@@ -142,9 +142,11 @@ func (b Ball) Pull(adv, x []float32) (tooFar bool) {
 	case linf:
 		for i := range adv {
 			// At once, because the floats between a point near 0 and one at its radius are many.
-			if v := float64(x[i]); math.Abs(float64(adv[i])-v) > b.Radius {
-				adv[i] = float32(min(max(float64(adv[i]), v-b.Radius), v+b.Radius))
+			v := float64(x[i])
+			if math.Abs(float64(adv[i])-v) <= b.Radius {
+				continue
 			}
+			adv[i] = float32(min(max(float64(adv[i]), v-b.Radius), v+b.Radius))
 			for math.Abs(float64(adv[i])-float64(x[i])) > b.Radius {
 				adv[i] = math.Nextafter32(adv[i], x[i])
 			}

@@ -25,7 +25,7 @@ type Feature struct {
 	Lo float64 `json:"lo"`
 	Hi float64 `json:"hi"`
 	// Step, if above 0, is the distance of two values that the feature may have; 1 for whole numbers. Hi must be Lo plus
-	// whole steps.
+	// whole steps. Of values so large that float32 does not hold each, those that it holds are meant.
 	Step float64 `json:"step"`
 	// OneHot, if above 0, makes the feature a category, in that many coordinates of which one is 1 and the others are 0.
 	OneHot int `json:"one_hot"`
@@ -34,6 +34,8 @@ type Feature struct {
 	// Scale is the change that costs 1: norms measure |x′ − x|/Scale. 0 means 1. A change of category costs 1/Scale,
 	// whichever it is.
 	Scale float64 `json:"scale"`
+	// Formula, if set, makes the feature derived: what it is of the others, such as "ratio(errors, count)". See [Domain].
+	Formula string `json:"formula,omitempty"`
 }
 
 // Domain describes the features of a classifier's inputs in their order, each of one coordinate, categories of several:
@@ -66,6 +68,26 @@ type Feature struct {
 // A change of category in an L1 or L2 ball is all or nothing: it needs most of a small budget in one coordinate, and
 // attacks that spread the budget over many (PGD in L1) miss it. Take attacks of minimal norm beside them, such as
 // attack.FMN, whose results count in any ball.
+//
+// # Derived features
+//
+// A record has features that are functions of others: rates, ratios, lengths, counts of what is counted elsewhere, too.
+// An attacker cannot choose them. A feature with a Formula is never moved by an attack. It is computed anew for every
+// input that an attack asks about, or that is trained on, and in what Run returns it equals its formula bit for bit. It
+// has no weight in a perturbation; its gradient goes on to the features that it is of. Originals in which a derived
+// feature is not what its formula gives are refused, with both values: see [Domain.Recompute].
+//
+//	{"name": "error_rate", "formula": "round(ratio(errors, count), 2)"}
+//
+// A formula has numbers, the names of features ('in quotes' if they are not of letters, digits and _), + - * / and
+// parentheses, comparisons, which are 1 or 0, name[k], which is 1 if a category is its k-th, counted from 0, and the
+// functions abs(a), min(a, b, …), max(a, b, …), floor(a), ceil(a), round(a) and round(a, digits), halves upwards,
+// ratio(a, b), which is a/b, and 0 where b is 0, and if(condition, a, b). It is computed in float64, as it is written,
+// and rounded to float32 at the end. It must be finite wherever the ranges of its features let it be: that is checked.
+// What is derived from features that are derived is allowed, in a circle it is not.
+//
+// Leave out Step, OneHot, Scale and Change of a derived feature. Lo and Hi, if set, are for [Domain.Normalize] alone.
+// Certificates of balls are refused in such a domain, for they take coordinates to be free of each other.
 type Domain []Feature
 
 // FitTo returns the domain with what it leaves open taken from examples: features without a range have that from the
@@ -89,6 +111,14 @@ func (d Domain) FitTo(e *Examples) (Domain, error) {
 		j := at
 		at += f.coordinates()
 		if f.OneHot > 0 {
+			continue
+		}
+		if f.Formula != "" { // its range is for Normalize alone, and it has no scale
+			if f.Lo == 0 && f.Hi == 0 {
+				if f.Lo, f.Hi = lo[j], hi[j]; f.Lo == f.Hi {
+					f.Hi++
+				}
+			}
 			continue
 		}
 		if f.Lo == 0 && f.Hi == 0 {
@@ -131,6 +161,39 @@ func (d Domain) Normalize(x *Node) *Node {
 	return Mul(Sub(x, row(lo)), row(factor))
 }
 
+// Recompute returns the examples with their derived features computed from the others. Tables round what they derive,
+// and were made by other programs. A note says how many values are others than before, and by how much at most: where
+// that is more than rounding, the formula is another than that of who made the table.
+func (d Domain) Recompute(e *Examples) (*Examples, error) {
+	l, err := d.layout(Box{}, e.Shape())
+	if err != nil {
+		return nil, fmt.Errorf("advlib: %w", err)
+	}
+	flat := tensors.MustCopyFlatData[float32](e.X)
+	changed, worst, feature := 0, 0., ""
+	for row := range slices.Chunk(flat, product(e.Shape())) {
+		before := slices.Clone(row)
+		l.derive(row)
+		for _, v := range l.derived {
+			j := l.first[v.feature]
+			if row[j] == before[j] {
+				continue
+			}
+			changed++
+			if δ := math.Abs(float64(row[j]) - float64(before[j])); !(δ <= worst) {
+				worst, feature = δ, l.features[v.feature].Name
+			}
+		}
+	}
+	out := *e
+	out.X = tensors.FromFlatDataAndDimensions(flat, e.X.Shape().Dimensions...)
+	if changed > 0 {
+		out.Notes = append(slices.Clone(e.Notes), fmt.Sprintf("%d of %d values of derived features are recomputed; the largest difference "+
+			"is %.3g, of %q", changed, e.Len()*len(l.derived), worst, feature))
+	}
+	return &out, nil
+}
+
 // Coordinates is how many coordinates the features take.
 func (d Domain) Coordinates() int {
 	n := 0
@@ -158,7 +221,8 @@ func (d Domain) String() string {
 	}{
 		{"categories", func(f Feature) bool { return f.OneHot > 0 }},
 		{"in steps", func(f Feature) bool { return f.Step > 0 }},
-		{"fixed", func(f Feature) bool { return f.Change == Fixed }},
+		{"derived", func(f Feature) bool { return f.Formula != "" }},
+		{"fixed", func(f Feature) bool { return f.Change == Fixed && f.Formula == "" }},
 		{"rise only", func(f Feature) bool { return f.Change == RiseOnly }},
 		{"fall only", func(f Feature) bool { return f.Change == FallOnly }},
 	} {
@@ -198,9 +262,10 @@ const levelSlack = 1e-3
 // layout is a domain with all its defaults filled in, and where its features lie in an input.
 type layout struct {
 	features Domain
-	first    []int // the first coordinate of each feature
-	shape    []int // of an input
-	box      Box   // around all ranges
+	derived  []derivation // in an order in which they can be computed
+	first    []int        // the first coordinate of each feature
+	shape    []int        // of an input
+	box      Box          // around all ranges
 }
 
 // layout checks the domain against the shape of an input, and the box of features without a range; a zero box means
@@ -217,17 +282,23 @@ func (d Domain) layout(box Box, shape []int) (*layout, error) {
 		if err := f.fill(box); err != nil {
 			return nil, fmt.Errorf("%s of its domain %w", l.name(i), err)
 		}
-		if box != (Box{}) && (f.Lo < box.Lo || f.Hi > box.Hi) {
-			return nil, fmt.Errorf("%s of its domain has the range [%g, %g], outside of its box %v: leave %v out, and it is the one "+
-				"around all ranges", l.name(i), f.Lo, f.Hi, box, option.Name("the Box"))
-		}
-		l.box.Lo, l.box.Hi = min(l.box.Lo, f.Lo), max(l.box.Hi, f.Hi)
 		l.first = append(l.first, at)
 		at += f.coordinates()
 		changeable = changeable || f.Change != Fixed
 	}
 	if !changeable {
 		return nil, fmt.Errorf("all %d features of its domain are fixed: there is nothing that an attack may change", len(d))
+	}
+	if err := l.derivations(); err != nil {
+		return nil, err
+	}
+	for i := range l.features {
+		f := &l.features[i]
+		if box != (Box{}) && (f.Lo < box.Lo || f.Hi > box.Hi) {
+			return nil, fmt.Errorf("%s of its domain has the range [%g, %g], outside of its box %v: leave %v out, and it is the one "+
+				"around all ranges", l.name(i), f.Lo, f.Hi, box, option.Name("the Box"))
+		}
+		l.box.Lo, l.box.Hi = min(l.box.Lo, f.Lo), max(l.box.Hi, f.Hi)
 	}
 	if box != (Box{}) {
 		l.box = box
@@ -251,6 +322,13 @@ func (f *Feature) fill(box Box) error {
 		return fmt.Errorf("is a category of %d coordinates: it takes at least 2", f.OneHot)
 	}
 	f.Scale = f.scale()
+	if f.Formula != "" {
+		if f.OneHot > 0 || f.Step > 0 || f.Scale != 1 || f.Change != EitherWay && f.Change != Fixed {
+			return fmt.Errorf("is derived, as its formula %q says: leave out its Step, OneHot, Scale and Change", f.Formula)
+		}
+		f.Change = Fixed // for attacks, which see it as it is in the original
+		return nil
+	}
 	if f.OneHot > 0 {
 		switch {
 		case f.Lo != 0 || f.Hi != 0 && f.Hi != 1 || f.Step != 0:
@@ -272,8 +350,8 @@ func (f *Feature) fill(box Box) error {
 		f.Change = Fixed
 	}
 	if f.Step > 0 {
-		if n := (f.Hi - f.Lo) / f.Step; math.Abs(n-math.Round(n)) > levelSlack || n > 1<<23 {
-			return fmt.Errorf("has the range [%g, %g] and the Step %g: Hi must be Lo plus whole steps, at most 2²³ of them", f.Lo, f.Hi, f.Step)
+		if n := (f.Hi - f.Lo) / f.Step; math.Abs(n-math.Round(n)) > levelSlack || n > 1<<31 {
+			return fmt.Errorf("has the range [%g, %g] and the Step %g: Hi must be Lo plus whole steps, at most 2³¹ of them", f.Lo, f.Hi, f.Step)
 		}
 		f.Hi = float64(f.value(f.steps()))
 	}
@@ -303,6 +381,7 @@ func (l *layout) check(x []float32) error {
 		at := l.first[i]
 		v := x[at]
 		switch {
+		case f.Formula != "":
 		case f.OneHot > 0:
 			ones := 0
 			for k, v := range x[at : at+f.OneHot] {
@@ -323,11 +402,18 @@ func (l *layout) check(x []float32) error {
 				f.Lo+f.Step, f.Hi, f.value(f.level(v)))
 		}
 	}
+	for _, d := range l.derived {
+		v, want := x[l.first[d.feature]], d.value(l, x)
+		if math.Float32bits(v) != math.Float32bits(want) && (v != 0 || want != 0) {
+			return fmt.Errorf("%s is %g, and its formula %q gives %g: compute it from the others %v, or mend the formula",
+				l.name(d.feature), v, d.text, want, option.Name("by Domain.Recompute"))
+		}
+	}
 	return nil
 }
 
 // round moves a flat input inside the ranges to an admissible one: numbers to the nearest, categories to the largest
-// coordinate.
+// coordinate, derived features to what they are of the others.
 func (l *layout) round(x []float32) {
 	for i, f := range l.features {
 		at := l.first[i]
@@ -340,6 +426,7 @@ func (l *layout) round(x []float32) {
 			x[at] = f.value(f.level(x[at]))
 		}
 	}
+	l.derive(x)
 }
 
 // difference returns the change of each feature from x to y, flat inputs, in its scale.
@@ -348,6 +435,7 @@ func (l *layout) difference(x, y []float32) []float64 {
 	for i, f := range l.features {
 		at := l.first[i]
 		switch {
+		case f.Formula != "":
 		case f.OneHot > 0:
 			if !slices.Equal(x[at:at+f.OneHot], y[at:at+f.OneHot]) {
 				δ[i] = 1 / f.Scale
@@ -363,7 +451,7 @@ func (l *layout) difference(x, y []float32) []float64 {
 
 // encoded tells whether attacks work in other coordinates than the inputs.
 func (l *layout) encoded() bool {
-	return slices.ContainsFunc(l.features, func(f Feature) bool { return f.Step > 0 || f.OneHot > 0 || f.Scale != 1 })
+	return slices.ContainsFunc(l.features, func(f Feature) bool { return f.Step > 0 || f.OneHot > 0 || f.Scale != 1 || f.Formula != "" })
 }
 
 // limits returns the limits of the inputs themselves.
@@ -379,8 +467,8 @@ func (l *layout) limits() Limits {
 	lim.set(ranges, change, l.span())
 	if l.encoded() {
 		lim.encoded = true
-		lim.raw = fmt.Errorf("its domain has scales, steps or categories, so attacks work in other coordinates than its inputs: " +
-			"call the attack by advlib.Run, which translates")
+		lim.raw = fmt.Errorf("its domain has scales, steps, categories or derived features, so attacks work in other coordinates than " +
+			"its inputs: call the attack by advlib.Run, which translates")
 	}
 	return lim
 }

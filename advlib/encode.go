@@ -12,10 +12,10 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 )
 
-// encoding is how inputs appear to attacks on a classifier whose [Domain] has scales, steps or categories. An encoded
-// input is a point u, in units of the scales, and beside it the original x that u is around. The original's coordinates
-// are fixed: they are there so that the model can tell, from its input alone, which admissible value is on the way from
-// x to u.
+// encoding is how inputs appear to attacks on a classifier whose [Domain] has scales, steps, categories or derived
+// features. An encoded input is a point u, in units of the scales, and beside it the original x that u is around. The
+// original's coordinates are fixed: they are there so that the model can tell, from its input alone, which admissible
+// value is on the way from x to u.
 type encoding struct{ *layout }
 
 // shape returns the shape of an encoded input: [2d] of [d], with u before x; [d…, 2] of others, so that what is an
@@ -129,6 +129,7 @@ func (e encoding) decode(in *Node) *Node {
 	if len(pieces) > 1 {
 		v = Concatenate(pieces, 1)
 	}
+	v = e.deriveNode(v)
 	return Reshape(v, append([]int{n}, e.layout.shape...)...)
 }
 
@@ -226,6 +227,7 @@ func (e encoding) settle(u, u0, x []float32, ball Ball) []float32 {
 	if !math.IsInf(ball.Radius, 1) {
 		e.retreat(y, x, gone, ball)
 	}
+	e.derive(y)
 	return y
 }
 
@@ -264,8 +266,13 @@ func (e encoding) back(i int, y, x []float32, ball Ball) {
 	case f.OneHot > 0:
 		copy(y[j:j+f.OneHot], x[j:j+f.OneHot])
 	case f.Step > 0:
-		level, to := f.level(y[j]), f.level(x[j])
-		y[j] = f.value(level + math.Copysign(1, to-level))
+		level, to, from := f.level(y[j]), f.level(x[j]), y[j]
+		for step := 1.; y[j] == from && step < math.Abs(to-level); step *= 2 { // float32 may not hold the next one
+			y[j] = f.value(level + math.Copysign(step, to-level))
+		}
+		if y[j] == from {
+			y[j] = x[j]
+		}
 		if y[j] == f.value(to) {
 			y[j] = x[j]
 		}
@@ -307,8 +314,8 @@ func (e encoding) shrink(y, x []float32, δ []float64, ball Ball) bool {
 	}
 }
 
-// View returns the classifier that attacks work on: c itself, or, with a [Domain] of scales, steps or categories, one
-// whose inputs are encoded: see [Classifier.Encode]. Its variables are those of c.
+// View returns the classifier that attacks work on: c itself, or, with a [Domain] of scales, steps, categories or
+// derived features, one whose inputs are encoded: see [Classifier.Encode]. Its variables are those of c.
 func (c *Classifier) View() *Classifier {
 	if !c.space.encodes() {
 		return c

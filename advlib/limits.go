@@ -88,8 +88,8 @@ func (l *Limits) set(ranges []Box, change []Change, span []float64) {
 	l.width = widths[len(widths)/2]
 }
 
-// Encoded tells whether the [Domain] has scales, steps or categories, so that attacks work in other coordinates than
-// those of the inputs.
+// Encoded tells whether the [Domain] has scales, steps, categories or derived features, so that attacks work in other
+// coordinates than those of the inputs.
 func (l Limits) Encoded() bool { return l.encoded }
 
 // SameRanges tells whether all coordinates have the range of the box.

@@ -130,16 +130,18 @@ func (l0) Distance(a, b []float32) float64 {
 
 func (l1) Distance(a, b []float32) float64 {
 	var s float64
-	for i := range a {
-		s += math.Abs(float64(a[i]) - float64(b[i]))
+	b = b[:len(a)]
+	for i, v := range a {
+		s += math.Abs(float64(v) - float64(b[i]))
 	}
 	return s
 }
 
 func (l2) Distance(a, b []float32) float64 {
 	var s float64
-	for i := range a {
-		d := float64(a[i]) - float64(b[i])
+	b = b[:len(a)]
+	for i, v := range a {
+		d := float64(v) - float64(b[i])
 		s += d * d
 	}
 	return math.Sqrt(s)
@@ -147,8 +149,11 @@ func (l2) Distance(a, b []float32) float64 {
 
 func (linf) Distance(a, b []float32) float64 {
 	var s float64
-	for i := range a {
-		s = max(s, math.Abs(float64(a[i])-float64(b[i])))
+	b = b[:len(a)]
+	for i, v := range a {
+		if d := math.Abs(float64(v) - float64(b[i])); d > s || d != d {
+			s = d // NaN stays: nothing is above it
+		}
 	}
 	return s
 }

@@ -37,6 +37,7 @@
 //	UniversalDeepFool  gradients          one δ for all  L2 Linf                untargeted, targeted  Moosavi-Dezfooli et al. 2017, arXiv:1610.08401
 //	Universal          gradients          one δ for all  L1 L2 Linf             untargeted, targeted  Shafahi et al. 2018, arXiv:1811.11304
 //	AdversarialPatch   gradients          a patch        L0                     untargeted, targeted  Brown et al. 2017, arXiv:1712.09665
+//	PatchRS            logits             a patch        L0                     untargeted, targeted  Croce et al. 2022, arXiv:2006.12834
 //	Transfer           what it runs does  wrapper        those of what it runs  untargeted, targeted  Papernot et al. 2016, arXiv:1605.07277
 //	Temperature        what it runs does  wrapper        those of what it runs  untargeted, targeted  Carlini & Wagner 2016, arXiv:1607.04311
 //	EOT                what it runs does  wrapper        those of what it runs  untargeted, targeted  Athalye et al. 2018, arXiv:1707.07397
@@ -81,5 +82,6 @@
 //	UniversalDeepFool  FoolingRate 0.8, Epochs 10, Steps 50, Overshoot 0.02
 //	Universal          Loss CrossEntropy, Cap 9, Epochs 20, BatchSize 128, StepSize 0.2·ε
 //	AdversarialPatch   Placements 0.3–0.5 of the side, ±22.5°, light ±0.1, Loss CrossEntropy, Steps 500, BatchSize 32, Samples 1, LearningRate 0.05
+//	PatchRS            Loss Margin, Queries 10000, Area 0.4, Period 4
 //	Repeat             Times 5
 package attack

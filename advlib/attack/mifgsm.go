@@ -79,7 +79,8 @@ func (a *MIFGSM) Describe(d *craft.Description) {
 		d.Refuse(len(s.Input) < 2, "Diversity and Smoothing need images, of shape [height, width] or [height, width, channels], "+
 			"but the classifier %s takes %v", v.Name(), s.Input)
 		d.Refuse(a.Diversity > 0 && s.Limits().Encoded(), "Diversity moves the image about, and what pixels of the classifier %s stand for "+
-			"depends on where they are, because its domain (%v) has scales, steps or categories: leave Diversity out", v.Name(), s.Domain)
+			"depends on where they are, because its domain (%v) has scales, steps, categories or derived features: leave Diversity out",
+			v.Name(), s.Domain)
 	}
 }
 

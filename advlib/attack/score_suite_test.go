@@ -19,6 +19,15 @@ func scoreSubjects() []attacktest.Subject {
 		WithLoss: func(l advlib.Loss, g advlib.Goal) advlib.Attack {
 			return attack.SparseRS{Ball: advlib.L0.Ball(2), Goal: g, Loss: l, Queries: 100}
 		},
+	}, {
+		Name: "Patch-RS",
+		New: func(g advlib.Goal) advlib.Attack {
+			return attack.PatchRS{Ball: advlib.L0.Ball(4), Goal: g, Queries: 100}
+		},
+		AtRadius: func(ε float64) advlib.Attack { return attack.PatchRS{Ball: advlib.L0.Ball(ε), Queries: 100} },
+		WithLoss: func(l advlib.Loss, g advlib.Goal) advlib.Attack {
+			return attack.PatchRS{Ball: advlib.L0.Ball(4), Goal: g, Loss: l, Queries: 100}
+		},
 	}}
 	for _, n := range []advlib.Norm{advlib.L2, advlib.Linf} {
 		ball := n.Ball(radius(n))

@@ -146,6 +146,7 @@ func TestScoreAttacksContinue(t *testing.T) {
 	e := r.Examples.First(24)
 	for _, of := range []func(queries int) advlib.Attack{
 		func(n int) advlib.Attack { return attack.SparseRS{Ball: advlib.L0.Ball(4), Queries: n} },
+		func(n int) advlib.Attack { return attack.PatchRS{Ball: advlib.L0.Ball(9), Queries: n} },
 		func(n int) advlib.Attack { return attack.Square{Ball: advlib.Linf.Ball(0.1), Queries: n} },
 		func(n int) advlib.Attack { return attack.NES{Ball: advlib.Linf.Ball(0.1), Queries: n} },
 		func(n int) advlib.Attack { return attack.SPSA{Ball: advlib.L2.Ball(0.5), Queries: n, Samples: 20} },

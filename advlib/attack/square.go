@@ -100,7 +100,11 @@ func (a Square) search(q *craft.Inquiry) {
 				break
 			}
 		}
-		if L := q.Losses([][]float32{w.asked})[0]; L > w.L {
+		asked := w.next
+		if w.input != nil {
+			asked = w.input
+		}
+		if L := q.Losses([][]float32{asked})[0]; L > w.L {
 			w.L = L
 			w.x, w.next = w.next, w.x
 		}
@@ -118,14 +122,17 @@ type walk struct {
 	r      *rand.Rand
 	x0, x  []float32 // the original, and the best point so far
 	next   []float32 // the proposal
-	asked  []float32 // the same as an input
+	input  []float32 // the same as an input; nil where it is one
 	δ      []float64 // of the proposal, in L1 and L2
 	lo, hi []float64 // how far each value may go
 	L      float64   // the loss at x
 }
 
 func (a Square) newWalk(q *craft.Inquiry) *walk {
-	w := &walk{raster: newRaster(q), attack: a, q: q, r: q.Rand, L: math.Inf(-1), asked: slices.Clone(q.X)}
+	w := &walk{raster: newRaster(q), attack: a, q: q, r: q.Rand, L: math.Inf(-1)}
+	if w.free != nil {
+		w.input = slices.Clone(q.X)
+	}
 	n := w.h * w.w * w.c
 	w.x0, w.δ, w.lo, w.hi = make([]float32, n), make([]float64, n), make([]float64, n), make([]float64, n)
 	for i := range n {
@@ -153,12 +160,16 @@ func (w *walk) propose(q int) {
 	default:
 		w.shift(w.attack.area(q - 1))
 	}
-	for i, v := range w.next {
-		w.asked[w.coordinate(i)] = v
+	if w.input == nil {
+		w.q.Clip(w.next)
+		return
 	}
-	w.q.Clip(w.asked)
+	for i, v := range w.next {
+		w.input[w.coordinate(i)] = v
+	}
+	w.q.Clip(w.input)
 	for i := range w.next {
-		w.next[i] = w.asked[w.coordinate(i)]
+		w.next[i] = w.input[w.coordinate(i)]
 	}
 }
 
@@ -233,7 +244,12 @@ func (w *walk) flip(p float64) {
 
 // inside returns the value i moved by δ, within the limits.
 func (w *walk) inside(i int, δ float64) float32 {
-	return float32(float64(w.x0[i]) + min(max(δ, w.lo[i]), w.hi[i]))
+	if δ < w.lo[i] {
+		δ = w.lo[i]
+	} else if δ > w.hi[i] {
+		δ = w.hi[i]
+	}
+	return float32(float64(w.x0[i]) + δ)
 }
 
 // tiles is the first point in L1 and L2: the image paved with bumps of a fifth of its sides, each of a random sign in
@@ -301,8 +317,14 @@ func (w *walk) power(v float64) float64 {
 
 func (w *walk) sum(v []float64) float64 {
 	s := 0.
+	if w.attack.Ball.Norm == advlib.Norm(advlib.L1) {
+		for _, x := range v {
+			s += math.Abs(x)
+		}
+		return s
+	}
 	for _, x := range v {
-		s += w.power(x)
+		s += x * x
 	}
 	return s
 }

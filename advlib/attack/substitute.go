@@ -67,8 +67,8 @@ func (s Substitute) filled(v advlib.Victim, seeds *advlib.Examples) (Substitute,
 		return s, errors.New("a Substitute has no Train: give the Fit of a model, such as zoo.MLP(200, 200).Fit")
 	}
 	if v.Signature().Limits().Check() != nil {
-		return s, fmt.Errorf("the domain of %s has scales, steps or categories, which steps along a slope leave: train a classifier on "+
-			"data of that domain, and take attack.Transfer", v.Name())
+		return s, fmt.Errorf("the domain of %s has scales, steps, categories or derived features, which steps along a slope leave: train a "+
+			"classifier on data of that domain, and take attack.Transfer", v.Name())
 	}
 	if err := seeds.Check(advlib.Spec{Name: v.Name(), Input: v.Signature().Input, Box: v.Signature().Box,
 		Domain: v.Signature().Domain}, v.Signature().Classes); err != nil {

@@ -277,7 +277,7 @@ func TestUniversalDomain(t *testing.T) {
 	scaled := in(func(_ int, f *advlib.Feature) { f.Scale = 2 })
 	for _, a := range []attack.Threatened{attack.Universal{Ball: linf}, attack.UniversalDeepFool{Ball: linf},
 		attack.AdversarialPatch{}, δ, patch} {
-		if _, err := a.Threat(scaled); err == nil || !strings.Contains(err.Error(), "has scales, steps or categories") {
+		if _, err := a.Threat(scaled); err == nil || !strings.Contains(err.Error(), "has scales, steps, categories or derived features") {
 			t.Errorf("%v: error %v for a domain with scales", a, err)
 		}
 	}

@@ -26,12 +26,13 @@ import (
 type attacked struct {
 	Attack  string  // ours, with its hyper-parameters
 	Model   string  // madry or small: the architecture
-	Epsilon float64 // radius of the Linf ball; 0 for an attack of minimal norm
+	Norm    string  // of the ball
+	Epsilon float64 // its radius; 0 for an attack of minimal norm
 	Step    float64 // step size
 	Steps   int     // for C&W, in each search
 	Rounds  int     // searches of C&W; 1 else
 	Abort   bool    // whether C&W gives up searches that no longer get anywhere
-	Queries int     // by labels, of each example; 0 else
+	Queries int     // of each example, between the first answer and the last; 0 for attacks by gradients
 
 	attack advlib.Attack
 }
@@ -42,13 +43,22 @@ var hardened = advlib.Linf.Ball(0.2)
 
 var attacks = map[string]attacked{
 	// As in Madry et al. (2018), on MNIST; every example makes all steps.
-	"pgd": {Model: "madry", Epsilon: 0.3, Step: 0.01, Steps: 40, Rounds: 1,
+	"pgd": {Model: "madry", Norm: "Linf", Epsilon: 0.3, Step: 0.01, Steps: 40, Rounds: 1,
 		attack: attack.PGD{Ball: advlib.Linf.Ball(0.3), Steps: 40, StepSize: 0.01, KeepGoing: true}},
-	"autoattack":   {Model: "small", Epsilon: hardened.Radius, Rounds: 1, attack: attack.AutoAttack{Ball: hardened}},
+	"autoattack":   {Model: "small", Norm: "Linf", Epsilon: hardened.Radius, Rounds: 1, attack: attack.AutoAttack{Ball: hardened}},
 	"cw":           {Model: "small", Step: 0.01, Steps: 1000, Rounds: 9, Abort: true, attack: attack.CarliniWagner{}},
 	"cw-all-steps": {Model: "small", Step: 0.01, Steps: 1000, Rounds: 9, attack: attack.CarliniWagner{NoAbort: true}},
+	"square":       squareIn(hardened),
+	"square-l2":    squareIn(advlib.L2.Ball(2)),
 	"hopskipjump":  {Model: "small", Rounds: 1, Queries: 2000, attack: attack.HopSkipJump{Norm: advlib.L2, Queries: 2000}},
 	"surfree":      {Model: "small", Rounds: 1, Queries: 2000, attack: attack.SurFree{Queries: 2000}},
+}
+
+// squareIn is Square with 1000 queries. The authors count neither the answer on the original nor that on the
+// adversarial example.
+func squareIn(b advlib.Ball) attacked {
+	return attacked{Model: "small", Norm: b.Norm.String(), Epsilon: b.Radius, Rounds: 1, Queries: 1000,
+		attack: attack.Square{Ball: b, Queries: 1002}}
 }
 
 // attackOn makes the workload of an attack. It attacks the first images that its model was not trained on, and gets
@@ -82,7 +92,7 @@ func attackOn(name string) func(ctx context.Context, s sources) (workload, error
 				return answer{}, err
 			}
 			n := float64(e.Len())
-			return answer{Forward: float64(res.Stats.Forward) / n, Backward: float64(res.Stats.Backward) / n, adversarial: res.Adversarial}, nil
+			return answer{Forward: float64(res.Stats.Forward) / n, Backward: float64(res.Stats.Backward) / n, left: res.Adversarial}, nil
 		}
 		return workload{name, ask, []turn{{"ours", do}}}, nil
 	}

@@ -32,7 +32,7 @@ func BenchmarkWorkloads(b *testing.B) {
 	if err := os.MkdirAll(s.folder, 0o755); err != nil {
 		b.Fatal(err)
 	}
-	for _, name := range []string{"pgd", "autoattack", "cw", "cw-all-steps", "hopskipjump", "surfree", "cnn", "acas"} {
+	for _, name := range []string{"pgd", "autoattack", "cw", "cw-all-steps", "square", "square-l2", "hopskipjump", "surfree", "cnn", "acas"} {
 		w, err := makers[name](b.Context(), s)
 		var missing *dataset.MissingError
 		if errors.As(err, &missing) || errors.Is(err, os.ErrNotExist) {

@@ -11,8 +11,12 @@ The workloads and the peers:
                   trained network                                   --auto-attack names a checkout of it
     cw            Carlini & Wagner in L2, 9 x 1000, same network    foolbox
     cw-all-steps  the same without giving up searches early         foolbox
+    square        Square Linf, 1000 queries, same network           auto-attack's
+    square-l2     the same in L2                                    auto-attack's
     hopskipjump   HopSkipJump in L2, 2000 queries, same network     foolbox's, all images in one batch
     surfree       SurFree in L2, 2000 queries, same network         foolbox's Boundary attack
+    training      adversarial training by PGD-7 on 4000 of        ART's AdversarialTrainerMadryPGD, and a plain loop in
+                  MNIST, the small network                        PyTorch; pip install adversarial-robustness-toolbox
     cnn           CROWN on the reference vectors' network           auto_LiRPA, in float32 and float64: --lirpa names a
                   cnn-mnist-adv, Linf 0.1, all examples of --cnn    checkout of github.com/Verified-Intelligence/auto_LiRPA
     acas          CROWN on network 1_1 of ACAS Xu, 256 boxes;       auto_LiRPA
@@ -45,7 +49,9 @@ import numpy as np
 import torch
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ATTACKS = ["pgd", "autoattack", "cw", "cw-all-steps", "hopskipjump", "surfree"]
+ATTACKS = ["pgd", "autoattack", "cw", "cw-all-steps", "square", "square-l2", "hopskipjump", "surfree"]
+AUTO = ["autoattack", "square", "square-l2"]  # whose peer is auto-attack
+TRAININGS = ["training"]
 BOUNDS = ["cnn", "acas"]
 
 
@@ -154,13 +160,17 @@ class Attack:
 
             attack = torchattacks.PGD(model, eps=w["Epsilon"], alpha=w["Step"], steps=w["Steps"], random_start=True)
             return lambda: attack(x, y), f"torchattacks {torchattacks.__version__}"
-        if self.name == "autoattack":
+        if self.name in AUTO:
             if args.auto_attack:
                 sys.path.insert(0, args.auto_attack)
             try:
                 from autoattack import AutoAttack
+                from autoattack.square import SquareAttack
             except ImportError as e:
-                raise SystemExit(f"compare.py: autoattack: {e}: name a checkout of its authors' repository by --auto-attack")
+                raise SystemExit(f"compare.py: {self.name}: {e}: name a checkout of its authors' repository by --auto-attack")
+            if w["Queries"]:
+                attack = SquareAttack(model, norm=w["Norm"], eps=w["Epsilon"], n_queries=w["Queries"], resc_schedule=False, device="cpu")
+                return lambda: attack.perturb(x, y), "auto-attack"
             attack = AutoAttack(model, norm="Linf", eps=w["Epsilon"], version="standard", device="cpu", verbose=False)
             return lambda: attack.run_standard_evaluation(x, y, bs=len(x)), "auto-attack"
         import foolbox
@@ -202,7 +212,7 @@ class Attack:
             clean, after = self.model(self.x).argmax(1), self.model(adv).argmax(1)
         delta = (adv - self.x).flatten(1)
         if self.w["Epsilon"]:
-            worst = delta.abs().max().item()
+            worst = delta.norm(dim=1, p=float(self.w["Norm"][1:])).max().item()
             if worst > self.w["Epsilon"] * (1 + 1e-5):
                 raise SystemExit(f"compare.py: {self.name}: a perturbation of {worst} lies outside of the ball of {self.w['Epsilon']}")
         right = clean == self.y
@@ -212,6 +222,91 @@ class Attack:
         if self.w["Epsilon"]:
             return f"robust {(right & (after == self.y)).float().mean().item():.4f}, {passes}"
         return f"median L2 norm {norm[right].median().item():.4f}, {passes}"
+
+    def answers(self, mine, theirs):
+        return f"{self.judge(mine)} / {self.judge(theirs)}"
+
+
+def pgd(model, x, y, eps, step, steps):
+    """Projected gradient ascent on the cross-entropy in Linf, from a random start."""
+    at = (x + torch.empty_like(x).uniform_(-eps, eps)).clamp(0, 1)
+    for _ in range(steps):
+        at.requires_grad_(True)
+        (slope,) = torch.autograd.grad(torch.nn.functional.cross_entropy(model(at), y), at)
+        at = torch.min(torch.max(at.detach() + step * slope.sign(), x - eps), x + eps).clamp(0, 1)
+    return at
+
+
+class Training:
+    """Peers' adversarial training of the same network from the same weights, on the same images, for as many epochs."""
+
+    def __init__(self, name, folder, args):
+        self.name, self.folder, self.w = name, folder, json.loads((folder / f"{name}.json").read_text())
+        self.arrays = np.load(folder / f"{name}.npz")
+        self.x, self.y = self.images("x"), torch.tensor(self.arrays["y"].astype(np.int64))
+        self.tests = self.images("test_x"), torch.tensor(self.arrays["test_y"].astype(np.int64))
+        self.what, self.peers = self.w["Attack"], {f"plain PyTorch {torch.__version__}": lambda: self.turn(self.plain)}
+        try:
+            import art
+
+            self.peers[f"ART {art.__version__}"] = lambda: self.turn(self.art)
+        except ImportError as e:
+            print(f"compare.py: training without ART: {e}", file=sys.stderr)
+
+    def images(self, name):
+        return torch.tensor(self.arrays[name]).permute(0, 3, 1, 2).contiguous()
+
+    def fresh(self, arrays=None):
+        net = Model("small", arrays or self.arrays).net
+        net.requires_grad_(True)
+        return net, torch.optim.Adam(net.parameters(), lr=self.w["Rate"])
+
+    def plain(self):
+        w, (net, optimizer) = self.w, self.fresh()
+        for _ in range(w["Epochs"]):
+            order = torch.randperm(len(self.x))
+            for k in range(len(self.x) // w["Batch"]):
+                rows = order[k * w["Batch"]:(k + 1) * w["Batch"]]
+                x, y = self.x[rows], self.y[rows]
+                at = pgd(net, x, y, w["Epsilon"], w["Step"], w["Steps"])
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(net(at), y).backward()
+                optimizer.step()
+        return net
+
+    def art(self):
+        from art.defences.trainer import AdversarialTrainerMadryPGD
+        from art.estimators.classification import PyTorchClassifier
+
+        w, (net, optimizer) = self.w, self.fresh()
+        classifier = PyTorchClassifier(net, torch.nn.CrossEntropyLoss(), tuple(self.x.shape[1:]), 10, optimizer=optimizer,
+                                       clip_values=(0, 1), device_type="cpu")
+        trainer = AdversarialTrainerMadryPGD(classifier, nb_epochs=w["Epochs"], batch_size=w["Batch"], eps=w["Epsilon"],
+                                             eps_step=w["Step"], max_iter=w["Steps"], num_random_init=1)
+        trainer.fit(self.x.numpy(), np.eye(10, dtype=np.float32)[self.arrays["y"]])
+        return net
+
+    def turn(self, train):
+        start, used = time.perf_counter(), time.process_time()
+        net = train()
+        return dict(Seconds=time.perf_counter() - start, CPU=time.process_time() - used, net=net.eval())
+
+    def taken(self, reply):
+        """Reads the weights that our turn has left."""
+        flat, at, arrays = np.fromfile(self.folder / f"{self.name}.f32", np.float32), 0, {}
+        for key in sorted((k for k in self.arrays.files if k.startswith("weights")), key=lambda k: k.replace("__", "/")):
+            shape = self.arrays[key].shape
+            arrays[key] = flat[at:at + int(np.prod(shape))].reshape(shape)
+            at += int(np.prod(shape))
+        return reply | dict(net=self.fresh(arrays)[0].eval())
+
+    def judge(self, reply):
+        """Clean accuracy, and what PGD with 40 steps leaves, on images that nobody trained on."""
+        x, y = self.tests
+        at = pgd(reply["net"], x, y, self.w["Epsilon"], self.w["Epsilon"] / 10, 40)
+        with torch.no_grad():
+            clean, robust = ((reply["net"](v).argmax(1) == y).float().mean().item() for v in (x, at))
+        return f"clean {clean:.3f}, robust {robust:.3f}"
 
     def answers(self, mine, theirs):
         return f"{self.judge(mine)} / {self.judge(theirs)}"
@@ -330,7 +425,7 @@ class Ours:
 
 def compare(ours, name, args, folder):
     """Returns a row for each pair of a turn of ours and one of a peer's."""
-    peer = (Attack if name in ATTACKS else Bounds)(name, folder, args)
+    peer = (Attack if name in ATTACKS else Training if name in TRAININGS else Bounds)(name, folder, args)
     mine = {k: (lambda k=k: peer.taken(ours.turn(name, k))) for k in ours.turns[name]}
     turns = mine | peer.peers
     first = {} if args.cold else {k: turn() for k, turn in mine.items()}  # compiles
@@ -375,7 +470,7 @@ def table(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="which: " + ", ".join(ATTACKS + BOUNDS))
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="which: " + ", ".join(ATTACKS + TRAININGS + BOUNDS))
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side (5)")
     parser.add_argument("--examples", type=int, default=128, help="how many images are attacked (128)")
     parser.add_argument("--threads", type=int, default=0, help="threads of PyTorch; 1 shows its CPU time without waiting for each other (its own default)")
@@ -387,11 +482,11 @@ def main():
     parser.add_argument("--folder", default=os.path.join(tempfile.gettempdir(), "advlab-bench"), help="where models, examples and boxes are left")
     parser.add_argument("--json", default="", help="write the figures to this file too")
     args = parser.parse_args()
-    there = [n for n in ATTACKS if n != "autoattack" or args.auto_attack] + [n for n in BOUNDS if args.lirpa and (n == "cnn" or args.acas)]
+    there = [n for n in ATTACKS if n not in AUTO or args.auto_attack] + TRAININGS + [n for n in BOUNDS if args.lirpa and (n == "cnn" or args.acas)]
     names = args.workloads or there
     for name in names:
-        if name not in ATTACKS + BOUNDS:
-            parser.error(f"there is no workload {name!r}; there are {', '.join(ATTACKS + BOUNDS)}")
+        if name not in ATTACKS + TRAININGS + BOUNDS:
+            parser.error(f"there is no workload {name!r}; there are {', '.join(ATTACKS + TRAININGS + BOUNDS)}")
         if name in BOUNDS and (not args.lirpa or name == "acas" and not args.acas):
             parser.error(f"{name} needs --lirpa" + (" and --acas" if name == "acas" else ""))
     if args.lirpa:

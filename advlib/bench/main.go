@@ -74,7 +74,7 @@ type turn struct {
 type answer struct {
 	Forward, Backward float64         `json:",omitempty"` // passes of each example through the model
 	Margins           [][]float64     `json:",omitempty"` // lower bounds
-	adversarial       *tensors.Tensor // left in NAME.f32, float32 in C order
+	left              *tensors.Tensor // in NAME.f32, float32 in C order: adversarial examples, or weights
 }
 
 // reply is what one line on the standard input gives.
@@ -88,8 +88,10 @@ type reply struct {
 // makers make workloads by name.
 var makers = map[string]func(ctx context.Context, s sources) (workload, error){
 	"pgd": attackOn("pgd"), "autoattack": attackOn("autoattack"), "cw": attackOn("cw"), "cw-all-steps": attackOn("cw-all-steps"),
+	"square": attackOn("square"), "square-l2": attackOn("square-l2"),
 	"hopskipjump": attackOn("hopskipjump"), "surfree": attackOn("surfree"),
-	"cnn": cnnBounds, "acas": acasBounds,
+	"training": training7,
+	"cnn":      cnnBounds, "acas": acasBounds,
 }
 
 // serve prepares the workloads, writes one line of JSON with the names of each one's turns, and then a reply for each
@@ -160,8 +162,8 @@ func (w workload) run(ctx context.Context, t turn, folder string) (reply, error)
 	after := backend.CacheStats()
 	r := reply{answer: a, Seconds: time.Since(start).Seconds(), CPU: cpu() - used,
 		Programs: after.Hits + after.Misses - before.Hits - before.Misses}
-	if a.adversarial != nil {
-		readErr := a.adversarial.ConstBytes(func(b []byte) { err = os.WriteFile(filepath.Join(folder, w.name+".f32"), b, 0o600) })
+	if a.left != nil {
+		readErr := a.left.ConstBytes(func(b []byte) { err = os.WriteFile(filepath.Join(folder, w.name+".f32"), b, 0o600) })
 		err = errors.Join(err, readErr)
 	}
 	return r, err

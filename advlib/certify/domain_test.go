@@ -3,6 +3,7 @@ package certify_test
 import (
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	. "github.com/gomlx/gomlx/core/graph"
@@ -218,6 +219,27 @@ func TestVerifyInDomain(t *testing.T) {
 					t.Errorf("%s, %v: the counterexample %v is at %g", test.name, ball, y, d)
 				}
 			}
+		}
+	}
+}
+
+// A domain with derived features is refused by all that bounds balls, with the feature's name.
+func TestDerivedFeaturesAreRefused(t *testing.T) {
+	d := advlib.Domain{{Name: "a", Lo: 0, Hi: 1}, {Name: "b", Lo: 1, Hi: 2}, {Name: "share", Formula: "a / b"}}
+	c := advlib.MustClassifier(advlib.Spec{Name: "derived", Input: []int{3}, Domain: d,
+		Logits: func(_ *model.Scope, x *Node) *Node { return x }})
+	e, err := advlib.NewExamples("one", []float32{0.5, 2, 0.25}, []int{3}, []int32{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ball := advlib.Linf.Ball(0.1)
+	_, _, bounds := certify.Bounds(ctx, c, e, ball, certify.CROWN)
+	_, method := certify.IBP.Certify(ctx, c, e, ball)
+	_, complete := certify.Complete{}.Certify(ctx, c, e, ball)
+	_, verify := certify.Verify(ctx, c, e, ball, certify.Options{Cells: 10})
+	for name, err := range map[string]error{"Bounds": bounds, "IBP": method, "Complete": complete, "Verify": verify} {
+		if err == nil || !strings.Contains(err.Error(), `feature 2, "share", of the domain of derived is derived`) {
+			t.Errorf("%s: error %v", name, err)
 		}
 	}
 }

@@ -28,7 +28,7 @@ func Boxes(lower, upper [][]float64) Regions { return Regions{Lower: lower, Uppe
 //
 // In a domain, whose scales measure a perturbation, no coordinate goes farther in any norm than its own reach times the
 // radius. Steps and categories are not looked at: what is proven for all values between holds for those that are
-// admissible.
+// admissible. A domain with derived features is refused.
 func Around(c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, withoutBox bool) (Regions, error) {
 	if err := ball.Check(); err != nil {
 		return Regions{}, err
@@ -36,6 +36,12 @@ func Around(c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, withoutB
 	norm, ok := ball.Norm.(advlib.ConvexNorm)
 	if !ok {
 		return Regions{}, errNoBounds(ball)
+	}
+	for i, f := range c.Domain() {
+		if f.Formula != "" {
+			return Regions{}, fmt.Errorf("feature %d, %q, of the domain of %s is derived, as its formula %q says, and bounds take coordinates "+
+				"to be free of each other: leave it out of the model's inputs, and let the model compute it", i, f.Name, c.Name(), f.Formula)
+		}
 	}
 	var r Regions
 	if norm != advlib.Linf {

@@ -1,6 +1,7 @@
 package defense
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -12,6 +13,7 @@ import (
 	"advlab/advlib"
 	"advlab/advlib/attack"
 	"advlab/advlib/attack/craft"
+	"advlab/advlib/internal/option"
 	"advlab/advlib/training"
 )
 
@@ -36,10 +38,11 @@ type AdversarialTraining struct {
 	StepSize float64
 	// NoRandomStart starts at the original instead of a point drawn uniformly from the ball and clipped to the box.
 	NoRandomStart bool
-	// WarmUp is the share of the training, in [0, 1), during which the radius and the step size grow from 0 to theirs,
-	// linearly; 0 means none, as in the paper. Large balls need it, above all for small models: without it they may never
-	// learn to tell the classes apart.
-	WarmUp float64
+	// WarmUp is the share of the training, in (0, 1), during which the radius and the step size grow from 0 to theirs,
+	// linearly; 0 means 0.5. Large balls need it, above all for small models: without it they may never learn to tell the
+	// classes apart. NoWarmUp begins with the whole ball, as in the paper.
+	WarmUp   float64
+	NoWarmUp bool
 	// Clean is the share of each batch that stays as it is, in [0, 1), rounded down to whole examples.
 	Clean float64
 }
@@ -56,7 +59,10 @@ func (a AdversarialTraining) steps() string {
 	if a.NoRandomStart {
 		s += ", no random start"
 	}
-	if a.WarmUp != 0 {
+	switch {
+	case a.NoWarmUp:
+		s += ", no warm-up"
+	case a.WarmUp != 0:
 		s += fmt.Sprintf(", warm-up %.6g", a.WarmUp)
 	}
 	if a.Clean != 0 {
@@ -65,53 +71,29 @@ func (a AdversarialTraining) steps() string {
 	return s
 }
 
-// Fit trains the model adversarially, as [training.Model.Fit] trains it on clean examples: with the model's own epochs,
-// batch size, learning rate and seed, reproducibly, and kept. The model's name says that it was hardened.
+// Fit trains the model adversarially, as [training.Model.Fit] trains it on clean examples: reproducibly, and kept. What
+// the model leaves open of its training [Recipe] fills in. The model's name says that it was hardened.
 //
 // It is an error if the model that comes out has one answer to all examples, which is how adversarial training fails,
 // and what no measurement of robustness would show: a constant cannot be fooled.
 func (a AdversarialTraining) Fit(ctx context.Context, m training.Model, e *advlib.Examples) (*advlib.Classifier, error) {
+	return fitted(a.Train(ctx, m, e))
+}
+
+// Train is Fit, and returns what was measured on the way.
+func (a AdversarialTraining) Train(ctx context.Context, m training.Model, e *advlib.Examples) (*training.Trained, error) {
 	if m.Adversary != nil {
 		return nil, fmt.Errorf("defense: %v: the model has the adversary %v already: leave one of the two out", a, m.Adversary)
 	}
 	m.Adversary = a
-	return trained(ctx, a, a.Ball, m, e)
-}
-
-// trained trains a model that has its objective and adversary, and refuses what has learned nothing.
-func trained(
-	ctx context.Context, by fmt.Stringer, ball advlib.Ball, m training.Model, e *advlib.Examples,
-) (*advlib.Classifier, error) {
-	if m.Name == "" {
-		m.Name = "model"
-	}
-	m.Name += fmt.Sprintf(" (adversarial, %v)", ball)
-	c, err := m.Fit(ctx, e)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkLearned(c, e.First(collapseExamples)); err != nil {
-		return nil, fmt.Errorf("defense: %v: %w", by, err)
-	}
-	return c, nil
-}
-
-// fit trains a model with an objective that has its own adversary.
-func fit(
-	ctx context.Context, o training.Objective, ball advlib.Ball, m training.Model, e *advlib.Examples,
-) (*advlib.Classifier, error) {
-	switch {
-	case m.Adversary != nil:
-		return nil, fmt.Errorf("defense: %v: the model has the adversary %v already: leave one of the two out", o, m.Adversary)
-	case m.Objective != nil:
-		return nil, fmt.Errorf("defense: %v: the model has the objective %v already: leave one of the two out", o, m.Objective)
-	}
-	m.Objective = o
-	return trained(ctx, o, ball, m, e)
+	return hardening{a, "adversarial", a.Ball}.train(ctx, m, e)
 }
 
 // collapseExamples is how many examples a model is looked at with after its training.
 const collapseExamples = 512
+
+// longerWarmUp is what helps most.
+const longerWarmUp = option.Name("a longer WarmUp, such as 0.8")
 
 // checkLearned returns an error if the classifier gives the same answer to all examples, though their labels differ.
 func checkLearned(c *advlib.Classifier, e *advlib.Examples) error {
@@ -125,8 +107,8 @@ func checkLearned(c *advlib.Classifier, e *advlib.Examples) error {
 	}
 	for answer := range answers {
 		if len(answers) == 1 && len(labels) > 1 {
-			return fmt.Errorf("the model has learned nothing, it answers %s to all of %d examples: give it a WarmUp, such as "+
-				"0.5, a smaller ball, a smaller learning rate or a larger model", c.ClassName(answer), e.Len())
+			return fmt.Errorf("the model has learned nothing, it answers %s to all of %d examples: give it %v, "+
+				"a smaller ball, a smaller learning rate or a larger model", c.ClassName(answer), e.Len(), longerWarmUp)
 		}
 	}
 	return nil
@@ -160,7 +142,10 @@ func (a AdversarialTraining) Check(c *advlib.Classifier) error {
 	case math.IsNaN(a.StepSize) || math.IsInf(a.StepSize, 0) || a.StepSize < 0:
 		return fmt.Errorf("StepSize = %g is not a finite number ≥ 0: leave it at 0 for 2.5·ε/K", a.StepSize)
 	case !(a.WarmUp >= 0 && a.WarmUp < 1):
-		return fmt.Errorf("WarmUp = %g is not in [0, 1): it is the share of the training during which the radius grows", a.WarmUp)
+		return fmt.Errorf("WarmUp = %g is not in (0, 1): it is the share of the training during which the radius grows, not a "+
+			"number of epochs; 0 means 0.5", a.WarmUp)
+	case a.NoWarmUp && a.WarmUp != 0:
+		return fmt.Errorf("WarmUp = %g together with NoWarmUp: leave one of the two out", a.WarmUp)
 	case !(a.Clean >= 0 && a.Clean < 1):
 		return fmt.Errorf("Clean = %g is not in [0, 1): it is the share of each batch that stays as it is", a.Clean)
 	}
@@ -172,10 +157,10 @@ func (a AdversarialTraining) Rows(n int) (first int) { return int(a.Clean * floa
 
 // Strength implements [training.Adversary]: the share of the radius.
 func (a AdversarialTraining) Strength(progress float64) float64 {
-	if a.WarmUp == 0 {
+	if a.NoWarmUp {
 		return 1
 	}
-	return min(1, progress/a.WarmUp)
+	return min(1, progress/cmp.Or(a.WarmUp, 0.5))
 }
 
 // Reach implements [training.Adversary]: the ball, grown to that share of its radius.

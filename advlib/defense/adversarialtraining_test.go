@@ -106,7 +106,7 @@ func TestSameSeedSameBits(t *testing.T) {
 		"radius":       func(a *defense.AdversarialTraining, _ *training.Model) { a.Ball.Radius = 0.1000001 },
 		"ascents":      func(a *defense.AdversarialTraining, _ *training.Model) { a.Ascents = 2; a.StepSize = 2.5 * 0.1 / 3 },
 		"random start": func(a *defense.AdversarialTraining, _ *training.Model) { a.NoRandomStart = true },
-		"warm-up":      func(a *defense.AdversarialTraining, _ *training.Model) { a.WarmUp = 0.5 },
+		"warm-up":      func(a *defense.AdversarialTraining, _ *training.Model) { a.WarmUp = 0.8 },
 		"clean share":  func(a *defense.AdversarialTraining, _ *training.Model) { a.Clean = 0.5 },
 	} {
 		a, m := base, m
@@ -204,8 +204,11 @@ func TestPerturbationStaysInTheBall(t *testing.T) {
 }
 
 func TestWarmUp(t *testing.T) {
-	for _, c := range []struct{ warmUp, progress, want float64 }{{0, 0, 1}, {0.5, 0, 0}, {0.5, 0.25, 0.5}, {0.5, 0.75, 1}} {
-		a := defense.AdversarialTraining{WarmUp: c.warmUp}
+	for _, c := range []struct {
+		warmUp, progress, want float64
+		none                   bool
+	}{{0, 0, 1, true}, {0, 0.25, 0.5, false}, {0.8, 0, 0, false}, {0.8, 0.4, 0.5, false}, {0.8, 0.9, 1, false}} {
+		a := defense.AdversarialTraining{WarmUp: c.warmUp, NoWarmUp: c.none}
 		if got := a.Strength(c.progress); got != c.want {
 			t.Errorf("with a warm-up of %g the strength is %g after %g of the training, want %g", c.warmUp, got, c.progress, c.want)
 		}
@@ -225,7 +228,8 @@ func TestRefuses(t *testing.T) {
 		{defense.AdversarialTraining{Ball: advlib.L2.Ball(0)}, "is a point"},
 		{defense.AdversarialTraining{Ball: ball, Ascents: -1}, "Ascents = -1"},
 		{defense.AdversarialTraining{Ball: ball, StepSize: math.NaN()}, "StepSize = NaN"},
-		{defense.AdversarialTraining{Ball: ball, WarmUp: 1}, "WarmUp = 1 is not in [0, 1)"},
+		{defense.AdversarialTraining{Ball: ball, WarmUp: 1}, "WarmUp = 1 is not in (0, 1)"},
+		{defense.AdversarialTraining{Ball: ball, WarmUp: 0.5, NoWarmUp: true}, "together with NoWarmUp"},
 		{defense.AdversarialTraining{Ball: ball, Clean: 1}, "Clean = 1 is not in [0, 1)"},
 		{defense.AdversarialTraining{Ball: ball, Clean: math.NaN()}, "Clean = NaN"},
 	} {

@@ -21,8 +21,9 @@ import (
 //
 // with one step of ascent, as in the paper. Vectors, such as biases, are not moved. v counts as a constant.
 //
-//	m.Objective = defense.AWP{Objective: defense.TRADES{Ball: ball}}
-//	m.Objective, m.Adversary = defense.AWP{}, defense.AdversarialTraining{Ball: ball}   // Madry et al. with AWP
+//	clf, err := defense.ByObjective{Objective: defense.AWP{Objective: defense.TRADES{Ball: ball}}}.Fit(ctx, m, train)
+//	at := defense.AdversarialTraining{Ball: ball}
+//	clf, err = defense.ByObjective{Objective: defense.AWP{}, Adversary: at}.Fit(ctx, m, train)   // Madry et al. with AWP
 type AWP struct {
 	// Objective is what is minimised; nil is the cross-entropy.
 	Objective training.Objective

@@ -91,6 +91,11 @@ type Natural struct{}
 // String returns "no defence".
 func (Natural) String() string { return "no defence" }
 
+// Train is Fit, and returns what was measured on the way.
+func (Natural) Train(ctx context.Context, m training.Model, e *advlib.Examples) (*training.Trained, error) {
+	return m.Train(ctx, e)
+}
+
 // Fit implements [Method]: it is the model's own Fit.
 func (Natural) Fit(ctx context.Context, m training.Model, e *advlib.Examples) (*advlib.Classifier, error) {
 	return m.Fit(ctx, e)
@@ -124,14 +129,26 @@ func (o ByObjective) String() string {
 	return fmt.Sprintf("%v, %v", o.Objective, o.Adversary)
 }
 
-// Fit implements [Method]. A model that has an objective or an adversary already is an error.
+// Fit implements [Method]. A model that has an objective or an adversary already is an error. With an adversary, what
+// the model leaves open of its training is filled in by [Recipe].
 func (o ByObjective) Fit(ctx context.Context, m training.Model, e *advlib.Examples) (*advlib.Classifier, error) {
+	return fitted(o.Train(ctx, m, e))
+}
+
+// Train is Fit, and returns what was measured on the way.
+func (o ByObjective) Train(ctx context.Context, m training.Model, e *advlib.Examples) (*training.Trained, error) {
 	if m.Objective != nil || m.Adversary != nil {
 		return nil, fmt.Errorf("defense: %v: the model has the objective %v and the adversary %v already: leave them out", o, m.Objective,
 			m.Adversary)
 	}
 	m.Objective, m.Adversary = o.Objective, o.Adversary
-	return m.Fit(ctx, e)
+	if own, ok := o.Objective.(training.Adversarial); ok && m.Adversary == nil {
+		m.Adversary = own.Adversary()
+	}
+	if m.Adversary == nil {
+		return m.Train(ctx, e)
+	}
+	return hardening{o, "hardened", m.Adversary.Reach(1)}.train(ctx, m, e)
 }
 
 // Attacks implements [Method]: PGD on the cross-entropy, and AutoAttack.

@@ -44,6 +44,11 @@ func (d Distillation) check() error {
 // Fit trains the teacher and the student, each with the model's epochs, batches and learning rate, and returns the
 // student. Both are kept.
 func (d Distillation) Fit(ctx context.Context, m training.Model, e *advlib.Examples) (*advlib.Classifier, error) {
+	return fitted(d.Train(ctx, m, e))
+}
+
+// Train is Fit, and returns what was measured of the student on the way.
+func (d Distillation) Train(ctx context.Context, m training.Model, e *advlib.Examples) (*training.Trained, error) {
 	if err := d.check(); err != nil {
 		return nil, fmt.Errorf("defense: distillation: %w", err)
 	}
@@ -65,7 +70,7 @@ func (d Distillation) Fit(ctx context.Context, m training.Model, e *advlib.Examp
 	student.Name += fmt.Sprintf(" (distilled at T = %.6g)", d.T)
 	student.Seed += cmp.Or(d.Seed, 1)
 	student.Objective = tempered{T: d.T, teacher: t}
-	return student.Fit(ctx, e)
+	return student.Train(ctx, e)
 }
 
 // MustFit is [Distillation.Fit] for notebooks, examples and tests: it panics on an error.

@@ -89,7 +89,12 @@ func (f Free) Batches(e *advlib.Examples, size int, seed uint64) iter.Seq[[]int]
 
 // Fit trains the model with this objective; see [AdversarialTraining.Fit].
 func (f Free) Fit(ctx context.Context, m training.Model, e *advlib.Examples) (*advlib.Classifier, error) {
-	return fit(ctx, f, f.Ball, m, e)
+	return fitted(f.Train(ctx, m, e))
+}
+
+// Train is Fit, and returns what was measured on the way.
+func (f Free) Train(ctx context.Context, m training.Model, e *advlib.Examples) (*training.Trained, error) {
+	return hardening{f, "free", f.Ball}.minimise(ctx, f, m, e)
 }
 
 // MustFit is [Free.Fit] for notebooks, examples and tests: it panics on an error.

@@ -26,15 +26,16 @@ type MART struct {
 	Ball advlib.Ball
 	// Lambda is λ; 0 means 5.
 	Lambda float64
-	// Ascents, StepSize and WarmUp are those of [AdversarialTraining].
+	// Ascents, StepSize, WarmUp and NoWarmUp are those of [AdversarialTraining].
 	Ascents          int
 	StepSize, WarmUp float64
+	NoWarmUp         bool
 }
 
 func (t MART) lambda() float64 { return cmp.Or(t.Lambda, 5) }
 
 func (t MART) inner() AdversarialTraining {
-	return AdversarialTraining{Ball: t.Ball, Ascents: t.Ascents, StepSize: t.StepSize, WarmUp: t.WarmUp}
+	return AdversarialTraining{Ball: t.Ball, Ascents: t.Ascents, StepSize: t.StepSize, WarmUp: t.WarmUp, NoWarmUp: t.NoWarmUp}
 }
 
 // String returns for example "MART, λ = 5, PGD-10 Linf ≤ 0.1".
@@ -80,7 +81,12 @@ func logSumExp(v *Node) *Node {
 
 // Fit trains the model with this objective; see [AdversarialTraining.Fit].
 func (t MART) Fit(ctx context.Context, m training.Model, e *advlib.Examples) (*advlib.Classifier, error) {
-	return fit(ctx, t, t.Ball, m, e)
+	return fitted(t.Train(ctx, m, e))
+}
+
+// Train is Fit, and returns what was measured on the way.
+func (t MART) Train(ctx context.Context, m training.Model, e *advlib.Examples) (*training.Trained, error) {
+	return hardening{t, "MART", t.Ball}.minimise(ctx, t, m, e)
 }
 
 // MustFit is [MART.Fit] for notebooks, examples and tests: it panics on an error.

@@ -128,7 +128,7 @@ func TestObjectivesRefuse(t *testing.T) {
 		"the ball is unset":        defense.AWP{Objective: defense.TRADES{}},
 		"Ascents = -2":             defense.MART{Ball: ball, Ascents: -2},
 		"put AWP inside":           defense.AWP{Objective: training.Averaged{}},
-		"WarmUp = 1 is not in [0,": defense.TRADES{Ball: ball, WarmUp: 1},
+		"WarmUp = 1 is not in (0,": defense.TRADES{Ball: ball, WarmUp: 1},
 		"L2 ≤ 0.1 is not of Linf":  defense.Free{Ball: advlib.L2.Ball(0.1)},
 		"Replays = -1":             defense.Free{Ball: ball, Replays: -1},
 	} {

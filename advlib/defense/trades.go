@@ -29,16 +29,17 @@ type TRADES struct {
 	Ball advlib.Ball
 	// Beta is β, called 1/λ in the paper; 0 means 6, as for CIFAR-10.
 	Beta float64
-	// Ascents, StepSize and WarmUp are those of [AdversarialTraining].
+	// Ascents, StepSize, WarmUp and NoWarmUp are those of [AdversarialTraining].
 	Ascents          int
 	StepSize, WarmUp float64
+	NoWarmUp         bool
 }
 
 func (t TRADES) beta() float64 { return cmp.Or(t.Beta, 6) }
 
 // inner is the adversarial training whose ball, steps and warm-up are its own.
 func (t TRADES) inner() AdversarialTraining {
-	return AdversarialTraining{Ball: t.Ball, Ascents: t.Ascents, StepSize: t.StepSize, WarmUp: t.WarmUp}
+	return AdversarialTraining{Ball: t.Ball, Ascents: t.Ascents, StepSize: t.StepSize, WarmUp: t.WarmUp, NoWarmUp: t.NoWarmUp}
 }
 
 // String returns for example "TRADES, β = 6, PGD-10 Linf ≤ 0.1".
@@ -65,7 +66,12 @@ func (t TRADES) Loss(s *training.Step) *Node {
 
 // Fit trains the model with this objective; see [AdversarialTraining.Fit].
 func (t TRADES) Fit(ctx context.Context, m training.Model, e *advlib.Examples) (*advlib.Classifier, error) {
-	return fit(ctx, t, t.Ball, m, e)
+	return fitted(t.Train(ctx, m, e))
+}
+
+// Train is Fit, and returns what was measured on the way.
+func (t TRADES) Train(ctx context.Context, m training.Model, e *advlib.Examples) (*training.Trained, error) {
+	return hardening{t, "TRADES", t.Ball}.minimise(ctx, t, m, e)
 }
 
 // MustFit is [TRADES.Fit] for notebooks, examples and tests: it panics on an error.

@@ -122,7 +122,14 @@ func (e *Endpoint) probes() [][]float32 {
 		}
 		at += max(1, f.OneHot)
 	}
-	return x
+	// Derived features follow from the others.
+	if e, err := advlib.NewExamples("probes", slices.Concat(x...), s.Input, make([]int32, len(x))); err == nil {
+		if e, err = s.Domain.Recompute(e); err == nil {
+			flat := tensors.MustCopyFlatData[float32](e.X)
+			return [][]float32{flat[:size], flat[size:]}
+		}
+	}
+	return x // a domain that makes no sense is refused by who uses it
 }
 
 // meet asks the first questions, and finds out what the answers are.

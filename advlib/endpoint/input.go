@@ -88,7 +88,7 @@ func (in *inputs) settle(box advlib.Box, d advlib.Domain) (advlib.Domain, error)
 	}
 	for i, f := range d {
 		whole := func(v float64) bool { return math.Abs(v*in.factor-math.Round(v*in.factor)) < 1e-6 }
-		if f.OneHot == 0 && (f.Step == 0 || !whole(f.Step) || !whole(f.Lo)) {
+		if f.OneHot == 0 && f.Formula == "" && (f.Step == 0 || !whole(f.Step) || !whole(f.Lo)) {
 			return nil, fmt.Errorf("feature %d, %q, of the domain has the step %g from %g on, and the server takes whole numbers (%s): its "+
 				"step must be %g, or several of these", i, f.Name, f.Step, f.Lo, in.datatype.name, 1/in.factor)
 		}
@@ -282,7 +282,7 @@ func (e *Endpoint) Fit(x *advlib.Examples) (*advlib.Examples, error) {
 	at := 0
 	for _, f := range d {
 		width := max(1, f.OneHot)
-		for j := at; f.OneHot == 0 && j < len(flat); j += size {
+		for j := at; f.OneHot == 0 && f.Formula == "" && j < len(flat); j += size {
 			level := math.Round((float64(flat[j]) - f.Lo) / f.Step)
 			v := float32(f.Lo + level*f.Step)
 			if math.Abs(float64(v-flat[j])) > 1e-2*f.Step {

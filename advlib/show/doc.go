@@ -9,7 +9,9 @@
 //	show.Display(show.DecisionMap(clf, points, marks...))  // a classifier of two numbers, with balls drawn on it
 //	show.Result(show.Provenance(settings))                 // what is needed to get the same numbers again
 //	err := show.Save("curve.svg", picture)                 // .svg .png .html .json .txt
+//	show.Display(show.Learning(trained.Record))            // accuracy on validation examples, epoch by epoch
 //	settings := advlib.Settings{OnProgress: show.Progress()}
+//	m.OnEpoch = show.Training()                            // the same, live, while the model m is trained
 //
 // [Grid], [Curve], [Sandwich], [Verdicts], [DecisionMap] and [Table] are pure: they make values, and say String, SVG,
 // PNG and HTML of them, without network or script. Only [Display], [Result], [Grade], [Clear] and [Progress] reach a

@@ -7,14 +7,15 @@ import (
 
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib"
 )
 
 // Adversary perturbs each batch before the training step on it, so that the model learns from what is left of its
 // mistakes: see package defense, which has the ones of the literature. It works in the coordinates that attacks see:
-// with an [advlib.Domain] of scales, steps or categories in encoded ones. What the model learns from is always
-// admissible.
+// with an [advlib.Domain] of scales, steps, categories or derived features in encoded ones. What the model learns from
+// is always admissible.
 type Adversary interface {
 	// String names the adversary, with its hyperparameters.
 	String() string
@@ -32,7 +33,8 @@ type Adversary interface {
 	Start(r *rand.Rand, limits advlib.Limits, strength float64, x []float32)
 	// Steps is how often Step is run.
 	Steps() int
-	// Step builds one step from the points a.X to the next. The logits of m are those of the model in inference mode.
+	// Step builds one step from the points a.X to the next. The logits of m are those of the model in inference mode, or
+	// as [Model].AdversaryMeets says.
 	Step(m *advlib.Model, a *Ascent) *graph.Node
 }
 
@@ -57,12 +59,13 @@ type opponent struct {
 	classifier *advlib.Classifier
 	target     *advlib.Counted
 	step       *advlib.Step
+	meets      Mode
 	seed       uint64
 }
 
-func newOpponent(a Adversary, c *advlib.Classifier, seed uint64) *opponent {
+func newOpponent(a Adversary, meets Mode, c *advlib.Classifier, seed uint64) *opponent {
 	view := c.View()
-	o := &opponent{Adversary: a, classifier: c, target: advlib.Count(view), seed: seed}
+	o := &opponent{Adversary: a, meets: meets, classifier: c, target: advlib.Count(view), seed: seed}
 	o.step = o.target.Compile(ascentKey{}, func(m *advlib.Model, in []*graph.Node) []*graph.Node {
 		return []*graph.Node{o.build(m, in)}
 	})
@@ -71,7 +74,25 @@ func newOpponent(a Adversary, c *advlib.Classifier, seed uint64) *opponent {
 
 // build is a step on x0, x, y [n] and the strength.
 func (o *opponent) build(m *advlib.Model, in []*graph.Node) *graph.Node {
-	return o.Step(m, &Ascent{X0: in[0], X: in[1], Y: in[2], Strength: in[3], Limits: o.target.Signature().Limits()})
+	a := &Ascent{X0: in[0], X: in[1], Y: in[2], Strength: in[3], Limits: o.target.Signature().Limits()}
+	if o.meets == Inference {
+		return o.Step(m, a)
+	}
+	store, g := o.classifier.Store(), in[0].Graph()
+	before := map[*model.Variable]*graph.Node{}
+	for v := range store.IterVariables() {
+		if v.Name() != model.RNGStateVariableName {
+			before[v] = v.NodeValue(g)
+		}
+	}
+	store.SetTraining(g, true)
+	next := o.Step(m, a)
+	for v, value := range before {
+		if v.ChangedInGraph(g) { // an average that these batches would go into
+			v.SetNodeValue(value)
+		}
+	}
+	return next
 }
 
 // perturb returns the batch x [n, d...] with its perturbed rows; x stays as it is. It is batch k, after the share

@@ -56,10 +56,16 @@ func (b *bar) step(loss float64) {
 	_ = b.bar.Add(1) // what cannot be drawn must not stop the training
 }
 
-// say writes a line above the bar.
-func (b *bar) say(text string) {
-	_ = b.bar.Clear()
-	fmt.Fprintf(b.out, "%s: %s\n", b.r.Name, text)
+// measured writes the last measurement on a line above the bar, and hands all of them on. In a notebook a picture of
+// them makes the lines needless.
+func (b *bar) measured(all record) {
+	if b.r.OnEpoch == nil || !notebooks.IsNotebook() {
+		_ = b.bar.Clear()
+		fmt.Fprintf(b.out, "%s: %v\n", b.r.Name, all.epochs[len(all.epochs)-1])
+	}
+	if b.r.OnEpoch != nil {
+		b.r.OnEpoch(b.r.record(all, false))
+	}
 }
 
 // close replaces the bar by a sentence.

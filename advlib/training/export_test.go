@@ -20,6 +20,7 @@ func (m Model) Perturbed(ctx context.Context, e *advlib.Examples, progress float
 	if err != nil {
 		return nil, nil, err
 	}
-	x, err := newOpponent(r.Adversary, c, r.Seed).perturb(ctx, 0, progress, e.X, tensors.FromFlatDataAndDimensions(slices.Clone(e.Y), e.Len()))
+	o := newOpponent(r.Adversary, r.AdversaryMeets, c, r.Seed)
+	x, err := o.perturb(ctx, 0, progress, e.X, tensors.FromFlatDataAndDimensions(slices.Clone(e.Y), e.Len()))
 	return x, c, err
 }

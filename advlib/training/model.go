@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/gomlx/compute"
 	"github.com/gomlx/gomlx/core/graph"
@@ -43,8 +44,15 @@ type Model struct {
 	Objective Objective
 	// Adversary, if set, perturbs each batch before the step that trains on it; see package defense.
 	Adversary Adversary
-	// Validation, if it has examples, measures the model while it is trained, and keeps the best.
+	// AdversaryMeets is how the model runs while the adversary looks for its examples, which matters to a model with batch
+	// normalisation or dropout: [Inference], as attackers will meet it, or [BatchStatistics], as it runs while it is
+	// trained.
+	AdversaryMeets Mode
+	// Validation, if it has examples or holds some back, measures the model while it is trained, and keeps the best.
 	Validation Validation
+	// OnEpoch, if set, is told all that the validation has measured, after each measurement and at the end; of a training
+	// that was kept, at once. show.Training() draws it: a live curve in a notebook.
+	OnEpoch func(Record)
 	// Backend is where the model is trained and runs; nil means backend.Open().
 	Backend compute.Backend
 	// Progress is where a progress bar is drawn; nil means on the standard output when that is a terminal or a
@@ -55,14 +63,61 @@ type Model struct {
 // OutputsFn builds a model with several outputs, the first of which are the logits: see [advlib.LogitsFn].
 type OutputsFn func(scope *model.Scope, x *graph.Node) []*graph.Node
 
+// Mode is how a model runs: batch normalisation and dropout differ between training and use.
+type Mode int
+
+const (
+	// Inference takes the averages of batch normalisation, and no dropout: each example is on its own.
+	Inference Mode = iota
+	// BatchStatistics takes the mean and the variance of the batch itself, and draws dropout, as many authors' code does
+	// in its attacks. There the attack's own batches go into the averages too; here only what is trained on does.
+	BatchStatistics
+)
+
+// String returns "inference" or "batch statistics".
+func (m Mode) String() string {
+	switch m {
+	case Inference:
+		return "inference"
+	case BatchStatistics:
+		return "batch statistics"
+	}
+	return fmt.Sprintf("mode %d", int(m))
+}
+
 // Trained is what comes out of a training.
 type Trained struct {
 	// Classifier is the trained model.
 	Classifier *advlib.Classifier
-	// Epochs are what the validation has measured; nil without one.
+	// Key is where package lab keeps the weights, for lab.Read(lab.Models, key) and advlib evaluate --store; empty if they
+	// are not kept.
+	Key string
+	Record
+}
+
+// Record is what the validation has measured, so far or in all.
+type Record struct {
+	// Name is the model's.
+	Name string
+	// Planned is the number of epochs that the training may last.
+	Planned int
+	// Epochs are the measurements; nil without a validation.
 	Epochs []Epoch
 	// Stopped is why the training ended before its last epoch; empty if it did not.
 	Stopped string
+	// Done says that the training has ended.
+	Done bool
+}
+
+// Best returns the measurement that the trained model's weights are of, unless [Validation].KeepLast kept the last
+// ones; false if nothing was measured.
+func (r Record) Best() (best Epoch, ok bool) {
+	for _, e := range r.Epochs {
+		if e.Best {
+			best, ok = e, true
+		}
+	}
+	return best, ok
 }
 
 // MustFit is [Model.Fit] for notebooks, examples and tests: it panics on an error.
@@ -88,8 +143,9 @@ func (m Model) Fit(ctx context.Context, e *advlib.Examples) (*advlib.Classifier,
 // than the largest label.
 //
 // It is an error, before anything is trained, if a field is out of range or the examples do not fit: inputs outside of
-// the box, NaN, labels out of range, a shape that the model cannot be built for. A loss that becomes infinite or NaN is
-// an error too. When ctx is done, training stops and ctx.Err() is returned.
+// the box, NaN, labels out of range, a shape that the model cannot be built for. A loss that becomes infinite or NaN
+// ends the training: with a validation the best weights before are kept, and Stopped says so; without one, or before
+// its first measurement, it is an error. When ctx is done, training stops and ctx.Err() is returned.
 func (m Model) Train(ctx context.Context, e *advlib.Examples) (*Trained, error) {
 	t, err := m.train(ctx, e)
 	if err != nil {
@@ -146,7 +202,16 @@ func (m Model) train(ctx context.Context, e *advlib.Examples) (*Trained, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &Trained{Classifier: c, Epochs: trained.epochs, Stopped: trained.stopped}, nil
+	t := &Trained{Classifier: c, Key: trained.key, Record: r.record(trained.record, true)}
+	if r.OnEpoch != nil && len(t.Epochs) > 0 {
+		r.OnEpoch(t.Record)
+	}
+	return t, nil
+}
+
+// record is what the world is told of what was measured.
+func (r *run) record(of record, done bool) Record {
+	return Record{Name: r.Name, Planned: r.Epochs, Epochs: slices.Clone(of.epochs), Stopped: of.stopped, Done: done}
 }
 
 // ready returns the model about to be trained on the examples, with its initial weights.
@@ -160,6 +225,9 @@ func (m Model) ready(ctx context.Context, e *advlib.Examples) (*run, error) {
 		if m.Backend, err = backend.Open(); err != nil {
 			return nil, err
 		}
+	}
+	if e, m.Validation, err = m.Validation.split(e, m.Seed); err != nil {
+		return nil, err
 	}
 	outputs := m.outputs(classes)
 	spec := advlib.Spec{Name: m.Name, Input: e.Shape(), Box: m.Box, Domain: m.Domain, Classes: e.Classes, Backend: m.Backend,
@@ -180,6 +248,8 @@ func (m Model) check(e *advlib.Examples) (classes int, err error) {
 		return 0, fmt.Errorf("a batch size of %d: give a positive number, or 0 for the default", m.BatchSize)
 	case !(m.LearningRate > 0) || math.IsInf(m.LearningRate, 0):
 		return 0, fmt.Errorf("a learning rate of %g: give a finite positive number, or 0 for the default", m.LearningRate)
+	case m.AdversaryMeets != Inference && m.AdversaryMeets != BatchStatistics:
+		return 0, fmt.Errorf("the adversary meets %v: give training.Inference or training.BatchStatistics", m.AdversaryMeets)
 	case e == nil:
 		return 0, fmt.Errorf("there are no examples: give at least one")
 	}

@@ -503,3 +503,50 @@ func TestCollapse(t *testing.T) {
 		}
 	}
 }
+
+// What the model learns from has derived features that follow from what the adversary has moved.
+func TestDerivedFeaturesFollow(t *testing.T) {
+	train, _ := dataset.BreastCancer()
+	domain := slices.Clone(dataset.BreastCancerDomain())
+	domain[3] = advlib.Feature{Name: "mean area", Lo: domain[3].Lo, Hi: domain[3].Hi, Formula: "3.1416 * 'mean radius' * 'mean radius'"}
+	opened, err := backend.OpenNamed(backend.Go)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := training.Model{Name: "tabular", Domain: domain, Backend: opened, Epochs: 1,
+		Adversary: defense.AdversarialTraining{Ball: advlib.Linf.Ball(0.05), Ascents: 2},
+		Build: func(classes int) advlib.LogitsFn {
+			logits := zoo.MLP(16).Build(classes)
+			return func(scope *model.Scope, x *Node) *Node { return logits(scope, domain.Normalize(x)) }
+		}}
+	if _, err := m.Fit(t.Context(), train.First(64)); err == nil || !strings.Contains(err.Error(), "Domain.Recompute") {
+		t.Errorf("areas as they were measured: %v", err)
+	}
+	recomputed, err := domain.Recompute(train.First(64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, c, err := m.Perturbed(t.Context(), recomputed, 0.5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	perturbed := *recomputed
+	perturbed.X = x
+	if err := perturbed.Check(advlib.Spec{Name: "tabular", Input: c.Input(), Domain: domain}, 2); err != nil {
+		t.Error(err)
+	}
+	moved, flat := 0, tensors.MustCopyFlatData[float32](x)
+	from := tensors.MustCopyFlatData[float32](recomputed.X)
+	for i := 0; i < len(flat); i += 30 {
+		r := float64(flat[i])
+		if want := float32(3.1416 * r * r); flat[i+3] != want {
+			t.Errorf("the radius %g has the area %g, want %g", r, flat[i+3], want)
+		}
+		if flat[i] != from[i] {
+			moved++
+		}
+	}
+	if moved < 32 {
+		t.Errorf("the radius of %d of 64 examples has moved: nothing is tested", moved)
+	}
+}

@@ -3,6 +3,7 @@ package training
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"iter"
 	"math/rand"
@@ -46,6 +47,7 @@ func own(v *model.Variable) bool { return strings.HasPrefix(v.Path(), "/"+ownSco
 // outcome is what a training gives.
 type outcome struct {
 	store *model.Store
+	key   string // of package lab; empty: it is not kept
 	record
 }
 
@@ -243,6 +245,9 @@ func (r *run) recipe() (lab.Recipe, error) {
 			return lab.Recipe{}, err
 		}
 		parts["adversary"] = fmt.Sprintf("%#v", r.Adversary) // where it starts, and how often it steps
+		if r.AdversaryMeets != Inference {
+			parts["adversary meets"] = r.AdversaryMeets.String()
+		}
 	}
 	return lab.Recipe{Name: r.Name + " on " + r.examples.Name, Backend: r.Backend, Parts: parts}, nil
 }
@@ -253,7 +258,7 @@ func (r *run) traceAdversary() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	o := newOpponent(r.Adversary, c, r.Seed)
+	o := newOpponent(r.Adversary, r.AdversaryMeets, c, r.Seed)
 	view := c.View()
 	x := shapes.Make(dtypes.Float32, append([]int{r.batch}, view.Input()...)...)
 	y := shapes.Make(dtypes.Int32, r.batch)
@@ -288,23 +293,26 @@ func (r *run) weights(ctx context.Context) (*outcome, error) {
 		return nil, err
 	}
 	account(ctx, recipe, time.Since(start))
+	kept := &outcome{store: store}
+	if e, ok := lab.Kept(lab.Models, recipe); ok {
+		kept.key = e.Key
+	}
 	if fresh == nil {
-		if e, ok := lab.Kept(lab.Models, recipe); ok {
-			fmt.Fprintf(r.out(), "%s: trained before on %s; kept as %.12s\n", r.Name, r.examples.Name, e.Key)
-		}
-		fresh = &outcome{store: store}
+		fmt.Fprintf(r.out(), "%s: trained before on %s; kept as %.12s\n", r.Name, r.examples.Name, kept.key)
+		fresh = &outcome{}
 	}
 	if r.Validation.Examples == nil {
-		return &outcome{store: store}, nil
+		return kept, nil
 	}
 	keep := ctx
 	if fresh.epochs != nil {
 		keep = lab.Fresh(ctx) // the record of these weights
 	}
-	kept, err := lab.Keep(keep, records, recipe, func(context.Context) (recordJSON, error) {
+	of, err := lab.Keep(keep, records, recipe, func(context.Context) (recordJSON, error) {
 		return recordJSON{fresh.epochs, fresh.stopped}, nil
 	})
-	return &outcome{store, record{kept.Epochs, kept.Stopped}}, err
+	kept.record = record{of.Epochs, of.Stopped}
+	return kept, err
 }
 
 // train trains, and returns the model's variables without those of the optimizer and of the objective.
@@ -323,7 +331,7 @@ func (r *run) train(ctx context.Context) (*outcome, error) {
 		if err != nil {
 			return nil, err
 		}
-		rival = newOpponent(r.Adversary, c, r.Seed)
+		rival = newOpponent(r.Adversary, r.AdversaryMeets, c, r.Seed)
 	}
 	valid, err := r.validator()
 	if err != nil {
@@ -338,6 +346,7 @@ func (r *run) train(ctx context.Context) (*outcome, error) {
 	trainer := train.NewTrainer(r.Backend, store, build, first, o, nil, nil)
 	perEpoch := r.steps / r.Epochs
 	stopped, k := "", 0
+	var diverged divergence
 	for rows, err := range r.batches() {
 		if err == nil {
 			err = ctx.Err()
@@ -353,15 +362,24 @@ func (r *run) train(ctx context.Context) (*outcome, error) {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
+			if valid != nil && valid.best != nil && errors.As(err, &diverged) {
+				stopped = valid.instead(diverged)
+				break
+			}
 			return nil, fmt.Errorf("training failed after %d of %d steps: %w", k, r.steps, err)
 		}
 		bar.step(moving)
 		k++
 		if epoch := k / perEpoch; valid != nil && k%perEpoch == 0 && (epoch%valid.every() == 0 || k == r.steps) {
-			if stopped, err = valid.measure(ctx, store, epoch, moving); err != nil {
-				return nil, err
+			stopped, err = valid.measure(ctx, store, epoch, moving)
+			switch {
+			case valid.best != nil && errors.As(err, &diverged):
+				stopped = valid.instead(diverged)
+			case err != nil:
+				return nil, fmt.Errorf("training failed after %d of %d steps: %w", k, r.steps, err)
+			default:
+				bar.measured(record{valid.epochs, stopped})
 			}
-			bar.say(valid.epochs[len(valid.epochs)-1].String())
 		}
 		if k == r.steps || stopped != "" {
 			break
@@ -369,9 +387,14 @@ func (r *run) train(ctx context.Context) (*outcome, error) {
 	}
 	bar.stopped = stopped
 	if valid != nil && valid.best != nil {
-		return &outcome{valid.best, record{valid.epochs, stopped}}, nil
+		return &outcome{store: valid.best, record: record{valid.epochs, stopped}}, nil
 	}
 	kept, err := copied(store, r.store, r.kept())
+	if err == nil {
+		if err = finite(kept); err != nil {
+			err = fmt.Errorf("training failed in the last of %d steps: %w", r.steps, err)
+		}
+	}
 	return &outcome{store: kept}, err
 }
 
@@ -533,7 +556,7 @@ func (r *run) advance(ctx context.Context, trainer *train.Trainer, rival *oppone
 	}
 	defer advlib.Free(metrics...)
 	if last := shapes.ConvertTo[float64](metrics[0].Value()); last != last || last-last != 0 {
-		return 0, fmt.Errorf("the loss is %g: a smaller learning rate may help, or a warm-up", last)
+		return 0, divergence{fmt.Sprintf("the loss is %g", last)}
 	}
 	return shapes.ConvertTo[float64](metrics[1].Value()), nil
 }

@@ -4,7 +4,11 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"slices"
 
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib"
@@ -12,9 +16,15 @@ import (
 
 // Validation measures the model while it is trained, on examples that it is not trained on. The weights of the best
 // measurement are those that the trained model gets. The zero Validation measures nothing, and keeps the last weights.
+//
+//	m.Validation = training.Validation{Held: 0.1, Attack: attack.PGD{Ball: ball, Steps: 20}}
 type Validation struct {
-	// Examples are what it is measured on.
+	// Examples are what it is measured on. Held, in place of them, is the share of the training's examples, in (0, 1),
+	// that is held back for it, drawn by the model's seed.
 	Examples *advlib.Examples
+	Held     float64
+	// None measures nothing where a defence of package defense would hold examples back by itself.
+	None bool
 	// Attack, if set, measures robust accuracy too, and that is what the best is chosen by. An attack that is much weaker
 	// than what the model is to withstand chooses models that fool it.
 	Attack advlib.Attack
@@ -127,6 +137,29 @@ func (c Collapse) Reason(epochs []Epoch) string {
 	return ""
 }
 
+// split holds examples back where that is wanted.
+func (v Validation) split(e *advlib.Examples, seed uint64) (*advlib.Examples, Validation, error) {
+	switch {
+	case v.Held == 0:
+		return e, v, nil
+	case v.Examples != nil || v.None:
+		return nil, v, fmt.Errorf("its validation has Examples or is None, and holds a share of %g back: leave one of the two out", v.Held)
+	case !(v.Held > 0 && v.Held < 1):
+		return nil, v, fmt.Errorf("its validation's Held = %g is not in (0, 1): it is the share of the examples that is held back", v.Held)
+	}
+	n := int(math.Round(v.Held * float64(e.Len())))
+	if n == 0 || n == e.Len() {
+		return nil, v, fmt.Errorf("its validation is empty, or all there is: a share of %g of %d examples is %d: give more examples, or "+
+			"another share", v.Held, e.Len(), n)
+	}
+	order := rand.New(rand.NewPCG(seed, uint64(n))).Perm(e.Len())
+	held, rest := order[:n], order[n:]
+	slices.Sort(held)
+	slices.Sort(rest)
+	v.Examples, v.Held = e.Select(held), 0
+	return e.Select(rest), v, nil
+}
+
 func (v Validation) every() int {
 	if v.Every == 0 {
 		return 1
@@ -137,8 +170,10 @@ func (v Validation) every() int {
 // check refuses what cannot be measured on the classifier, whose weights are not trained yet.
 func (v Validation) check(c *advlib.Classifier, spec advlib.Spec) error {
 	switch {
+	case v.None && (v.Examples != nil || v.Attack != nil || v.Every != 0 || v.KeepLast || v.Stop != nil):
+		return fmt.Errorf("its validation is None and says what to measure, too: leave one of the two out")
 	case v.Examples == nil && (v.Attack != nil || v.Every != 0 || v.KeepLast || v.Stop != nil):
-		return fmt.Errorf("its validation has no examples: give some that it is not trained on")
+		return fmt.Errorf("its validation has no examples: give some that it is not trained on, or hold a share of them back by Held")
 	case v.Examples == nil:
 		return nil
 	case v.Every < 0:
@@ -172,10 +207,15 @@ type validator struct {
 	best   *model.Store
 }
 
-// measure takes the weights from the store of the training, and returns a reason to stop, or "".
+// measure takes the weights from the store of the training, and returns a reason to stop, or "". Weights that are not
+// finite are no measurement, but a [divergence].
 func (v *validator) measure(ctx context.Context, training *model.Store, epoch int, loss float64) (stop string, err error) {
 	weights, err := copied(training, v.store, v.kept)
 	if err != nil {
+		return "", err
+	}
+	if err := finite(weights); err != nil {
+		weights.Finalize()
 		return "", err
 	}
 	for variable := range weights.IterVariables() {
@@ -222,6 +262,44 @@ func (v *validator) measure(ctx context.Context, training *model.Store, epoch in
 		stop = v.Stop.Reason(v.epochs)
 	}
 	return stop, nil
+}
+
+// instead says what is kept of a training that diverged.
+func (v *validator) instead(d divergence) string {
+	kept, _ := Record{Epochs: v.epochs}.Best()
+	if v.KeepLast {
+		kept = v.epochs[len(v.epochs)-1]
+	}
+	return fmt.Sprintf("%v; the weights after epoch %d are kept", d, kept.Number)
+}
+
+// finite returns a [divergence] if a weight is not finite.
+func finite(weights *model.Store) error {
+	for v := range weights.IterVariables() {
+		if v.Shape().DType != dtypes.Float32 {
+			continue
+		}
+		bad := float32(0)
+		tensors.MustConstFlatData(v.MustValue(), func(flat []float32) {
+			for _, w := range flat {
+				if w-w != 0 {
+					bad = w
+				}
+			}
+		})
+		if bad != 0 {
+			return divergence{fmt.Sprintf("a weight of %s is %g", v.Path(), bad)}
+		}
+	}
+	return nil
+}
+
+// divergence is a training that has left all sense.
+type divergence struct{ what string }
+
+// Error says what is not finite.
+func (d divergence) Error() string {
+	return d.what + ": a smaller learning rate may help, or a warm-up"
 }
 
 // accuracy is the share of examples that the classifier gets right.

@@ -10,6 +10,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib"
+	"advlab/advlib/internal/option"
 	"advlab/advlib/training"
 )
 
@@ -37,8 +38,7 @@ func CNN(channels ...int) training.Model {
 		channels = []int{16, 32}
 	}
 	return training.Model{
-		Name:   name("CNN", channels),
-		Epochs: 10,
+		Name: name("CNN", channels),
 		Build: func(classes int) advlib.LogitsFn {
 			return func(scope *model.Scope, x *Node) *Node {
 				positive("channels", channels)
@@ -73,8 +73,8 @@ func convolution(scope *model.Scope, x *Node, channels int) *Node {
 	dims := x.Shape().Dimensions
 	if len(dims) != 4 || dims[1]+2 < kernel || dims[2]+2 < kernel {
 		panic(fmt.Errorf("a convolution with a %d×%d kernel and padding 1 does not fit its input %v: it takes images "+
-			"[height, width, channels] of at least %d×%d; for smaller ones give fewer channels, as in zoo.CNN(16)", kernel, kernel,
-			dims[1:], kernel-2, kernel-2))
+			"[height, width, channels] of at least %d×%d; for smaller ones give fewer channels, as in %v", kernel, kernel,
+			dims[1:], kernel-2, kernel-2, option.Name("zoo.CNN(16)")))
 	}
 	w := scope.VariableWithShape("w", shapes.Make(x.DType(), kernel, kernel, dims[3], channels)).NodeValue(x)
 	b := scope.VariableWithShape("b", shapes.Make(x.DType(), channels)).NodeValue(x)

@@ -14,7 +14,7 @@ import (
 	"advlab/advlib"
 )
 
-// customers is a domain with a feature of every kind, in 12 coordinates. What a step and a change of category cost is
+// customers is a domain with a feature of every kind, in 13 coordinates. What a step and a change of category cost is
 // the radius of the suite's Linf balls, so that one of each is just inside.
 var customers = advlib.Domain{
 	{Name: "amount", Lo: 0, Hi: 1},
@@ -26,15 +26,25 @@ var customers = advlib.Domain{
 	{Name: "claims", Lo: 0, Hi: 5, Step: 1, Scale: 10, Change: advlib.RiseOnly},
 	{Name: "debt", Lo: 0, Hi: 1, Change: advlib.FallOnly},
 	{Name: "town", OneHot: 2, Change: advlib.Fixed},
+	{Name: "claims per visit", Formula: "round(ratio(claims, visits), 2) + amount/8"},
+}
+
+// perVisit is the derived feature of customers, written out.
+func perVisit(x []float32) float32 {
+	claims := 0.
+	if x[2] != 0 {
+		claims = math.Floor(float64(x[8])/float64(x[2])*100+0.5) / 100
+	}
+	return float32(claims + float64(x[0])/8)
 }
 
 // importance is by how much logits differ for each coordinate of customers: steps and categories do what numbers
 // cannot.
-var importance = []float32{0.2, 0.1, 0.5, 0.3, 0.7, 0.7, 0.7, 0.02, 0.3, 0.2, 0.5, 0.5}
+var importance = []float32{0.2, 0.1, 0.5, 0.3, 0.7, 0.7, 0.7, 0.02, 0.3, 0.2, 0.5, 0.5, 0.2}
 
 // newCustomers returns a linear classifier of three classes on the domain, and 8 examples that it gets right by little.
 func newCustomers(b compute.Backend) (*advlib.Classifier, *advlib.Examples, error) {
-	const d, classes, n = 12, 3, 8
+	const d, classes, n = 13, 3, 8
 	r := rand.New(rand.NewPCG(21, 1))
 	w := make([][]float32, d)
 	for j := range w {
@@ -56,9 +66,10 @@ func newCustomers(b compute.Backend) (*advlib.Classifier, *advlib.Examples, erro
 	for len(labels) < n {
 		x := []float32{
 			r.Float32(), 4*r.Float32() - 2, float32(r.IntN(10)), float32(1 +
-				r.IntN(6)), 0, 0, 0, 18 + 72*r.Float32(), float32(r.IntN(6)), r.Float32(), 0, 0,
+				r.IntN(6)), 0, 0, 0, 18 + 72*r.Float32(), float32(r.IntN(6)), r.Float32(), 0, 0, 0,
 		}
 		x[4+r.IntN(3)], x[10+r.IntN(2)] = 1, 1
+		x[12] = perVisit(x)
 		z := make([]float32, classes)
 		for j, v := range x {
 			for k := range z {
@@ -122,8 +133,8 @@ func checkMasks(f *fixtures, s Subject) error {
 	return consistent(f.masked, res)
 }
 
-// checkDomain: with whole numbers, categories, scales and directions, what is returned is admissible to the last bit,
-// at the distance that the domain's documentation gives, and at least a quarter is broken.
+// checkDomain: with whole numbers, categories, scales, directions and a derived feature, what is returned is admissible
+// to the last bit, at the distance that the domain's documentation gives, and at least a quarter is broken.
 func checkDomain(f *fixtures, s Subject) error {
 	a := s.attack(f.customers, advlib.Untargeted)
 	res, err := advlib.Run(context.Background(), s.on(f.customers), f.customersExamples, a)
@@ -143,7 +154,7 @@ func checkDomain(f *fixtures, s Subject) error {
 	}
 	found := 0
 	for i, y := range f.customersExamples.Y {
-		from, to := x[i*12:(i+1)*12], adv[i*12:(i+1)*12]
+		from, to := x[i*13:(i+1)*13], adv[i*13:(i+1)*13]
 		δ, err := change(from, to)
 		if err != nil {
 			return fmt.Errorf("example %d: %w", i, err)
@@ -210,6 +221,9 @@ func change(from, to []float32) ([]float64, error) {
 	}
 	if to[9] > from[9] {
 		return nil, fmt.Errorf("debt may only fall, but went from %g to %g", from[9], to[9])
+	}
+	if want := perVisit(to); math.Float32bits(to[12]) != math.Float32bits(want) {
+		return nil, fmt.Errorf("claims per visit are %g, and follow from the others as %g", to[12], want)
 	}
 	at := func(j int) float64 { return float64(to[j]) - float64(from[j]) }
 	colour := 0.

@@ -333,8 +333,13 @@ func (q *Inquiry) Asked() int { return q.asked }
 // victim's domain admits, whole numbers say. With a Norm that is the nearest one; with a Ball one on the way from the
 // original, and what rounding has moved out of the ball is pulled inside.
 func (q *Inquiry) Clip(x []float32) []float32 {
+	lower, upper := q.Lower[:len(x)], q.Upper[:len(x)]
 	for j, v := range x {
-		x[j] = min(max(v, q.Lower[j]), q.Upper[j])
+		if v < lower[j] {
+			x[j] = lower[j]
+		} else if v > upper[j] {
+			x[j] = upper[j]
+		}
 	}
 	q.run.points.Snap(x, q.in0, q.run.Norm != nil)
 	if q.run.Norm == nil {
@@ -413,8 +418,9 @@ func (q *Inquiry) check(x []float32) {
 	if len(x) != len(q.X) {
 		panic(fmt.Sprintf("a question of %d numbers about an input of shape %v", len(x), q.Shape))
 	}
+	lower, upper := q.Lower[:len(x)], q.Upper[:len(x)]
 	for j, v := range x {
-		if !(v >= q.Lower[j] && v <= q.Upper[j]) {
+		if !(v >= lower[j] && v <= upper[j]) {
 			panic(fmt.Sprintf("a question with %g at position %d, which may be from %g to %g: Clip a point before it is asked about", v, j,
 				q.Lower[j], q.Upper[j]))
 		}

@@ -96,8 +96,8 @@ worst case over all of them, example by example. It is an upper bound on the tru
 attack lowers. Each attack is run only on the examples that those before it left standing, so its line says what is
 left after it; with --alone each is run on all examples, for a table that compares attacks. The worst case is the same.
 
-The model is a file in ONNX (opset 8 to 28) that returns logits, or, with --store, one that package zoo trained
-and package lab kept. A function written in a notebook cannot be rebuilt from the command line: what is kept of
+The model is a file in ONNX (opset 8 to 28) that returns logits, or, with --store, one that package zoo or
+advlib harden trained and package lab kept. A function written in a notebook cannot be rebuilt from the command line: what is kept of
 a model are its weights, and of the store's only the configurations of the zoo, zoo.MLP and zoo.CNN, say
 what they are weights of. Evaluate such a model in its notebook, or export it.
 
@@ -133,7 +133,8 @@ With --domain, a file such as
 
 attacks and certificates keep to what an attacker could really make of the inputs: an object for each feature in their
 order, of one value, with "one_hot" of several; ranges from lo to hi, else those of --box; only every "step" from lo on;
-"change" either way, fixed, rise only or fall only; ε counts in each feature's "scale", else 1.
+"change" either way, fixed, rise only or fall only; ε counts in each feature's "scale", else 1. What is a function of
+others, {"name": "rate", "formula": "ratio(errors, count)"}, follows them: "go doc advlib.Domain" has the formulas.
 
 An evaluation that is interrupted, or killed, goes on from what it had found when the same command is given again;
 --fresh begins anew. What is kept for that lies in the user's cache directory, or in ADVLAB_CACHE, until it is done.

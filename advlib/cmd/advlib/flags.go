@@ -134,7 +134,8 @@ func domainOf(file string) (advlib.Domain, error) {
 	d.DisallowUnknownFields()
 	var domain advlib.Domain
 	if err := d.Decode(&domain); err != nil {
-		return nil, misuse("--domain: %s: %v: it must be a list of objects with name, lo, hi, step, one_hot, change and scale", file, err)
+		return nil, misuse("--domain: %s: %v: it must be a list of objects with name, lo, hi, step, one_hot, change, scale and "+
+			"formula", file, err)
 	}
 	if len(domain) == 0 || d.More() {
 		return nil, misuse("--domain: %s: it must hold one list, of at least one feature", file)

@@ -47,6 +47,7 @@ var outOfReach = map[string]string{
 	"classifier.go: its Logits are nil":                          "models have a graph",
 	"victim.go: its Input is empty":                              "the data has a shape",
 	"classifier.go: its Logits function returned nil":            "models have a graph",
+	"dataset/tablefile.go: ":                                     "tables are read in Go only",
 	"domain.go: FitTo":                                           "features without a range have that of --box",
 	"domain.go: has the Change":                                  "changes are read by their names",
 	"domain.go: call the attack by advlib.Run":                   "it is",
@@ -60,6 +61,12 @@ var outOfReach = map[string]string{
 	"returns.go: there are advlib.Logits":                        "flags choose one of them",
 	"counted.go: TakeRows":                                       "a panic on a mistake in the library",
 	"backend/open.go: comes too late":                            "--backend is used before anything computes",
+	"training/model.go: its Build is nil":                        "models are of the zoo",
+	"training/model.go: the adversary meets":                     "--adversary-meets is checked before",
+	"defense/adversarialtraining.go: StepSize = ":                "--step-size is checked before",
+	"defense/adversarialtraining.go: WarmUp = ":                  "--warm-up is checked before",
+	"defense/free.go: use AdversarialTraining":                   "--method free is checked before",
+	"defense/awp.go: put AWP inside of it":                       "nothing is under AWP that changes variables",
 	"dataset/folder.go: has no pictures":                         "the program reads .npz",
 	"dataset/medmnist.go: as MedMNIST has":                       "the program reads .npz by dataset.File",
 	"dataset/picture.go: makes no picture":                       "the program reads .npz",
@@ -70,7 +77,8 @@ var outOfReach = map[string]string{
 // packages are those whose errors and warnings reach this program.
 var packages = []string{
 	".", "attack", "attack/craft", "backend", "certify", "certify/internal/chain", "certify/internal/propagate",
-	"certify/internal/search", "dataset", "detect", "endpoint", "internal/npz", "internal/vmap", "lab", "onnx", "report", "serve", "vnnlib",
+	"certify/internal/search", "dataset", "defense", "detect", "endpoint", "internal/npz", "internal/vmap", "lab", "onnx", "report", "serve",
+	"training", "vnnlib", "zoo",
 }
 
 // literal returns the text of a literal, or of several that are joined by +.

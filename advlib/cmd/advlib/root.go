@@ -94,7 +94,8 @@ func newRoot(start time.Time, out, progress io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "advlib",
 		Short: "Measure the robustness of classifiers, and verify networks",
-		Long: `advlib measures how robust a classifier is against adversarial examples, and proves properties of networks.
+		Long: `advlib measures how robust a classifier is against adversarial examples, makes it more robust, and proves
+properties of networks.
 
 In the checkout, write "go run ./advlib/cmd/advlib" for "advlib". What a notebook does in Go, with package
 advlib, this program does for a model in a file.`,
@@ -103,7 +104,7 @@ advlib, this program does for a model in a file.`,
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return misuse("unknown command %q: there are attack, evaluate, report, serve, verify", args[0])
+				return misuse("unknown command %q: there are attack, evaluate, harden, report, serve, verify", args[0])
 			}
 			return nil
 		},
@@ -113,6 +114,6 @@ advlib, this program does for a model in a file.`,
 	root.SetErr(progress)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return statusError{misused, err} })
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newAttack(), newEvaluate(), newReport(), newServe(), newVerify(start))
+	root.AddCommand(newAttack(), newEvaluate(), newHarden(), newReport(), newServe(), newVerify(start))
 	return root
 }

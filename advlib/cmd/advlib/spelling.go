@@ -7,6 +7,7 @@ func init() { option.Spell(spelling) }
 
 // spelling has each name that an error can print, and what the user of this program does instead.
 var spelling = map[option.Name]string{
+	"by Domain.Recompute":                 "before, as the formula does",
 	"Layout: onnx.AsFile":                 "--layout file",
 	"Layout: onnx.ChannelsFirst":          "--layout channels-first",
 	"Layout: onnx.ChannelsLast":           "--layout channels-last",
@@ -30,6 +31,8 @@ var spelling = map[option.Name]string{
 	"Spec.Returns":                        "--returns",
 	"Spec.Token and Spec.Headers":         "--token-env or --header-env",
 	"a longer Spec.Patience":              "a longer --patience",
+	"a longer WarmUp, such as 0.8":        "a longer --warm-up, such as 0.8",
+	"zoo.CNN(16)":                         "--architecture cnn:16",
 	"advlib.UnitBox":                      "--box 0,1",
 	"certify.RealArithmetic":              "certify.RealArithmetic in a program in Go",
 	"certify.TF32AnyOrder":                "certify.TF32AnyOrder in a program in Go, or --backend xla:cpu",

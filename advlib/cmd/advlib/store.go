@@ -21,7 +21,9 @@ func (s source) kept(input []int) (*advlib.Classifier, error) {
 		weights[strings.TrimPrefix(v.Path(), "/")] = v.Shape().Dimensions
 	}
 	m, classes, ok := configuration(weights)
-	if name, _, _ := strings.Cut(entry.Name, " on "); !ok || name != m.Name {
+	name, _, _ := strings.Cut(entry.Name, " on ")
+	name, _, _ = strings.Cut(name, " (") // what it was hardened against
+	if !ok || name != m.Name {
 		return nil, misuse("--store: %s, %q, is no configuration of the zoo (zoo.MLP or zoo.CNN under its own name): a function "+
 			"written in a notebook cannot be rebuilt here; evaluate it there, or export the model to ONNX", entry.Key[:12], entry.Name)
 	}
@@ -47,7 +49,7 @@ func whyNot(err error) string {
 		}
 	}
 	if len(models) == 0 {
-		return "no model is kept in the store: train one in a notebook, or in a program, with package zoo"
+		return "no model is kept in the store: train one in a notebook, or in a program, with package zoo, or by advlib harden"
 	}
 	more := ""
 	if len(models) > most {
