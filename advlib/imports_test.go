@@ -33,13 +33,8 @@ var allowed = map[string][]string{
 	"advlib/dataset":                    {"advlib", "advlib/cachedir", "advlib/internal/..."},
 	"advlib/lab":                        {"advlib", "advlib/backend", "advlib/cachedir", "advlib/internal/..."},
 	"advlib/training":                   {"advlib", "advlib/backend", "advlib/lab", "advlib/internal/..."},
-<<<<<<< HEAD
-	"advlib/zoo":                        {"advlib", "advlib/training"},
-	"advlib/defense":                    {"advlib", "advlib/attack", "advlib/attack/craft", "advlib/report", "advlib/training"},
-=======
 	"advlib/zoo":                        {"advlib", "advlib/internal/option", "advlib/training"},
-	"advlib/defense":                    {"advlib", "advlib/attack", "advlib/attack/craft", "advlib/internal/option", "advlib/training"},
->>>>>>> main
+	"advlib/defense":                    {"advlib", "advlib/attack", "advlib/attack/craft", "advlib/internal/option", "advlib/report", "advlib/training"},
 	"advlib/transform":                  {"advlib", "advlib/attack"},
 	"advlib/show":                       {"advlib", "advlib/backend", "advlib/internal/notebook", "advlib/report", "advlib/training"},
 	"advlib/smooth":                     {"advlib", "advlib/backend", "advlib/report", "advlib/training"},
