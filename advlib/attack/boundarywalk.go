@@ -96,7 +96,7 @@ func (s *share) add(is bool) (of float64, full bool) {
 
 // search is the attack on one example.
 func (a BoundaryAttack) search(d *decisions) {
-	a.Starts.search(d, func(s start) func() []float32 {
+	a.Starts.search(d, late, func(s start) func() []float32 {
 		x, σ, ε := s.point, a.Sideways, a.Towards
 		sideways, whole := share{size: 100}, share{size: 30}
 		asked := 0

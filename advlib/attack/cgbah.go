@@ -85,11 +85,11 @@ const cgbaHalvings = 25
 
 // search is the attack on one example.
 func (a CGBAH) search(d *decisions) {
-	draw := lowFrequencies(d, a.Frequencies)
+	draw, _ := lowFrequencies(d, a.Frequencies)
 	boundary := func(s start) []float32 {
 		return d.boundary(s, a.Tolerance*d.width/d.distance(s.point))
 	}
-	a.Starts.search(d, func(s start) func() []float32 {
+	a.Starts.search(d, late, func(s start) func() []float32 {
 		x, t, wider := boundary(s), 0., 1.
 		return func() []float32 {
 			r := d.distance(x)

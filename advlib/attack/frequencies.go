@@ -9,9 +9,9 @@ const (
 )
 
 // lowFrequencies returns what draws a direction, of length 1 before limits, whose waves are the given share of the
-// lowest frequencies of each side of an image. A share of 0 is chosen by the size of
-// the image; a flat input has all frequencies, as white noise has.
-func lowFrequencies(d *decisions, share float64) func(u []float64) {
+// lowest frequencies of each side of an image, and the number of those waves. A share of 0 is chosen by the size of the
+// image; a flat input has all frequencies, as white noise has.
+func lowFrequencies(d *decisions, share float64) (draw func(u []float64), waves int) {
 	h, w, c := extent(d.Shape)
 	of := func(n int) int {
 		switch {
@@ -24,7 +24,7 @@ func lowFrequencies(d *decisions, share float64) func(u []float64) {
 	}
 	rows, columns := of(h), of(w)
 	if rows >= h && columns >= w {
-		return d.sphere
+		return d.sphere, len(d.free)
 	}
 	across, down := cosineWaves(w, columns), cosineWaves(h, rows)
 	half := make([]float64, rows*w)
@@ -51,7 +51,7 @@ func lowFrequencies(d *decisions, share float64) func(u []float64) {
 			}
 		}
 		normalised(u)
-	}
+	}, rows * columns * c
 }
 
 // cosineWaves returns the first count waves of the orthonormal cosine transform (DCT-II) of length n.

@@ -91,7 +91,7 @@ func (a HopSkipJump) search(d *decisions) {
 	if linf {
 		θ, draw = a.Gamma/(n*n), d.cube
 	}
-	a.Starts.search(d, func(s start) func() []float32 {
+	a.Starts.search(d, late, func(s start) func() []float32 {
 		x, t, wider := d.boundary(s, θ), 0., 1.
 		return func() []float32 {
 			r := d.distance(x)

@@ -67,17 +67,17 @@
 //	Noise              Queries 1000, Steps 20
 //	ZOO                Queries 10000, Coordinates 128, Delta 0.001, LearningRate 0.01, InitialConst 1
 //	EAD                Beta 0.01, BinarySearchSteps 9, Steps 1000, LearningRate 0.01, InitialConst 0.001
-//	BoundaryAttack     Queries 5000, Sideways 0.01, Towards 0.01, Tries 20
+//	BoundaryAttack     Queries 5000, Sideways 0.01, Towards 0.01, Tries 60
 //	Pointwise          Queries 5000, Bisections 10
 //	DDN                Steps 1000, InitialNorm 1, Gamma 0.05
-//	HopSkipJump        Queries 5000, Samples 100, Gamma 1, Tries 20
+//	HopSkipJump        Queries 5000, Samples 100, Gamma 1, Tries 60
 //	SimBA              Loss CrossEntropy, Queries 10000, StepSize 0.2, Frequencies 0.125
 //	FAB                Steps 100, Candidates 10, MostBias 0.1, Extrapolation 1.05, Backward 0.9
-//	SignOPT            Queries 5000, Samples 100, Step 0.2, Probe 0.01, Tries 20
+//	SignOPT            Queries 5000, Samples 100, Step 0.2, Probe 0.01, Tries 60
 //	RayS               Queries 5000, Tolerance 0.001
-//	SurFree            Queries 5000, Angle 30, Decay 0.95, Orthogonal 100, Bisections 7, Tries 20
+//	SurFree            Queries 5000, Angle 30, Decay 0.95, Orthogonal 100, Bisections 7, Tries 60
 //	FMN                Steps 1000, StepSize 1, Gamma 0.05, Overshoot 0.05
-//	CGBAH              Queries 5000, Samples 30, Sigma 0.0002, Tolerance 0.0001, Tries 20
+//	CGBAH              Queries 5000, Samples 30, Sigma 0.0002, Tolerance 0.0001, Tries 60
 //	SigmaZero          Steps 1000, LearningRate 1, Sigma 0.001, Threshold 0.3, ThresholdRate 0.01
 //	UniversalDeepFool  FoolingRate 0.8, Epochs 10, Steps 50, Overshoot 0.02
 //	Universal          Loss CrossEntropy, Cap 9, Epochs 20, BatchSize 128, StepSize 0.2·ε

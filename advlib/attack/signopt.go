@@ -27,7 +27,7 @@ func init() {
 // What is mended of the authors' code: points are clipped, and θ and g are those of the clipped point (theirs returns
 // one that is outside of the box); the mean sign is subtracted; the end of each loop counts; a direction that is not
 // nearer costs one query; β is 0.01 at first and Q 100, which are better with few queries than their 0.001 and 200, and
-// β is doubled where all signs are equal, as where inputs have steps; it takes 20 starts, not 100, see [Starts]. It
+// β is doubled where all signs are equal, as where inputs have steps; it takes 60 starts, not 100, see [Starts]. It
 // goes on until the budget ends.
 type SignOPT struct {
 	// Goal is untargeted if zero.
@@ -88,7 +88,7 @@ const (
 
 // search is the attack on one example.
 func (a SignOPT) search(d *decisions) {
-	a.Starts.search(d, func(s start) func() []float32 {
+	a.Starts.search(d, late, func(s start) func() []float32 {
 		x, α, β := d.boundary(s, a.Probe/signOPTFine), a.Step, a.Probe
 		return func() []float32 {
 			if d.distance(x) == 0 {

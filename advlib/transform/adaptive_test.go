@@ -18,24 +18,23 @@ import (
 )
 
 // TestAdaptiveAttacks: what knows the transform leaves no more than what does not, beyond the interval, and little more
-// than is left without the transform. On digits, of which ADVLAB_FULL=1 takes more images and transforms, and MNIST.
+// than is left without the transform. On digits, of which ADVLAB_FULL=1 takes more transforms, and MNIST.
 func TestAdaptiveAttacks(t *testing.T) {
 	transforms := []transform.Transform{
 		transform.BitDepth{Bits: 3}, transform.Median{Size: 3}, transform.Gaussian{Sigma: 0.5},
 		transform.NonLocalMeans{PatchSize: 3, PatchDistance: 2, H: 0.2},
 		transform.Chambolle{Weight: 0.1, MaxIterations: 50}, transform.JPEG{Quality: 75}, transform.Noise{Sigma: 0.1},
 	}
-	n := 24
-	if os.Getenv("ADVLAB_FULL") != "" {
-		n = 40
+	full := os.Getenv("ADVLAB_FULL") != ""
+	if full {
 		transforms = append(transforms, transform.BitDepth{Bits: 5}, transform.Median{Size: 2}, transform.Gaussian{Sigma: 1},
 			transform.Bilateral{SigmaColor: 0.2, SigmaSpatial: 0.5})
 	}
 	t.Run("digits", func(t *testing.T) {
 		train, test := dataset.Digits()
-		s := scene{model: zoo.MLP(60), train: train, test: test.First(n), ball: advlib.Linf.Ball(0.2)}
+		s := scene{model: zoo.MLP(60), train: train, test: test.First(40), ball: advlib.Linf.Ball(0.2)}
 		s.measure(t, transforms)
-		if n == 40 {
+		if full {
 			s.measure(t, []transform.Transform{transform.Crop{Height: 7, Width: 7}, transform.ResizePad{Least: 0.75}})
 		}
 	})

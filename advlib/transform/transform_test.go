@@ -215,6 +215,11 @@ func TestTransformsRefuse(t *testing.T) {
 		"Quality = 101 is not in 1..100":   {transform.JPEG{Quality: 101}, []int{8, 8, 3}},
 		"Chroma = 7 is none of":            {transform.JPEG{Quality: 75, Chroma: 7}, []int{8, 8, 3}},
 		"[12] are no images":               {transform.JPEG{Quality: 75}, []int{12}},
+		"Drop = 1 is not in [0, 1)":        {transform.TotalVariance{Drop: 1, Weight: 1}, []int{8, 8, 3}},
+		"Weight = -1 is not":               {transform.TotalVariance{Drop: 0.5, Weight: -1}, []int{8, 8, 3}},
+		"Iterations = -1":                  {transform.TotalVariance{Drop: 0.5, Weight: 1, Iterations: -1}, []int{8, 8, 3}},
+		"[13] are no images":               {transform.TotalVariance{Drop: 0.5, Weight: 1}, []int{13}},
+		"Levels = 1 is not in 2..256":      {transform.Thermometer{Levels: 1}, []int{8, 8, 3}},
 	} {
 		if err := c.of.Check(c.input); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: error %v, want one with %q", c.of, err, want)

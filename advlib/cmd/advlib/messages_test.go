@@ -51,6 +51,7 @@ var outOfReach = map[string]string{
 	"domain.go: FitTo":                                           "features without a range have that of --box",
 	"domain.go: has the Change":                                  "changes are read by their names",
 	"domain.go: call the attack by advlib.Run":                   "it is",
+	"draws.go: give Settings.Draws":                              "random models are measured in Go only",
 	"evaluate.go: there are no attacks":                          "a preset has some",
 	"evaluate.go: Settings.Balls":                                "balls are made of --norm and --eps",
 	"examples.go: numbers in Index":                              "the data's numbers are its rows",

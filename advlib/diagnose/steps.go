@@ -1,0 +1,197 @@
+package diagnose
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/gomlx/gomlx/core/tensors"
+
+	"advlab/advlib"
+	"advlab/advlib/attack"
+)
+
+// doubled returns the attack with twice the steps, each half as large, and towards all classes: the strongest version
+// of it that is cheap.
+func (x *examiner) doubled() []advlib.Attack {
+	var all []advlib.Attack
+	n, ok := steps(x.Attack)
+	if !ok {
+		return nil
+	}
+	a := filled(x.Attack)
+	if b, ok := with(a, "Steps", 2*n); ok {
+		all = append(all, b)
+	}
+	if b, ok := with(a, "Loss", advlib.Margin); ok {
+		if b, ok := with(b, "Steps", 2*n); ok {
+			_, random := b.(attack.EOT)
+			_, targeted := b.(attack.AllTargets)
+			if !random && !targeted {
+				all = append(all, attack.AllTargets{Attack: b, Most: 9})
+			}
+		}
+	}
+	return all
+}
+
+func converged(ctx context.Context, x *examiner, f *Finding) error {
+	n, ok := steps(x.Attack)
+	if !ok {
+		return f.notApplicable("%v has no field Steps to double", x.Attack)
+	}
+	a := filled(x.Attack)
+	type version struct {
+		what string
+		a    advlib.Attack
+	}
+	var versions []version
+	if b, ok := with(a, "Steps", 2*n); ok {
+		versions = append(versions, version{fmt.Sprintf("%d steps", 2*n), b})
+	}
+	versions = append(versions, version{"5 restarts", attack.Repeat{Attack: a, Times: 5}})
+	if size, ok := field[float64](a, "StepSize"); ok && size > 0 {
+		for what, factor := range map[string]float64{"half the step size": 0.5, "twice the step size": 2} {
+			if b, ok := with(a, "StepSize", factor*size); ok {
+				versions = append(versions, version{what, b})
+			}
+		}
+	}
+	worst, said := 0, []string(nil)
+	for _, v := range versions {
+		hit, err := x.breaks(ctx, v.a)
+		if err != nil {
+			return err
+		}
+		extra := more(hit, x.base())
+		worst = max(worst, extra)
+		said = append(said, fmt.Sprintf("%s: %d", v.what, extra))
+	}
+	f.judge(float64(worst), float64(x.slack(0.01)), "broken besides by %s", strings.Join(said, ", "))
+	return nil
+}
+
+// way are shares of the steps, at which it is looked what a shorter run would have found.
+var way = []float64{0.025, 0.1, 0.25, 0.5, 0.75, 0.9}
+
+func silent(ctx context.Context, x *examiner, f *Finding) error {
+	n, ok := steps(x.Attack)
+	if !ok {
+		return f.notApplicable("%v has no field Steps to shorten", x.Attack)
+	}
+	if x.victim.Signature().Random {
+		return f.notApplicable("of a random victim, a shorter run is another draw")
+	}
+	a := filled(x.Attack)
+	onTheWay := make([][]bool, x.on.Len())
+	looked := 0
+	for k, share := range way {
+		at := max(1, int(share*float64(n)))
+		if k > 0 && at == max(1, int(way[k-1]*float64(n))) {
+			continue
+		}
+		b, ok := with(a, "Steps", at)
+		if !ok {
+			return f.notApplicable("%v takes no other number of steps", x.Attack)
+		}
+		hit, err := x.breaks(ctx, b)
+		if err != nil {
+			return err
+		}
+		for i, h := range hit {
+			onTheWay[i] = append(onTheWay[i], h)
+		}
+		looked++
+	}
+	count := 0
+	for i, h := range x.base() {
+		if SilentSuccess(append(onTheWay[i], h)) {
+			count++
+		}
+	}
+	f.judge(float64(count), 0, "%d examples were broken by one of %d shorter runs, and not in the end", count, looked)
+	return nil
+}
+
+// mostIncomplete is indicator I4's threshold, and shareIncomplete how many of the examples that stand may be above it.
+const (
+	mostIncomplete  = 0.05
+	shareIncomplete = 0.5
+)
+
+func incomplete(ctx context.Context, x *examiner, f *Finding) error {
+	n, ok := steps(x.Attack)
+	loss, has := field[advlib.Loss](filled(x.Attack), "Loss")
+	switch {
+	case !ok || !has:
+		return f.notApplicable("%v has no fields Steps and Loss", x.Attack)
+	case x.victim.Signature().Limits().Encoded():
+		return f.notApplicable("attacks work in other coordinates than those of the domain")
+	case x.victim.Signature().Random:
+		return f.notApplicable("the loss of a random victim is another in each draw")
+	}
+	if loss == nil {
+		loss = advlib.CrossEntropy
+	}
+	var stand []int
+	for i, h := range x.base() {
+		if !h {
+			stand = append(stand, i)
+		}
+	}
+	if len(stand) == 0 {
+		return f.notApplicable("no example stands")
+	}
+	b := advlib.Batch{X: advlib.TakeRows(x.on.X, stand, len(stand)), Seed: x.Seed}
+	defer advlib.Free(b.X)
+	for _, i := range stand {
+		b.Y = append(b.Y, x.on.Y[i])
+	}
+	// The losses at the original, and where the last steps begin and end. What is returned is the best so far, so that the
+	// losses between them are too.
+	var at [3][]float64
+	first, err := x.lossOf(ctx, loss, b.X, b)
+	if err != nil {
+		return err
+	}
+	at[0] = first
+	a := filled(x.Attack)
+	for k, steps := range []int{max(1, n-9), n} {
+		c, ok := with(a, "Steps", steps)
+		if !ok {
+			return f.notApplicable("%v takes no other number of steps", x.Attack)
+		}
+		end, err := c.Perturb(ctx, advlib.Count(x.victim), b)
+		if err != nil {
+			return err
+		}
+		at[k+1], err = x.lossOf(ctx, loss, end, b)
+		advlib.Free(end)
+		if err != nil {
+			return err
+		}
+	}
+	var open advlib.Rate
+	for i := range stand {
+		open.Of++
+		if IncompleteOptimisation([]float64{-at[0][i], -at[1][i], -at[2][i]}) > mostIncomplete && at[2][i]-at[1][i] >
+			mostIncomplete*(at[2][i]-at[0][i]) {
+			open.Count++
+		}
+	}
+	f.judge(float64(open.Count), max(1, shareIncomplete*float64(open.Of)), "on %d of the %d examples that stand, %v still rises by more than "+
+		"5 %% of its way over the last ten steps", open.Count, open.Of, loss)
+	return nil
+}
+
+// lossKey names the graph of a loss.
+type lossKey struct{ loss advlib.Loss }
+
+// lossOf returns the loss of each row.
+func (x *examiner) lossOf(ctx context.Context, loss advlib.Loss, points *tensors.Tensor, b advlib.Batch) ([]float64, error) {
+	t := advlib.Count(x.victim)
+	y := tensors.FromFlatDataAndDimensions(b.Y, len(b.Y))
+	defer advlib.Free(y)
+	values, _, err := evaluateRows(ctx, t, lossKey{loss}, points, y, lossGraph(loss))
+	return values, err
+}
