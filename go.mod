@@ -23,8 +23,9 @@ require (
 	github.com/theory/jsonpath v0.12.3
 	golang.org/x/image v0.43.0
 	golang.org/x/mod v0.36.0
+	golang.org/x/net v0.54.0
 	golang.org/x/sys v0.44.0
-	golang.org/x/term v0.40.0
+	golang.org/x/term v0.43.0
 	golang.org/x/text v0.38.0
 	golang.org/x/time v0.16.0
 	gonum.org/v1/plot v0.17.0

@@ -37,6 +37,7 @@ var allowed = map[string][]string{
 	"advlib/zoo":                        {"advlib", "advlib/internal/option", "advlib/training"},
 	"advlib/defense":                    {"advlib", "advlib/attack", "advlib/attack/craft", "advlib/internal/option", "advlib/report", "advlib/training"},
 	"advlib/transform":                  {"advlib", "advlib/attack", "advlib/backend", "advlib/training"},
+	"advlib/scenario":                   {"advlib", "advlib/dataset"},
 	"advlib/show":                       {"advlib", "advlib/backend", "advlib/internal/notebook", "advlib/report", "advlib/training"},
 	"advlib/smooth":                     {"advlib", "advlib/backend", "advlib/report", "advlib/training"},
 	"advlib/onnx":                       {"advlib", "advlib/backend", "advlib/internal/option", "advlib/internal/inspect", "advlib/internal/operator", "advlib/internal/vmap"},

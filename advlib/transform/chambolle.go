@@ -93,8 +93,8 @@ func (t Chambolle) minimum(x, v *Node) (u, along *Node) {
 		state, constants = append(state, v, zero, zero), append(constants, v)
 	}
 	out := iterated(t.MaxIterations, state, constants, t.step, func(s []*Node) *Node {
-		on := Reshape(s[5], -1)
-		return GreaterThan(Dot(on, on).Product(), number(on, 0)) // of no channel
+		active := Reshape(summed(s[5], 0, 3))
+		return GreaterThan(active, number(active, 0))
 	})
 	if v == nil {
 		return out[0], nil
@@ -109,10 +109,7 @@ func (t Chambolle) step(i *Node, s, constants []*Node) []*Node {
 	next := Add(constants[0], transposed(p, q))
 	gp, gq := differences(next)
 	norm := Sqrt(Add(Square(gp), Square(gq)))
-	dims := next.Shape().Dimensions
-	ones := BroadcastToDims(number(next, 1), dims[1], dims[2])
-	energy := Einsum("nhwc,hw->nc", Add(Square(Sub(next, constants[0])), times(norm, t.Weight)), ones)
-	energy = Reshape(energy, dims[0], 1, 1, dims[3])
+	energy := summed(Add(Square(Sub(next, constants[0])), times(norm, t.Weight)), 1, 2)
 	begun := BroadcastToDims(GreaterThan(i, number(i, 0)), on.Shape().Dimensions...)
 	first = Where(begun, first, energy)
 	settled := LogicalAnd(begun, LessThan(Abs(Sub(was, energy)), times(first, t.Eps)))

@@ -22,6 +22,9 @@ import (
 // transform that the model has not seen (Guo et al. 2018, arXiv:1711.00117, section 5.3). What is trained is kept, as
 // by [training.Model.Fit]. Where the model takes a code, the naive attack is on the same model trained without it,
 // which is trained as well.
+//
+// What is trained behind [Chambolle] or [TotalVariance] is trained each time: GoMLX does not show what a loop does, so
+// package lab cannot tell two of them apart.
 func Fit(ctx context.Context, m training.Model, e *advlib.Examples, all ...Transform) (*Defended, error) {
 	d, err := fit(ctx, m, e, all)
 	if err != nil {

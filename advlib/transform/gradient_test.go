@@ -58,3 +58,45 @@ func TestGradients(t *testing.T) {
 		}
 	}
 }
+
+// TestLoops: what is iterated in a loop on the device stands in a graph with sums of its own, on both backends, as one
+// of its results too, and a flat image, whose total variation has a corner, gives no NaN.
+func TestLoops(t *testing.T) {
+	x := make([]float32, 2*5*4*3)
+	for i := range x[len(x)/2:] {
+		x[i] = float32(i%7) / 7 // the other image is flat
+	}
+	for _, name := range []string{backend.Auto, "go"} {
+		b, err := backend.OpenNamed(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, of := range []transform.Transform{transform.Chambolle{Weight: 0.1}, transform.TotalVariance{Drop: 0.5, Weight: 0.1}} {
+			exec, err := model.NewExec(b, model.NewStore(), func(scope *model.Scope, x *Node) []*Node {
+				y := of.Graph(scope, x, advlib.UnitBox)
+				out := []*Node{y, ReduceAllSum(y), ReduceAllMax(y)}
+				if !of.Traits().Flat {
+					out = append(out, Gradient(ReduceAllSum(Square(y)), x)[0])
+				}
+				return out
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := exec.Exec(tensors.FromFlatDataAndDimensions(x, 2, 5, 4, 3))
+			if err != nil {
+				t.Fatalf("%v on %s: %v", of, name, err)
+			}
+			for k, tensor := range out {
+				if tensor.Rank() == 0 {
+					continue
+				}
+				for i, v := range tensors.MustCopyFlatData[float32](tensor) {
+					if v != v || math.Abs(float64(v)) > 10 {
+						t.Fatalf("%v on %s: value %d of result %d is %g", of, name, i, k, v)
+					}
+				}
+			}
+		}
+	}
+}

@@ -12,9 +12,8 @@ import (
 // GoMLX.
 //
 // GoMLX keeps one node for each scalar of a graph, in whichever function it was made first, where a loop must not find
-// it: so a step takes its scalars from number, and never calls MulScalar, ZerosLike and their like. In the same way
-// go-xla v0.4.5 keeps one function for each kind of reduction, and refuses it in any other function than the one in
-// which it was met first: a step sums by Dot or Einsum, and never by ReduceSum.
+// it: so a step takes its scalars from number, and never calls MulScalar, ZerosLike and their like. For the same
+// reason, in go-xla, no step has a reduction: it takes its sums from summed.
 
 // iterated returns the state after at most n steps, which end when going on is false for a state before. Step and going
 // on may use the constants, which stay as they are. Going on may be nil.
@@ -41,7 +40,11 @@ func iterated(n int, state, constants []*Node, step func(i *Node, state, constan
 		i, of, rest := parameters(g)
 		return append([]*Node{Add(i, Const(g, int32(1)))}, append(step(i, of, rest), rest...)...)
 	})
-	return While(cond, body, start...)[1 : 1+len(state)]
+	out := While(cond, body, start...)[1 : 1+len(state)]
+	for k, v := range out {
+		out[k] = MulScalar(v, 1) // GoMLX's Go backend panics where a result of a loop is one of the graph
+	}
+	return out
 }
 
 // number returns a scalar of the type of x.
@@ -49,3 +52,14 @@ func number(x *Node, v float64) *Node { return ConstAsDType(x.Graph(), x.DType()
 
 // times returns x times a number.
 func times(x *Node, v float64) *Node { return Mul(x, number(x, v)) }
+
+// summed returns the sums along axes, which stay, of length 1.
+func summed(x *Node, axes ...int) *Node {
+	dims := x.Shape().Clone().Dimensions
+	var along, ones []int
+	for k, axis := range axes {
+		along, ones = append(along, k), append(ones, dims[axis])
+		dims[axis] = 1
+	}
+	return Reshape(DotGeneral(x, axes, nil, BroadcastToDims(number(x, 1), ones...), along, nil), dims...)
+}

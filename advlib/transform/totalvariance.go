@@ -101,6 +101,6 @@ func (t TotalVariance) minimum(x, kept *Node) *Node {
 
 // unit shortens vectors along axes to the norm 1 at most.
 func unit(q *Node, axes ...int) *Node {
-	norm := Sqrt(ReduceAndKeep(Square(q), ReduceSum, axes...))
+	norm := Sqrt(summed(Square(q), axes...))
 	return Div(q, Max(norm, number(norm, 1)))
 }
