@@ -13,7 +13,8 @@
 // image file can hold (Lattice8).
 //
 // [Universal] and [UniversalDeepFool] learn one δ for all examples, [AdversarialPatch] a patch to be put anywhere.
-// Their Fit learns on some examples, and returns a [Perturbation] or a [Patch]: attacks to be run on others.
+// Their Fit learns on some examples, and returns a [Perturbation] or a [Patch]: attacks to be run on others. [PatchRS]
+// searches for a patch of its own for each image, by scores.
 //
 // The S of FGSM is for sign, which is FGM in the Linf ball. [Standard] is a small set to begin with. ALMA and Brendel &
 // Bethge's attack are not here: where the optimum is known, the medians of Carlini & Wagner, FMN and FAB are already

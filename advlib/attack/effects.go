@@ -210,7 +210,10 @@ func (e *effects) best(k int, worn map[int]*spot, asked func(c repaint) bool) (b
 		return repaint{}, false
 	}
 	bare := slices.Clone(e.here) // without any spots
-	for _, d := range worn {
+	for _, d := range e.spots {  // a map's order is another each time, and so would be the rounding
+		if worn[d.pixel] != d {
+			continue
+		}
 		for i := range bare {
 			bare[i] -= d.does[i]
 		}

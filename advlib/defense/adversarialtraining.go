@@ -47,6 +47,9 @@ type AdversarialTraining struct {
 	Clean float64
 }
 
+// defaultWarmUp is that of all methods with a WarmUp.
+const defaultWarmUp = 0.5
+
 // String returns for example "adversarial training, PGD-10 Linf ≤ 0.1".
 func (a AdversarialTraining) String() string { return "adversarial training, " + a.steps() }
 
@@ -160,7 +163,7 @@ func (a AdversarialTraining) Strength(progress float64) float64 {
 	if a.NoWarmUp {
 		return 1
 	}
-	return min(1, progress/cmp.Or(a.WarmUp, 0.5))
+	return min(1, progress/cmp.Or(a.WarmUp, defaultWarmUp))
 }
 
 // Reach implements [training.Adversary]: the ball, grown to that share of its radius.

@@ -42,7 +42,8 @@ func (d Distillation) check() error {
 }
 
 // Fit trains the teacher and the student, each with the model's epochs, batches and learning rate, and returns the
-// student. Both are kept.
+// student. Both are kept. Where the model does not say, it is 30 epochs at a learning rate of 0.005, as logits that are
+// divided by T have far to go.
 func (d Distillation) Fit(ctx context.Context, m training.Model, e *advlib.Examples) (*advlib.Classifier, error) {
 	return fitted(d.Train(ctx, m, e))
 }
@@ -55,9 +56,7 @@ func (d Distillation) Train(ctx context.Context, m training.Model, e *advlib.Exa
 	if m.Objective != nil {
 		return nil, fmt.Errorf("defense: %v: the model has the objective %v already: leave it out", d, m.Objective)
 	}
-	if m.Name == "" {
-		m.Name = "model"
-	}
+	m.Name, m.Epochs, m.LearningRate = cmp.Or(m.Name, "model"), cmp.Or(m.Epochs, 30), cmp.Or(m.LearningRate, 0.005)
 	teacher, student := m, m
 	teacher.Name += fmt.Sprintf(" (teacher at T = %.6g)", d.T)
 	teacher.Objective = tempered{T: d.T}

@@ -19,7 +19,6 @@ func TestDistillation(t *testing.T) {
 	d := defense.Distillation{T: 100}
 	m := zoo.MLP(60)
 	m.Epochs = 40
-	m.LearningRate = 0.005 // logits that are divided by 100 have far to go
 	c := d.MustFit(t.Context(), m, train)
 	ball := advlib.Linf.Ball(0.2)
 	left := func(a advlib.Attack) float64 {

@@ -1,6 +1,7 @@
 package defense
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -20,8 +21,9 @@ import (
 //	θ ← θ − τ·∇_θ L(θ, x + δ, y),   δ ← clip(δ + ε·sign ∇_x L(θ, x + δ, y), −ε, ε)
 //
 // so that a step costs what one of a natural training does. An epoch of the model's sees a share of 1/m of the examples
-// m times: the model's Epochs are as many backward passes as without the defence. δ is kept from batch to batch, as in
-// the authors' code. It is for Linf, and for inputs without a [advlib.Domain].
+// m times: the model's Epochs are as many backward passes as without the defence. Where the model does not say, they
+// are m times those of [Recipe], so that as many batches are seen as by other methods, and every m-th is validated. δ
+// is kept from batch to batch, as in the authors' code. It is for Linf, and for inputs without a [advlib.Domain].
 //
 // It is a [training.Objective]; Fit trains a model with it.
 type Free struct {
@@ -29,6 +31,14 @@ type Free struct {
 	Ball advlib.Ball
 	// Replays is m; 0 means 8.
 	Replays int
+	// WarmUp and NoWarmUp are those of [AdversarialTraining]; the authors have none.
+	WarmUp   float64
+	NoWarmUp bool
+}
+
+// inner is the adversarial training whose ball and warm-up are its own.
+func (f Free) inner() AdversarialTraining {
+	return AdversarialTraining{Ball: f.Ball, WarmUp: f.WarmUp, NoWarmUp: f.NoWarmUp}
 }
 
 func (f Free) replays() int {
@@ -45,7 +55,7 @@ func (f Free) String() string {
 
 // Check implements [training.Objective].
 func (f Free) Check(c *advlib.Classifier) error {
-	if err := (AdversarialTraining{Ball: f.Ball}).Check(c); err != nil {
+	if err := f.inner().Check(c); err != nil {
 		return err
 	}
 	switch {
@@ -61,12 +71,17 @@ func (f Free) Check(c *advlib.Classifier) error {
 
 // Loss implements [training.Objective].
 func (f Free) Loss(s *training.Step) *Node {
-	ε, x0 := f.Ball.Radius, s.X0
+	x0 := s.X0
+	ε := ConstAs(x0, f.Ball.Radius)
+	if !f.NoWarmUp {
+		ε = MulScalar(MinScalar(DivScalar(s.Progress, cmp.Or(f.WarmUp, defaultWarmUp)), 1), f.Ball.Radius)
+	}
 	δ := s.Scope().VariableWithValue("delta", tensors.FromShape(x0.Shape())).SetTrainable(false)
 	x := s.Limits.Clip(Add(x0, δ.NodeValue(x0)), x0)
 	L := crossEntropy(s.Logits(x), s.Y)
 	up := Sign(Gradient(ReduceAllSum(L), x)[0])
-	δ.SetNodeValue(StopGradient(ClipScalar(Add(δ.NodeValue(x0), MulScalar(up, ε)), -ε, ε)))
+	ε = BroadcastToDims(ε, x0.Shape().Dimensions...)
+	δ.SetNodeValue(StopGradient(Min(Max(Add(δ.NodeValue(x0), Mul(up, ε)), Neg(ε)), ε)))
 	return L
 }
 
@@ -94,6 +109,13 @@ func (f Free) Fit(ctx context.Context, m training.Model, e *advlib.Examples) (*a
 
 // Train is Fit, and returns what was measured on the way.
 func (f Free) Train(ctx context.Context, m training.Model, e *advlib.Examples) (*training.Trained, error) {
+	if e != nil && f.Ball.Check() == nil && m.Epochs == 0 && f.Replays >= 0 {
+		filled := Recipe(m, f.Ball, e.Len())
+		m.Epochs, m.Validation = f.replays()*filled.Epochs, filled.Validation
+		if m.Validation.Held > 0 && m.Validation.Every == 0 {
+			m.Validation.Every = f.replays()
+		}
+	}
 	return hardening{f, "free", f.Ball}.minimise(ctx, f, m, e)
 }
 

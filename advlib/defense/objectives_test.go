@@ -96,28 +96,6 @@ func TestObjectives(t *testing.T) {
 
 func near(got, want float64) bool { return math.Abs(got-want) <= 1e-5*max(1, math.Abs(want)) }
 
-// TestObjectivesHarden: each objective leaves more digits standing than the cross-entropy alone.
-func TestObjectivesHarden(t *testing.T) {
-	train, test := dataset.Digits()
-	ball := advlib.Linf.Ball(0.15)
-	m := zoo.MLP(60)
-	m.Epochs = 20
-	natural := robust(t, m.MustFit(t.Context(), train), test, ball)
-	for _, o := range []training.Objective{
-		defense.TRADES{Ball: ball, Ascents: 5, WarmUp: 0.5},
-		defense.MART{Ball: ball, Ascents: 5, WarmUp: 0.5},
-		defense.AWP{Objective: defense.TRADES{Ball: ball, Ascents: 5, WarmUp: 0.5}},
-		defense.Free{Ball: ball, Replays: 4},
-	} {
-		m.Objective = o
-		got := robust(t, m.MustFit(t.Context(), train), test, ball)
-		t.Logf("%v: %.3f stand, %.3f without", o, got, natural)
-		if got < natural+0.2 {
-			t.Errorf("%v: %.3f stand, %.3f without it", o, got, natural)
-		}
-	}
-}
-
 func TestObjectivesRefuse(t *testing.T) {
 	train, _ := dataset.Digits()
 	ball := advlib.Linf.Ball(0.1)
@@ -143,23 +121,5 @@ func TestObjectivesRefuse(t *testing.T) {
 	_, err := defense.TRADES{Ball: ball}.Fit(t.Context(), m, train)
 	if err == nil || !strings.Contains(err.Error(), "leave one of the two out") {
 		t.Errorf("a second adversary: %v", err)
-	}
-}
-
-func TestFast(t *testing.T) {
-	train, test := dataset.Digits()
-	ball := advlib.Linf.Ball(0.15)
-	m := zoo.MLP(60)
-	m.Epochs = 20
-	natural := robust(t, m.MustFit(t.Context(), train), test, ball)
-	trained, err := defense.Fast{Ball: ball, WarmUp: 0.3}.Train(t.Context(), m, train)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := robust(t, trained.Classifier, test, ball); got < natural+0.2 {
-		t.Errorf("%.3f stand, %.3f without it", got, natural)
-	}
-	if trained.Stopped != "" {
-		t.Errorf("it stopped, though nothing collapsed: %s, %v", trained.Stopped, trained.Epochs)
 	}
 }

@@ -1,5 +1,32 @@
-// Package detect has detectors of query sequences: they see an attack that asks a victim again and again by the
-// likeness of its questions. An attacker who only sees answers must ask about points close together; others do not.
+// Package detect has detectors of adversarial inputs, and what becomes of them under an attacker who knows them.
+//
+//	s, err := detect.Screen(ctx, clf, detect.KernelDensity{}, detect.Data{Train: train, Clean: held, Rate: 0.05})
+//	verdicts, err := s.Verdicts(ctx, test.X)
+//	o, err := detect.Inspection{Naive: attacks, Adaptive: []advlib.Attack{s.Adaptive(ball)}}.Run(ctx, s, test)
+//	fmt.Println(o)
+//
+// # Single inputs
+//
+// A [Method] tells adversarial inputs from clean ones: [FeatureSqueezing], [LID], [Mahalanobis], [KernelDensity],
+// [Binary], [Consistency], [MagNet]. [Screen] fits one to a classifier, and sets a threshold for a rate of false
+// positives on clean examples that were held out.
+//
+// What is screened is a victim that rejects, for [advlib.Evaluate] too: an example is robust if its clean input is
+// accepted and classified rightly, and no input in the ball is accepted and misclassified. A detector that rejects
+// everything is worth 0. [Screened.Adaptive] is one call for the attack that knows the detector; nearly all detectors
+// that were ever proposed fall to one (Carlini & Wagner 2017, arXiv:1705.07263; Tramèr et al. 2020, arXiv:2002.08347).
+// [Reduce] says whether a result is too good to be likely. [MMD] asks of a set of inputs, not of one.
+//
+//   - screen.go: what is fitted, its threshold and its verdicts. layers.go: hidden layers, read from any model's graph.
+//   - squeezing.go, lid.go, mahalanobis.go, density.go, binary.go, magnet.go: the methods. combine.go: several scores
+//     as one. mmd.go: sets.
+//   - evade.go, adaptive.go: attacks that know the detector.
+//   - inspect.go, roc.go, reduction.go: the measurement.
+//
+// # Sequences of queries
+//
+// Detectors of query sequences see an attack that asks a victim again and again by the likeness of its questions. An
+// attacker who only sees answers must ask about points close together; others do not.
 //
 //	guarded := detect.MustGuard(victim, detect.Blacklight{}, detect.Reject)
 //	res, err := advlib.Run(ctx, guarded, examples, attack.Square{Ball: advlib.Linf.Ball(0.1)})

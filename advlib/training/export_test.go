@@ -24,3 +24,6 @@ func (m Model) Perturbed(ctx context.Context, e *advlib.Examples, progress float
 	x, err := o.perturb(ctx, 0, progress, e.X, tensors.FromFlatDataAndDimensions(slices.Clone(e.Y), e.Len()))
 	return x, c, err
 }
+
+// WatchBatches shows the function what an adversary makes of each batch, until it is called with nil.
+func WatchBatches(see func(x *tensors.Tensor)) { trainedOn = see }

@@ -533,6 +533,9 @@ func (r *run) chosen(rows iter.Seq[[]int]) iter.Seq2[minibatch, error] {
 	}
 }
 
+// trainedOn, if a test sets it, is shown what an adversary has made of each batch.
+var trainedOn func(x *tensors.Tensor)
+
 // advance makes step k, and returns the moving average of the loss.
 func (r *run) advance(ctx context.Context, trainer *train.Trainer, rival *opponent, k int, b minibatch) (loss float64, err error) {
 	progress := float64(k) / float64(r.steps)
@@ -546,6 +549,9 @@ func (r *run) advance(ctx context.Context, trainer *train.Trainer, rival *oppone
 		}
 		if err != nil {
 			return 0, err
+		}
+		if trainedOn != nil {
+			trainedOn(x)
 		}
 		inputs = append(inputs, x)
 	}

@@ -87,9 +87,9 @@ var methods = []method{
 			}
 			return t
 		}},
-	{"free", "free adversarial training (Shafahi et al. 2019), Linf only", []string{"replays"},
+	{"free", "free adversarial training (Shafahi et al. 2019), Linf only", []string{"replays", "warm-up"},
 		func(h hardened, at defense.AdversarialTraining) trainer {
-			return defense.Free{Ball: at.Ball, Replays: h.replays}
+			return defense.Free{Ball: at.Ball, Replays: h.replays, WarmUp: at.WarmUp, NoWarmUp: at.NoWarmUp}
 		}},
 	{"fast", "fast adversarial training (Wong et al. 2020), stopped when it collapses", []string{"warm-up", "no-stop"},
 		func(h hardened, at defense.AdversarialTraining) trainer {

@@ -72,6 +72,12 @@ var outOfReach = map[string]string{
 	"dataset/medmnist.go: as MedMNIST has":                       "the program reads .npz by dataset.File",
 	"dataset/picture.go: makes no picture":                       "the program reads .npz",
 	"dataset/picture.go: Pictures.SkipBroken":                    "the program reads .npz",
+	"detect/adaptive.go: ":                                       "detectors of single inputs are fitted in Go only",
+	"detect/binary.go: ":                                         "detectors of single inputs are fitted in Go only",
+	"detect/density.go: ":                                        "detectors of single inputs are fitted in Go only",
+	"detect/evade.go: ":                                          "detectors of single inputs are fitted in Go only",
+	"detect/magnet.go: ":                                         "detectors of single inputs are fitted in Go only",
+	"detect/mmd.go: ":                                            "detectors of single inputs are fitted in Go only",
 	"report/html.go: QueryTables":                                "a template, whose names are methods",
 }
 
