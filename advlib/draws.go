@@ -3,7 +3,9 @@ package advlib
 import (
 	"context"
 	"fmt"
+	"slices"
 
+	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
@@ -103,4 +105,54 @@ func (o opinions) usual(i int) Answer {
 		}
 	}
 	return best
+}
+
+// DrawsByRow tells whether a random classifier draws for each row of a batch anew: whether rows with the same input
+// have other logits. Then the mean over draws is that over equal rows; otherwise the model has to be built once for
+// each draw. What is drawn partly for the batch and partly for rows counts as drawn for rows.
+func (c *Classifier) DrawsByRow() (bool, error) {
+	type key struct{}
+	c.memoMu.Lock()
+	known, ok := c.memo[key{}].(bool)
+	c.memoMu.Unlock()
+	if ok {
+		return known, nil
+	}
+	rows := Bucket(1)
+	one := c.probeInput(2, 1)
+	one = one[len(one)/2:] // the first is the middle of the box, which a crop leaves as it is
+	x := tensors.FromFlatDataAndDimensions(slices.Repeat(one, rows), append([]int{rows}, c.spec.Input...)...)
+	z, err := c.Logits(x)
+	if err != nil {
+		return false, err
+	}
+	differ := slices.ContainsFunc(z, func(row []float32) bool { return !slices.Equal(row, z[0]) })
+	c.memoMu.Lock()
+	defer c.memoMu.Unlock()
+	if c.memo == nil {
+		c.memo = map[any]any{}
+	}
+	c.memo[key{}] = differ
+	return differ, nil
+}
+
+// Mean returns the mean of the logits of x [n, d...] over several draws of a random classifier, or what another
+// function makes of all of them, [draws, n, K], if it is not nil: so many forward passes for each row. With byRow, see
+// [Classifier.DrawsByRow], the draws are rows of one larger batch.
+func (m *Model) Mean(x *graph.Node, draws int, byRow bool, of func(z *graph.Node) *graph.Node) *graph.Node {
+	if of == nil {
+		of = func(z *graph.Node) *graph.Node { return graph.ReduceMean(z, 0) }
+	}
+	if !byRow || m.classifier == nil {
+		all := make([]*graph.Node, draws)
+		for i := range all {
+			all[i] = graph.InsertAxes(m.Logits(x), 0)
+		}
+		return of(graph.Concatenate(all, 0))
+	}
+	dims := x.Shape().Dimensions
+	many := graph.BroadcastToDims(graph.InsertAxes(x, 0), append([]int{draws}, dims...)...)
+	z := m.Logits(graph.Reshape(many, append([]int{draws * dims[0]}, dims[1:]...)...))
+	m.forward += m.classifier.cost * (draws - 1)
+	return of(graph.Reshape(z, draws, dims[0], z.Shape().Dimensions[1]))
 }

@@ -37,7 +37,7 @@ var allowed = map[string][]string{
 	"advlib/lab":                        {"advlib", "advlib/backend", "advlib/cachedir", "advlib/internal/..."},
 	"advlib/training":                   {"advlib", "advlib/backend", "advlib/lab", "advlib/internal/..."},
 	"advlib/zoo":                        {"advlib", "advlib/internal/option", "advlib/training"},
-	"advlib/defense":                    {"advlib", "advlib/attack", "advlib/attack/craft", "advlib/internal/option", "advlib/training"},
+	"advlib/defense":                    {"advlib", "advlib/attack", "advlib/attack/craft", "advlib/internal/option", "advlib/report", "advlib/training"},
 	"advlib/transform":                  {"advlib", "advlib/attack", "advlib/backend", "advlib/training"},
 	"advlib/scenario":                   {"advlib", "advlib/dataset"},
 	"advlib/show":                       {"advlib", "advlib/backend", "advlib/internal/notebook", "advlib/report", "advlib/training"},

@@ -8,6 +8,7 @@ import (
 
 	. "advlab/advlib/internal/equation"
 
+	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
@@ -21,11 +22,21 @@ func init() { register[EOT](Wrapper) }
 // averages the logits of several draws, so that the gradient of the margin, and of any other difference of logits, is
 // the mean of the gradients.
 //
-// The number of draws is measured: enough that the mean of the gradients is off by at most half of its length.
+// The number of draws is measured, of a classifier from 1 on, doubled until
+//
+//   - two independent means of gradients point the same way: their cosine is at least 0.8, in the mean over examples;
+//   - twice as many find no more: robust accuracies at n and 2n draws, by fresh draws, differ by less than a point.
+//
+// At 128 it ends, and a warning says so. Give it an attack that goes on past the first adversarial point, such as PGD
+// with KeepGoing: there, where the mean just crosses the boundary, half of the draws have not.
 type EOT struct {
 	// Attack is what is run.
 	Attack advlib.Attack
-	// Samples is the number of draws in each step; 0 means as many as the variance of the gradients asks for, at most 64.
+	// Probabilities takes the mean of the draws' probabilities, and its logarithm for logits, in place of the mean of the
+	// logits: then draws that are far behind the boundary weigh no more than others, as they do where the share of draws
+	// is what counts. It is the gradient of Salman et al. (2019), arXiv:1906.04584, equation 6. It needs a graph.
+	Probabilities bool
+	// Samples is the number of draws in each step; 0 means as many as are measured to be needed, at most 128.
 	Samples int
 }
 
@@ -33,6 +44,7 @@ type EOT struct {
 func (a *EOT) Describe(d *craft.Description) {
 	d.Paper("Athalye et al. 2018, arXiv:1707.07397")
 	d.Count(&a.Samples, 0)
+	d.Flag(&a.Probabilities, "of probabilities")
 	if a.Samples == 0 {
 		d.Name("%s, EOT", nameOf(a.Attack))
 		d.PassesOf(1, 0, 0, false) // how many samples are drawn is not known before
@@ -51,13 +63,24 @@ func (a EOT) Threat(v advlib.Victim) (advlib.Threat, error) { return craft.Threa
 // Plan implements [advlib.Planner].
 func (a EOT) Plan(v advlib.Victim) (forward, backward float64, known bool) { return craft.Plan(a, v) }
 
-type eotKey struct{ samples int }
+type eotKey struct {
+	samples              int
+	byRow, probabilities bool
+}
 
 // Perturb implements [advlib.Attack].
 func (a EOT) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	n := a.Samples
+	c, err := advlib.WhiteBox(v)
+	switch {
+	case a.Samples == 0 && !v.Signature().Random:
+		return a.Attack.Perturb(ctx, v, b)
+	case err == nil && a.Samples == 0:
+		return a.grow(ctx, v, c, b)
+	case err == nil:
+		return a.with(ctx, v, c, b, a.Samples)
+	}
+	n := a.Samples // the mean is taken outside of any graph
 	if n == 0 {
-		var err error
 		if n, err = a.Measure(ctx, v, b); err != nil {
 			if ctx.Err() == nil {
 				return nil, err
@@ -65,29 +88,154 @@ func (a EOT) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*t
 			return craft.NewBest(b).Tensor(), err
 		}
 	}
-	c, err := advlib.WhiteBox(v)
-	if err != nil { // then the mean is taken outside of any graph
-		return a.Attack.Perturb(ctx, v.Draws(n), b)
-	}
-	mean, err := c.Derive(eotKey{n}, fmt.Sprintf("%s, mean of %d draws", c.Name(), n), func(m *advlib.Model, x *Node) *Node {
-		sum := m.Logits(x)
-		for range n - 1 {
-			sum = Add(sum, m.Logits(x))
-		}
-		return DivScalar(sum, float64(n))
-	})
+	return a.Attack.Perturb(ctx, v.Draws(n), b)
+}
+
+// mean returns the classifier whose logits are the mean over n draws.
+func (a EOT) mean(c *advlib.Classifier, n int) (*advlib.Classifier, error) {
+	byRow, err := c.DrawsByRow()
 	if err != nil {
 		return nil, err
 	}
-	return a.Attack.Perturb(ctx, v.On(mean), b)
+	return c.Derive(eotKey{n, byRow, a.Probabilities}, fmt.Sprintf("%s, mean of %d draws", c.Name(), n), func(m *advlib.Model, x *Node) *Node {
+		if !a.Probabilities {
+			return m.Mean(x, n, byRow, nil)
+		}
+		// In logarithms, as probabilities of 1e-40 are 0 in float32, and then have no gradient.
+		return m.Mean(x, n, byRow, logMeanExp)
+	})
 }
 
-// Constants of Measure.
+// logMeanExp returns log(Σ exp(log softmax z)/n) of logits z [n, rows, K].
+func logMeanExp(z *Node) *Node {
+	p := graph.LogSoftmax(z, -1)
+	most := StopGradient(graph.ReduceAndKeep(p, graph.ReduceMax, 0))
+	mean := graph.ReduceAndKeep(graph.Exp(Sub(p, most)), graph.ReduceMean, 0)
+	return graph.Squeeze(Add(graph.Log(mean), most), 0)
+}
+
+// with runs the attack on the mean over n draws, on so many examples at once as memory allows.
+func (a EOT) with(ctx context.Context, v *advlib.Counted, c *advlib.Classifier, b advlib.Batch, n int) (*tensors.Tensor, error) {
+	m, err := a.mean(c, n)
+	if err != nil {
+		return nil, err
+	}
+	size := craft.MaxRows
+	for size > advlib.Bucket(1) && size*n > eotAtOnce {
+		size /= 4 // the next smaller bucket
+	}
+	if b.Len() <= size {
+		return a.Attack.Perturb(ctx, v.On(m), b)
+	}
+	best := craft.NewBest(b)
+	for rows := range slices.Chunk(b.Order(), size) {
+		part := b.Select(rows)
+		adv, err := a.Attack.Perturb(ctx, v.On(m), part)
+		if adv != nil {
+			best.Put(rows, adv, nil)
+		}
+		advlib.Free(part.X)
+		if err != nil {
+			if ctx.Err() == nil {
+				return nil, err
+			}
+			return best.Tensor(), err
+		}
+	}
+	return best.Tensor(), nil
+}
+
+// grow doubles the number of draws until it is enough, by some of the examples, and attacks the others with as many.
+func (a EOT) grow(ctx context.Context, v *advlib.Counted, c *advlib.Classifier, b advlib.Batch) (*tensors.Tensor, error) {
+	best := craft.NewBest(b)
+	end := func(err error) (*tensors.Tensor, error) {
+		if ctx.Err() == nil {
+			return nil, err
+		}
+		return best.Tensor(), err
+	}
+	n, err := a.Measure(ctx, v, b)
+	if err != nil {
+		return end(err)
+	}
+	order := b.Order()
+	some, others := order[:min(len(order), eotJudged)], order[min(len(order), eotJudged):]
+	part := b.Select(some)
+	defer advlib.Free(part.X)
+	left := func(n int) (float64, error) {
+		adv, err := a.with(ctx, v, c, part, n)
+		if adv != nil {
+			best.Put(some, adv, nil)
+		}
+		if err != nil {
+			return 0, err
+		}
+		return standing(ctx, v, c, part, adv)
+	}
+	before, err := left(n)
+	for err == nil {
+		if n == eotMost {
+			v.Warn(fmt.Sprintf("%v: %d draws in each step are not enough, by the gradients or by what twice as many find: the robust "+
+				"accuracy may be too high", a, n))
+			break
+		}
+		var after float64
+		if after, err = left(2 * n); err == nil && math.Abs(before-after) < eotPoint {
+			break // what twice as many found is kept
+		}
+		before, n = after, 2*n
+	}
+	if err != nil || len(others) == 0 {
+		if err != nil {
+			return end(err)
+		}
+		return best.Tensor(), nil
+	}
+	rest := b.Select(others)
+	defer advlib.Free(rest.X)
+	adv, err := a.with(ctx, v, c, rest, n)
+	if adv != nil {
+		best.Put(others, adv, nil)
+	}
+	if err != nil {
+		return end(err)
+	}
+	return best.Tensor(), nil
+}
+
+// standing is the mean share of draws in which candidates do not reach the goal. The draws are the same each time, so
+// that two of them compare, and others than any by which the attack is judged.
+func standing(ctx context.Context, v *advlib.Counted, c *advlib.Classifier, b advlib.Batch, adv *tensors.Tensor) (float64, error) {
+	if err := c.Store().SetRNGStateFromSeed(b.Rand(0, streamOfSizing).Int64()); err != nil {
+		return 0, err
+	}
+	stands := 0
+	for range eotDraws {
+		z, err := v.Logits(ctx, adv)
+		if err != nil {
+			return 0, err
+		}
+		for i := range z {
+			if !b.Reached(i, z[i]) {
+				stands++
+			}
+		}
+	}
+	return float64(stands) / float64(eotDraws*b.Len()), nil
+}
+
+// Constants of the measurement.
 const (
-	eotDraws = 16  // gradients that are measured at each example
-	eotRows  = 32  // examples
-	eotError = 0.5 // of the mean gradient, relative to its length
-	eotMost  = 64  // samples
+	eotCosine = 0.8  // of two independent means
+	eotPoint  = 0.01 // of robust accuracy
+	eotMost   = 128  // draws
+	eotDraws  = 32   // by which the robust accuracy is measured
+	eotJudged = 128  // examples
+	eotRows   = 32   // examples at which gradients are measured
+	eotAtOnce = 4096 // rows of a batch
+	eotError  = 0.5  // of the mean margin where there is no gradient, relative to its size
+
+	streamOfSizing = 1 << 61
 )
 
 // eotMargin is what is measured of a victim without a graph.
@@ -100,25 +248,84 @@ func (eotMargin) graph(p *craft.Point, _ []*Node) []*Node {
 type eotGradient struct{}
 
 func (eotGradient) graph(p *craft.Point, _ []*Node) []*Node {
-	return []*Node{p.Gradient(advlib.Margin.Of(p.Logits(p.X0), p.Goal), p.X0)}
+	return []*Node{craft.Flat(p.Gradient(advlib.Margin.Of(p.Logits(p.X0), p.Goal), p.X0))}
 }
 
-// Measure returns how many draws the mean gradient of the margin needs at the originals: with v the variance of a
-// gradient, summed over its coordinates, and s the squared length of the expected one, both estimated from 16 draws,
-// the smallest n with v/n ≤ s/4; the median over at most 32 examples, as a power of two, so that few numbers are
-// compiled for. It is 1 where nothing is random. Of a victim without a graph it is the same of the margin itself in
-// place of its gradient.
+// Measure returns how many draws the mean gradient of the margin needs at the originals: the smallest power of two for
+// which two independent means have a cosine of at least 0.8, in the mean over at most 32 examples, and 128 if none has.
+// Examples without a gradient do not count. It is 1 where nothing is random, or no gradient is defined.
+//
+// Of a victim without a graph it is measured by the margin itself: the smallest n for which the mean of n draws is off
+// by at most half of its size, in the median over examples.
 func (a EOT) Measure(ctx context.Context, v *advlib.Counted, b advlib.Batch) (int, error) {
-	step, size := craft.Compile(v, b, eotGradient{}, eotGradient{}.graph), b.X.Shape().Size()/b.Len()
-	if _, err := advlib.WhiteBox(v); err != nil {
-		step, size = craft.Compile(v, b, eotMargin{}, eotMargin{}.graph), 1
+	c, err := advlib.WhiteBox(v)
+	if err != nil {
+		return measureMargin(ctx, v, b)
 	}
+	if !c.Random() || c.Differentiable() != nil {
+		return 1, nil
+	}
+	rows := craft.Pieces(b)[0]
+	g := craft.NewRows(b, rows[:min(len(rows), eotRows)])
+	defer g.Free()
+	for n := 1; n < eotMost; n *= 2 {
+		m, err := a.mean(c, n)
+		if err != nil {
+			return 0, err
+		}
+		step := craft.Compile(v.On(m), b, eotGradient{}, eotGradient{}.graph)
+		var estimates [2][]float32
+		for k := range estimates {
+			if err := ctx.Err(); err != nil {
+				return 0, err
+			}
+			out, err := g.Ask(step, nil)
+			if err != nil {
+				return 0, fmt.Errorf("a mean of %d draws of %d examples: %w", n, len(g.At), err)
+			}
+			estimates[k] = tensors.MustCopyFlatData[float32](out[0])
+			advlib.Free(out...)
+		}
+		if meanCosine(estimates[0], estimates[1], len(g.At), g.Size) >= eotCosine {
+			return n, nil
+		}
+	}
+	return eotMost, nil
+}
+
+// meanCosine is that between the first rows of two batches of size rows each; 1 if all are 0.
+func meanCosine(a, b []float32, rows, size int) float64 {
+	sum, count, width := 0., 0, len(a)/size
+	for i := range rows {
+		var ab, aa, bb float64
+		for j := i * width; j < (i+1)*width; j++ {
+			ab, aa, bb = ab+float64(a[j])*float64(b[j]), aa+float64(a[j])*float64(a[j]), bb+float64(b[j])*float64(b[j])
+		}
+		if aa == 0 && bb == 0 {
+			continue
+		}
+		count++
+		if aa > 0 && bb > 0 {
+			sum += ab / math.Sqrt(aa*bb)
+		}
+	}
+	if count == 0 {
+		return 1
+	}
+	return sum / float64(count)
+}
+
+// measureMargin is Measure of a victim that only answers: with v the variance of the margin and s its expected square,
+// both estimated from 16 draws, the smallest n with v/n ≤ s/4.
+func measureMargin(ctx context.Context, v *advlib.Counted, b advlib.Batch) (int, error) {
+	const draws = 16
+	step := craft.Compile(v, b, eotMargin{}, eotMargin{}.graph)
 	rows := craft.Pieces(b)[0]
 	rows = rows[:min(len(rows), eotRows)]
 	g := craft.NewRows(b, rows)
 	defer g.Free()
-	sum, squares := make([]float64, len(rows)*size), make([]float64, len(rows))
-	for range eotDraws {
+	sum, squares := make([]float64, len(rows)), make([]float64, len(rows))
+	for range draws {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
@@ -130,19 +337,16 @@ func (a EOT) Measure(ctx context.Context, v *advlib.Counted, b advlib.Batch) (in
 			for i := range sum {
 				v := float64(flat[i])
 				sum[i] += v
-				squares[i/size] += v * v
+				squares[i] += v * v
 			}
 		})
 		advlib.Free(out...)
 	}
 	need := make([]float64, len(rows))
 	for i := range need {
-		mean := 0. // squared length of the mean
-		for _, v := range sum[i*size : (i+1)*size] {
-			mean += v * v / (eotDraws * eotDraws)
-		}
-		variance := max(0, squares[i]-eotDraws*mean) / (eotDraws - 1)
-		signal := mean - variance/eotDraws
+		mean := sum[i] * sum[i] / (draws * draws) // its square
+		variance := max(0, squares[i]-draws*mean) / (draws - 1)
+		signal := mean - variance/draws
 		switch {
 		case variance <= 1e-9*mean: // rounding
 			need[i] = 1

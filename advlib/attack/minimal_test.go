@@ -79,20 +79,28 @@ func againstPeer(t *testing.T, r *attacktest.Reference, e *advlib.Examples, key 
 	}
 }
 
+// wholeReference returns a reference model with all its examples, which are beside the checkout; where they are not, the
+// test is skipped.
+func wholeReference(t testing.TB, name string, b compute.Backend) *attacktest.Reference {
+	t.Helper()
+	folder := filepath.Join("..", "..", "..", "shared", "reference")
+	if _, err := os.Stat(folder); err != nil {
+		t.Skipf("there are no references beside the checkout: %v", err)
+	}
+	r, err := attacktest.LoadReferenceFrom(os.DirFS(folder), name, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 // The same comparisons, and AutoAttack's, on the CNN with all its 32 examples, which the checkout does not hold.
 func TestReferenceWhole(t *testing.T) {
 	const name = "cnn-mnist-adv"
 	if !full {
 		t.Skip("ADVLAB_FULL=1 compares on all 32 examples of the CNN, which takes minutes")
 	}
-	folder := filepath.Join("..", "..", "..", "shared", "reference")
-	if _, err := os.Stat(folder); err != nil {
-		t.Skipf("there are no references beside the checkout: %v", err)
-	}
-	r, err := attacktest.LoadReferenceFrom(os.DirFS(folder), name, digits(t).Classifier.Backend())
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := wholeReference(t, name, digits(t).Classifier.Backend())
 	for key, a := range minimalPeers {
 		againstPeer(t, r, r.Examples, key, a, 1.001)
 	}

@@ -481,3 +481,43 @@ func TestWrappersKeepABudget(t *testing.T) {
 		}
 	}
 }
+
+// TestEOTDoubles: the number of draws grows until twice as many find no more, and where 128 are not enough, it is said.
+func TestEOTDoubles(t *testing.T) {
+	few := digits(t).Examples
+	pgd := attack.PGD{Ball: advlib.Linf.Ball(0.1), Loss: advlib.Margin, Steps: 4, KeepGoing: true}
+	run := func(c *advlib.Classifier, a advlib.Attack) *advlib.Result {
+		return advlib.MustRun(t.Context(), c, few, a)
+	}
+	for σ, enough := range map[float64]bool{0.1: true, 30: false} {
+		c := noisy(t, σ)
+		measured, one := run(c, attack.EOT{Attack: pgd}), run(c, attack.EOT{Attack: pgd, Samples: 1})
+		said := strings.Contains(measured.String(), "draws in each step are not enough")
+		t.Logf("noise %g: %v with 1 draw, %v as measured, %.3g passes each", σ, one.SuccessRate(), measured.SuccessRate(),
+			float64(measured.Stats.Backward)/float64(few.Len()))
+		if said == enough {
+			t.Errorf("noise %g: enough %v, warnings %q", σ, enough, measured.Warnings)
+		}
+		if lo, _ := one.SuccessRate().Wilson(); enough && measured.SuccessRate().Value() < lo {
+			t.Errorf("noise %g: %v %s with 1 draw, %v as measured", σ, one.SuccessRate(), one.SuccessRate().Interval(), measured.SuccessRate())
+		}
+	}
+	// What a batch shares has to be drawn by building the model again, and so the mean of it varies less.
+	for _, byRow := range []bool{true, false} {
+		c := variant(t, "noisy", true, func(scope *model.Scope, c *advlib.Classifier, x *graph.Node) *graph.Node {
+			shape := x.Shape().Clone()
+			if !byRow {
+				shape.Dimensions[0] = 1
+			}
+			noise := graph.BroadcastToShape(scope.RandomNormal(x.Graph(), shape), x.Shape())
+			return c.LogitsGraph(graph.Add(x, graph.MulScalar(noise, 0.3)))
+		})
+		if got, err := c.DrawsByRow(); err != nil || got != byRow {
+			t.Errorf("drawn by row: %v (%v), want %v", got, err, byRow)
+		}
+		res := run(c, attack.EOT{Attack: pgd, Samples: 4})
+		if n := res.Stats.Backward; n == 0 || n%(4*4) != 0 {
+			t.Errorf("drawn by row %v: %d passes backward in 4 steps of 4 draws", byRow, n)
+		}
+	}
+}

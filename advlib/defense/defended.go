@@ -43,16 +43,19 @@ type Trained struct {
 	Method
 	// Classifier is what was trained.
 	Classifier *advlib.Classifier
+	// Cost is what the training took, of a teacher too; of weights that were kept, what it took when they were made.
+	Cost *training.Cost
 }
 
 // Train trains a model by a method, or takes what the same training has given before, and returns it with the attacks
 // by which it is judged.
 func Train(ctx context.Context, by Method, m training.Model, e *advlib.Examples) (*Trained, error) {
-	c, err := by.Fit(ctx, m, e)
+	cost := new(training.Cost)
+	c, err := by.Fit(training.Account(ctx, cost), m, e)
 	if err != nil {
 		return nil, err
 	}
-	return &Trained{Method: by, Classifier: c}, nil
+	return &Trained{Method: by, Classifier: c, Cost: cost}, nil
 }
 
 // MustTrain is [Train] for notebooks, examples and tests: it panics on an error.
@@ -63,6 +66,9 @@ func MustTrain(ctx context.Context, by Method, m training.Model, e *advlib.Examp
 	}
 	return t
 }
+
+// TrainingSeconds implements [Costly].
+func (t *Trained) TrainingSeconds() float64 { return t.Cost.Seconds }
 
 // Victim implements [Defended].
 func (t *Trained) Victim() advlib.Victim { return t.Classifier }

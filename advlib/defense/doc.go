@@ -14,7 +14,8 @@
 //   - [Distillation]: a student of a hot teacher, which hides its gradients, and the attacks that this does not stop.
 //
 // [Train] gives what was trained with the attacks by which it is judged, as a [Defended]: [Method] and [Defended] are
-// the interfaces that defences satisfy, those of package transform and your own too.
+// the interfaces that defences satisfy, those of package transform and your own too. [Compare] holds several against
+// each other in one table.
 //
 // How long, how fast and with what validation is filled in by [Recipe] where the model does not say; CURVES.md beside
 // this file has what that reaches on MNIST.

@@ -19,6 +19,7 @@
 //   - ball.go: balls and boxes as data, by the name of the norm.
 //   - rate.go: [Rate] with its interval, success rates and median distances.
 //   - query.go: clean, robust and certified accuracy. verdict.go: what is known of each example, and contradictions.
+//   - comparison.go: [Comparison], defences held against each other.
 //   - queries.go, change.go: what attacks that only ask took, and how inputs were changed.
 //   - merge.go: the report of more examples.
 //   - lines.go, text.go, html.go, json.go: the table's lines, and the forms in which a report is written.

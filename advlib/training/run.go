@@ -9,6 +9,7 @@ import (
 	"math/rand"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
@@ -269,10 +270,15 @@ func (r *run) traceAdversary() (string, error) {
 
 // weights returns the kept weights, or trains.
 func (r *run) weights(ctx context.Context) (*outcome, error) {
+	start := time.Now()
 	recipe, err := r.recipe()
 	if err != nil {
 		lab.Notify(fmt.Sprintf("%s is trained each time: %v", r.Name, err))
-		return r.train(ctx)
+		o, err := r.train(ctx)
+		if err == nil {
+			account(ctx, lab.Recipe{}, time.Since(start))
+		}
+		return o, err
 	}
 	var fresh *outcome
 	store, err := lab.Keep(ctx, lab.Models, recipe, func(ctx context.Context) (*model.Store, error) {
@@ -286,6 +292,7 @@ func (r *run) weights(ctx context.Context) (*outcome, error) {
 	if err != nil {
 		return nil, err
 	}
+	account(ctx, recipe, time.Since(start))
 	kept := &outcome{store: store}
 	if e, ok := lab.Kept(lab.Models, recipe); ok {
 		kept.key = e.Key

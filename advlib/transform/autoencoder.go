@@ -23,8 +23,7 @@ import (
 //
 //	min_θ E ‖A_θ(clip(x + n)) − x‖²,   n ~ N(0, Noise²)
 //
-// and stands as a defence before a classifier, as the reformer of Meng & Chen (2017), "MagNet", arXiv:1705.09064,
-// section 4.2:
+// and stands as a defence before a classifier, as the reformer of Meng & Chen (2017), "MagNet", arXiv:1705.09064:
 //
 //	denoiser, err := transform.Autoencoder{}.Fit(ctx, train)
 //	d, err := transform.Before(clf, denoiser)

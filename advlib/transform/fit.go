@@ -19,7 +19,7 @@ import (
 
 // Fit trains a model behind the transforms, on examples that have gone through them, and returns it behind them, as
 // [Before] does. That is how a model for a [Thermometer] code is made; for others it often costs less accuracy than a
-// transform that the model has not seen (Guo et al. 2018, arXiv:1711.00117, section 5.3). What is trained is kept, as
+// transform that the model has not seen (Guo et al. 2018, arXiv:1711.00117). What is trained is kept, as
 // by [training.Model.Fit]. Where the model takes a code, the naive attack is on the same model trained without it,
 // which is trained as well.
 //

@@ -12,16 +12,16 @@ import (
 )
 
 // Thermometer is the code of Buckman, Roy, Raffel & Goodfellow (2018), "Thermometer encoding: one hot way to resist
-// adversarial examples", section 3: each value v of the box, as a share of its width, becomes Levels values, of which
+// adversarial examples": each value v of the box, as a share of its width, becomes Levels values, of which
 // value l = 0 … Levels−1 is the box's highest where v > l/Levels or l = 0, and its lowest elsewhere. That is the order
 // of the authors' code; the table in the paper has it the other way about.
 //
 // Inputs [d..., c] become codes [d..., c·Levels], of any shape, which the model behind takes: [Fit] trains one. The
 // code has no gradient. Its stand-in has the logistic function in place of each step, as wide as a level, so that an
 // attack sees the steps that are near on both sides: PGD left 45 of 100 digits at Linf 0.1, and 82 with the stand-in of
-// Athalye et al. (2018), arXiv:1802.00420, which sees those that are passed already.
+// Athalye et al. (2018), arXiv:1802.00420, which sees those that are passed already (TestStandIns).
 type Thermometer struct {
-	// Levels is the number of values for each one, 2 to 256; the paper takes 16.
+	// Levels is the number of values for each one, 2 to 256.
 	Levels int
 }
 

@@ -20,8 +20,8 @@ import (
 // (2011), algorithm 1, which takes the corners of these norms as they are. Quasi-Newton methods, which others use here,
 // stop at them: from z = x, where the first norm has one, L-BFGS-B leaves an image as it is when Weight is small.
 //
-// It has no gradient: an adaptive attack takes that of the identity (Athalye et al. 2018, arXiv:1802.00420, section
-// 5.2), and the mean of several draws.
+// It has no gradient: an adaptive attack takes that of the identity (Athalye et al. 2018, arXiv:1802.00420), and the
+// mean of several draws.
 type TotalVariance struct {
 	// Drop is the probability with which a value is dropped, in [0, 1).
 	Drop float64

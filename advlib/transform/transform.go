@@ -163,12 +163,17 @@ func (d *Defended) Naive(b advlib.Ball) advlib.Attack {
 }
 
 // Adaptive is what broke such defences (Athalye et al. 2018, arXiv:1802.00420): PGD on the whole, with BPDA where a
-// transform has no gradient, and EOT, as many samples as it measures, where one is random. There it goes on past the
-// first adversarial point, which only some of the draws would take for one.
+// transform has no gradient, and EOT, as many samples as it measures, where one is random, of the draws' probabilities.
+// There it goes on past the first adversarial point, which only some draws would take for one. A stand-in's gradient
+// leads into dead ends that the true one has not, so what stands is attacked from three other starts.
 func (d *Defended) Adaptive(b advlib.Ball) advlib.Attack {
-	var a advlib.Attack = attack.PGD{Ball: b, Steps: 40, Loss: advlib.Margin, KeepGoing: d.Random}
+	pgd := attack.PGD{Ball: b, Steps: 40, Loss: advlib.Margin, KeepGoing: d.Random}
+	if d.Through != d.Classifier && !d.Random {
+		pgd.Restarts = 3
+	}
+	var a advlib.Attack = pgd
 	if d.Random {
-		a = attack.EOT{Attack: a}
+		a = attack.EOT{Attack: a, Probabilities: true}
 	}
 	if d.Through != d.Classifier {
 		a = attack.BPDA{Attack: a, Through: d.Through}
