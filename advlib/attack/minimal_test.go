@@ -79,8 +79,8 @@ func againstPeer(t *testing.T, r *attacktest.Reference, e *advlib.Examples, key 
 	}
 }
 
-// wholeReference returns a reference model with all its examples, which are beside the checkout; where they are not, the
-// test is skipped.
+// wholeReference returns a reference model with all its examples, which are beside the checkout; where they are not,
+// the test is skipped.
 func wholeReference(t testing.TB, name string, b compute.Backend) *attacktest.Reference {
 	t.Helper()
 	folder := filepath.Join("..", "..", "..", "shared", "reference")
