@@ -1,6 +1,7 @@
 package endpoint_test
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"net"
@@ -53,24 +54,53 @@ func startMLServer(t *testing.T, program string) (url, folder string) {
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
+	running, ended := context.WithCancel(context.Background())
+	go func() {
+		_ = server.Wait() // the log says why
+		ended()
+	}()
 	t.Cleanup(func() {
 		_ = server.Process.Signal(syscall.SIGTERM)
-		_ = server.Wait() // ended by a signal
+		<-running.Done()
 		log.Close()
 	})
 	url = fmt.Sprintf("http://127.0.0.1:%d", port)
-	for range 300 {
-		if resp, err := http.Get(url + "/v2/models/digits/ready"); err == nil {
+	if !ready(t, running, url+"/v2/models/digits/ready") {
+		state := fmt.Sprintf("is not ready after %v", patience)
+		if running.Err() != nil {
+			state = fmt.Sprintf("has ended, %v", server.ProcessState)
+		}
+		text, _ := os.ReadFile(log.Name())
+		t.Fatalf("MLServer %s:\n%s", state, text)
+	}
+	return url, folder
+}
+
+// patience is for a busy machine: a quiet one has the server ready in seconds.
+const patience = 5 * time.Minute
+
+// ready asks an address until it answers 200, and reports false when running is done or patience is at its end.
+func ready(t *testing.T, running context.Context, url string) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(running, patience)
+	defer cancel()
+	for ctx.Err() == nil {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp, err := http.DefaultClient.Do(request); err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
-				return url, folder
+				return true
 			}
 		}
-		time.Sleep(100 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
-	text, _ := os.ReadFile(log.Name())
-	t.Fatalf("MLServer is not ready after 30 s:\n%s", text)
-	return "", ""
+	return false
 }
 
 // TestMLServer attacks a server that nobody here wrote: MLServer 1.7.1 with the runtime of scikit-learn, in an
