@@ -252,6 +252,27 @@ func TestHonestModels(t *testing.T) {
 	}
 }
 
+// known is a rejecting victim that says how it is attacked.
+type known struct{ advlib.Victim }
+
+func (known) Adaptive(ball advlib.Ball) advlib.Attack { return attack.Square{Ball: ball, Queries: 300} }
+
+// TestKnownDetector: a victim's own attack is the one that is diagnosed, and another is compared with it.
+func TestKnownDetector(t *testing.T) {
+	_, test := dataset.Digits()
+	v := known{oracle.Rejecting(natural(t, 0), "unsure", func(_ []float32, a advlib.Answer) bool { return confidence(a.Scores) < 0.9 })}
+	ball := advlib.Linf.Ball(0.2)
+	for want, a := range map[Verdict]advlib.Attack{Passed: nil, Failed: attack.Square{Ball: ball, Queries: 3}} {
+		d, err := Settings{Ball: ball, Attack: a, Only: []string{"detector"}}.Run(t.Context(), v, test.First(60))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Findings[21]; got.Verdict != want {
+			t.Errorf("with %v: %+v", d.Attack, got)
+		}
+	}
+}
+
 // TestIndicators compares with NumPy on the authors' formulas; testdata/indicators.py has made the numbers.
 func TestIndicators(t *testing.T) {
 	text, err := os.ReadFile("testdata/indicators.json")
