@@ -139,6 +139,7 @@ func fixtures(t *testing.T) []planted {
 		{"distilled at T = 100", distilled, defense.Distillation{T: 100}.Naive(ball), []string{"gradients", "loss", "black-box"}},
 		{"8-bit quantiser", behind(transform.BitDepth{Bits: 8}), nil, []string{"gradients"}},
 		{"1-bit quantiser", behind(transform.BitDepth{Bits: 1}), nil, []string{"gradients"}},
+		{"JPEG without a gradient", behind(transform.JPEG{Quality: 75}), nil, []string{"gradients"}},
 		{"random resize and pad", behind(transform.ResizePad{Least: 0.8}), pgd, []string{"random"}},
 		{"logits × 1000", changed(t, c, "× 1000", func(m *advlib.Model, x *Node) *Node { return MulScalar(m.Logits(x), 1000) }), pgd,
 			[]string{"loss", "gradients", "black-box"}},
