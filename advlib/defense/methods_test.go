@@ -44,9 +44,8 @@ func hardenedBy(ball advlib.Ball) []hardened {
 // CURVES.md has the numbers and the time; else digits, a small network and PGD.
 func TestMethods(t *testing.T) {
 	train, test := dataset.Digits()
-	train, test = train.First(900), test.First(256)
 	m, ball, full := zoo.MLP(40), advlib.Linf.Ball(0.15), false
-	least, natural := 0.5, 0.3
+	least, natural := 0.55, 0.3
 	attacked := func(c *advlib.Classifier) float64 { return robust(t, c, test, ball) }
 	if os.Getenv("ADVLAB_FULL") != "" {
 		var missing *dataset.MissingError
@@ -74,8 +73,9 @@ func TestMethods(t *testing.T) {
 		}
 		m.Backend = opened
 	}
-	if got := attacked(m.MustFit(t.Context(), train)); got > natural {
-		t.Errorf("without a defence %.3f stand", got)
+	without := attacked(m.MustFit(t.Context(), train))
+	if without > natural {
+		t.Errorf("without a defence %.3f stand", without)
 	}
 	var at float64
 	for k, h := range hardenedBy(ball) {
@@ -97,8 +97,8 @@ func TestMethods(t *testing.T) {
 		if k == 0 {
 			at = got
 		}
-		if got < at-h.behind || got < natural+0.1 || k == 0 && got < least {
-			t.Errorf("%v: %.3f stand, adversarial training leaves %.3f", h.method, got, at)
+		if got < at-h.behind || got < without+0.2 || k == 0 && got < least {
+			t.Errorf("%v: %.3f stand, adversarial training leaves %.3f, and no defence %.3f", h.method, got, at, without)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"advlab/advlib"
 )
 
-// The binarisation test of Zimmermann et al. (2022), arXiv:2206.13991, section 3: the last linear layer is replaced by
+// The binarisation test of Zimmermann et al. (2022), arXiv:2206.13991: the last linear layer is replaced by
 // one that tells points inside of the ball around an example from a single point at its border. So an adversarial
 // example is known to be there, and an attack that does not find it is too weak for this model.
 //

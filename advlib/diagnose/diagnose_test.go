@@ -139,6 +139,7 @@ func fixtures(t *testing.T) []planted {
 		{"distilled at T = 100", distilled, defense.Distillation{T: 100}.Naive(ball), []string{"gradients", "loss", "black-box"}},
 		{"8-bit quantiser", behind(transform.BitDepth{Bits: 8}), nil, []string{"gradients"}},
 		{"1-bit quantiser", behind(transform.BitDepth{Bits: 1}), nil, []string{"gradients"}},
+		{"JPEG without a gradient", behind(transform.JPEG{Quality: 75}), nil, []string{"gradients"}},
 		{"random resize and pad", behind(transform.ResizePad{Least: 0.8}), pgd, []string{"random"}},
 		{"logits × 1000", changed(t, c, "× 1000", func(m *advlib.Model, x *Node) *Node { return MulScalar(m.Logits(x), 1000) }), pgd,
 			[]string{"loss", "gradients", "black-box"}},
@@ -249,6 +250,27 @@ func TestHonestModels(t *testing.T) {
 				t.Errorf("worst %v, robust %v, clean %v: they must not rise", d.Worst, d.Robust, d.Clean)
 			}
 		})
+	}
+}
+
+// known is a rejecting victim that says how it is attacked.
+type known struct{ advlib.Victim }
+
+func (known) Adaptive(ball advlib.Ball) advlib.Attack { return attack.Square{Ball: ball, Queries: 300} }
+
+// TestKnownDetector: a victim's own attack is the one that is diagnosed, and another is compared with it.
+func TestKnownDetector(t *testing.T) {
+	_, test := dataset.Digits()
+	v := known{oracle.Rejecting(natural(t, 0), "unsure", func(_ []float32, a advlib.Answer) bool { return confidence(a.Scores) < 0.9 })}
+	ball := advlib.Linf.Ball(0.2)
+	for want, a := range map[Verdict]advlib.Attack{Passed: nil, Failed: attack.Square{Ball: ball, Queries: 3}} {
+		d, err := Settings{Ball: ball, Attack: a, Only: []string{"detector"}}.Run(t.Context(), v, test.First(60))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Findings[21]; got.Verdict != want {
+			t.Errorf("with %v: %+v", d.Attack, got)
+		}
 	}
 }
 

@@ -41,8 +41,11 @@ type Settings struct {
 
 // DefaultAttack is the attack on a victim where none is given: [attack.PGD] with 50 steps on the margin towards each of
 // the nine most likely classes, on a random victim without these and in expectation, [attack.EOT], and on one without a
-// gradient [attack.Square].
+// gradient [attack.Square]. A defence that has an attack of its own, such as detect.Screened, is attacked by that.
 func DefaultAttack(v advlib.Victim, ball advlib.Ball) advlib.Attack {
+	if d, ok := v.(knowing); ok {
+		return d.Adaptive(ball)
+	}
 	c, err := advlib.WhiteBox(v)
 	if err != nil || c.Differentiable() != nil {
 		return attack.Square{Ball: ball}
@@ -53,6 +56,11 @@ func DefaultAttack(v advlib.Victim, ball advlib.Ball) advlib.Attack {
 		return attack.EOT{Attack: pgd}
 	}
 	return attack.AllTargets{Attack: pgd, Most: 9}
+}
+
+// knowing is a victim that says how it is attacked by who knows all about it, as a defense.Defended does.
+type knowing interface {
+	Adaptive(ball advlib.Ball) advlib.Attack
 }
 
 // check refuses settings before anything is computed, and fills in defaults.

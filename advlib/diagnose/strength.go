@@ -223,6 +223,17 @@ func detector(ctx context.Context, x *examiner, f *Finding) error {
 	if rejects == 0 {
 		return f.notApplicable("the victim rejected nothing")
 	}
-	f.judge(float64(rejects), 0, "%d inputs were rejected; %v knows nothing of what rejects them", rejects, x.Attack)
+	d, ok := x.victim.(knowing)
+	if !ok {
+		f.judge(float64(rejects), 0, "%d inputs were rejected; %v knows nothing of what rejects them", rejects, x.Attack)
+		return nil
+	}
+	hit, err := x.breaks(ctx, d.Adaptive(x.Ball))
+	if err != nil {
+		return err
+	}
+	alone := more(hit, x.base())
+	f.judge(float64(alone), float64(x.slack(0.01)), "%d inputs were rejected; the attack that knows why breaks %d examples besides",
+		rejects, alone)
 	return nil
 }
