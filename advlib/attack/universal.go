@@ -80,7 +80,7 @@ func refuseEncoded(d *craft.Description) {
 func checkOwnInputs(v advlib.Victim) error {
 	if v.Signature().Limits().Check() != nil {
 		return fmt.Errorf("what is the same for all examples is put into the inputs themselves, but the domain of %s has scales, "+
-			"steps or categories: leave them out, or attack each example by itself", v.Name())
+			"steps, categories or derived features: leave them out, or attack each example by itself", v.Name())
 	}
 	return nil
 }
