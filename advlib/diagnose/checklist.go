@@ -82,7 +82,7 @@ func init() { // the functions name the table in their messages
 		{13, "loss", "does another loss break more?", "the margin, the difference of logits ratio, and logits divided by a temperature break " +
 			"at most 1 %, or one example, more", "Carlini & Wagner 2016, arXiv:1607.04311; " + croce, false, true, losses, otherLoss},
 		{14, "random", "does the model answer the same twice, and if not, is the attack one in expectation?",
-			"five answers differ by at most 1e-4, or the attack is attack.EOT, and twice the draws break less than 1 % more",
+			"five answers differ by at most 1e-4, or the attack is attack.EOT, and of n examples twice the draws break at most 1 % and √n more",
 			croce + "; " + athalye, true, false, random, advise("attack.EOT{Attack: a}")},
 		{15, "softmax", "are the logits logits?", "not all rows are ≥ 0 and sum to 1", croce, false, false, softmax,
 			advise("take the softmax off, or say Returns: advlib.Probabilities")},

@@ -106,9 +106,9 @@ func (x *examiner) enoughDraws(ctx context.Context, f *Finding, widest float64, 
 	if err != nil {
 		return err
 	}
-	// One draw judges each, so that what either breaks alone is chance as well: the totals are compared.
-	extra := rate(hit).Count - rate(x.base()).Count
-	f.judge(float64(extra), math.Max(1, math.Ceil(0.01*float64(x.on.Len()))+2*math.Sqrt(float64(x.on.Len()))/2),
+	// What either breaks alone is chance as well, so that the totals are compared, and chance is allowed for.
+	extra, n64 := rate(hit).Count-rate(x.base()).Count, float64(x.on.Len())
+	f.judge(float64(extra), 0.01*n64+math.Sqrt(n64),
 		"five answers differ by up to %.3g; %d draws break %v, %d break %v", widest, n, rate(x.base()), 2*n, rate(hit))
 	return nil
 }
