@@ -383,9 +383,21 @@ func (e *Engine) Interrupt(since int64, signalled map[int]bool) {
 	}
 }
 
-// KillWorkers ends what did not end by itself.
+// KillWorkers ends what did not end by itself. It looks until nothing was there twice: one look misses a process whose
+// parent ends meanwhile, as that of one that a cell leaves in the background does.
 func (e *Engine) KillWorkers(since int64) {
-	for _, p := range e.Workers(since) {
-		_ = syscall.Kill(p.PID, syscall.SIGKILL)
+	nothing := 0    // looks in a row
+	for range 200 { // at most a second, should something start again and again
+		list := e.Workers(since)
+		for _, p := range list {
+			_ = syscall.Kill(p.PID, syscall.SIGKILL)
+		}
+		if nothing++; len(list) > 0 {
+			nothing = 0
+		}
+		if nothing == 2 {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
 }
