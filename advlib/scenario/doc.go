@@ -1,5 +1,5 @@
 // Package scenario says what an attacker can do in a field: which features of a record are his, and what a record needs
-// to exist. It has links, as phishing sends them:
+// to exist. Package signs, below it, has stickers on road signs. It has links, as phishing sends them:
 //
 //	link, err := scenario.ParseLink("hxxp://login.example[.]com/a-b?id=7")
 //	fmt.Println(link)                           // hxxp://login[.]example[.]com/a-b?id=7
