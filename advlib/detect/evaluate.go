@@ -59,7 +59,8 @@ func (s *Screened) Fingerprint() string {
 	if s.trace == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s, threshold %v, rate %v, fitted to %s and %s", s.trace, s.Threshold, s.Rate, s.data.Train.Hash(), s.data.Clean.Hash())
+	return fmt.Sprintf("%s, threshold %v, rate %v, fitted to %s and %s", s.trace, s.Threshold, s.Rate, s.data.Train.Hash(),
+		s.data.Clean.Hash())
 }
 
 // traced hashes the classifier, and the graph that scores, constants included.

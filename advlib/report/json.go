@@ -63,13 +63,13 @@ type verdictsJSON struct {
 //	certificates  array of {method, norm, radius, certified, seconds}; certified is an array of n; where the method tells
 //	              them, also margin, an array of n with null for "nothing shown", distance, an array of n with that of a
 //	              counterexample or null, rounding, a string, and slack
-//	rejection     of a victim that rejects inputs for a score: {detector, threshold, rate, class, score, reductions}; rate
-//	              is the share of clean inputs that the threshold was set to reject; class and score are arrays of n:
-//	              of each original the class that would be answered were nothing rejected, −1 for none, and its score,
-//	              above the threshold where it is rejected. A score or threshold that is not finite is a string, such as
-//	              "+Inf". reductions, absent where none was asked for, is an array of {ball, robust, classifier, attack,
-//	              best}. Then each attack has screened, {adaptive, class, score}: whether it knows the detector, and the
-//	              same two arrays of what it returned, which is the original where it was not run or found nothing
+//	rejection     of a victim that rejects inputs for a score: {detector, threshold, rate, class, score, reductions};
+//	              rate is the share of clean inputs that the threshold was set to reject; class and score are arrays
+//	              of n: of each original the class that would be answered were nothing rejected, −1 for none, and its
+//	              score, above the threshold where it is rejected. A score or threshold that is not finite is a string,
+//	              such as "+Inf". reductions, absent where none was asked for, is an array of {ball, robust, classifier,
+//	              attack, best}. Then each attack has screened, {adaptive, class, score}: whether it knows the detector,
+//	              and the same two arrays of what it returned, which is the original where it was not run or found none
 //	verdicts      array of {norm, radius, status, margin, method, attack}, one for each ball that was asked a certificate
 //	              for; the last four are arrays of n, and follow from the rest: see [Verdict]. Reading ignores them
 //	sanity        {non_finite: {count, of}, zero_gradient: {count, of}, unbounded: {count, of}}; no_gradient, an array of
