@@ -69,6 +69,7 @@ type Screened struct {
 
 	mu    sync.Mutex
 	guide *guides // see newGuides
+	trace string  // see Fingerprint
 }
 
 // Screen fits a detector to a classifier, and sets its threshold.
