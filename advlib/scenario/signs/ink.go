@@ -12,9 +12,9 @@ import (
 //
 //	Black + (White − Black)·(g + Saturation·(v − g))
 //
-// in the mean, which leaves an attack no colour that cannot be printed: a weaker demand, a term of the loss that prefers
-// printable colours, is the non-printability score of Sharif et al. (2016, https://doi.org/10.1145/2976749.2978392,
-// section 4.2.3). The zero value has the defaults.
+// in the mean, which leaves an attack no colour that cannot be printed: a weaker demand, a term of the loss that
+// prefers printable colours, is the non-printability score of Sharif et al. (2016,
+// https://doi.org/10.1145/2976749.2978392, section 4.2.3). The zero value has the defaults.
 type Gamut struct {
 	// Black and White are how bright the darkest ink and the paper are; 0 means 0.08 and 0.92.
 	Black, White float64

@@ -29,6 +29,9 @@ type Occlusion struct {
 	// Ascents is the number of steps, 0 means 3; StepSize is the length of one in widths of the box, 0 means 0.25.
 	Ascents  int
 	StepSize float64
+	// WarmUp is the share of the training, in [0, 1), during which the rectangles grow from nothing; 0 means 0.5. Without
+	// it a small model may never learn to tell the classes apart.
+	WarmUp float64
 	// Clean is the share of each batch that stays as it is, in [0, 1).
 	Clean float64
 }
@@ -42,6 +45,9 @@ func (o Occlusion) filled() Occlusion {
 	}
 	if o.StepSize == 0 {
 		o.StepSize = 0.25
+	}
+	if o.WarmUp == 0 {
+		o.WarmUp = 0.5
 	}
 	return o
 }
@@ -69,6 +75,8 @@ func (o Occlusion) Check(c *advlib.Classifier) error {
 		return fmt.Errorf("Ascents = %d: give a positive number, or 0 for 3", o.Ascents)
 	case !(f.StepSize > 0) || math.IsInf(f.StepSize, 1):
 		return fmt.Errorf("StepSize = %g is not a positive number", o.StepSize)
+	case !(f.WarmUp > 0 && f.WarmUp < 1):
+		return fmt.Errorf("WarmUp = %g is not in [0, 1): it is a share of the training", o.WarmUp)
 	case !(o.Clean >= 0 && o.Clean < 1):
 		return fmt.Errorf("Clean = %g is not in [0, 1): it is the share of each batch that stays as it is", o.Clean)
 	}
@@ -78,8 +86,8 @@ func (o Occlusion) Check(c *advlib.Classifier) error {
 // Rows implements [training.Adversary].
 func (o Occlusion) Rows(n int) (first int) { return int(o.Clean * float64(n)) }
 
-// Strength implements [training.Adversary]: it is always all.
-func (o Occlusion) Strength(float64) float64 { return 1 }
+// Strength implements [training.Adversary]: the share of the area.
+func (o Occlusion) Strength(progress float64) float64 { return min(1, progress/o.filled().WarmUp) }
 
 // Reach implements [training.Adversary]: as many values as the rectangles have, at most.
 func (o Occlusion) Reach(float64) advlib.Ball {
@@ -92,7 +100,7 @@ func (o Occlusion) Steps() int { return o.filled().Ascents }
 
 // Start implements [training.Adversary]: random colours in one rectangle or two, of sides between 1 : 1 and 1 : 4,
 // lying or standing.
-func (o Occlusion) Start(r *rand.Rand, limits advlib.Limits, _ float64, x []float32) {
+func (o Occlusion) Start(r *rand.Rand, limits advlib.Limits, strength float64, x []float32) {
 	f, box := o.filled(), limits.Box()
 	size := limits.Size()
 	channels := size / (o.Height * o.Width)
@@ -100,7 +108,7 @@ func (o Occlusion) Start(r *rand.Rand, limits advlib.Limits, _ float64, x []floa
 		row := x[from : from+size]
 		n := 1 + r.IntN(MostStickers)
 		for range n {
-			area, aspect := f.Area*float64(o.Height*o.Width)/float64(n), math.Exp((2*r.Float64()-1)*math.Log(4))
+			area, aspect := strength*f.Area*float64(o.Height*o.Width)/float64(n), math.Exp((2*r.Float64()-1)*math.Log(4))
 			high := min(max(1, int(math.Round(math.Sqrt(area*aspect)))), o.Height)
 			wide := min(max(1, int(math.Round(math.Sqrt(area/aspect)))), o.Width)
 			top, left := r.IntN(o.Height-high+1), r.IntN(o.Width-wide+1)

@@ -24,8 +24,8 @@ import (
 type Campaign struct {
 	// Goal is what the classifier should say; untargeted if zero.
 	Goal advlib.Goal
-	// Outline is that of the sign, Stickers what is stuck on it, at most [MostStickers] and [MostArea] of it; nil means one
-	// [Patch] in the middle.
+	// Outline is that of the sign, Stickers what is stuck on it, at most [MostStickers] and [MostArea] of it; nil means
+	// one [Patch] in the middle.
 	Outline  Outline
 	Stickers []Sticker
 	// Gamut is the printer's.

@@ -96,8 +96,8 @@ func (s Sticker) Area() float64 {
 	return s.Width * s.Height
 }
 
-// inside returns where a point of the sign's plane is on the sticker, from −1 to 1 across it and down it, and whether it
-// is on it.
+// inside returns where a point of the sign's plane is on the sticker, from −1 to 1 across it and down it, and whether
+// it is on it.
 func (s Sticker) inside(p perspective.Point) (u, v float64, on bool) {
 	sin, cos := math.Sincos(s.Angle * math.Pi / 180)
 	x, y := p.X-s.X, p.Y-s.Y
@@ -168,8 +168,8 @@ func Patch(on Outline, x, y float64) []Sticker {
 }
 
 // Strips returns two horizontal stickers of the largest area that is allowed, four times as wide as high, in the middle
-// at the heights above and below: as Eykholt et al. 2018 (arXiv:1707.08945, figure 1) put black and white ones on a stop
-// sign.
+// at the heights above and below: as Eykholt et al. 2018 (arXiv:1707.08945, figure 1) put black and white ones on a
+// stop sign.
 func Strips(on Outline, above, below float64) []Sticker {
 	height := math.Sqrt(MostArea * on.Area() * (1 - 1e-9) / 8)
 	return []Sticker{{Y: above, Width: 4 * height, Height: height}, {Y: below, Width: 4 * height, Height: height}}

@@ -21,9 +21,9 @@ type Viewpoints struct {
 	// Nearer is by which share the sign may be larger or smaller than in the picture; 0 means 0.15. Aside is by which
 	// share of the picture's sides it may be moved; 0 means 0.04.
 	Nearer, Aside float64
-	// Light is by which factor it may be darker or brighter, at least 1; 0 means 1.5. Tint is by which share one colour may
-	// be stronger or weaker than the others; 0 means 0.06. Haze is the most that is added to all pixels, as a share of the
-	// width of the box; 0 means 0.08.
+	// Light is by which factor it may be darker or brighter, at least 1; 0 means 1.5. Tint is by which share one colour
+	// may be stronger or weaker than the others; 0 means 0.06. Haze is the most that is added to all pixels, as a share of
+	// the width of the box; 0 means 0.08.
 	Light, Tint, Haze float64
 	// Blur is the largest standard deviation of the camera's blur in pixels, 0 means 0.7; Noise that of its noise, as a
 	// share of the width of the box, 0 means 0.015.
@@ -168,7 +168,8 @@ func (v Viewpoints) shoot(r *rand.Rand, on plane, x []float32, pose perspective.
 	either := func(most float64) float64 { return most * (2*r.Float64() - 1) }
 	const degree = math.Pi / 180
 	scale := 1 + either(v.Nearer)
-	turn := perspective.Onto(perspective.Turned(degree*either(v.Roll), degree*either(v.Yaw), degree*either(v.Pitch), 4).Scaled(scale, scale, 0, 0))
+	turned := perspective.Turned(degree*either(v.Roll), degree*either(v.Yaw), degree*either(v.Pitch), 4)
+	turn := perspective.Onto(turned.Scaled(scale, scale, 0, 0))
 	aside := perspective.Map{1, 0, either(v.Aside) * float64(on.width), 0, 1, either(v.Aside) * float64(on.height), 0, 0, 1}
 	toPicture := perspective.Onto(pose)
 	s := view{toSign: toPicture.Inverse()}
