@@ -98,8 +98,8 @@ func ReadPhishingPages(name string, r io.Reader) (*Table, error) {
 	return t, nil
 }
 
-// PhishingPagesFeatures are the 87 features of [PhishingPages], with the classes "legitimate" and "phishing". Models see
-// counts, lengths and ages by their logarithms.
+// PhishingPagesFeatures are the 87 features of [PhishingPages], with the classes "legitimate" and "phishing". Models
+// see counts, lengths and traffic by their logarithms.
 func PhishingPagesFeatures() Features {
 	return Features{Label: "phishing", Classes: []string{"legitimate", "phishing"},
 		Log: strings.Fields("length_url length_words_raw longest_words_raw longest_word_path nb_hyperlinks nb_extCSS web_traffic"),

@@ -4,12 +4,12 @@ import "fmt"
 
 // Intrusion is an attacker whose connections a detector sees as the records of [dataset.NSLKDD].
 //
-// What makes the attack an attack stays: protocol, service, flag, and all that is read from what was sent (columns 10 to
-// 22 of the data), as do the failed connections, which can only be outnumbered. He can do what costs him no success:
+// What makes the attack an attack stays: protocol, service, flag, and all that is read from what was sent (columns 10
+// to 22 of the data), as do the failed connections, which can only be outnumbered. He can do what costs him no success:
 // send and ask for more, keep the connection open for longer, where one was established at all, and open further,
 // harmless connections to the same host or of the same service before it. These are counted in the windows of the last
-// two seconds and of the last connections of the host, whose rates follow. Where the host's window is full, a connection
-// more displaces one that was in it, failed or not, as often as there were such.
+// two seconds and of the last connections of the host, whose rates follow. Where the host's window is full, a
+// connection more displaces one that was in it, failed or not, as often as there were such.
 //
 // The counts behind the rates are found by rounding rate × count; they give the rates of the published files back, to
 // 0.01, in all rows, and exactly in 99 %.

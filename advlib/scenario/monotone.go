@@ -11,16 +11,16 @@ import (
 	"advlab/advlib"
 )
 
-// Monotone returns a model of two classes of these records for which an attacker's evidence only grows: its score of the
-// class malicious never falls when he sends more, opens more, or asks for more (Íncer Romeo et al. 2018, "Adversarially
-// robust malware detection using monotonic classification", doi 10.1145/3180445.3180449). Whatever he does in the
-// threat's domain, in any ball, a record that is detected stays so: the defence is a proof, and needs no attack to
-// believe it.
+// Monotone returns a model of two classes of these records for which an attacker's evidence only grows: its score of
+// the class malicious never falls when he sends more, opens more, or asks for more (Íncer Romeo et al. 2018,
+// "Adversarially robust malware detection using monotonic classification", doi 10.1145/3180445.3180449). Whatever he
+// does in the threat's domain, in any ball, a record that is detected stays so: the defence is a proof, and needs no
+// attack to believe it.
 //
-// What he cannot change goes through hidden units of any sign. What he can only make larger, by the threat's rules, goes
-// through weights of at least 0 from there on. What he can choose is not used, nor are shares that he can dilute; in
-// their place stand the counts behind them, which a defender who counts has. That is what the defence costs: measure the
-// accuracy beside an ordinary model's.
+// What he cannot change goes through hidden units of any sign. What he can only make larger, by the threat's rules,
+// goes through weights of at least 0 from there on. What he can choose is not used, nor are shares that he can dilute;
+// in their place stand the counts behind them, which a defender who counts has. That is what the defence costs: measure
+// the accuracy beside an ordinary model's.
 //
 //	m := training.Model{Name: "monotone", Build: r.Monotone(1, 32), Domain: r.Domain}
 func (r *Records) Monotone(malicious, hidden int) func(classes int) advlib.LogitsFn {

@@ -7,9 +7,9 @@ import (
 	"advlab/advlib"
 )
 
-// Websites is the owner of a phishing site, described by the features of [dataset.PhishingWebsites]. He writes the link,
-// but for its domain, and the page. What others say stays: the certificate's age and issuer, the registration, DNS, and
-// what search engines, rankings and lists know of the domain. Changing a feature costs 1, whatever it was.
+// Websites is the owner of a phishing site, described by the features of [dataset.PhishingWebsites]. He writes the
+// link, but for its domain, and the page. What others say stays: the certificate's age and issuer, the registration,
+// DNS, and what search engines, rankings and lists know of the domain. Changing a feature costs 1, whatever it was.
 func Websites() Threat {
 	t := Threat{Name: "phishing, UCI websites"}
 	add := func(step float64, why string, columns string) {
@@ -25,10 +25,11 @@ func Websites() Threat {
 	return t
 }
 
-// Pages is the owner of a phishing page, described by the features of [dataset.PhishingPages]. He writes the page: he can
-// add hyperlinks, inside and outside, whose shares and faults follow, and change style sheets, pictures, the title and
-// scripts. The link's columns stay here, because they cannot be moved one by one: [Records.Rewrite] changes the link
-// itself. So do those of others: registration, traffic, search engines; and shares whose counts the data do not have.
+// Pages is the owner of a phishing page, described by the features of [dataset.PhishingPages]. He writes the page: he
+// can add hyperlinks, inside and outside, whose shares and faults follow, and change style sheets, pictures, the title
+// and scripts. The link's columns stay here, because they cannot be moved one by one: [Records.Rewrite] changes the
+// link itself. So do those of others: registration, traffic, search engines; and shares whose counts the data do not
+// have.
 //
 // That the share of links that redirect or fail is one of the outer links is so in all rows of the data, and so is it
 // that without a title the domain is not in it.

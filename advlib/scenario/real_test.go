@@ -9,8 +9,8 @@ import (
 	"advlab/advlib/scenario"
 )
 
-// NSL-KDD, trained on the 20 % file and tested on the test file, whose attacks it has not all seen: the accuracy is that
-// of published models, .75 to .80 (Tavallaee et al. 2009, table 4 and figure 4).
+// NSL-KDD, trained on the 20 % file and tested on the test file, whose attacks it has not all seen: the accuracy is
+// that of published models, .75 to .80 (Tavallaee et al. 2009, table 4 and figure 4).
 func TestRealIntrusion(t *testing.T) {
 	train, test := readNSLKDD(t)
 	l := &lab{name: "intrusion", file: shared(t, "nsl-kdd-test.csv.gz"),

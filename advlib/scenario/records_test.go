@@ -77,7 +77,8 @@ func train(t testing.TB, r *scenario.Records, e *advlib.Examples, epochs int, hi
 	t.Helper()
 	m := zoo.MLP(hidden...)
 	o := opened(t)
-	m.Build, m.Domain, m.Backend, m.Epochs, m.BatchSize, m.LearningRate = r.On(m.Build), r.Domain, o.Backend, epochs, o.BatchSize, o.LearningRate
+	m.Build, m.Domain, m.Epochs = r.On(m.Build), r.Domain, epochs
+	m.Backend, m.BatchSize, m.LearningRate = o.Backend, o.BatchSize, o.LearningRate
 	return m.MustFit(context.Background(), e)
 }
 
@@ -296,8 +297,8 @@ func shared(t *testing.T, name string) string {
 	return path
 }
 
-// rewritten edits the links of pages, then changes the pages, too. Each link that is exported, defanged, has the columns
-// of its record to the last bit, and what is not the link's or the page's stays.
+// rewritten edits the links of pages, then changes the pages, too. Each link that is exported, defanged, has the
+// columns of its record to the last bit, and what is not the link's or the page's stays.
 func (l *lab) rewritten(t *testing.T, v advlib.Victim, n int, then advlib.Attack) {
 	t.Helper()
 	on := scenario.Malicious(l.test, 1, n, nil)
@@ -398,12 +399,13 @@ func TestMonotone(t *testing.T) {
 	if clean < 0.85 {
 		t.Errorf("the monotone model is right on %.3f", clean)
 	}
-	for _, a := range []advlib.Attack{attack.PGD{Ball: advlib.Linf.Ball(1e4), Steps: 30}, attack.Square{Ball: advlib.Linf.Ball(1e4), Queries: 100}} {
+	ball := advlib.Linf.Ball(1e4)
+	for _, a := range []advlib.Attack{attack.PGD{Ball: ball, Steps: 30}, attack.Square{Ball: ball, Queries: 100}} {
 		if e := l.attacked(t, c, 15, a).Evasion(); e[len(e)-1].Passed.Count > 0 {
 			t.Errorf("%d records pass a model that is monotone", e[len(e)-1].Passed.Count)
 		}
 	}
-	if e := l.attacked(t, l.clf, 15, attack.PGD{Ball: advlib.Linf.Ball(1e4), Steps: 30}).Evasion(); e[len(e)-1].Passed.Count == 0 {
+	if e := l.attacked(t, l.clf, 15, attack.PGD{Ball: ball, Steps: 30}).Evasion(); e[len(e)-1].Passed.Count == 0 {
 		t.Error("no record passes the ordinary model, either: nothing is tested")
 	}
 	// At random points of the domain, too: no move makes the score smaller.
@@ -424,7 +426,8 @@ func TestMonotone(t *testing.T) {
 				}
 			}
 		}
-		e, err := l.records.Domain.Recompute(&advlib.Examples{Name: "moved", X: tensors.FromFlatDataAndDimensions(y, on.Len(), size), Y: on.Y})
+		points := &advlib.Examples{Name: "moved", X: tensors.FromFlatDataAndDimensions(y, on.Len(), size), Y: on.Y}
+		e, err := l.records.Domain.Recompute(points)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -525,7 +528,8 @@ func TestThreatsRefuse(t *testing.T) {
 		nil)); err == nil || !strings.Contains(err.Error(), "takes inputs of shape [3], a record") {
 		t.Errorf("error %v", err)
 	}
-	if _, err := r.Outcome(&advlib.Result{Examples: &advlib.Examples{X: tensors.FromValue([][]float32{{1}}), Y: []int32{0}}}, nil); err == nil ||
+	other := &advlib.Result{Examples: &advlib.Examples{X: tensors.FromValue([][]float32{{1}}), Y: []int32{0}}}
+	if _, err := r.Outcome(other, nil); err == nil ||
 		!strings.Contains(err.Error(), "the result is of inputs of shape") {
 		t.Errorf("error %v", err)
 	}
@@ -577,7 +581,8 @@ func TestOutcomeIsExported(t *testing.T) {
 		}
 	}
 	var text strings.Builder
-	if err := o.Report(&text, 100); err != nil || !strings.Contains(text.String(), "cost of a record") || !strings.Contains(text.String(), "→") {
+	if err := o.Report(&text, 100); err != nil || !strings.Contains(text.String(), "cost of a record") ||
+		!strings.Contains(text.String(), "→") {
 		t.Errorf("%v: %s", err, text.String())
 	}
 }

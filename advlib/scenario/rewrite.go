@@ -14,9 +14,9 @@ import (
 )
 
 // Rewriting looks for edits of a link that make a model take its page for another class. It asks the model about links
-// that exist, and about no others: moving single columns of a link makes records that no link has (Pierazzi et al. 2020,
-// arXiv:1911.02277, call this the problem space). Edits that need another name to be registered are left out, as a
-// record has more about a name than the link.
+// that exist, and about no others: moving single columns of a link makes records that no link has (Pierazzi et al.
+// 2020, arXiv:1911.02277, call this the problem space). Edits that need another name to be registered are left out, as
+// a record has more about a name than the link.
 type Rewriting struct {
 	// Depth is how many edits may follow each other; 0 means 3.
 	Depth int
@@ -130,7 +130,8 @@ func (r *Records) Rewrite(ctx context.Context, v advlib.Victim, x []float32, tru
 
 // Rewrites are records whose links were edited.
 type Rewrites struct {
-	// Originals are the examples whose links are known and theirs, Rewritten the same with the columns of the edited links.
+	// Originals are the examples whose links are known and theirs, Rewritten the same with the columns of the edited
+	// links.
 	Originals, Rewritten *advlib.Examples
 	// Links are the edited links, of each example.
 	Links []*Rewritten
@@ -149,9 +150,10 @@ func (w *Rewrites) String() string {
 		"not known or not theirs", w.Passed, w.Passed.Interval(), w.Queries, w.Missed, w.LeftOut)
 }
 
-// RewriteAll edits the links of examples, which are given by the examples' numbers, with [Records.Rewrite]. What does not
-// pass keeps the link that came nearest; so an attack on the page can go on from there, with Rewritten.
-func (r *Records) RewriteAll(ctx context.Context, v advlib.Victim, e *advlib.Examples, links map[int64]Link, how Rewriting) (*Rewrites, error) {
+// RewriteAll edits the links of examples, which are given by the examples' numbers, with [Records.Rewrite]. What does
+// not pass keeps the link that came nearest; so an attack on the page can go on from there, with Rewritten.
+func (r *Records) RewriteAll(ctx context.Context, v advlib.Victim, e *advlib.Examples, links map[int64]Link,
+	how Rewriting) (*Rewrites, error) {
 	w := &Rewrites{}
 	size := r.Coordinates()
 	flat := tensors.MustCopyFlatData[float32](e.X)

@@ -65,7 +65,8 @@ type content struct{ hot, failed, compromised, shell, root, files int }
 // kinds of traffic. What an attack does is told in the terms of the data's description.
 var kinds = []traffic{
 	{name: "normal", share: 0.36, protocol: "tcp", services: "http http http smtp ftp_data telnet private ftp",
-		flags: "SF SF SF SF SF SF SF REJ S1 RSTO", sent: 250, received: 1500, count: [2]int{1, 40}, hosted: [2]int{5, 255}, same: 0.9, syn: 0.02,
+		flags: "SF SF SF SF SF SF SF REJ S1 RSTO", sent: 250, received: 1500,
+		count: [2]int{1, 40}, hosted: [2]int{5, 255}, same: 0.9, syn: 0.02,
 		rejected: 0.06, logged: 0.7, content: func(s source, c *content) {
 			if s.chance(0.1) {
 				c.hot, c.failed, c.root, c.files = s.IntN(4), s.IntN(2), s.IntN(2), s.IntN(2)
@@ -73,26 +74,27 @@ var kinds = []traffic{
 		}},
 	{name: "normal", share: 0.14, protocol: "udp", services: "domain_u domain_u ntp_u other private", flags: "SF", sent: 44, received: 90,
 		count: [2]int{1, 160}, hosted: [2]int{60, 255}, same: 0.97, syn: 0, rejected: 0.01},
-	{name: "neptune", share: 0.18, protocol: "tcp", services: "private private http telnet ftp", flags: "S0 S0 S0 S0 REJ SF", count: [2]int{20, 300},
-		hosted: [2]int{100, 255}, same: 0.1, syn: 0.9, rejected: 0.05},
-	{name: "apache2", share: 0.09, protocol: "tcp", services: "http", flags: "SF SF RSTO REJ", sent: 300, received: 900, count: [2]int{30, 250},
-		hosted: [2]int{150, 255}, same: 0.95, syn: 0.1, rejected: 0.3},
-	{name: "portsweep", share: 0.08, protocol: "tcp", services: "private http ftp telnet", flags: "REJ RSTO SF S0 SF", count: [2]int{1, 12},
-		hosted: [2]int{20, 200}, same: 0.3, syn: 0.15, rejected: 0.6},
-	{name: "satan", share: 0.07, protocol: "tcp", services: "private http smtp ftp", flags: "REJ REJ SF RSTO", sent: 8, received: 8, count: [2]int{5, 120},
-		hosted: [2]int{40, 255}, same: 0.15, syn: 0.1, rejected: 0.6},
-	{name: "guess_passwd", share: 0.05, protocol: "tcp", services: "telnet ftp", flags: "SF RSTO RSTO", sent: 110, received: 180, count: [2]int{1, 8},
-		hosted: [2]int{2, 120}, same: 0.9, rejected: 0.3, logged: 0.2,
+	{name: "neptune", share: 0.18, protocol: "tcp", services: "private private http telnet ftp", flags: "S0 S0 S0 S0 REJ SF",
+		count: [2]int{20, 300}, hosted: [2]int{100, 255}, same: 0.1, syn: 0.9, rejected: 0.05},
+	{name: "apache2", share: 0.09, protocol: "tcp", services: "http", flags: "SF SF RSTO REJ", sent: 300, received: 900,
+		count: [2]int{30, 250}, hosted: [2]int{150, 255}, same: 0.95, syn: 0.1, rejected: 0.3},
+	{name: "portsweep", share: 0.08, protocol: "tcp", services: "private http ftp telnet", flags: "REJ RSTO SF S0 SF",
+		count: [2]int{1, 12}, hosted: [2]int{20, 200}, same: 0.3, syn: 0.15, rejected: 0.6},
+	{name: "satan", share: 0.07, protocol: "tcp", services: "private http smtp ftp", flags: "REJ REJ SF RSTO", sent: 8, received: 8,
+		count: [2]int{5, 120}, hosted: [2]int{40, 255}, same: 0.15, syn: 0.1, rejected: 0.6},
+	{name: "guess_passwd", share: 0.05, protocol: "tcp", services: "telnet ftp", flags: "SF RSTO RSTO", sent: 110, received: 180,
+		count: [2]int{1, 8}, hosted: [2]int{2, 120}, same: 0.9, rejected: 0.3, logged: 0.2,
 		content: func(s source, c *content) { c.hot, c.failed = s.IntN(3), s.of(2, 0.6) }},
-	{name: "rootkit", share: 0.03, protocol: "tcp", services: "telnet ftp", flags: "SF", sent: 600, received: 2500, count: [2]int{1, 3},
-		hosted: [2]int{1, 60}, same: 0.95, logged: 0.95,
+	{name: "rootkit", share: 0.03, protocol: "tcp", services: "telnet ftp", flags: "SF", sent: 600, received: 2500,
+		count: [2]int{1, 3}, hosted: [2]int{1, 60}, same: 0.95, logged: 0.95,
 		content: func(s source, c *content) {
 			c.hot, c.compromised, c.shell, c.root, c.files = s.among(0, 4), s.IntN(2), s.of(1, 0.5), s.IntN(3), s.IntN(3)
 		}},
 }
 
-// SyntheticConnections returns n connections in the format of [dataset.NSLKDD], half of them attacks. They are synthetic:
-// drawn from distributions in code. Their rates are those of whole counts, as in the real data, so [Intrusion] fits.
+// SyntheticConnections returns n connections in the format of [dataset.NSLKDD], half of them attacks. They are
+// synthetic: drawn from distributions in code. Their rates are those of whole counts, as in the real data, so
+// [Intrusion] fits.
 func SyntheticConnections(n int, seed uint64) *dataset.Table {
 	s := newSource(seed, 1)
 	var b strings.Builder
@@ -180,8 +182,8 @@ func (s source) connection(b *strings.Builder, k traffic) {
 
 // sites has, for each column of [dataset.PhishingWebsites] but the last, in per cent how often a legitimate site has −1
 // and 0, and how often a phishing site has.
-var sites = [][4]int{{30, 0, 40, 0}, {80, 0, 85, 0}, {15, 0, 10, 0}, {12, 0, 18, 0}, {14, 0, 11, 0}, {75, 0, 99, 0}, {25, 22, 37, 46}, {8, 0, 62, 24},
-	{75, 0, 55, 0}, {18, 0, 20, 0}, {12, 0, 15, 0}, {18, 0, 15, 0}, {30, 0, 55, 0}, {2, 62, 66, 31}, {25, 44, 50, 35}, {66, 9, 88, 4},
+var sites = [][4]int{{30, 0, 40, 0}, {80, 0, 85, 0}, {15, 0, 10, 0}, {12, 0, 18, 0}, {14, 0, 11, 0}, {75, 0, 99, 0}, {25, 22, 37, 46},
+	{8, 0, 62, 24}, {75, 0, 55, 0}, {18, 0, 20, 0}, {12, 0, 15, 0}, {18, 0, 15, 0}, {30, 0, 55, 0}, {2, 62, 66, 31}, {25, 44, 50, 35}, {66, 9, 88, 4},
 	{18, 0, 20, 0}, {16, 0, 12, 0}, {0, 89, 0, 88}, {11, 0, 13, 0}, {4, 0, 5, 0}, {19, 0, 20, 0}, {9, 0, 10, 0}, {42, 0, 54, 0},
 	{28, 0, 35, 0}, {16, 14, 34, 35}, {70, 0, 80, 0}, {10, 0, 20, 0}, {6, 52, 4, 60}, {12, 0, 18, 0}}
 
@@ -234,8 +236,8 @@ var pageColumns = strings.Fields(`length_url length_hostname ip nb_dots nb_hyphe
 	google_index page_rank`)
 
 // SyntheticPages returns n pages in the format of [dataset.PhishingPages], half of them phishing, and the link of each
-// row, from which its lexical columns are computed. They are synthetic: drawn from distributions in code. Their hosts are
-// below example.com, example.net and example.org, which are nobody's (RFC 2606).
+// row, from which its lexical columns are computed. They are synthetic: drawn from distributions in code. Their hosts
+// are below example.com, example.net and example.org, which are nobody's (RFC 2606).
 func SyntheticPages(n int, seed uint64) (*dataset.Table, []Link) {
 	s := newSource(seed, 3)
 	var b strings.Builder

@@ -21,7 +21,8 @@ import (
 //
 // A record often does not show what an attacker moves. He opens connections; the record shows how many there are, and
 // which share of them failed. So a threat has columns behind those of the record: what was counted before he did
-// anything, and what he adds. The record's columns follow from them by formulas, and whatever he does they fit together.
+// anything, and what he adds. The record's columns follow from them by formulas, and whatever he does they fit
+// together.
 type Threat struct {
 	// Name is shown in messages.
 	Name string
@@ -283,7 +284,8 @@ func (r *Records) Examples(t *dataset.Table) (*advlib.Examples, error) {
 		return nil, fmt.Errorf("scenario: %s: in none of its %d rows the columns fit together; %s", t.Name, e.Len(), left)
 	}
 	some := fits.Select(rows)
-	some.Notes = append(slices.Clone(fits.Notes), fmt.Sprintf("%d rows left out, whose columns do not fit together; %s", e.Len()-len(rows), left))
+	some.Notes = append(slices.Clone(fits.Notes), fmt.Sprintf("%d rows left out, whose columns do not fit together; %s",
+		e.Len()-len(rows), left))
 	return some, nil
 }
 
@@ -321,8 +323,8 @@ func (r *Records) Seen(x *graph.Node) *graph.Node {
 	return r.Schema.Normalize(graph.Slice(x, graph.AxisRange(), graph.AxisRange(0, r.record)))
 }
 
-// On makes a model of the package zoo, or of one's own, a model of these records, which sees of them what [Records.Seen]
-// says:
+// On makes a model of the package zoo, or of one's own, a model of these records, which sees of them what
+// [Records.Seen] says:
 //
 //	m := zoo.MLP(32)
 //	m.Build, m.Domain = r.On(m.Build), r.Domain
@@ -336,8 +338,8 @@ func (r *Records) On(build func(classes int) advlib.LogitsFn) func(classes int) 
 // Row is the record of an input: its coordinates without those behind, shared with it.
 func (r *Records) Row(x []float32) []float32 { return x[:r.record] }
 
-// Scaled is the record of an input in the places of its columns' ranges, 0 to 1, by their logarithms where the schema has
-// them: where distances of records mean something, as for a detector of query sequences.
+// Scaled is the record of an input in the places of its columns' ranges, 0 to 1, by their logarithms where the schema
+// has them: where distances of records mean something, as for a detector of query sequences.
 func (r *Records) Scaled(x []float32) []float32 {
 	scaled := make([]float32, 0, r.record)
 	for i, f := range r.Schema.Features {
