@@ -15,6 +15,8 @@ import (
 func TestDrawnSets(t *testing.T) {
 	for name, draw := range map[string]func(n int, seed uint64) *advlib.Examples{
 		"road signs": func(n int, seed uint64) *advlib.Examples { return RoadSigns(n, seed).Examples },
+		"lesions":    Lesions,
+		"faces":      func(n int, seed uint64) *advlib.Examples { return Faces(n/5, 5, seed) },
 	} {
 		a, b, other := draw(60, 1), draw(60, 1), draw(60, 2)
 		if a.Hash() != b.Hash() || a.Hash() == other.Hash() {

@@ -36,10 +36,10 @@ const roadSignsSide = 32
 // code and are fitted to no photographs, so that a notebook runs without any. [GTSRB] has photographs.
 //
 // There are ten classes, about equally many of each: an octagon, a triangle, circles and a diamond with their symbols,
-// a pedestrian and an obstacle. The pictures are [32, 32, 3] in [0, 1]. What differs from one to the next: how large the
-// thing is, how it is turned in its plane and out of it, what is behind it and, in a third of the pictures, before it;
-// light, shadow, haze, blur and the noise of a camera. The same n and seed give the same pictures; with another seed
-// they are others of the same kind, so that a test set is another call.
+// a pedestrian and an obstacle. The pictures are [32, 32, 3] in [0, 1]. What differs from one to the next: how large
+// the thing is, how it is turned in its plane and out of it, what is behind it and, in a third of the pictures, before
+// it; light, shadow, haze, blur and the noise of a camera. The same n and seed give the same pictures; with another
+// seed they are others of the same kind, so that a test set is another call.
 func RoadSigns(n int, seed uint64) *Posed {
 	drawings := roadDrawings()
 	p := &Posed{Pose: make([]Quad, n)}

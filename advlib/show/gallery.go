@@ -13,7 +13,8 @@ import (
 
 // Gallery returns examples side by side, in their order, so many to a line: to look at data before anything is done to
 // it. Pixels are enlarged until an example is about 64 wide, not blurred, and shown by their place in the box: black is
-// its lower end, white its upper. The first examples fill at most 40 lines. See [Grid] for what an attack makes of them.
+// its lower end, white its upper. The first examples fill at most 40 lines. See [Grid] for what an attack makes of
+// them.
 func Gallery(e *advlib.Examples, columns int, box advlib.Box) (image.Image, error) {
 	if e == nil || e.Len() == 0 || columns < 1 {
 		return nil, fmt.Errorf("show: gallery: %d columns of no examples: give at least one of each", columns)

@@ -118,7 +118,7 @@ func TestPhotographs(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, seen := right(t, c, fresh.Examples)
-	campaign := Campaign{Goal: advlib.Targeted(1), Outline: Octagon, Stickers: Strips(Octagon, -0.62, 0.62)}
+	campaign := Campaign{Goal: advlib.Targeted(0), Outline: Octagon, Stickers: Strips(Octagon, 0, 0.6), Steps: 100, StepSize: 0.2}
 	p, practised, err := campaign.Fit(t.Context(), c, practice)
 	if err != nil {
 		t.Fatal(err)
