@@ -20,7 +20,7 @@ import (
 // Naive is the attack of who does not know of the detector: PGD with 40 steps on the margin of the classifier, whose
 // results are shown to the whole.
 func (s *Screened) Naive(b advlib.Ball) advlib.Attack {
-	return attack.Transfer{Attack: attack.PGD{Ball: b, Steps: 40, Loss: advlib.Margin}, From: s.of}
+	return s.Shown(attack.PGD{Ball: b, Steps: 40, Loss: advlib.Margin})
 }
 
 // Evader is a [Method] with attacks of its own that break it, beside those of [Screened.Adaptive].

@@ -71,6 +71,7 @@ type Screened struct {
 	guide   *guides            // see newGuides
 	joint   *advlib.Classifier // see Joint; it is for the threshold jointAt
 	jointAt float64
+	trace   string // see Fingerprint
 }
 
 // Screen fits a detector to a classifier, and sets its threshold.

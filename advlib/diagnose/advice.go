@@ -38,8 +38,8 @@ func say(lines ...string) func(*examiner) []suggestion {
 	}
 }
 
-// advise writes suggestions into a finding. What the victim refuses as it stands, such as BPDA without its stand-in, has
-// no form in JSON.
+// advise writes suggestions into a finding. What the victim refuses as it stands, such as BPDA without its stand-in,
+// has no form in JSON.
 func (f *Finding) advise(v advlib.Victim, all []suggestion) {
 	for _, s := range all {
 		if s.attack == nil {

@@ -455,6 +455,40 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// TestSanityIsItsCheapPart: the line "sanity" of a report and the checks "unbounded", "gradients" and "fill" have the
+// same numbers.
+func TestSanityIsItsCheapPart(t *testing.T) {
+	train, test := dataset.Digits()
+	m := zoo.MLP(30)
+	m.Epochs = 10
+	c := m.MustFit(t.Context(), train)
+	sharp := changed(t, c, "× 1000", func(m *advlib.Model, x *Node) *Node { return MulScalar(m.Logits(x), 1000) })
+	ball := advlib.Linf.Ball(0.1)
+	pgd := attack.PGD{Ball: ball}
+	for _, c := range []*advlib.Classifier{c, sharp} {
+		r, err := advlib.Evaluate(t.Context(), c, test.First(60), []advlib.Attack{pgd})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := Settings{Ball: ball, Attack: pgd, Only: []string{"unbounded", "gradients"}}.Run(t.Context(), c, test.First(60))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cheap, err := advlib.Settings{}.Sanity(t.Context(), c, test.First(60))
+		if err != nil || !reflect.DeepEqual(cheap, r.Sanity) {
+			t.Errorf("%v: %+v, and the report has %+v", err, cheap, r.Sanity)
+		}
+		zero := fmt.Sprintf("zero on %d of %d examples for the cross-entropy", r.Sanity.ZeroGradient.Count, r.Sanity.ZeroGradient.Of)
+		whole := fmt.Sprintf("sign ascent break %d of %d", r.Sanity.Unbounded.Count, r.Sanity.Unbounded.Of)
+		if got := d.Findings[7].Measured; !strings.Contains(got, zero) {
+			t.Errorf("%q is not in %q", zero, got)
+		}
+		if got := d.Findings[3].Measured; !strings.Contains(got, whole) {
+			t.Errorf("%q is not in %q", whole, got)
+		}
+	}
+}
+
 // TestInterrupted: what was reached is returned, and the rest is not run.
 func TestInterrupted(t *testing.T) {
 	_, test := dataset.Digits()
