@@ -129,7 +129,7 @@ func (d drawing) picture(r *rand.Rand) (*canvas, Quad) {
 	size := between(r, 0.30, 0.46) * n // half of what the square around it covers without being turned
 	roll, yaw, pitch := between(r, -0.2, 0.2), between(r, -0.75, 0.75), between(r, -0.35, 0.35)
 	if d.ground {
-		roll, yaw, pitch = roll/3, yaw, pitch/3
+		roll, pitch = roll/3, pitch/3
 	}
 	corners := perspective.Turned(roll, yaw, pitch, between(r, 2.5, 6)).Scaled(size, size,
 		n/2+between(r, -0.06, 0.06)*n, n/2+between(r, -0.06, 0.06)*n)
