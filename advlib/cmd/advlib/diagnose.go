@@ -69,7 +69,7 @@ func (e *examination) flags(f *pflag.FlagSet) {
 	f.StringVar(&e.norm, "norm", "linf", "norm of the perturbation: linf, l2 or l1")
 	f.StringVar(&e.eps, "eps", "", "budget ε, in units of the box: 0.1 or 8/255")
 	f.StringVar(&e.attack, "attack", "",
-		"the attack that the robust accuracy rests on (default: PGD-50 on the margin towards nine classes; see the help)")
+		"the attack that the robust accuracy rests on (default: APGD-50 on the margin towards nine classes; see the help)")
 	f.StringVar(&e.attackFile, "attack-file", "", "that attack in JSON, as attack.JSON writes it")
 	f.StringSliceVar(&e.only, "only", nil, "run these checks only, separated by commas")
 	f.StringSliceVar(&e.skip, "skip", nil, "leave these checks out")
@@ -102,7 +102,7 @@ next. It never says that a model is robust: what was measured is consistent with
 suspected, and then the robust accuracy is an upper bound. Masking is suspected if one of the checks marked * fails.
 
 Models and data are given as to advlib evaluate, whose help says more. Only the first 200 examples are taken, unless
---limit says otherwise: a diagnosis runs some forty attacks. Without --attack it is of PGD with 50 steps on the margin
+--limit says otherwise: a diagnosis runs some forty attacks. Without --attack it is of APGD with 50 steps on the margin
 towards each of the nine most likely classes; of a random model, in expectation; of one without a gradient, of Square.
 
 What a failed check advises is Go to paste; --advice FILE writes the attacks among it for --attack-file, of this command
