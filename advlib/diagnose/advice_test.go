@@ -193,10 +193,10 @@ func TestPublishedBreaks(t *testing.T) {
 
 const breaksHead = `# Published defences, before and after the advice
 
-Defences whose published robust accuracy did not last, at small scale: what their authors' kind of attack leaves of them,
-which checks fail, and what is left after the attacks that the diagnosis prints were run as they are printed, the best of
-them alone. The first 30 of the digits' test part, Linf, ε = 0.2; of the checks those were run that fail. Written by
-TestPublishedBreaks.
+Defences whose published robust accuracy did not last, at small scale: what their authors' kind of attack leaves of
+them, which checks fail, and what is left after the attacks that the diagnosis prints were run as they are printed,
+the best of them alone. The first 30 of the digits' test part, Linf, ε = 0.2; of the checks those were run that
+fail. Written by TestPublishedBreaks.
 
 | defence | clean | naive attack | checks that fail | best of the advised attacks | what it leaves |
 |---|---|---|---|---|---|
