@@ -44,7 +44,7 @@ type Data struct {
 	Clean *advlib.Examples
 	// Rate is the share α of clean inputs that may be flagged, in (0, 1); 0 means 0.05. With n examples the threshold is
 	// the ⌈(n+1)·(1−α)⌉-th smallest of their scores: then the chance that another clean input is flagged is at most α
-	// (Vovk et al. 2005, "Algorithmic learning in a random world", section 2.2). It takes (1−α)/α examples.
+	// (Vovk et al. 2005, "Algorithmic learning in a random world"). It takes (1−α)/α examples.
 	Rate float64
 	// Attack makes the adversarial inputs that some methods learn from, out of examples of Train. Methods that can do
 	// without are fitted to clean inputs alone if it is nil.
@@ -158,10 +158,19 @@ type reformKey struct{ of *Screened }
 func (s *Screened) graph(m *advlib.Model, x *Node) (z, score *Node) {
 	plain := m.Logits(x)
 	score = s.score.Graph(m, x, plain)
-	if r, ok := s.score.(Reformer); ok {
+	switch r := s.score.(type) {
+	case answerer:
+		return r.Answer(m, x), score
+	case Reformer:
 		return m.Logits(r.Reform(x)), score
 	}
 	return plain, score
+}
+
+// answerer is a [Score] that also answers what is accepted.
+type answerer interface {
+	// Answer returns the logits [n, K] of x [n, d...].
+	Answer(m *advlib.Model, x *Node) *Node
 }
 
 type scoredKey struct{ of *Screened }
