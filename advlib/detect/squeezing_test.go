@@ -18,8 +18,8 @@ import (
 
 // xu are the attacks by which Xu, Evans & Qi (2018) judged feature squeezing on MNIST, with the settings of their code
 // (EvadeML-Zoo, Reproduce_FeatureSqueezing.md): FGSM and BIM untargeted, the others towards the next class and towards
-// the least likely one, C&W with a confidence of 10. Steps of C&W are those given; the authors take 1000. Those that are
-// not slow leave out C&W in Linf and L0, which take minutes, and the least likely classes.
+// the least likely one, C&W with a confidence of 10. Steps of C&W are those given; the authors take 1000. Those that
+// are not slow leave out C&W in Linf and L0, which take minutes, and the least likely classes.
 func xu(ball advlib.Ball, likely []int, steps int, slow bool) []advlib.Attack {
 	all := []advlib.Attack{attack.FGM{Ball: ball}, attack.BIM{Ball: ball, StepSize: ball.Radius / 5}}
 	for _, goal := range []advlib.Goal{advlib.TargetedBy(1), advlib.TargetedEach(likely)} {
@@ -88,8 +88,9 @@ func TestFeatureSqueezingByXu(t *testing.T) {
 		return r
 	}
 	const authors = 0.002915
-	table += fmt.Sprintf("threshold %.4g, at which %v %s of clean images are flagged; at the authors' %.4g: %v\n", d.Threshold, above(d.Threshold),
-		above(d.Threshold).Interval(), authors, above(authors))
+	flagged := above(d.Threshold)
+	table += fmt.Sprintf("threshold %.4g, at which %v %s of clean images are flagged; at the authors' %.4g: %v\n", d.Threshold, flagged,
+		flagged.Interval(), authors, above(authors))
 	t.Log("\n" + table)
 	if least := map[bool]float64{true: 0.7, false: 0.3}[full]; all.Value() < least {
 		t.Errorf("%v of what the attacks find is detected, want at least %.2f", all, least)
