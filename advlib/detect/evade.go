@@ -63,8 +63,8 @@ func (s *Screened) width() float64 {
 
 // Evasion is projected gradient descent on classifier and detector at once, by Bryniarski et al. (2022),
 // arXiv:2106.15023: a step goes up the margin while the input is not misclassified, and down the detector's score once
-// it is ("selective"), so that no constant has to weigh the two. With Orthogonal, each step leaves out the part of its
-// gradient that goes along the other one.
+// it is ("selective"), so that no constant has to weigh the two. With Orthogonal, each step leaves out the
+// part of its gradient that goes along the other one.
 //
 // It runs on the [Screened] classifier that it evades, or on the one behind it: then it is judged by the class alone,
 // and what it returns is what the detector should be measured on.
@@ -84,9 +84,6 @@ type Evasion struct {
 	// Match draws the hidden layers towards those of a clean, accepted example of another class, the nearest, in place of
 	// margin and score: Sabour et al. (2016), arXiv:1511.05122, for detectors that look at features.
 	Match bool
-	// KeepGoing goes on with what is accepted and misclassified: up the margin again, and down the score whenever that
-	// rises too high, to the last step. It is for transfer, where just enough here is not enough there.
-	KeepGoing bool
 }
 
 // Describe implements [craft.Described].
@@ -99,7 +96,6 @@ func (a *Evasion) Describe(d *craft.Description) {
 	d.Count(&a.Restarts, 0).As("%d restarts")
 	d.Flag(&a.Orthogonal, "orthogonal")
 	d.Flag(&a.Match, "feature matching")
-	d.Flag(&a.KeepGoing, "keeps going")
 	d.Name("evasion-%d", a.Steps)
 	n := (1 + a.Restarts) * a.Steps
 	d.Passes(n, 2*n)
@@ -150,8 +146,7 @@ func (a Evasion) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch)
 	if err != nil {
 		return nil, err
 	}
-	step := evadeStep{screen: a.Screen, threshold: a.Screen.Threshold, norm: a.Ball.Norm.(advlib.ConvexNorm), orthogonal: a.Orthogonal,
-		keepGoing: a.KeepGoing}
+	step := evadeStep{screen: a.Screen, threshold: a.Screen.Threshold, norm: a.Ball.Norm.(advlib.ConvexNorm), orthogonal: a.Orthogonal}
 	if step.both, err = advlib.WhiteBox(v.On(both)); err != nil {
 		return nil, err
 	}
@@ -164,8 +159,7 @@ func (a Evasion) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch)
 		}
 	}
 	on := v.On(c)
-	up := craft.Ascent{Step: step, In: []float64{a.Ball.Radius, a.StepSize}, Loss: advlib.Margin, Steps: a.Steps, Restarts: a.Restarts,
-		KeepGoing: a.KeepGoing}
+	up := craft.Ascent{Step: step, In: []float64{a.Ball.Radius, a.StepSize}, Loss: advlib.Margin, Steps: a.Steps, Restarts: a.Restarts}
 	if a.RandomStart {
 		up.Start = attack.PGD{Ball: a.Ball}.Start(on.Signature().Limits())
 	}
@@ -178,7 +172,6 @@ type evadeStep struct {
 	threshold  float64
 	norm       advlib.ConvexNorm
 	orthogonal bool
-	keepGoing  bool
 	both       *advlib.Classifier // see Screened.scored, in the coordinates of the attack
 	guides     *guides            // nil where nothing is matched
 	near       *advlib.Classifier // that of the guides, in the coordinates of the attack
@@ -199,17 +192,13 @@ func (s evadeStep) Next(p *craft.Point, x, _ *Node, in []*Node) *Node {
 		return p.Project(s.norm, Add(x, Mul(α, s.norm.Ascend(g))), ε)
 	}
 	z, score := split(s.both.LogitsGraph(x))
-	f, over := advlib.Margin.Of(z, p.Goal), s.screen.excess(score)
-	up, down := p.Gradient(f, x), Neg(p.Gradient(over, x))
+	f := advlib.Margin.Of(z, p.Goal)
+	up, down := p.Gradient(f, x), Neg(p.Gradient(s.screen.excess(score), x))
 	g, h := up, down
 	if s.orthogonal {
 		g, h = without(up, down), without(down, up)
 	}
-	falls := GreaterThan(f, craft.Rounding(z))
-	if s.keepGoing { // where it is accepted, too, the margin is what there is to win
-		falls = LogicalAnd(falls, GreaterOrEqual(over, ZerosLike(over)))
-	}
-	fooled := craft.PerRow(falls, x)
+	fooled := craft.PerRow(GreaterThan(f, craft.Rounding(z)), x)
 	g = Where(fooled, h, g)
 	// Where one gradient is 0, or goes along the other, there is still that one.
 	stands := craft.PerRow(Equal(advlib.Linf.Of(g), ZerosLike(f)), x)

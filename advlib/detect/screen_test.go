@@ -177,6 +177,9 @@ func (c judged) judge(t *testing.T, on subject, known []*advlib.Result, full boo
 			t.Errorf("%s looks no more adversarial than clean inputs: %v", a.Attack, a.ROC)
 		}
 	}
+	if c.inL2 && last.Success.Value() < 0.5 {
+		t.Errorf("%s finds %v: too few to say that it breaks the detector", last.Attack, last.Success)
+	}
 	if naive < c.broken {
 		t.Errorf("%.3f of the naive attack is detected, want at least %.3f", naive, c.broken)
 	}
