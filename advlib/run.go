@@ -138,6 +138,7 @@ type subject struct {
 	signature Signature // resolved
 	view      Victim    // what attacks work on
 	white     *Classifier
+	screener  Screener // nil of victims that are none
 }
 
 // subjectOf checks a victim.
@@ -161,7 +162,8 @@ func subjectOf(v Victim) (*subject, error) {
 		return nil, fmt.Errorf("the victim %s: %w", v.Name(), err)
 	}
 	white, _ := WhiteBox(v)
-	return &subject{victim: v, signature: s, view: viewOf(v, s), white: white}, nil
+	screener, _ := v.(Screener)
+	return &subject{victim: v, signature: s, view: viewOf(v, s), white: white, screener: screener}, nil
 }
 
 // unseeded tells a victim whose random draws no seed governs.
@@ -207,7 +209,11 @@ func (v *subject) answers(ctx context.Context, x *tensors.Tensor) ([]Answer, err
 	}
 	for chunk := range slices.Chunk(rows, maxBucket) {
 		in := TakeRows(x, chunk, len(chunk))
-		some, err := Count(v.victim).ask(ctx, in)
+		ask := Count(v.victim).ask
+		if v.screener != nil {
+			ask = v.screened
+		}
+		some, err := ask(ctx, in)
 		Free(in)
 		if err != nil {
 			return nil, err
@@ -310,6 +316,9 @@ func (s Settings) prepare(v *subject, a Attack, e *Examples) (*trial, []int32, e
 	draws := s.draws(v.signature)
 	if r.Draws = draws; draws > 0 {
 		r.Reached = make([]int, n)
+	}
+	if v.screener != nil {
+		r.behind = make([]*behind, n)
 	}
 	r.Warnings = append(r.Warnings, v.signature.Warnings...)
 	if v.unseeded() {
@@ -475,6 +484,9 @@ func (t *trial) check(ctx context.Context, b Batch, rows []int, got, originals [
 	for k, i := range ask {
 		row := rows[i]
 		t.account.checked[row] = true
+		if r.behind != nil {
+			r.behind[row] = said[k].behind
+		}
 		if t.draws > 0 {
 			r.Reached[row] = judged.count(k, func(a Answer) bool { return b.ReachedBy(i, a) })
 		}
