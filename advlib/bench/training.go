@@ -38,9 +38,10 @@ func training7(ctx context.Context, _ sources) (workload, error) {
 	m := zoo.CNN()
 	m.Epochs, m.BatchSize, m.LearningRate, m.Validation.None = h.Epochs, h.Batch, h.Rate, true
 	m.Adversary = defense.AdversarialTraining{Ball: advlib.Linf.Ball(h.Epsilon), Ascents: h.Steps, StepSize: h.Step, NoWarmUp: true}
+	// Hardly trained: their weights are the first ones.
 	firsts := make([]*advlib.Classifier, h.Seeds)
 	for seed := range firsts {
-		still := training.Model{Name: "still", Build: m.Build, Epochs: 1, LearningRate: 1e-30, Seed: uint64(seed)} // its weights are the first ones
+		still := training.Model{Name: "still", Build: m.Build, Epochs: 1, LearningRate: 1e-30, Seed: uint64(seed)}
 		if firsts[seed], err = still.Fit(ctx, train.First(64)); err != nil {
 			return workload{}, err
 		}

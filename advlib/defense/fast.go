@@ -31,9 +31,9 @@ type Fast struct {
 // String returns for example "fast adversarial training, Linf ≤ 0.1".
 func (f Fast) String() string { return fmt.Sprintf("fast adversarial training, %v", f.Ball) }
 
-// fastRate is the largest learning rate of fast training, where the model sets none; see [Recipe] for the others. It was
-// measured: CNN-16-32 on 8000 of MNIST, Linf 0.3, withstood PGD-20 on 63.4 % of the held-back images after 40 epochs at
-// 0.003, and on 82.5 % after 36 at 0.01; an MLP on digits, Linf 0.15, on 54.1 and 60.2 % of test images.
+// fastRate is the largest learning rate of fast training, where the model sets none; see [Recipe] for the others. It
+// was measured: CNN-16-32 on 8000 of MNIST, Linf 0.3, withstood PGD-20 on 63.4 % of the held-back images after 40
+// epochs at 0.003, and on 82.5 % after 36 at 0.01; an MLP on digits, Linf 0.15, on 54.1 and 60.2 % of test images.
 const fastRate = 0.01
 
 // Fit trains the model; see [AdversarialTraining.Fit]. The model's own schedule and validation are kept where it has
