@@ -17,7 +17,7 @@ import (
 // as attacks are in package attack:
 //
 //	{"method": "LID", "K": 10, "Batch": 50}
-//	{"method": "FeatureSqueezing", "Squeezers": [{"transform": "BitDepth", "Bits": 3}, {"transform": "Median", "Size": 2}]}
+//	{"method": "FeatureSqueezing", "Squeezers": [{"transform": "BitDepth", "Bits": 3}, {"transform": "Median"}]}
 //
 // What is left out has its default. Fields that a method does not have are refused.
 
@@ -48,8 +48,8 @@ var transforms = []transform.Transform{
 	transform.JPEG{}, transform.Translate{},
 }
 
-// JSON returns a method in JSON, which [FromJSON] reads. It is an error for a method that is none of this package's, and
-// for one with a field that has no form in JSON, such as the Model of [Binary].
+// JSON returns a method in JSON, which [FromJSON] reads. It is an error for a method that is none of this package's,
+// and for one with a field that has no form in JSON, such as the Model of [Binary].
 func JSON(m Method) ([]byte, error) {
 	if !slices.ContainsFunc(Methods(), func(n Named) bool { return reflect.TypeOf(n.Method) == reflect.TypeOf(m) }) {
 		return nil, fmt.Errorf("detect: %v is a %T, and none of the methods that have a form in JSON", m, m)

@@ -20,7 +20,8 @@ import (
 //
 // A fitted detector is kept as what it was fitted to: the method, the clean examples, the adversarial ones that it has
 // learnt from, the seed and the threshold. That is what an attacker who knows it works with, too. It is fitted again
-// when it is read, without an attack; what was trained for it, such as autoencoders, lies in the store as other models do.
+// when it is read, without an attack; what was trained for it, such as autoencoders, lies in the store as other models
+// do.
 
 // kept is a fitted detector in the store.
 type kept struct {
@@ -94,8 +95,8 @@ func readKept(dir string) (*kept, error) {
 	return k, nil
 }
 
-// Keep keeps the detector in the store of package lab, with its threshold, and returns its key, by which [Restore] finds
-// it. It is an error if the method has no form in JSON, see [JSON], or if the store cannot be written.
+// Keep keeps the detector in the store of package lab, with its threshold, and returns its key, by which [Restore]
+// finds it. It is an error if the method has no form in JSON, see [JSON], or if the store cannot be written.
 func (s *Screened) Keep(ctx context.Context) (key string, err error) {
 	fail := func(err error) (string, error) { return "", fmt.Errorf("detect: keeping %v: %w", s.method, err) }
 	text, err := JSON(s.method)

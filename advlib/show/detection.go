@@ -18,8 +18,8 @@ import (
 
 // Detection draws what a detector of adversarial inputs sees, of a report on a victim that rejects, such as
 // detect.Screened: at the left the receiver operating characteristic of each attack, at the right the scores of clean
-// inputs, and of those that naive and adaptive attacks changed, with the threshold. Naive attacks are drawn in blue, those
-// that know the detector in vermillion.
+// inputs, and of those that naive and adaptive attacks changed, with the threshold. Naive attacks are drawn in blue,
+// those that know the detector in vermillion.
 func Detection(r *advlib.Report) (Picture, error) {
 	p, err := detection(r)
 	if err != nil {
