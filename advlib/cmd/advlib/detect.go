@@ -324,30 +324,32 @@ func (s source) open(f examplesFile) (*advlib.Classifier, *advlib.Examples, erro
 // restore returns the detector of --detector before a model.
 func restore(ctx context.Context, c *advlib.Classifier, key string) (*detect.Screened, error) {
 	s, err := detect.Restore(ctx, c, key)
-	switch {
-	case err == nil || ctx.Err() != nil:
+	if err == nil || ctx.Err() != nil {
 		return s, err
-	default:
-		return nil, statusError{misused, fmt.Errorf("--detector: %w%s", err, knownDetectors(err))}
 	}
+	return nil, statusError{misused, fmt.Errorf("--detector: %w%s", err, otherDetectors(key))}
 }
 
-// knownDetectors lists what there is, where a key names nothing.
-func knownDetectors(err error) string {
-	var known strings.Builder
-	entries, listed := lab.List()
-	for _, e := range entries {
-		if listed == nil && e.Kind == "detector" && e.Damaged == "" {
-			fmt.Fprintf(&known, "\n  %.12s  %s", e.Key, e.Name)
-		}
-	}
-	switch {
-	case !strings.Contains(err.Error(), "no detector") || listed != nil:
+// otherDetectors lists what there is where a key names nothing.
+func otherDetectors(key string) string {
+	entries, err := lab.List()
+	if err != nil {
 		return ""
-	case known.Len() == 0:
+	}
+	var there strings.Builder
+	for _, e := range entries {
+		if e.Kind != "detector" || e.Damaged != "" {
+			continue
+		}
+		if strings.HasPrefix(e.Key, key) {
+			return "" // what is wrong is something else
+		}
+		fmt.Fprintf(&there, "\n  %.12s  %s", e.Key, e.Name)
+	}
+	if there.Len() == 0 {
 		return "; none is kept in the store: fit one by advlib detect fit"
 	}
-	return "; there are" + known.String()
+	return "; there are" + there.String()
 }
 
 // applying is the flags of detect apply.
