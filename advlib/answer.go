@@ -17,6 +17,8 @@ type Answer struct {
 	Top []int32
 	// Label is the class of a Label answer.
 	Label int32
+
+	behind *behind // of what a [Screener] answers to a measurement
 }
 
 // Class returns the class that the victim decides for, the first of equals. It is −1 for a rejection, and where a score

@@ -15,13 +15,30 @@ import (
 // determine what change builds. Passes through it count as the passes through c that change makes. It is an error if it
 // is no classifier; see [NewClassifier].
 func (c *Classifier) Derive(key any, name string, change func(m *Model, x *graph.Node) *graph.Node) (*Classifier, error) {
+	d, err := c.derive(key, name, c.spec.Classes, change)
+	if err == nil && d.Classes() != c.Classes() {
+		return nil, fmt.Errorf("advlib: classifier %q has %d classes, %s, from which it is derived, %d", name, d.Classes(), c.Name(), c.Classes())
+	}
+	return d, err
+}
+
+// Extend is [Classifier.Derive] with any number of outputs of at least two, in place of a logit for each class: a
+// detector's score beside them, or one more class. Where a [Domain] lets attacks work in other coordinates, the outputs
+// are those of the inputs that these stand for; see [Classifier.View].
+func (c *Classifier) Extend(key any, name string, change func(m *Model, x *graph.Node) *graph.Node) (*Classifier, error) {
+	return c.derive(key, name, nil, change)
+}
+
+func (c *Classifier) derive(
+	key any, name string, classes []string, change func(m *Model, x *graph.Node) *graph.Node,
+) (*Classifier, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if d := c.derived[key]; d != nil {
 		return d, nil
 	}
 	spec, cost := c.spec, 0
-	spec.Name = name
+	spec.Name, spec.Classes = name, classes
 	// The store and its scope are those of c, which LogitsGraph takes by itself.
 	spec.Logits = func(_ *model.Scope, x *graph.Node) *graph.Node {
 		m := &Model{classifier: c}
@@ -32,9 +49,6 @@ func (c *Classifier) Derive(key any, name string, change func(m *Model, x *graph
 	d, err := NewClassifier(spec)
 	if err != nil {
 		return nil, fmt.Errorf("derived from %s: %w", c.Name(), err)
-	}
-	if d.Classes() != c.Classes() {
-		return nil, fmt.Errorf("advlib: classifier %q has %d classes, %s, from which it is derived, %d", name, d.Classes(), c.Name(), c.Classes())
 	}
 	d.cost, d.mu, d.wide = cost, c.mu, c.wide
 	clear(d.programs) // the one that checked it did not know its cost

@@ -25,6 +25,31 @@ func halved(t *testing.T, c *advlib.Classifier, by float64) *advlib.Classifier {
 	return d
 }
 
+// An extended classifier may have another number of outputs, and counts passes alike.
+func TestExtend(t *testing.T) {
+	c, e := linear(t), corners(t)
+	type key struct{}
+	d, err := c.Extend(key{}, "with the sum", func(m *advlib.Model, x *Node) *Node {
+		return Concatenate([]*Node{m.Logits(x), ReduceAndKeep(m.Logits(x), ReduceSum, 1)}, 1)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := advlib.Count(c)
+	z, err := target.On(d).Logits(t.Context(), e.X)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, row := range z {
+		if sum := row[0] + row[1] + row[2]; len(row) != 4 || row[3] != sum {
+			t.Errorf("example %d: outputs %v, want three logits and %g", i, row, sum)
+		}
+	}
+	if f, _ := target.Passes(); f != int64(2*e.Len()) {
+		t.Errorf("%d forward passes for %d rows, want two each", f, e.Len())
+	}
+}
+
 // A derived classifier has the logits of its graph function, is kept under its key, and its passes count as those it
 // makes.
 func TestDerive(t *testing.T) {

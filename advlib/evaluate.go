@@ -74,6 +74,11 @@ func (s Settings) MustEvaluate(ctx context.Context, v Victim, e *Examples, attac
 // [VictimCertifier], and the report says so. An example whose original the victim rejects counts as wrong; one on which
 // an attack is rejected stands: see [Settings.Run].
 //
+// Of a victim that is a [Screener], such as detect.Screened, the report has a part on its rejections,
+// [Report.Rejection], and on those of what each attack returned. It is always attacked as with Alone: what a detector
+// sees of an attack is asked of the attack on all examples. The check of the gradients is that of the classifier
+// without the detector.
+//
 // Examples for which the model's logits are not finite are left out of all numbers: they are in Report.LeftOut, and in
 // a warning. With Settings.Strict they are an error.
 //
@@ -168,12 +173,18 @@ func (s Settings) fill(
 			p.advance(e.Len(), false)
 		}
 	}
-	if v.white == nil {
+	white := v.white
+	if v.screener != nil {
+		if white, err = v.screener.Classifier(); err != nil {
+			return fmt.Errorf("advlib: evaluate: %w", err)
+		}
+	}
+	if white == nil {
 		r.Sanity = report.Sanity{NotApplicable: notApplicable}
 		return nil
 	}
 	p.begin(n, min(len(r.Label), sanityExamples), 0)
-	if r.Sanity, err = s.sanity(ctx, v.white, e, r, p); err != nil {
+	if r.Sanity, err = s.sanity(ctx, white, e, r, p); err != nil {
 		return fmt.Errorf("advlib: evaluate: the check of the gradients: %w", err)
 	}
 	p.advance(r.Sanity.Unbounded.Of, false)
@@ -255,6 +266,9 @@ func (s Settings) attack(
 			row.Attempted[at], row.Success[at], row.Distance[at] = got.Attempted[i], got.Success[i], got.Distance[i]
 			if report.Draws > 0 {
 				row.Reached[at] = got.Reached[i]
+			}
+			if res.behind != nil && res.behind[i] != nil {
+				row.Screened.Class[at], row.Screened.Score[at] = res.behind[i].class, res.behind[i].score
 			}
 			row.CopyQueries(at, got, i, e.Len())
 			if i < len(got.Changes) {

@@ -15,7 +15,7 @@ import (
 var allowed = map[string][]string{
 	"advlib":                            {"advlib/backend", "advlib/internal/notebook", "advlib/internal/option", "advlib/report", "advlib/similarity"},
 	"advlib/oracle":                     {"advlib"},
-	"advlib/detect":                     {"advlib", "advlib/attack", "advlib/attack/craft", "advlib/internal/...", "advlib/training", "advlib/transform", "advlib/zoo"},
+	"advlib/detect":                     {"advlib", "advlib/attack", "advlib/attack/craft", "advlib/internal/...", "advlib/lab", "advlib/report", "advlib/training", "advlib/transform", "advlib/zoo"},
 	"advlib/diagnose":                   {"advlib", "advlib/attack", "advlib/attack/craft", "advlib/report", "advlib/zoo"},
 	"advlib/serve":                      {"advlib", "advlib/detect"},
 	"advlib/endpoint":                   {"advlib", "advlib/cachedir", "advlib/internal/option"},

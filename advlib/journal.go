@@ -36,7 +36,7 @@ type Outcome struct {
 	// Success tells for each row of the batch whether an attack reached its goal.
 	Success []bool
 	// Rows are those of which Adversarial [len(Rows), d...] has the candidates: where the attack reached its goal, or,
-	// of a random classifier, all. Adversarial is nil if there are none.
+	// of a random victim or a [Screener], all. Adversarial is nil if there are none.
 	Rows        []int
 	Adversarial *tensors.Tensor
 	// Queries are how many questions an attack asked about each row of the batch, and Progress what it found by them: see
@@ -54,7 +54,7 @@ func (t *trial) outcome(rows []int, adv *tensors.Tensor, cost Stats) Outcome {
 	o := Outcome{Success: pick(t.result.Success, rows), Stats: cost, Queries: pick(t.account.asked, rows),
 		Progress: pick(t.account.progress, rows)}
 	for i, s := range o.Success {
-		if s || t.signature.Random {
+		if s || t.signature.Random || t.screener != nil {
 			o.Rows = append(o.Rows, i)
 		}
 	}
@@ -119,6 +119,9 @@ func (t *trial) accept(ctx context.Context, b Batch, rows []int, o Outcome) erro
 			}
 			delete(r.lost, row)
 			r.keep(row, flatRows(r.Examples.X, []int{row}))
+			if r.behind != nil {
+				r.behind[row] = nil
+			}
 		}
 		return fmt.Errorf("its candidates do not do on the victim what they did")
 	}

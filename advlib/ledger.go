@@ -217,10 +217,10 @@ func (t *trial) leftToCheck(row int) bool {
 }
 
 // settleAccount fills in what the queries of the result were; nothing of an attack that took gradients, or asked
-// nothing of a classifier.
+// nothing of a classifier or a screener.
 func (t *trial) settleAccount(on *Counted) {
 	r, a := t.result, t.account
-	asks := t.white == nil || slices.ContainsFunc(a.asked, func(n int64) bool { return n > 0 }) && r.Stats.Backward == 0
+	asks := t.white == nil && t.screener == nil || slices.ContainsFunc(a.asked, func(n int64) bool { return n > 0 }) && r.Stats.Backward == 0
 	if !asks {
 		return
 	}

@@ -72,7 +72,7 @@ func newReport(ctx context.Context, s Settings, v *subject, e *Examples, attacks
 	r := &Report{
 		Classifier: v.victim.Name(), Data: e.Name, Backend: "none", Box: report.Box(about.Box),
 		Notes: append(slices.Clone(about.Notes), e.Notes...),
-		Seed:  s.Seed, Cascade: !s.Alone && !about.Random, Label: slices.Clone(e.Y), LeftOut: out, Draws: draws,
+		Seed:  s.Seed, Cascade: !s.Alone && !about.Random && v.screener == nil, Label: slices.Clone(e.Y), LeftOut: out, Draws: draws,
 	}
 	if about.Domain != nil {
 		r.Domain = about.Domain.String()
@@ -82,6 +82,7 @@ func newReport(ctx context.Context, s Settings, v *subject, e *Examples, attacks
 		where := backend.InfoOf(v.white.Backend())
 		r.Backend, lost = where.Name, where.Lost
 	}
+	r.Rejection = v.newRejection(said.each)
 	clean := predictions(said.each)
 	r.Warn(leftOut(out, all))
 	r.Warn(about.Warnings...)
@@ -111,6 +112,7 @@ func newReport(ctx context.Context, s Settings, v *subject, e *Examples, attacks
 			Goal: threat.Goal.String(), Targeted: threat.Goal.IsTargeted(),
 			Attempted: make([]bool, n), Success: make([]bool, n), Skipped: make([]bool, n),
 			Distance: slices.Repeat([]Distance{Distance(math.Inf(1))}, n), Draws: draws,
+			Screened: v.screenedRow(a, r.Rejection),
 		}
 		if draws > 0 {
 			row.Reached = make([]int, n)

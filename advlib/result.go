@@ -103,6 +103,7 @@ type Result struct {
 
 	saturation string       // a warning about the examples, of which Evaluate has one about all
 	lost       map[int]bool // examples that the attack moved to where the logits are not finite
+	behind     []*behind    // of what was returned to a [Screener], where that is not the original; nil of other victims
 }
 
 // SuccessRate is the share of attempted examples on which the attack reached its goal; of a random victim, the mean of

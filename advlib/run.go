@@ -139,6 +139,7 @@ type subject struct {
 	signature Signature // resolved
 	view      Victim    // what attacks work on
 	white     *Classifier
+	screener  Screener // nil of victims that are none
 }
 
 // subjectOf checks a victim.
@@ -162,7 +163,8 @@ func subjectOf(v Victim) (*subject, error) {
 		return nil, fmt.Errorf("the victim %s: %w", v.Name(), err)
 	}
 	white, _ := WhiteBox(v)
-	return &subject{victim: v, signature: s, view: viewOf(v, s), white: white}, nil
+	screener, _ := v.(Screener)
+	return &subject{victim: v, signature: s, view: viewOf(v, s), white: white, screener: screener}, nil
 }
 
 // unseeded tells a victim whose random draws no seed governs.
@@ -208,7 +210,11 @@ func (v *subject) answers(ctx context.Context, x *tensors.Tensor) ([]Answer, err
 	}
 	for chunk := range slices.Chunk(rows, maxBucket) {
 		in := TakeRows(x, chunk, len(chunk))
-		some, err := Count(v.victim).ask(ctx, in)
+		ask := Count(v.victim).ask
+		if v.screener != nil {
+			ask = v.screened
+		}
+		some, err := ask(ctx, in)
 		Free(in)
 		if err != nil {
 			return nil, err
@@ -311,6 +317,9 @@ func (s Settings) prepare(v *subject, a Attack, e *Examples) (*trial, []int32, e
 	draws := s.draws(v.signature)
 	if r.Draws = draws; draws > 0 {
 		r.Reached = make([]int, n)
+	}
+	if v.screener != nil {
+		r.behind = make([]*behind, n)
 	}
 	r.Warnings = append(r.Warnings, v.signature.Warnings...)
 	if v.unseeded() {
@@ -480,6 +489,9 @@ func (t *trial) check(ctx context.Context, b Batch, rows []int, got, originals [
 	for k, i := range ask {
 		row := rows[i]
 		t.account.checked[row] = true
+		if r.behind != nil {
+			r.behind[row] = said[k].behind
+		}
 		// Where most draws get the original wrong, and not what the attack makes of it, there is the original.
 		if t.draws > 0 && (!r.Success[row] || b.ReachedBy(i, said[k])) {
 			r.Reached[row] = judged.count(k, func(a Answer) bool { return b.ReachedBy(i, a) })

@@ -9,7 +9,6 @@ import (
 
 	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
-	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib"
 	"advlab/advlib/attack"
@@ -20,7 +19,7 @@ import (
 // Naive is the attack of who does not know of the detector: PGD with 40 steps on the margin of the classifier, whose
 // results are shown to the whole.
 func (s *Screened) Naive(b advlib.Ball) advlib.Attack {
-	return attack.Transfer{Attack: attack.PGD{Ball: b, Steps: 40, Loss: advlib.Margin}, From: s.of}
+	return s.Shown(attack.PGD{Ball: b, Steps: 40, Loss: advlib.Margin})
 }
 
 // Evader is a [Method] with attacks of its own that break it, beside those of [Screened.Adaptive].
@@ -198,7 +197,7 @@ func (p *pool) end(ctx context.Context, err error) (*tensors.Tensor, error) {
 //
 // so that an input is accepted where G_K is not the largest. The attack goes towards the most likely classes but the
 // label, one after the other. With [attack.CarliniWagner] and [FeatureSqueezing] it is the authors' adaptive attack,
-// the squeezers in the loss. A pass through the K+1 classes counts as one, whatever the detector computes in it.
+// the squeezers in the loss.
 type Joint struct {
 	// Screen is what is evaded.
 	Screen *Screened
@@ -295,24 +294,19 @@ func likely(z []float32, y int32) []int32 {
 	return classes
 }
 
+type jointKey struct {
+	of        *Screened
+	threshold float64
+}
+
 // jointly returns classifier and detector as one.
 func (s *Screened) jointly() (*advlib.Classifier, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.joint != nil && s.jointAt == s.Threshold {
-		return s.joint, nil
-	}
-	c, err := advlib.NewClassifier(advlib.Spec{
-		Name: s.Name() + ", jointly", Input: s.of.Input(), Box: s.of.Box(), Store: s.of.Store(), Backend: s.of.Backend(),
-		Logits: func(_ *model.Scope, x *Node) *Node {
-			z, score := s.graph(advlib.NewModel(s.of), x)
-			over := s.excess(score)
-			rejected := Add(graph.ReduceAndKeep(z, ReduceMax, 1), InsertAxes(over, 1))
-			return Concatenate([]*Node{z, rejected}, 1)
-		},
+	return s.of.Extend(jointKey{s, s.Threshold}, s.Name()+", jointly", func(m *advlib.Model, x *Node) *Node {
+		z, score := s.graph(m, x)
+		over := s.excess(score)
+		rejected := Add(graph.ReduceAndKeep(z, ReduceMax, 1), InsertAxes(over, 1))
+		return Concatenate([]*Node{z, rejected}, 1)
 	})
-	s.joint, s.jointAt = c, s.Threshold
-	return c, err
 }
 
 // Evade implements [Evader]: all copies are misclassified alike, and C&W with the squeezers in the loss.

@@ -2,8 +2,8 @@
 //
 //	s, err := detect.Screen(ctx, clf, detect.KernelDensity{}, detect.Data{Train: train, Clean: held, Rate: 0.05})
 //	verdicts, err := s.Verdicts(ctx, test.X)
-//	o, err := detect.Inspection{Naive: attacks, Adaptive: []advlib.Attack{s.Adaptive(ball)}}.Run(ctx, s, test)
-//	fmt.Println(o)
+//	report, err := advlib.Evaluate(ctx, s, test, []advlib.Attack{s.Naive(ball), s.Adaptive(ball)})
+//	fmt.Println(report)
 //
 // # Single inputs
 //
@@ -11,17 +11,20 @@
 // [Binary], [Consistency], [MagNet]. [Screen] fits one to a classifier, and sets a threshold for a rate of false
 // positives on clean examples that were held out.
 //
-// What is screened is a victim that rejects, for [advlib.Evaluate] too: an example is robust if its clean input is
-// accepted and classified rightly, and no input in the ball is accepted and misclassified. A detector that rejects
-// everything is worth 0. [Screened.Adaptive] is one call for the attack that knows the detector; nearly all detectors
-// that were ever proposed fall to one (Carlini & Wagner 2017, arXiv:1705.07263; Tramèr et al. 2020, arXiv:2002.08347).
-// [Reduce] says whether a result is too good to be likely. [MMD] asks of a set of inputs, not of one.
+// What is screened is a victim that rejects, an [advlib.Screener]: an example is robust if its clean input is accepted
+// and classified rightly, and no input in the ball is accepted and misclassified. A detector that rejects everything is
+// worth
+// 0. The report has what is rejected of clean inputs and of what each attack returned, too, with the detector's curves;
+// [Inspection] shows several detectors what was searched for once. [Screened.Adaptive] is one call for the attack that
+// knows the detector; nearly all detectors that were ever proposed fall to one (Carlini & Wagner 2017,
+// arXiv:1705.07263; Tramèr et al. 2020, arXiv:2002.08347). [Plausible] says whether a result is too good to be likely.
+// [MMD] asks of a set of inputs, not of one.
 //
 //   - screen.go: what is fitted, its threshold and its verdicts. layers.go: hidden layers, read from any model's graph.
 //   - squeezing.go, lid.go, mahalanobis.go, density.go, binary.go, magnet.go: the methods. combine.go: several scores
 //     as one. mmd.go: sets.
 //   - evade.go, adaptive.go: attacks that know the detector.
-//   - inspect.go, roc.go, reduction.go: the measurement.
+//   - evaluate.go, inspect.go, reduction.go: the measurement. Its numbers are package report's.
 //
 // # Sequences of queries
 //

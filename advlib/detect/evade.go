@@ -111,10 +111,6 @@ func (a *Evasion) Describe(d *craft.Description) {
 
 // evadable refuses victims that are neither the screened classifier nor the one behind it.
 func (s *Screened) evadable(v advlib.Victim) error {
-	if s.of.Domain() != nil {
-		return fmt.Errorf("the inputs of %s have a domain (%v), in which adaptive attacks on a detector cannot search yet", s.of.Name(),
-			s.of.Domain())
-	}
 	if err := advlib.SameInputs(s, v); err != nil {
 		return err
 	}
@@ -146,17 +142,28 @@ func (a Evasion) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch)
 	if err != nil {
 		return nil, err
 	}
+	both, err := a.Screen.scored()
+	if err != nil {
+		return nil, err
+	}
 	step := evadeStep{screen: a.Screen, threshold: a.Screen.Threshold, norm: a.Ball.Norm.(advlib.ConvexNorm), orthogonal: a.Orthogonal}
+	if step.both, err = advlib.WhiteBox(v.On(both)); err != nil {
+		return nil, err
+	}
 	if a.Match {
 		if step.guides, err = a.Screen.newGuides(ctx); err != nil {
 			return nil, err
 		}
+		if step.near, err = advlib.WhiteBox(v.On(step.guides.near)); err != nil {
+			return nil, err
+		}
 	}
+	on := v.On(c)
 	up := craft.Ascent{Step: step, In: []float64{a.Ball.Radius, a.StepSize}, Loss: advlib.Margin, Steps: a.Steps, Restarts: a.Restarts}
 	if a.RandomStart {
-		up.Start = attack.PGD{Ball: a.Ball}.Start(c.Limits())
+		up.Start = attack.PGD{Ball: a.Ball}.Start(on.Signature().Limits())
 	}
-	return up.Perturb(ctx, v.On(c), b)
+	return up.Perturb(ctx, on, b)
 }
 
 // evadeStep determines the graph of an evasion.
@@ -165,7 +172,9 @@ type evadeStep struct {
 	threshold  float64
 	norm       advlib.ConvexNorm
 	orthogonal bool
-	guides     *guides // nil where nothing is matched
+	both       *advlib.Classifier // see Screened.scored, in the coordinates of the attack
+	guides     *guides            // nil where nothing is matched
+	near       *advlib.Classifier // that of the guides, in the coordinates of the attack
 }
 
 // Next is a step of Bryniarski et al. (2022), equations 4 and 5, with f the margin and s the score,
@@ -177,12 +186,12 @@ type evadeStep struct {
 //	g = ∇f − ⟨∇f, ∇s⟩/‖∇s‖² ∇s   and   g = −∇s + ⟨∇f, ∇s⟩/‖∇f‖² ∇f
 func (s evadeStep) Next(p *craft.Point, x, _ *Node, in []*Node) *Node {
 	ε, α := in[0], in[1]
-	m := advlib.NewModel(s.screen.of) // the accepting classifier has counted this pass, and XLA computes it once
+	// The accepting classifier has counted this pass, and XLA computes it once.
 	if s.guides != nil {
-		g := p.Gradient(Neg(s.guides.distance(m, x, p)), x)
+		g := p.Gradient(Neg(s.guides.distance(s.near, x, p)), x)
 		return p.Project(s.norm, Add(x, Mul(α, s.norm.Ascend(g))), ε)
 	}
-	z, score := s.screen.graph(m, x)
+	z, score := split(s.both.LogitsGraph(x))
 	f := advlib.Margin.Of(z, p.Goal)
 	up, down := p.Gradient(f, x), Neg(p.Gradient(s.screen.excess(score), x))
 	g, h := up, down
@@ -205,14 +214,14 @@ func without(g, h *Node) *Node {
 
 // guides are clean examples that the detector accepts and the classifier gets right.
 type guides struct {
-	layers []int
-	of     []*cloud
-	scales []float64       // of each layer's squared distances
-	y      *tensors.Tensor // int32 [1, m]
+	near *advlib.Classifier // from inputs to their distances to the guides' features, [n, m]
+	y    *tensors.Tensor    // the guides' classes, int32 [1, m]
 }
 
 // mostGuides is how many there are at most.
 const mostGuides = 200
+
+type guidesKey struct{ of *Screened }
 
 // newGuides takes them from the examples that set the threshold.
 func (s *Screened) newGuides(ctx context.Context) (*guides, error) {
@@ -240,7 +249,8 @@ func (s *Screened) newGuides(ctx context.Context) (*guides, error) {
 			s.method, len(chosen), s.of.Name())
 	}
 	e := s.data.Clean.Select(chosen)
-	g := &guides{layers: layers, y: tensors.FromFlatDataAndDimensions(e.Y, 1, len(chosen))}
+	var clouds []*cloud
+	var scales []float64 // of each layer's squared distances
 	for _, number := range layers {
 		φ, err := values(ctx, s.of, e.X, func(_ *advlib.Model, x, z *Node) *Node { return hidden(z, x)[number].flat() })
 		if err != nil {
@@ -251,19 +261,12 @@ func (s *Screened) newGuides(ctx context.Context) (*guides, error) {
 		for _, v := range tensors.MustCopyFlatData[float32](c.square) {
 			scale += float64(v) / float64(len(chosen))
 		}
-		g.of, g.scales = append(g.of, c), append(g.scales, math.Max(scale, 1e-12))
+		clouds, scales = append(clouds, c), append(scales, math.Max(scale, 1e-12))
 	}
-	s.guide = g
-	return g, nil
-}
-
-// distance returns how far the features of x [n, d...] are from those of the guide that is nearest to the original
-// among those of other classes, each layer in units of its spread: [n].
-func (g *guides) distance(m *advlib.Model, x *Node, p *craft.Point) *Node {
-	all := func(x *Node) *Node {
+	near, err := s.of.Extend(guidesKey{s}, s.Name()+", near its guides", func(m *advlib.Model, x *Node) *Node {
 		var sum *Node
-		for i, l := range pick(m.Logits(x), x, g.layers) {
-			d := DivScalar(g.of[i].squares(l.flat()), g.scales[i])
+		for i, l := range pick(m.Logits(x), x, layers) {
+			d := DivScalar(clouds[i].squares(l.flat()), scales[i])
 			if sum == nil {
 				sum = d
 				continue
@@ -271,8 +274,19 @@ func (g *guides) distance(m *advlib.Model, x *Node, p *craft.Point) *Node {
 			sum = Add(sum, d)
 		}
 		return sum
+	})
+	if err != nil {
+		return nil, err
 	}
-	from := all(p.X0)
+	s.guide = &guides{near, tensors.FromFlatDataAndDimensions(e.Y, 1, len(chosen))}
+	return s.guide, nil
+}
+
+// distance returns how far the features of x [n, d...] are from those of the guide that is nearest to the original
+// among those of other classes, each layer in units of its spread: [n]. Near is the guides' classifier in the
+// coordinates of x.
+func (g *guides) distance(near *advlib.Classifier, x *Node, p *craft.Point) *Node {
+	from := near.LogitsGraph(p.X0)
 	dims := from.Shape().Dimensions
 	y := BroadcastToDims(ConstTensor(x.Graph(), g.y), dims...)
 	own := Equal(BroadcastToDims(InsertAxes(p.Goal.Label, 1), dims...), y)
@@ -280,5 +294,5 @@ func (g *guides) distance(m *advlib.Model, x *Node, p *craft.Point) *Node {
 		own = LogicalNot(Equal(BroadcastToDims(InsertAxes(p.Goal.Target, 1), dims...), y))
 	}
 	from = Where(own, Infinity(x.Graph(), x.DType(), 1), from)
-	return advlib.At(all(x), StopGradient(ArgMin(from, 1)))
+	return advlib.At(near.LogitsGraph(x), StopGradient(ArgMin(from, 1)))
 }

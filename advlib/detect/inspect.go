@@ -201,17 +201,6 @@ func (n *Inspected) String() string {
 	return b.String()
 }
 
-// RejectionPoint is a point of [Screened.Curve]: what becomes of examples in a ball of some radius. The three add up to
-// all examples.
-type RejectionPoint struct {
-	// Radius is ε; 0 is the clean inputs.
-	Radius float64 `json:"radius"`
-	// Right are accepted and classified rightly, Wrong accepted and misclassified, Rejected neither.
-	Right    advlib.Rate `json:"right"`
-	Wrong    advlib.Rate `json:"wrong"`
-	Rejected advlib.Rate `json:"rejected"`
-}
-
 // Curve measures what becomes of examples under an attack at several radii: of the clean inputs at radius 0, of what
 // the attack returns at others, which is the clean input where it fails. The attack is run on the classifier without
 // the detector, as one that does not know of it; one that does, such as [Screened.Adaptive], evades it all the same.

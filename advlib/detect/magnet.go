@@ -14,7 +14,7 @@ import (
 
 	"advlab/advlib"
 	. "advlab/advlib/internal/equation"
-	"advlab/advlib/training"
+	"advlab/advlib/transform"
 )
 
 // MagNet is the defence of Meng & Chen (2017), arXiv:1705.09064: autoencoders trained on clean inputs rebuild what they
@@ -81,12 +81,16 @@ func (f MagNet) Fit(ctx context.Context, c *advlib.Classifier, d Data) (Score, e
 		}
 	}
 	s := &magnet{box: c.Box(), temperatures: temperatures, reforms: !f.NoReformer}
-	for pools := range 2 {
-		g, err := autoencoder{pools: pools == 0, noise: noise, MagNet: f}.fit(ctx, c, d)
+	for _, a := range []autoencoder{{true, c.Box()}, {false, c.Box()}} {
+		g, err := transform.Autoencoder{
+			Name: a.String(), Build: a.graph, Noise: noise * c.Box().Width(), Box: c.Box(), Epochs: cmp.Or(f.Epochs, 100),
+			BatchSize: min(cmp.Or(f.BatchSize, 256), d.Train.Len()), LearningRate: f.LearningRate, Seed: f.Seed + d.Settings.Seed,
+			Backend: c.Backend(),
+		}.Fit(ctx, d.Train)
 		if err != nil {
 			return nil, err
 		}
-		s.by = append(s.by, g)
+		s.by = append(s.by, func(x *Node) *Node { return g.Graph(nil, x, c.Box()) })
 	}
 	return s, s.calibrate(ctx, c, d)
 }
@@ -156,55 +160,27 @@ func (s *magnet) parts(m *advlib.Model, x, z *Node) *Node {
 	return Concatenate(all, 1)
 }
 
-// autoencoder is how one is trained.
+// autoencoder is the architecture of I, which pools, or of II.
 type autoencoder struct {
-	MagNet
 	pools bool
-	noise float64
+	box   advlib.Box
 }
 
-// fit trains it on inputs of c, and returns it as a function of x [n, d...] in any graph.
-func (a autoencoder) fit(ctx context.Context, c *advlib.Classifier, d Data) (func(x *Node) *Node, error) {
-	box := c.Box()
-	build := func(scope *model.Scope, x *Node) *Node { return a.graph(scope, x, box) }
-	m := training.Model{
-		Name: a.scope() + ", autoencoder", Box: box, Epochs: cmp.Or(a.Epochs, 100), LearningRate: a.LearningRate, Backend: c.Backend(),
-		BatchSize: min(cmp.Or(a.BatchSize, 256), d.Train.Len()), Seed: a.Seed + d.Settings.Seed,
-		Objective: rebuilding{a.noise * box.Width(), box},
-		// The logits are there because a model must have some: nobody uses them.
-		Outputs: func(classes int) training.OutputsFn {
-			return func(scope *model.Scope, x *Node) []*Node {
-				g := build(scope, x)
-				flat := Reshape(g, g.Shape().Dimensions[0], -1)
-				for flat.Shape().Dimensions[1] < classes {
-					flat = Concatenate([]*Node{flat, flat}, 1)
-				}
-				return []*Node{Slice(flat, AxisRange(), AxisRange(0, classes)), g}
-			}
-		},
-	}
-	trained, err := m.Fit(ctx, d.Train)
-	if err != nil {
-		return nil, err
-	}
-	store := trained.Store().WithVariableAsConst(true) // in the graphs of the classifier
-	return func(x *Node) *Node { return build(store.RootScope(), x) }, nil
-}
-
-// scope is where its variables are. A graph knows variables by their path, those of different stores, too: with the
-// same path as one of the classifier's or of the other autoencoder they would be taken for one.
-func (a autoencoder) scope() string {
+// String names it. It is where its variables are, too: a graph knows variables by their path, those of different
+// stores, too, and with the same path as one of the classifier's or of the other autoencoder they would be taken for
+// one.
+func (a autoencoder) String() string {
 	if a.pools {
 		return "MagNet I"
 	}
 	return "MagNet II"
 }
 
-// graph builds the autoencoder.
-func (a autoencoder) graph(scope *model.Scope, x *Node, box advlib.Box) *Node {
-	scope = scope.In("%s", a.scope())
+// graph builds what it makes of inputs x [n, d...].
+func (a autoencoder) graph(scope *model.Scope, x *Node) *Node {
+	scope = scope.In("%v", a)
 	dims := x.Shape().Dimensions
-	x = DivScalar(AddScalar(x, -box.Lo), box.Width())
+	x = DivScalar(AddScalar(x, -a.box.Lo), a.box.Width())
 	var y *Node
 	if len(dims) == 4 && dims[1]%2 == 0 && dims[2]%2 == 0 {
 		y = sigmoidConvolution(scope.In("conv0"), x, 3)
@@ -228,7 +204,7 @@ func (a autoencoder) graph(scope *model.Scope, x *Node, box advlib.Box) *Node {
 		}
 		y = Reshape(sigmoidDense(scope.In("dense2"), y, size), dims...)
 	}
-	return AddScalar(MulScalar(y, box.Width()), box.Lo)
+	return AddScalar(MulScalar(y, a.box.Width()), a.box.Lo)
 }
 
 // sigmoidConvolution is a convolution 3×3 of the same size.
@@ -243,25 +219,4 @@ func sigmoidDense(scope *model.Scope, x *Node, units int) *Node {
 	w := scope.VariableWithShape("w", shapes.Make(x.DType(), x.Shape().Dimensions[1], units)).NodeValue(x)
 	b := scope.VariableWithShape("b", shapes.Make(x.DType(), units)).NodeValue(x)
 	return graph.Sigmoid(Add(graph.DotProduct(x, w), InsertAxes(b, 0)))
-}
-
-// rebuilding is the mean squared error of what an autoencoder makes of noisy inputs.
-type rebuilding struct {
-	σ   float64
-	box advlib.Box
-}
-
-// String implements [training.Objective].
-func (r rebuilding) String() string {
-	return fmt.Sprintf("squared error of noisy inputs, σ = %.6g", r.σ)
-}
-
-// Check implements [training.Objective].
-func (rebuilding) Check(*advlib.Classifier) error { return nil }
-
-// Loss implements [training.Objective].
-func (r rebuilding) Loss(s *training.Step) *Node {
-	noise := s.Scope().RandomNormal(s.X.Graph(), s.X.Shape())
-	g := s.Outputs(r.box.Clip(Add(s.X, MulScalar(noise, r.σ))))[1]
-	return graph.ReduceMean(Reshape(graph.Square(Sub(g, s.X)), s.X.Shape().Dimensions[0], -1), 1)
 }

@@ -8,21 +8,6 @@ import (
 	"advlab/advlib/attack"
 )
 
-// Reduction holds a claim for a detector against what it would imply. Tramèr (2022), arXiv:2107.11630, theorem 4: out
-// of a classifier with a detector that is robust at the radius ε, with rejection, one can construct a classifier
-// without one that is as robust at ε/2, though not one that anybody could run. So a detector that is better at ε than
-// the best known classifier is at ε/2 would be a breakthrough in classification, too: most often its attack was too
-// weak. It says nothing for a detector that is not better.
-type Reduction struct {
-	// Ball is where the detector was measured, Robust its robust accuracy with rejection there.
-	Ball   advlib.Ball `json:"ball"`
-	Robust advlib.Rate `json:"robust"`
-	// Best is the robust accuracy at half the radius of the classifier named Classifier, under Attack.
-	Classifier string      `json:"classifier"`
-	Attack     string      `json:"attack"`
-	Best       advlib.Rate `json:"best"`
-}
-
 // Reduce measures the best classifier that is known, such as one that defense.AdversarialTraining has hardened at half
 // the radius, on the examples that the robust accuracy was measured on. The attack is AutoAttack if at is nil: a weaker
 // one makes the classifier look better than it is, and hides what this is there to show.
@@ -47,7 +32,7 @@ func Reduce(
 	if err != nil {
 		return nil, err
 	}
-	d := &Reduction{Ball: ball, Robust: robust, Classifier: best.Name(), Attack: r.Attack, Best: advlib.Rate{Of: e.Len()}}
+	d := &Reduction{Ball: ball.Named(), Robust: robust, Classifier: best.Name(), Attack: r.Attack, Best: advlib.Rate{Of: e.Len()}}
 	for i := range e.Y {
 		if r.Attempted[i] && !r.Success[i] {
 			d.Best.Count++
@@ -58,21 +43,58 @@ func Reduce(
 
 func half(b advlib.Ball) advlib.Ball { return advlib.Ball{Norm: b.Norm, Radius: b.Radius / 2} }
 
-// Implausible tells whether the detector is better than the classifier beyond the 95 % intervals of both.
-func (r *Reduction) Implausible() bool {
-	lo, _ := r.Robust.Wilson()
-	_, hi := r.Best.Wilson()
-	return lo > hi
+// Plausible holds each robust accuracy of a report on a screened classifier, one for each of its balls, against that of
+// the best classifier that is known, see [Reduce], and adds what comes out to the report. The examples are those that
+// were evaluated, and at makes the attack, [attack.AutoAttack] if it is nil.
+func Plausible(
+	ctx context.Context, settings advlib.Settings, r *advlib.Report, best *advlib.Classifier, e *advlib.Examples,
+	at func(b advlib.Ball) advlib.Attack,
+) error {
+	if r.Rejection == nil {
+		return fmt.Errorf("detect: reduction: the report on %s has no rejections: evaluate what detect.Screen returns", r.Classifier)
+	}
+	if e = evaluated(e, r); e == nil {
+		return fmt.Errorf("detect: reduction: the report on %s is not of these examples: give those that were evaluated", r.Classifier)
+	}
+	var all []Reduction
+	for _, b := range r.Balls() {
+		norm, err := normOf(b.Norm)
+		if err != nil {
+			return err
+		}
+		d, err := Reduce(ctx, settings, r.Robust(b), norm.Ball(b.Radius), best, e, at)
+		if err != nil {
+			return err
+		}
+		all = append(all, *d)
+	}
+	r.Rejection.Reductions = all
+	return nil
 }
 
-// String says what follows.
-func (r *Reduction) String() string {
-	s := fmt.Sprintf("robust with rejection in %v: %v %s; robust of %s in %v, under %s: %v %s", r.Ball, r.Robust, r.Robust.Interval(),
-		r.Classifier, half(r.Ball), r.Attack, r.Best, r.Best.Interval())
-	if r.Implausible() {
-		return s + "\nSUSPECT THE ATTACK: a detector that good would imply a better classifier at half the radius than this one (by a " +
-			"construction that nobody can run, arXiv:2107.11630); it is more likely that a stronger attack breaks the detector"
+// evaluated returns those examples that a report is of: some may have been left out. It is nil if they are not of them.
+func evaluated(e *advlib.Examples, r *advlib.Report) *advlib.Examples {
+	var rows []int
+	for i := range e.Y {
+		if k := len(rows); k < len(r.Index) && e.Number(i) == r.Index[k] && e.Y[i] == r.Label[k] {
+			rows = append(rows, i)
+		}
 	}
-	return s + "\nnothing follows from this: a detector that is no better than a classifier at half the radius may still be broken by a " +
-		"stronger attack"
+	switch {
+	case len(rows) != len(r.Index):
+		return nil
+	case len(rows) == e.Len():
+		return e
+	}
+	return e.Select(rows)
+}
+
+// normOf returns a norm of advlib's by its name.
+func normOf(name string) (advlib.Norm, error) {
+	for _, n := range []advlib.ConvexNorm{advlib.Linf, advlib.L2, advlib.L1} {
+		if n.String() == name {
+			return n, nil
+		}
+	}
+	return nil, fmt.Errorf("detect: reduction: nothing is known of the norm %s at half a radius: take Linf, L2 or L1", name)
 }

@@ -120,7 +120,7 @@ func TestScoresAreThoseOfTheirDefinitions(t *testing.T) {
 	s := &magnet{box: advlib.UnitBox, temperatures: []float64{10, 40}, thresholds: []float64{1, 1, 1, 1}, reforms: true}
 	for _, name := range []string{"I", "II"} {
 		store := model.NewStore()
-		a := autoencoder{pools: name == "I"}
+		a := autoencoder{name == "I", advlib.UnitBox}
 		for _, layer := range []string{"conv0", "conv1", "conv2", "conv3", "conv4"} {
 			in, out := 3, 3
 			if layer == "conv0" {
@@ -130,13 +130,13 @@ func TestScoresAreThoseOfTheirDefinitions(t *testing.T) {
 				out = 1
 			}
 			if w, ok := n.Autoencoders[name+"/"+layer+"/w"]; ok {
-				scope := store.RootScope().In("%s", a.scope()).In("%s", layer)
+				scope := store.RootScope().In("%v", a).In("%s", layer)
 				scope.VariableWithValue("w", tensors.FromFlatDataAndDimensions(w, 3, 3, in, out))
 				scope.VariableWithValue("b", tensors.FromFlatDataAndDimensions(n.Autoencoders[name+"/"+layer+"/b"], out))
 			}
 		}
 		store.WithVariableAsConst(true)
-		s.by = append(s.by, func(x *Node) *Node { return a.graph(store.RootScope(), x, advlib.UnitBox) })
+		s.by = append(s.by, func(x *Node) *Node { return a.graph(store.RootScope(), x) })
 	}
 	compare(t, "MagNet", on(s.parts), n.Scores["magnet"])
 	if err := s.calibrate(t.Context(), c, d); err != nil {

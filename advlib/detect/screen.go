@@ -67,10 +67,9 @@ type Screened struct {
 	clean  []float64 // scores of Data.Clean, sorted
 	of     *advlib.Classifier
 
-	mu      sync.Mutex
-	guide   *guides            // see newGuides
-	joint   *advlib.Classifier // see Joint; it is for the threshold jointAt
-	jointAt float64
+	mu    sync.Mutex
+	guide *guides // see newGuides
+	trace string  // see Fingerprint
 }
 
 // Screen fits a detector to a classifier, and sets its threshold.
@@ -165,19 +164,37 @@ func (s *Screened) graph(m *advlib.Model, x *Node) (z, score *Node) {
 	return plain, score
 }
 
-type screenKey struct{ of *Screened }
+type scoredKey struct{ of *Screened }
 
-// ask returns logits and scores of inputs x [n, d...], counted by on, the classifier that is screened.
-func (s *Screened) ask(ctx context.Context, on *advlib.Counted, x *tensors.Tensor) (z [][]float32, scores []float64, err error) {
-	step := on.Compile(screenKey{s}, func(m *advlib.Model, in []*Node) []*Node {
-		z, score := s.graph(m, in[0])
-		return []*Node{z, score}
+// scored returns a classifier with what is answered and, in one more column, the scores: [n, K+1]. It takes the inputs
+// that the one which is screened takes, also where attacks work in other coordinates.
+func (s *Screened) scored() (*advlib.Classifier, error) {
+	return s.of.Extend(scoredKey{s}, s.Name()+", with the score", func(m *advlib.Model, x *Node) *Node {
+		z, score := s.graph(m, x)
+		return Concatenate([]*Node{z, InsertAxes(score, 1)}, 1)
 	})
+}
+
+// split takes what a classifier of [Screened.scored] gives apart: logits [n, K] and scores [n].
+func split(both *Node) (z, score *Node) {
+	n, k := both.Shape().Dimensions[0], both.Shape().Dimensions[1]-1
+	return Slice(both, AxisRange(), AxisRange(0, k)), Reshape(Slice(both, AxisRange(), AxisElem(k)), n)
+}
+
+type askKey struct{}
+
+// ask returns logits and scores of inputs x [n, d...], counted by on, a victim with these inputs.
+func (s *Screened) ask(ctx context.Context, on *advlib.Counted, x *tensors.Tensor) (z [][]float32, scores []float64, err error) {
+	both, err := s.scored()
+	if err != nil {
+		return nil, nil, err
+	}
+	step := on.On(both).Compile(askKey{}, func(m *advlib.Model, in []*Node) []*Node { return []*Node{m.Logits(in[0])} })
+	k := s.of.Classes()
 	err = rows(ctx, step, x, func(out []*tensors.Tensor, n int) {
 		flat := tensors.MustCopyFlatData[float32](out[0])
-		k := out[0].Shape().Dimensions[1]
-		for i, v := range tensors.MustCopyFlatData[float32](out[1])[:n] {
-			z, scores = append(z, flat[i*k:(i+1)*k:(i+1)*k]), append(scores, float64(v))
+		for row := range slices.Chunk(flat[:n*(k+1)], k+1) {
+			z, scores = append(z, row[:k:k]), append(scores, float64(row[k]))
 		}
 	})
 	return z, scores, err

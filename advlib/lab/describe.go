@@ -6,12 +6,15 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"advlab/advlib"
 )
 
 // Describe returns a text of a value for a recipe: its type and everything in it, unexported fields and what pointers
 // point to included. Equal texts mean equal values.
 //
-// It is an error if the value holds something whose meaning is not in its data: a function, a channel, or a type with
+// A victim in it, such as a classifier, is described as [Victim] does it. It is an error if the value holds something
+// else whose meaning is not in its data: a function, a channel, or a type with
 // methods that is defined outside of advlab and the standard library, for edits of its methods would not change the
 // text.
 func Describe(v any) (string, error) {
@@ -34,6 +37,10 @@ func describe(s *strings.Builder, v reflect.Value, depth int) error {
 	}
 	if hasForeignCode(t) {
 		return fmt.Errorf("the code of the type %v is not known to the library", t)
+	}
+	if text, ok := fingerprint(v); ok {
+		fmt.Fprintf(s, "%v %q", t, text)
+		return nil
 	}
 	switch v.Kind() {
 	case reflect.Bool:
@@ -86,6 +93,20 @@ func describe(s *strings.Builder, v reflect.Value, depth int) error {
 		return fmt.Errorf("it holds a %v, whose meaning is not in its data", t)
 	}
 	return nil
+}
+
+// fingerprint returns the text of a victim that is part of a value, such as the classifier that an attack is
+// transferred from: its functions show in its graph, see [Victim].
+func fingerprint(v reflect.Value) (string, bool) {
+	if v.Kind() != reflect.Pointer || v.IsNil() || !v.CanInterface() {
+		return "", false
+	}
+	victim, ok := v.Interface().(advlib.Victim)
+	if !ok {
+		return "", false
+	}
+	text, err := Victim(victim)
+	return text, err == nil
 }
 
 // hasForeignCode tells whether a type has methods that are neither advlab's nor the standard library's.

@@ -32,11 +32,11 @@ func (a axis) at(v float64) float64 {
 }
 
 // SVG returns the curve as a picture: the share of successes against queries, or for an attack of minimal norm the
-// median distance in a band from the 10 % to the 90 % quantile; both axes but that of shares are logarithmic. It is
-// empty where there is nothing to show.
+// median distance in a band from the 10 % to the 90 % quantile; both axes but that of shares are logarithmic. Below
+// the detection of attacks it is the detector's curves and scores. It is empty where there is nothing to show.
 func (t QueryTable) SVG() template.HTML {
 	if len(t.Curve) < 2 {
-		return ""
+		return t.drawn
 	}
 	x := axis{float64(t.Curve[0].Queries), float64(t.Curve[len(t.Curve)-1].Queries), curveLeft, curveWidth - curveRight, true}
 	var b strings.Builder

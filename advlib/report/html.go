@@ -11,11 +11,12 @@ func (r *Report) HTML() string {
 	var b strings.Builder
 	err := reportHTML.Execute(&b, struct {
 		*Report
-		Columns [7]string
-		Tables  []QueryTable
-		Masked  bool
-		Last    string
-	}{r, Columns, r.tables(), r.Interrupted || r.Sanity.Masked() || r.Sanity.NotApplicable != "", r.lastLine()})
+		Columns    [7]string
+		Tables     []QueryTable
+		Masked     bool
+		Last       string
+		Reductions []Reduction
+	}{r, Columns, r.tables(), r.Interrupted || r.Sanity.Masked() || r.Sanity.NotApplicable != "", r.lastLine(), r.reductions()})
 	if err != nil {
 		panic(err) // the template is fixed and its methods do not fail: only a mistake in this file gets here
 	}
@@ -63,6 +64,10 @@ var reportHTML = template.Must(template.New("report").Funcs(template.FuncMap{
 </tbody>
 </table>
 {{.SVG}}
+{{- end}}
+{{- range .Reductions}}
+<p style="white-space:pre-line;margin:0.3em 0;padding:2px 10px;border-left:4px solid {{if .Implausible}}#d55e00;` +
+	`font-weight:bold{{else}}rgba(128,128,128,0.5){{end}}">plausibility: {{.}}</p>
 {{- end}}
 {{- with .Bill}}
 <p style="margin:0.3em 0;padding:2px 10px">{{.}}</p>

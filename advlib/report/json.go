@@ -63,6 +63,13 @@ type verdictsJSON struct {
 //	certificates  array of {method, norm, radius, certified, seconds}; certified is an array of n; where the method tells
 //	              them, also margin, an array of n with null for "nothing shown", distance, an array of n with that of a
 //	              counterexample or null, rounding, a string, and slack
+//	rejection     of a victim that rejects inputs for a score: {detector, threshold, rate, class, score, reductions};
+//	              rate is the share of clean inputs that the threshold was set to reject; class and score are arrays
+//	              of n: of each original the class that would be answered were nothing rejected, −1 for none, and its
+//	              score, above the threshold where it is rejected. A score or threshold that is not finite is a string,
+//	              such as "+Inf". reductions, absent where none was asked for, is an array of {ball, robust, classifier,
+//	              attack, best}. Then each attack has screened, {adaptive, class, score}: whether it knows the detector,
+//	              and the same two arrays of what it returned, which is the original where it was not run or found none
 //	verdicts      array of {norm, radius, status, margin, method, attack}, one for each ball that was asked a certificate
 //	              for; the last four are arrays of n, and follow from the rest: see [Verdict]. Reading ignores them
 //	sanity        {non_finite: {count, of}, zero_gradient: {count, of}, unbounded: {count, of}}; no_gradient, an array of
@@ -80,8 +87,16 @@ func (r Report) MarshalJSON() ([]byte, error) {
 	p.Index, p.Label, p.Predicted = orEmpty(p.Index), orEmpty(p.Label), orEmpty(p.Predicted)
 	p.Attacks, p.Certificates = slices.Clone(orEmpty(p.Attacks)), slices.Clone(orEmpty(p.Certificates))
 	p.Asked, p.Warnings = orEmpty(p.Asked), orEmpty(p.Warnings)
+	if q := p.Rejection; q != nil {
+		full := *q
+		full.Class, full.Score = orEmpty(q.Class), orEmpty(q.Score)
+		p.Rejection = &full
+	}
 	for i := range p.Attacks {
 		a := &p.Attacks[i]
+		if q := a.Screened; q != nil {
+			a.Screened = &Screened{q.Adaptive, orEmpty(q.Class), orEmpty(q.Score)}
+		}
 		a.Attempted, a.Success = orEmpty(a.Attempted), orEmpty(a.Success)
 		a.Distance, a.Programs = orEmpty(a.Distance), orEmpty(a.Programs)
 		a.Progress = slices.Clone(a.Progress)
@@ -148,7 +163,15 @@ func (r *Report) check() error {
 	if r.Draws < 0 || r.Draws > 0 && len(r.Right) != n {
 		return fmt.Errorf("right has %d entries for %d draws of %d labels", len(r.Right), r.Draws, n)
 	}
+	if q := r.Rejection; q != nil {
+		if err := cmp.Or(length("class", " of the rejection", len(q.Class)), length("score", " of the rejection", len(q.Score))); err != nil {
+			return err
+		}
+	}
 	for _, a := range r.Attacks {
+		if (a.Screened != nil) != (r.Rejection != nil) {
+			return fmt.Errorf("the attack %s is screened, or not, where the report has a rejection, or none: it must have both or neither", a.Name)
+		}
 		if a.Norm == "" {
 			return fmt.Errorf("the attack %s has no norm", a.Name)
 		}
@@ -159,6 +182,11 @@ func (r *Report) check() error {
 		}
 		if a.Draws != r.Draws || r.Draws > 0 && len(a.Reached) != n {
 			return fmt.Errorf("%d draws, of which %d examples are known%s, for %d draws of %d labels", a.Draws, len(a.Reached), of, r.Draws, n)
+		}
+		if q := a.Screened; q != nil {
+			if err := cmp.Or(length("class", of, len(q.Class)), length("score", of, len(q.Score))); err != nil {
+				return err
+			}
 		}
 		if len(a.Changes) > 0 {
 			if err := length("changes", of, len(a.Changes)); err != nil {

@@ -41,7 +41,10 @@ const worstCase = "worst case over attacks"
 // Lines returns the table.
 func (r *Report) Lines() []Line {
 	lines := []Line{rateLine("clean", r.Clean())}
-	if abstained := r.Abstained(); abstained.Count > 0 {
+	switch abstained := r.Abstained(); {
+	case r.Rejection != nil:
+		lines = r.rejectionLines()
+	case abstained.Count > 0:
 		lines = append(lines, rateLine("abstained, counted as wrong", abstained))
 	}
 	for _, ball := range r.Balls() {
@@ -79,6 +82,9 @@ func (r *Report) linesOf(ball Ball) []Line {
 	heading := "under each attack alone"
 	if r.Cascade {
 		heading = "after each attack, run on what stood before it"
+	}
+	if r.Rejection != nil {
+		heading = "with rejection " + heading
 	}
 	heading = "robust accuracy " + heading
 	attacked := slices.ContainsFunc(r.Attacks, func(a AttackRow) bool { return !a.Targeted && a.Norm == ball.Norm })

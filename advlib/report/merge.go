@@ -28,6 +28,7 @@ func (r *Report) Merge(other *Report) (*Report, error) {
 	for i, o := range other.Certificates {
 		m.Certificates[i] = m.Certificates[i].merge(o)
 	}
+	m.Rejection = r.Rejection.merge(other.Rejection)
 	m.Sanity.NonFinite = r.Sanity.NonFinite.Plus(other.Sanity.NonFinite)
 	m.Sanity.ZeroGradient = r.Sanity.ZeroGradient.Plus(other.Sanity.ZeroGradient)
 	m.Sanity.Unbounded = r.Sanity.Unbounded.Plus(other.Sanity.Unbounded)
@@ -42,7 +43,7 @@ func (r *Report) Merge(other *Report) (*Report, error) {
 func (r *Report) sameEvaluation(other *Report) bool {
 	return r.Classifier == other.Classifier && r.Data == other.Data && r.Box == other.Box && r.Domain == other.Domain &&
 		slices.Equal(r.Notes, other.Notes) && r.Seed == other.Seed && r.Draws == other.Draws && r.Cascade == other.Cascade &&
-		slices.Equal(r.Asked, other.Asked) &&
+		slices.Equal(r.Asked, other.Asked) && r.Rejection.same(other.Rejection) &&
 		slices.EqualFunc(r.Attacks, other.Attacks, func(a, b AttackRow) bool { return a.Name == b.Name && a.Goal == b.Goal }) &&
 		slices.EqualFunc(r.Certificates, other.Certificates, func(a, b CertifierRow) bool { return a.Method == b.Method && a.ball() == b.ball() })
 }
@@ -58,6 +59,10 @@ func (a AttackRow) merge(b AttackRow) AttackRow {
 	a.NonFinite = a.NonFinite.Plus(b.NonFinite)
 	a.Programs = AddPrograms(a.Programs, b.Programs)
 	a.Shared, a.Sent = a.Shared+b.Shared, a.Sent+b.Sent
+	if a.Screened != nil && b.Screened != nil {
+		a.Screened = &Screened{a.Screened.Adaptive, slices.Concat(a.Screened.Class, b.Screened.Class),
+			slices.Concat(a.Screened.Score, b.Screened.Score)}
+	}
 	if len(a.Changes)+len(b.Changes) > 0 {
 		n := len(a.Attempted) - len(b.Attempted)
 		a.Changes = slices.Concat(padded(a.Changes, n), padded(b.Changes, len(b.Attempted)))

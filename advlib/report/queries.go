@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"html/template"
 	"math"
 	"slices"
 )
@@ -121,7 +122,7 @@ func quantile(sorted []float64, share float64) float64 {
 }
 
 // QueryTable is a table below that of the accuracies: what one attack that only asks took, and what it had reached by
-// when; and, without a curve, how inputs were changed, see [Report.ChangeTable].
+// when; without a curve, how inputs were changed, see [Report.ChangeTable], or what was rejected.
 type QueryTable struct {
 	// Title is a line about the queries of an example.
 	Title string
@@ -130,6 +131,8 @@ type QueryTable struct {
 	// Curve is what the table shows; Minimal tells whether distances are to be shown.
 	Curve   []After
 	Minimal bool
+
+	drawn template.HTML // the picture, where it is not of the Curve
 }
 
 // QueryTables returns the tables of all attacks that only asked, in their order.
@@ -156,7 +159,7 @@ func (r *Report) tables() []QueryTable {
 	if t := r.ChangeTable(); len(t.Rows) > 0 {
 		all = append(all, t)
 	}
-	return all
+	return append(all, r.rejectionTables()...)
 }
 
 // fill writes the rows.

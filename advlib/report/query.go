@@ -57,8 +57,8 @@ func (r *Report) Stands(i int, ball Named) int { return r.stands(i, ball.Named()
 // Clean returns the accuracy on the originals.
 func (r *Report) Clean() Rate { return r.left(Ball{}, nil, nil) }
 
-// Abstained returns the share of examples on which the classifier gives no class, which only a smoothed one does; see
-// package smooth. It counts as wrong.
+// Abstained returns the share of examples on which the classifier gives no class: a smoothed one abstains, see package
+// smooth, and one behind a detector rejects, see [Rejection]. It counts as wrong.
 func (r *Report) Abstained() Rate {
 	return r.rate(func(i int) bool { return r.Predicted[i] < 0 })
 }

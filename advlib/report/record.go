@@ -52,6 +52,10 @@ type Report struct {
 	// something only asked; see [Report.Bill].
 	Originals int64   `json:"originals,omitempty"`
 	Price     float64 `json:"price,omitempty"`
+	// Rejection is what the report has of a victim that rejects inputs for a score; nil of others. Then Predicted is −1
+	// where an original is rejected, Success tells of inputs that are accepted and misclassified, and what Robust counts
+	// are examples whose original is accepted and right, and of which no attack found such an input.
+	Rejection *Rejection `json:"rejection,omitempty"`
 	// Sanity is the check of the gradients.
 	Sanity Sanity `json:"sanity"`
 	// Warnings are sentences on what looks wrong with the set-up.
@@ -114,6 +118,8 @@ type AttackRow struct {
 	// Changes are what the attack did to the inputs on which it succeeded; nil where it did not, or where there was
 	// nothing to do. All of it is nil where nothing is known of that.
 	Changes []*Change `json:"changes,omitempty"`
+	// Screened is what a victim that rejects inputs for a score says of what the attack returned; nil of other victims.
+	Screened *Screened `json:"screened,omitempty"`
 }
 
 // Minimal tells attacks of minimal norm from those with a budget.

@@ -26,6 +26,9 @@ func (r *Report) String() string {
 		fmt.Fprintln(&b, t.Title)
 		t.write(&b)
 	}
+	for _, c := range r.reductions() {
+		fmt.Fprintln(&b, "plausibility: "+c.String())
+	}
 	if bill := r.Bill(); bill != "" {
 		fmt.Fprintln(&b, bill)
 	}
