@@ -2,6 +2,7 @@ package transform_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"slices"
@@ -41,12 +42,15 @@ func TestAdaptiveAttacks(t *testing.T) {
 }
 
 // defence puts a defence before a classifier of a scene, or trains one behind it.
-type defence func(t *testing.T, s scene, c *advlib.Classifier) *transform.Defended
+type defence struct {
+	fmt.Stringer
+	build func(t *testing.T, s scene, c *advlib.Classifier) *transform.Defended
+}
 
 func before(of transform.Transform) defence {
-	return func(_ *testing.T, _ scene, c *advlib.Classifier) *transform.Defended {
+	return defence{of, func(_ *testing.T, _ scene, c *advlib.Classifier) *transform.Defended {
 		return transform.MustBefore(c, of)
-	}
+	}}
 }
 
 // common are the defences that are measured on digits and on MNIST.
@@ -54,12 +58,12 @@ var common = []defence{
 	before(transform.BitDepth{Bits: 3}), before(transform.Median{Size: 3}), before(transform.Gaussian{Sigma: 0.5}),
 	before(transform.Chambolle{Weight: 0.1, MaxIterations: 50}), before(transform.JPEG{Quality: 75}), before(transform.Noise{Sigma: 0.1}),
 	before(transform.TotalVariance{Drop: 0.3, Weight: 0.03, Iterations: 50}),
-	func(t *testing.T, s scene, _ *advlib.Classifier) *transform.Defended {
+	{transform.Thermometer{Levels: 10}, func(t *testing.T, s scene, _ *advlib.Classifier) *transform.Defended {
 		return transform.MustFit(t.Context(), s.model, s.train, transform.Thermometer{Levels: 10})
-	},
-	func(t *testing.T, s scene, c *advlib.Classifier) *transform.Defended {
+	}},
+	{transform.Autoencoder{}, func(t *testing.T, s scene, c *advlib.Classifier) *transform.Defended {
 		return transform.MustBefore(c, transform.Autoencoder{Epochs: s.epochs}.MustFit(t.Context(), s.train))
-	},
+	}},
 }
 
 // TestFewBits: of 1 and 2 bits, images of almost two shades stay partly robust in truth, since a pixel whose interval
@@ -102,9 +106,9 @@ func (s scene) measure(t *testing.T, defences []defence) {
 	c := s.model.MustFit(t.Context(), s.train)
 	pgd := attack.AllTargets{Attack: attack.PGD{Ball: s.ball, Steps: 40, Loss: advlib.Margin}, Most: 9}
 	undefended := advlib.MustEvaluate(t.Context(), c, s.test, []advlib.Attack{pgd}).Robust(s.ball).Value()
-	for _, build := range defences {
-		d := build(t, s, c)
-		t.Run(d.String(), func(t *testing.T) {
+	for _, of := range defences {
+		t.Run(of.String(), func(t *testing.T) {
+			d := of.build(t, s, c)
 			attacks := []advlib.Attack{d.Naive(s.ball), d.Adaptive(s.ball)}
 			r, err := advlib.Settings{Alone: true}.Evaluate(t.Context(), d.Classifier, s.test, attacks)
 			if err != nil {
