@@ -13,6 +13,7 @@ require (
 	github.com/gomlx/gomlx v0.28.8
 	github.com/gomlx/onnx-gomlx v0.5.5
 	github.com/google/go-cmp v0.7.0
+	github.com/google/jsonschema-go v0.4.3
 	github.com/google/renameio/v2 v2.0.0
 	github.com/janpfeifer/gonb v0.11.5
 	github.com/rogpeppe/go-internal v1.16.0

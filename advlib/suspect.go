@@ -9,30 +9,34 @@ import (
 	"github.com/gomlx/gomlx/core/tensors"
 )
 
-// leastFill is the share of the box that the values of honest data fill at least: an image that is dim throughout has a
+// LeastFill is the share of the box that the values of honest data fill at least: an image that is dim throughout has a
 // quarter of it.
-const leastFill = 1. / 16
+const LeastFill = 1. / 16
 
-// looksUnscaled is a warning about inputs whose values fill far less than the box, as pixels in 0..1 do with the box of
-// bytes; "" for none. A radius in units of such a box is not what its user means. With a domain, features have ranges
-// of their own.
-func looksUnscaled(x *tensors.Tensor, s Signature) string {
-	box := s.Box
-	if s.Domain != nil {
-		return ""
-	}
-	lo, hi := math.Inf(1), math.Inf(-1)
+// Fill returns the smallest and the largest value of inputs, and the share of the width of the box that they fill. With
+// a domain, features have ranges of their own, and it means nothing.
+func Fill(x *tensors.Tensor, box Box) (lo, hi, share float64) {
+	lo, hi = math.Inf(1), math.Inf(-1)
 	tensors.MustConstFlatData(x, func(flat []float32) {
 		for _, v := range flat {
 			lo, hi = min(lo, float64(v)), max(hi, float64(v))
 		}
 	})
-	share := (hi - lo) / box.Width()
-	if !(hi > lo) || share >= leastFill {
+	return lo, hi, (hi - lo) / box.Width()
+}
+
+// looksUnscaled is a warning about inputs whose values fill far less than the box, as pixels in 0..1 do with the box of
+// bytes; "" for none. A radius in units of such a box is not what its user means.
+func looksUnscaled(x *tensors.Tensor, s Signature) string {
+	if s.Domain != nil {
+		return ""
+	}
+	lo, hi, share := Fill(x, s.Box)
+	if !(hi > lo) || share >= LeastFill {
 		return ""
 	}
 	return fmt.Sprintf("the inputs' values lie in [%.4g, %.4g] and fill %.2g of the width of the box %v: are they in other units? "+
-		"Radii are in units of the box", lo, hi, share, box)
+		"Radii are in units of the box", lo, hi, share, s.Box)
 }
 
 // looksRelabelled is a warning about labels that a fixed map of the classes would make right; "" for none. They may be

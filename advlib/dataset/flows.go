@@ -49,9 +49,14 @@ func NSLKDD(path string) (*Table, error) {
 		return nil, fmt.Errorf("dataset: %w", err)
 	}
 	defer file.Close()
-	t, err := nslKDD(path, file)
+	return ReadNSLKDD(path, file)
+}
+
+// ReadNSLKDD is [NSLKDD] for what is no file; name is shown in messages.
+func ReadNSLKDD(name string, r io.Reader) (*Table, error) {
+	t, err := nslKDD(name, r)
 	if err != nil {
-		return nil, fmt.Errorf("dataset: %s: %w", path, err)
+		return nil, fmt.Errorf("dataset: %s: %w", name, err)
 	}
 	return t, nil
 }

@@ -56,7 +56,11 @@ func (c *Column) text(row int) string {
 		}
 		return ""
 	}
-	v := c.Numbers[row]
+	return Cell(c.Numbers[row])
+}
+
+// Cell writes a number so that it is read back as the same float32, and "" for one that is missing.
+func Cell(v float32) string {
 	if v != v {
 		return ""
 	}

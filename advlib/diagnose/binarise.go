@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
@@ -84,6 +85,11 @@ func binarisation(ctx context.Context, x *examiner, f *Finding) error {
 	}
 	f.judge(-asr.Value(), -leastFound, "%s", said)
 	f.Value = asr.Value()
+	lo, hi := asr.Wilson()
+	rlo, rhi := luck.Wilson()
+	f.Picture = bars("planted points found (%)", Series{Labels: []string{"by the attack", "by random search, as many evaluations"},
+		Y: []float64{100 * asr.Value(), 100 * luck.Value()}, Low: []float64{100 * lo, 100 * rlo},
+		High: []float64{100 * hi, 100 * rhi}}).at(100*leastFound, "at least, by the attack")
 	return nil
 }
 
@@ -302,9 +308,9 @@ func separate(f []float64, width int) (w []float64, lo, hi float64, ok bool) {
 	w = make([]float64, width)
 	bias := 0.
 	alpha := make([]float64, n+1)
-	for range 400 {
-		moved := 0.
-		for i := range n + 1 {
+	// Most rows never hold the direction back: after a pass over all, those that do are gone over until they are settled.
+	pass := func(rows []int) (moved float64) {
+		for _, i := range rows {
 			sign := -1.
 			if i == n {
 				sign = 1
@@ -322,8 +328,22 @@ func separate(f []float64, width int) (w []float64, lo, hi float64, ok bool) {
 			}
 			bias += step * sign
 		}
-		if moved < 1e-3 {
+		return moved
+	}
+	all := make([]int, n+1)
+	for i := range all {
+		all[i] = i
+	}
+	const settled = 1e-3
+	for range 40 {
+		if pass(all) < settled {
 			break
+		}
+		holding := slices.DeleteFunc(slices.Clone(all), func(i int) bool { return alpha[i] == 0 })
+		for range 200 {
+			if pass(holding) < settled {
+				break
+			}
 		}
 	}
 	lo, hi = math.Inf(-1), 0
@@ -365,13 +385,18 @@ func (x *examiner) dig(ctx context.Context, plants []plant, hard float64) (found
 		return found, lucky, fmt.Errorf("%v on planted points: %w", x.Attack, err)
 	}
 	y := *x
-	y.victim, y.on, y.Samples = c, on, max(2, x.passes)
-	y.attacks = map[string][]bool{x.Attack.String(): make([]bool, len(rows))}
-	var random Finding
-	if err := noise(ctx, &y, &random); err != nil {
+	y.victim, y.on = c, on
+	y.attacks = map[string]*outcome{x.Attack.String(): {hit: make([]bool, len(rows)), reached: make([]int, len(rows))}}
+	all := make([]int, len(rows))
+	for i := range all {
+		all[i] = i
+	}
+	y.thorough = true
+	random, err := y.search(ctx, all, max(2, x.passes))
+	if err != nil {
 		return found, lucky, err
 	}
-	return rate(res.Success), advlib.Rate{Count: int(random.Value), Of: len(rows)}, nil
+	return rate(res.Success), rate(random.found), nil
 }
 
 // binarised is the classifier with two classes. The read-out of a point is that of the nearest original, in the ball's

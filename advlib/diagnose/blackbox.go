@@ -31,31 +31,65 @@ func blackBox(ctx context.Context, x *examiner, f *Finding) error {
 		carry = attack.MIFGSM{Ball: x.Ball}
 	}
 	attacks = append(attacks, attack.Transfer{Attack: carry, From: from})
-	var black []bool
-	var said []string
 	for _, a := range attacks {
-		hit, err := x.breaks(ctx, a)
-		if err != nil {
+		most := 0
+		if _, slow := a.(attack.HopSkipJump); slow {
+			most = closely
+		}
+		if _, err := x.against(ctx, a, most); err != nil {
 			return err
 		}
-		black = union(black, hit)
-		said = append(said, fmt.Sprintf("%v alone %d", a, more(hit, x.base())))
 	}
-	white := x.base()
-	alone := more(black, white)
-	if most := fewAlone(x.on.Len()); alone > most {
+	// What falls to them alone is attacked once more, by twice the steps, and towards all classes.
+	alone := x.fallTo(attacks)
+	var rows []int
+	for i, hit := range alone {
+		if hit {
+			rows = append(rows, i)
+		}
+	}
+	var stronger []string
+	if len(rows) > fewAlone(x.on.Len()) {
 		for _, a := range x.doubled() {
-			hit, err := x.breaks(ctx, a)
-			if err != nil {
+			if _, _, err := x.measure(ctx, a, rows); err != nil {
 				return err
 			}
-			white = union(white, hit)
+			stronger = append(stronger, a.String())
 		}
-		alone = more(black, white)
 	}
-	f.judge(float64(alone), float64(fewAlone(x.on.Len())), "%d of %d examples fall to black-box attacks alone (%s)", alone, x.on.Len(),
-		strings.Join(said, "; "))
+	x.concludes(func() {
+		alone := x.fallTo(attacks)
+		for _, name := range stronger {
+			for i, hit := range x.attacks[name].hit {
+				alone[i] = alone[i] && !hit
+			}
+		}
+		said := []string{}
+		names, broken := []string{x.Attack.String()}, [][]bool{x.base().hit}
+		for _, a := range attacks {
+			o := x.attacks[a.String()]
+			if o == nil { // nothing stood
+				continue
+			}
+			said = append(said, fmt.Sprintf("%v %d", a, count(x.alone(a.String()))))
+			names, broken = append(names, "and "+a.String()), append(broken, union(x.base().hit, x.alone(a.String())))
+		}
+		f.Picture = x.left(names, broken...)
+		f.judge(float64(count(alone)), float64(fewAlone(x.on.Len())), "%d of %d examples fall to black-box attacks alone (%s)", count(alone),
+			x.on.Len(), strings.Join(said, "; "))
+	})
 	return nil
+}
+
+// fallTo tells which examples any of the attacks breaks that the diagnosed one does not.
+func (x *examiner) fallTo(attacks []advlib.Attack) []bool {
+	any := make([]bool, x.on.Len())
+	for _, a := range attacks {
+		if x.attacks[a.String()] != nil {
+			any = union(any, x.alone(a.String()))
+		}
+	}
+	return any
 }
 
 // from returns the classifier to transfer from. One that is trained learns what the victim says about the examples.
@@ -69,9 +103,17 @@ func (x *examiner) from(ctx context.Context) (*advlib.Classifier, error) {
 	m := zoo.MLP(100)
 	s := x.victim.Signature()
 	m.Name, m.Box, m.Domain, m.Epochs, m.Progress = "a perceptron trained on its answers", s.Box, s.Domain, 30, io.Discard
-	answers := *x.all
-	answers.Y, answers.Classes = append([]int32(nil), x.all.Y...), nil
-	c, err := m.Fit(ctx, &answers)
+	var rows []int
+	var y []int32
+	for i, k := range x.classes {
+		if k >= 0 { // not rejected
+			rows, y = append(rows, i), append(y, k)
+		}
+	}
+	answers := x.all.Select(rows)
+	defer advlib.Free(answers.X)
+	answers.Y, answers.Classes = y, nil
+	c, err := m.Fit(ctx, answers)
 	if err != nil {
 		return nil, err
 	}

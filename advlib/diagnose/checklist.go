@@ -2,7 +2,8 @@ package diagnose
 
 import (
 	"context"
-	"fmt"
+
+	"advlab/advlib/attack"
 )
 
 // Check is a line of the checklist.
@@ -19,7 +20,7 @@ type Check struct {
 
 	white bool // it needs a graph
 	run   func(ctx context.Context, x *examiner, f *Finding) error
-	next  func(x *examiner) []string
+	next  func(x *examiner) []suggestion
 }
 
 // Checks returns the checklist.
@@ -48,86 +49,75 @@ var checklist []Check
 func init() { // the functions name the table in their messages
 	checklist = []Check{
 		{1, "clean", "is the model a classifier of these data at all?", "the clean accuracy is above chance, by its 95 % interval",
-			carlini, false, false, clean, advise("compare the labels, --scale, --mean and --std with how the model was trained")},
+			carlini, false, false, clean, say("compare the labels, --scale, --mean and --std with how the model was trained")},
 		{2, "single-step", "does an attack of many steps break what one step breaks?",
 			"FGM breaks at most 1 %, or one example, that the attack does not",
-			carlini + "; " + athalye, true, true, singleStep, moreSteps},
+			carlini + "; " + athalye, true, true, singleStep, stronger},
 		{3, "black-box", "does an attack without gradients break what the attack does not?",
 			"at most 0.2 %, or 2 examples, fall to Square, HopSkipJump or a transferred attack alone, after the attack was " +
 				"repeated with twice the steps and towards all classes", croce + "; " + athalye,
-			true, false, blackBox, advise("attack.Square{Ball: ball, Queries: 5000}", "attack.AutoAttack{Ball: ball}")},
+			true, false, blackBox, fewGradients},
 		{4, "unbounded", "does the attack break everything when the whole box is allowed?", "no example stands",
 			athalye + "; " + pintor + ", indicator 6", true, true, unbounded, otherLoss},
 		{5, "noise", "does noise in the ball break what the attack does not?", "noise breaks nothing that the attack does not",
-			athalye, true, false, noise,
-			advise("attack.Square{Ball: ball}", "attack.EOT{Attack: a} if the model draws random numbers")},
+			athalye, true, false, noise, fewGradients},
 		{6, "radii", "does a larger budget break more?",
 			"the accuracy rises by at most 1 %, or one example, from one radius to the next of six",
-			athalye + "; " + carlini, false, true, radii, moreSteps},
+			athalye + "; " + carlini, false, true, radii, stronger},
 		{7, "steps", "has the attack converged?",
 			"twice the steps, five restarts, half and twice the step size break at most 1 %, or one example, more",
-			carlini, false, true, converged, moreSteps},
+			carlini, false, true, converged, stronger},
 		{8, "gradients", "are there gradients to follow?", "no example's gradient is zero, and none has an entry that is not finite",
 			croce + "; " + pintor + ", indicator 1", true, true, gradients, otherLoss},
 		{9, "unstable", "does the loss jump around the examples?", "the margin changes by at most 50 % on average at 100 points within ±4/255",
 			pintor + ", indicator 2; the threshold is ours", false, true, unstable,
-			advise("attack.EOT{Attack: a, Samples: 16} on the model behind transform.Noise, or attack.BPDA through a smooth stand-in")},
+			func(x *examiner) []suggestion {
+				return append(fewGradients(x), say("or attack.BPDA through a smooth stand-in for what makes the loss jump")(x)...)
+			}},
 		{10, "silent", "did the attack return less than it had found?", "no example was broken with fewer steps, and not in the end",
-			pintor + ", indicator 3", false, true, silent, advise("return the best point of the way, as attack.PGD does")},
+			pintor + ", indicator 3", false, true, silent, say("return the best point of the way, as attack.PGD does")},
 		{11, "incomplete", "was the loss still rising in the end?", "over the last ten steps it rises by at most 5 % of its way, on half of " +
-			"what stands", pintor + ", indicator 4; the share is ours", false, true, incomplete, moreSteps},
+			"what stands", pintor + ", indicator 4; the share is ours", false, true, incomplete, stronger},
 		{12, "transfer", "does what the attack found on its stand-in hold on the model?", "at most 5 % is lost",
 			pintor + ", indicator 5; the threshold is ours", true, true, transferred,
-			advise("attack the model itself, by attack.BPDA through the stand-in")},
+			func(x *examiner) []suggestion {
+				inner := x.Attack.(attack.Transfer).Attack
+				if _, err := inner.Threat(x.victim); err != nil {
+					return stronger(x)
+				}
+				return suggest(inner)
+			}},
 		{13, "loss", "does another loss break more?", "the margin, the difference of logits ratio, and logits divided by a temperature break " +
 			"at most 1 %, or one example, more", "Carlini & Wagner 2016, arXiv:1607.04311; " + croce, false, true, losses, otherLoss},
 		{14, "random", "does the model answer the same twice, and if not, is the attack one in expectation?",
 			"five answers differ by at most 1e-4, or the attack is attack.EOT, and of n examples twice the draws break at most 1 % and √n more",
-			croce + "; " + athalye, true, false, random, advise("attack.EOT{Attack: a}")},
+			croce + "; " + athalye, true, false, random, (*examiner).inExpectation},
 		{15, "softmax", "are the logits logits?", "not all rows are ≥ 0 and sum to 1", croce, false, false, softmax,
-			advise("take the softmax off, or say Returns: advlib.Probabilities")},
+			say("take the softmax off, or say Returns: advlib.Probabilities")},
 		{16, "classes", "is the loss defined for so few classes?", "the attack's loss needs no more classes than there are",
 			croce, false, true, classes, otherLoss},
 		{17, "binarisation", "does the attack find an adversarial example that is known to be there?",
 			"it finds at least 95 % of those planted, where random search finds at most 50 %", zimmermann + "; the second number is ours",
-			true, true, binarisation, moreSteps},
+			true, true, binarisation, stronger},
 		{18, "suite", "were an attack by labels, one by scores, and one by transfer run?", "each of the three was", carlini,
-			false, false, suite, advise("leave black-box in")},
+			false, false, suite, say("leave black-box in")},
 		{19, "worst-case", "is the robust accuracy the worst case over attacks, example by example?", "it is below that of the attack by at " +
-			"most 1 %", carlini, false, false, worstCase, advise("report Diagnosis.Worst, or evaluate with attack.AutoAttack")},
+			"most 1 %", carlini, false, false, worstCase, say("report Diagnosis.Worst, or evaluate with attack.AutoAttack")},
 		{20, "lattice", "do the adversarial examples survive being saved as images of 8 bits?", "at most 10 % are lost by rounding",
-			"Rony et al. 2019, arXiv:1811.09600; the threshold is ours", false, false, lattice, advise("attack.Lattice8{Attack: a}")},
+			"Rony et al. 2019, arXiv:1811.09600; the threshold is ours", false, false, lattice,
+			func(x *examiner) []suggestion { return suggest(attack.Lattice8{Attack: x.Attack}) }},
 		{21, "interval", "are there enough examples?", "half of the 95 % interval is at most 10 points",
-			"Wilson 1927; " + carlini, false, false, interval, advise("take 100 examples or more")},
+			"Wilson 1927; " + carlini, false, false, interval, say("take 100 examples or more")},
 		{22, "detector", "was an attack run that knows the detector?", "the victim has no detector, or the attack is made for it",
 			carlini, true, false, detector,
-			advise("attack classifier and detector together: what is rejected is no success, and so the attack must pass both")},
+			func(x *examiner) []suggestion {
+				if d, ok := x.victim.(knowing); ok {
+					return suggest(d.Adaptive(x.Ball))
+				}
+				return append(x.withoutGradients(), say("what is rejected is no success: an attack with gradients must follow those of the detector "+
+					"too, as detect.Screened.Adaptive does")(x)...)
+			}},
 		{23, "fill", "are the inputs in the units of the box?", "the data fill at least 1/16 of the box", "ours", false, false, fill,
-			advise("scale the data to the box, or give the classifier the box of its data: a radius is in its units")},
-	}
-}
-
-// advise gives the same advice whatever was found.
-func advise(lines ...string) func(*examiner) []string {
-	return func(*examiner) []string { return lines }
-}
-
-// moreSteps asks for a stronger version of the attack.
-func moreSteps(x *examiner) []string {
-	norm, ε := x.Ball.Norm, x.Ball.Radius
-	lines := []string{fmt.Sprintf("attack.APGD{Ball: advlib.%v.Ball(%.6g), Restarts: 5}", norm, ε)}
-	if n, ok := steps(x.Attack); ok {
-		lines = append(lines, fmt.Sprintf("attack.PGD{Ball: advlib.%v.Ball(%.6g), Steps: %d, Restarts: 5}", norm, ε, max(100, 4*n)))
-	}
-	return lines
-}
-
-// otherLoss asks for losses whose gradients do not vanish.
-func otherLoss(x *examiner) []string {
-	ball := fmt.Sprintf("advlib.%v.Ball(%.6g)", x.Ball.Norm, x.Ball.Radius)
-	return []string{
-		fmt.Sprintf("attack.PGD{Ball: %s, Loss: advlib.Margin}", ball),
-		fmt.Sprintf("attack.Temperature{Attack: attack.PGD{Ball: %s}, T: 100}", ball),
-		fmt.Sprintf("attack.Square{Ball: %s}", ball),
+			say("scale the data to the box, or give the classifier the box of its data: a radius is in its units")},
 	}
 }

@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -33,8 +34,12 @@ type Finding struct {
 	Threshold string  `json:"threshold"`
 	// Decides says that a failure alone makes masked gradients likely.
 	Decides bool `json:"decides"`
-	// Next are lines to paste, of Go, that look further where the check has failed.
-	Next []string `json:"next,omitempty"`
+	// Next are lines to paste, of Go, that look further where the check has failed, and Attacks those of them that are
+	// attacks which attack.FromJSON reads.
+	Next    []string          `json:"next,omitempty"`
+	Attacks []json.RawMessage `json:"attacks,omitempty"`
+	// Picture shows what was measured; nil where there is nothing to draw.
+	Picture *Picture `json:"picture,omitempty"`
 	// Seconds is the wall time, compilation included.
 	Seconds float64 `json:"seconds"`
 }
@@ -47,8 +52,8 @@ type Diagnosis struct {
 	Ball       report.Ball `json:"ball"`
 	Attack     string      `json:"attack"`
 	Seed       uint64      `json:"seed"`
-	// ThreatModel are sentences on it in the words of NIST and MITRE; see [ThreatModel].
-	ThreatModel []string `json:"threat_model"`
+	// Threat is the threat model of all attacks that were run.
+	Threat Threat `json:"threat_model"`
 	// Clean and Robust are the accuracies; Worst is what is left after all attacks of all checks in the ball together.
 	Clean  report.Rate `json:"clean"`
 	Robust report.Rate `json:"robust"`

@@ -1,11 +1,17 @@
 package diagnose
 
 import (
+	_ "embed"
 	"encoding/json"
 	"fmt"
 	"html/template"
 	"strings"
 )
+
+// Schema is the JSON Schema (draft 2020-12) of what MarshalJSON writes.
+//
+//go:embed schema.json
+var Schema string
 
 // schema names the form that MarshalJSON writes. It changes when a field changes its name or meaning.
 const schema = "advlab.diagnosis/1"
@@ -19,7 +25,9 @@ type plainDiagnosis Diagnosis
 //	classifier, data, ball, attack, seed, threat_model, interrupted, seconds
 //	clean, robust, worst       {"count", "of"}
 //	findings                   [{"number", "name", "verdict", "why", "measured", "value", "threshold", "decides", "next",
-//	                           "seconds"}]
+//	                           "attacks", "picture", "seconds"}]
+//
+// schema.json, in this folder, is the JSON Schema; [Schema] holds it.
 //
 // A verdict is "passed", "failed", "not applicable" or "not run".
 func (d *Diagnosis) MarshalJSON() ([]byte, error) {
@@ -68,6 +76,7 @@ var page = template.Must(template.New("diagnosis").Funcs(template.FuncMap{
 		}
 		return f.Measured
 	},
+	"svg":    func(p *Picture) template.HTML { return template.HTML(p.SVG()) },
 	"source": func(number int) string { return checklist[number-1].Source },
 }).Parse(`
 <div style="overflow-x:auto">
@@ -75,7 +84,7 @@ var page = template.Must(template.New("diagnosis").Funcs(template.FuncMap{
 	`clean {{.Clean}}, {{.Attack}} leaves {{.Robust}} {{.Robust.Interval}} in {{.Ball}}</p>
 <p style="margin:0.3em 0;padding:2px 10px;border-left:4px solid {{if .Masking}}#d55e00{{else}}rgba(128,128,128,0.5){{end}};` +
 	`font-weight:bold">{{.Overall}}</p>
-<ul style="margin:0.3em 0">{{range .ThreatModel}}<li>{{.}}</li>{{end}}</ul>
+<ul style="margin:0.3em 0">{{range .Threat.Lines}}<li>{{.}}</li>{{end}}</ul>
 <table style="border-collapse:collapse;border:none;margin:0.4em 0;font-size:0.95em">
 <thead><tr style="border-bottom:2px solid rgba(128,128,128,0.7)">{{range $c := .Columns}}` +
 	`<th scope="col" style="padding:2px 10px;text-align:left">{{$c}}</th>{{end}}</tr></thead>
@@ -86,7 +95,8 @@ var page = template.Must(template.New("diagnosis").Funcs(template.FuncMap{
 <td style="padding:2px 10px;text-align:left"><b>{{.Name}}</b><br>{{asks .Number}}</td>
 <td style="padding:2px 10px;text-align:left;white-space:nowrap;font-weight:bold;` +
 	`{{with colour .Verdict}}color:{{.}}{{end}}">{{.Verdict}}</td>
-<td style="padding:2px 10px;text-align:left">{{said .}}{{range .Next}}<br>next: <code>{{.}}</code>{{end}}</td>
+<td style="padding:2px 10px;text-align:left">{{said .}}{{range .Next}}<br>next: <code>{{.}}</code>{{end}}` +
+	`{{with .Picture}}<br>{{svg .}}{{end}}</td>
 <td style="padding:2px 10px;text-align:left">{{.Threshold}}<br><small>{{source .Number}}</small></td>
 </tr>
 {{- end}}

@@ -32,24 +32,35 @@ func losses(ctx context.Context, x *examiner, f *Finding) error {
 	if T := x.temperature(); T > 1 {
 		versions = append(versions, attack.Temperature{Attack: x.Attack, T: T})
 	}
-	worst, said := 0, []string(nil)
 	for _, a := range versions {
-		hit, err := x.breaks(ctx, a)
-		if err != nil {
+		if _, err := x.against(ctx, a, closely); err != nil {
 			return err
 		}
-		extra := more(hit, x.base())
-		worst = max(worst, extra)
-		name := "logits divided by a temperature"
-		if l, _ := field[advlib.Loss](a, "Loss"); l != nil {
-			name = l.String()
-		}
-		if t, ok := a.(attack.Temperature); ok {
-			name = fmt.Sprintf("T = %.3g", t.T)
-		}
-		said = append(said, fmt.Sprintf("%s: %d", name, extra))
 	}
-	f.judge(float64(worst), float64(x.slack(0.01)), "%v breaks %v; broken besides by %s", own, rate(x.base()), strings.Join(said, ", "))
+	x.concludes(func() {
+		worst, said := 0, []string(nil)
+		bar := Series{}
+		for _, a := range versions {
+			extra := 0
+			if x.attacks[a.String()] != nil {
+				extra = count(x.alone(a.String()))
+			}
+			worst = max(worst, extra)
+			name := "logits divided by a temperature"
+			if l, _ := field[advlib.Loss](a, "Loss"); l != nil {
+				name = l.String()
+			}
+			if t, ok := a.(attack.Temperature); ok {
+				name = fmt.Sprintf("T = %.3g", t.T)
+			}
+			said = append(said, fmt.Sprintf("%s: %d", name, extra))
+			bar.bar(name, float64(extra))
+		}
+		most := float64(x.slack(0.01))
+		f.judge(float64(worst), most, "%v breaks %v; of %d examples that stand are broken by %s", own, rate(x.base().hit), len(x.open(closely)),
+			strings.Join(said, ", "))
+		f.Picture = bars("broken besides", bar).at(most, "at most")
+	})
 	return nil
 }
 
@@ -102,14 +113,17 @@ func (x *examiner) enoughDraws(ctx context.Context, f *Finding, widest float64, 
 	if !ok {
 		return f.notApplicable("%v takes no other number of draws", a)
 	}
-	hit, err := x.breaks(ctx, twice)
-	if err != nil {
+	if _, err := x.against(ctx, twice, closely); err != nil {
 		return err
 	}
-	// What either breaks alone is chance as well, so that the totals are compared, and chance is allowed for.
-	extra, n64 := rate(hit).Count-rate(x.base()).Count, float64(x.on.Len())
-	f.judge(float64(extra), 0.01*n64+math.Sqrt(n64),
-		"five answers differ by up to %.3g; %d draws break %v, %d break %v", widest, n, rate(x.base()), 2*n, rate(hit))
+	x.concludes(func() {
+		extra := 0
+		if x.attacks[twice.String()] != nil {
+			extra = count(x.alone(twice.String()))
+		}
+		f.judge(float64(extra), float64(x.slack(0.01)), "five answers differ by up to %.3g; %d draws break %v; of %d that stand %d draws "+
+			"break %d", widest, n, rate(x.base().hit), len(x.open(closely)), 2*n, extra)
+	})
 	return nil
 }
 
@@ -122,7 +136,16 @@ func transferred(ctx context.Context, x *examiner, f *Finding) error {
 	if err != nil {
 		return err
 	}
-	lost := more(res.Success, x.base())
+	lost := 0
+	for i, found := range res.Success {
+		if found && !x.base().hit[i] {
+			lost++
+		}
+	}
+	var s Series
+	s.bar("on "+t.From.Name(), float64(rate(res.Success).Count))
+	s.bar("on "+x.victim.Name(), float64(count(x.base().hit)))
+	f.Picture = bars("adversarial examples", s)
 	f.judge(float64(lost), math.Max(1, 0.05*float64(rate(res.Success).Count)), "%d of %d adversarial examples of %s are none of %s", lost,
 		rate(res.Success).Count, t.From.Name(), x.victim.Name())
 	return nil

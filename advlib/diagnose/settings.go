@@ -3,6 +3,8 @@ package diagnose
 import (
 	"context"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -27,7 +29,8 @@ type Settings struct {
 	Only, Skip []string
 	// Queries is the budget of black-box attacks for each example; 0 means 1000.
 	Queries int
-	// Samples is how many points around each example that stands are tried at random; 0 means 10000.
+	// Samples is how many points at random are tried around each of the 16 examples that a first tenth of them, around
+	// every example that stands, brings nearest to falling; 0 means 10000.
 	Samples int
 	// Points is how many examples the binarisation test takes; 0 means 64.
 	Points int
@@ -40,15 +43,16 @@ type Settings struct {
 }
 
 // DefaultAttack is the attack on a victim where none is given: [attack.PGD] with 50 steps on the margin towards each of
-// the nine most likely classes, on a random victim without these and in expectation, [attack.EOT], and on one without a
-// gradient [attack.Square]. A defence that has an attack of its own, such as detect.Screened, is attacked by that.
+// the nine most likely classes, on a random victim without these and in expectation, [attack.EOT], on one without a
+// gradient [attack.Square], and on one that tells labels only [attack.HopSkipJump]. A defence that has an attack of its
+// own, such as detect.Screened, is attacked by that.
 func DefaultAttack(v advlib.Victim, ball advlib.Ball) advlib.Attack {
 	if d, ok := v.(knowing); ok {
 		return d.Adaptive(ball)
 	}
 	c, err := advlib.WhiteBox(v)
 	if err != nil || c.Differentiable() != nil {
-		return attack.Square{Ball: ball}
+		return asking(v, ball, 5000)
 	}
 	pgd := attack.PGD{Ball: ball, Loss: advlib.Margin, Steps: 50}
 	if v.Signature().Random { // what is barely adversarial in one draw is not in the next
@@ -56,6 +60,14 @@ func DefaultAttack(v advlib.Victim, ball advlib.Ball) advlib.Attack {
 		return attack.EOT{Attack: pgd}
 	}
 	return attack.AllTargets{Attack: pgd, Most: 9}
+}
+
+// asking is the attack on a victim of which only answers are of use.
+func asking(v advlib.Victim, ball advlib.Ball, queries int) advlib.Attack {
+	if v.Signature().Returns == advlib.Label && ball.Norm != advlib.L1 {
+		return attack.HopSkipJump{Norm: ball.Norm, Queries: queries}
+	}
+	return attack.Square{Ball: ball, Queries: queries}
 }
 
 // knowing is a victim that says how it is attacked by who knows all about it, as a defense.Defended does.
@@ -117,7 +129,7 @@ func (s Settings) Run(ctx context.Context, v advlib.Victim, e *advlib.Examples) 
 		return nil, fmt.Errorf("diagnose: %w", err)
 	}
 	start := time.Now()
-	x := &examiner{Settings: s, victim: v, all: e, attacks: map[string][]bool{}}
+	x := &examiner{Settings: s, victim: v, all: e, attacks: map[string]*outcome{}, contests: map[contest][]float64{}, cut: math.NaN()}
 	if x.white, _ = advlib.WhiteBox(v); x.white != nil {
 		x.blind = x.white.Differentiable()
 	}
@@ -129,13 +141,13 @@ func (s Settings) Run(ctx context.Context, v advlib.Victim, e *advlib.Examples) 
 	}
 	defer advlib.Free(x.on.X)
 	n := 0
-	var failed error
+	again := map[int]func(){} // what checks conclude, once all p-values are known
 	for _, c := range checklist {
 		f := Finding{Number: c.Number, Name: c.Name, Threshold: c.Passes, Decides: c.Decides, Verdict: NotRun}
 		switch {
 		case len(s.Only) > 0 && !slices.Contains(s.Only, c.Name) || slices.Contains(s.Skip, c.Name):
 			f.Why = "it was left out by the settings"
-		case ctx.Err() != nil || failed != nil:
+		case ctx.Err() != nil:
 			f.Why = "the diagnosis was interrupted before it"
 		case c.white && x.white == nil:
 			f.Verdict, f.Why = NotApplicable, fmt.Sprintf("%s only answers: it has no graph", v.Name())
@@ -148,22 +160,29 @@ func (s Settings) Run(ctx context.Context, v advlib.Victim, e *advlib.Examples) 
 				s.OnCheck(c, n, s.planned())
 			}
 			begun := time.Now()
+			x.conclude = nil
 			err := c.run(ctx, x, &f)
 			f.Seconds = time.Since(begun).Seconds()
+			if x.conclude != nil {
+				again[len(d.Findings)] = x.conclude
+			}
 			if err != nil {
 				f.Verdict, f.Why = NotRun, err.Error()
 				if ctx.Err() != nil {
 					f.Why = "the diagnosis was interrupted in it"
 				}
 			}
-			if f.Verdict == Failed {
-				f.Next = c.next(x)
-			}
 		}
 		d.Findings = append(d.Findings, f)
 	}
-	d.Clean, d.Robust, d.Worst = x.clean, x.standing(x.attacks[s.Attack.String()]), x.standing(x.worst())
-	d.ThreatModel = ThreatModel(v, s.Ball, x.ran)
+	x.holm(d.Findings, again)
+	for i := range d.Findings {
+		if f := &d.Findings[i]; f.Verdict == Failed {
+			f.advise(x.victim, checklist[i].next(x))
+		}
+	}
+	d.Clean, d.Robust, d.Worst = x.clean, x.standing(x.base().hit), x.standing(x.worst())
+	d.Threat = threatModel(x.victim, s.Ball, x.ran)
 	d.Interrupted = ctx.Err() != nil
 	d.Seconds = time.Since(start).Seconds()
 	return d, ctx.Err()
@@ -190,18 +209,33 @@ type examiner struct {
 	// on are the examples that are classified correctly: the only ones that are attacked. clean counts them.
 	on    *advlib.Examples
 	clean report.Rate
-	// said are the answers about them; rejected counts the examples that were rejected.
+	// said are the answers about them, classes those about all; rejected counts the examples that were rejected.
 	said     []advlib.Answer
+	classes  []int32
 	rejected int
-	// attacks has, by the name of each attack in the ball that was run, which of them it broke; adversarial what the
-	// attack that is diagnosed returned; passes how many passes it took for each.
-	attacks     map[string][]bool
+	// attacks has, by the name of each attack in the ball that was run, what it did; adversarial what the attack that is
+	// diagnosed returned; passes how many passes it took for each.
+	attacks     map[string]*outcome
 	adversarial *tensors.Tensor
 	passes      int
 	// ran are all attacks that were run, for the threat model.
 	ran []advlib.Attack
 	// surrogate is what was trained to transfer from.
 	surrogate *advlib.Classifier
+
+	// thorough lets noise try all points around each example.
+	thorough bool
+	// See chance.go.
+	contests map[contest][]float64
+	cut      float64
+	conclude func()
+}
+
+// outcome is what an attack did to the examples that are classified correctly, of which not all need have been tried.
+type outcome struct {
+	tried, hit []bool
+	// reached counts, of a random victim, the draws that misclassify what the attack returned.
+	reached []int
 }
 
 // begin asks about the originals, and runs the attack that is diagnosed.
@@ -210,11 +244,25 @@ func (x *examiner) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if x.victim.Signature().Random { // the usual answer of 20
+		draws := [][]advlib.Answer{said}
+		for range 19 {
+			again, err := x.victim.Query(ctx, x.all.X)
+			if err != nil {
+				return err
+			}
+			draws = append(draws, again)
+		}
+		for i := range said {
+			said[i] = usual(draws, i)
+		}
+	}
 	var right []int
 	for i, a := range said {
 		if a.Kind == advlib.Rejected {
 			x.rejected++
 		}
+		x.classes = append(x.classes, a.Class())
 		if a.Class() == x.all.Y[i] {
 			right = append(right, i)
 			x.said = append(x.said, a)
@@ -226,7 +274,7 @@ func (x *examiner) begin(ctx context.Context) error {
 		return nil
 	}
 	x.on = x.all.Select(right)
-	res, err := x.measure(ctx, x.Attack)
+	res, _, err := x.measure(ctx, x.Attack, nil)
 	if err != nil {
 		return err
 	}
@@ -235,46 +283,105 @@ func (x *examiner) begin(ctx context.Context) error {
 	return nil
 }
 
-// measure runs an attack on the examples that are classified correctly.
-func (x *examiner) measure(ctx context.Context, a advlib.Attack) (*advlib.Result, error) {
-	res, err := advlib.Settings{Seed: x.Seed, Journal: x.Journal}.Run(ctx, x.victim, x.on, a)
+// usual returns an answer about input i with its most frequent class.
+func usual(draws [][]advlib.Answer, i int) advlib.Answer {
+	times := map[int32]int{}
+	best := draws[0][i]
+	for _, d := range draws {
+		if times[d[i].Class()]++; times[d[i].Class()] > times[best.Class()] {
+			best = d[i]
+		}
+	}
+	return best
+}
+
+// measure runs an attack on those rows of the examples that are classified correctly; nil stands for all. An attack
+// that stays in the ball is remembered.
+func (x *examiner) measure(ctx context.Context, a advlib.Attack, rows []int) (*advlib.Result, *outcome, error) {
+	on, n := x.on, x.on.Len()
+	if rows != nil {
+		on = x.on.Select(rows)
+		defer advlib.Free(on.X)
+	} else {
+		for i := range n {
+			rows = append(rows, i)
+		}
+	}
+	res, err := advlib.Settings{Seed: x.Seed, Journal: x.Journal, Draws: x.draws()}.Run(ctx, x.victim, on, a)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	x.ran = append(x.ran, a)
-	hit := make([]bool, x.on.Len())
-	for i, s := range res.Success {
-		hit[i] = s && res.Distance[i] <= x.Ball.Radius
+	inside := res.Threat.Norm == x.Ball.Norm && (res.Threat.Minimal() || res.Threat.Radius <= x.Ball.Radius)
+	o := x.attacks[a.String()]
+	if o == nil || !inside {
+		o = &outcome{tried: make([]bool, n), hit: make([]bool, n), reached: make([]int, n)}
 	}
-	if t := res.Threat; t.Norm == x.Ball.Norm && (t.Minimal() || t.Radius <= x.Ball.Radius) {
-		x.attacks[a.String()] = hit
+	for k, i := range rows {
+		near := !inside || res.Distance[k] <= x.Ball.Radius || !res.Success[k]
+		o.tried[i], o.hit[i] = true, res.Success[k] && near
+		if res.Reached != nil && near {
+			o.reached[i] = res.Reached[k]
+		}
 	}
-	return res, nil
+	if inside {
+		x.attacks[a.String()] = o
+	}
+	return res, o, nil
 }
 
 // breaks tells which of the examples an attack breaks within its own radius. What was run is not run again.
-func (x *examiner) breaks(ctx context.Context, a advlib.Attack) ([]bool, error) {
-	if hit, ok := x.attacks[a.String()]; ok {
-		return hit, nil
+func (x *examiner) breaks(ctx context.Context, a advlib.Attack) (*outcome, error) {
+	if o := x.attacks[a.String()]; o != nil && !slices.Contains(o.tried, false) {
+		return o, nil
 	}
-	res, err := x.measure(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	if hit, ok := x.attacks[a.String()]; ok {
-		return hit, nil
-	}
-	return res.Success, nil
+	_, o, err := x.measure(ctx, a, nil)
+	return o, err
 }
 
-// base tells which examples the diagnosed attack breaks.
-func (x *examiner) base() []bool { return x.attacks[x.Attack.String()] }
+// against tries an attack on at most so many of the examples that the diagnosed one leaves, the first; 0 means all.
+func (x *examiner) against(ctx context.Context, a advlib.Attack, most int) (*outcome, error) {
+	rows := x.open(most)
+	if len(rows) == 0 {
+		none := make([]bool, x.on.Len())
+		return &outcome{tried: none, hit: none, reached: make([]int, x.on.Len())}, nil
+	}
+	if o := x.attacks[a.String()]; o != nil && !slices.ContainsFunc(rows, func(i int) bool { return !o.tried[i] }) {
+		return o, nil
+	}
+	_, o, err := x.measure(ctx, a, rows)
+	return o, err
+}
 
-// worst tells which examples any of the attacks in the ball has broken.
+// open are the first examples that the diagnosed attack leaves, at most so many; 0 means all.
+func (x *examiner) open(most int) []int {
+	var rows []int
+	for i, hit := range x.base().hit {
+		if !hit && (most == 0 || len(rows) < most) {
+			rows = append(rows, i)
+		}
+	}
+	return rows
+}
+
+// closely is how many of the examples that stand the costly versions of the attack are tried on.
+const closely = 100
+
+// base is what the diagnosed attack did.
+func (x *examiner) base() *outcome {
+	if o := x.attacks[x.Attack.String()]; o != nil {
+		return o
+	}
+	return &outcome{} // nothing could be attacked
+}
+
+// worst tells which examples any of the attacks in the ball has broken; those of a random victim beyond chance.
 func (x *examiner) worst() []bool {
-	var all []bool
-	for _, hit := range x.attacks {
-		all = union(all, hit)
+	all := x.base().hit
+	for _, name := range slices.Sorted(maps.Keys(x.attacks)) {
+		if name != x.Attack.String() {
+			all = union(all, x.alone(name))
+		}
 	}
 	return all
 }
@@ -300,15 +407,4 @@ func union(a, b []bool) []bool {
 		u[i] = u[i] || a[i]
 	}
 	return u
-}
-
-// more counts what holds of a and not of b.
-func more(a, b []bool) int {
-	n := 0
-	for i := range a {
-		if a[i] && !b[i] {
-			n++
-		}
-	}
-	return n
 }

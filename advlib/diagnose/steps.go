@@ -57,17 +57,27 @@ func converged(ctx context.Context, x *examiner, f *Finding) error {
 			}
 		}
 	}
-	worst, said := 0, []string(nil)
 	for _, v := range versions {
-		hit, err := x.breaks(ctx, v.a)
-		if err != nil {
+		if _, err := x.against(ctx, v.a, closely); err != nil {
 			return err
 		}
-		extra := more(hit, x.base())
-		worst = max(worst, extra)
-		said = append(said, fmt.Sprintf("%s: %d", v.what, extra))
 	}
-	f.judge(float64(worst), float64(x.slack(0.01)), "broken besides by %s", strings.Join(said, ", "))
+	x.concludes(func() {
+		worst, said := 0, []string(nil)
+		bar := Series{}
+		for _, v := range versions {
+			extra := 0
+			if x.attacks[v.a.String()] != nil {
+				extra = count(x.alone(v.a.String()))
+			}
+			worst = max(worst, extra)
+			said = append(said, fmt.Sprintf("%s: %d", v.what, extra))
+			bar.bar(v.what, float64(extra))
+		}
+		most := float64(x.slack(0.01))
+		f.judge(float64(worst), most, "of %d examples that stand are broken by %s", len(x.open(closely)), strings.Join(said, ", "))
+		f.Picture = bars("broken besides", bar).at(most, "at most")
+	})
 	return nil
 }
 
@@ -85,6 +95,7 @@ func silent(ctx context.Context, x *examiner, f *Finding) error {
 	a := filled(x.Attack)
 	onTheWay := make([][]bool, x.on.Len())
 	looked := 0
+	line := Series{}
 	for k, share := range way {
 		at := max(1, int(share*float64(n)))
 		if k > 0 && at == max(1, int(way[k-1]*float64(n))) {
@@ -94,22 +105,25 @@ func silent(ctx context.Context, x *examiner, f *Finding) error {
 		if !ok {
 			return f.notApplicable("%v takes no other number of steps", x.Attack)
 		}
-		hit, err := x.breaks(ctx, b)
+		o, err := x.against(ctx, b, closely)
 		if err != nil {
 			return err
 		}
-		for i, h := range hit {
+		for i, h := range o.hit {
 			onTheWay[i] = append(onTheWay[i], h)
 		}
+		line.X, line.Y = append(line.X, float64(at)), append(line.Y, float64(count(o.hit)))
 		looked++
 	}
-	count := 0
-	for i, h := range x.base() {
+	silent := 0
+	for i, h := range x.base().hit {
 		if SilentSuccess(append(onTheWay[i], h)) {
-			count++
+			silent++
 		}
 	}
-	f.judge(float64(count), 0, "%d examples were broken by one of %d shorter runs, and not in the end", count, looked)
+	f.judge(float64(silent), 0, "%d of %d examples that stand were broken by one of %d shorter runs", silent, len(x.open(closely)), looked)
+	line.X, line.Y = append(line.X, float64(n)), append(line.Y, 0)
+	f.Picture = &Picture{Kind: "lines", X: "steps", Y: "broken, and not in the end", Series: []Series{line}}
 	return nil
 }
 
@@ -133,12 +147,7 @@ func incomplete(ctx context.Context, x *examiner, f *Finding) error {
 	if loss == nil {
 		loss = advlib.CrossEntropy
 	}
-	var stand []int
-	for i, h := range x.base() {
-		if !h {
-			stand = append(stand, i)
-		}
-	}
+	stand := x.open(closely)
 	if len(stand) == 0 {
 		return f.notApplicable("no example stands")
 	}
@@ -179,9 +188,22 @@ func incomplete(ctx context.Context, x *examiner, f *Finding) error {
 			open.Count++
 		}
 	}
+	line := Series{X: []float64{0, float64(max(1, n-9)), float64(n)}}
+	for _, l := range at {
+		line.Y = append(line.Y, mean(l))
+	}
+	f.Picture = &Picture{Kind: "lines", X: "steps", Y: fmt.Sprintf("mean %v of what stands", loss), Series: []Series{line}}
 	f.judge(float64(open.Count), max(1, shareIncomplete*float64(open.Of)), "on %d of the %d examples that stand, %v still rises by more than "+
 		"5 %% of its way over the last ten steps", open.Count, open.Of, loss)
 	return nil
+}
+
+func mean(values []float64) float64 {
+	sum := 0.
+	for _, v := range values {
+		sum += v
+	}
+	return sum / float64(len(values))
 }
 
 // lossKey names the graph of a loss.

@@ -10,7 +10,7 @@ func (d *Diagnosis) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s on %s: clean %v, %v leaves %v %s in %v\n", d.Classifier, d.Data, d.Clean, d.Attack, d.Robust,
 		d.Robust.Interval(), d.Ball)
-	for _, s := range d.ThreatModel {
+	for _, s := range d.Threat.Lines() {
 		fmt.Fprintln(&b, "  "+s)
 	}
 	width := 0

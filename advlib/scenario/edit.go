@@ -55,15 +55,18 @@ func (l Link) Edits() []Edit {
 			rehost(fmt.Sprintf("a subdomain of %d letters", n), letters(n)+"."+host)
 		}
 		if without := strings.Trim(strings.ReplaceAll(domain, "-", ""), "-"); without != "" {
-			rehost("another name, without hyphens", strings.TrimPrefix(subdomain+"."+without+"."+suffix, "."))
+			rehost(otherName+", without hyphens", strings.TrimPrefix(subdomain+"."+without+"."+suffix, "."))
 		}
 		if without := strings.Map(noDigit, domain); without != "" {
-			rehost("another name, without digits", strings.TrimPrefix(subdomain+"."+without+"."+suffix, "."))
+			rehost(otherName+", without digits", strings.TrimPrefix(subdomain+"."+without+"."+suffix, "."))
 		}
 	}
 	edits = append(edits, l.pathEdits()...)
 	return edits
 }
+
+// otherName begins the names of edits after which another name must be registered.
+const otherName = "another name"
 
 // pathEdits are the edits behind the host.
 func (l Link) pathEdits() []Edit {

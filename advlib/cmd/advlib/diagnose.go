@@ -32,7 +32,7 @@ type examination struct {
 	attack, attackFile       string
 	only, skip               []string
 	queries, samples, points int
-	failOn                   string
+	failOn, advice           string
 	seed                     uint64
 	fresh, quiet             bool
 	format, output           string
@@ -68,14 +68,17 @@ func (e *examination) flags(f *pflag.FlagSet) {
 	f.IntVar(&e.limit, "limit", 200, "use the first N examples only; 0 means all")
 	f.StringVar(&e.norm, "norm", "linf", "norm of the perturbation: linf, l2 or l1")
 	f.StringVar(&e.eps, "eps", "", "budget ε, in units of the box: 0.1 or 8/255")
-	f.StringVar(&e.attack, "attack", "", "the attack that the robust accuracy rests on (default: PGD on the margin, 100 steps, three starts)")
+	f.StringVar(&e.attack, "attack", "",
+		"the attack that the robust accuracy rests on (default: PGD-50 on the margin towards nine classes; see the help)")
 	f.StringVar(&e.attackFile, "attack-file", "", "that attack in JSON, as attack.JSON writes it")
 	f.StringSliceVar(&e.only, "only", nil, "run these checks only, separated by commas")
 	f.StringSliceVar(&e.skip, "skip", nil, "leave these checks out")
 	f.IntVar(&e.queries, "queries", 1000, "budget of black-box attacks for each example")
-	f.IntVar(&e.samples, "samples", 10_000, "random points around each example that stands")
+	f.IntVar(&e.samples, "samples", 10_000,
+		"random points around the 16 examples that noise brings nearest to falling; a tenth around the others")
 	f.IntVar(&e.points, "points", 64, "examples of the binarisation test")
 	f.StringVar(&e.failOn, "fail-on", "", "masking: exit with status 1 if masking is suspected, or a check that decides was not run")
+	f.StringVar(&e.advice, "advice", "", "file to write the attacks to that failed checks advise, as --attack-file reads them")
 	f.Uint64Var(&e.seed, "seed", 0, "seed of all randomness; the same seed gives the same numbers")
 	f.StringVar(&e.format, "format", "", "text, json or html (default: by the ending of --output, or text)")
 	f.StringVarP(&e.output, "output", "o", "", "file to write the diagnosis to; - or nothing means the standard output")
@@ -99,7 +102,11 @@ next. It never says that a model is robust: what was measured is consistent with
 suspected, and then the robust accuracy is an upper bound. Masking is suspected if one of the checks marked * fails.
 
 Models and data are given as to advlib evaluate, whose help says more. Only the first 200 examples are taken, unless
---limit says otherwise: a diagnosis runs some forty attacks.
+--limit says otherwise: a diagnosis runs some forty attacks. Without --attack it is of PGD with 50 steps on the margin
+towards each of the nine most likely classes; of a random model, in expectation; of one without a gradient, of Square.
+
+What a failed check advises is Go to paste; --advice FILE writes the attacks among it for --attack-file, of this command
+and of advlib evaluate.
 
 Checks (--only, --skip):
 ` + strings.TrimRight(checks.String(), "\n") + `
@@ -117,7 +124,9 @@ Exit status:
 
 const diagnoseExamples = `  advlib diagnose --model m.onnx --data test.npz --eps 8/255
   advlib diagnose --model m.onnx --data test.npz --norm l2 --eps 0.5 --attack pgd --output page.html
-  advlib diagnose --model m.onnx --data test.npz --eps 0.1 --only gradients,loss,black-box --fail-on masking`
+  advlib diagnose --model m.onnx --data test.npz --eps 0.1 --only gradients,loss,black-box --fail-on masking
+  advlib diagnose --model m.onnx --data test.npz --eps 0.1 --attack pgd --advice next.json
+  advlib evaluate --model m.onnx --data test.npz --eps 0.1 --attack-file next.json`
 
 // diagnosisForms are the formats of --format.
 var diagnosisForms = map[string]func(w io.Writer, d *diagnose.Diagnosis) error{
@@ -214,6 +223,11 @@ func (e examination) check(cmd *cobra.Command) (examinationPlan, error) {
 	if err := writable(e.output); err != nil {
 		return p, statusError{misused, fmt.Errorf("--output: %w", err)}
 	}
+	if e.advice != "" {
+		if err := writable(e.advice); err != nil {
+			return p, statusError{misused, fmt.Errorf("--advice: %w", err)}
+		}
+	}
 	return p, e.use()
 }
 
@@ -273,6 +287,15 @@ func (p examinationPlan) run(ctx context.Context, out, progress io.Writer) error
 	}
 	if journal != nil {
 		journal.Clear()
+	}
+	if p.advice != "" {
+		text, err := json.MarshalIndent(d.Advice(), "", " ")
+		if err == nil {
+			err = renameio.WriteFile(p.advice, append(text, '\n'), 0o644)
+		}
+		if err != nil {
+			return fmt.Errorf("writing the advised attacks: %w", err)
+		}
 	}
 	return p.judge(progress, d)
 }

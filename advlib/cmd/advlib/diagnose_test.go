@@ -40,6 +40,12 @@ func TestDiagnose(t *testing.T) {
 	if !strings.Contains(progress.String(), "single-step, which decides, was not run") {
 		t.Errorf("%s", progress.String())
 	}
+	advice := filepath.Join(t.TempDir(), "next.json")
+	diagnosis(done, "--advice", advice)
+	var attacks []json.RawMessage
+	if text, err := os.ReadFile(advice); err != nil || json.Unmarshal(text, &attacks) != nil {
+		t.Errorf("%v: %s", err, text)
+	}
 	page := filepath.Join(t.TempDir(), "page.html")
 	diagnosis(done, "--output", page)
 	if html, err := os.ReadFile(page); err != nil || !bytes.HasPrefix(html, []byte("<!DOCTYPE html>")) {
