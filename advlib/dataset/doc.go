@@ -13,6 +13,9 @@
 //   - [CIFAR10], [CIFAR100], [CIFAR20] and [BreastMNIST] are looked for in the same places, and downloaded and checked
 //     likewise.
 //
+//   - [RoadSigns], [Lesions] and [Faces] are drawn by this package's code: synthetic, so that notebooks run without
+//     photographs, patients and persons.
+//
 //   - [Folder] reads pictures of one's own, or faces by person, from a folder for each class; [GTSRB] road signs, and
 //     [MedMNIST] medical images, as their authors publish them. [Grouped] examples keep together in a split what
 //     belongs together, and [Shots] takes a few of each class to train on.

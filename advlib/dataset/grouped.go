@@ -122,3 +122,39 @@ func Shots(e *advlib.Examples, n int, seed uint64) (train, test *advlib.Examples
 	slices.Sort(testRows)
 	return e.Select(trainRows), e.Select(testRows), nil
 }
+
+// Interval returns the 95 % interval of a share of the examples, of which is says which they are: the percentiles of
+// 2000 bootstrap samples of whole groups, drawn from the seed 0. Pictures of one sign are right or wrong together, so
+// that an interval that counted them one by one, such as Wilson's, would be too narrow. It fails if is has another
+// length than the examples.
+func (g *Grouped) Interval(is []bool) (low, high float64, err error) {
+	if len(is) != len(g.Group) || len(is) == 0 {
+		return 0, 0, fmt.Errorf("dataset: %s: %d answers to %d examples: give one for each", g.Name, len(is), len(g.Group))
+	}
+	names := g.Groups()
+	at := make(map[string]int, len(names))
+	for i, name := range names {
+		at[name] = i
+	}
+	count, of := make([]float64, len(names)), make([]float64, len(names))
+	for i, name := range g.Group {
+		k := at[name]
+		of[k]++
+		if is[i] {
+			count[k]++
+		}
+	}
+	const samples = 2000
+	shares := make([]float64, samples)
+	r := rand.New(rand.NewPCG(0, 0))
+	for s := range shares {
+		var hits, n float64
+		for range names {
+			k := r.IntN(len(names))
+			hits, n = hits+count[k], n+of[k]
+		}
+		shares[s] = hits / n
+	}
+	slices.Sort(shares)
+	return shares[samples/40], shares[samples-1-samples/40], nil
+}

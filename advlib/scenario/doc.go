@@ -18,7 +18,8 @@
 // ([Records.Behind]). Columns that follow from others are computed, never moved: each adversarial record could exist,
 // which testdata/validate.py checks from an exported file alone.
 //
-// Links are what phishing sends:
+// Below this package, signs has stickers on road signs, medicine noise that hides the sick, faces doors. Links are what
+// phishing sends:
 //
 //	link, err := scenario.ParseLink("hxxp://login.example[.]com/a-b?id=7")
 //	fmt.Println(link)                           // hxxp://login[.]example[.]com/a-b?id=7

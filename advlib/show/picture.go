@@ -30,6 +30,7 @@ type Picture struct {
 	title, caption string
 	svg            string
 	png            []byte
+	pdf            []byte  // of what is to be printed
 	width, height  float64 // in CSS pixels
 }
 
@@ -44,6 +45,9 @@ func (p Picture) SVG() string { return p.svg }
 
 // PNG returns the picture as a PNG file of two pixels a point (144 dots an inch).
 func (p Picture) PNG() []byte { return p.png }
+
+// PDF returns a picture of [Printed] as a PDF file of one page; other pictures have none.
+func (p Picture) PDF() []byte { return p.pdf }
 
 // Size returns the size at which the picture is meant to be shown, in CSS pixels (96 an inch).
 func (p Picture) Size() (width, height float64) { return p.width, p.height }

@@ -12,14 +12,18 @@ import (
 	"image/draw"
 	"image/png"
 	"math"
+	"time"
+
+	"codeberg.org/go-pdf/fpdf"
 )
 
 // Printed returns an image as a picture of a stated physical size: an adversarial patch, to be printed and put into the
 // world.
 //
 // The width is in millimetres; the height follows. As PNG it has dpi dots an inch (0 means 300), which the file says,
-// so that programs print it at that size; as SVG its size is in millimetres; in HTML it is in CSS's. Print at 100 %,
-// without "fit to page". Pixels of the image are repeated, not blurred, and what is transparent stays so.
+// so that programs print it at that size; as PDF it is a page of that size; as SVG its size is in millimetres; in HTML
+// it is in CSS's. Print at 100 %, without "fit to page". Pixels of the image are repeated, not blurred, and what is
+// transparent stays so.
 func Printed(img image.Image, title string, width float64, dpi int) (Picture, error) {
 	const inch, most = 25.4, 20000 // millimetres; dots
 	if img == nil || img.Bounds().Empty() {
@@ -56,9 +60,14 @@ func Printed(img image.Image, title string, width float64, dpi int) (Picture, er
 	if err := errors.Join(png.Encode(&file, large), png.Encode(&inner, small)); err != nil {
 		return Picture{}, fmt.Errorf("show: print %q: %w", title, err)
 	}
+	page, err := pageOf(file.Bytes(), width, height)
+	if err != nil {
+		return Picture{}, fmt.Errorf("show: print %q as PDF: %w", title, err)
+	}
 	p := Picture{
-		title: oneLine(title), caption: fmt.Sprintf("%.4g × %.4g mm, %d × %d pixels, %d dots an inch", width, height, b.Dx(), b.Dy(), dpi),
-		png: withDensity(file.Bytes(), float64(dpi)/inch*1000), width: width * 96 / inch, height: height * 96 / inch,
+		pdf: page, title: oneLine(title),
+		caption: fmt.Sprintf("%.4g × %.4g mm, %d × %d pixels, %d dots an inch", width, height, b.Dx(), b.Dy(), dpi),
+		png:     withDensity(file.Bytes(), float64(dpi)/inch*1000), width: width * 96 / inch, height: height * 96 / inch,
 	}
 	p.svg = fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" `+
 		`width="%.6gmm" height="%.6gmm" viewBox="0 0 %d %d" role="img" aria-label="%s">
@@ -69,6 +78,23 @@ func Printed(img image.Image, title string, width float64, dpi int) (Picture, er
 `, width, height, b.Dx(), b.Dy(), html.EscapeString(p.title), html.EscapeString(p.title), html.EscapeString(p.caption),
 		b.Dx(), b.Dy(), base64.StdEncoding.EncodeToString(inner.Bytes()))
 	return p, nil
+}
+
+// pageOf is a PDF of one page of that size in millimetres, with nothing but an image on it, a file in PNG. The same
+// picture makes the same file.
+func pageOf(image []byte, width, height float64) ([]byte, error) {
+	page := fpdf.NewCustom(&fpdf.InitType{UnitStr: "mm", Size: fpdf.SizeType{Wd: width, Ht: height}})
+	page.SetCreationDate(time.Unix(0, 0).UTC())
+	page.SetModificationDate(time.Unix(0, 0).UTC())
+	page.SetMargins(0, 0, 0)
+	page.SetAutoPageBreak(false, 0)
+	page.AddPage()
+	png := fpdf.ImageOptions{ImageType: "PNG"}
+	page.RegisterImageOptionsReader("print", png, bytes.NewReader(image))
+	page.ImageOptions("print", 0, 0, width, height, false, png, 0, "")
+	var file bytes.Buffer
+	err := page.Output(&file)
+	return file.Bytes(), err
 }
 
 // withDensity puts a chunk pHYs behind the header of a PNG file: dots a metre in both directions (PNG specification,

@@ -15,9 +15,9 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// Save writes a value to a file, in the form that the ending of its name says: .svg and .png for pictures, .html for a
-// page that needs no other file, .txt for text, .json for data. The file appears whole or not at all, and replaces one
-// that is there.
+// Save writes a value to a file, in the form that the ending of its name says: .svg and .png for pictures, .pdf for
+// those of [Printed], .html for a page that needs no other file, .txt for text, .json for data. The file appears whole
+// or not at all, and replaces one that is there.
 func Save(path string, v any) error {
 	data, err := encode(strings.ToLower(filepath.Ext(path)), v)
 	if err != nil {
@@ -42,6 +42,10 @@ func encode(extension string, v any) ([]byte, error) {
 		if data, ok, err := asPNG(v); ok || err != nil {
 			return data, err
 		}
+	case ".pdf":
+		if data, ok := asPDF(v); ok {
+			return data, nil
+		}
 	case ".html":
 		if s, ok := asHTML(v); ok {
 			title, _, _ := strings.Cut(asText(v), "\n")
@@ -57,7 +61,7 @@ func encode(extension string, v any) ([]byte, error) {
 	case ".txt":
 		return []byte(strings.TrimRight(asText(v), "\n") + "\n"), nil
 	default:
-		return nil, fmt.Errorf("the extension %q is not one of .svg, .png, .html, .json and .txt", extension)
+		return nil, fmt.Errorf("the extension %q is not one of .svg, .png, .pdf, .html, .json and .txt", extension)
 	}
 	return nil, fmt.Errorf("a %T has no form for %q: use one of %s", v, extension, strings.Join(formsOf(v), ", "))
 }
@@ -70,6 +74,9 @@ func formsOf(v any) []string {
 	}
 	if _, ok, _ := asPNG(v); ok {
 		forms = append(forms, ".png")
+	}
+	if _, ok := asPDF(v); ok {
+		forms = append(forms, ".pdf")
 	}
 	if _, ok := asHTML(v); ok {
 		forms = append(forms, ".html")
@@ -118,6 +125,14 @@ func asPNG(v any) ([]byte, bool, error) {
 		return b.Bytes(), err == nil, err
 	}
 	return nil, false, nil
+}
+
+func asPDF(v any) ([]byte, bool) {
+	p, ok := v.(interface{ PDF() []byte })
+	if !ok || len(p.PDF()) == 0 {
+		return nil, false
+	}
+	return p.PDF(), true
 }
 
 // isBlank tells what a function returns beside an error: the zero Picture, or a nil pointer.

@@ -58,8 +58,10 @@ var (
 	OneMinus         = graph.OneMinus
 	OnePlus          = graph.OnePlus
 	OnesLike         = graph.OnesLike
+	ReduceAllMean    = graph.ReduceAllMean
 	ReduceAllSum     = graph.ReduceAllSum
 	ReduceMax        = graph.ReduceMax
+	ReduceMean       = graph.ReduceMean
 	ReduceSum        = graph.ReduceSum
 	Reshape          = graph.Reshape
 	ScalarZero       = graph.ScalarZero
