@@ -69,8 +69,8 @@ func (r *Report) againstBudget(b *strings.Builder, width, height float64) {
 		fmt.Fprintf(&line, "%s%.2f %.2f", map[bool]string{true: "M", false: "L"}[i == 0], x, y)
 		lo, hi := p.Robust.Wilson()
 		fmt.Fprintf(b, `<g><title>%s ≤ %.4g: %s</title><path d="M%.2f %.2fV%.2f" stroke="#333"/>`+
-			`<circle cx="%.2f" cy="%.2f" r="4" fill="#0072b2"/></g>`, template.HTMLEscapeString(r.Ball.Norm), p.Radius, p.Robust, x, height-lo*height,
-			height-hi*height, x, y)
+			`<circle cx="%.2f" cy="%.2f" r="4" fill="#0072b2"/></g>`, template.HTMLEscapeString(r.Ball.Norm), p.Radius, p.Robust, x,
+			height-lo*height, height-hi*height, x, y)
 		fmt.Fprintf(b, `<text x="%.2f" y="%g" text-anchor="middle">%.3g</text>`, x, height+14, p.Radius)
 	}
 	fmt.Fprintf(b, `<path d="%s" fill="none" stroke="#0072b2" stroke-width="1.5"/>`, line.String())
