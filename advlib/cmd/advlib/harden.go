@@ -166,7 +166,7 @@ func (h *hardened) add(f *pflag.FlagSet) {
 	f.StringSliceVar(&h.classes, "classes", nil, "names of the classes, separated by commas")
 	f.IntVar(&h.epochs, "epochs", 0, "how many times all examples are seen (default: by their number)")
 	f.IntVar(&h.batch, "batch", 0, "examples in a step (default: by their number)")
-	f.Float64Var(&h.rate, "learning-rate", 0, "the largest learning rate of Adam (default: 0.003)")
+	f.Float64Var(&h.rate, "learning-rate", 0, "the largest learning rate of Adam (default: 0.003, of fast training 0.01)")
 	f.Float64Var(&h.held, "held", 0.1, "share of the examples that is held back to validate on")
 	f.IntVar(&h.ascents, "ascents", 10, "steps of the inner attack")
 	f.StringVar(&h.stepSize, "step-size", "", "length of its steps (default: 2.5·ε/ascents)")
