@@ -34,7 +34,7 @@ func (f Binary) String() string {
 
 // Fit implements [Method].
 func (f Binary) Fit(ctx context.Context, c *advlib.Classifier, d Data) (Score, error) {
-	if d.Attack == nil {
+	if !d.teaches() {
 		return nil, fmt.Errorf("it learns from adversarial examples, and there is no attack to make some: give Data.Attack, such as attack.PGD")
 	}
 	m := f.Model
