@@ -191,7 +191,7 @@ func (p *pool) end(ctx context.Context, err error) (*tensors.Tensor, error) {
 }
 
 // Joint runs any attack with a goal on classifier and detector as one classifier of K+1 classes, by Carlini & Wagner
-// (2017), arXiv:1705.07263, section 3: z as they are, and of the class K, "rejected",
+// (2017), arXiv:1705.07263: z as they are, and of the class K, "rejected",
 //
 //	G_K(x) = max_k z_k(x) + (score(x) − threshold) / width
 //

@@ -13,7 +13,7 @@ import (
 	. "advlab/advlib/internal/equation"
 )
 
-// KernelDensity is the detector of Feinman et al. (2017), arXiv:1703.00410, section 4.2: adversarial examples lie where
+// KernelDensity is the detector of Feinman et al. (2017), arXiv:1703.00410: adversarial examples lie where
 // the data of the class that the model gives them are rare. The score is minus the logarithm of the density of that
 // class in the last hidden layer φ,
 //

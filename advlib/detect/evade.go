@@ -63,8 +63,8 @@ func (s *Screened) width() float64 {
 
 // Evasion is projected gradient descent on classifier and detector at once, by Bryniarski et al. (2022),
 // arXiv:2106.15023: a step goes up the margin while the input is not misclassified, and down the detector's score once
-// it is ("selective", section 3.1), so that no constant has to weigh the two. With Orthogonal, each step leaves out the
-// part of its gradient that goes along the other one (section 3.2).
+// it is ("selective"), so that no constant has to weigh the two. With Orthogonal, each step leaves out the
+// part of its gradient that goes along the other one.
 //
 // It runs on the [Screened] classifier that it evades, or on the one behind it: then it is judged by the class alone,
 // and what it returns is what the detector should be measured on.
@@ -177,7 +177,7 @@ type evadeStep struct {
 	near       *advlib.Classifier // that of the guides, in the coordinates of the attack
 }
 
-// Next is a step of Bryniarski et al. (2022), equations 4 and 5, with f the margin and s the score,
+// Next is a step of Bryniarski et al. (2022), with f the margin and s the score,
 //
 //	x ← Π(x + α·d(g)),   g = ∇f where f ≤ 0,  −∇s where f > 0
 //

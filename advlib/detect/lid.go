@@ -14,7 +14,7 @@ import (
 )
 
 // LID is the detector of Ma et al. (2018), arXiv:1801.02613: adversarial inputs lie where the data seem to have more
-// dimensions. For each hidden layer φ the local intrinsic dimensionality is estimated (equation 4) from the distances
+// dimensions. For each hidden layer φ the local intrinsic dimensionality is estimated from the distances
 // r₁ ≤ … ≤ r_k to the k nearest of a few clean examples,
 //
 //	LID(x) = −k / Σᵢ log(rᵢ/r_k),   rᵢ = ‖φ(x) − φ(xᵢ)‖₂
@@ -27,7 +27,7 @@ import (
 // when it counts: here they are fixed examples of Data.Train, none of which is attacked.
 //
 // The break: adversarial examples of high confidence are not seen (Athalye, Carlini & Wagner 2018, arXiv:1802.00420,
-// section 5.2, 5 % accuracy).
+// 5 % accuracy).
 type LID struct {
 	// K is the number of neighbours; 0 means the authors' 20.
 	K int

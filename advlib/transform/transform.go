@@ -162,10 +162,11 @@ func (d *Defended) Naive(b advlib.Ball) advlib.Attack {
 	return attack.Transfer{Attack: pgd, From: d.Surrogate}
 }
 
-// Adaptive is what broke such defences (Athalye et al. 2018, arXiv:1802.00420): PGD on the whole, with BPDA where a
-// transform has no gradient, and EOT, as many samples as it measures, where one is random, of the draws' probabilities.
-// There it goes on past the first adversarial point, which only some draws would take for one. A stand-in's gradient
-// leads into dead ends that the true one has not, so what stands is attacked from three other starts.
+// Adaptive is what broke such defences (Athalye et al. 2018, arXiv:1802.00420): PGD on the whole, towards each of the
+// nine most likely classes, with BPDA where a transform has no gradient, and EOT, as many samples as it measures, where
+// one is random, of the draws' probabilities. There it goes on past the first adversarial point, which only some draws
+// would take for one, and of what it finds towards the classes that is kept which most draws take for one. A stand-in's
+// gradient leads into dead ends that the true one has not, so what stands is attacked from three other starts.
 func (d *Defended) Adaptive(b advlib.Ball) advlib.Attack {
 	pgd := attack.PGD{Ball: b, Steps: 40, Loss: advlib.Margin, KeepGoing: d.Random}
 	if d.Through != d.Classifier && !d.Random {
@@ -175,6 +176,7 @@ func (d *Defended) Adaptive(b advlib.Ball) advlib.Attack {
 	if d.Random {
 		a = attack.EOT{Attack: a, Probabilities: true}
 	}
+	a = attack.AllTargets{Attack: a, Most: 9}
 	if d.Through != d.Classifier {
 		a = attack.BPDA{Attack: a, Through: d.Through}
 	}

@@ -37,6 +37,7 @@ var spelling = map[option.Name]string{
 	"certify.RealArithmetic":              "certify.RealArithmetic in a program in Go",
 	"certify.TF32AnyOrder":                "certify.TF32AnyOrder in a program in Go, or --backend xla:cpu",
 	"dataset.File.X and Y":                "--x and --y",
+	"dataset.File.X":                      "--x",
 	"other first questions by Spec.Probe": "other --data",
 	"one key of lab.List":                 "more of it",
 	"the Box":                             "--box",
