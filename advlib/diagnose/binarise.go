@@ -75,7 +75,7 @@ func binarisation(ctx context.Context, x *examiner, f *Finding) error {
 		}
 		f.Planted = append(f.Planted, p)
 	}
-	f.dug()
+	f.dug(x.Points)
 	return nil
 }
 
@@ -148,14 +148,14 @@ func (p Planted) String() string {
 	return text
 }
 
-// dug judges what was found of all that was planted: the attack must pass with the detector as it is and inverted.
-func (f *Finding) dug() {
+// dug judges what was found of all that was planted around so many examples: the attack must pass with the detector as
+// it is and inverted.
+func (f *Finding) dug(points int) {
 	var said, without []string
 	least, weak := 1., false
 	var s Series
 	for _, p := range f.Planted {
 		said = append(said, p.String())
-		of := map[bool]string{true: ", inverted"}[p.Inverted]
 		switch {
 		case p.Found.Of == 0 && len(f.Planted) == 1:
 			without = append(without, fmt.Sprintf("the last linear layer can tell no planted point from those inside, on none of %d examples",
@@ -167,16 +167,20 @@ func (f *Finding) dug() {
 		case p.Found.Of == 0:
 			without = append(without, "no point at the border is accepted that the last linear layer could tell from those inside")
 			continue
-		case len(f.Planted) > 1 && float64(p.Found.Of) < fewest*float64(p.Found.Of+p.Unplanted):
+		case len(f.Planted) > 1 && float64(p.Found.Of) < fewest*float64(points):
 			without = append(without, "too few examples have such points for a verdict")
 			continue
 		case p.Found.Value() >= leastFound && p.Random.Value() > mostLuck:
 			without = append(without, "what random search finds says nothing of the attack")
 		}
 		least, weak = math.Min(least, p.Found.Value()), weak || p.Found.Value() < leastFound
+		labels := []string{"by the attack", "by random search, as many evaluations"}
+		if p.Inverted { // the drawing cuts what is longer
+			labels = []string{"inverted: by the attack", "inverted: random search, as many evaluations"}
+		}
 		for k, r := range []report.Rate{p.Found, p.Random} {
 			lo, hi := r.Wilson()
-			s.bar([]string{"by the attack", "by random search, as many evaluations"}[k]+of, 100*r.Value())
+			s.bar(labels[k], 100*r.Value())
 			s.Low, s.High = append(s.Low, 100*lo), append(s.High, 100*hi)
 		}
 	}

@@ -50,7 +50,7 @@ const (
 	// randomly is how many points at the border are drawn, and redrawn which share of its values one has from nowhere.
 	randomly = 200
 	redrawn  = 0.1
-	// fewest is the share of the examples around which points must have been planted for the test to say something.
+	// fewest is the share of the points asked for that must have been planted for the test to say something.
 	fewest = 0.2
 )
 

@@ -115,7 +115,7 @@ func TestInverted(t *testing.T) {
 		if f.Verdict == Failed && (len(f.Next) < 2 || strings.Contains(strings.Join(f.Next, " "), "0x")) {
 			t.Errorf("%s: the advice is %q", test.name, f.Next)
 		}
-		if text, page := d.String(), d.HTML(); !strings.Contains(page, "by the attack, inverted") || f.Verdict == Passed &&
+		if text, page := d.String(), d.HTML(); !strings.Contains(page, "inverted: by the attack") || f.Verdict == Passed &&
 			!strings.Contains(text, "with the detector inverted: ASR 100.0 %") {
 			t.Errorf("%s: %s", test.name, text)
 		}
@@ -179,7 +179,8 @@ func TestInvertedMethods(t *testing.T) {
 	c := natural(t, 0)
 	ball := advlib.Linf.Ball(0.1)
 	full := os.Getenv("ADVLAB_FULL") != ""
-	methods, s := []detect.Method{detect.FeatureSqueezing{}, detect.KernelDensity{}}, Settings{Ball: ball, Only: []string{"binarisation"}, Points: 4}
+	methods := []detect.Method{detect.FeatureSqueezing{}, detect.KernelDensity{}}
+	s := Settings{Ball: ball, Only: []string{"binarisation"}, Points: 4}
 	if full {
 		s.Points = 32
 		methods = append(methods, detect.Consistency{}, detect.LID{}, detect.Mahalanobis{}, detect.MagNet{})
