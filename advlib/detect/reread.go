@@ -36,8 +36,8 @@ func (r reread) Graph(_ *advlib.Model, x, _ *graph.Node) *graph.Node {
 // Guides are examples of the classes of c, in place of the clean examples whose features an attack may match, see
 // [Evasion].Match; where none is accepted, nothing is matched, and that attack is the selective one.
 //
-// In the attack, this detector and the classifiers that belong to it are replaced wherever exported fields hold them. It
-// is an error if it is transferred from another classifier, or evades another detector.
+// In the attack, this detector and the classifiers that belong to it are replaced wherever exported fields hold them.
+// It is an error if it is transferred from another classifier, or evades another detector.
 func (s *Screened) Reread(
 	c *advlib.Classifier, guides *advlib.Examples, inverted bool, a advlib.Attack,
 ) (advlib.Screener, advlib.Attack, error) {

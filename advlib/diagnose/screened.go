@@ -20,9 +20,9 @@ import (
 //
 // The detector stays as it was fitted: its score is that of the classifier with its own last layer.
 //
-// In two things the authors' code does not do what it says, and ours does: points that are drawn again until the detector
-// accepts enough of them are assigned to a copy, so that none is ever gained, and the adversarial points that should lie
-// beyond the ball, for attacks that match features, are made in it.
+// In two things the authors' code does not do what it says, and ours does: points that are drawn again until the
+// detector accepts enough of them are assigned to a copy, so that none is ever gained, and the adversarial points that
+// should lie beyond the ball, for attacks that match features, are made in it.
 
 // Rereader is an [advlib.Screener] that can put its detector before other answers, as detect.Screened does: what the
 // binarisation test needs of a victim that rejects.
@@ -56,8 +56,8 @@ const (
 
 // choose returns points at the border of the ball around the examples of rows, or, for kind 1, beyond it, that the
 // detector accepts, or, inverted, rejects; nil where there is none. Those that are rejected are, where possible,
-// adversarial examples of an attack that ignores the detector. Else points are drawn at random, each with most values of
-// the one before whose score came nearest to what is looked for.
+// adversarial examples of an attack that ignores the detector. Else points are drawn at random, each with most values
+// of the one before whose score came nearest to what is looked for.
 func (x *examiner) choose(ctx context.Context, rows []int, s side, kind uint64) ([][]float32, error) {
 	y := *x
 	if kind == 1 {
