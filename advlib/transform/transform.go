@@ -10,6 +10,7 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/attack"
+	"advlab/advlib/internal/operator"
 )
 
 // Transform changes a batch of inputs before the model sees it. It is a comparable value, whose fields determine it.
@@ -132,8 +133,15 @@ func logitsBehind(c *advlib.Classifier, all []Transform, through bool) advlib.Lo
 				change = attack.StraightThrough(change, standIn)
 			}
 			x = change(x)
+			if x.Trace() != nil { // for who is told which operation has no bound
+				operator.Mark(x, t.String())
+			}
 		}
-		return c.LogitsGraph(x)
+		z := c.LogitsGraph(x)
+		if z.Trace() != nil {
+			operator.Mark(z, "") // what came since then is no transform's
+		}
+		return z
 	}
 }
 
