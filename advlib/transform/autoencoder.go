@@ -130,7 +130,8 @@ func (a Autoencoder) fit(ctx context.Context, e *advlib.Examples) (*Denoiser, er
 // convolutions are the architecture by Filters.
 func (a Autoencoder) convolutions(scope *model.Scope, x *Node) *Node {
 	if x.Rank() != 4 {
-		panic(checkImage(x.Shape().Dimensions[1:]))
+		panic(fmt.Errorf("inputs of shape %v are no images, which the convolutions of Filters take as [height, width, channels]: give Build "+
+			"another architecture", x.Shape().Dimensions[1:]))
 	}
 	v := DivScalar(AddScalar(x, -a.Box.Lo), a.Box.Width())
 	channels := x.Shape().Dimensions[3]
