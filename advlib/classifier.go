@@ -32,7 +32,8 @@ type Spec struct {
 	Name string
 	// Logits builds the model.
 	Logits LogitsFn
-	// Store holds the model's variables, all with values. Nil is an empty store, for a model without variables.
+	// Store holds the model's variables, all with values. Nil is an empty store, for a model without variables. A model
+	// that is built on another classifier, by its LogitsGraph, has that one's store.
 	Store *model.Store
 	// Input is the shape of one input, without the batch axis: 28, 28, 1 for a gray image, channels last.
 	Input []int

@@ -24,7 +24,8 @@ import (
 	"advlab/advlib/zoo"
 )
 
-// wrapper is a classifier that is built on another one: behind transforms, or by make from the digits' and its examples.
+// wrapper is a classifier that is built on another one: behind transforms, or by make from the digits' and its
+// examples.
 type wrapper struct {
 	name string
 	all  []transform.Transform
@@ -114,7 +115,8 @@ var wrappers = []wrapper{
 	{name: "median, even", all: []transform.Transform{transform.Median{Size: 2}}},
 	{name: "Gaussian", all: []transform.Transform{transform.Gaussian{Sigma: 0.5}}},
 	{name: "bilateral", all: []transform.Transform{transform.Bilateral{SigmaColor: 0.5, SigmaSpatial: 0.5, Size: 3}}, costly: true},
-	{name: "non-local means", all: []transform.Transform{transform.NonLocalMeans{PatchSize: 3, PatchDistance: 1, H: 0.5}}, costly: true},
+	{name: "non-local means", all: []transform.Transform{transform.NonLocalMeans{PatchSize: 3, PatchDistance: 1, H: 0.5}},
+		costly: true},
 	{name: "translation", all: []transform.Transform{transform.Translate{Down: 1, Right: -1}}},
 	{name: "JPEG", all: []transform.Transform{transform.JPEG{Quality: 75}}},
 	{name: "two", all: []transform.Transform{transform.Gaussian{Sigma: 0.5}, transform.BitDepth{Bits: 4}}},
@@ -138,7 +140,8 @@ var wrappers = []wrapper{
 		return behind(t, c, denoiser(t, e)).Classifier
 	}},
 	{name: "thermometer", make: func(t *testing.T, c *advlib.Classifier, e *advlib.Examples) *advlib.Classifier {
-		d, err := transform.Fit(ctx, training.Model{Build: zoo.MLP(10).Build, Epochs: 2, Backend: c.Backend()}, e, transform.Thermometer{Levels: 4})
+		m := training.Model{Build: zoo.MLP(10).Build, Epochs: 2, Backend: c.Backend()}
+		d, err := transform.Fit(ctx, m, e, transform.Thermometer{Levels: 4})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -191,7 +194,9 @@ var wrappers = []wrapper{
 }
 
 // sampleFree is sample for a classifier some of whose coordinates are fixed.
-func sampleFree(t *testing.T, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, points int, r *rand.Rand) (z [][][]float32) {
+func sampleFree(
+	t *testing.T, c *advlib.Classifier, e *advlib.Examples, ball advlib.Ball, points int, r *rand.Rand,
+) (z [][][]float32) {
 	t.Helper()
 	x, n := tensors.MustCopyFlatData[float32](e.X), e.Len()
 	size, limits := len(x)/n, c.Limits()
@@ -270,8 +275,8 @@ func TestWrappedClassifiers(t *testing.T) {
 	}
 }
 
-// certifiedIsRobust checks that no more examples are certified than are robust under an attack that knows the transforms, and no
-// more robust than clean.
+// certifiedIsRobust checks that no more examples are certified than are robust under an attack that knows the
+// transforms, and no more robust than clean.
 func certifiedIsRobust(t *testing.T, d *transform.Defended, e *advlib.Examples, ball advlib.Ball, methods []certify.Method) {
 	t.Helper()
 	var a advlib.Attack = attack.PGD{Ball: ball, Steps: 20, Loss: advlib.Margin}
@@ -313,7 +318,8 @@ func certifiedIsRobust(t *testing.T, d *transform.Defended, e *advlib.Examples, 
 	}
 }
 
-// A classifier's network may be bounded on the Go backend where that of another one on the same variables is on XLA.
+// A classifier's network may be bounded on the Go backend where that of another one on the same variables is on XLA. On
+// XLA bounds hold, too.
 func TestSharedVariablesOnTwoBackends(t *testing.T) {
 	b, err := backend.Open()
 	if err != nil {
@@ -330,5 +336,14 @@ func TestSharedVariablesOnTwoBackends(t *testing.T) {
 	e, ball := r.Examples.First(8), advlib.Linf.Ball(0.02)
 	for _, c := range []*advlib.Classifier{r.Classifier, gelu, r.Classifier, gelu} {
 		checkWithin(t, c, e, ball, certify.IBP, sample(t, c, e, ball, 20, rand.New(rand.NewPCG(1, 2))))
+	}
+	c, e := imagesOf(t, r, 8)
+	all := []transform.Transform{transform.Gaussian{Sigma: 0.5}, transform.BitDepth{Bits: 3}}
+	if full { // XLA compiles for ten seconds
+		all = append(all, transform.JPEG{Quality: 75})
+	}
+	for _, of := range all {
+		d := behind(t, c, of).Classifier
+		checkWithin(t, d, e, ball, certify.IBP, sample(t, d, e, ball, 20, rand.New(rand.NewPCG(1, 2))))
 	}
 }
