@@ -159,7 +159,7 @@ func (s *density) Graph(_ *advlib.Model, x, z *Node) *Node {
 	d := s.of.squares(pick(z, x, s.layer)[0].flat())
 	g, dims := d.Graph(), d.Shape().Dimensions
 	same := Equal(BroadcastToDims(InsertAxes(graph.ArgMax(z, -1), 1), dims...), BroadcastToDims(ConstTensor(g, s.y), dims...))
-	e := Sub(MulScalar(d, -1/(2*s.σ*s.σ)), ConstTensor(g, s.logs))
+	e := Sub(MulScalar(d, -1/(2*s.σ*s.σ)), constant(d, s.logs))
 	e = Where(same, e, Infinity(g, e.DType(), -1))
 	top := StopGradient(graph.ReduceAndKeep(e, ReduceMax, 1))
 	return Neg(Add(Reshape(top, dims[0]), graph.Log(ReduceSum(graph.Exp(Sub(e, top)), 1))))

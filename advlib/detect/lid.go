@@ -124,13 +124,17 @@ func newCloud(points [][]float32) *cloud {
 // least is the smallest squared distance: it keeps logarithms and slopes finite where two points are one.
 const least = 1e-12
 
+// constant returns a tensor in the graph of x and its type, which is float64 where bounds are computed.
+func constant(x *Node, t *tensors.Tensor) *Node {
+	return ConvertDType(ConstTensor(x.Graph(), t), x.DType())
+}
+
 // squares returns the squared distances [n, m] of features f [n, F] to the points. All are taken from the centre first,
 // because |a|² + |b|² − 2ab loses digits where a and b are long and near to each other.
 func (c *cloud) squares(f *Node) *Node {
-	g := f.Graph()
-	f = Sub(f, ConstTensor(g, c.centre))
-	cross := graph.DotProduct(f, ConstTensor(g, c.points))
-	d := Add(Sub(graph.ReduceAndKeep(graph.Square(f), ReduceSum, 1), MulScalar(cross, 2)), ConstTensor(g, c.square))
+	f = Sub(f, constant(f, c.centre))
+	cross := graph.DotProduct(f, constant(f, c.points))
+	d := Add(Sub(graph.ReduceAndKeep(graph.Square(f), ReduceSum, 1), MulScalar(cross, 2)), constant(f, c.square))
 	return MaxScalar(d, least)
 }
 

@@ -138,7 +138,7 @@ func (s *magnet) Reform(x *Node) *Node {
 func (s *magnet) Graph(m *advlib.Model, x, z *Node) *Node {
 	parts := s.parts(m, x, z)
 	t := floats(s.thresholds)
-	return ReduceMax(Div(parts, ConstTensor(x.Graph(), tensors.FromFlatDataAndDimensions(t, 1, len(t)))), -1)
+	return ReduceMax(Div(parts, constant(x, tensors.FromFlatDataAndDimensions(t, 1, len(t)))), -1)
 }
 
 // parts returns what each detector sees, [n, detectors]: the errors of I with p = 2 and of II with p = 1, then the

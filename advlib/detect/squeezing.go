@@ -101,7 +101,10 @@ func newSqueezed(c *advlib.Classifier, by []transform.Transform, consistent bool
 		return nil, fmt.Errorf("the inputs of %s have a domain, which transforms of images do not keep to: take a detector that looks at "+
 			"features, such as detect.Mahalanobis", c.Name())
 	}
-	for _, t := range by {
+	for i, t := range by {
+		if t == nil {
+			return nil, fmt.Errorf("transform %d of %d is nil: leave it out", i+1, len(by))
+		}
 		if err := t.Check(c.Input()); err != nil {
 			return nil, fmt.Errorf("%v: %w", t, err)
 		}

@@ -282,8 +282,10 @@ func (h hardened) ranges(set func(string) bool, chosen method) error {
 		return misuse("--gamma is given without --awp: it says how far the weights are perturbed")
 	case h.replays < 1:
 		return misuse("--replays: %d is below 1", h.replays)
+	case chosen.name == "distillation" && !set("temperature"):
+		return misuse("--temperature is missing: distillation needs one, the paper takes 1 to 100")
 	case chosen.name == "distillation" && !(h.temperature > 0):
-		return misuse("--temperature: %g is not above 0: distillation needs one, the paper takes 1 to 100", h.temperature)
+		return misuse("--temperature: %g is not above 0: the paper takes 1 to 100", h.temperature)
 	case h.meets != "inference" && h.meets != "batch-statistics":
 		return misuse("--adversary-meets: there is no %q: there are inference, batch-statistics", h.meets)
 	}

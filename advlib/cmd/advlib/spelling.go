@@ -33,6 +33,7 @@ var spelling = map[option.Name]string{
 	"a longer Spec.Patience":              "a longer --patience",
 	"a longer WarmUp, such as 0.8":        "a longer --warm-up, such as 0.8",
 	"zoo.CNN(16)":                         "--architecture cnn:16",
+	"zoo.MLP(100, 100)":                   "--architecture mlp:100,100",
 	"advlib.UnitBox":                      "--box 0,1",
 	"certify.RealArithmetic":              "certify.RealArithmetic in a program in Go",
 	"certify.TF32AnyOrder":                "certify.TF32AnyOrder in a program in Go, or --backend xla:cpu",

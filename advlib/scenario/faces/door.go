@@ -157,7 +157,7 @@ func (d *Door) classifier(name string, classes []string, worn []bool, of func(co
 	spec := advlib.Spec{Name: trained.Name() + ", " + name, Input: trained.Input(), Box: trained.Box(), Backend: trained.Backend(),
 		Store: trained.Store(), Classes: classes,
 		Logits: func(scope *model.Scope, x *Node) *Node {
-			templates := Const(x.Graph(), d.Templates) // [persons, dimensions]
+			templates := ConstAsDType(x.Graph(), x.DType(), d.Templates) // [persons, dimensions]
 			return MulScalar(of(Einsum("nd,kd->nk", d.net.outputs(scope, x)[1], templates)), sharp)
 		}}
 	if worn != nil {
