@@ -32,7 +32,8 @@ type Spec struct {
 	Name string
 	// Logits builds the model.
 	Logits LogitsFn
-	// Store holds the model's variables, all with values. Nil is an empty store, for a model without variables.
+	// Store holds the model's variables, all with values. Nil is an empty store, for a model without variables. A model
+	// that is built on another classifier, by its LogitsGraph, has that one's store.
 	Store *model.Store
 	// Input is the shape of one input, without the batch axis: 28, 28, 1 for a gray image, channels last.
 	Input []int
@@ -77,7 +78,7 @@ type Classifier struct {
 	programs map[any]*program
 	derived  map[any]*Classifier
 
-	wide   *wide // shared with those derived from it
+	wide   *wide // shared with all of the same store
 	memoMu sync.Mutex
 	memo   map[any]any
 }
@@ -210,15 +211,16 @@ func (c *Classifier) Backend() compute.Backend { return c.spec.Backend }
 // LogitsGraph builds the model in the graph of x [n, d...] and returns its logits [n, K]. It may be called several
 // times in one graph. What measures an attack must go through a [Model] instead, which counts.
 //
-// For x of type float64 it builds the model on the float64 variables of [Classifier.Wide], which must have been called
-// before: a model with a constant of another type then panics.
+// For x of type float64 it builds the model on the float64 variables of [Classifier.Wide]: a model with a constant of
+// another type then panics.
 func (c *Classifier) LogitsGraph(x *graph.Node) *graph.Node {
 	store := c.spec.Store
 	if x.DType() == dtypes.Float64 {
-		if c.wide.wide == nil {
-			panic(fmt.Errorf("advlib: classifier %q: the model is built in float64 without a call of Wide before", c.Name()))
+		wide, err := c.wide.made(store)
+		if err != nil {
+			panic(fmt.Errorf("advlib: classifier %q: %w", c.Name(), err))
 		}
-		store = c.wide.wide.Store()
+		store = wide.Store()
 	}
 	// A fresh root scope, because a scope refuses to be entered twice in one graph.
 	return c.spec.Logits(store.RootScope(), x)
@@ -256,7 +258,7 @@ func newClassifier(spec Spec) (*Classifier, error) {
 		spec.Backend = b
 	}
 	c := &Classifier{spec: spec, space: spec.space, cost: 1, logP: logP, mu: new(sync.Mutex), programs: map[any]*program{},
-		derived: map[any]*Classifier{}, wide: new(wide), memo: map[any]any{}}
+		derived: map[any]*Classifier{}, wide: wideOf(spec.Store), memo: map[any]any{}}
 	if err := c.probe(); err != nil {
 		return nil, err
 	}

@@ -50,7 +50,7 @@ func (c *Classifier) derive(
 	if err != nil {
 		return nil, fmt.Errorf("derived from %s: %w", c.Name(), err)
 	}
-	d.cost, d.mu, d.wide = cost, c.mu, c.wide
+	d.cost, d.mu = cost, c.mu
 	clear(d.programs) // the one that checked it did not know its cost
 	c.derived[key] = d
 	return d, nil

@@ -133,3 +133,24 @@ func TestRandomClassifier(t *testing.T) {
 		t.Error("another seed gives the same result")
 	}
 }
+
+// Classifiers of one store have one set of variables in float64, those of others their own: a graph of one has another
+// in it.
+func TestWideIsTheStores(t *testing.T) {
+	c := linear(t)
+	wide := func(c *advlib.Classifier) *advlib.Wide {
+		w, err := c.Wide()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	onIt := advlib.MustClassifier(advlib.Spec{Name: "on it", Input: c.Input(), Box: c.Box(), Store: c.Store(), Backend: c.Backend(),
+		Logits: func(_ *model.Scope, x *Node) *Node { return c.LogitsGraph(x) }})
+	if wide(c) != wide(onIt) || wide(c) != wide(c.View()) || wide(c) != wide(halved(t, c, 2)) {
+		t.Error("classifiers of one store have several")
+	}
+	if wide(c) == wide(linear(t)) {
+		t.Error("those of two stores have one")
+	}
+}

@@ -104,6 +104,27 @@ func TestRandomVictims(t *testing.T) {
 	}
 }
 
+// TestMostlyWrongIsAttacked: what most draws get wrong stands in the others, so that it is attacked as well, after
+// others that left some of it, too; and what does no better leaves it as it is.
+func TestMostlyWrongIsAttacked(t *testing.T) {
+	const n = 100
+	e := same(t, 0.53, 0, n) // wrong with probability Φ(0.3) = 0.62
+	near, far := shift{advlib.Linf.Ball(0.05)}, shift{advlib.Linf.Ball(0.3)}
+	for _, alone := range []bool{true, false} {
+		r, err := advlib.Settings{Alone: alone}.Evaluate(t.Context(), noisy(t), e, []advlib.Attack{near, far})
+		if err != nil {
+			t.Fatal(err)
+		}
+		clean, some, all := r.Clean().Value(), r.Robust(near.Ball).Value(), r.Robust(far.Ball).Value()
+		if math.Abs(clean-0.38) > 0.05 || math.Abs(some-0.21) > 0.05 || all > 0.01 {
+			t.Errorf("alone %v: clean %.3f, %.3f and %.3f stand, want 0.38, 0.21, 0", alone, clean, some, all)
+		}
+		if got := r.Attacks[1].SuccessRate().Value(); got < 0.99 {
+			t.Errorf("alone %v: the second attack succeeds in %.3f of the draws", alone, got)
+		}
+	}
+}
+
 // checkPortable: the report of draws is read as it was written, and merged by examples.
 func checkPortable(t *testing.T, r *advlib.Report) {
 	t.Helper()

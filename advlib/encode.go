@@ -173,7 +173,7 @@ func (d Domain) numbers(u, x *Node) *Node {
 			flat[j] = float32(of(f))
 		}
 		c := ConstTensor(u.Graph(), tensors.FromFlatDataAndDimensions(flat, 1, len(flat)))
-		return BroadcastToDims(c, u.Shape().Dimensions...)
+		return BroadcastToDims(ConvertDType(c, u.DType()), u.Shape().Dimensions...)
 	}
 	lo, hi := constant(func(f Feature) float64 { return f.Lo }), constant(func(f Feature) float64 { return f.Hi })
 	scale := constant(func(f Feature) float64 { return f.Scale })
@@ -333,7 +333,7 @@ func (c *Classifier) View() *Classifier {
 	spec.Logits = func(_ *model.Scope, u *Node) *Node { return c.LogitsGraph(e.decode(u)) }
 	// No need to probe: the model is that of c.
 	d := &Classifier{spec: spec, space: seen.space, classes: c.classes, cost: c.cost, mu: c.mu, programs: map[any]*program{},
-		derived: map[any]*Classifier{}}
+		derived: map[any]*Classifier{}, wide: c.wide, memo: map[any]any{}}
 	c.derived[viewKey{}] = d
 	return d
 }

@@ -232,7 +232,7 @@ func (s Settings) attack(
 	n int,
 ) (begun bool, err error) {
 	standing := standing(report, row, balls)
-	prepare(report, row, standing)
+	prepare(report, row, standing, balls)
 	p.begin(n, len(standing), 0)
 	var stats Stats
 	for _, piece := range s.pieces(e, standing, copied) {

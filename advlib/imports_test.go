@@ -38,7 +38,7 @@ var allowed = map[string][]string{
 	"advlib/training":                   {"advlib", "advlib/backend", "advlib/lab", "advlib/internal/..."},
 	"advlib/zoo":                        {"advlib", "advlib/internal/option", "advlib/training"},
 	"advlib/defense":                    {"advlib", "advlib/attack", "advlib/attack/craft", "advlib/internal/option", "advlib/report", "advlib/training"},
-	"advlib/transform":                  {"advlib", "advlib/attack", "advlib/backend", "advlib/training"},
+	"advlib/transform":                  {"advlib", "advlib/attack", "advlib/backend", "advlib/internal/operator", "advlib/training"},
 	"advlib/scenario":                   {"advlib", "advlib/dataset"},
 	"advlib/scenario/signs":             {"advlib", "advlib/attack/craft", "advlib/dataset", "advlib/internal/...", "advlib/training"},
 	"advlib/scenario/faces":             {"advlib", "advlib/training"},

@@ -3,7 +3,6 @@ package advlib
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/gomlx/gomlx/core/tensors"
@@ -104,15 +103,19 @@ func (t *trial) accept(ctx context.Context, b Batch, rows []int, o Outcome) erro
 	for i, row := range rows {
 		t.account.asked[row], t.account.progress[row] = o.Queries[i], o.Progress[i]
 	}
+	before := Result{Attempted: pick(r.Attempted, rows), Success: pick(r.Success, rows), Distance: pick(r.Distance, rows)}
+	if t.draws > 0 {
+		before.Reached = pick(r.Reached, rows)
+	}
 	if err := t.judge(ctx, b, rows, tensors.FromFlatDataAndDimensions(adv, b.X.Shape().Dimensions...)); err != nil {
 		return err
 	}
 	if !slices.Equal(o.Success, pick(r.Success, rows)) {
-		for _, row := range rows { // as before the judgement
-			r.Attempted[row], r.Success[row], r.Distance[row], r.Final[row] = false, false, math.Inf(1), r.Clean[row]
-			t.account.checked[row], t.account.asked[row], t.account.progress[row] = false, 0, nil
+		for i, row := range rows { // as before the judgement
+			r.Attempted[row], r.Success[row], r.Distance[row] = before.Attempted[i], before.Success[i], before.Distance[i]
+			r.Final[row], t.account.checked[row], t.account.asked[row], t.account.progress[row] = r.Clean[row], false, 0, nil
 			if t.draws > 0 {
-				r.Reached[row] = 0
+				r.Reached[row] = before.Reached[i]
 			}
 			delete(r.lost, row)
 			r.keep(row, flatRows(r.Examples.X, []int{row}))

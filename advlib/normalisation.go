@@ -214,8 +214,7 @@ func (c *Classifier) Normalised(n Normalisation, box Box) (*Classifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.mu, d.wide = c.mu, c.wide // they guard and hold the same variables
-	d.cost = c.cost
-	clear(d.programs) // the one that checked it did not know its cost
+	d.mu, d.cost = c.mu, c.cost // it guards the same variables
+	clear(d.programs)           // the one that checked it did not know its cost
 	return d, nil
 }

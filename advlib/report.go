@@ -144,25 +144,36 @@ func rowOf(res *Result) report.AttackRow {
 
 // standing returns the examples that an attack is to be run on, after those that are in the report.
 func standing(r *Report, row *report.AttackRow, balls []Ball) []int {
-	// Broken within this distance is broken for the attack: in its ball, or in all balls of its norm.
-	within := float64(row.Radius)
-	if row.Minimal() {
-		within = 0
-		if k := slices.IndexFunc(balls, func(b Ball) bool { return b.Norm.String() == row.Norm }); k >= 0 {
-			within = balls[k].Radius // they are sorted
-		}
-	}
+	ball := brokenIn(row, balls)
 	var rows []int
 	for i := range r.Label {
-		if !r.Cascade || row.Targeted || r.Correct(i) && r.Nearest(row.Norm, i) > within {
+		if r.Cascade && r.Draws > 0 && !row.Targeted && !row.Minimal() {
+			if r.Stands(i, ball) > 0 { // what some draws get right counts
+				rows = append(rows, i)
+			}
+			continue
+		}
+		if !r.Cascade || row.Targeted || r.Correct(i) && r.Nearest(row.Norm, i) > ball.Radius {
 			rows = append(rows, i)
 		}
 	}
 	return rows
 }
 
+// brokenIn returns the ball in which what is broken is broken for an attack: its own, or the smallest of its norm.
+func brokenIn(row *report.AttackRow, balls []Ball) report.Ball {
+	b := report.Ball{Norm: row.Norm, Radius: float64(row.Radius)}
+	if row.Minimal() {
+		b.Radius = 0
+		if k := slices.IndexFunc(balls, func(b Ball) bool { return b.Norm.String() == row.Norm }); k >= 0 {
+			b.Radius = balls[k].Radius // they are sorted
+		}
+	}
+	return b
+}
+
 // prepare fills in the row of an attack for the examples that it is not run on: misclassified, or broken before.
-func prepare(r *Report, row *report.AttackRow, standing []int) {
+func prepare(r *Report, row *report.AttackRow, standing []int, balls []Ball) {
 	run := make([]bool, len(r.Label))
 	for _, i := range standing {
 		run[i] = true
@@ -176,6 +187,9 @@ func prepare(r *Report, row *report.AttackRow, standing []int) {
 			row.Attempted[i], row.Success[i], row.Distance[i] = true, true, 0
 		default:
 			row.Skipped[i], row.Distance[i] = true, Distance(r.Nearest(row.Norm, i))
+		}
+		if !run[i] && r.Draws > 0 {
+			row.Reached[i] = r.Draws - r.Stands(i, brokenIn(row, balls))
 		}
 	}
 }

@@ -77,7 +77,8 @@ func (s Settings) MustRun(ctx context.Context, v Victim, e *Examples, a Attack) 
 //
 // A random victim is judged by several fresh draws of its answers, [Settings.Draws], independent of those that the
 // attack saw. Result.Reached counts those that reach the goal, and the rates are means over the draws; Success tells
-// whether the most frequent answer reaches it. A single lucky draw is no success.
+// whether the most frequent answer reaches it. A single lucky draw is no success. An original that only some draws get
+// wrong is attacked in a ball, even where these are most of them.
 func (s Settings) Run(ctx context.Context, v Victim, e *Examples, a Attack) (*Result, error) {
 	res, err := s.runAlone(ctx, v, e, a)
 	if err != nil {
@@ -375,8 +376,12 @@ func (t *trial) begin(ctx context.Context, said *opinions, targets []int32, want
 			r.Distance[i] = math.Inf(1)
 		case t.all.ReachedBy(i, clean[i]):
 			r.Attempted[i], r.Success[i] = true, true
-			if t.draws > 0 {
-				r.Reached[i] = said.count(i, func(a Answer) bool { return t.all.ReachedBy(i, a) })
+			if t.draws == 0 {
+				continue
+			}
+			r.Reached[i] = said.count(i, func(a Answer) bool { return t.all.ReachedBy(i, a) })
+			if r.Reached[i] < t.draws && !r.Threat.Minimal() { // it stands in some draws, which count
+				todo = append(todo, i)
 			}
 		default:
 			r.Distance[i] = math.Inf(1)
@@ -487,7 +492,8 @@ func (t *trial) check(ctx context.Context, b Batch, rows []int, got, originals [
 		if r.behind != nil {
 			r.behind[row] = said[k].behind
 		}
-		if t.draws > 0 {
+		// Where most draws get the original wrong, and not what the attack makes of it, there is the original.
+		if t.draws > 0 && (!r.Success[row] || b.ReachedBy(i, said[k])) {
 			r.Reached[row] = judged.count(k, func(a Answer) bool { return b.ReachedBy(i, a) })
 		}
 		if notFinite(said[k].Scores) >= 0 { // no answer, so none that is wrong

@@ -2,8 +2,10 @@ package advlib
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
+	"weak"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/gomlx/core/tensors"
@@ -20,9 +22,10 @@ type Wide struct {
 	version       int
 }
 
-// NewWide returns a store's variables in float64. All of them must have values.
+// NewWide returns a store's variables in float64. All of them must have values. Where they are constants of the graphs
+// that they are in, so are these.
 func NewWide(source *model.Store) (*Wide, error) {
-	w := &Wide{source: source, store: model.NewStore()}
+	w := &Wide{source: source, store: model.NewStore().WithVariableAsConst(source.VariablesAsConst())}
 	return w, w.Refresh()
 }
 
@@ -88,21 +91,48 @@ func widened(t *tensors.Tensor) (*tensors.Tensor, error) {
 	return t.Clone()
 }
 
-// wide is made when it is first asked for, and shared by a classifier and those derived from it.
+// wide is made when it is first asked for, and is one for all classifiers of a store: a graph of one of them has others
+// in it, as that of a transformation before a classifier has the classifier's, and GoMLX feeds a graph the variables
+// of one store.
 type wide struct {
 	once sync.Once
 	wide *Wide
 	err  error
 }
 
-// Wide returns the model's variables in float64, as they are now. [Classifier.LogitsGraph] uses them for inputs x of
-// type float64.
-func (c *Classifier) Wide() (*Wide, error) {
-	c.wide.once.Do(func() { c.wide.wide, c.wide.err = NewWide(c.spec.Store) })
-	if c.wide.err != nil {
-		return nil, c.wide.err
+// wides are those in use, by their stores. Neither is kept alive.
+var wides sync.Map // weak.Pointer[model.Store] → weak.Pointer[wide]
+
+// wideOf returns that of a store.
+func wideOf(store *model.Store) *wide {
+	key, made := weak.Make(store), new(wide)
+	for {
+		found, loaded := wides.LoadOrStore(key, weak.Make(made))
+		if !loaded {
+			runtime.AddCleanup(made, func(own weak.Pointer[wide]) { wides.CompareAndDelete(key, own) }, weak.Make(made))
+			return made
+		}
+		if w := found.(weak.Pointer[wide]).Value(); w != nil {
+			return w
+		}
+		wides.CompareAndDelete(key, found)
 	}
-	return c.wide.wide, c.wide.wide.Refresh()
+}
+
+// made returns the variables as they were when they were last refreshed.
+func (w *wide) made(store *model.Store) (*Wide, error) {
+	w.once.Do(func() { w.wide, w.err = NewWide(store) })
+	return w.wide, w.err
+}
+
+// Wide returns the model's variables in float64, as they are now. [Classifier.LogitsGraph] uses them for inputs x of
+// type float64. All classifiers of one [Spec].Store have the same, so that one may build on another.
+func (c *Classifier) Wide() (*Wide, error) {
+	w, err := c.wide.made(c.spec.Store)
+	if err != nil {
+		return nil, err
+	}
+	return w, w.Refresh()
 }
 
 // Memo returns what create returns for a key, at the first call, and the same value from then on: what is computed from

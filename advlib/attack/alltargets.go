@@ -96,6 +96,9 @@ func (a AllTargets) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Bat
 		return nil, err
 	}
 	c := newContest(b, threat)
+	if a.Attack, err = sized(ctx, v, b, a.Attack); err != nil {
+		return c.end(ctx, err)
+	}
 	if a.Untargeted {
 		if err := c.enter(ctx, v, a.Attack, nil, nil); err != nil {
 			return c.end(ctx, err)

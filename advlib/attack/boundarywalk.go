@@ -44,7 +44,7 @@ func (a *BoundaryAttack) Describe(d *craft.Description) {
 	d.Queries(&a.Queries, 5000)
 	d.Share(&a.Sideways, 0.01).As("σ = %g")
 	d.Share(&a.Towards, 0.01).As("ε = %g")
-	a.Starts.describe(d)
+	a.Starts.describe(d, mostTries)
 	d.Name("Boundary-%d", a.Queries)
 }
 

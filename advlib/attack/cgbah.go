@@ -56,7 +56,7 @@ func (a *CGBAH) Describe(d *craft.Description) {
 	d.Size(&a.Sigma, 2e-4).As("σ = %g")
 	d.Size(&a.Tolerance, 1e-4).As("tolerance %g")
 	d.Portion(&a.Frequencies, 0, "the share of the lowest frequencies that noise is made of").As("%g of the frequencies")
-	a.Starts.describe(d)
+	a.Starts.describe(d, mostTries)
 	d.Name("CGBA-H-%d", a.Queries)
 }
 

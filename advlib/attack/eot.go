@@ -149,17 +149,35 @@ func (a EOT) with(ctx context.Context, v *advlib.Counted, c *advlib.Classifier, 
 func (a EOT) grow(ctx context.Context, v *advlib.Counted, c *advlib.Classifier, b advlib.Batch) (*tensors.Tensor, error) {
 	best := craft.NewBest(b)
 	end := func(err error) (*tensors.Tensor, error) {
-		if ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil {
 			return nil, err
 		}
 		return best.Tensor(), err
 	}
-	n, err := a.Measure(ctx, v, b)
-	if err != nil {
-		return end(err)
-	}
 	order := b.Order()
 	some, others := order[:min(len(order), eotJudged)], order[min(len(order), eotJudged):]
+	n, err := a.size(ctx, v, c, b, some, best)
+	if err != nil || len(others) == 0 {
+		return end(err)
+	}
+	rest := b.Select(others)
+	defer advlib.Free(rest.X)
+	adv, err := a.with(ctx, v, c, rest, n)
+	if adv != nil {
+		best.Put(others, adv, nil)
+	}
+	return end(err)
+}
+
+// size returns how many draws are enough, by some rows of a batch; what the attack has found for them goes into best,
+// even if there is an error.
+func (a EOT) size(
+	ctx context.Context, v *advlib.Counted, c *advlib.Classifier, b advlib.Batch, some []int, best *craft.Best,
+) (int, error) {
+	n, err := a.Measure(ctx, v, b)
+	if err != nil {
+		return n, err
+	}
 	part := b.Select(some)
 	defer advlib.Free(part.X)
 	left := func(n int) (float64, error) {
@@ -172,35 +190,37 @@ func (a EOT) grow(ctx context.Context, v *advlib.Counted, c *advlib.Classifier, 
 		}
 		return standing(ctx, v, c, part, adv)
 	}
-	before, err := left(n)
-	for err == nil {
+	for before, err := left(n); ; {
+		if err != nil {
+			return n, err
+		}
 		if n == eotMost {
 			v.Warn(fmt.Sprintf("%v: %d draws in each step are not enough, by the gradients or by what twice as many find: the robust "+
 				"accuracy may be too high", a, n))
-			break
+			return n, nil
 		}
 		var after float64
 		if after, err = left(2 * n); err == nil && math.Abs(before-after) < eotPoint {
-			break // what twice as many found is kept
+			return n, nil // what twice as many found is kept
 		}
 		before, n = after, 2*n
 	}
-	if err != nil || len(others) == 0 {
-		if err != nil {
-			return end(err)
-		}
-		return best.Tensor(), nil
+}
+
+// sized returns an attack that is to be run several times: an EOT that measures how many draws it needs does so once,
+// here, without a target.
+func sized(ctx context.Context, v *advlib.Counted, b advlib.Batch, of advlib.Attack) (advlib.Attack, error) {
+	a, ok := of.(EOT)
+	if !ok || a.Samples != 0 || !v.Signature().Random {
+		return of, nil
 	}
-	rest := b.Select(others)
-	defer advlib.Free(rest.X)
-	adv, err := a.with(ctx, v, c, rest, n)
-	if adv != nil {
-		best.Put(others, adv, nil)
-	}
+	c, err := advlib.WhiteBox(v)
 	if err != nil {
-		return end(err)
+		return of, nil // it measures by a few draws, and attacks nothing for it
 	}
-	return best.Tensor(), nil
+	order := b.Order()
+	a.Samples, err = a.size(ctx, v, c, b, order[:min(len(order), eotJudged)], craft.NewBest(b))
+	return a, err
 }
 
 // standing is the mean share of draws in which candidates do not reach the goal. The draws are the same each time, so

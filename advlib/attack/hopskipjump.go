@@ -51,7 +51,11 @@ func (a *HopSkipJump) Describe(d *craft.Description) {
 	d.Queries(&a.Queries, 5000)
 	d.Count(&a.Samples, 100).As("B₀ = %d")
 	d.Size(&a.Gamma, 1).As("γ = %g")
-	a.Starts.describe(d)
+	tries := mostTries
+	if a.Norm == advlib.Norm(advlib.Linf) {
+		tries = fewTries
+	}
+	a.Starts.describe(d, tries)
 	d.Name("HopSkipJump-%d", a.Queries)
 }
 

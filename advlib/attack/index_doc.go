@@ -70,7 +70,7 @@
 //	BoundaryAttack     Queries 5000, Sideways 0.01, Towards 0.01, Tries 60
 //	Pointwise          Queries 5000, Bisections 10
 //	DDN                Steps 1000, InitialNorm 1, Gamma 0.05
-//	HopSkipJump        Queries 5000, Samples 100, Gamma 1, Tries 60
+//	HopSkipJump        Queries 5000, Samples 100, Gamma 1, Tries 20
 //	SimBA              Loss CrossEntropy, Queries 10000, StepSize 0.2, Frequencies 0.125
 //	FAB                Steps 100, Candidates 10, MostBias 0.1, Extrapolation 1.05, Backward 0.9
 //	SignOPT            Queries 5000, Samples 100, Step 0.2, Probe 0.01, Tries 60

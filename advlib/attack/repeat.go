@@ -50,6 +50,9 @@ func (a Repeat) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) 
 		return nil, err
 	}
 	c := newContest(b, threat)
+	if a.Attack, err = sized(ctx, v, b, a.Attack); err != nil {
+		return c.end(ctx, err)
+	}
 	for k := range a.Times {
 		if err := c.enter(ctx, v, a.Attack, func(b *advlib.Batch) { b.Seed += uint64(k) * seedStep }, nil); err != nil {
 			return c.end(ctx, err)

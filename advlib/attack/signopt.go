@@ -53,7 +53,7 @@ func (a *SignOPT) Describe(d *craft.Description) {
 	d.Count(&a.Samples, 100).As("Q = %d")
 	d.Size(&a.Step, 0.2).As("α = %g")
 	d.Size(&a.Probe, 0.01).As("β = %g")
-	a.Starts.describe(d)
+	a.Starts.describe(d, mostTries)
 	d.Name("Sign-OPT-%d", a.Queries)
 }
 

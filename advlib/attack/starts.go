@@ -24,16 +24,17 @@ type Starts struct {
 	// is nil, noise is tried: uniform, in black and white, and in tiles. A targeted attack hardly ever finds its target by
 	// noise.
 	From *advlib.Examples
-	// Tries is how many points are tried at first; 0 means 60. When the attack is begun anew at most 20 are tried.
+	// Tries is how many points are tried at first; 0 means 60, and 20 in Linf. When the attack is begun anew at most 20
+	// are tried.
 	Tries int
 	// OneStart takes the first point that reaches the goal, and never begins anew, as the papers do.
 	OneStart bool
 }
 
-// describe describes the fields, which an attack embeds.
-func (s *Starts) describe(d *craft.Description) {
+// describe describes the fields, which an attack embeds, with its default of Tries.
+func (s *Starts) describe(d *craft.Description, tries int) {
 	d.Refuse(s.OneStart && s.Tries > 1, "OneStart and Tries = %d contradict each other: leave one of them out", s.Tries)
-	d.Count(&s.Tries, 60).As("%d starts")
+	d.Count(&s.Tries, tries).As("%d starts")
 	d.Flag(&s.OneStart, "one start")
 	if s.From == nil {
 		return
@@ -58,6 +59,11 @@ func (s *Starts) fits(v advlib.Victim) error {
 
 // Constants of starts.
 const (
+	mostTries = 60 // points that are tried at first
+	// In Linf the other 40 cost more than they gain: with 60 HopSkipJump's median after 500 queries on binary linear
+	// models is 1.41 of the optimum, with 20 it is 1.31, and the same after 2000 and 10000. The 90th percentile after 2000
+	// is 1.34 then instead of 1.30.
+	fewTries   = 20
 	mostStarts = 1000    // points that are tried before an example is given up
 	startShare = 1. / 16 // how finely a start is bisected before it is known to be the nearest, as a share of its distance
 	triesAnew  = 20      // points that are tried at most when a search is begun anew

@@ -64,7 +64,7 @@ func (a *SurFree) Describe(d *craft.Description) {
 	d.Count(&a.Orthogonal, 100).As("orthogonal to %d")
 	d.Count(&a.Bisections, 7).As("%d bisections")
 	d.Portion(&a.Frequencies, 0, "the share of the lowest frequencies that directions are made of").As("%g of the frequencies")
-	a.Starts.describe(d)
+	a.Starts.describe(d, mostTries)
 	d.Name("SurFree-%d", a.Queries)
 }
 

@@ -21,6 +21,10 @@ func init() { register[WorstOf](Wrapper) }
 // All have one norm, one goal, and those with a budget one radius. Attacks of minimal norm may stand beside attacks
 // with a budget: what they find counts when it lies in the ball. When all are of minimal norm, each is run on every
 // example and the nearest adversarial example is kept.
+//
+// What stands of a random victim is not told by a single answer. There each candidate is judged by 32 draws that the
+// attacks have not seen: in a ball the one is kept that most of them go wrong for, and an example is left alone when
+// all do; of minimal norm, the nearest for which more than half do.
 type WorstOf struct {
 	// Attacks are what is run, the cheapest first.
 	Attacks []advlib.Attack
@@ -102,11 +106,16 @@ type contest struct {
 	threat   advlib.Threat
 	best     *craft.Best
 	distance []float64
+	share    []float64 // of the draws in which the best candidate reaches the goal: 0 or 1 where nothing is random
 	standing []int
 }
 
+// contestDraws is how often a random victim is asked about a candidate.
+const contestDraws = 32
+
 func newContest(b advlib.Batch, threat advlib.Threat) *contest {
-	c := &contest{batch: b, threat: threat, best: craft.NewBest(b), distance: make([]float64, b.Len()), standing: make([]int, b.Len())}
+	c := &contest{batch: b, threat: threat, best: craft.NewBest(b), distance: make([]float64, b.Len()), share: make([]float64, b.Len()),
+		standing: make([]int, b.Len())}
 	for i := range c.distance {
 		c.distance[i], c.standing[i] = math.Inf(1), i
 	}
@@ -147,7 +156,7 @@ func (c *contest) enter(
 // with a budget return may lie outside by rounding, which advlib.Run undoes; what attacks of minimal norm return may
 // lie anywhere.
 func (c *contest) judge(ctx context.Context, v *advlib.Counted, b advlib.Batch, adv *tensors.Tensor, minimal bool) error {
-	said, err := judged(context.WithoutCancel(ctx), v, b, adv)
+	shares, err := shareReached(context.WithoutCancel(ctx), v, b, adv)
 	if err != nil {
 		return err
 	}
@@ -159,22 +168,60 @@ func (c *contest) judge(ctx context.Context, v *advlib.Counted, b advlib.Batch, 
 		at := found[i*size : (i+1)*size]
 		d := c.threat.Norm.Distance(at, x[i*size:(i+1)*size])
 		within := !minimal || d <= c.threat.Radius
-		switch {
-		case said[i] == nil:
-			if within && math.IsInf(c.distance[row], 1) {
+		if math.IsNaN(shares[i]) {
+			if within && c.share[row] == 0 {
 				copy(c.best.Row(row), at) // nobody knows; the measurement at the end will
 			}
 			continue // the attacks that follow have no query either
-		case b.ReachedBy(i, *said[i]) && d < c.distance[row] && within:
-			c.distance[row] = d
+		}
+		if within && c.beats(row, shares[i], d) {
+			c.distance[row], c.share[row] = d, shares[i]
 			copy(c.best.Row(row), at)
 		}
-		if c.threat.Minimal() || math.IsInf(c.distance[row], 1) {
+		if c.threat.Minimal() || c.share[row] < 1 {
 			left = append(left, row)
 		}
 	}
 	c.standing = left
 	return nil
+}
+
+// beats tells whether a candidate for a row, which reaches the goal in a share of the draws and is d away, is better
+// than the best so far.
+func (c *contest) beats(row int, share, d float64) bool {
+	if c.threat.Minimal() {
+		return share > 0.5 && d < c.distance[row]
+	}
+	return share > c.share[row] || share > 0 && share == c.share[row] && d < c.distance[row]
+}
+
+// shareReached returns for each candidate of a batch in which share of a random victim's draws it reaches the goal, and
+// 0 or 1 for other victims; not a number for those whose budget of queries is used up. Each draw costs a query.
+func shareReached(ctx context.Context, v *advlib.Counted, b advlib.Batch, adv *tensors.Tensor) ([]float64, error) {
+	draws := 1
+	if v.Signature().Random {
+		draws = contestDraws
+	}
+	reached, asked := make([]float64, b.Len()), make([]float64, b.Len())
+	for range draws {
+		said, err := judged(ctx, v, b, adv)
+		if err != nil {
+			return nil, err
+		}
+		for i, a := range said {
+			if a == nil {
+				continue
+			}
+			asked[i]++
+			if b.ReachedBy(i, *a) {
+				reached[i]++
+			}
+		}
+	}
+	for i, n := range asked {
+		reached[i] /= n // 0/0 is not a number
+	}
+	return reached, nil
 }
 
 // judged returns what the victim says about the candidates of a batch; nil about those whose budget of queries is used

@@ -187,8 +187,8 @@ func TestDamagedFilesAreCompiledAgain(t *testing.T) {
 func TestSeveralProcessesAtOnce(t *testing.T) {
 	cache := t.TempDir()
 	env := append(needPlugin(t), cachedir.Variable+"="+cache)
-	// The second round has a limit that holds about half of the programs, so files vanish under the readers.
-	for round, limit := range []string{"1000000000", "120000"} {
+	// The second round has a limit that holds the largest program, but not all, so files vanish under the readers.
+	for round, limit := range []string{"1000000000", "160000"} {
 		var waits []func() report
 		for range 4 {
 			waits = append(waits, start(t, everything, append(env, bytesVariable+"="+limit)...))

@@ -83,12 +83,16 @@ func openXLA(platform plugin.Platform) (opened, error) {
 			return unavailable(err, "get the plugin anew with `go run ./kernel setup`")
 		}
 	}
-	b, err := xla.New(absolute)
+	var b compute.Backend
+	b, err = xla.New(absolute)
 	if err != nil {
 		return unavailable(err, "")
 	}
 	info.Devices = b.NumDevices()
 	info.Device = b.DeviceDescription(0)
+	if platform == plugin.CPU {
+		b = &summing{b}
+	}
 	return opened{b, info}, nil
 }
 

@@ -32,6 +32,7 @@ less disturbed by what else the machine does.
 """
 
 import argparse
+import collections
 import json
 import os
 import pathlib
@@ -224,7 +225,7 @@ class Attack:
         return f"median L2 norm {norm[right].median().item():.4f}, {passes}"
 
     def answers(self, mine, theirs):
-        return f"{self.judge(mine)} / {self.judge(theirs)}"
+        return f"{self.judge(mine[-1])} / {self.judge(theirs[-1])}"
 
 
 def pgd(model, x, y, eps, step, steps):
@@ -246,6 +247,7 @@ class Training:
         self.x, self.y = self.images("x"), torch.tensor(self.arrays["y"].astype(np.int64))
         self.tests = self.images("test_x"), torch.tensor(self.arrays["test_y"].astype(np.int64))
         self.what, self.peers = self.w["Attack"], {f"plain PyTorch {torch.__version__}": lambda: self.turn(self.plain)}
+        self.turns = collections.Counter()
         try:
             import art
 
@@ -256,13 +258,14 @@ class Training:
     def images(self, name):
         return torch.tensor(self.arrays[name]).permute(0, 3, 1, 2).contiguous()
 
-    def fresh(self, arrays=None):
-        net = Model("small", arrays or self.arrays).net
+    def fresh(self, arrays=None, turn=0):
+        prefix = f"weights{turn % self.w['Seeds']}"
+        net = Model("small", arrays or {"weights" + k[len(prefix):]: v for k, v in self.arrays.items() if k.startswith(prefix)}).net
         net.requires_grad_(True)
         return net, torch.optim.Adam(net.parameters(), lr=self.w["Rate"])
 
-    def plain(self):
-        w, (net, optimizer) = self.w, self.fresh()
+    def plain(self, turn):
+        w, (net, optimizer) = self.w, self.fresh(turn=turn)
         for _ in range(w["Epochs"]):
             order = torch.randperm(len(self.x))
             for k in range(len(self.x) // w["Batch"]):
@@ -274,11 +277,11 @@ class Training:
                 optimizer.step()
         return net
 
-    def art(self):
+    def art(self, turn):
         from art.defences.trainer import AdversarialTrainerMadryPGD
         from art.estimators.classification import PyTorchClassifier
 
-        w, (net, optimizer) = self.w, self.fresh()
+        w, (net, optimizer) = self.w, self.fresh(turn=turn)
         classifier = PyTorchClassifier(net, torch.nn.CrossEntropyLoss(), tuple(self.x.shape[1:]), 10, optimizer=optimizer,
                                        clip_values=(0, 1), device_type="cpu")
         trainer = AdversarialTrainerMadryPGD(classifier, nb_epochs=w["Epochs"], batch_size=w["Batch"], eps=w["Epsilon"],
@@ -288,25 +291,29 @@ class Training:
 
     def turn(self, train):
         start, used = time.perf_counter(), time.process_time()
-        net = train()
+        net = train(self.turns[train.__name__])
+        self.turns[train.__name__] += 1
         return dict(Seconds=time.perf_counter() - start, CPU=time.process_time() - used, net=net.eval())
 
     def taken(self, reply):
         """Reads the weights that our turn has left."""
         flat, at, arrays = np.fromfile(self.folder / f"{self.name}.f32", np.float32), 0, {}
-        for key in sorted((k for k in self.arrays.files if k.startswith("weights")), key=lambda k: k.replace("__", "/")):
+        for key in sorted((k for k in self.arrays.files if k.startswith("weights0")), key=lambda k: k.replace("__", "/")):
             shape = self.arrays[key].shape
-            arrays[key] = flat[at:at + int(np.prod(shape))].reshape(shape)
+            arrays[key.replace("weights0", "weights", 1)] = flat[at:at + int(np.prod(shape))].reshape(shape)
             at += int(np.prod(shape))
         return reply | dict(net=self.fresh(arrays)[0].eval())
 
-    def judge(self, reply):
-        """Clean accuracy, and what PGD with 40 steps leaves, on images that nobody trained on."""
+    def judge(self, replies):
+        """Clean accuracy, and what PGD with 40 steps leaves, on images that nobody trained on: the mean over rounds, and the range."""
         x, y = self.tests
-        at = pgd(reply["net"], x, y, self.w["Epsilon"], self.w["Epsilon"] / 10, 40)
-        with torch.no_grad():
-            clean, robust = ((reply["net"](v).argmax(1) == y).float().mean().item() for v in (x, at))
-        return f"clean {clean:.3f}, robust {robust:.3f}"
+        figures = []
+        for reply in replies:
+            at = pgd(reply["net"], x, y, self.w["Epsilon"], self.w["Epsilon"] / 10, 40)
+            with torch.no_grad():
+                figures.append([(reply["net"](v).argmax(1) == y).float().mean().item() for v in (x, at)])
+        clean, robust = np.array(figures).T
+        return f"clean {clean.mean():.3f}, robust {robust.mean():.3f} ({robust.min():.3f}-{robust.max():.3f})"
 
     def answers(self, mine, theirs):
         return f"{self.judge(mine)} / {self.judge(theirs)}"
@@ -394,7 +401,7 @@ class Bounds:
         return reply
 
     def answers(self, mine, theirs):
-        difference = np.array(mine["Margins"]) - self.exact
+        difference = np.array(mine[-1]["Margins"]) - self.exact
         return f"margins differ from the peer's in float64 by at most {np.max(np.abs(difference)):.1e}, above it by {max(0, np.max(difference)):.1e}"
 
 
@@ -448,7 +455,7 @@ def compare(ours, name, args, folder):
                 wall=(statistics.median(ratios["Seconds"]), ratios["Seconds"][0], ratios["Seconds"][-1]),
                 cpu=(statistics.median(ratios["CPU"]), ratios["CPU"][0], ratios["CPU"][-1]),
                 seconds=(middle(m, "Seconds"), middle(p, "Seconds")), cpu_seconds=(middle(m, "CPU"), middle(p, "CPU")),
-                answers=peer.answers(times[m][-1], times[p][-1]),
+                answers=peer.answers(times[m], times[p]),
                 programs=first[m]["Programs"], first=first[m]["Seconds"], later=sum(t["Programs"] for t in times[m]),
             ))
     return rows

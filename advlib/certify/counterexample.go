@@ -126,7 +126,7 @@ func (n *Network) quick() *Network {
 			return nil
 		}
 		q := unread(n.model.Name, n.model.Input, n.deployed, n.model.Wide, n.exact, n.model.Build)
-		q.model.Backend, q.borrows = b, true
+		q.model.Backend = b
 		if q.read() != nil { // it may have operations that the Go backend lacks
 			return nil
 		}

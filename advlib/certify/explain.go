@@ -76,7 +76,7 @@ func (n *Network) explain() (ops []Operation, err error) {
 		for _, v := range once.Nodes {
 			switch v.Type() {
 			case graph.NodeTypeWhile, graph.NodeTypeIf, graph.NodeTypeCall:
-				panic(fmt.Errorf("%v", operation(v, propagate.Probe, "there is no rule for it: unroll loops, and write branches by Where")))
+				panic(refuse([]Operation{operation(v, propagate.Probe, "there is no rule for it: unroll loops, and write branches by Where")}))
 			}
 		}
 		if err := propagate.CheckFusion(n.deployed, n.model.Build, n.model.Parameter(g, "fused", propagate.Probe)); err != nil {

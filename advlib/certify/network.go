@@ -62,8 +62,6 @@ type Network struct {
 	chains  map[Rounding]cachedChain
 
 	onGo *Network // see quick
-	// borrows tells that the variables are those of a network on another backend, which will want them again.
-	borrows bool
 }
 
 // unitShape is what is known of a unit without a graph.
@@ -205,5 +203,6 @@ func (n *Network) read() error {
 
 var (
 	errNoGraph = errors.New("its Graph is nil: give the function that builds it")
-	errRandom  = errors.New("its logits are random: no bound holds for all draws; see randomized smoothing")
+	errRandom  = errors.New("its logits are random: no bound holds for all draws; leave out what draws, or certify the model under noise, " +
+		"which needs outputs only: package smooth")
 )

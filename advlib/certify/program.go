@@ -1,7 +1,6 @@
 package certify
 
 import (
-	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -71,11 +70,8 @@ func (n *Network) call(p *program, in []*tensors.Tensor) (out []*tensors.Tensor,
 	}
 	n.model.Wide.Lock()
 	defer n.model.Wide.Unlock()
-	if n.borrows { // a tensor belongs to one backend at a time
-		if err := n.model.Detach(); err != nil {
-			return nil, err
-		}
-		defer func() { err = errors.Join(err, n.model.Detach()) }()
+	if err := n.model.Move(n.model.Backend); err != nil {
+		return nil, err
 	}
 	if panicked := propagate.Catch(func() { out, err = p.exec.Exec(args...) }); panicked != nil {
 		return nil, panicked

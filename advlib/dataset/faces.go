@@ -12,9 +12,9 @@ import (
 // facesHeight and facesWidth are those of the ORL faces, halved.
 const facesHeight, facesWidth = 56, 46
 
-// Faces draws shots pictures each of so many persons: gray, [56, 46, 1] in [0, 1], shot by shot. They are synthetic, and
-// nobody's: drawn from distributions that are in this package's code. Real ones are read by [Folder], from a folder for
-// each person.
+// Faces draws shots pictures each of so many persons: gray, [56, 46, 1] in [0, 1], shot by shot. They are synthetic,
+// and nobody's: drawn from distributions that are in this package's code. Real ones are read by [Folder], from a folder
+// for each person.
 //
 // A person is the shape of the head, hair, brows, eyes, nose, mouth, perhaps a beard or glasses. What differs from shot
 // to shot is where the face is and how it is turned, the expression, the light from one side or the other, blur and
@@ -54,7 +54,8 @@ type person struct {
 
 func newPerson(r *rand.Rand) person {
 	return person{
-		skin: between(r, 0.42, 0.85), hair: between(r, 0.05, 0.5), brow: between(r, 0.1, 0.35), lips: between(r, 0.3, 0.5), iris: between(r, 0.05, 0.3),
+		skin: between(r, 0.42, 0.85), hair: between(r, 0.05, 0.5), brow: between(r, 0.1, 0.35), lips: between(r, 0.3, 0.5),
+		iris: between(r, 0.05, 0.3),
 		wide: between(r, 0.48, 0.74), jaw: between(r, 0.4, 0.98), high: between(r, 0.7, 0.9),
 		hairline: between(r, -0.68, -0.34), hairWide: between(r, 1.0, 1.35), parting: between(r, -0.7, 0.7),
 		eyes: between(r, -0.24, -0.02), eyeX: between(r, 0.19, 0.35), eyeSize: between(r, 0.06, 0.14), browY: between(r, 0.12, 0.2),
@@ -105,7 +106,8 @@ func (p person) shot(r *rand.Rand) *canvas {
 	add(p.iris, face(func(x, y float64) bool {
 		return eye(math.Abs(x), y) && disc(p.eyeX, p.eyes, p.eyeSize*0.7)(math.Abs(x-gaze), y)
 	}))
-	add(p.brow, both(strokes(0.03, [2]float64{p.eyeX - 0.13, p.eyes - p.browY + p.browTilt}, [2]float64{p.eyeX + 0.13, p.eyes - p.browY - p.browTilt})))
+	add(p.brow, both(strokes(0.03, [2]float64{p.eyeX - 0.13, p.eyes - p.browY + p.browTilt},
+		[2]float64{p.eyeX + 0.13, p.eyes - p.browY - p.browTilt})))
 	add(p.skin*0.82, both(strokes(0.02, [2]float64{0.03, p.eyes}, [2]float64{p.noseWide, p.eyes + p.noseLong})))
 	add(p.skin*0.55, both(ellipse(p.noseWide*0.7, p.eyes+p.noseLong+0.02, 0.035, 0.025)))
 	lip := func(x, y float64) bool {

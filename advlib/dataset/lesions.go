@@ -10,9 +10,9 @@ import (
 
 const lesionsSide = 32
 
-// Lesions draws n gray pictures of tissue, [32, 32, 1] in [0, 1], with a lesion in every second one: class 0 is healthy,
-// 1 has a lesion. They are synthetic, from distributions that are in this package's code and fitted to no patients, and
-// teach nothing about diseases; [MedMNIST] has images of patients.
+// Lesions draws n gray pictures of tissue, [32, 32, 1] in [0, 1], with a lesion in every second one: class 0 is
+// healthy, 1 has a lesion. They are synthetic, from distributions that are in this package's code and fitted to no
+// patients, and teach nothing about diseases; [MedMNIST] has images of patients.
 //
 // A lesion is one roundish spot with an irregular, soft edge, anywhere, of any size of a range, darker or lighter than
 // the tissue. What is healthy has vessels and small round spots, as the other has, and light that is not the same

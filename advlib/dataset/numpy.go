@@ -47,14 +47,8 @@ func (f File) Examples() (*advlib.Examples, error) {
 }
 
 func (f File) examples() (*advlib.Examples, error) {
-	if f.Scale == 0 {
-		f.Scale = 1
-	}
-	if math.IsNaN(f.Scale) || math.IsInf(f.Scale, 0) {
-		return nil, fmt.Errorf("the scale %g makes no inputs: give a finite number other than 0, such as 1./255", f.Scale)
-	}
-	if f.First < 0 {
-		return nil, fmt.Errorf("the first %d examples are asked for: give a number above 0, or 0 for all", f.First)
+	if err := f.check(); err != nil {
+		return nil, err
 	}
 	file, err := npz.Open(f.Path)
 	if err != nil {
@@ -65,20 +59,14 @@ func (f File) examples() (*advlib.Examples, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case len(x.Shape) < 2:
-		return nil, fmt.Errorf("%s has the shape %v: its first axis must be the examples and the others one input%s",
-			x.Name, x.Shape, columnAdvice(x))
-	case slices.Contains(x.Shape, 0):
-		return nil, fmt.Errorf("%s has the shape %v: there are no examples in it", x.Name, x.Shape)
-	case len(y.Shape) == 0 || y.Shape[0] != x.Shape[0]:
+	if err := checkInputs(x); err != nil {
+		return nil, err
+	}
+	if len(y.Shape) == 0 || y.Shape[0] != x.Shape[0] {
 		return nil, fmt.Errorf("%s has the shape %v and %s the shape %v: there must be one label for each input", y.Name, y.Shape,
 			x.Name, x.Shape)
 	}
-	n := x.Shape[0]
-	if f.First > 0 {
-		n = min(n, f.First)
-	}
+	n := f.rows(x)
 	e := &advlib.Examples{Name: f.Path, Notes: notes}
 	var note string
 	if e.Y, note, err = readLabels(y, n); err != nil {
@@ -87,11 +75,77 @@ func (f File) examples() (*advlib.Examples, error) {
 	if note != "" {
 		e.Notes = append(e.Notes, note)
 	}
-	e.X = tensors.FromShape(shapes.Make(dtypes.Float32, append([]int{n}, x.Shape[1:]...)...))
-	tensors.MustMutableFlatData(e.X, func(flat []float32) {
+	e.X, err = f.inputs(x, n)
+	return e, err
+}
+
+// Inputs reads the inputs [n, d...] alone, for what needs no labels: the file need not have any.
+func (f File) Inputs() (*tensors.Tensor, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	file, err := npz.Open(f.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	const any = "y" // a label to look for, whether there is one or not
+	name, _, found := findPair(append(file.Names(), any), f.X, any)
+	if !found || !slices.Contains(file.Names(), name) {
+		return nil, fmt.Errorf("it has the arrays %s, and which are the inputs cannot be told: name the array by %v", listed(file),
+			option.Name("dataset.File.X"))
+	}
+	x, err := file.Array(name)
+	if err == nil {
+		err = checkInputs(x)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f.inputs(x, f.rows(x))
+}
+
+// check refuses what makes no inputs, and fills in the scale.
+func (f *File) check() error {
+	if f.Scale == 0 {
+		f.Scale = 1
+	}
+	if math.IsNaN(f.Scale) || math.IsInf(f.Scale, 0) {
+		return fmt.Errorf("the scale %g makes no inputs: give a finite number other than 0, such as 1./255", f.Scale)
+	}
+	if f.First < 0 {
+		return fmt.Errorf("the first %d examples are asked for: give a number above 0, or 0 for all", f.First)
+	}
+	return nil
+}
+
+// checkInputs refuses an array that holds no inputs.
+func checkInputs(x *npz.Array) error {
+	switch {
+	case len(x.Shape) < 2:
+		return fmt.Errorf("%s has the shape %v: its first axis must be the examples and the others one input%s", x.Name, x.Shape,
+			columnAdvice(x))
+	case slices.Contains(x.Shape, 0):
+		return fmt.Errorf("%s has the shape %v: there are no examples in it", x.Name, x.Shape)
+	}
+	return nil
+}
+
+// rows is how many examples are read.
+func (f File) rows(x *npz.Array) int {
+	if f.First > 0 {
+		return min(x.Shape[0], f.First)
+	}
+	return x.Shape[0]
+}
+
+// inputs reads the first n inputs.
+func (f File) inputs(x *npz.Array, n int) (t *tensors.Tensor, err error) {
+	t = tensors.FromShape(shapes.Make(dtypes.Float32, append([]int{n}, x.Shape[1:]...)...))
+	tensors.MustMutableFlatData(t, func(flat []float32) {
 		err = x.Numbers(n, func(i int, v float64) { flat[i] = float32(v * f.Scale) })
 	})
-	return e, err
+	return t, err
 }
 
 // columnAdvice is advice for inputs of one number.

@@ -57,6 +57,11 @@ func (d Distillation) Train(ctx context.Context, m training.Model, e *advlib.Exa
 		return nil, fmt.Errorf("defense: %v: the model has the objective %v already: leave it out", d, m.Objective)
 	}
 	m.Name, m.Epochs, m.LearningRate = cmp.Or(m.Name, "model"), cmp.Or(m.Epochs, 30), cmp.Or(m.LearningRate, 0.005)
+	// What is held back is unknown to the teacher, too: its answers would tell the student of it.
+	var err error
+	if e, m.Validation, err = m.Validation.Split(e, m.Seed); err != nil {
+		return nil, fmt.Errorf("defense: %v: %w", d, err)
+	}
 	teacher, student := m, m
 	teacher.Name += fmt.Sprintf(" (teacher at T = %.6g)", d.T)
 	teacher.Objective = tempered{T: d.T}

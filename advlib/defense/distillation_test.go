@@ -1,6 +1,7 @@
 package defense_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,5 +63,44 @@ func TestDistillationRefuses(t *testing.T) {
 	}
 	if _, err := attack.JSON((defense.Distillation{T: 10}).Naive(advlib.Linf.Ball(0.1))); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestTheTeacherSeesNothingHeldBack: labels of what is held back change nothing of the student.
+func TestTheTeacherSeesNothingHeldBack(t *testing.T) {
+	train, _ := dataset.Digits()
+	train = train.First(200)
+	m := zoo.MLP(8)
+	m.Epochs, m.Validation = 2, training.Validation{Held: 0.25, KeepLast: true}
+	_, v, err := m.Validation.Split(train, m.Seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := map[int64]bool{}
+	for i := range v.Examples.Len() {
+		held[v.Examples.Number(i)] = true
+	}
+	other := *train
+	other.Y = slices.Clone(train.Y)
+	for i := range other.Y {
+		if held[train.Number(i)] {
+			other.Y[i] = (other.Y[i] + 1) % 10
+		}
+	}
+	logits := func(e *advlib.Examples) [][]float32 {
+		z, err := (defense.Distillation{T: 20}).MustFit(t.Context(), m, e).Logits(train.X)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return z
+	}
+	a, b := logits(train), logits(&other)
+	for i := range a {
+		if !slices.Equal(a[i], b[i]) {
+			t.Fatalf("example %d: logits %v, and %v with other labels held back", i, a[i], b[i])
+		}
+	}
+	if len(held) != 50 {
+		t.Errorf("%d of 200 examples are held back, want 50", len(held))
 	}
 }

@@ -31,8 +31,13 @@ type Fast struct {
 // String returns for example "fast adversarial training, Linf ≤ 0.1".
 func (f Fast) String() string { return fmt.Sprintf("fast adversarial training, %v", f.Ball) }
 
+// fastRate is the largest learning rate of fast training, where the model sets none; see [Recipe] for the others. It
+// was measured: CNN-16-32 on 8000 of MNIST, Linf 0.3, withstood PGD-20 on 63.4 % of the held-back images after 40
+// epochs at 0.003, and on 82.5 % after 36 at 0.01; an MLP on digits, Linf 0.15, on 54.1 and 60.2 % of test images.
+const fastRate = 0.01
+
 // Fit trains the model; see [AdversarialTraining.Fit]. The model's own schedule and validation are kept where it has
-// them.
+// them; without a learning rate of its own, it is 0.01.
 func (f Fast) Fit(ctx context.Context, m training.Model, e *advlib.Examples) (*advlib.Classifier, error) {
 	return fitted(f.Train(ctx, m, e))
 }
@@ -44,6 +49,9 @@ func (f Fast) Train(ctx context.Context, m training.Model, e *advlib.Examples) (
 	}
 	m.Adversary = AdversarialTraining{Ball: f.Ball, Ascents: 1, StepSize: cmp.Or(f.Step, 1.25) * f.Ball.Radius, WarmUp: f.WarmUp,
 		NoWarmUp: f.NoWarmUp}
+	if m.LearningRate == 0 {
+		m.LearningRate = fastRate
+	}
 	if e != nil && f.Ball.Check() == nil {
 		m = Recipe(m, f.Ball, e.Len())
 	}

@@ -17,7 +17,7 @@ import (
 // arXiv:1704.04960; Metzen et al. (2017), arXiv:1702.04267, do the same on features. The score is the difference of its
 // two logits. It learns from Data.Attack, which must be set, on the last quarter of Data.Train, and knows little of
 // other attacks; it is a model like any other, and an attack on both at once breaks both (Carlini & Wagner 2017,
-// arXiv:1705.07263, section 3).
+// arXiv:1705.07263).
 type Binary struct {
 	// Model is the architecture, and how it is trained; without Build it is zoo.CNN() for images of at least 16×16 pixels
 	// and zoo.MLP(100, 100) otherwise.
@@ -34,7 +34,7 @@ func (f Binary) String() string {
 
 // Fit implements [Method].
 func (f Binary) Fit(ctx context.Context, c *advlib.Classifier, d Data) (Score, error) {
-	if d.Attack == nil {
+	if !d.teaches() {
 		return nil, fmt.Errorf("it learns from adversarial examples, and there is no attack to make some: give Data.Attack, such as attack.PGD")
 	}
 	m := f.Model

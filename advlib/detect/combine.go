@@ -52,7 +52,7 @@ func combine(
 		return all, err
 	}
 	f := &combined{parts: parts}
-	if d.Attack == nil {
+	if !d.teaches() {
 		clean, err := on(d.Clean.X)
 		if err != nil {
 			return nil, err
@@ -146,14 +146,20 @@ func logistic(x [][]float64, y []float64) (w []float64, b float64, err error) {
 	return w, b, nil
 }
 
+// teaches tells whether there are adversarial examples to learn from.
+func (d Data) teaches() bool { return d.Attack != nil || d.Found != nil }
+
 // split returns the examples for statistics and, where adversarial ones are to be learned from, those that these are
 // made of: the last quarter, at most 1000. A detector that has seen an example in its statistics finds it, and what is
 // near it, more normal than others.
 func (d Data) split() (statistics, learning *advlib.Examples) {
-	n := d.Train.Len()
-	if d.Attack == nil {
+	switch {
+	case d.Found != nil:
+		return d.Train, d.Found.Examples
+	case d.Attack == nil:
 		return d.Train, nil
 	}
+	n := d.Train.Len()
 	at := n - min(max(1, n/4), 1000)
 	return d.Train.Slice(0, at), d.Train.Slice(at, n)
 }
@@ -168,9 +174,15 @@ const fewest = 10
 // perturbation, and clipped to the box.
 func (d Data) adversarial(ctx context.Context, c *advlib.Classifier) (*threefold, error) {
 	_, e := d.split()
-	r, err := d.Settings.Run(ctx, c, e, d.Attack)
-	if err != nil {
-		return nil, err
+	r := d.Found
+	if r == nil {
+		var err error
+		if r, err = d.Settings.Run(ctx, c, e, d.Attack); err != nil {
+			return nil, err
+		}
+	}
+	if d.learnt != nil {
+		d.learnt.from = r
 	}
 	var found []int
 	for i, ok := range r.Success {
@@ -179,8 +191,8 @@ func (d Data) adversarial(ctx context.Context, c *advlib.Classifier) (*threefold
 		}
 	}
 	if len(found) < fewest {
-		return nil, fmt.Errorf("%v found %d adversarial examples among %d, of which at least %d are needed to learn from: give more examples, "+
-			"or a stronger attack", d.Attack, len(found), e.Len(), fewest)
+		return nil, fmt.Errorf("%s found %d adversarial examples among %d, of which at least %d are needed to learn from: give more examples, "+
+			"or a stronger attack", r.Attack, len(found), e.Len(), fewest)
 	}
 	t := &threefold{clean: advlib.TakeRows(e.X, found, len(found)), adversarial: advlib.TakeRows(r.Adversarial, found, len(found))}
 	clean, adversarial := tensors.MustCopyFlatData[float32](t.clean), tensors.MustCopyFlatData[float32](t.adversarial)

@@ -13,7 +13,7 @@ import (
 	. "advlab/advlib/internal/equation"
 )
 
-// KernelDensity is the detector of Feinman et al. (2017), arXiv:1703.00410, section 4.2: adversarial examples lie where
+// KernelDensity is the detector of Feinman et al. (2017), arXiv:1703.00410: adversarial examples lie where
 // the data of the class that the model gives them are rare. The score is minus the logarithm of the density of that
 // class in the last hidden layer φ,
 //
@@ -159,7 +159,7 @@ func (s *density) Graph(_ *advlib.Model, x, z *Node) *Node {
 	d := s.of.squares(pick(z, x, s.layer)[0].flat())
 	g, dims := d.Graph(), d.Shape().Dimensions
 	same := Equal(BroadcastToDims(InsertAxes(graph.ArgMax(z, -1), 1), dims...), BroadcastToDims(ConstTensor(g, s.y), dims...))
-	e := Sub(MulScalar(d, -1/(2*s.σ*s.σ)), ConstTensor(g, s.logs))
+	e := Sub(MulScalar(d, -1/(2*s.σ*s.σ)), constant(d, s.logs))
 	e = Where(same, e, Infinity(g, e.DType(), -1))
 	top := StopGradient(graph.ReduceAndKeep(e, ReduceMax, 1))
 	return Neg(Add(Reshape(top, dims[0]), graph.Log(ReduceSum(graph.Exp(Sub(e, top)), 1))))

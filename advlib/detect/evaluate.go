@@ -35,6 +35,9 @@ func (s *Screened) Inspect(ctx context.Context, x *tensors.Tensor) ([]advlib.Ins
 	return all, err
 }
 
+// Data returns what the detector was fitted to.
+func (s *Screened) Data() Data { return s.data }
+
 // Knows implements [advlib.Screener]. What is transferred from a classifier, such as that of [Screened.Naive], knows
 // nothing of the detector; all others are made for it, or see its rejections in the answers.
 func (s *Screened) Knows(a advlib.Attack) bool {

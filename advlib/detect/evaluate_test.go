@@ -10,10 +10,13 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/attack"
+	"advlab/advlib/cachedir"
 	"advlab/advlib/certify"
 	"advlab/advlib/detect"
 	"advlab/advlib/lab"
 	"advlab/advlib/report"
+	"advlab/advlib/transform"
+	"advlab/advlib/zoo"
 )
 
 // TestEvaluateRejecting has every number by hand; see [TestToy]. Accepted is what is at least 0.09 from ½. FGM moves
@@ -80,7 +83,8 @@ func TestEvaluateRejecting(t *testing.T) {
 		t.Errorf("the gradients of the classifier behind were not checked: %+v", r.Sanity)
 	}
 	fgm := func(b advlib.Ball) advlib.Attack { return attack.FGM{Ball: b} }
-	if err := detect.Plausible(t.Context(), advlib.Settings{}, r, c, e, fgm); err != nil {
+	best := func(advlib.Ball) (*advlib.Classifier, error) { return c, nil }
+	if err := detect.Plausible(t.Context(), advlib.Settings{}, r, best, e, fgm); err != nil {
 		t.Fatal(err)
 	}
 	// In 0.15 the classifier loses .38 .45 .55 and .65; .8 is wrong from the beginning.
@@ -94,7 +98,7 @@ func TestEvaluateRejecting(t *testing.T) {
 		}
 	}
 	sameInJSON(t, r)
-	if err := detect.Plausible(t.Context(), advlib.Settings{}, r, c, e.First(3), fgm); err == nil {
+	if err := detect.Plausible(t.Context(), advlib.Settings{}, r, best, e.First(3), fgm); err == nil {
 		t.Error("other examples than those evaluated are no error")
 	}
 	s.Threshold = math.Inf(-1) // rejects everything
@@ -177,5 +181,89 @@ func TestEvaluateRejectingResumes(t *testing.T) {
 	}
 	if _, err := lab.Describe(attacks[0]); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestKeep: what is kept comes back as it was, with what it has learnt, and refuses other features.
+func TestKeep(t *testing.T) {
+	t.Setenv(cachedir.Variable, t.TempDir())
+	s := digitsSubject(t, "go")
+	taught := s.data
+	taught.Attack = attack.PGD{Ball: s.ball, Steps: 10, Loss: advlib.Margin}
+	m := zoo.MLP(20)
+	m.Backend, m.Epochs = s.classifier.Backend(), 2
+	other := m.MustFit(t.Context(), s.data.Train)
+	for _, c := range []struct {
+		method detect.Method
+		data   detect.Data
+		looks  bool // at features
+	}{
+		{s.squeezing, s.data, false}, {detect.LID{K: 10, Batch: 50}, taught, true}, {detect.KernelDensity{Bandwidth: 2}, s.data, true},
+	} {
+		d := detect.MustScreen(t.Context(), s.classifier, c.method, c.data)
+		d.Threshold *= 1.01
+		key, err := d.Keep(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := detect.Restore(t.Context(), s.classifier, key[:12])
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := d.Verdicts(t.Context(), s.test.X)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := back.Verdicts(t.Context(), s.test.X)
+		if err != nil || !reflect.DeepEqual(got, want) || back.Threshold != d.Threshold || back.String() != d.String() {
+			t.Errorf("%v: what comes back says %v, not %v (%v)", d, got, want, err)
+		}
+		if again, err := back.Keep(t.Context()); err != nil || again != key {
+			t.Errorf("%v: kept again it is %s, not %s (%v)", d, again, key, err)
+		}
+		if _, err := detect.Restore(t.Context(), other, key); err == nil || !strings.Contains(err.Error(), "has other features") {
+			t.Errorf("%v before another model: %v", d, err)
+		}
+	}
+	if _, err := detect.Restore(t.Context(), s.classifier, "0123"); err == nil {
+		t.Error("a key of nothing is no error")
+	}
+}
+
+// TestJSON: methods come back from JSON, and what cannot be a method is refused.
+func TestJSON(t *testing.T) {
+	for _, n := range detect.Methods() {
+		text, err := detect.JSON(n.Method)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := detect.FromJSON(text); err != nil || !reflect.DeepEqual(back, n.Method) {
+			t.Errorf("%s became %v (%v)", text, back, err)
+		}
+	}
+	whole := detect.FeatureSqueezing{Squeezers: []transform.Transform{transform.BitDepth{Bits: 3}, transform.Gaussian{Sigma: 0.5}}}
+	text, err := detect.JSON(whole)
+	want := `{"method":"FeatureSqueezing","Squeezers":[{"transform":"BitDepth","Bits":3},{"transform":"Gaussian","Sigma":0.5}]}`
+	if back, errBack := detect.FromJSON(text); err != nil || errBack != nil || string(text) != want || !reflect.DeepEqual(back, whole) {
+		t.Errorf("%s became %v (%v, %v)", text, back, err, errBack)
+	}
+	for bad, want := range map[string]string{
+		`{"method": "LDI"}`:                 `there is no method "LDI": there are FeatureSqueezing, Consistency`,
+		`{"method": "LID", "k": 3}`:         `LID: there is no field "k": there are K, Batch, Layers`,
+		`{"method": "LID", "K": "many"}`:    "LID: K: ",
+		`{"K": 3}`:                          "there is no name of a method",
+		`{"method": "Binary", "Model": {}}`: `there is no field "Model"`,
+		`{"method": "FeatureSqueezing", "Squeezers": [{"transform": "Noise"}]}`: `there is no transform "Noise"`,
+		`[]`: "cannot unmarshal",
+	} {
+		if _, err := detect.FromJSON([]byte(bad)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v does not say %q", bad, err, want)
+		}
+	}
+	if _, err := detect.JSON(between{}); err == nil {
+		t.Error("a method of one's own has a form in JSON")
+	}
+	if _, err := detect.JSON(detect.Binary{Model: zoo.MLP(5)}); err == nil {
+		t.Error("a model has a form in JSON")
 	}
 }

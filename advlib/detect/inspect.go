@@ -97,7 +97,7 @@ func (o Inspection) Run(ctx context.Context, s *Screened, e *advlib.Examples) (*
 	n.Robust.Count = n.Clean.Count
 	clean := append([]bool(nil), n.Standing...)
 	for _, r := range o.Found {
-		if r.Examples != e {
+		if r.Examples != e && r.Examples.Hash() != e.Hash() {
 			return n, fmt.Errorf("detect: %v: what %s found is on other examples, %v, than those to inspect, %v: give the same", s, r.Attack,
 				r.Examples, e)
 		}

@@ -14,7 +14,7 @@ import (
 )
 
 // LID is the detector of Ma et al. (2018), arXiv:1801.02613: adversarial inputs lie where the data seem to have more
-// dimensions. For each hidden layer φ the local intrinsic dimensionality is estimated (equation 4) from the distances
+// dimensions. For each hidden layer φ the local intrinsic dimensionality is estimated from the distances
 // r₁ ≤ … ≤ r_k to the k nearest of a few clean examples,
 //
 //	LID(x) = −k / Σᵢ log(rᵢ/r_k),   rᵢ = ‖φ(x) − φ(xᵢ)‖₂
@@ -27,7 +27,7 @@ import (
 // when it counts: here they are fixed examples of Data.Train, none of which is attacked.
 //
 // The break: adversarial examples of high confidence are not seen (Athalye, Carlini & Wagner 2018, arXiv:1802.00420,
-// section 5.2, 5 % accuracy).
+// 5 % accuracy).
 type LID struct {
 	// K is the number of neighbours; 0 means the authors' 20.
 	K int
@@ -124,13 +124,17 @@ func newCloud(points [][]float32) *cloud {
 // least is the smallest squared distance: it keeps logarithms and slopes finite where two points are one.
 const least = 1e-12
 
+// constant returns a tensor in the graph of x and its type, which is float64 where bounds are computed.
+func constant(x *Node, t *tensors.Tensor) *Node {
+	return ConvertDType(ConstTensor(x.Graph(), t), x.DType())
+}
+
 // squares returns the squared distances [n, m] of features f [n, F] to the points. All are taken from the centre first,
 // because |a|² + |b|² − 2ab loses digits where a and b are long and near to each other.
 func (c *cloud) squares(f *Node) *Node {
-	g := f.Graph()
-	f = Sub(f, ConstTensor(g, c.centre))
-	cross := graph.DotProduct(f, ConstTensor(g, c.points))
-	d := Add(Sub(graph.ReduceAndKeep(graph.Square(f), ReduceSum, 1), MulScalar(cross, 2)), ConstTensor(g, c.square))
+	f = Sub(f, constant(f, c.centre))
+	cross := graph.DotProduct(f, constant(f, c.points))
+	d := Add(Sub(graph.ReduceAndKeep(graph.Square(f), ReduceSum, 1), MulScalar(cross, 2)), constant(f, c.square))
 	return MaxScalar(d, least)
 }
 

@@ -23,7 +23,7 @@ import (
 //
 //	‖x − g(x)‖_p^p / d,   and   JSD(softmax(z(x)/T), softmax(z(g(x))/T))
 //
-// (sections 4.1 and 4.2), each divided by its own threshold, and the score is the largest of these: above 1 where any
+// each divided by its own threshold, and the score is the largest of these: above 1 where any
 // of them is above its own, as in the authors' code. They set the thresholds for 0.1 % of clean inputs each; here all
 // are raised or lowered together until Data.Rate of the clean inputs are rejected in all.
 //
@@ -138,7 +138,7 @@ func (s *magnet) Reform(x *Node) *Node {
 func (s *magnet) Graph(m *advlib.Model, x, z *Node) *Node {
 	parts := s.parts(m, x, z)
 	t := floats(s.thresholds)
-	return ReduceMax(Div(parts, ConstTensor(x.Graph(), tensors.FromFlatDataAndDimensions(t, 1, len(t)))), -1)
+	return ReduceMax(Div(parts, constant(x, tensors.FromFlatDataAndDimensions(t, 1, len(t)))), -1)
 }
 
 // parts returns what each detector sees, [n, detectors]: the errors of I with p = 2 and of II with p = 1, then the

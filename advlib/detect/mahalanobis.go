@@ -181,8 +181,7 @@ func floats(v []float64) []float32 {
 
 // distance returns min_c ½ (f − μ_c)ᵀ Σ⁻¹ (f − μ_c) for f [n, F]: [n].
 func (s *gaussians) distance(f *Node) *Node {
-	g := f.Graph()
-	turned := graph.DotProduct(Sub(f, ConstTensor(g, s.centre)), ConstTensor(g, s.turn))
-	from := Sub(InsertAxes(turned, 1), ConstTensor(g, s.means))
+	turned := graph.DotProduct(Sub(f, constant(f, s.centre)), constant(f, s.turn))
+	from := Sub(InsertAxes(turned, 1), constant(f, s.means))
 	return MulScalar(graph.ReduceMin(ReduceSum(graph.Square(from), -1), -1), 0.5)
 }

@@ -13,8 +13,8 @@ import (
 )
 
 // MMD is the two-sample test by the maximum mean discrepancy of Gretton et al. (2012), JMLR 13, with which Grosse et
-// al. (2017), arXiv:1702.06280, section 5, ask of a set of inputs whether it is drawn as clean inputs are. It says
-// nothing of a single input. The statistic is the unbiased estimate of equation 3,
+// al. (2017), arXiv:1702.06280, ask of a set of inputs whether it is drawn as clean inputs are. It says
+// nothing of a single input. The statistic is the unbiased estimate,
 //
 //	MMD² = mean_{i≠j} k(xᵢ, xⱼ) + mean_{i≠j} k(yᵢ, yⱼ) − 2 mean_{i,j} k(xᵢ, yⱼ),   k(x, y) = exp(−‖x − y‖² / 2σ²)
 //

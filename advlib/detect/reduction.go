@@ -44,11 +44,12 @@ func Reduce(
 func half(b advlib.Ball) advlib.Ball { return advlib.Ball{Norm: b.Norm, Radius: b.Radius / 2} }
 
 // Plausible holds each robust accuracy of a report on a screened classifier, one for each of its balls, against that of
-// the best classifier that is known, see [Reduce], and adds what comes out to the report. The examples are those that
-// were evaluated, and at makes the attack, [attack.AutoAttack] if it is nil.
+// the best classifier that is known in the ball of half the radius, which best returns, see [Reduce], and adds what
+// comes out to the report. The examples are those that were evaluated, and at makes the attack, [attack.AutoAttack] if
+// it is nil.
 func Plausible(
-	ctx context.Context, settings advlib.Settings, r *advlib.Report, best *advlib.Classifier, e *advlib.Examples,
-	at func(b advlib.Ball) advlib.Attack,
+	ctx context.Context, settings advlib.Settings, r *advlib.Report, best func(half advlib.Ball) (*advlib.Classifier, error),
+	e *advlib.Examples, at func(b advlib.Ball) advlib.Attack,
 ) error {
 	if r.Rejection == nil {
 		return fmt.Errorf("detect: reduction: the report on %s has no rejections: evaluate what detect.Screen returns", r.Classifier)
@@ -62,7 +63,12 @@ func Plausible(
 		if err != nil {
 			return err
 		}
-		d, err := Reduce(ctx, settings, r.Robust(b), norm.Ball(b.Radius), best, e, at)
+		ball := norm.Ball(b.Radius)
+		c, err := best(half(ball))
+		if err != nil {
+			return err
+		}
+		d, err := Reduce(ctx, settings, r.Robust(b), ball, c, e, at)
 		if err != nil {
 			return err
 		}

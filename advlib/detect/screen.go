@@ -44,14 +44,22 @@ type Data struct {
 	Clean *advlib.Examples
 	// Rate is the share α of clean inputs that may be flagged, in (0, 1); 0 means 0.05. With n examples the threshold is
 	// the ⌈(n+1)·(1−α)⌉-th smallest of their scores: then the chance that another clean input is flagged is at most α
-	// (Vovk et al. 2005, "Algorithmic learning in a random world", section 2.2). It takes (1−α)/α examples.
+	// (Vovk et al. 2005, "Algorithmic learning in a random world"). It takes (1−α)/α examples.
 	Rate float64
 	// Attack makes the adversarial inputs that some methods learn from, out of examples of Train. Methods that can do
 	// without are fitted to clean inputs alone if it is nil.
 	Attack advlib.Attack
+	// Found is what an attack has found on clean examples that are not among Train, to learn from in place of Attack: to
+	// fit several detectors to what was searched for once.
+	Found *advlib.Result
 	// Settings are those of the attack's run; the seed is that of everything random in a fit.
 	Settings advlib.Settings
+
+	learnt *learnt // what a method has asked for while it was fitted
 }
+
+// learnt is the result that a method has learnt from.
+type learnt struct{ from *advlib.Result }
 
 // Screened is a classifier behind a fitted detector of single inputs: a victim that rejects what looks adversarial, by
 // [advlib.Rejected]. Attacks that need a gradient are run on it by [Screened.Naive] and [Screened.Adaptive].
@@ -87,9 +95,14 @@ func Screen(ctx context.Context, c *advlib.Classifier, m Method, d Data) (*Scree
 	if err := d.check(c); err != nil {
 		return fail(err)
 	}
+	d.learnt = new(learnt)
 	score, err := m.Fit(ctx, c, d)
 	if err != nil {
 		return fail(err)
+	}
+	if d.learnt.from != nil { // what is kept of the detector
+		d.Train, _ = d.split()
+		d.Found = d.learnt.from
 	}
 	s := &Screened{Rate: d.Rate, method: m, score: score, data: d, of: c, Threshold: math.Inf(1)}
 	all, err := s.Scores(ctx, d.Clean.X)

@@ -47,9 +47,10 @@ func mnist(t *testing.T) subject {
 		t.Skipf("MNIST: %v", err)
 	}
 	ball := advlib.Linf.Ball(0.3)
+	held, rest := alternating(test)
 	return subject{
-		classifier: zoo.CNN().MustFit(t.Context(), train), clean: test.Slice(1000, 2000), test: test.Slice(1000, 1100), ball: ball,
-		data: detect.Data{Train: train.First(4000), Clean: test.First(1000)},
+		classifier: zoo.CNN().MustFit(t.Context(), train), clean: rest, test: rest.First(100), ball: ball,
+		data: detect.Data{Train: train.First(4000), Clean: held},
 		naive: []advlib.Attack{
 			attack.FGM{Ball: ball}, attack.PGD{Ball: ball, Loss: advlib.Margin}, attack.CarliniWagner{BinarySearchSteps: 5, Steps: 200},
 			attack.DeepFool{Norm: advlib.L2}, attack.Square{Ball: ball, Queries: 1000},
@@ -58,17 +59,19 @@ func mnist(t *testing.T) subject {
 	}
 }
 
+// alternating returns every other example, and the rest. Digits come in runs by the same hands, in MNIST too: what sets
+// a threshold, and what it is judged by, must have all of them.
+func alternating(e *advlib.Examples) (even, odd *advlib.Examples) {
+	var rows [2][]int
+	for i := range e.Len() {
+		rows[i%2] = append(rows[i%2], i)
+	}
+	return e.Select(rows[0]), e.Select(rows[1])
+}
+
 func digitsSubject(t *testing.T, name string) subject {
 	train, test := dataset.Digits()
-	// The digits come in runs by the same hands: a detector's clean examples and the test must have all of them.
-	var clean, rest []int
-	for i := range test.Len() {
-		if i%2 == 1 {
-			rest = append(rest, i)
-		} else {
-			clean = append(clean, i)
-		}
-	}
+	held, rest := alternating(test)
 	// To compile a small network takes longer than to compute it in Go; the Go backend's convolutions are slow.
 	m := zoo.MLP(50, 50)
 	b, err := backend.OpenNamed(name)
@@ -78,8 +81,8 @@ func digitsSubject(t *testing.T, name string) subject {
 	m.Backend = b
 	ball := advlib.Linf.Ball(0.2)
 	return subject{
-		classifier: m.MustFit(t.Context(), train), clean: test.Select(rest), test: test.Select(rest).First(32), ball: ball,
-		data:      detect.Data{Train: train, Clean: test.Select(clean)},
+		classifier: m.MustFit(t.Context(), train), clean: rest, test: rest.First(32), ball: ball,
+		data:      detect.Data{Train: train, Clean: held},
 		naive:     []advlib.Attack{attack.PGD{Ball: ball, Steps: 20, Loss: advlib.Margin}},
 		squeezing: detect.FeatureSqueezing{Squeezers: []transform.Transform{transform.BitDepth{Bits: 3}, transform.Gaussian{Sigma: 0.6}}},
 		lid:       detect.LID{K: 10, Batch: 50},
@@ -114,9 +117,9 @@ func TestDetectors(t *testing.T) {
 	}
 	table := map[string]string{}
 	all := []judged{
-		{s.squeezing, s.data, 0.3}, {s.lid, taught, 0.01}, {detect.Mahalanobis{}, taught, 0},
-		{detect.Mahalanobis{Magnitude: 0.01}, s.data, 0}, {detect.KernelDensity{}, s.data, 0}, {detect.Binary{}, taught, 0.9},
-		{detect.Consistency{}, s.data, 0}, {s.magnet, s.data, 0.3},
+		{s.squeezing, s.data, 0.3, full}, {s.lid, taught, 0.01, false}, {detect.Mahalanobis{}, taught, 0, false},
+		{detect.Mahalanobis{Magnitude: 0.01}, s.data, 0, false}, {detect.KernelDensity{}, s.data, 0, false},
+		{detect.Binary{}, taught, 0.9, false}, {detect.Consistency{}, s.data, 0, false}, {s.magnet, s.data, 0.3, false},
 	}
 	for _, c := range all {
 		t.Run(c.method.String(), func(t *testing.T) {
@@ -140,6 +143,7 @@ type judged struct {
 	method detect.Method
 	data   detect.Data
 	broken float64 // by the literature: the least share of a naive attack that is detected all the same; else 0
+	inL2   bool    // by an attack in L2: in Linf one bit leaves little of MNIST to be changed
 }
 
 // judge holds a detector against naive attacks, whose results may be known, and its adaptive one, and returns its part
@@ -153,6 +157,10 @@ func (c judged) judge(t *testing.T, on subject, known []*advlib.Result, full boo
 	if known == nil {
 		o.Naive = on.naive
 	}
+	if c.inL2 {
+		cw := attack.CarliniWagner{BinarySearchSteps: 4, Steps: 150, InitialConst: 1, LearningRate: 0.03}
+		o.Adaptive = append(o.Adaptive, detect.Joint{Screen: d, Attack: cw})
+	}
 	n, err := o.Run(t.Context(), d, on.test)
 	if err != nil {
 		t.Fatal(err)
@@ -160,11 +168,17 @@ func (c judged) judge(t *testing.T, on subject, known []*advlib.Result, full boo
 	rows := block(t, d, n, on.clean, c.data.Clean.Len())
 	t.Log(rows)
 	naive, last := 0., n.Attacks[len(n.Attacks)-1]
-	for _, a := range n.Attacks[:len(n.Attacks)-1] {
+	for _, a := range n.Attacks {
+		if a.Adaptive {
+			continue
+		}
 		naive = max(naive, a.Detected.Value())
 		if _, lo, _ := a.ROC.AUC(); !full && lo < 0.5 {
 			t.Errorf("%s looks no more adversarial than clean inputs: %v", a.Attack, a.ROC)
 		}
+	}
+	if c.inL2 && last.Success.Value() < 0.5 {
+		t.Errorf("%s finds %v: too few to say that it breaks the detector", last.Attack, last.Success)
 	}
 	if naive < c.broken {
 		t.Errorf("%.3f of the naive attack is detected, want at least %.3f", naive, c.broken)
@@ -195,7 +209,7 @@ func block(t *testing.T, d *detect.Screened, o *detect.Inspected, clean *advlib.
 	s := fmt.Sprintf("%v: %v %s of clean inputs flagged, robust with rejection %v %s\n", d, flagged, flagged.Interval(), o.Robust,
 		o.Robust.Interval())
 	for _, a := range o.Attacks {
-		name, _, _ := strings.Cut(a.Attack, " (")
+		name, _, _ := strings.Cut(strings.ReplaceAll(a.Attack, ", with the detector in the loss", " on both"), " (")
 		s += fmt.Sprintf("  %-34s %7v", name, a.Success)
 		if a.ROC != nil {
 			r, err := detect.NewROC(scores, a.Scores)
@@ -253,10 +267,11 @@ const tableHead = `// Code generated by "ADVLAB_FULL=1 go test -run TestDetector
 // # Detectors on MNIST
 //
 // The classifier is zoo.CNN(), trained on the first 8000 of MNIST's test images (dataset.MNISTSmall), the detectors are
-// fitted to 4000 of these, their thresholds set on 1000 others, for 5 % false positives. Attacked are 100 images that
-// nothing was fitted to, in Linf with ε = 0.3, and by the nearest in L2 (C&W, DeepFool). What learns from an attack has
-// seen PGD with 10 steps. Success is that on the classifier without the detector; area, true positives at 5 % false
-// ones over 1000 clean images, and what is flagged at the threshold are of these successes. All have 95 % intervals.
+// fitted to 4000 of these, their thresholds set on every other of the last 2000, for 5 % false positives. Attacked are
+// 100 of the rest, in Linf with ε = 0.3, and by the nearest in L2 (C&W, DeepFool). What learns from an attack has seen
+// PGD with 10 steps. Success is that on the classifier without the detector; area, true positives at 5 % false ones over
+// 1000 clean images, and what is flagged at the threshold are of these successes. All have 95 % intervals. An adaptive
+// attack is content with a score below the threshold: its area says little.
 //
 `
 

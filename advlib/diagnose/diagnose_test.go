@@ -171,7 +171,7 @@ func fixtures(t *testing.T) []planted {
 }
 
 // update writes the table of the documentation anew.
-var update = flag.Bool("update", false, "with ADVLAB_FULL=1, write fixtures.md")
+var update = flag.Bool("update", false, "write breaks.md, and with ADVLAB_FULL=1 fixtures.md")
 
 // TestPlantedFixtures: of each model or attack that hides something, a check that fits it fails. In CI only those
 // checks are run that the table says fail, with few points; ADVLAB_FULL=1 runs all and compares, or writes, the table.
@@ -262,12 +262,15 @@ func TestHonestModels(t *testing.T) {
 	} else {
 		s.Samples, s.Queries, s.Points = 1000, 300, 32
 		seeds, examples = []uint64{1, 2, 3, 4, 5}, 100
-		if one := os.Getenv("ADVLAB_SEED"); one != "" {
+	}
+	if some := os.Getenv("ADVLAB_SEEDS"); some != "" {
+		seeds = nil
+		for _, one := range strings.Split(some, ",") {
 			n, err := strconv.ParseUint(one, 10, 64)
 			if err != nil {
 				t.Fatal(err)
 			}
-			seeds = []uint64{n}
+			seeds = append(seeds, n)
 		}
 	}
 	flagged, of, failed := 0, 0, []string(nil)
@@ -390,10 +393,9 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
-// TestJSON: what is written is as the JSON Schema says, and is read back equal; every check that was run has a picture,
-// and advice where it has failed.
-func TestJSON(t *testing.T) {
-	_, test := dataset.Digits()
+// form is the JSON Schema.
+func form(t *testing.T) *jsonschema.Resolved {
+	t.Helper()
 	schema := new(jsonschema.Schema)
 	if err := json.Unmarshal([]byte(Schema), schema); err != nil {
 		t.Fatal(err)
@@ -402,6 +404,14 @@ func TestJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return form
+}
+
+// TestJSON: what is written is as the JSON Schema says, and is read back equal; every check that was run has a picture,
+// and advice where it has failed.
+func TestJSON(t *testing.T) {
+	_, test := dataset.Digits()
+	form := form(t)
 	c := natural(t, 0)
 	ball := advlib.Linf.Ball(0.1)
 	s := Settings{Ball: ball, Samples: 128, Queries: 50, Points: 4}

@@ -42,10 +42,13 @@ type Settings struct {
 	OnCheck func(c Check, at, of int)
 }
 
-// DefaultAttack is the attack on a victim where none is given: [attack.PGD] with 50 steps on the margin towards each of
-// the nine most likely classes, on a random victim without these and in expectation, [attack.EOT], on one without a
-// gradient [attack.Square], and on one that tells labels only [attack.HopSkipJump]. A defence that has an attack of its
-// own, such as detect.Screened, is attacked by that.
+// DefaultAttack is the attack on a victim where none is given: [attack.APGD] with 50 steps on the margin towards each
+// of the nine most likely classes, on a random victim [attack.PGD] without these and in expectation, [attack.EOT], on
+// one without a gradient [attack.Square], and on one that tells labels only [attack.HopSkipJump]. A defence that has an
+// attack of its own, such as detect.Screened, is attacked by that.
+//
+// APGD and not PGD: of 200 images and a network that was trained on adversarial examples of MNIST at 0.3, PGD with as
+// many steps and targets left 4 to Square that it does not find, and APGD after it one.
 func DefaultAttack(v advlib.Victim, ball advlib.Ball) advlib.Attack {
 	if d, ok := v.(knowing); ok {
 		return d.Adaptive(ball)
@@ -54,12 +57,10 @@ func DefaultAttack(v advlib.Victim, ball advlib.Ball) advlib.Attack {
 	if err != nil || c.Differentiable() != nil {
 		return asking(v, ball, 5000)
 	}
-	pgd := attack.PGD{Ball: ball, Loss: advlib.Margin, Steps: 50}
 	if v.Signature().Random { // what is barely adversarial in one draw is not in the next
-		pgd.KeepGoing = true
-		return attack.EOT{Attack: pgd}
+		return attack.EOT{Attack: attack.PGD{Ball: ball, Loss: advlib.Margin, Steps: 50, KeepGoing: true}}
 	}
-	return attack.AllTargets{Attack: pgd, Most: 9}
+	return attack.AllTargets{Attack: attack.APGD{Ball: ball, Loss: advlib.Margin, Steps: 50}, Most: 9}
 }
 
 // asking is the attack on a victim of which only answers are of use.

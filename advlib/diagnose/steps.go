@@ -11,8 +11,7 @@ import (
 	"advlab/advlib/attack"
 )
 
-// doubled returns the attack with twice the steps, each half as large, and towards all classes: the strongest version
-// of it that is cheap.
+// doubled returns the attack with twice the steps, of the same length, and that towards all classes.
 func (x *examiner) doubled() []advlib.Attack {
 	var all []advlib.Attack
 	n, ok := steps(x.Attack)

@@ -151,6 +151,9 @@ func radii(ctx context.Context, x *examiner, f *Finding) error {
 }
 
 func suite(_ context.Context, x *examiner, f *Finding) error {
+	if len(x.open(0)) == 0 {
+		return f.notApplicable("%v leaves nothing for them to find", x.Attack)
+	}
 	var by []string
 	for _, a := range x.ran {
 		switch a := a.(type) {

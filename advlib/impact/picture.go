@@ -1,12 +1,15 @@
 package impact
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
+	"slices"
 	"strings"
 )
 
-// SVG returns the pictures: the reliability diagrams before and after, and what is taken for what.
+// SVG returns the pictures: the reliability diagrams before and after, what is taken for what, and, of several budgets,
+// the accuracy against them.
 func (r *Report) SVG() string {
 	const side, gap, head = 250., 60., 46.
 	var b strings.Builder
@@ -15,6 +18,9 @@ func (r *Report) SVG() string {
 		rows = 2
 	}
 	width, height := 2*side+3*gap, rows*(side+gap+head)
+	if len(r.Budgets) > 1 {
+		height += side/2 + gap + head
+	}
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %g %g" width="%g" height="%g" role="img" style="max-width:100%%;`+
 		`height:auto;font-family:Liberation Sans,Arial,Helvetica,sans-serif;font-size:11px"><title>%s</title>`+
 		`<rect width="%g" height="%g" fill="white"/>`, width, height, width, height, template.HTMLEscapeString(r.Title()), width, height)
@@ -34,8 +40,41 @@ func (r *Report) SVG() string {
 		r.confusion(&b, side, s.name, s.Confusion)
 		b.WriteString("</g>")
 	}
+	if len(r.Budgets) > 1 {
+		fmt.Fprintf(&b, `<g transform="translate(%g %g)">`, gap, rows*(side+gap+head)+head)
+		r.againstBudget(&b, 2*side+gap, side/2)
+		b.WriteString("</g>")
+	}
 	b.WriteString("</svg>")
 	return b.String()
+}
+
+// againstBudget draws the accuracy against the budget, from none on, with Wilson's intervals.
+func (r *Report) againstBudget(b *strings.Builder, width, height float64) {
+	points := append([]Budget{{0, r.Before.Accuracy}}, r.Budgets...)
+	slices.SortStableFunc(points, func(p, q Budget) int { return cmp.Compare(p.Radius, q.Radius) })
+	most := points[len(points)-1].Radius
+	if most == 0 {
+		most = 1
+	}
+	fmt.Fprintf(b, `<text x="%g" y="-24" text-anchor="middle" font-weight="bold">Accuracy against the budget</text>`+
+		`<path d="M0 0V%gH%g" fill="none" stroke="#555"/>`, width/2, height, width)
+	for _, v := range []float64{0, 0.5, 1} {
+		fmt.Fprintf(b, `<text x="-6" y="%g" text-anchor="end">%g</text><path d="M0 %gH%g" stroke="#ddd"/>`, height-v*height+4, v, height-v*height,
+			width)
+	}
+	var line strings.Builder
+	for i, p := range points {
+		x, y := p.Radius/most*width, height-p.Robust.Value()*height
+		fmt.Fprintf(&line, "%s%.2f %.2f", map[bool]string{true: "M", false: "L"}[i == 0], x, y)
+		lo, hi := p.Robust.Wilson()
+		fmt.Fprintf(b, `<g><title>%s ≤ %.4g: %s</title><path d="M%.2f %.2fV%.2f" stroke="#333"/>`+
+			`<circle cx="%.2f" cy="%.2f" r="4" fill="#0072b2"/></g>`, template.HTMLEscapeString(r.Ball.Norm), p.Radius, p.Robust, x,
+			height-lo*height, height-hi*height, x, y)
+		fmt.Fprintf(b, `<text x="%.2f" y="%g" text-anchor="middle">%.3g</text>`, x, height+14, p.Radius)
+	}
+	fmt.Fprintf(b, `<path d="%s" fill="none" stroke="#0072b2" stroke-width="1.5"/>`, line.String())
+	fmt.Fprintf(b, `<text x="%g" y="%g" text-anchor="middle">%s ≤</text>`, width/2, height+30, template.HTMLEscapeString(r.Ball.Norm))
 }
 
 // diagram draws accuracy against confidence. A bar is an accuracy, its line Wilson's interval, its shade tells how many

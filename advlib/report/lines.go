@@ -53,7 +53,7 @@ func (r *Report) Lines() []Line {
 	minimal, targeted := true, true
 	for _, k := range r.Order() {
 		a := r.Attacks[k]
-		name := a.Name
+		name := r.short(a)
 		switch {
 		case a.Targeted && !strings.Contains(name, a.Goal):
 			name += ", " + a.Goal
@@ -149,7 +149,7 @@ func (r *Report) attackLines(ball Ball, worst Rate) (lines []Line) {
 			if !r.Cascade {
 				rate, _ = r.RobustTo(a, ball)
 			}
-			l := rateLine(sign+a.Name, rate)
+			l := rateLine(sign+r.short(a), rate)
 			if !a.Minimal() {
 				l = r.withCost(a, l)
 			}

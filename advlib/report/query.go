@@ -34,16 +34,25 @@ func (r *Report) left(b Ball, attacks []AttackRow, certificates []CertifierRow) 
 			}
 			continue
 		}
-		stands := r.Right[i]
-		for _, a := range attacks {
-			if a.within(i, b) {
-				stands = min(stands, r.Draws-a.Reached[i])
-			}
-		}
-		rate.Count += stands
+		rate.Count += r.stands(i, b, attacks)
 	}
 	return rate
 }
+
+// stands returns in how many draws of a random victim the answer about example i is right in a ball under some attacks.
+func (r *Report) stands(i int, b Ball, attacks []AttackRow) int {
+	n := r.Right[i]
+	for _, a := range attacks {
+		if a.within(i, b) {
+			n = min(n, r.Draws-a.Reached[i])
+		}
+	}
+	return n
+}
+
+// Stands returns in how many of Draws draws of a random victim the answer about example i is right under all untargeted
+// attacks in a ball.
+func (r *Report) Stands(i int, ball Named) int { return r.stands(i, ball.Named(), r.Attacks) }
 
 // Clean returns the accuracy on the originals.
 func (r *Report) Clean() Rate { return r.left(Ball{}, nil, nil) }

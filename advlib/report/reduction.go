@@ -2,7 +2,7 @@ package report
 
 import "fmt"
 
-// Reduction holds a claim for a detector against what it would imply. Tramèr (2022), arXiv:2107.11630, theorem 4: out
+// Reduction holds a claim for a detector against what it would imply. Tramèr (2022), arXiv:2107.11630: out
 // of a classifier with a detector that is robust at the radius ε, with rejection, one can construct a classifier
 // without one that is as robust at ε/2, though not one that anybody could run. So a detector that is better at ε than
 // the best known classifier is at ε/2 would be a breakthrough in classification, too: most often its attack was too

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Score is a detector's score, or its threshold, that survives JSON: what is not finite is a string, such as "+Inf".
@@ -67,6 +68,23 @@ func (s *Screened) knowledge() string {
 		return "adaptive"
 	}
 	return "naive"
+}
+
+// Short is the name for tables and legends: without what a naive attack is transferred from, and cut to 60 characters.
+func (a AttackRow) Short() string {
+	name, _, _ := strings.Cut(a.Name, ", transferred from ")
+	if all := []rune(name); len(all) > 60 {
+		return string(all[:59]) + "…"
+	}
+	return name
+}
+
+// short is what an attack is called in a table: attacks on a detector have long names, which stand in full below it.
+func (r *Report) short(a AttackRow) string {
+	if r.Rejection == nil {
+		return a.Name
+	}
+	return a.Short()
 }
 
 // same tells whether two reports have the same detector.
@@ -251,7 +269,7 @@ func (r *Report) rejectionTables() []QueryTable {
 			continue
 		}
 		changed, detected := r.Changed(a)
-		row := []string{a.Name, a.Screened.knowledge(), changed.String(), detected.String(), detected.Interval(), "", "", ""}
+		row := []string{a.Short(), a.Screened.knowledge(), changed.String(), detected.String(), detected.Interval(), "", "", ""}
 		if c := r.ROC(a); c != nil {
 			area, lo, hi := c.AUC()
 			tpr, _ := c.TPR(0.05)
@@ -266,6 +284,11 @@ func (r *Report) rejectionTables() []QueryTable {
 		"TPR at 5 % FPR", "95 % interval"})
 	seen.drawn = r.detectionSVG()
 	all := []QueryTable{seen}
+	for _, a := range r.Attacks {
+		if short := a.Short(); strings.HasSuffix(short, "…") {
+			all = append(all, QueryTable{Title: "in full: " + a.Name})
+		}
+	}
 	for _, norm := range r.Norms() {
 		t := QueryTable{Title: "what becomes of the examples in " + norm}
 		for _, adaptive := range []bool{false, true} {

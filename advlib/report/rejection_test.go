@@ -63,7 +63,7 @@ func madeRejection() *report.Report {
 	}
 	attack("PGD-40 Linf ≤ 0.1, transferred from cnn", 0.1, false, 15, 11)
 	attack("PGD-40 Linf ≤ 0.2, transferred from cnn", 0.2, false, 30, 26)
-	attack("adaptive (evasion-100 Linf ≤ 0.2)", 0.2, true, 30, 6)
+	attack("adaptive (PGD-40 Linf ≤ 0.2, Margin; evasion-100 Linf ≤ 0.2; evasion-100 Linf ≤ 0.2, orthogonal)", 0.2, true, 30, 6)
 	r.Attacks[1].Screened.Score[3] = report.Score(math.NaN()) // is rejected, and counts as the highest
 	r.Rejection.Reductions = []report.Reduction{
 		{Ball: within("Linf", 0.1), Robust: r.Robust(within("Linf", 0.1)), Classifier: "cnn, hardened", Attack: "AutoAttack Linf ≤ 0.05",

@@ -196,7 +196,7 @@ func (r *Records) cells(x []float32) []string {
 	return cells
 }
 
-// passed are the records that the attack made to pass, all records that pass if also is true.
+// passed are the rows of the records that the attack made to pass.
 func (o *Outcome) passed() (rows []int) {
 	for i, ok := range o.Result.Success {
 		if ok && o.Result.Distance[i] > 0 {

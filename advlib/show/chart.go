@@ -21,7 +21,7 @@ func canvasPart(c draw.Canvas, x0, y0, x1, y1 vg.Length) draw.Canvas {
 // drawCharts draws charts side by side, each with its legend below it. For each chart there are the names in its
 // legend.
 func drawCharts(title, note, caption string, names [][]string, chart func(i int) (*plot.Plot, plot.Legend)) (Picture, error) {
-	const plotWidth, plotHeight = 300, 230 // points
+	const plotWidth, plotHeight, widest = 300, 230, 640 // points; widest is how far a title widens a picture
 	var deepest vg.Length
 	width := vg.Length(len(names)*plotWidth) + 2*margin
 	for _, list := range names {
@@ -30,7 +30,7 @@ func drawCharts(title, note, caption string, names [][]string, chart func(i int)
 			width = max(width, vg.Length(len(names))*(sans(8.5, black).Width(name)+70)+2*margin)
 		}
 	}
-	width = max(width, sans(8, black).Width(note)+2*margin)
+	width = max(width, sans(8, black).Width(note)+2*margin, min(bold(sans(10, black)).Width(title)+2*margin, widest))
 	const head = 2*lineHeight + 10
 	height := 2*margin + head + plotHeight + 8 + deepest
 	return newPicture(title, caption, width, height, func(c draw.Canvas, _ int) {

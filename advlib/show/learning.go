@@ -26,7 +26,8 @@ func Learning(r training.Record) (Picture, error) {
 	if len(r.Epochs) == 0 {
 		return Picture{}, errors.New("show: learning: nothing was measured: give the model a Validation")
 	}
-	title := fmt.Sprintf("Learning: %s, epoch %d of %d", oneLine(r.Name), r.Epochs[len(r.Epochs)-1].Number, r.Planned)
+	// The epoch stands first: of a name that is too long for the picture, the end is cut.
+	title := fmt.Sprintf("Learning, epoch %d of %d: %s", r.Epochs[len(r.Epochs)-1].Number, r.Planned, oneLine(r.Name))
 	note := "accuracy on validation examples"
 	if best, ok := r.Best(); ok {
 		note += fmt.Sprintf("; the best is epoch %d (ring)", best.Number)

@@ -28,6 +28,11 @@ func TestLearning(t *testing.T) {
 			t.Errorf("the picture says %q, without %q", p, want)
 		}
 	}
+	long := made()
+	long.Name = "CNN-16-32, hardened by adversarial training, PGD-10 Linf ≤ 0.3 of α = 0.075, with weights averaged"
+	if s := must[Picture](t)(Learning(long)).SVG(); !strings.Contains(s, "epoch 5 of 10") || !strings.Contains(s, "averaged<") {
+		t.Errorf("a long name is cut, or hides the epoch")
+	}
 	natural := made()
 	for i := range natural.Epochs {
 		natural.Epochs[i].Robust = -1

@@ -38,7 +38,7 @@ func (s Gaussian) Surrogate(draws int) (*advlib.Classifier, error) {
 		η := MulScalar(normals(Const(g, k0), Const(g, k1), Const(g, uint32(0)), draws, x.Shape().Size()/x.Shape().Dimensions[0]), s.Sigma)
 		var sum *Node
 		for i := range draws {
-			noise := Reshape(Slice(η, AxisElem(i)), dims...)
+			noise := ConvertDType(Reshape(Slice(η, AxisElem(i)), dims...), x.DType())
 			p := Softmax(m.Logits(Add(x, noise)), -1)
 			if sum == nil {
 				sum = p

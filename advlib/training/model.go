@@ -226,7 +226,7 @@ func (m Model) ready(ctx context.Context, e *advlib.Examples) (*run, error) {
 			return nil, err
 		}
 	}
-	if e, m.Validation, err = m.Validation.split(e, m.Seed); err != nil {
+	if e, m.Validation, err = m.Validation.Split(e, m.Seed); err != nil {
 		return nil, err
 	}
 	outputs := m.outputs(classes)

@@ -29,7 +29,7 @@ func (d Drops) String() string { return fmt.Sprintf("times %.6g after %v of the 
 func (d Drops) Check() error {
 	for i, at := range d.At {
 		if !(at > 0 && at < 1) || i > 0 && at <= d.At[i-1] {
-			return fmt.Errorf("At = %v are not rising shares in (0, 1) of the steps", d.At)
+			return fmt.Errorf("At = %v are not rising shares in (0, 1) of the steps: after epoch k of n is k/n", d.At)
 		}
 	}
 	if by := d.by(); len(d.At) == 0 || !(by > 0) || math.IsInf(by, 0) {

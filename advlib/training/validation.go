@@ -137,8 +137,11 @@ func (c Collapse) Reason(epochs []Epoch) string {
 	return ""
 }
 
-// split holds examples back where that is wanted.
-func (v Validation) split(e *advlib.Examples, seed uint64) (*advlib.Examples, Validation, error) {
+// Split holds examples back where Held says so, by the seed of the model: it returns the others, which are to be
+// trained on, and a validation that has what is held back as Examples. What trains several models for one, each of
+// which must not see what the last is measured on, calls it itself; [Model.Train] does so otherwise. An empty part is
+// an error.
+func (v Validation) Split(e *advlib.Examples, seed uint64) (*advlib.Examples, Validation, error) {
 	switch {
 	case v.Held == 0:
 		return e, v, nil

@@ -2,6 +2,7 @@ package transform_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"slices"
@@ -18,30 +19,51 @@ import (
 )
 
 // TestAdaptiveAttacks: what knows the transform leaves no more than what does not, beyond the interval, and little more
-// than is left without the transform. On digits, of which ADVLAB_FULL=1 takes more transforms, and MNIST.
+// than is left without the transform. On digits, and, with ADVLAB_FULL=1, more transforms and MNIST.
 func TestAdaptiveAttacks(t *testing.T) {
-	transforms := []transform.Transform{
-		transform.BitDepth{Bits: 3}, transform.Median{Size: 3}, transform.Gaussian{Sigma: 0.5},
-		transform.NonLocalMeans{PatchSize: 3, PatchDistance: 2, H: 0.2},
-		transform.Chambolle{Weight: 0.1, MaxIterations: 50}, transform.JPEG{Quality: 75}, transform.Noise{Sigma: 0.1},
-	}
 	full := os.Getenv("ADVLAB_FULL") != ""
-	if full {
-		transforms = append(transforms, transform.BitDepth{Bits: 5}, transform.Median{Size: 2}, transform.Gaussian{Sigma: 1},
-			transform.Bilateral{SigmaColor: 0.2, SigmaSpatial: 0.5})
-	}
 	t.Run("digits", func(t *testing.T) {
 		train, test := dataset.Digits()
 		s := scene{model: zoo.MLP(60), train: train, test: test.First(40), ball: advlib.Linf.Ball(0.2)}
-		s.measure(t, transforms)
+		defences := append(common, before(transform.Crop{Height: 7, Width: 7}), before(transform.ResizePad{Least: 0.75}),
+			before(transform.NonLocalMeans{PatchSize: 3, PatchDistance: 2, H: 0.2}))
 		if full {
-			s.measure(t, []transform.Transform{transform.Crop{Height: 7, Width: 7}, transform.ResizePad{Least: 0.75}})
+			defences = append(defences, before(transform.BitDepth{Bits: 5}), before(transform.Median{Size: 2}),
+				before(transform.Gaussian{Sigma: 1}), before(transform.Bilateral{SigmaColor: 0.2, SigmaSpatial: 0.5}))
 		}
+		s.measure(t, defences)
 	})
 	t.Run("MNIST", func(t *testing.T) {
 		s := mnist(t)
-		s.measure(t, append(transforms, transform.Crop{Height: 25, Width: 25}, transform.ResizePad{Least: 0.85}))
+		s.measure(t, append(common, before(transform.Crop{Height: 25, Width: 25}), before(transform.ResizePad{Least: 0.85}),
+			before(transform.NonLocalMeans{PatchSize: 5, PatchDistance: 4, H: 0.2}),
+			before(transform.Bilateral{SigmaColor: 0.2, SigmaSpatial: 1})))
 	})
+}
+
+// defence puts a defence before a classifier of a scene, or trains one behind it.
+type defence struct {
+	fmt.Stringer
+	build func(t *testing.T, s scene, c *advlib.Classifier) *transform.Defended
+}
+
+func before(of transform.Transform) defence {
+	return defence{of, func(_ *testing.T, _ scene, c *advlib.Classifier) *transform.Defended {
+		return transform.MustBefore(c, of)
+	}}
+}
+
+// common are the defences that are measured on digits and on MNIST.
+var common = []defence{
+	before(transform.BitDepth{Bits: 3}), before(transform.Median{Size: 3}), before(transform.Gaussian{Sigma: 0.5}),
+	before(transform.Chambolle{Weight: 0.1, MaxIterations: 50}), before(transform.JPEG{Quality: 75}), before(transform.Noise{Sigma: 0.1}),
+	before(transform.TotalVariance{Drop: 0.3, Weight: 0.03, Iterations: 50}),
+	{transform.Thermometer{Levels: 10}, func(t *testing.T, s scene, _ *advlib.Classifier) *transform.Defended {
+		return transform.MustFit(t.Context(), s.model, s.train, transform.Thermometer{Levels: 10})
+	}},
+	{transform.Autoencoder{}, func(t *testing.T, s scene, c *advlib.Classifier) *transform.Defended {
+		return transform.MustBefore(c, transform.Autoencoder{Epochs: s.epochs}.MustFit(t.Context(), s.train))
+	}},
 }
 
 // TestFewBits: of 1 and 2 bits, images of almost two shades stay partly robust in truth, since a pixel whose interval
@@ -59,6 +81,7 @@ type scene struct {
 	model       training.Model
 	train, test *advlib.Examples
 	ball        advlib.Ball
+	epochs      int // of the autoencoder; 0 means its default
 }
 
 // mnist skips where there is no time, or no MNIST.
@@ -76,16 +99,16 @@ func mnist(t *testing.T) scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return scene{model: zoo.MLP(100), train: train, test: test.First(100), ball: advlib.Linf.Ball(0.3)}
+	return scene{model: zoo.CNN(), train: train, test: test.Slice(1000, 1100), ball: advlib.Linf.Ball(0.3), epochs: 5}
 }
 
-func (s scene) measure(t *testing.T, transforms []transform.Transform) {
+func (s scene) measure(t *testing.T, defences []defence) {
 	c := s.model.MustFit(t.Context(), s.train)
-	pgd := attack.PGD{Ball: s.ball, Steps: 40, Loss: advlib.Margin}
+	pgd := attack.AllTargets{Attack: attack.PGD{Ball: s.ball, Steps: 40, Loss: advlib.Margin}, Most: 9}
 	undefended := advlib.MustEvaluate(t.Context(), c, s.test, []advlib.Attack{pgd}).Robust(s.ball).Value()
-	for _, of := range transforms {
+	for _, of := range defences {
 		t.Run(of.String(), func(t *testing.T) {
-			d := transform.MustBefore(c, of)
+			d := of.build(t, s, c)
 			attacks := []advlib.Attack{d.Naive(s.ball), d.Adaptive(s.ball)}
 			r, err := advlib.Settings{Alone: true}.Evaluate(t.Context(), d.Classifier, s.test, attacks)
 			if err != nil {

@@ -119,13 +119,19 @@ func (a Autoencoder) fit(ctx context.Context, e *advlib.Examples) (*Denoiser, er
 	if err != nil {
 		return nil, err
 	}
-	return &Denoiser{name: a.Name, input: e.Shape(), build: a.Build, store: c.Store().WithVariableAsConst(true)}, nil
+	store := c.Store().WithVariableAsConst(true)
+	wide, err := advlib.NewWide(store)
+	if err != nil {
+		return nil, err
+	}
+	return &Denoiser{name: a.Name, input: e.Shape(), build: a.Build, store: store, wide: wide}, nil
 }
 
 // convolutions are the architecture by Filters.
 func (a Autoencoder) convolutions(scope *model.Scope, x *Node) *Node {
 	if x.Rank() != 4 {
-		panic(checkImage(x.Shape().Dimensions[1:]))
+		panic(fmt.Errorf("inputs of shape %v are no images, which the convolutions of Filters take as [height, width, channels]: give Build "+
+			"another architecture", x.Shape().Dimensions[1:]))
 	}
 	v := DivScalar(AddScalar(x, -a.Box.Lo), a.Box.Width())
 	channels := x.Shape().Dimensions[3]
@@ -169,6 +175,7 @@ type Denoiser struct {
 	input []int
 	build func(scope *model.Scope, x *Node) *Node
 	store *model.Store
+	wide  *advlib.Wide // its variables in float64, for bounds
 }
 
 // String returns the autoencoder's name.
@@ -184,6 +191,11 @@ func (d *Denoiser) Check(input []int) error {
 
 // Graph implements [Transform].
 func (d *Denoiser) Graph(_ *model.Scope, x *Node, _ advlib.Box) *Node {
+	d.wide.Lock() // building registers variables, and two classifiers may be built at once
+	defer d.wide.Unlock()
+	if x.DType() == dtypes.Float64 {
+		return d.build(d.wide.Store().RootScope(), x)
+	}
 	return ConvertDType(d.build(d.store.RootScope(), ConvertDType(x, dtypes.Float32)), x.DType())
 }
 

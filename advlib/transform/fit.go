@@ -43,9 +43,10 @@ func MustFit(ctx context.Context, m training.Model, e *advlib.Examples, all ...T
 }
 
 func fit(ctx context.Context, m training.Model, e *advlib.Examples, all []Transform) (*Defended, error) {
+	if err := given(all); err != nil {
+		return nil, err
+	}
 	switch {
-	case len(all) == 0:
-		return nil, fmt.Errorf("there are no transforms: give at least one")
 	case m.Build == nil:
 		return nil, fmt.Errorf("the model has no Build: transforms go before the input of one")
 	case m.Domain != nil:

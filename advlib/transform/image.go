@@ -17,7 +17,8 @@ import (
 // checkImage refuses what is no image.
 func checkImage(input []int) error {
 	if len(input) != 3 {
-		return fmt.Errorf("inputs of shape %v are no images: this transform takes [height, width, channels]", input)
+		return fmt.Errorf("inputs of shape %v are no images: this transform takes [height, width, channels]; BitDepth, Noise and "+
+			"Thermometer take inputs of any shape", input)
 	}
 	return nil
 }

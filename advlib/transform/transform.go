@@ -10,6 +10,7 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/attack"
+	"advlab/advlib/internal/operator"
 )
 
 // Transform changes a batch of inputs before the model sees it. It is a comparable value, whose fields determine it.
@@ -70,6 +71,9 @@ type Defended struct {
 // Before returns the classifier behind the transforms, the first of which sees the input first. It shares the
 // classifier's weights.
 func Before(c *advlib.Classifier, all ...Transform) (*Defended, error) {
+	if c == nil {
+		return nil, fmt.Errorf("transform: there is no classifier to go before: it is nil")
+	}
 	d, err := before(c, all)
 	if err != nil {
 		return nil, fmt.Errorf("transform: before %s: %w", c.Name(), err)
@@ -78,8 +82,8 @@ func Before(c *advlib.Classifier, all ...Transform) (*Defended, error) {
 }
 
 func before(c *advlib.Classifier, all []Transform) (*Defended, error) {
-	if len(all) == 0 {
-		return nil, fmt.Errorf("there are no transforms: give at least one")
+	if err := given(all); err != nil {
+		return nil, err
 	}
 	if c.Domain() != nil {
 		return nil, fmt.Errorf("the inputs have a domain (%v), which transforms of images do not keep to", c.Domain())
@@ -118,6 +122,19 @@ func before(c *advlib.Classifier, all []Transform) (*Defended, error) {
 	return d, nil
 }
 
+// given refuses a list without transforms, or with one that is nil.
+func given(all []Transform) error {
+	if len(all) == 0 {
+		return fmt.Errorf("there are no transforms: give at least one")
+	}
+	for i, t := range all {
+		if t == nil {
+			return fmt.Errorf("transform %d of %d is nil: leave it out", i+1, len(all))
+		}
+	}
+	return nil
+}
+
 // logitsBehind builds the logits of c behind the transforms: with their own gradients, or, where they have none, those
 // of their stand-ins.
 func logitsBehind(c *advlib.Classifier, all []Transform, through bool) advlib.LogitsFn {
@@ -132,8 +149,15 @@ func logitsBehind(c *advlib.Classifier, all []Transform, through bool) advlib.Lo
 				change = attack.StraightThrough(change, standIn)
 			}
 			x = change(x)
+			if x.Trace() != nil { // for who is told which operation has no bound
+				operator.Mark(x, t.String())
+			}
 		}
-		return c.LogitsGraph(x)
+		z := c.LogitsGraph(x)
+		if z.Trace() != nil {
+			operator.Mark(z, "") // what came since then is no transform's
+		}
+		return z
 	}
 }
 
@@ -162,10 +186,11 @@ func (d *Defended) Naive(b advlib.Ball) advlib.Attack {
 	return attack.Transfer{Attack: pgd, From: d.Surrogate}
 }
 
-// Adaptive is what broke such defences (Athalye et al. 2018, arXiv:1802.00420): PGD on the whole, with BPDA where a
-// transform has no gradient, and EOT, as many samples as it measures, where one is random, of the draws' probabilities.
-// There it goes on past the first adversarial point, which only some draws would take for one. A stand-in's gradient
-// leads into dead ends that the true one has not, so what stands is attacked from three other starts.
+// Adaptive is what broke such defences (Athalye et al. 2018, arXiv:1802.00420): PGD on the whole, towards each of the
+// nine most likely classes, with BPDA where a transform has no gradient, and EOT, as many samples as it measures, where
+// one is random, of the draws' probabilities. There it goes on past the first adversarial point, which only some draws
+// would take for one, and of what it finds towards the classes that is kept which most draws take for one. A stand-in's
+// gradient leads into dead ends that the true one has not, so what stands is attacked from three other starts.
 func (d *Defended) Adaptive(b advlib.Ball) advlib.Attack {
 	pgd := attack.PGD{Ball: b, Steps: 40, Loss: advlib.Margin, KeepGoing: d.Random}
 	if d.Through != d.Classifier && !d.Random {
@@ -175,6 +200,7 @@ func (d *Defended) Adaptive(b advlib.Ball) advlib.Attack {
 	if d.Random {
 		a = attack.EOT{Attack: a, Probabilities: true}
 	}
+	a = attack.AllTargets{Attack: a, Most: 9}
 	if d.Through != d.Classifier {
 		a = attack.BPDA{Attack: a, Through: d.Through}
 	}

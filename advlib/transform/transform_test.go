@@ -227,6 +227,28 @@ func TestTransformsRefuse(t *testing.T) {
 	}
 }
 
+// TestNoTransforms: what is not there is refused, before a classifier and in training.
+func TestNoTransforms(t *testing.T) {
+	train, _ := dataset.Digits()
+	for want, all := range map[string][]transform.Transform{
+		"no transforms": nil, "transform 2 of 2 is nil": {transform.Noise{Sigma: 1}, nil},
+	} {
+		if _, err := transform.Fit(t.Context(), zoo.MLP(4), train, all...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("training: error %v, want one with %q", err, want)
+		}
+	}
+	if _, err := transform.Before(nil, transform.Noise{Sigma: 1}); err == nil || !strings.Contains(err.Error(), "no classifier") {
+		t.Errorf("before nothing: error %v", err)
+	}
+	table, err := advlib.NewExamples("table", make([]float32, 40*7), []int{7}, append(make([]int32, 20), slices.Repeat([]int32{1}, 20)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (transform.Autoencoder{}).Fit(t.Context(), table); err == nil || !strings.Contains(err.Error(), "give Build") {
+		t.Errorf("convolutions for a table: error %v", err)
+	}
+}
+
 // thermometer is a code of levels channels: 1 where the value is above a level's threshold.
 type thermometer int
 

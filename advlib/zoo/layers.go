@@ -71,7 +71,11 @@ func dense(scope *model.Scope, x *Node, units int) *Node {
 func convolution(scope *model.Scope, x *Node, channels int) *Node {
 	const kernel = 4
 	dims := x.Shape().Dimensions
-	if len(dims) != 4 || dims[1]+2 < kernel || dims[2]+2 < kernel {
+	if len(dims) != 4 {
+		panic(fmt.Errorf("inputs of shape %v are no images, which a convolution takes as [height, width, channels]: take %v", dims[1:],
+			option.Name("zoo.MLP(100, 100)")))
+	}
+	if dims[1]+2 < kernel || dims[2]+2 < kernel {
 		panic(fmt.Errorf("a convolution with a %d×%d kernel and padding 1 does not fit its input %v: it takes images "+
 			"[height, width, channels] of at least %d×%d; for smaller ones give fewer channels, as in %v", kernel, kernel,
 			dims[1:], kernel-2, kernel-2, option.Name("zoo.CNN(16)")))

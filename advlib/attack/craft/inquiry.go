@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/gomlx/compute/shapes"
 	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
@@ -266,38 +267,36 @@ func resume(qs []*Inquiry) []*Inquiry {
 	return live
 }
 
-// ask asks the victim what the searches wait for.
+// questions are asked about together.
+type questions struct {
+	of   []int64    // the numbers of the examples
+	from []*Inquiry // whose question each row is
+	x    *tensors.Tensor
+}
+
+// ask asks the victim what the searches wait for. While it answers some, the next are put together.
 func (r *inquest) ask(ctx context.Context, qs []*Inquiry) error {
-	n, at := 0, 0
 	for _, q := range qs {
-		n += len(q.questions)
 		q.answers = q.answers[:0]
 	}
-	dims := slices.Clone(r.batch.X.Shape().Dimensions)
-	i, j := 0, 0 // the question, and whose it is
-	for at < n {
-		size := r.size(n - at)
-		of, from := make([]int64, 0, size), make([]*Inquiry, 0, size)
-		var flat []float32
-		for len(of) < size {
-			if i == len(qs[j].questions) {
-				i, j = 0, j+1
-				continue
+	next, stop := make(chan questions), make(chan struct{})
+	defer close(stop)
+	go func() {
+		defer close(next)
+		for some := range r.together(qs) {
+			select {
+			case next <- some:
+			case <-stop:
+				advlib.Free(some.x)
+				return
 			}
-			if flat == nil {
-				flat = make([]float32, 0, size*len(qs[j].in0))
-			}
-			flat = r.points.Append(flat, qs[j].questions[i], qs[j].in0)
-			of, from = append(of, qs[j].Number), append(from, qs[j])
-			i++
 		}
-		at += size
-		dims[0] = size
-		x := tensors.FromFlatDataAndDimensions(flat, dims...)
-		answers, err := r.victim.Ask(ctx, of, x)
-		advlib.Free(x)
+	}()
+	for some := range next {
+		answers, err := r.victim.Ask(ctx, some.of, some.x)
+		advlib.Free(some.x)
 		for k, a := range answers {
-			from[k].answers = append(from[k].answers, a)
+			some.from[k].answers = append(some.from[k].answers, a)
 		}
 		if err != nil {
 			for _, q := range qs { // what was answered before is paid for
@@ -310,6 +309,38 @@ func (r *inquest) ask(ctx context.Context, qs []*Inquiry) error {
 		}
 	}
 	return nil
+}
+
+// together yields the questions that searches wait for in batches.
+func (r *inquest) together(qs []*Inquiry) iter.Seq[questions] {
+	return func(yield func(questions) bool) {
+		n := 0
+		for _, q := range qs {
+			n += len(q.questions)
+		}
+		dims := slices.Clone(r.batch.X.Shape().Dimensions)
+		i, j := 0, 0 // the question, and whose it is
+		for size := 0; n > 0; n -= size {
+			size = r.size(n)
+			dims[0] = size
+			some := questions{x: tensors.FromShape(shapes.Make(r.batch.X.DType(), dims...))}
+			tensors.MustMutableFlatData(some.x, func(flat []float32) {
+				flat = flat[:0]
+				for len(some.of) < size {
+					if i == len(qs[j].questions) {
+						i, j = 0, j+1
+						continue
+					}
+					flat = r.points.Append(flat, qs[j].questions[i], qs[j].in0)
+					some.of, some.from = append(some.of, qs[j].Number), append(some.from, qs[j])
+					i++
+				}
+			})
+			if !yield(some) {
+				return
+			}
+		}
+	}
 }
 
 // size returns how many of n questions are asked at once. A padded batch is at least half full, unless it is the
@@ -335,11 +366,7 @@ func (q *Inquiry) Asked() int { return q.asked }
 func (q *Inquiry) Clip(x []float32) []float32 {
 	lower, upper := q.Lower[:len(x)], q.Upper[:len(x)]
 	for j, v := range x {
-		if v < lower[j] {
-			x[j] = lower[j]
-		} else if v > upper[j] {
-			x[j] = upper[j]
-		}
+		x[j] = min(max(v, lower[j]), upper[j]) // without branches: noise is on either side, and nobody can guess which
 	}
 	q.run.points.Snap(x, q.in0, q.run.Norm != nil)
 	if q.run.Norm == nil {

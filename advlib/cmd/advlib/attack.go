@@ -17,7 +17,6 @@ import (
 	"advlab/advlib"
 	"advlab/advlib/attack"
 	"advlab/advlib/backend"
-	"advlab/advlib/dataset"
 	"advlab/advlib/endpoint"
 	"advlab/advlib/lab"
 	"advlab/advlib/oracle"
@@ -26,15 +25,15 @@ import (
 // asking is the flags of the command attack.
 type asking struct {
 	endpoint.Spec
-	protocol, template               string
-	headers                          []string
-	data, x, y, scale                string
+	protocol, template string
+	headers            []string
+	dataFlags
 	box                              []string
 	domain                           string
 	norm                             string
 	eps, attacks                     []string
 	attackFile                       string
-	queries, limit, batch            int
+	queries, batch                   int
 	price                            float64
 	seed                             uint64
 	alone, strict, fresh, dry, quiet bool
@@ -91,11 +90,7 @@ func (a *asking) flags(f *pflag.FlagSet) {
 	f.StringVar(&a.Version, "model-version", "", "version of the model (default: the server chooses)")
 	f.StringVar(&a.protocol, "protocol", "open-inference", "how the server is asked: open-inference, tensorflow or mlflow")
 	f.StringVar(&a.template, "template", "", "file in JSON that says how another server is asked")
-	f.StringVar(&a.data, "data", "", "labelled examples, .npz with x and y")
-	f.StringVar(&a.x, "x", "", "name of the array of inputs, if it is not x or another usual one")
-	f.StringVar(&a.y, "y", "", "name of the array of labels")
-	f.StringVar(&a.scale, "scale", "1", "factor for x: 1/255 brings bytes to 0..1")
-	f.IntVar(&a.limit, "limit", 0, "use the first N examples only; 0 means all")
+	a.dataFlags.add(f, labelled, 0)
 	f.StringSliceVar(&a.box, "box", []string{"0", "1"}, "lowest and highest value of an input: LO,HI")
 	f.StringVar(&a.domain, "domain", "", "file in JSON that says what an attacker may change of each feature")
 	f.StringSliceVar(&a.attacks, "attack", nil, "attacks, separated by commas: "+names(queryAttacks))
@@ -187,7 +182,7 @@ type order struct {
 	balls   []advlib.Ball
 	choices []choice
 	format  format
-	scale   float64
+	file    examplesFile
 }
 
 // check refuses flags before anything is read or asked.
@@ -197,8 +192,6 @@ func (a asking) check(cmd *cobra.Command) (order, error) {
 	switch set := cmd.Flags().Changed; {
 	case a.URL == "":
 		return o, misuse("--url is missing: give the server's address, such as http://127.0.0.1:8080")
-	case a.data == "":
-		return o, misuse("--data is missing: name a file .npz with x and y")
 	case len(a.attacks) == 0 && a.attackFile == "":
 		return o, misuse("--attack is missing: there are %s", names(queryAttacks))
 	case a.template != "" && set("protocol"):
@@ -208,12 +201,13 @@ func (a asking) check(cmd *cobra.Command) (order, error) {
 			a.queries)
 	case !(a.price >= 0):
 		return o, misuse("--price: %g is below 0", a.price)
-	case a.limit < 0:
-		return o, misuse("--limit: %d is below 0", a.limit)
 	case a.batch < 1:
 		return o, misuse("--batch: %d is below 1", a.batch)
 	case len(a.ClassNames) > 0 && set("num-classes") && a.Classes != len(a.ClassNames):
 		return o, misuse("--num-classes: %d, but --classes has %d names", a.Classes, len(a.ClassNames))
+	}
+	if o.file, err = a.dataFlags.check(); err != nil {
+		return o, err
 	}
 	if o.norm, err = normOf(a.norm); err != nil {
 		return o, err
@@ -229,12 +223,6 @@ func (a asking) check(cmd *cobra.Command) (order, error) {
 	}
 	if o.choices, err = o.chosen(); err != nil {
 		return o, err
-	}
-	if o.scale, err = number("scale", a.scale); err != nil {
-		return o, err
-	}
-	if o.scale == 0 {
-		return o, misuse("--scale: 0 makes no inputs: give another factor, such as 1/255 for bytes")
 	}
 	if o.source.box, err = boxOf(a.box); err != nil {
 		return o, err
@@ -323,11 +311,11 @@ func (a asking) run(cmd *cobra.Command) error {
 
 // run does what is ordered; what is found goes to out, what is to be said of it to progress.
 func (o order) run(ctx context.Context, out, progress io.Writer) (err error) {
-	examples, err := dataset.File{Path: o.data, X: o.x, Y: o.y, Scale: o.scale, First: o.limit}.Examples()
+	examples, err := o.file.read()
 	if err != nil {
-		return statusError{misused, fmt.Errorf("--data: %w", err)}
+		return err
 	}
-	if err := o.source.checkUnits(o.data, o.scale, examples); err != nil {
+	if err := o.source.checkUnits(o.file, examples); err != nil {
 		return err
 	}
 	o.Input, o.Probe = examples.Shape(), examples
@@ -419,9 +407,7 @@ func (o order) measure(ctx context.Context, out io.Writer, e *endpoint.Endpoint,
 	if n := e.Known(); n > 0 {
 		progress.line("%d answers are known from before", n)
 	}
-	notify := lab.Notify
-	defer func() { lab.Notify = notify }()
-	lab.Notify = func(sentence string) { progress.say("%s", sentence) }
+	defer progress.hear()()
 	settings := advlib.Settings{Seed: o.seed, BatchSize: o.batch, Alone: o.alone, Strict: o.strict, Balls: o.balls,
 		OnProgress: progress.update, Price: 1000 * o.price}
 	keeping := ctx

@@ -18,7 +18,6 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/backend"
-	"advlab/advlib/dataset"
 	"advlab/advlib/diagnose"
 	"advlab/advlib/lab"
 )
@@ -26,8 +25,7 @@ import (
 // examination is the flags of the command diagnose.
 type examination struct {
 	modelFlags
-	data, x, y, scale        string
-	limit                    int
+	dataFlags
 	norm, eps                string
 	attack, attackFile       string
 	only, skip               []string
@@ -61,15 +59,11 @@ func newDiagnose() *cobra.Command {
 func (e *examination) flags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	e.modelFlags.add(f)
-	f.StringVar(&e.data, "data", "", "labelled examples, .npz with x and y")
-	f.StringVar(&e.x, "x", "", "name of the array of inputs, if it is not x or another usual one")
-	f.StringVar(&e.y, "y", "", "name of the array of labels")
-	f.StringVar(&e.scale, "scale", "1", "factor for x: 1/255 brings bytes to 0..1")
-	f.IntVar(&e.limit, "limit", 200, "use the first N examples only; 0 means all")
+	e.dataFlags.add(f, labelled, 200)
 	f.StringVar(&e.norm, "norm", "linf", "norm of the perturbation: linf, l2 or l1")
 	f.StringVar(&e.eps, "eps", "", "budget ε, in units of the box: 0.1 or 8/255")
 	f.StringVar(&e.attack, "attack", "",
-		"the attack that the robust accuracy rests on (default: PGD-50 on the margin towards nine classes; see the help)")
+		"the attack that the robust accuracy rests on (default: APGD-50 on the margin towards nine classes; see the help)")
 	f.StringVar(&e.attackFile, "attack-file", "", "that attack in JSON, as attack.JSON writes it")
 	f.StringSliceVar(&e.only, "only", nil, "run these checks only, separated by commas")
 	f.StringSliceVar(&e.skip, "skip", nil, "leave these checks out")
@@ -102,7 +96,7 @@ next. It never says that a model is robust: what was measured is consistent with
 suspected, and then the robust accuracy is an upper bound. Masking is suspected if one of the checks marked * fails.
 
 Models and data are given as to advlib evaluate, whose help says more. Only the first 200 examples are taken, unless
---limit says otherwise: a diagnosis runs some forty attacks. Without --attack it is of PGD with 50 steps on the margin
+--limit says otherwise: a diagnosis runs some forty attacks. Without --attack it is of APGD with 50 steps on the margin
 towards each of the nine most likely classes; of a random model, in expectation; of one without a gradient, of Square.
 
 What a failed check advises is Go to paste; --advice FILE writes the attacks among it for --attack-file, of this command
@@ -152,7 +146,7 @@ type examinationPlan struct {
 	source
 	ball   advlib.Ball
 	choice *choice // nil for the default attack
-	scale  float64
+	file   examplesFile
 	form   func(w io.Writer, d *diagnose.Diagnosis) error
 }
 
@@ -163,17 +157,18 @@ func (e examination) check(cmd *cobra.Command) (examinationPlan, error) {
 	if p.source, err = e.modelFlags.check(cmd); err != nil {
 		return p, err
 	}
+	if p.file, err = e.dataFlags.check(); err != nil {
+		return p, err
+	}
 	switch {
-	case e.data == "":
-		return p, misuse("--data is missing: name a file .npz with x and y")
 	case e.eps == "":
 		return p, misuse("--eps is missing: give the budget of the perturbation, such as 8/255")
 	case e.failOn != "" && e.failOn != "masking":
 		return p, misuse("--fail-on: %q is not known: there is masking", e.failOn)
 	case e.attack != "" && e.attackFile != "":
 		return p, misuse("--attack and --attack-file are both given: one attack is meant")
-	case e.limit < 0 || e.queries < 0 || e.samples < 0 || e.points < 0:
-		return p, misuse("--limit, --queries, --samples and --points must not be below 0")
+	case e.queries < 0 || e.samples < 0 || e.points < 0:
+		return p, misuse("--queries, --samples and --points must not be below 0")
 	}
 	for _, name := range slices.Concat(e.only, e.skip) {
 		if !slices.Contains(diagnose.Names(), name) {
@@ -190,9 +185,6 @@ func (e examination) check(cmd *cobra.Command) (examinationPlan, error) {
 	}
 	if p.ball = norm.Ball(eps[0]); norm == advlib.L0 {
 		return p, misuse("--norm: a diagnosis is for one of L1, L2 or Linf, not for L0")
-	}
-	if p.scale, err = number("scale", e.scale); err != nil {
-		return p, err
 	}
 	var chosen []choice
 	switch {
@@ -241,9 +233,9 @@ func (e examination) run(cmd *cobra.Command) error {
 
 // run diagnoses; what is found goes to out, what is to be said of it to progress.
 func (p examinationPlan) run(ctx context.Context, out, progress io.Writer) error {
-	examples, err := dataset.File{Path: p.data, X: p.x, Y: p.y, Scale: p.scale, First: p.limit}.Examples()
+	examples, err := p.file.read()
 	if err != nil {
-		return statusError{misused, fmt.Errorf("--data: %w", err)}
+		return err
 	}
 	if _, err := backend.Open(); err != nil {
 		return err
@@ -252,9 +244,11 @@ func (p examinationPlan) run(ctx context.Context, out, progress io.Writer) error
 	if err != nil {
 		return err
 	}
-	examples.Classes = p.named.classes
-	if err := examples.Check(advlib.Spec{Name: c.Name(), Input: c.Input(), Box: c.Box(), Domain: c.Domain()}, c.Classes()); err != nil {
-		return statusError{misused, fmt.Errorf("--data: %s: %w", p.data, err)}
+	if err := p.source.checkUnits(p.file, examples); err != nil {
+		return err
+	}
+	if err := p.file.fit(c, examples, p.named.classes); err != nil {
+		return err
 	}
 	bar := newProgress(progress, p.quiet)
 	bar.line("%s on %d examples of %s, backend %s", c.Name(), examples.Len(), examples.Name, backend.InfoOf(c.Backend()).Name)

@@ -18,7 +18,6 @@ import (
 	"advlab/advlib"
 	"advlab/advlib/backend"
 	"advlab/advlib/certify"
-	"advlab/advlib/dataset"
 	"advlab/advlib/impact"
 	"advlab/advlib/lab"
 	"advlab/advlib/report"
@@ -27,17 +26,16 @@ import (
 // evaluation is the flags of the command.
 type evaluation struct {
 	modelFlags
-	data                 string
-	x, y                 string
+	dataFlags
 	norm, preset, format string
 	eps, attacks         []string
 	certify              []string
 	output               string
-	scale, attackFile    string
+	attackFile           string
 	quiet                bool
 	alone, fresh, strict bool
 	seed                 uint64
-	batch, limit         int
+	batch                int
 	certifyTimeout       time.Duration
 	minRobust            float64
 	minCertified         float64
@@ -68,11 +66,7 @@ func newEvaluate() *cobra.Command {
 func (e *evaluation) flags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	e.modelFlags.add(f)
-	f.StringVar(&e.data, "data", "", "labelled examples, .npz with x and y")
-	f.StringVar(&e.x, "x", "", "name of the array of inputs, if it is not x or another usual one")
-	f.StringVar(&e.y, "y", "", "name of the array of labels")
-	f.StringVar(&e.scale, "scale", "1", "factor for x: 1/255 brings bytes to 0..1")
-	f.IntVar(&e.limit, "limit", 0, "use the first N examples only; 0 means all")
+	e.dataFlags.add(f, labelled, 0)
 	f.StringVar(&e.norm, "norm", "linf", "norm of the perturbation: linf, l2, l1 or l0")
 	f.StringSliceVar(&e.eps, "eps", nil, "budgets ε, in units of the box: 0.01,0.02 or 8/255")
 	f.StringSliceVar(&e.attacks, "attacks", nil, "attacks, separated by commas: "+names(attacks))
@@ -198,7 +192,7 @@ type plan struct {
 	source
 	norm    advlib.Norm
 	balls   []advlib.Ball
-	scale   float64
+	file    examplesFile
 	choices []choice
 	proofs  []advlib.Certifier
 	format  format
@@ -214,9 +208,10 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 	if p.source, err = e.modelFlags.check(cmd); err != nil {
 		return p, err
 	}
+	if p.file, err = e.dataFlags.check(); err != nil {
+		return p, err
+	}
 	switch set := cmd.Flags().Changed; {
-	case e.data == "":
-		return p, misuse("--data is missing: name a file .npz with x and y")
 	case (len(e.attacks) > 0 || e.attackFile != "") && set("preset"):
 		return p, misuse("--preset is given together with --attacks or --attack-file: choose one")
 	case set("min-robust") && !(e.minRobust >= 0 && e.minRobust <= 1):
@@ -233,8 +228,6 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 		return p, misuse("--certify-timeout is given without --certify complete: the other methods take the time they need")
 	case e.certifyTimeout < time.Millisecond:
 		return p, misuse("--certify-timeout: %v is below 1ms: give a time such as 10s", e.certifyTimeout)
-	case e.limit < 0:
-		return p, misuse("--limit: %d is below 0", e.limit)
 	case e.batch < 1:
 		return p, misuse("--batch: %d is below 1", e.batch)
 	}
@@ -252,12 +245,6 @@ func (e evaluation) check(cmd *cobra.Command) (plan, error) {
 	}
 	for _, ε := range eps {
 		p.balls = append(p.balls, p.norm.Ball(ε))
-	}
-	if p.scale, err = number("scale", e.scale); err != nil {
-		return p, err
-	}
-	if p.scale == 0 {
-		return p, misuse("--scale: 0 makes no inputs: give another factor, such as 1/255 for bytes")
 	}
 	if p.choices, err = p.chosen(); err != nil {
 		return p, err
@@ -302,9 +289,9 @@ func (p plan) run(ctx context.Context, out, progress io.Writer) error {
 	// Nearly all of the heap is the data, one array without pointers: to collect often costs little, and to let garbage
 	// grow until there is as much of it, which is Go's default, costs as much memory again.
 	debug.SetGCPercent(25)
-	examples, err := dataset.File{Path: p.data, X: p.x, Y: p.y, Scale: p.scale, First: p.limit}.Examples()
+	examples, err := p.file.read()
 	if err != nil {
-		return statusError{misused, fmt.Errorf("--data: %w", err)}
+		return err
 	}
 	if _, err := backend.Open(); err != nil {
 		return err
@@ -313,12 +300,11 @@ func (p plan) run(ctx context.Context, out, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := p.source.checkUnits(p.data, p.scale, examples); err != nil {
+	if err := p.source.checkUnits(p.file, examples); err != nil {
 		return err
 	}
-	examples.Classes = p.named.classes
-	if err := examples.Check(advlib.Spec{Name: c.Name(), Input: c.Input(), Box: c.Box(), Domain: c.Domain()}, c.Classes()); err != nil {
-		return statusError{misused, fmt.Errorf("--data: %s: %w", p.data, err)}
+	if err := p.file.fit(c, examples, p.named.classes); err != nil {
+		return err
 	}
 	attacks, left, err := p.possible(c)
 	if err != nil {
@@ -402,9 +388,7 @@ func (p *plan) measure(ctx context.Context, out io.Writer, c *advlib.Classifier,
 	for _, note := range c.Notes() {
 		progress.line("%s", note)
 	}
-	notify := lab.Notify
-	defer func() { lab.Notify = notify }()
-	lab.Notify = func(sentence string) { progress.say("%s", sentence) }
+	defer progress.hear()()
 
 	settings := advlib.Settings{Seed: p.seed, BatchSize: p.batch, Alone: p.alone, Strict: p.strict, Balls: p.balls,
 		OnProgress: progress.update}

@@ -16,7 +16,6 @@ import (
 	"advlab/advlib"
 	"advlab/advlib/attack"
 	"advlab/advlib/backend"
-	"advlab/advlib/dataset"
 	"advlab/advlib/defense"
 	"advlab/advlib/lab"
 	"advlab/advlib/training"
@@ -25,8 +24,7 @@ import (
 
 // hardened is the flags of the command harden.
 type hardened struct {
-	data, x, y, scale   string
-	limit               int
+	dataFlags
 	architecture        string
 	method, norm, eps   string
 	box, classes        []string
@@ -157,11 +155,7 @@ func listedMethods() string {
 // add are the flags of the command.
 func (h *hardened) add(f *pflag.FlagSet) {
 	f.SortFlags = false
-	f.StringVar(&h.data, "data", "", "labelled examples to train and validate on, .npz with x and y")
-	f.StringVar(&h.x, "x", "", "name of the array of inputs, if it is not x or another usual one")
-	f.StringVar(&h.y, "y", "", "name of the array of labels")
-	f.StringVar(&h.scale, "scale", "1", "factor for x: 1/255 brings bytes to 0..1")
-	f.IntVar(&h.limit, "limit", 0, "use the first N examples only; 0 means all")
+	h.dataFlags.add(f, "labelled examples to train and validate on, .npz with x and y", 0)
 	f.StringVar(&h.architecture, "architecture", "", "cnn:16,32 or mlp:100,100 (default: by the shape of the data)")
 	f.StringVar(&h.method, "method", "at", "defence: at, trades, mart, free, fast, distillation, natural")
 	f.StringVar(&h.norm, "norm", "linf", "norm of the perturbation: linf, l2 or l1")
@@ -172,7 +166,7 @@ func (h *hardened) add(f *pflag.FlagSet) {
 	f.StringSliceVar(&h.classes, "classes", nil, "names of the classes, separated by commas")
 	f.IntVar(&h.epochs, "epochs", 0, "how many times all examples are seen (default: by their number)")
 	f.IntVar(&h.batch, "batch", 0, "examples in a step (default: by their number)")
-	f.Float64Var(&h.rate, "learning-rate", 0, "the largest learning rate of Adam (default: 0.003)")
+	f.Float64Var(&h.rate, "learning-rate", 0, "the largest learning rate of Adam (default: 0.003, of fast training 0.01)")
 	f.Float64Var(&h.held, "held", 0.1, "share of the examples that is held back to validate on")
 	f.IntVar(&h.ascents, "ascents", 10, "steps of the inner attack")
 	f.StringVar(&h.stepSize, "step-size", "", "length of its steps (default: 2.5·ε/ascents)")
@@ -199,7 +193,7 @@ type hardening struct {
 	ball       advlib.Ball // unset where there is none
 	validation training.Validation
 	source     source
-	scale      float64
+	file       examplesFile
 	layers     []int
 	cnn        bool
 }
@@ -219,6 +213,9 @@ func (h hardened) check(cmd *cobra.Command) (p hardening, err error) {
 				return p, misuse("--%s is given with --method %s, which has none: leave it out", flag, h.method)
 			}
 		}
+	}
+	if p.file, err = h.dataFlags.check(); err != nil {
+		return p, err
 	}
 	if err := h.ranges(set, chosen); err != nil {
 		return p, err
@@ -242,12 +239,6 @@ func (h hardened) check(cmd *cobra.Command) (p hardening, err error) {
 		}
 	}
 	p.by = chosen.make(h, adversary)
-	if p.scale, err = number("scale", h.scale); err != nil {
-		return p, err
-	}
-	if p.scale == 0 {
-		return p, misuse("--scale: 0 makes no inputs: give another factor, such as 1/255 for bytes")
-	}
 	if p.cnn, p.layers, err = architecture(h.architecture); err != nil {
 		return p, err
 	}
@@ -267,10 +258,6 @@ func (h hardened) check(cmd *cobra.Command) (p hardening, err error) {
 // ranges refuses numbers that make no sense.
 func (h hardened) ranges(set func(string) bool, chosen method) error {
 	switch {
-	case h.data == "":
-		return misuse("--data is missing: name a file .npz with x and y")
-	case h.limit < 0:
-		return misuse("--limit: %d is below 0", h.limit)
 	case set("epochs") && h.epochs < 1:
 		return misuse("--epochs: %d is below 1", h.epochs)
 	case set("batch") && h.batch < 1:
@@ -295,8 +282,10 @@ func (h hardened) ranges(set func(string) bool, chosen method) error {
 		return misuse("--gamma is given without --awp: it says how far the weights are perturbed")
 	case h.replays < 1:
 		return misuse("--replays: %d is below 1", h.replays)
+	case chosen.name == "distillation" && !set("temperature"):
+		return misuse("--temperature is missing: distillation needs one, the paper takes 1 to 100")
 	case chosen.name == "distillation" && !(h.temperature > 0):
-		return misuse("--temperature: %g is not above 0: distillation needs one, the paper takes 1 to 100", h.temperature)
+		return misuse("--temperature: %g is not above 0: the paper takes 1 to 100", h.temperature)
 	case h.meets != "inference" && h.meets != "batch-statistics":
 		return misuse("--adversary-meets: there is no %q: there are inference, batch-statistics", h.meets)
 	}
@@ -392,14 +381,14 @@ func (h hardened) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	examples, err := dataset.File{Path: p.data, X: p.x, Y: p.y, Scale: p.scale, First: p.limit}.Examples()
+	examples, err := p.file.read()
 	if err != nil {
-		return statusError{misused, fmt.Errorf("--data: %w", err)}
+		return err
 	}
 	if _, err := backend.Open(); err != nil {
 		return err
 	}
-	if err := p.source.checkUnits(p.data, p.scale, examples); err != nil {
+	if err := p.source.checkUnits(p.file, examples); err != nil {
 		return err
 	}
 	examples.Classes = p.classes
@@ -413,9 +402,7 @@ func (h hardened) run(cmd *cobra.Command) error {
 // train trains, and says on out under which key the model is kept.
 func (p hardening) train(ctx context.Context, m training.Model, e *advlib.Examples, out, said io.Writer) error {
 	progress := newProgress(said, p.quiet)
-	notify := lab.Notify
-	defer func() { lab.Notify = notify }()
-	lab.Notify = func(sentence string) { progress.say("%s", sentence) }
+	defer progress.hear()()
 	if p.fresh {
 		ctx = lab.Fresh(ctx)
 	}

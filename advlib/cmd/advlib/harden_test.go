@@ -84,7 +84,7 @@ func TestHardenRefuses(t *testing.T) {
 		"--eps 0.1 --architecture mlp:a":                  `"a" is no number of units`,
 		"--eps 0.1 --step-size -1":                        "--step-size: -1 is not above 0",
 		"--eps 0.1 --adversary-meets dropout":             "there are inference, batch-statistics",
-		"--method distillation":                           "--temperature: 0 is not above 0",
+		"--method distillation":                           "--temperature is missing",
 		"--method distillation --temperature -3":          "--temperature: -3 is not above 0",
 		"--method distillation --temperature 9 --eps 0.1": "has no ball: leave them out",
 		"--eps 0.1 --method free --domain " + domain:      "--method free does not keep to a --domain",

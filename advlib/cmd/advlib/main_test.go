@@ -290,10 +290,11 @@ func TestContradiction(t *testing.T) {
 	for name, written := range map[string]string{"text": "worst case over attacks", "json": `"method": "liar"`, "csv": "liar,true",
 		"html": "<b>show: sandwich: advlib: a certificate is refuted: liar"} {
 		p := plan{
-			evaluation: evaluation{data: filepath.Join(models(t), "pytorch.npz"), batch: 32, limit: 8, quiet: true, minCertified: 0.5},
+			evaluation: evaluation{batch: 32, quiet: true, minCertified: 0.5},
+			file:       examplesFile{"data", dataset.File{Path: filepath.Join(models(t), "pytorch.npz"), First: 8}},
 			source: source{named: modelFlags{model: filepath.Join(models(t), "pytorch-script.onnx")}, layout: onnx.ChannelsLast,
 				box: advlib.UnitBox},
-			norm: advlib.Linf, balls: []advlib.Ball{advlib.Linf.Ball(0.3)}, scale: 1,
+			norm: advlib.Linf, balls: []advlib.Ball{advlib.Linf.Ball(0.3)},
 			choices: attacks, proofs: []advlib.Certifier{liar{}}, format: formats[name],
 		}
 		var out, progress bytes.Buffer

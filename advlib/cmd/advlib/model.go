@@ -128,8 +128,8 @@ func (m modelFlags) returns() advlib.Returns {
 }
 
 // checkUnits refuses bytes where the box is that of fractions.
-func (s source) checkUnits(data string, scale float64, e *advlib.Examples) error {
-	if scale != 1 || s.features != nil || s.box.Hi >= 255 {
+func (s source) checkUnits(f examplesFile, e *advlib.Examples) error {
+	if f.Scale != 1 || s.features != nil || s.box.Hi >= 255 {
 		return nil
 	}
 	bytes, largest := true, float32(0)
@@ -146,6 +146,6 @@ func (s source) checkUnits(data string, scale float64, e *advlib.Examples) error
 	if s.named.model == "" && s.named.store == "" {
 		too = ""
 	}
-	return misuse("--data: %s: x holds bytes, whole numbers up to %g, and the box is %v: give --scale 1/255, so that x is in [0, 1]%s, "+
-		"or --box 0,255", data, largest, s.box, too)
+	return misuse("--%s: %s: x holds bytes, whole numbers up to %g, and the box is %v: give --scale 1/255, so that x is in [0, 1]%s, "+
+		"or --box 0,255", f.flag, f.Path, largest, s.box, too)
 }

@@ -28,16 +28,7 @@ var formats = map[string]format{"text": writeText, "json": writeJSON, "csv": wri
 
 // formatOf returns the format of that name, or, without one, that of the file's ending.
 func formatOf(name, output string) (format, error) {
-	if name == "" {
-		if f, ok := formats[strings.TrimPrefix(filepath.Ext(output), ".")]; ok {
-			return f, nil
-		}
-		return writeText, nil
-	}
-	if f, ok := formats[name]; ok {
-		return f, nil
-	}
-	return nil, misuse("--format: there is no format %q: there are text, json, csv, html, svg", name)
+	return named(formats, name, output, "text", "text, json, csv, html, svg")
 }
 
 // writable refuses an output that could not be written after all has been computed.
@@ -100,15 +91,37 @@ func withImpact(name string, i *impact.Report) format {
 
 // writeTo writes a report whole, to the file output or to out, or leaves what was there.
 func writeTo(out io.Writer, output string, form format, r *advlib.Report) error {
+	return writeWhole(out, output, func(w io.Writer) error { return form(w, r) })
+}
+
+// named returns the form of that name, or, without one, that of the file's ending, or a usual one.
+func named[T any](forms map[string]T, name, output, usual, there string) (form T, err error) {
+	if name == "" {
+		if form, ok := forms[strings.TrimPrefix(filepath.Ext(output), ".")]; ok {
+			return form, nil
+		}
+		return forms[usual], nil
+	}
+	form, ok := forms[name]
+	if !ok {
+		return form, misuse("--format: there is no format %q: there are %s", name, there)
+	}
+	return form, nil
+}
+
+// writeWhole writes to the file output or to out, whole, or leaves what was there.
+func writeWhole(out io.Writer, output string, write func(w io.Writer) error) error {
 	var b bytes.Buffer
-	if err := form(&b, r); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	if output == "" || output == "-" {
-		_, err := out.Write(b.Bytes())
+	err := write(&b)
+	switch {
+	case err != nil:
+	case output == "" || output == "-":
+		_, err = out.Write(b.Bytes())
 		return err
+	default:
+		err = renameio.WriteFile(output, b.Bytes(), 0o644)
 	}
-	if err := renameio.WriteFile(output, b.Bytes(), 0o644); err != nil {
+	if err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
 	return nil

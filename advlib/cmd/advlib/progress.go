@@ -9,6 +9,7 @@ import (
 	"golang.org/x/term"
 
 	"advlab/advlib"
+	"advlab/advlib/lab"
 )
 
 const (
@@ -36,6 +37,13 @@ func newProgress(out io.Writer, quiet bool) *progress {
 	return &progress{out: out, terminal: ok && term.IsTerminal(int(f.Fd())), quiet: quiet, now: time.Now, start: time.Now()}
 }
 
+// hear makes what package lab has to say a part of the progress, until what it returns is called.
+func (p *progress) hear() (deaf func()) {
+	notify := lab.Notify
+	lab.Notify = func(sentence string) { p.say("%s", sentence) }
+	return func() { lab.Notify = notify }
+}
+
 // update is called as examples are done, and in between.
 func (p *progress) update(at advlib.Progress) {
 	if p.quiet {
@@ -50,7 +58,11 @@ func (p *progress) update(at advlib.Progress) {
 		return
 	}
 	p.running, p.last = at.Part, p.now()
-	what := fmt.Sprintf("%d of %d, %s", at.Part, at.Parts, at.What)
+	name := []rune(at.What)
+	if len(name) > 80 { // the name of an attack that is made of several
+		name = append(name[:79], '…')
+	}
+	what := fmt.Sprintf("%d of %d, %s", at.Part, at.Parts, string(name))
 	left := ""
 	if at.Remaining >= time.Second {
 		left = ", about " + at.Left() + " left in all"

@@ -104,7 +104,7 @@ advlib, this program does for a model in a file.`,
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return misuse("unknown command %q: there are attack, diagnose, evaluate, harden, report, serve, verify", args[0])
+				return misuse("unknown command %q: there are attack, detect, diagnose, evaluate, harden, report, serve, verify", args[0])
 			}
 			return nil
 		},
@@ -114,6 +114,6 @@ advlib, this program does for a model in a file.`,
 	root.SetErr(progress)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return statusError{misused, err} })
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newAttack(), newDiagnose(), newEvaluate(), newHarden(), newReport(), newServe(), newVerify(start))
+	root.AddCommand(newAttack(), newDetect(), newDiagnose(), newEvaluate(), newHarden(), newReport(), newServe(), newVerify(start))
 	return root
 }

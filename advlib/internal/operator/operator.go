@@ -15,7 +15,8 @@ import (
 const prefix = "/operator/"
 
 // Mark notes of which part of the model n was made, and all nodes that were built since the last one that was marked;
-// by names that part. Nodes have to be marked in the order in which they were built. One that has an alias keeps it.
+// by names that part; "" ends it without a name. Nodes have to be marked in the order in which they were built. One
+// that has an alias keeps it.
 func Mark(n *graph.Node, by string) {
 	if n.GetAlias() == "" {
 		n.WithAlias(fmt.Sprintf("%s%d/%s", prefix, n.Id(), by)) // aliases must differ

@@ -157,7 +157,7 @@ func (d *Door) classifier(name string, classes []string, worn []bool, of func(co
 	spec := advlib.Spec{Name: trained.Name() + ", " + name, Input: trained.Input(), Box: trained.Box(), Backend: trained.Backend(),
 		Store: trained.Store(), Classes: classes,
 		Logits: func(scope *model.Scope, x *Node) *Node {
-			templates := Const(x.Graph(), d.Templates) // [persons, dimensions]
+			templates := ConstAsDType(x.Graph(), x.DType(), d.Templates) // [persons, dimensions]
 			return MulScalar(of(Einsum("nd,kd->nk", d.net.outputs(scope, x)[1], templates)), sharp)
 		}}
 	if worn != nil {
@@ -191,15 +191,16 @@ const face = math.Pi / 4 * 0.8 * 0.8
 const MostGlasses = 0.12
 
 // Glasses returns the pixels of the frame of a pair of glasses before the eyes of a face that fills a picture of height
-// × width pixels, upright and in the middle, row by row: two rims, a bridge, and what goes to the ears. They are at most
-// [MostGlasses] of the face.
+// × width pixels, upright and in the middle, row by row: two rims, a bridge, and what goes to the ears. They are at
+// most [MostGlasses] of the face.
 func Glasses(height, width int) []bool {
 	worn := make([]bool, height*width)
 	for i := range worn {
 		x := math.Abs((float64(i%width)+0.5)/float64(width)*2 - 1)
 		y := (float64(i/width)+0.5)/float64(height)*2 - 1 - eyes
 		rim := func(rx, ry float64) bool { return (x-0.33)*(x-0.33)/(rx*rx)+y*y/(ry*ry) <= 1 }
-		worn[i] = rim(0.27, 0.19) && !rim(0.19, 0.125) || x < 0.08 && math.Abs(y+0.02) < 0.045 || x > 0.58 && x < 0.78 && math.Abs(y+0.05) < 0.045
+		worn[i] = rim(0.27, 0.19) && !rim(0.19, 0.125) || x < 0.08 && math.Abs(y+0.02) < 0.045 ||
+			x > 0.58 && x < 0.78 && math.Abs(y+0.05) < 0.045
 	}
 	return worn
 }

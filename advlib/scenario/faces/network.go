@@ -17,9 +17,9 @@ import (
 	"advlab/advlib/training"
 )
 
-// Margin is the objective of CosFace (Wang et al. 2018, arXiv:1801.09414, equation 4): the cross-entropy of s·cos θₖ, of
-// the label s·(cos θ − m), with θₖ the angle between a face's point and the direction of person k. The margin m makes
-// room between persons. It needs a model of [Network]'s kind, whose logits are s·cos θₖ.
+// Margin is the objective of CosFace (Wang et al. 2018, arXiv:1801.09414, equation 4): the cross-entropy of s·cos θₖ,
+// of the label s·(cos θ − m), with θₖ the angle between a face's point and the direction of person k. The margin m
+// makes room between persons. It needs a model of [Network]'s kind, whose logits are s·cos θₖ.
 type Margin struct {
 	// Scale is s; 0 means 16. Margin is m, in (0, 1); 0 means 0.2. The paper has 64 and 0.35, for a million faces.
 	Scale, Margin float64

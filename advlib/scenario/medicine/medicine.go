@@ -1,5 +1,5 @@
-// Package medicine is the patient who is sent home: small noise on an image or on the numbers of a table, after which the
-// sick pass for healthy.
+// Package medicine is the patient who is sent home: small noise on an image or on the numbers of a table, after which
+// the sick pass for healthy.
 //
 //	train, test := dataset.Lesions(2000, 1), dataset.Lesions(500, 2)
 //	c, err := zoo.CNN().Fit(ctx, train)
@@ -27,8 +27,8 @@ type Threat struct {
 	Healthy int
 	// Balls are how large the noise may be: at least one, of Linf, L2 or L1.
 	Balls []advlib.Ball
-	// Attack makes the attack for a ball and the goal; nil means PGD of the margin with 40 steps and 2 restarts, which needs
-	// a gradient.
+	// Attack makes the attack for a ball and the goal; nil means PGD of the margin with 40 steps and 2 restarts, which
+	// needs a gradient.
 	Attack func(advlib.Ball, advlib.Goal) advlib.Attack
 }
 
@@ -109,7 +109,8 @@ func (t Threat) Measure(ctx context.Context, s advlib.Settings, v advlib.Victim,
 		if err != nil {
 			return nil, fmt.Errorf("medicine: %w", err)
 		}
-		row := Row{Attack: res.Attack, Ball: ball.String(), Sensitivity: advlib.Rate{Of: len(sick)}, Accuracy: advlib.Rate{Count: right, Of: e.Len()}}
+		row := Row{Attack: res.Attack, Ball: ball.String(), Sensitivity: advlib.Rate{Of: len(sick)},
+			Accuracy: advlib.Rate{Count: right, Of: e.Len()}}
 		for k, missed := range res.Success {
 			if !missed {
 				row.Sensitivity.Count++

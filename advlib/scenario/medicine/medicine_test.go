@@ -62,7 +62,8 @@ func TestSensitivityByHand(t *testing.T) {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}
-	if _, err := threat.Measure(t.Context(), advlib.Settings{}, linear(t), e.First(2)); err == nil || !strings.Contains(err.Error(), "0 sick") {
+	_, err = threat.Measure(t.Context(), advlib.Settings{}, linear(t), e.First(2))
+	if err == nil || !strings.Contains(err.Error(), "0 sick") {
 		t.Errorf("nobody is sick: %v", err)
 	}
 }
@@ -107,8 +108,8 @@ func standardised(build func(int) advlib.LogitsFn, e *advlib.Examples) func(int)
 	}
 }
 
-// On chest X-rays of children, from the folder ADVLAB_DATA: accuracy as a logistic regression's or above, and what noise
-// leaves of it.
+// On chest X-rays of children, from the folder ADVLAB_DATA: accuracy as a logistic regression's or above, and what
+// noise leaves of it.
 func TestXRays(t *testing.T) {
 	path := filepath.Join(os.Getenv("ADVLAB_DATA"), "pneumoniamnist-cut.npz")
 	if _, err := os.Stat(path); os.Getenv("ADVLAB_DATA") == "" || err != nil {

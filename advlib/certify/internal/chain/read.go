@@ -1,7 +1,6 @@
 package chain
 
 import (
-	"errors"
 	"math"
 	"slices"
 
@@ -169,11 +168,9 @@ func readOperations(m propagate.Model, a propagate.Arithmetic, N int) (read []re
 	}
 	m.Wide.Lock()
 	defer m.Wide.Unlock()
-	// A tensor belongs to one backend at a time: the network's own may have the variables, and will want them again.
-	if err := m.Detach(); err != nil {
+	if err := m.Move(b); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, m.Detach()) }()
 	var parts [][2]bool // which of value and wrong is a result
 	exec, err := model.NewExec(b, m.Wide.Store(), func(_ *model.Scope, x *Node) []*Node {
 		w := propagate.NewWalk(b, m.Build, x)

@@ -62,12 +62,15 @@ func (m Model) Walk(x *graph.Node) *Walk {
 	return w
 }
 
-// Detach takes the variables off the backend that has them: a tensor belongs to one at a time.
-func (m Model) Detach() error {
+// Move takes the variables off the backend that has them, if that is another one than b, on which they are wanted: a
+// tensor belongs to one at a time, and models of several backends have the same variables. Wide must be locked.
+func (m Model) Move(b compute.Backend) error {
 	for v := range m.Wide.Store().IterVariables() {
 		t, err := v.Value()
 		if err == nil {
-			err = t.ToLocal()
+			if on, local := t.Backend(); local == nil && on != b {
+				err = t.ToLocal()
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("the variable %s: %w", v.Path(), err)
