@@ -324,11 +324,25 @@ type togetherKey struct{ of *Screened }
 // together is PGD, to high confidence, on the mean of the logits of an input and of its squeezed copies: where all are
 // of one wrong class by far, there is nothing that they differ in.
 func (s *Screened) together(b advlib.Ball) []advlib.Attack {
-	by, ok := s.score.(*squeezed)
-	if !ok {
+	mean, err := s.mean()
+	if err != nil { // it was built before, as a part of the score
+		panic(err)
+	}
+	if mean == nil {
 		return nil
 	}
-	mean, err := s.of.Derive(togetherKey{s}, fmt.Sprintf("%s, mean over copies of %v", s.of.Name(), s.method),
+	pgd := attack.PGD{Ball: b, Steps: 60, Loss: advlib.Margin, KeepGoing: true}
+	return []advlib.Attack{attack.Transfer{Attack: pgd, From: mean}}
+}
+
+// mean returns the classifier with the mean of the logits of an input and of its squeezed copies, nil if the detector
+// makes none.
+func (s *Screened) mean() (*advlib.Classifier, error) {
+	by, ok := s.fitted().score.(*squeezed)
+	if !ok {
+		return nil, nil
+	}
+	return s.of.Derive(togetherKey{s}, fmt.Sprintf("%s, mean over copies of %v", s.of.Name(), s.method),
 		func(m *advlib.Model, x *Node) *Node {
 			sum := m.Logits(x)
 			for _, y := range by.copies(x) {
@@ -336,11 +350,6 @@ func (s *Screened) together(b advlib.Ball) []advlib.Attack {
 			}
 			return DivScalar(sum, float64(1+len(by.by)))
 		})
-	if err != nil { // it was built before, as a part of the score
-		panic(err)
-	}
-	pgd := attack.PGD{Ball: b, Steps: 60, Loss: advlib.Margin, KeepGoing: true}
-	return []advlib.Attack{attack.Transfer{Attack: pgd, From: mean}}
 }
 
 // carliniWagner is C&W with the detector in the loss, in the norms that it has.
@@ -403,9 +412,13 @@ func (a OwnAutoencoders) Perturb(ctx context.Context, v *advlib.Counted, b advli
 	if m, ok := a.Screen.method.(MagNet); ok && m.Seed == a.MagNet.Seed {
 		return nil, fmt.Errorf("the seed %d is the defender's own: give the attacker's MagNet another", m.Seed)
 	}
-	own, err := Screen(ctx, a.Screen.of, a.MagNet, a.Screen.data)
+	fitted := a.Screen.fitted()
+	own, err := Screen(ctx, fitted.of, a.MagNet, fitted.data)
 	if err != nil {
 		return nil, err
+	}
+	if r, ok := a.Screen.score.(reread); ok {
+		own = own.reread(a.Screen.of, a.Screen.data.Clean, r.inverted)
 	}
 	return Evasion{Screen: own, Ball: a.Ball}.Perturb(ctx, v.On(a.Screen.of), b)
 }

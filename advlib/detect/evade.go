@@ -154,6 +154,8 @@ func (a Evasion) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch)
 		if step.guides, err = a.Screen.newGuides(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if step.guides != nil {
 		if step.near, err = advlib.WhiteBox(v.On(step.guides.near)); err != nil {
 			return nil, err
 		}
@@ -223,14 +225,16 @@ const mostGuides = 200
 
 type guidesKey struct{ of *Screened }
 
-// newGuides takes them from the examples that set the threshold.
+// newGuides takes them from the examples that set the threshold, or those that Reread was given: nil if none of these
+// is accepted.
 func (s *Screened) newGuides(ctx context.Context) (*guides, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.guide != nil {
 		return s.guide, nil
 	}
-	layers, err := checkLayers(s.of, nil, false)
+	of := s.fitted().of // whose features the detector looks at
+	layers, err := checkLayers(of, nil, false)
 	if err != nil {
 		return nil, err
 	}
@@ -244,6 +248,12 @@ func (s *Screened) newGuides(ctx context.Context) (*guides, error) {
 			chosen = append(chosen, i)
 		}
 	}
+	if of != s.of { // there may be few that Reread was given
+		if len(chosen) == 0 {
+			return nil, nil
+		}
+		chosen = append(chosen, chosen[0])
+	}
 	if len(chosen) < 2 {
 		return nil, fmt.Errorf("detect: %v accepts %d clean examples that %s gets right: there are none whose features could be matched",
 			s.method, len(chosen), s.of.Name())
@@ -252,7 +262,7 @@ func (s *Screened) newGuides(ctx context.Context) (*guides, error) {
 	var clouds []*cloud
 	var scales []float64 // of each layer's squared distances
 	for _, number := range layers {
-		φ, err := values(ctx, s.of, e.X, func(_ *advlib.Model, x, z *Node) *Node { return hidden(z, x)[number].flat() })
+		φ, err := values(ctx, of, e.X, func(_ *advlib.Model, x, z *Node) *Node { return hidden(z, x)[number].flat() })
 		if err != nil {
 			return nil, err
 		}
@@ -263,7 +273,7 @@ func (s *Screened) newGuides(ctx context.Context) (*guides, error) {
 		}
 		clouds, scales = append(clouds, c), append(scales, math.Max(scale, 1e-12))
 	}
-	near, err := s.of.Extend(guidesKey{s}, s.Name()+", near its guides", func(m *advlib.Model, x *Node) *Node {
+	near, err := of.Extend(guidesKey{s}, s.Name()+", near its guides", func(m *advlib.Model, x *Node) *Node {
 		var sum *Node
 		for i, l := range pick(m.Logits(x), x, layers) {
 			d := DivScalar(clouds[i].squares(l.flat()), scales[i])

@@ -92,6 +92,15 @@ func stronger(x *examiner) []suggestion {
 	return suggest(attack.APGD{Ball: x.Ball, Loss: advlib.Margin, Restarts: 5}, attack.AllTargets{Attack: pgd, Most: 9})
 }
 
+// onBothSides asks for a stronger attack; on a detector for one that its score guides.
+func onBothSides(x *examiner) []suggestion {
+	if _, ok := x.victim.(Rereader); !ok {
+		return stronger(x)
+	}
+	return append(stronger(x), say("the attack must follow the detector's score, up as well as down: give detect.Evasion more Steps and "+
+		"Restarts, or a loss through which the score has a gradient")(x)...)
+}
+
 // inExpectation asks for an attack on the mean of a random victim's draws, of the probabilities and of the logits.
 func (x *examiner) inExpectation() []suggestion {
 	pgd := attack.PGD{Ball: x.Ball, Loss: advlib.Margin, Steps: 50, KeepGoing: true}
@@ -144,7 +153,8 @@ func fewGradients(x *examiner) []suggestion {
 	return append(stronger(x), suggest(attack.Square{Ball: x.Ball, Queries: 5000})...)
 }
 
-// source returns a value as Go, with what is set of it. A classifier is named after its field.
+// source returns a value as Go, with what is set of it. A classifier, and what else is pointed to, such as a detector,
+// is named after its field.
 func source(v reflect.Value) string {
 	switch value := v.Interface().(type) {
 	case advlib.Ball:
@@ -169,7 +179,7 @@ func source(v reflect.Value) string {
 			f := v.Type().Field(i)
 			switch {
 			case !f.IsExported():
-			case f.Type == reflect.TypeFor[*advlib.Classifier]():
+			case f.Type == reflect.TypeFor[*advlib.Classifier](), f.Type.Kind() == reflect.Pointer && !v.Field(i).IsNil():
 				fields = append(fields, f.Name+": "+strings.ToLower(f.Name))
 			case !v.Field(i).IsZero():
 				fields = append(fields, f.Name+": "+source(v.Field(i)))

@@ -2,10 +2,12 @@ package diagnose
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/shapes"
@@ -14,6 +16,7 @@ import (
 	"github.com/gomlx/gomlx/ml/model"
 
 	"advlab/advlib"
+	"advlab/advlib/report"
 )
 
 // The binarisation test of Zimmermann et al. (2022), arXiv:2206.13991: the last linear layer is replaced by
@@ -30,67 +33,170 @@ const (
 	mostLuck    = 0.5
 )
 
-// plant is one example with its read-out: w·features + b > 0 is class 1, which only points near the border reach.
+// plant is one example with its read-out: w·features + b > 0 is class 1, which only points near the border reach. Far
+// is a point of that class beyond the ball, where one was planted.
 type plant struct {
 	row int
 	w   []float32
 	b   float32
+	far []float32
 }
 
-// binarised says in which of the read-outs a class is: the original is class 0.
+// Planted is what came of planting points: of the victim as it is, and, of one that rejects, with its detector
+// inverted.
+type Planted struct {
+	// Inverted says that the detector accepted what it rejects, and the other way round.
+	Inverted bool `json:"inverted"`
+	// Found are the planted points that the attack found, Random those that random search found with as many evaluations.
+	Found  report.Rate `json:"found"`
+	Random report.Rate `json:"random"`
+	// Unplanted counts the examples around which nothing could be planted.
+	Unplanted int `json:"unplanted"`
+}
+
+// binarisation attacks points that were planted; see screened.go for victims that reject.
 func binarisation(ctx context.Context, x *examiner, f *Finding) error {
-	if x.victim.Signature().Limits().Encoded() {
-		return f.notApplicable("a domain says itself which values its features may have")
-	}
-	if _, ok := with(x.Attack, "Ball", x.Ball); !ok {
-		return f.notApplicable("%v has no field Ball: its result is no statement on one", x.Attack)
+	x, sides, why := x.readable()
+	if why != nil {
+		return f.notApplicable("%v", why)
 	}
 	width, none := x.features()
 	if none != nil {
 		return f.notApplicable("%v", none)
 	}
-	var asr, luck advlib.Rate
-	var left int
+	for _, s := range sides {
+		p, err := x.bury(ctx, width, s)
+		if bad := (*unmovable)(nil); errors.As(err, &bad) {
+			f.Planted = nil
+			return f.notApplicable("%v", bad)
+		}
+		if err != nil {
+			return err
+		}
+		f.Planted = append(f.Planted, p)
+	}
+	f.dug(x.Points)
+	return nil
+}
+
+// readable returns a diagnosis of the classifier whose last layer can be replaced, and the sides of its detector from
+// which points are planted, or an error that says why there is none.
+func (x *examiner) readable() (y *examiner, sides []side, why error) {
+	if x.victim.Signature().Limits().Encoded() {
+		return nil, nil, fmt.Errorf("a domain says itself which values its features may have")
+	}
+	if threat, err := x.Attack.Threat(x.victim); err != nil || threat.Minimal() {
+		return nil, nil, fmt.Errorf("%v looks for a smallest change: its result is no statement on a ball", x.Attack)
+	}
+	if by, ok := x.victim.(Rereader); ok {
+		c, err := by.Classifier()
+		if err == nil {
+			err = c.Differentiable()
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("behind the detector: %w", err)
+		}
+		z := *x
+		z.white = c
+		return &z, []side{{by: by}, {by: by, inverted: true}}, nil
+	}
+	switch {
+	case x.white == nil:
+		return nil, nil, fmt.Errorf("%s only answers: it has no graph, and is no diagnose.Rereader", x.victim.Name())
+	case x.blind != nil:
+		return nil, nil, fmt.Errorf("there is no gradient to follow: see gradients")
+	}
+	return x, []side{{}}, nil
+}
+
+// bury plants points around examples, and lets the attack look for them.
+func (x *examiner) bury(ctx context.Context, width int, s side) (p Planted, err error) {
 	for _, hard := range []float64{0.5, 0.9} { // where between the points inside and the planted one the boundary lies
-		asr, luck, left = advlib.Rate{}, advlib.Rate{}, 0
+		p = Planted{Inverted: s.inverted}
 		for _, rows := range x.apart(x.Points) {
-			plants, err := x.plant(ctx, rows, width, hard)
+			plants, err := x.plant(ctx, rows, width, hard, s)
 			if err != nil {
-				return err
+				return p, err
 			}
-			left += len(rows) - len(plants)
+			p.Unplanted += len(rows) - len(plants)
 			if len(plants) == 0 {
 				continue
 			}
-			found, lucky, err := x.dig(ctx, plants, hard)
+			found, lucky, err := x.dig(ctx, plants, hard, s)
 			if err != nil {
-				return err
+				return p, err
 			}
-			asr, luck = asr.Plus(found), luck.Plus(lucky)
+			p.Found, p.Random = p.Found.Plus(found), p.Random.Plus(lucky)
 		}
-		if asr.Of == 0 || luck.Value() <= mostLuck {
+		if p.Found.Of == 0 || p.Random.Value() <= mostLuck {
 			break
 		}
 	}
-	if asr.Of == 0 {
-		return f.notApplicable("the last linear layer can tell no planted point from those inside, on none of %d examples", left)
+	return p, nil
+}
+
+// String returns for example "ASR 100.0 % of 64, random search with as many evaluations 0.0 %".
+func (p Planted) String() string {
+	of := map[bool]string{true: "with the detector inverted: "}[p.Inverted]
+	if p.Found.Of == 0 {
+		return fmt.Sprintf("%snothing could be planted on %d examples", of, p.Unplanted)
 	}
-	said := fmt.Sprintf("ASR %v of %d, random search with as many evaluations %v", asr, asr.Of, luck)
-	if left > 0 {
-		said += fmt.Sprintf("; on %d others nothing could be planted", left)
+	text := fmt.Sprintf("%sASR %v of %d, random search with as many evaluations %v", of, p.Found, p.Found.Of, p.Random)
+	if p.Unplanted > 0 {
+		text += fmt.Sprintf("; on %d others nothing could be planted", p.Unplanted)
 	}
-	if asr.Value() >= leastFound && luck.Value() > mostLuck {
-		f.Measured = said
-		return f.notApplicable("%s: what random search finds says nothing of the attack", said)
+	return text
+}
+
+// dug judges what was found of all that was planted around so many examples: the attack must pass with the detector as
+// it is and inverted.
+func (f *Finding) dug(points int) {
+	var said, without []string
+	least, weak := 1., false
+	var s Series
+	for _, p := range f.Planted {
+		said = append(said, p.String())
+		switch {
+		case p.Found.Of == 0 && len(f.Planted) == 1:
+			without = append(without, fmt.Sprintf("the last linear layer can tell no planted point from those inside, on none of %d examples",
+				p.Unplanted))
+			continue
+		case p.Found.Of == 0 && p.Inverted:
+			without = append(without, "no point at the border is rejected that the last linear layer could tell from those inside")
+			continue
+		case p.Found.Of == 0:
+			without = append(without, "no point at the border is accepted that the last linear layer could tell from those inside")
+			continue
+		case len(f.Planted) > 1 && float64(p.Found.Of) < fewest*float64(points):
+			without = append(without, "too few examples have such points for a verdict")
+			continue
+		case p.Found.Value() >= leastFound && p.Random.Value() > mostLuck:
+			without = append(without, "what random search finds says nothing of the attack")
+		}
+		least, weak = math.Min(least, p.Found.Value()), weak || p.Found.Value() < leastFound
+		labels := []string{"by the attack", "by random search, as many evaluations"}
+		if p.Inverted { // the drawing cuts what is longer
+			labels = []string{"inverted: by the attack", "inverted: random search, as many evaluations"}
+		}
+		for k, r := range []report.Rate{p.Found, p.Random} {
+			lo, hi := r.Wilson()
+			s.bar(labels[k], 100*r.Value())
+			s.Low, s.High = append(s.Low, 100*lo), append(s.High, 100*hi)
+		}
 	}
-	f.judge(-asr.Value(), -leastFound, "%s", said)
-	f.Value = asr.Value()
-	lo, hi := asr.Wilson()
-	rlo, rhi := luck.Wilson()
-	f.Picture = bars("planted points found (%)", Series{Labels: []string{"by the attack", "by random search, as many evaluations"},
-		Y: []float64{100 * asr.Value(), 100 * luck.Value()}, Low: []float64{100 * lo, 100 * rlo},
-		High: []float64{100 * hi, 100 * rhi}}).at(100*leastFound, "at least, by the attack")
-	return nil
+	text := strings.Join(said, "; ")
+	if len(without) > 0 && !weak {
+		f.Measured = text
+		if len(s.Y) == 0 {
+			_ = f.notApplicable("%s", strings.Join(without, "; "))
+			return
+		}
+		_ = f.notApplicable("%s: %s", text, strings.Join(without, "; "))
+		return
+	}
+	f.judge(-least, -leastFound, "%s", text)
+	f.Value = least
+	f.Picture = bars("planted points found (%)", s).at(100*leastFound, "at least, by the attack")
 }
 
 // penultimate returns what the last linear layer is given, [n, F], or an error that says why there is none. Z are the
@@ -171,7 +277,7 @@ type featureKey struct{}
 
 // featuresOf returns the features of points [n, d...], flat.
 func (x *examiner) featuresOf(ctx context.Context, points *tensors.Tensor, width int) ([]float64, error) {
-	step := advlib.Count(x.victim).Compile(featureKey{}, func(m *advlib.Model, in []*Node) []*Node {
+	step := advlib.Count(x.white).Compile(featureKey{}, func(m *advlib.Model, in []*Node) []*Node {
 		f, err := penultimate(m.Logits(in[0]), in[0])
 		if err != nil {
 			panic(err)
@@ -228,14 +334,24 @@ rows:
 }
 
 // plant returns the examples among rows where a linear layer tells a planted point from those inside. Hard is where
-// between them its boundary lies.
-func (x *examiner) plant(ctx context.Context, rows []int, width int, hard float64) ([]plant, error) {
+// between them its boundary lies. Behind a detector, the planted point, and one beyond the ball, are of its side.
+func (x *examiner) plant(ctx context.Context, rows []int, width int, hard float64, s side) ([]plant, error) {
 	flat := tensors.MustCopyFlatData[float32](x.on.X)
 	size := len(flat) / x.on.Len()
 	limits := x.victim.Signature().Limits()
+	var near, beyond [][]float32
+	if s.by != nil {
+		var err error
+		if near, err = x.choose(ctx, rows, s, 0); err != nil {
+			return nil, err
+		}
+		if beyond, err = x.choose(ctx, rows, s, 1); err != nil {
+			return nil, err
+		}
+	}
 	var plants []plant
-	points := make([]float32, (innerPoints+2)*size)
-	for _, row := range rows {
+	points := make([]float32, (innerPoints+3)*size)
+	for k, row := range rows {
 		original := flat[row*size : (row+1)*size]
 		r := rand.New(rand.NewPCG(x.Seed, x.on.Key(row)^0x9e3779b97f4a7c15))
 		inner := *x
@@ -244,18 +360,35 @@ func (x *examiner) plant(ctx context.Context, rows []int, width int, hard float6
 			inner.sample(r, limits, original, points[k*size:(k+1)*size], true)
 		}
 		copy(points[innerPoints*size:], original)
-		x.border(r, limits, original, points[(innerPoints+1)*size:])
-		t := tensors.FromFlatDataAndDimensions(points, append([]int{innerPoints + 2}, x.on.Shape()...)...)
+		at := points[(innerPoints+1)*size:]
+		p, n := plant{row: row}, innerPoints+2
+		switch {
+		case s.by == nil:
+			x.border(r, limits, original, at[:size])
+		case near[k] == nil: // there is none of that side
+			continue
+		default:
+			copy(at, near[k])
+			if p.far = beyond[k]; p.far != nil {
+				copy(at[size:], p.far)
+				n++
+			}
+		}
+		t := tensors.FromFlatDataAndDimensions(points[:n*size], append([]int{n}, x.on.Shape()...)...)
 		f, err := x.featuresOf(ctx, t, width)
 		advlib.Free(t)
 		if err != nil {
 			return nil, err
 		}
-		w, lo, hi, ok := separate(f, width)
+		w, lo, hi, ok := separate(f, width, n-innerPoints-1)
+		if !ok && p.far != nil { // the one in the ball matters more
+			p.far = nil
+			w, lo, hi, ok = separate(f[:(innerPoints+2)*width], width, 1)
+		}
 		if !ok {
 			continue
 		}
-		p := plant{row: row, w: make([]float32, width), b: float32(-(lo + hard*(hi-lo)) / (hi - lo))}
+		p.w, p.b = make([]float32, width), float32(-(lo+hard*(hi-lo))/(hi-lo))
 		for j, v := range w {
 			p.w[j] = float32(v / (hi - lo))
 		}
@@ -281,11 +414,13 @@ func (x *examiner) border(r *rand.Rand, limits advlib.Limits, original, point []
 	x.Ball.Pull(point, original)
 }
 
-// separate finds a direction in which the last of the rows of width features lies beyond all others: w·f is at most lo
-// for these and hi for the last. It is the one of a linear machine with a hard margin, found by coordinate ascent in
-// the dual (Hsieh et al. 2008), on features moved to the mean of the others and divided by their largest deviation.
-func separate(f []float64, width int) (w []float64, lo, hi float64, ok bool) {
-	n := len(f)/width - 1
+// separate finds a direction in which the last, one or two, of the rows of width features lie beyond all others: w·f is
+// at most lo for these and at least hi for the last. It is the one of a linear machine with a hard margin, found by
+// coordinate ascent in the dual (Hsieh et al. 2008), on features moved to the mean of the others and divided by their
+// largest deviation.
+func separate(f []float64, width, last int) (w []float64, lo, hi float64, ok bool) {
+	rows := len(f) / width
+	n := rows - last
 	mean, scale := make([]float64, width), 0.
 	for i := range n {
 		for j := range width {
@@ -300,19 +435,19 @@ func separate(f []float64, width int) (w []float64, lo, hi float64, ok bool) {
 	if scale == 0 {
 		return nil, 0, 0, false
 	}
-	norms := make([]float64, n+1)
+	norms := make([]float64, rows)
 	for i := range z {
 		z[i] /= scale
 		norms[i/width] += z[i] * z[i]
 	}
 	w = make([]float64, width)
 	bias := 0.
-	alpha := make([]float64, n+1)
+	alpha := make([]float64, rows)
 	// Most rows never hold the direction back: after a pass over all, those that do are gone over until they are settled.
 	pass := func(rows []int) (moved float64) {
 		for _, i := range rows {
 			sign := -1.
-			if i == n {
+			if i >= n {
 				sign = 1
 			}
 			row := z[i*width : (i+1)*width]
@@ -330,7 +465,7 @@ func separate(f []float64, width int) (w []float64, lo, hi float64, ok bool) {
 		}
 		return moved
 	}
-	all := make([]int, n+1)
+	all := make([]int, rows)
 	for i := range all {
 		all[i] = i
 	}
@@ -346,14 +481,16 @@ func separate(f []float64, width int) (w []float64, lo, hi float64, ok bool) {
 			}
 		}
 	}
-	lo, hi = math.Inf(-1), 0
+	lo, hi = math.Inf(-1), math.Inf(1)
 	for j := range w {
 		w[j] /= scale
 	}
 	for i := range n {
 		lo = math.Max(lo, dot(w, f[i*width:(i+1)*width]))
 	}
-	hi = dot(w, f[n*width:])
+	for i := n; i < rows; i++ {
+		hi = math.Min(hi, dot(w, f[i*width:(i+1)*width]))
+	}
 	return w, lo, hi, hi-lo > 1e-6*math.Max(1, math.Abs(hi))
 }
 
@@ -366,7 +503,7 @@ func dot(a, b []float64) float64 {
 }
 
 // dig attacks the planted points, and searches for them at random with as many evaluations.
-func (x *examiner) dig(ctx context.Context, plants []plant, hard float64) (found, lucky advlib.Rate, err error) {
+func (x *examiner) dig(ctx context.Context, plants []plant, hard float64, s side) (found, lucky advlib.Rate, err error) {
 	rows := make([]int, len(plants))
 	for i, p := range plants {
 		rows[i] = p.row
@@ -379,13 +516,18 @@ func (x *examiner) dig(ctx context.Context, plants []plant, hard float64) (found
 	if err != nil {
 		return found, lucky, err
 	}
-	settings := advlib.Settings{Seed: x.Seed}
-	res, err := settings.Run(ctx, c, on, x.Attack)
-	if err != nil {
-		return found, lucky, fmt.Errorf("%v on planted points: %w", x.Attack, err)
-	}
 	y := *x
 	y.victim, y.on = c, on
+	var hit []bool
+	if s.by == nil {
+		res, bad := advlib.Settings{Seed: x.Seed}.Run(ctx, c, on, x.Attack)
+		if bad != nil {
+			return found, lucky, fmt.Errorf("%v on planted points: %w", x.Attack, bad)
+		}
+		hit = res.Success
+	} else if y.victim, hit, err = x.evade(ctx, plants, c, on, s); err != nil {
+		return found, lucky, err
+	}
 	y.attacks = map[string]*outcome{x.Attack.String(): {hit: make([]bool, len(rows)), reached: make([]int, len(rows))}}
 	all := make([]int, len(rows))
 	for i := range all {
@@ -396,7 +538,7 @@ func (x *examiner) dig(ctx context.Context, plants []plant, hard float64) (found
 	if err != nil {
 		return found, lucky, err
 	}
-	return rate(res.Success), rate(random.found), nil
+	return rate(hit), rate(random.found), nil
 }
 
 // binarised is the classifier with two classes. The read-out of a point is that of the nearest original, in the ball's

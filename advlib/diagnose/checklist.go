@@ -97,8 +97,9 @@ func init() { // the functions name the table in their messages
 		{16, "classes", "is the loss defined for so few classes?", "the attack's loss needs no more classes than there are",
 			croce, false, true, classes, otherLoss},
 		{17, "binarisation", "does the attack find an adversarial example that is known to be there?",
-			"it finds at least 95 % of those planted, where random search finds at most 50 %", zimmermann + "; the second number is ours",
-			true, true, binarisation, stronger},
+			"it finds at least 95 % of those planted, where random search finds at most 50 %; where a detector rejects, both of those " +
+				"that are accepted, and, with the detector inverted, of those that are rejected",
+			zimmermann + ", and its code for detectors; the second number is ours", true, false, binarisation, onBothSides},
 		{18, "suite", "were an attack by labels, one by scores, and one by transfer run?", "each of the three was", carlini,
 			false, false, suite, say("leave black-box in")},
 		{19, "worst-case", "is the robust accuracy the worst case over attacks, example by example?", "it is below that of the attack by at " +

@@ -393,10 +393,9 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
-// TestJSON: what is written is as the JSON Schema says, and is read back equal; every check that was run has a picture,
-// and advice where it has failed.
-func TestJSON(t *testing.T) {
-	_, test := dataset.Digits()
+// form is the JSON Schema.
+func form(t *testing.T) *jsonschema.Resolved {
+	t.Helper()
 	schema := new(jsonschema.Schema)
 	if err := json.Unmarshal([]byte(Schema), schema); err != nil {
 		t.Fatal(err)
@@ -405,6 +404,14 @@ func TestJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return form
+}
+
+// TestJSON: what is written is as the JSON Schema says, and is read back equal; every check that was run has a picture,
+// and advice where it has failed.
+func TestJSON(t *testing.T) {
+	_, test := dataset.Digits()
+	form := form(t)
 	c := natural(t, 0)
 	ball := advlib.Linf.Ball(0.1)
 	s := Settings{Ball: ball, Samples: 128, Queries: 50, Points: 4}

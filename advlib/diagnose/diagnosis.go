@@ -38,6 +38,8 @@ type Finding struct {
 	// attacks which attack.FromJSON reads.
 	Next    []string          `json:"next,omitempty"`
 	Attacks []json.RawMessage `json:"attacks,omitempty"`
+	// Planted is what the binarisation test found.
+	Planted []Planted `json:"planted,omitempty"`
 	// Picture shows what was measured; nil where there is nothing to draw.
 	Picture *Picture `json:"picture,omitempty"`
 	// Seconds is the wall time, compilation included.

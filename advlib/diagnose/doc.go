@@ -17,7 +17,8 @@
 //   - strength.go, steps.go, losses.go: the attack against weaker and stronger versions of itself.
 //   - blackbox.go, noise.go: the attack against those that need no gradients.
 //   - gradients.go, indicators.go: the gradients, and the formulas of the indicators of attack failure.
-//   - binarise.go: the attack on a model that is known to break.
+//   - binarise.go: the attack on a model that is known to break; screened.go: the same behind a detector, as it is and
+//     inverted.
 //   - chance.go: what is allowed for chance where the victim is random.
 //   - advice.go: what is advised where a check fails.
 //   - threatmodel.go: what is said of the threat model; text.go, html.go, picture.go, schema.json: how a diagnosis is

@@ -25,7 +25,7 @@ type plainDiagnosis Diagnosis
 //	classifier, data, ball, attack, seed, threat_model, interrupted, seconds
 //	clean, robust, worst       {"count", "of"}
 //	findings                   [{"number", "name", "verdict", "why", "measured", "value", "threshold", "decides", "next",
-//	                           "attacks", "picture", "seconds"}]
+//	                           "attacks", "planted", "picture", "seconds"}]
 //
 // schema.json, in this folder, is the JSON Schema; [Schema] holds it.
 //

@@ -104,6 +104,9 @@ func (p *Picture) SVG() string {
 			names++
 		}
 	}
+	if names > 0 {
+		below += 10 // between what the axis is and the first name
+	}
 	height := top + plotHeight + below + 14*names
 	fmt.Fprintf(&d.b, `<svg xmlns="http://www.w3.org/2000/svg" role="img" width="%d" height="%d" viewBox="0 0 %d %d" `+
 		`font-family="sans-serif" font-size="10" fill="currentColor"><title>%s</title>`, pictureWidth, height, pictureWidth, height,
@@ -119,8 +122,13 @@ func (p *Picture) SVG() string {
 	}
 	if p.Threshold != nil {
 		y := d.up(*p.Threshold)
+		above := y - 3
+		if above < top+10 { // there is no room for it above the line
+			above = y + 11
+		}
 		fmt.Fprintf(&d.b, `<line x1="%d" x2="%d" y1="%.1f" y2="%.1f" stroke="currentColor" stroke-dasharray="4 3"/>`+
-			`<text x="%d" y="%.1f" text-anchor="end">%s</text>`, left, pictureWidth-right, y, y, pictureWidth-right, y-3, html.EscapeString(p.Says))
+			`<text x="%d" y="%.1f" text-anchor="end">%s</text>`, left, pictureWidth-right, y, y, pictureWidth-right, above,
+			html.EscapeString(p.Says))
 	}
 	y := top + plotHeight + below
 	for k, s := range p.Series {
