@@ -70,7 +70,7 @@ func Printed(img image.Image, title string, width float64, dpi int) (Picture, er
 		png:     withDensity(file.Bytes(), float64(dpi)/inch*1000), width: width * 96 / inch, height: height * 96 / inch,
 	}
 	p.svg = fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" `+
-		`width="%.6gmm" height="%.6gmm" viewBox="0 0 %d %d" role="img" aria-label="%s">
+		`width="%.6gmm" height="%.6gmm" style="max-width:100%%;height:auto" viewBox="0 0 %d %d" role="img" aria-label="%s">
 <title>%s</title>
 <desc>%s</desc>
 <image width="%d" height="%d" style="image-rendering:pixelated" xlink:href="data:image/png;base64,%s"/>
