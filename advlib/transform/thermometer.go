@@ -54,26 +54,34 @@ func (t Thermometer) Decoded(code []int) ([]int, error) {
 	return input, nil
 }
 
-// Graph implements [Transform].
+// Graph implements [Transform]. Values are compared with each step as they are: by how far they are above it, a value
+// on a step would be on either side of it, as a backend may or may not round between a product and a difference.
 func (t Thermometer) Graph(_ *model.Scope, x *Node, box advlib.Box) *Node {
-	return t.code(x, box, func(above *Node) *Node {
-		return ConvertDType(GreaterThan(above, ZerosLike(above)), x.DType())
-	})
+	steps := make([]float64, t.Levels)
+	for l := range steps {
+		steps[l] = box.Lo + box.Width()*float64(l)/float64(t.Levels)
+	}
+	above := GreaterThan(InsertAxes(x, -1), alongLast(ConstAsDType(x.Graph(), x.DType(), steps), x.Rank()))
+	return t.code(x, box, ConvertDType(above, x.DType()))
 }
 
 // Backward implements [Backward].
 func (t Thermometer) Backward(_ *model.Scope, x *Node, box advlib.Box) *Node {
-	return t.code(x, box, func(above *Node) *Node { return Sigmoid(MulScalar(above, 2)) })
+	levels := alongLast(Iota(x.Graph(), shapes.Make(x.DType(), t.Levels), 0), x.Rank())
+	v := MulScalar(AddScalar(InsertAxes(x, -1), -box.Lo), float64(t.Levels)/box.Width())
+	return t.code(x, box, Sigmoid(MulScalar(Sub(v, levels), 2)))
 }
 
-// code returns the code, by a function of how far values are above each level, in levels.
-func (t Thermometer) code(x *Node, box advlib.Box, of func(above *Node) *Node) *Node {
-	levels := Iota(x.Graph(), shapes.Make(x.DType(), t.Levels), 0)
-	for range x.Rank() {
-		levels = InsertAxes(levels, 0)
+// alongLast puts an axis of values behind others of length 1.
+func alongLast(values *Node, others int) *Node {
+	for range others {
+		values = InsertAxes(values, 0)
 	}
-	v := MulScalar(AddScalar(InsertAxes(x, -1), -box.Lo), float64(t.Levels)/box.Width())
-	bits := of(Sub(v, levels))
+	return values
+}
+
+// code returns the code in the box, by what of each step [d..., c, Levels] is passed, 0 to 1.
+func (t Thermometer) code(x *Node, box advlib.Box, bits *Node) *Node {
 	first := SliceAxis(bits, -1, AxisRange(0, 1))
 	bits = Concatenate([]*Node{OnesLike(first), SliceAxis(bits, -1, AxisRange(1, t.Levels))}, -1)
 	dims := slices.Clone(x.Shape().Dimensions)
