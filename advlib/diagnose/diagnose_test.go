@@ -247,8 +247,8 @@ func honest(t *testing.T, seed uint64) []*advlib.Classifier {
 }
 
 // TestHonestModels: models that hide nothing are not suspected. In CI six of them meet the checks that decide; with
-// ADVLAB_FULL=1 those of five seeds meet all, on more examples, queries and points; ADVLAB_SEED takes one of these
-// seeds alone.
+// ADVLAB_FULL=1 those of five seeds meet all, on more examples, queries and points; ADVLAB_SEEDS=1,3 takes other
+// seeds.
 func TestHonestModels(t *testing.T) {
 	_, test := dataset.Digits()
 	s := Settings{Ball: advlib.Linf.Ball(0.1), Samples: 128, Queries: 100, Points: 12}
