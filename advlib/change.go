@@ -33,7 +33,7 @@ func changeOf(from, to []float32, s Signature) *report.Change {
 }
 
 // Changes are what the attack did to the inputs on which it succeeded; nil where it did not, or where nothing had to be
-// done.
+// done. How far they moved in the classifier's features is measured by [Evaluate], and by [FeatureDistances].
 func (r *Result) Changes() []*report.Change {
 	if r.changes != nil || r.Adversarial == nil {
 		return r.changes
