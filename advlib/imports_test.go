@@ -42,7 +42,7 @@ var allowed = map[string][]string{
 	"advlib/scenario":                   {"advlib", "advlib/dataset"},
 	"advlib/scenario/signs":             {"advlib", "advlib/attack/craft", "advlib/dataset", "advlib/internal/...", "advlib/training"},
 	"advlib/scenario/faces":             {"advlib", "advlib/training"},
-	"advlib/scenario/medicine":          {"advlib", "advlib/attack"},
+	"advlib/scenario/medicine":          {"advlib", "advlib/attack", "advlib/dataset", "advlib/report"},
 	"advlib/show":                       {"advlib", "advlib/backend", "advlib/internal/notebook", "advlib/report", "advlib/training"},
 	"advlib/smooth":                     {"advlib", "advlib/backend", "advlib/report", "advlib/training"},
 	"advlib/onnx":                       {"advlib", "advlib/backend", "advlib/internal/option", "advlib/internal/inspect", "advlib/internal/operator", "advlib/internal/vmap"},

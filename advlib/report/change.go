@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// Change is what a successful attack did to an input, in units of the box: of a domain, too, where the budget is
-// counted in the scales of its features.
+// Change is what a successful attack did to an input, in units of the box, or, in a domain, in the scales of its
+// features, as the budget is.
 type Change struct {
-	// L0 is how many values differ; L1, L2 and Linf are the norms of the difference.
+	// L0 is how many values, in a domain features, differ; L1, L2 and Linf are the norms of the difference.
 	L0   int     `json:"l0"`
 	L1   float64 `json:"l1"`
 	L2   float64 `json:"l2"`
