@@ -12,11 +12,11 @@ import (
 
 // BreastCancer returns the table of [dataset.BreastCancer], with the domain of what a patient's values can be.
 //
-// Ten features of cell nuclei are in it three times: their mean, the mean's standard error, and their worst, the mean of
-// the three largest. The worst is never below the mean. [dataset.BreastCancerDomain] does not know that, and about half of
-// what attacks find in it nobody can have. So here are ten columns more, behind the 30: by how much the worst is above the
-// mean. These an attacker moves, from 0 up, and the worst is derived from them: see [advlib.Domain]. Ranges and scales
-// are those of all rows. A model gets all 40 columns, in which the last ten tell nothing new.
+// Ten features of cell nuclei are in it three times: their mean, the mean's standard error, and their worst, the mean
+// of the three largest. The worst is never below the mean. [dataset.BreastCancerDomain] does not know that, and about
+// half of what attacks find in it nobody can have. So here are ten columns more, behind the 30: by how much the worst
+// is above the mean. These an attacker moves, from 0 up, and the worst is derived from them: see [advlib.Domain].
+// Ranges and scales are those of all rows. A model gets all 40 columns, in which the last ten tell nothing new.
 func BreastCancer() (train, test *advlib.Examples, domain advlib.Domain) {
 	train, test = dataset.BreastCancer()
 	most := make([]float64, measured)
