@@ -38,7 +38,8 @@ func BenchmarkWorkloads(b *testing.B) {
 	if err := os.MkdirAll(s.folder, 0o755); err != nil {
 		b.Fatal(err)
 	}
-	for _, name := range []string{"pgd", "autoattack", "cw", "cw-all-steps", "square", "square-l2", "hopskipjump", "surfree", "patch", "cnn", "acas"} {
+	for _, name := range []string{"pgd", "autoattack", "cw", "cw-all-steps", "square", "square-l2", "hopskipjump", "surfree", "patch", "cnn",
+		"acas"} {
 		w, err := makers[name](b.Context(), s)
 		var missing *dataset.MissingError
 		if errors.As(err, &missing) || errors.Is(err, os.ErrNotExist) {

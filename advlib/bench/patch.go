@@ -53,7 +53,8 @@ func (z patchSizes) workload(ctx context.Context, s sources) (workload, error) {
 	}
 	target := slices.Index(train.Classes, "speed limit 30")
 	stickers := signs.Patch(signs.Octagon, 0, 0)
-	campaign := signs.Campaign{Goal: advlib.Targeted(target), Outline: signs.Octagon, Stickers: stickers, Longer: 12, Steps: z.steps, BatchSize: 32}
+	campaign := signs.Campaign{Goal: advlib.Targeted(target), Outline: signs.Octagon, Stickers: stickers, Longer: 12, Steps: z.steps,
+		BatchSize: 32}
 	p := patched{Target: target, Classes: len(train.Classes), Texels: campaign.Longer, Steps: campaign.Steps, Batch: campaign.BatchSize,
 		Fresh: z.fresh, Attack: "a patch of 8 % of a stop sign, to be read as speed limit 30"}
 	ask := func() (map[string]*tensors.Tensor, any) {

@@ -81,9 +81,9 @@ func Printed(img image.Image, title string, width float64, dpi int) (Picture, er
 	return p, nil
 }
 
-// onScreen is what a notebook shows of a picture to be printed: an image of pixels in PNG, no wider than a page, with an
-// edge, as white paper has none on white, and its size below. At its true size a sticker of a road sign is wider than a
-// page, which would have to be scrolled.
+// onScreen is what a notebook shows of a picture to be printed: an image of pixels in PNG, no wider than a page, with
+// an edge, as white paper has none on white, and its size below. At its true size a sticker of a road sign is wider
+// than a page, which would have to be scrolled.
 func (p Picture) onScreen(pixels []byte) string {
 	const page, line = 600, 18 // CSS pixels
 	width := min(p.width, page)
@@ -92,7 +92,8 @@ func (p Picture) onScreen(pixels []byte) string {
 		`height="%.6g" role="img" aria-label="%s">
 <title>%s</title>
 <desc>%s</desc>
-<image x="1" y="1" width="%.6g" height="%.6g" preserveAspectRatio="none" style="image-rendering:pixelated" xlink:href="data:image/png;base64,%s"/>
+<image x="1" y="1" width="%.6g" height="%.6g" preserveAspectRatio="none" style="image-rendering:pixelated"
+xlink:href="data:image/png;base64,%s"/>
 <rect x="0.5" y="0.5" width="%.6g" height="%.6g" fill="none" stroke="#808080"/>
 <text x="1" y="%.6g" font-family="sans-serif" font-size="12" fill="#808080">%s: %s</text>
 </svg>

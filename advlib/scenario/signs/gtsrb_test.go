@@ -134,8 +134,8 @@ func TestPhotographs(t *testing.T) {
 	for k := range uint64(draws) {
 		random.Count += advlib.MustRun(t.Context(), c, fresh.Examples, p.Random(k).On(fresh)).SuccessRate().Count
 	}
-	t.Logf("%v: without stickers %.3f are read right; practised on %v, on fresh viewpoints of test tracks %v, random colours %v", campaign, seen,
-		practised.SuccessRate(), works, random)
+	t.Logf("%v: without stickers %.3f are read right; practised on %v, on fresh viewpoints of test tracks %v, random colours %v", campaign,
+		seen, practised.SuccessRate(), works, random)
 	if works.Value() < 0.6 || random.Value() > 0.1 {
 		t.Errorf("stickers work on %v of the viewpoints, want at least 60 %%; random colours on %v, want at most 10 %%", works, random)
 	}

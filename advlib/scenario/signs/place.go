@@ -8,8 +8,8 @@ import (
 	"advlab/advlib"
 )
 
-// StripPlaces are where an attacker may try two strips on a sign: at each pair of five heights, as [Strips] has them, as
-// far as they fit on it.
+// StripPlaces are where an attacker may try two strips on a sign: at each pair of five heights, as [Strips] has them,
+// as far as they fit on it.
 func StripPlaces(on Outline) (places [][]Sticker) {
 	heights := []float64{-0.62, -0.31, 0, 0.31, 0.62}
 	for i, above := range heights {
@@ -35,10 +35,11 @@ func PatchPlaces(on Outline) (places [][]Sticker) {
 	return places
 }
 
-// Place chooses where the stickers go: it tries each of the places, [StripPlaces] and [PatchPlaces] if none are given, by
-// a campaign of a quarter of the steps on the views of two thirds of the pictures, and takes the one that works on most
-// views of the other third, the first of equals. Where there are fewer than three pictures, a third of the views is left out instead.
-// It returns the campaign with these stickers, and on how many of the views that were left out each place works.
+// Place chooses where the stickers go: it tries each of the places, [StripPlaces] and [PatchPlaces] if none are given,
+// by a campaign of a quarter of the steps on the views of two thirds of the pictures, and takes the one that works on
+// most views of the other third, the first of equals. Where there are fewer than three pictures, a third of the views
+// is left out instead. It returns the campaign with these stickers, and on how many of the views that were left out
+// each place works.
 //
 // The place is a choice as the colours are: chosen on the views on which success is reported, it would make that look
 // higher than it is. Give views to practise on, and report on others.
