@@ -25,7 +25,8 @@ type Verifier struct {
 // ring marks the threshold.
 //
 //	s, err := door.Scores(test)
-//	show.Display(show.Verification(show.Verifier{Name: "door", Genuine: s.Genuine, Impostor: s.Impostor, Threshold: door.Threshold}))
+//	v := show.Verifier{Name: "door", Genuine: s.Genuine, Impostor: s.Impostor, Threshold: door.Threshold}
+//	show.Display(show.Verification(v))
 func Verification(verifiers ...Verifier) (Picture, error) {
 	if len(verifiers) == 0 {
 		return Picture{}, errors.New("show: verification: there is no verifier: give at least one")
@@ -51,7 +52,8 @@ func Verification(verifiers ...Verifier) (Picture, error) {
 		}
 		impostors, genuine := accepted(v.Impostor), accepted(v.Genuine)
 		area, lo, hi := roc.AUC()
-		table.Add(v.Name, fmt.Sprintf("%.4f", area), fmt.Sprintf("[%.4f, %.4f]", lo, hi), fmt.Sprintf("%.3f", v.Threshold), impostors.Fine(), genuine)
+		table.Add(v.Name, fmt.Sprintf("%.4f", area), fmt.Sprintf("[%.4f, %.4f]", lo, hi), fmt.Sprintf("%.3f", v.Threshold), impostors.Fine(),
+			genuine)
 		names = append(names, oneLine(v.Name))
 		for _, p := range roc.Points() {
 			curves[k] = append(curves[k], plotter.XY{X: 100 * p.FPR, Y: 100 * p.TPR})

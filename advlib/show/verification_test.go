@@ -24,7 +24,8 @@ func TestVerification(t *testing.T) {
 	if _, err := Verification(); err == nil {
 		t.Error("no verifier is drawn")
 	}
-	if _, err := Verification(Verifier{Name: "alone", Genuine: []float64{1}}); err == nil || !strings.Contains(err.Error(), "alone: 0 impostors and 1 genuine") {
+	_, err = Verification(Verifier{Name: "alone", Genuine: []float64{1}})
+	if err == nil || !strings.Contains(err.Error(), "alone: 0 impostors and 1 genuine") {
 		t.Errorf("a verifier without impostors: %v", err)
 	}
 }
@@ -39,8 +40,8 @@ func TestPanels(t *testing.T) {
 	for i := range 600 {
 		colour.SetNRGBA(i%30, i/30, color.NRGBA{uint8(i % 30 * 8), 80, uint8(i / 30 * 12), 255})
 	}
-	p, err := Panels("Who came, and whom the door saw", 2, Panel{img, "who came", "a stranger"}, Panel{colour, "with glasses", "person 7, 93 %"},
-		Panel{img, "whom the door saw", "person 7"})
+	p, err := Panels("Who came, and whom the door saw", 2, Panel{img, "who came", "a stranger"},
+		Panel{colour, "with glasses", "person 7, 93 %"}, Panel{img, "whom the door saw", "person 7"})
 	if err != nil {
 		t.Fatal(err)
 	}

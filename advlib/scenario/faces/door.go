@@ -154,7 +154,8 @@ func (d *Door) Identify(worn []bool) (*advlib.Classifier, error) {
 			return cosines
 		}
 		n := cosines.Shape().Dimensions[0]
-		return Concatenate([]*Node{cosines, BroadcastToDims(Const(cosines.Graph(), [][]float32{{float32(d.Threshold)}}), n, 1)}, 1)
+		threshold := ConstAsDType(cosines.Graph(), cosines.DType(), [][]float64{{d.Threshold}})
+		return Concatenate([]*Node{cosines, BroadcastToDims(threshold, n, 1)}, 1)
 	})
 }
 
@@ -201,20 +202,17 @@ func (d *Door) classifier(name string, classes []string, worn []bool, of func(co
 
 // cosines are those of faces x [n, h, w, c] with the templates, the least of all looks: [n, persons].
 func (d *Door) cosines(scope *model.Scope, x *Node) *Node {
-	n, seen := x.Shape().Dimensions[0], make([]*Node, len(d.looks))
-	for k, l := range d.looks {
-		seen[k] = x
-		if l.covered != nil {
-			over := Const(x.Graph(), [][][]bool{rows(l.covered, x.Shape().Dimensions[2])}) // [1, h, w]
-			dims := x.Shape().Dimensions
-			seen[k] = Where(BroadcastToDims(InsertAxes(over, -1), dims...), MulScalar(OnesLike(x), d.net.gray()), x)
-		}
-	}
-	points := d.net.outputs(scope, Concatenate(seen, 0))[1] // one call for all looks, as a graph has a model once
 	var least *Node
-	for k, l := range d.looks {
+	for _, l := range d.looks {
+		seen := x
+		if l.covered != nil {
+			dims := x.Shape().Dimensions
+			over := Const(x.Graph(), [][][]bool{rows(l.covered, dims[2])}) // [1, h, w]
+			seen = Where(BroadcastToDims(InsertAxes(over, -1), dims...), MulScalar(OnesLike(x), d.net.gray()), x)
+		}
 		templates := ConstAsDType(x.Graph(), x.DType(), l.templates) // [persons, dimensions]
-		c := Einsum("nd,kd->nk", Slice(points, AxisRange(k*n, (k+1)*n)), templates)
+		point := d.net.outputs(scope.Store().RootScope(), seen)[1]   // a scope of its own, as each has its variables once
+		c := Einsum("nd,kd->nk", point, templates)
 		if least == nil {
 			least = c
 		} else {

@@ -357,9 +357,9 @@ func (r rates) String() string {
 		r.entry, r.entry.Interval(), r.dodging, r.dodging.Interval())
 }
 
-// besieged attacks a door by glasses, or in all of the picture, beside random patterns of the same size. So many persons
-// are enrolled, with 5 pictures each; by so many others the threshold is chosen; the rest are the strangers who come,
-// beside the other pictures of those who are enrolled.
+// besieged attacks a door by glasses, or in all of the picture, beside random patterns of the same size. So many
+// persons are enrolled, with 5 pictures each; by so many others the threshold is chosen; the rest are the strangers who
+// come, beside the other pictures of those who are enrolled.
 func besieged(t *testing.T, all *advlib.Examples, enrolled, chosen int, rate float64, covers ...[]bool) map[string]rates {
 	t.Helper()
 	must := func(err error) {
@@ -440,7 +440,8 @@ func orl(t *testing.T) *advlib.Examples {
 	return all
 }
 
-// On the faces of ORL: impersonation and dodging of a door for 24 persons, by 8 strangers, the threshold chosen by 8 others.
+// On the faces of ORL: impersonation and dodging of a door for 24 persons, by 8 strangers, the threshold chosen by 8
+// others.
 func TestAttacksOnPersons(t *testing.T) {
 	all := orl(t)
 	t.Log("as it is")
@@ -448,7 +449,8 @@ func TestAttacksOnPersons(t *testing.T) {
 	t.Log("looking again, with the glasses covered")
 	covered := besieged(t, all, 24, 8, 0.01, Band(all.Shape()[0], all.Shape()[1]))
 	for _, of := range []string{"glasses", "whole 8/255"} {
-		if got, random := plain[of], plain["random "+of]; got.entry.Value() < random.entry.Value() || got.dodging.Value() < random.dodging.Value() {
+		got, random := plain[of], plain["random "+of]
+		if got.entry.Value() < random.entry.Value() || got.dodging.Value() < random.dodging.Value() {
 			t.Errorf("%s: %v; random: %v", of, got, random)
 		}
 	}

@@ -67,7 +67,8 @@ type Frame struct {
 
 // Plain returns a frame of one shade: glasses as one buys them.
 func Plain(worn []bool, channels int, shade float64) *Frame {
-	return &Frame{Name: fmt.Sprintf("a plain frame of %g", shade), Worn: worn, Pixels: slices.Repeat([]float32{float32(shade)}, len(worn)*channels)}
+	return &Frame{Name: fmt.Sprintf("a plain frame of %g", shade), Worn: worn,
+		Pixels: slices.Repeat([]float32{float32(shade)}, len(worn)*channels)}
 }
 
 // Random returns a frame of the same form with random pixels between lo and hi in place of its own, black and white
@@ -157,7 +158,8 @@ func (a *Campaign) Describe(d *craft.Description) {
 	d.Goal(&a.Goal)
 	share := Share(a.Worn)
 	d.Refuse(!slices.Contains(a.Worn, true), "Worn has no pixels: give faces.Glasses")
-	d.Refuse(share > MostGlasses, "Worn is %.3g %% of the face, and this attacker has %g %% at most: see faces.Glasses", 100*share, 100*MostGlasses)
+	d.Refuse(share > MostGlasses, "Worn is %.3g %% of the face, and this attacker has %g %% at most: see faces.Glasses", 100*share,
+		100*MostGlasses)
 	d.Budget(advlib.Ball{Norm: advlib.L0}, fmt.Sprintf("%.3g %% of the face", 100*share))
 	d.Loss(&a.Loss, advlib.Margin)
 	d.Refuse(a.Rough && a.Smooth != 0, "Rough and Smooth = %g contradict each other: leave one of the two out", a.Smooth)

@@ -143,8 +143,8 @@ func (n *Net) Points(x *tensors.Tensor) ([][]float32, error) {
 // beyond the edge is as at the edge.
 func Moved(e *advlib.Examples, copies, pixels int, seed uint64) (*advlib.Examples, error) {
 	if len(e.Shape()) != 3 || copies < 1 || pixels < 0 {
-		return nil, fmt.Errorf("faces: %d copies moved by %d pixels of %s, of the shape %v: give pictures [height, width, channels], at least 1 copy "+
-			"and 0 pixels", copies, pixels, e.Name, e.Shape())
+		return nil, fmt.Errorf("faces: %d copies moved by %d pixels of %s, of the shape %v: give pictures [height, width, channels], "+
+			"at least 1 copy and 0 pixels", copies, pixels, e.Name, e.Shape())
 	}
 	h, w, channels := e.Shape()[0], e.Shape()[1], e.Shape()[2]
 	x := tensors.MustCopyFlatData[float32](e.X)

@@ -64,8 +64,8 @@ func (d *Door) At(rate float64, e *advlib.Examples) (*Door, error) {
 		return nil, err
 	}
 	if n := len(s.Impostor); n == 0 || rate*float64(n) < 1 {
-		return nil, fmt.Errorf("faces: a false-accept rate of %g cannot be told from %d comparisons: give more faces, or a rate of at least one in "+
-			"that many", rate, n)
+		return nil, fmt.Errorf("faces: a false-accept rate of %g cannot be told from %d comparisons: give more faces, or a rate of at least "+
+			"one in that many", rate, n)
 	}
 	at := *d
 	at.Threshold = s.threshold(rate)
