@@ -339,7 +339,8 @@ func TestFolderOfORL(t *testing.T) {
 	covered := besieged(t, all, 6, 2, 0.05, Band(h, w))
 	for _, of := range []string{"glasses", "whole 8/255"} {
 		got, random := plain[of], plain["random "+of]
-		if got.entry.Value() < random.entry.Value()+0.3 || got.dodging.Value() < random.dodging.Value() || got.impersonation.Count <= random.impersonation.Count {
+		if got.entry.Value() < random.entry.Value()+0.3 || got.dodging.Value() < random.dodging.Value() ||
+			got.impersonation.Count <= random.impersonation.Count {
 			t.Errorf("%s: %v; random: %v", of, got, random)
 		}
 	}
@@ -385,8 +386,8 @@ func besieged(t *testing.T, all *advlib.Examples, enrolled, chosen int, rate flo
 	must(err)
 	own, err := door.Measure(test)
 	must(err)
-	t.Logf("%d enrolled, threshold %.3f for %g by %d others: of %d strangers %v are accepted, of the enrolled %v", enrolled, door.Threshold, rate,
-		chosen, len(parts[2].Classes), foreign.False, own.True)
+	t.Logf("%d enrolled, threshold %.3f for %g by %d others: of %d strangers %v are accepted, of the enrolled %v", enrolled, door.Threshold,
+		rate, chosen, len(parts[2].Classes), foreign.False, own.True)
 	strangers, err := door.Visitors(parts[2])
 	must(err)
 	known, err := door.Visitors(test)

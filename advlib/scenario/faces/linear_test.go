@@ -191,7 +191,8 @@ func TestMeasure(t *testing.T) {
 	}
 	// Impostors: 12 faces of strangers with 2 templates, 2 faces of zero with ninety's.
 	if m.False.Count != 4 || m.False.Of != 26 || m.True.Count != 1 || m.True.Of != 2 {
-		t.Errorf("accepted are %d of %d impostors and %d of %d genuine, want 4 of 26 and 1 of 2", m.False.Count, m.False.Of, m.True.Count, m.True.Of)
+		t.Errorf("accepted are %d of %d impostors and %d of %d genuine, want 4 of 26 and 1 of 2", m.False.Count, m.False.Of, m.True.Count,
+			m.True.Of)
 	}
 	lo, hi := advlib.Rate{Count: 4, Of: 26}.Wilson()
 	if f := m.False; !(f.Low <= f.Value() && f.Value() <= f.High) || f.High-f.Low <= hi-lo {
