@@ -348,8 +348,8 @@ func (r *inquest) together(qs []*Inquiry) iter.Seq[questions] {
 }
 
 // batches are tensors that questions are put together in. Those of the sizes that classifiers are given are used again:
-// they lie where XLA on a CPU reads them, so that what is written there need not be copied, and no memory is fetched from
-// the system, and cleared, for each.
+// they lie where XLA on a CPU reads them, so that what is written there need not be copied, and no memory is fetched
+// from the system, and cleared, for each.
 type batches struct {
 	mu    sync.Mutex
 	spare map[int][]*tensors.Tensor // by the number of rows

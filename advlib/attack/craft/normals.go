@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// normals draws normal numbers, many at once: the same that Rand.NormFloat64 of package math/rand/v2 returns one by one.
-// That one spends half of its time on calls. Here the generator's state stays in registers, and the common case of the
-// ziggurat method (Marsaglia & Tsang 2000), 99 of 100 numbers, is written out; the others are left to math/rand/v2.
+// normals draws normal numbers, many at once: the same that Rand.NormFloat64 of package math/rand/v2 returns one by
+// one. That one spends half of its time on calls. Here the generator's state stays in registers, and the common case of
+// the ziggurat method (Marsaglia & Tsang 2000), 99 of 100 numbers, is written out; the others are left to math/rand/v2.
 type normals struct {
 	source *rand.PCG
 	rand   *rand.Rand
