@@ -9,13 +9,20 @@ import (
 	"advlab/advlib/similarity"
 )
 
-// changeOf is what an attack did to an input: norms of the difference in units of the box, and of images how alike the
-// two look. It is nil where nothing was done.
+// changeOf is what an attack did to an input: norms of the difference in units of the box, or in the scales of a
+// domain's features, and of images how alike the two look. It is nil where nothing was done.
 func changeOf(from, to []float32, s Signature) *report.Change {
+	var δ []float64
+	if s.space != nil && s.space.layout != nil {
+		δ = s.space.layout.difference(from, to)
+	} else {
+		for i, v := range to {
+			δ = append(δ, float64(v)-float64(from[i]))
+		}
+	}
 	c := &report.Change{}
-	for i, v := range to {
-		d := math.Abs(float64(v) - float64(from[i]))
-		if d > 0 {
+	for _, d := range δ {
+		if d = math.Abs(d); d > 0 {
 			c.L0++
 		}
 		c.L1, c.L2, c.Linf = c.L1+d, c.L2+d*d, max(c.Linf, d)
@@ -33,7 +40,8 @@ func changeOf(from, to []float32, s Signature) *report.Change {
 }
 
 // Changes are what the attack did to the inputs on which it succeeded; nil where it did not, or where nothing had to be
-// done.
+// done. How far they moved in the classifier's features is measured by [Evaluate], and by [FeatureDistances]. Of a
+// result that was read from a store the domain is not known: its changes are in units of the box.
 func (r *Result) Changes() []*report.Change {
 	if r.changes != nil || r.Adversarial == nil {
 		return r.changes

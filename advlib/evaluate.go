@@ -89,6 +89,7 @@ func (s Settings) Evaluate(ctx context.Context, v Victim, e *Examples, attacks [
 	if err != nil {
 		return nil, fmt.Errorf("advlib: evaluate: %w", err)
 	}
+	on.features = true
 	start := time.Now()
 	sent, _ := sentBy(v)
 	n := int64(e.Len() * max(1, s.draws(on.signature)))

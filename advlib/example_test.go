@@ -93,12 +93,12 @@ func Example_fiveAttacks() {
 	//   C&W 9×200 L2 minimal     100.0 %  [43.9, 100.0]      0.3536         3           922.3 / 922.3              1 / 0
 	//   DeepFool-50 L2 minimal   100.0 %  [43.9, 100.0]      0.3607         3                   3 / 2              1 / 0
 	// what changed where an attack succeeded, medians
-	//   attack                  found  L0      L1      L2    Linf  PSNR  SSIM
-	//   FGM L2 ≤ 0.4                2   2  0.5657     0.4  0.2828   n/a   n/a
-	//   PGD-40 L2 ≤ 0.4             2   2   0.502     0.4  0.3688   n/a   n/a
-	//   APGD-100 L2 ≤ 0.4           2   2  0.4972     0.4  0.3577   n/a   n/a
-	//   C&W 9×200 L2 minimal        3   2     0.5  0.3536    0.25   n/a   n/a
-	//   DeepFool-50 L2 minimal      3   2  0.5101  0.3607  0.2551   n/a   n/a
+	//   attack                  found  L0      L1      L2    Linf  PSNR  SSIM  features
+	//   FGM L2 ≤ 0.4                2   2  0.5657     0.4  0.2828   n/a   n/a       n/a
+	//   PGD-40 L2 ≤ 0.4             2   2   0.502     0.4  0.3688   n/a   n/a       n/a
+	//   APGD-100 L2 ≤ 0.4           2   2  0.4972     0.4  0.3577   n/a   n/a       n/a
+	//   C&W 9×200 L2 minimal        3   2     0.5  0.3536    0.25   n/a   n/a       n/a
+	//   DeepFool-50 L2 minimal      3   2  0.5101  0.3607  0.2551   n/a   n/a       n/a
 	// sanity: zero gradients on 0.0 % of 3 examples, unbounded ball breaks 100.0 %: no zero gradients, and an unbounded ball breaks every example
 }
 

@@ -140,6 +140,7 @@ type subject struct {
 	view      Victim    // what attacks work on
 	white     *Classifier
 	screener  Screener // nil of victims that are none
+	features  bool     // says to measure how far what was found moved in the classifier's features
 }
 
 // subjectOf checks a victim.
@@ -486,6 +487,7 @@ func (t *trial) check(ctx context.Context, b Batch, rows []int, got, originals [
 	}
 	said := judged.each
 	final := predictions(said)
+	var changed []int // of rows
 	for k, i := range ask {
 		row := rows[i]
 		t.account.checked[row] = true
@@ -505,10 +507,35 @@ func (t *trial) check(ctx context.Context, b Batch, rows []int, got, originals [
 		}
 		r.Distance[row] = t.signature.space.distance(r.Threat.Norm, part(got, i), part(originals, i))
 		r.Success[row], r.Final[row] = true, final[k]
-		r.changes[row] = changeOf(part(originals, i), part(got, i), t.signature)
+		if r.changes[row] = changeOf(part(originals, i), part(got, i), t.signature); r.changes[row] != nil {
+			changed = append(changed, i)
+		}
 		r.keep(row, part(got, i))
 	}
-	return nil
+	return t.inFeatures(ctx, changed, rows, got, originals)
+}
+
+// inFeatures measures how far the inputs that were changed moved in the features, if that is wanted.
+func (t *trial) inFeatures(ctx context.Context, changed, rows []int, got, originals []float32) error {
+	if !t.features || t.white == nil || len(changed) == 0 {
+		return nil
+	}
+	take := func(of []float32) *tensors.Tensor {
+		size, flat := len(of)/len(rows), []float32(nil)
+		for _, i := range changed {
+			flat = append(flat, of[i*size:(i+1)*size]...)
+		}
+		return tensors.FromFlatDataAndDimensions(flat, append([]int{len(changed)}, t.signature.Input...)...)
+	}
+	x, y := take(originals), take(got)
+	defer Free(x, y)
+	d, err := FeatureDistances(ctx, t.white, x, y)
+	for k := range d {
+		if !math.IsNaN(d[k]) {
+			t.result.changes[rows[changed[k]]].Features = &d[k]
+		}
+	}
+	return err
 }
 
 // predictions turns answers into classes and confidences: softmax probabilities are computed in float64.

@@ -11,6 +11,7 @@ import (
 
 	"advlab/advlib"
 	. "advlab/advlib/internal/equation"
+	"advlab/advlib/internal/hidden"
 )
 
 // KernelDensity is the detector of Feinman et al. (2017), arXiv:1703.00410: adversarial examples lie where
@@ -67,7 +68,7 @@ func (f KernelDensity) Fit(ctx context.Context, c *advlib.Classifier, d Data) (S
 		}
 	}
 	e := d.Train.Select(chosen)
-	φ, err := values(ctx, c, e.X, func(_ *advlib.Model, x, z *Node) *Node { return hidden(z, x)[layers[0]].flat() })
+	φ, err := values(ctx, c, e.X, func(_ *advlib.Model, x, z *Node) *Node { return hidden.Layers(z, x)[layers[0]].Flat() })
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +157,7 @@ type density struct {
 
 // Graph implements [Score].
 func (s *density) Graph(_ *advlib.Model, x, z *Node) *Node {
-	d := s.of.squares(pick(z, x, s.layer)[0].flat())
+	d := s.of.squares(pick(z, x, s.layer)[0].Flat())
 	g, dims := d.Graph(), d.Shape().Dimensions
 	same := Equal(BroadcastToDims(InsertAxes(graph.ArgMax(z, -1), 1), dims...), BroadcastToDims(ConstTensor(g, s.y), dims...))
 	e := Sub(MulScalar(d, -1/(2*s.σ*s.σ)), constant(d, s.logs))

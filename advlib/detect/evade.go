@@ -12,6 +12,7 @@ import (
 	"advlab/advlib/attack"
 	"advlab/advlib/attack/craft"
 	. "advlab/advlib/internal/equation"
+	"advlab/advlib/internal/hidden"
 )
 
 // # Attacks that know the detector
@@ -273,7 +274,7 @@ func (s *Screened) newGuides(ctx context.Context) (*guides, error) {
 	var clouds []*cloud
 	var scales []float64 // of each layer's squared distances
 	for _, number := range layers {
-		φ, err := values(ctx, of, e.X, func(_ *advlib.Model, x, z *Node) *Node { return hidden(z, x)[number].flat() })
+		φ, err := values(ctx, of, e.X, func(_ *advlib.Model, x, z *Node) *Node { return hidden.Layers(z, x)[number].Flat() })
 		if err != nil {
 			return nil, err
 		}
@@ -287,7 +288,7 @@ func (s *Screened) newGuides(ctx context.Context) (*guides, error) {
 	near, err := of.Extend(guidesKey{s}, s.Name()+", near its guides", func(m *advlib.Model, x *Node) *Node {
 		var sum *Node
 		for i, l := range pick(m.Logits(x), x, layers) {
-			d := DivScalar(clouds[i].squares(l.flat()), scales[i])
+			d := DivScalar(clouds[i].squares(l.Flat()), scales[i])
 			if sum == nil {
 				sum = d
 				continue

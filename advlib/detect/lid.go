@@ -11,6 +11,7 @@ import (
 
 	"advlab/advlib"
 	. "advlab/advlib/internal/equation"
+	"advlab/advlib/internal/hidden"
 )
 
 // LID is the detector of Ma et al. (2018), arXiv:1801.02613: adversarial inputs lie where the data seem to have more
@@ -64,7 +65,7 @@ func (l LID) Fit(ctx context.Context, c *advlib.Classifier, d Data) (Score, erro
 	near := e.Select(chosen[:batch])
 	s := &lid{k: k, layers: layers}
 	for _, number := range layers {
-		φ, err := values(ctx, c, near.X, func(_ *advlib.Model, x, z *Node) *Node { return hidden(z, x)[number].flat() })
+		φ, err := values(ctx, c, near.X, func(_ *advlib.Model, x, z *Node) *Node { return hidden.Layers(z, x)[number].Flat() })
 		if err != nil {
 			return nil, err
 		}
@@ -84,7 +85,7 @@ type lid struct {
 func (l *lid) graph(_ *advlib.Model, x, z *Node) *Node {
 	var all []*Node
 	for i, layer := range pick(z, x, l.layers) {
-		all = append(all, InsertAxes(l.of[i].dimensionality(layer.flat(), l.k), 1))
+		all = append(all, InsertAxes(l.of[i].dimensionality(layer.Flat(), l.k), 1))
 	}
 	return Concatenate(all, 1)
 }

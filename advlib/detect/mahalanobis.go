@@ -12,6 +12,7 @@ import (
 
 	"advlab/advlib"
 	. "advlab/advlib/internal/equation"
+	"advlab/advlib/internal/hidden"
 )
 
 // Mahalanobis is the detector of Lee et al. (2018), arXiv:1807.03888: in each hidden layer φ, of an image the mean of
@@ -57,7 +58,7 @@ func (f Mahalanobis) Fit(ctx context.Context, c *advlib.Classifier, d Data) (Sco
 	}
 	s := &mahalanobis{layers: layers, magnitude: f.Magnitude}
 	for _, number := range layers {
-		φ, err := values(ctx, c, e.X, func(_ *advlib.Model, x, z *Node) *Node { return hidden(z, x)[number].channels() })
+		φ, err := values(ctx, c, e.X, func(_ *advlib.Model, x, z *Node) *Node { return hidden.Layers(z, x)[number].Channels() })
 		if err != nil {
 			return nil, err
 		}
@@ -96,13 +97,13 @@ type mahalanobis struct {
 func (s *mahalanobis) graph(m *advlib.Model, x, z *Node) *Node {
 	var all []*Node
 	for i, layer := range pick(z, x, s.layers) {
-		d := s.of[i].distance(layer.channels())
+		d := s.of[i].distance(layer.Channels())
 		if s.magnitude > 0 {
 			// As in the authors' code, where a slope of 0 counts as positive.
 			g := StopGradient(Gradient(ReduceAllSum(d), x)[0])
 			towards := Where(GreaterThan(g, ZerosLike(g)), Neg(OnesLike(g)), OnesLike(g))
 			moved := Add(x, MulScalar(towards, s.magnitude))
-			d = s.of[i].distance(pick(m.Logits(moved), moved, s.layers)[i].channels())
+			d = s.of[i].distance(pick(m.Logits(moved), moved, s.layers)[i].Channels())
 		}
 		all = append(all, InsertAxes(d, 1))
 	}

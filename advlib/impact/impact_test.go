@@ -138,7 +138,8 @@ func TestCostsRefuse(t *testing.T) {
 	}
 }
 
-// brightness tells bright images of 8 × 8 pixels from dark ones: logits 0 and 40 (mean − 1/2).
+// brightness tells bright images of 8 × 8 pixels from dark ones: its one feature is the mean, its logits 20 and 40
+// mean.
 func brightness(t *testing.T) *advlib.Classifier {
 	t.Helper()
 	b, err := backend.OpenNamed(backend.Go)
@@ -148,8 +149,12 @@ func brightness(t *testing.T) *advlib.Classifier {
 	return advlib.MustClassifier(advlib.Spec{
 		Name: "brightness", Input: []int{8, 8, 1}, Box: advlib.UnitBox, Backend: b, Classes: []string{"night & fog", "day"},
 		Logits: func(_ *model.Scope, x *graph.Node) *graph.Node {
-			z := graph.MulScalar(graph.AddScalar(graph.ReduceMean(graph.Reshape(x, -1, 64), 1), -0.5), 40)
-			return graph.Stack([]*graph.Node{graph.ZerosLike(z), z}, 1)
+			mean := make([][]float32, 64)
+			for i := range mean {
+				mean[i] = []float32{1. / 64}
+			}
+			φ := graph.Dot(graph.Reshape(x, -1, 64), graph.Const(x.Graph(), mean)).Product()
+			return graph.Add(graph.Dot(φ, graph.Const(x.Graph(), [][]float32{{0, 40}})).Product(), graph.Const(x.Graph(), [][]float32{{20, 0}}))
 		},
 	})
 }
@@ -200,6 +205,10 @@ func TestImpactOfAKnownClassifier(t *testing.T) {
 		if p.Before != (report.Rate{Count: 1, Of: 5}) || p.After != (report.Rate{Count: 3, Of: 5}) || !(p.Passes > 0) || p.Queries {
 			t.Errorf("pair %d: %+v", i, p)
 		}
+	}
+	// The nearest of each is 0.05 or 0.1 away: of the means .42, .46, .54 and .58 a share whose median is this.
+	if got := float64(r.Harmless[0].Features); math.Abs(got-(.05/.46+.1/.58)/2) > 1e-5 {
+		t.Errorf("in the features the attack moves by %g", got)
 	}
 	// The attack moves all pixels alike: what is as much darker or brighter does the same, noise and rotation nothing.
 	for _, h := range r.Harmless {

@@ -329,6 +329,10 @@ func (c *Collection) harmless(ctx context.Context, r *Report, rows []int, broken
 		if err != nil {
 			return err
 		}
+		features, err := c.inFeatures(ctx, rows, made)
+		if err != nil {
+			return err
+		}
 		var norms, psnr, ssim []float64
 		for i, row := range rows {
 			h.Agrees.Of++
@@ -341,7 +345,7 @@ func (c *Collection) harmless(ctx context.Context, r *Report, rows []int, broken
 				ssim, r.Window = append(ssim, s), window
 			}
 		}
-		h.L2, h.PSNR, h.SSIM = number(median(norms)), number(median(psnr)), number(median(ssim))
+		h.L2, h.PSNR, h.SSIM, h.Features = number(median(norms)), number(median(psnr)), number(median(ssim)), number(median(features))
 		r.Harmless = append(r.Harmless, h)
 		return nil
 	}
@@ -364,6 +368,19 @@ func (c *Collection) harmless(ctx context.Context, r *Report, rows []int, broken
 		}
 	}
 	return nil
+}
+
+// inFeatures returns how far changed inputs are from the originals in the victim's features, where that is known.
+func (c *Collection) inFeatures(ctx context.Context, rows []int, made map[int][]float32) ([]float64, error) {
+	var from, to []float32
+	for _, row := range rows {
+		from, to = append(from, c.original(row)...), append(to, made[row]...)
+	}
+	dims := append([]int{len(rows)}, c.examples.Shape()...)
+	x, y := tensors.FromFlatDataAndDimensions(from, dims...), tensors.FromFlatDataAndDimensions(to, dims...)
+	defer advlib.Free(x, y)
+	d, err := advlib.FeatureDistances(ctx, c.victim, x, y)
+	return slices.DeleteFunc(d, math.IsNaN), err
 }
 
 // median is not a number of none.

@@ -83,10 +83,12 @@ type Harmless struct {
 	Unit   string `json:"unit,omitempty"`
 	// Agrees counts the examples that are answered as the original is.
 	Agrees report.Rate `json:"agrees"`
-	// L2, PSNR in decibels and SSIM are medians.
-	L2   number `json:"l2"`
-	PSNR number `json:"psnr"`
-	SSIM number `json:"ssim"`
+	// L2, PSNR in decibels, SSIM and the distance in the classifier's features, see [advlib.FeatureDistances], are
+	// medians. The last is null where there are no features to look at.
+	L2       number `json:"l2"`
+	PSNR     number `json:"psnr"`
+	SSIM     number `json:"ssim"`
+	Features number `json:"features"`
 }
 
 // Example is an example before and after the attack. A class of −1 is a rejection; confidences are null where the
@@ -195,7 +197,7 @@ func (r *Report) trust() (all []section) {
 	}
 	if len(r.Harmless) > 0 {
 		h := section{"The largest harmless changes of the same size, on what the attack broke", [][]string{
-			{"change", "size", "answered as the original", "L2", "PSNR", "SSIM"}}}
+			{"change", "size", "answered as the original", "L2", "PSNR", "SSIM", "features"}}}
 		if r.Window != "" {
 			h.Heading += " (SSIM: " + r.Window + ")"
 		}
@@ -204,7 +206,8 @@ func (r *Report) trust() (all []section) {
 			if c.Unit != "" {
 				size = c.Size.text("%.3g") + " " + c.Unit
 			}
-			h.Rows = append(h.Rows, []string{c.Change, size, rate(c.Agrees), c.L2.text("%.4g"), c.PSNR.text("%.1f dB"), c.SSIM.text("%.4f")})
+			h.Rows = append(h.Rows, []string{c.Change, size, rate(c.Agrees), c.L2.text("%.4g"), c.PSNR.text("%.1f dB"), c.SSIM.text("%.4f"),
+				c.Features.text("%.4f")})
 		}
 		all = append(all, h)
 	}

@@ -58,8 +58,9 @@ type verdictsJSON struct {
 //	              reached, an array of n, in how many of them the goal is reached; success then goes by the most frequent
 //	              answer
 //	              Where the attack succeeded on anything, also changes, an array of n, null but for successes, of
-//	              {l0, l1, l2, linf, image: {psnr, ssim, window}}; image is absent where the inputs are no images, psnr
-//	              null where no value differs, ssim null of images below 7 pixels
+//	              {l0, l1, l2, linf, features, image: {psnr, ssim, window}}; features, how far the activations of the
+//	              penultimate layer moved, in their lengths, is absent where there are none to look at, image where the
+//	              inputs are no images; psnr is null where no value differs, ssim of images below 7 pixels
 //	certificates  array of {method, norm, radius, certified, seconds}; certified is an array of n; where the method tells
 //	              them, also margin, an array of n with null for "nothing shown", distance, an array of n with that of a
 //	              counterexample or null, rounding, a string, and slack

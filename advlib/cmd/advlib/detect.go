@@ -501,7 +501,7 @@ func (a applying) run(cmd *cobra.Command) error {
 	for i, one := range verdicts {
 		v.Inputs = append(v.Inputs, verdictRow{i, seen[i].Answer.Class(), one.Score, one.P, one.Flagged})
 	}
-	return writeWhole(cmd.OutOrStdout(), a.output, func(w io.Writer) error { return form(w, v) })
+	return writeWhole(cmd.OutOrStdout(), a.output, "the verdicts", func(w io.Writer) error { return form(w, v) })
 }
 
 // inspecting is the flags of detect report.

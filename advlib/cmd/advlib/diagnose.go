@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -296,18 +295,7 @@ func (p examinationPlan) run(ctx context.Context, out, progress io.Writer) error
 
 // write writes the diagnosis whole, to the file or to out, or leaves what was there.
 func (p examinationPlan) write(out io.Writer, d *diagnose.Diagnosis) error {
-	var b bytes.Buffer
-	if err := p.form(&b, d); err != nil {
-		return fmt.Errorf("writing the diagnosis: %w", err)
-	}
-	if p.output == "" || p.output == "-" {
-		_, err := out.Write(b.Bytes())
-		return err
-	}
-	if err := renameio.WriteFile(p.output, b.Bytes(), 0o644); err != nil {
-		return fmt.Errorf("writing the diagnosis: %w", err)
-	}
-	return nil
+	return writeWhole(out, p.output, "the diagnosis", func(w io.Writer) error { return p.form(w, d) })
 }
 
 // judge is what --fail-on asks for.

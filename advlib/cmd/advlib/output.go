@@ -91,7 +91,7 @@ func withImpact(name string, i *impact.Report) format {
 
 // writeTo writes a report whole, to the file output or to out, or leaves what was there.
 func writeTo(out io.Writer, output string, form format, r *advlib.Report) error {
-	return writeWhole(out, output, func(w io.Writer) error { return form(w, r) })
+	return writeWhole(out, output, "the report", func(w io.Writer) error { return form(w, r) })
 }
 
 // named returns the form of that name, or, without one, that of the file's ending, or a usual one.
@@ -109,8 +109,8 @@ func named[T any](forms map[string]T, name, output, usual, there string) (form T
 	return form, nil
 }
 
-// writeWhole writes to the file output or to out, whole, or leaves what was there.
-func writeWhole(out io.Writer, output string, write func(w io.Writer) error) error {
+// writeWhole writes the report, or what else it is, to the file output or to out, whole, or leaves what was there.
+func writeWhole(out io.Writer, output, what string, write func(w io.Writer) error) error {
 	var b bytes.Buffer
 	err := write(&b)
 	switch {
@@ -122,7 +122,7 @@ func writeWhole(out io.Writer, output string, write func(w io.Writer) error) err
 		err = renameio.WriteFile(output, b.Bytes(), 0o644)
 	}
 	if err != nil {
-		return fmt.Errorf("writing the report: %w", err)
+		return fmt.Errorf("writing %s: %w", what, err)
 	}
 	return nil
 }

@@ -19,7 +19,6 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/backend"
-	"advlab/advlib/dataset"
 	"advlab/advlib/detect"
 	"advlab/advlib/oracle"
 	"advlab/advlib/serve"
@@ -39,7 +38,7 @@ type serving struct {
 	timeout                  time.Duration
 	detector, action         string
 	threshold                float64
-	data, scale              string
+	benign                   dataFlags
 	perClient                bool
 	status                   int
 	verbose                  bool
@@ -108,8 +107,8 @@ func (s *serving) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.action, "detect-action", "log", "what is done about a query that is flagged: log, reject, or ban the client")
 	f.IntVar(&s.status, "detect-status", http.StatusForbidden, "status of what is not answered: 403 or 429")
 	f.BoolVar(&s.perClient, "detect-per-client", false, "compare queries with those of the same address alone")
-	f.StringVar(&s.data, "detect-data", "", "inputs that belong to no attack, .npz with x: none of them is flagged")
-	f.StringVar(&s.scale, "scale", "1", "factor for x of --detect-data: 1/255 brings bytes to 0..1")
+	f.StringVar(&s.benign.data, "detect-data", "", "inputs that belong to no attack, .npz with x: none of them is flagged")
+	s.benign.addForm(f, 0)
 	f.Float64Var(&s.threshold, "detect-threshold", 0, "of knn: the least mean distance of a query that is not flagged")
 	f.BoolVarP(&s.verbose, "verbose", "v", false, "a line for each request on the standard error")
 }
@@ -131,6 +130,14 @@ func (s serving) check(cmd *cobra.Command) (source, error) {
 			return from, misuse("--%s is given without --detect: name a detector, blacklight or knn", flag)
 		}
 	}
+	for _, flag := range []string{"x", "y", "scale", "limit"} {
+		if set(flag) && s.benign.data == "" {
+			return from, misuse("--%s is given without --detect-data: it says how that file is read", flag)
+		}
+	}
+	if _, err := s.benign.file("detect-data", s.benign.data); err != nil {
+		return from, err
+	}
 	switch {
 	case s.store != "" && len(s.shape) == 0:
 		return from, misuse("--input-shape is missing: what is kept of a model does not say it; give one such as 28,28,1")
@@ -149,9 +156,9 @@ func (s serving) check(cmd *cobra.Command) (source, error) {
 		return from, misuse("--detect-status: %d: there are 403 and 429", s.status)
 	case s.detector != "" && s.detector != "blacklight" && s.detector != "knn":
 		return from, misuse("--detect: there is no detector %q: there are blacklight, knn", s.detector)
-	case s.detector == "knn" && s.data == "" && !(s.threshold > 0):
+	case s.detector == "knn" && s.benign.data == "" && !(s.threshold > 0):
 		return from, misuse("--detect knn needs a threshold above 0: give --detect-threshold, or --detect-data to find one")
-	case s.detector == "knn" && s.data != "" && set("detect-threshold"):
+	case s.detector == "knn" && s.benign.data != "" && set("detect-threshold"):
 		return from, misuse("--detect-threshold and --detect-data are both given: the data is for finding the threshold")
 	case s.detector == "blacklight" && set("detect-threshold"):
 		return from, misuse("--detect-threshold is for --detect knn: blacklight has none")
@@ -201,16 +208,16 @@ func (s serving) watch(c *advlib.Classifier) (*detect.Watch, error) {
 		return nil, nil
 	}
 	var benign *advlib.Examples
-	if s.data != "" {
-		scale, err := number("scale", s.scale)
+	if s.benign.data != "" {
+		file, err := s.benign.file("detect-data", s.benign.data)
 		if err != nil {
 			return nil, err
 		}
-		if benign, err = (dataset.File{Path: s.data, Scale: scale}).Examples(); err != nil {
-			return nil, statusError{misused, fmt.Errorf("--detect-data: %w", err)}
+		if benign, err = file.read(); err != nil {
+			return nil, err
 		}
 		if err := benign.Check(advlib.Spec{Name: c.Name(), Input: c.Input(), Box: c.Box(), Domain: c.Domain()}, math.MaxInt32); err != nil {
-			return nil, statusError{misused, fmt.Errorf("--detect-data: %s: %w", s.data, err)}
+			return nil, statusError{misused, fmt.Errorf("--detect-data: %s: %w", s.benign.data, err)}
 		}
 	}
 	var d detect.Detector

@@ -8,7 +8,8 @@
 //	fmt.Println(found)
 //
 // What counts is what doctors ask for: sensitivity, the share of the sick who are found, and specificity, the share of
-// the healthy who are told so. Of a table, an [advlib.Domain] says what may change, in which units.
+// the healthy who are told so. Of a table, an [advlib.Domain] says what may change, in which units, and what a
+// patient's values can be: [BreastCancer] has one.
 package medicine
 
 import (
@@ -16,9 +17,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"advlab/advlib"
 	"advlab/advlib/attack"
+	"advlab/advlib/report"
 )
 
 // Threat is noise that makes the sick pass for healthy.
@@ -42,8 +45,13 @@ type Report struct {
 	// without noise.
 	Sensitivity advlib.Rate `json:"sensitivity"`
 	Specificity advlib.Rate `json:"specificity"`
+	// Accuracy is that of all without noise.
+	Accuracy advlib.Rate `json:"accuracy"`
 	// Rows are those under noise.
 	Rows []Row `json:"rows"`
+	// Attacked is the evaluation of the attacks on the sick. Its ChangeTable says how much was changed of those who were
+	// missed, and how alike the images look.
+	Attacked *advlib.Report `json:"attacked"`
 }
 
 // Row is what noise of a size makes of the sick.
@@ -57,7 +65,8 @@ type Row struct {
 	Accuracy    advlib.Rate `json:"accuracy"`
 }
 
-// Measure attacks the sick of the examples. It fails where there are none, or none who is healthy.
+// Measure attacks the sick of the examples. It fails where there are none, or none who is healthy, and where logits are
+// not finite.
 func (t Threat) Measure(ctx context.Context, s advlib.Settings, v advlib.Victim, e *advlib.Examples) (*Report, error) {
 	if v == nil || e == nil || e.Len() == 0 {
 		return nil, fmt.Errorf("medicine: there is no victim, or there are no examples: give both")
@@ -97,21 +106,30 @@ func (t Threat) Measure(ctx context.Context, s advlib.Settings, v advlib.Victim,
 		}
 	}
 	r.Specificity = advlib.Rate{Count: right, Of: len(healthy)}
-	r.Sensitivity.Of = len(sick)
+	r.Sensitivity.Of, r.Accuracy = len(sick), advlib.Rate{Count: right, Of: e.Len()}
 	for _, i := range sick {
 		if said[i].Class() != int32(t.Healthy) {
 			r.Sensitivity.Count++
 		}
+		if said[i].Class() == e.Y[i] {
+			r.Accuracy.Count++
+		}
 	}
 	some := e.Select(sick)
+	defer advlib.Free(some.X)
+	var attacks []advlib.Attack
 	for _, ball := range t.Balls {
-		res, err := s.Run(ctx, v, some, toward(ball, advlib.Targeted(t.Healthy)))
-		if err != nil {
-			return nil, fmt.Errorf("medicine: %w", err)
-		}
-		row := Row{Attack: res.Attack, Ball: ball.String(), Sensitivity: advlib.Rate{Of: len(sick)},
+		attacks = append(attacks, toward(ball, advlib.Targeted(t.Healthy)))
+	}
+	s.Alone, s.Strict = true, true // each attack on everybody
+	if r.Attacked, err = s.Evaluate(ctx, v, some, attacks); err != nil {
+		return nil, fmt.Errorf("medicine: %w", err)
+	}
+	for i, a := range attacks {
+		row := Row{Attack: a.String(), Ball: t.Balls[i].String(), Sensitivity: advlib.Rate{Of: len(sick)},
 			Accuracy: advlib.Rate{Count: right, Of: e.Len()}}
-		for k, missed := range res.Success {
+		of := slices.IndexFunc(r.Attacked.Attacks, func(of report.AttackRow) bool { return of.Name == row.Attack })
+		for k, missed := range r.Attacked.Attacks[of].Success {
 			if !missed {
 				row.Sensitivity.Count++
 				if said[sick[k]].Class() == some.Y[k] {
@@ -119,25 +137,40 @@ func (t Threat) Measure(ctx context.Context, s advlib.Settings, v advlib.Victim,
 				}
 			}
 		}
-		advlib.Free(res.Adversarial)
 		r.Rows = append(r.Rows, row)
 	}
 	return r, nil
 }
 
-// String returns a table.
+// String returns a table of the sensitivities, and one of what was changed of those who were missed.
 func (r *Report) String() string {
-	rows := [][3]string{{"noise", "sensitivity", "95 % interval"}, {"none", r.Sensitivity.String(), r.Sensitivity.Interval()}}
+	rows := [][]string{{"noise", "sensitivity", "95 % interval"}, {"none", r.Sensitivity.String(), r.Sensitivity.Interval()}}
 	for _, row := range r.Rows {
-		rows = append(rows, [3]string{row.Ball, row.Sensitivity.String(), row.Sensitivity.Interval()})
+		rows = append(rows, []string{row.Ball, row.Sensitivity.String(), row.Sensitivity.Interval()})
+	}
+	s := fmt.Sprintf("%s on %s: specificity %v of %d who are %s\n", r.Victim, r.Data, r.Specificity, r.Specificity.Of, r.Healthy) +
+		aligned(rows)
+	if changed := r.Attacked.ChangeTable(); len(changed.Rows) > 0 {
+		s += changed.Title + "\n" + aligned(changed.Rows)
+	}
+	return s
+}
+
+// aligned writes rows of as many cells each under each other.
+func aligned(rows [][]string) string {
+	width := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s on %s: specificity %v of %d who are %s\n", r.Victim, r.Data, r.Specificity, r.Specificity.Of, r.Healthy)
-	wide := func(k int) int {
-		return len([]rune(slices.MaxFunc(rows, func(a, b [3]string) int { return len([]rune(a[k])) - len([]rune(b[k])) })[k]))
-	}
 	for _, row := range rows {
-		fmt.Fprintf(&b, "  %-*s  %*s  %s\n", wide(0), row[0], wide(1), row[1], row[2])
+		line := fmt.Sprintf("  %-*s", width[0], row[0])
+		for i, cell := range row[1:] {
+			line += fmt.Sprintf("  %*s", width[1+i], cell)
+		}
+		fmt.Fprintln(&b, line)
 	}
 	return b.String()
 }
