@@ -18,8 +18,8 @@ import (
 
 // xu are the attacks by which Xu, Evans & Qi (2018) judged feature squeezing on MNIST, with the settings of their code
 // (EvadeML-Zoo, Reproduce_FeatureSqueezing.md): FGSM and BIM untargeted, and C&W in Linf, L2 and L0, and JSMA, each
-// towards the next class and towards the least likely one. C&W's steps, for each constant, and its confidence are given;
-// the authors take 1000 and 10.
+// towards the next class and towards the least likely one. C&W's steps for each constant, and its confidence, are those
+// given; the authors take 1000 and 10.
 func xu(ball advlib.Ball, least []int, steps int, κ float64) []advlib.Attack {
 	all := []advlib.Attack{attack.FGM{Ball: ball}, attack.BIM{Ball: ball, StepSize: ball.Radius / 5}}
 	for _, goal := range []advlib.Goal{advlib.TargetedBy(1), advlib.TargetedEach(least)} {
