@@ -41,7 +41,7 @@ var allowed = map[string][]string{
 	"advlib/transform":                  {"advlib", "advlib/attack", "advlib/backend", "advlib/internal/operator", "advlib/training"},
 	"advlib/scenario":                   {"advlib", "advlib/dataset"},
 	"advlib/scenario/signs":             {"advlib", "advlib/attack/craft", "advlib/dataset", "advlib/internal/...", "advlib/training"},
-	"advlib/scenario/faces":             {"advlib", "advlib/training"},
+	"advlib/scenario/faces":             {"advlib", "advlib/attack/craft", "advlib/training"},
 	"advlib/scenario/medicine":          {"advlib", "advlib/attack", "advlib/dataset", "advlib/report"},
 	"advlib/show":                       {"advlib", "advlib/backend", "advlib/internal/notebook", "advlib/report", "advlib/training"},
 	"advlib/smooth":                     {"advlib", "advlib/backend", "advlib/report", "advlib/training"},

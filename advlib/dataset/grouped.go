@@ -123,6 +123,48 @@ func Shots(e *advlib.Examples, n int, seed uint64) (train, test *advlib.Examples
 	return e.Select(trainRows), e.Select(testRows), nil
 }
 
+// Apart draws whole classes: a part for each of the given numbers of classes, and what is left as the last one. Persons
+// of one part are strangers to what has learnt from another. In each part the labels are 0, 1, … in the old order, and
+// every class keeps its name, its old number where it had none. The same seed gives the same parts.
+func Apart(e *advlib.Examples, seed uint64, classes ...int) ([]*advlib.Examples, error) {
+	n, wanted := len(e.Classes), 0
+	for _, y := range e.Y {
+		n = max(n, int(y)+1)
+	}
+	for _, k := range classes {
+		if k < 1 {
+			return nil, fmt.Errorf("dataset: %s: a part of %d classes is asked for: give at least 1", e.Name, k)
+		}
+		wanted += k
+	}
+	if wanted >= n {
+		return nil, fmt.Errorf("dataset: %s: parts of %d classes leave none of its %d for the last part", e.Name, classes, n)
+	}
+	order := rand.New(rand.NewPCG(seed, 0)).Perm(n)
+	var parts []*advlib.Examples
+	for _, k := range append(slices.Clone(classes), n-wanted) {
+		in := slices.Sorted(slices.Values(order[:k]))
+		order = order[k:]
+		var rows []int
+		for i, y := range e.Y {
+			if _, is := slices.BinarySearch(in, int(y)); is {
+				rows = append(rows, i)
+			}
+		}
+		part := e.Select(rows)
+		part.Y, part.Classes = slices.Clone(part.Y), nil
+		for i, y := range part.Y {
+			k, _ := slices.BinarySearch(in, int(y))
+			part.Y[i] = int32(k)
+		}
+		for _, y := range in {
+			part.Classes = append(part.Classes, (&Grouped{Examples: e}).className(int32(y)))
+		}
+		parts = append(parts, part)
+	}
+	return parts, nil
+}
+
 // Interval returns the 95 % interval of a share of the examples, of which is says which they are: the percentiles of
 // 2000 bootstrap samples of whole groups, drawn from the seed 0. Pictures of one sign are right or wrong together, so
 // that an interval that counted them one by one, such as Wilson's, would be too narrow. It fails if is has another

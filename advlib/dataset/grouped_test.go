@@ -3,7 +3,11 @@ package dataset
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/gomlx/gomlx/core/tensors"
 
 	"advlab/advlib"
 )
@@ -34,5 +38,45 @@ func TestGroupedInterval(t *testing.T) {
 	}
 	if _, _, err := (&Grouped{Examples: &advlib.Examples{Name: "none"}}).Interval([]bool{true}); err == nil {
 		t.Error("an answer to no example is taken")
+	}
+}
+
+// Apart keeps classes whole, with their names, and renumbers them; all are in one part.
+func TestApart(t *testing.T) {
+	faces := Faces(7, 3, 1)
+	parts, err := Apart(faces, 1, 2, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := tensors.MustCopyFlatData[float32](faces.X)
+	size, seen := len(x)/faces.Len(), map[string]bool{}
+	for k, want := range []int{2, 3, 2} {
+		p := parts[k]
+		if len(p.Classes) != want || p.Len() != 3*want {
+			t.Errorf("part %d has %d classes and %d examples, want %d and %d", k, len(p.Classes), p.Len(), want, 3*want)
+		}
+		px := tensors.MustCopyFlatData[float32](p.X)
+		for i, y := range p.Y {
+			old := int(p.Number(i))
+			if !slices.Equal(px[i*size:(i+1)*size], x[old*size:(old+1)*size]) || p.Classes[y] != faces.Classes[faces.Y[old]] {
+				t.Errorf("part %d, example %d is not %s's picture %d", k, i, p.Classes[y], old)
+			}
+		}
+		for _, name := range p.Classes {
+			if seen[name] {
+				t.Errorf("%s is in two parts", name)
+			}
+			seen[name] = true
+		}
+	}
+	again, err := Apart(faces, 1, 2, 3)
+	if err != nil || !slices.Equal(again[1].Classes, parts[1].Classes) {
+		t.Errorf("the same seed gives %v, then %v (%v)", parts[1].Classes, again[1].Classes, err)
+	}
+	if _, err := Apart(faces, 1, 4, 3); err == nil || !strings.Contains(err.Error(), "leave none of its 7") {
+		t.Errorf("all classes: %v", err)
+	}
+	if _, err := Apart(faces, 1, 0); err == nil || !strings.Contains(err.Error(), "a part of 0 classes") {
+		t.Errorf("no class: %v", err)
 	}
 }

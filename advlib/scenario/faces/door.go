@@ -11,25 +11,31 @@ import (
 	"advlab/advlib"
 )
 
-// Door knows persons by their templates, and lets in whoever is near enough to one.
+// Door knows persons by their templates, and lets in whoever is near enough to one. It may look at a face more than
+// once, each time with other pixels covered: then it goes by the least cosine of its looks, so that who would pass must
+// pass in all of them.
 type Door struct {
 	// Persons are the names of those who are enrolled; person k has the label k.
 	Persons []string
-	// Templates are their directions on the sphere: the mean of the points of their faces.
-	Templates [][]float32
 	// Threshold is the least cosine of a face with a template that counts as the same person. Enrol leaves it at −1, which
 	// takes anybody for somebody: see [Door.At].
 	Threshold float64
 
-	net *Net
+	net   *Net
+	looks []look
 }
 
-// Enrol makes a template of each person of the examples.
-func (n *Net) Enrol(e *advlib.Examples) (*Door, error) {
-	points, err := n.Points(e.X)
-	if err != nil {
-		return nil, err
-	}
+// look is a way of looking at a face: with these pixels covered (nil: with none), as the templates were made, the mean
+// direction on the sphere of each person's faces.
+type look struct {
+	covered   []bool
+	templates [][]float32
+}
+
+// Enrol makes templates of each person of the examples, who is known by the name of the class. For each of covers,
+// height × width long, the door looks once more, with these pixels covered in the middle gray. What an attacker wears
+// there it does not see in that look, nor does it see what he has there of a face.
+func (n *Net) Enrol(e *advlib.Examples, covers ...[]bool) (*Door, error) {
 	persons := len(e.Classes)
 	for _, y := range e.Y {
 		persons = max(persons, int(y)+1)
@@ -37,12 +43,36 @@ func (n *Net) Enrol(e *advlib.Examples) (*Door, error) {
 	if persons < 2 {
 		return nil, fmt.Errorf("faces: %s has %d persons: a door tells at least 2 apart", e.Name, persons)
 	}
-	d := &Door{Persons: slices.Clone(e.Classes), Templates: make([][]float32, persons), Threshold: -1, net: n}
-	for k := len(d.Persons); k < persons; k++ {
-		d.Persons = append(d.Persons, fmt.Sprint("person ", k))
+	d := &Door{Threshold: -1, net: n}
+	for k := range persons {
+		name := nameOf(e, k)
+		if slices.Contains(d.Persons, name) {
+			return nil, fmt.Errorf("faces: %s has two persons called %q: persons are known by their names", e.Name, name)
+		}
+		d.Persons = append(d.Persons, name)
 	}
+	for k, covered := range append([][]bool{nil}, covers...) {
+		if k > 0 && !slices.Contains(covered, true) {
+			return nil, fmt.Errorf("faces: cover %d covers nothing: the door looks at the whole face in any case", k-1)
+		}
+		l := look{covered: covered}
+		points, err := n.under(covered, e.X)
+		if err != nil {
+			return nil, err
+		}
+		if l.templates, err = templates(points, e, d.Persons); err != nil {
+			return nil, err
+		}
+		d.looks = append(d.looks, l)
+	}
+	return d, nil
+}
+
+// templates are the mean directions of each person's points.
+func templates(points [][]float32, e *advlib.Examples, persons []string) ([][]float32, error) {
+	all := make([][]float32, len(persons))
 	for i, p := range points {
-		t := &d.Templates[e.Y[i]]
+		t := &all[e.Y[i]]
 		if *t == nil {
 			*t = make([]float32, len(p))
 		}
@@ -50,75 +80,63 @@ func (n *Net) Enrol(e *advlib.Examples) (*Door, error) {
 			(*t)[j] += v
 		}
 	}
-	for k, t := range d.Templates {
+	for k, t := range all {
 		length := math.Sqrt(cosine(t, t))
 		if length == 0 {
-			return nil, fmt.Errorf("faces: %s has no face of %s: enrol each with at least one", e.Name, d.Persons[k])
+			return nil, fmt.Errorf("faces: %s has no face of %s: enrol each with at least one", e.Name, persons[k])
 		}
 		for j := range t {
 			t[j] /= float32(length)
 		}
 	}
-	return d, nil
+	return all, nil
 }
 
-// Scores are the cosines of faces with templates: of the same person, and of others.
-type Scores struct{ Genuine, Impostor []float64 }
-
-// Scores compares each face of the examples with all templates.
-func (d *Door) Scores(e *advlib.Examples) (s Scores, err error) {
-	points, err := d.net.Points(e.X)
-	if err != nil {
-		return s, err
+// nameOf is the name of a person of examples.
+func nameOf(e *advlib.Examples, k int) string {
+	if k < len(e.Classes) {
+		return e.Classes[k]
 	}
-	for i, p := range points {
-		for k, t := range d.Templates {
-			if c := cosine(p, t); int(e.Y[i]) == k {
-				s.Genuine = append(s.Genuine, c)
-			} else {
-				s.Impostor = append(s.Impostor, c)
+	return fmt.Sprint("person ", k)
+}
+
+// Template returns the direction on the sphere of a person who is enrolled, by the look at the whole face: the mean of
+// the points of his faces.
+func (d *Door) Template(person int) []float32 { return slices.Clone(d.looks[0].templates[person]) }
+
+// persons returns for each example which of those who are enrolled it is, by name: −1 is a stranger.
+func (d *Door) persons(e *advlib.Examples) []int {
+	who := make([]int, e.Len())
+	for i, y := range e.Y {
+		who[i] = slices.Index(d.Persons, nameOf(e, int(y)))
+	}
+	return who
+}
+
+// Visitors returns the examples with the labels of what [Door.Identify] returns: persons who are enrolled, told by
+// their names, have theirs, all others that of a stranger. It fails where there are strangers and the door, which has
+// no threshold, knows none.
+func (d *Door) Visitors(e *advlib.Examples) (*advlib.Examples, error) {
+	v := *e
+	v.Y, v.Classes = make([]int32, e.Len()), slices.Clone(d.Persons)
+	for i, k := range d.persons(e) {
+		if k < 0 {
+			if d.Threshold <= -1 {
+				return nil, fmt.Errorf("faces: %s of %s is not enrolled, and the door has no threshold: take Door.At first",
+					nameOf(e, int(e.Y[i])), e.Name)
 			}
+			k = len(d.Persons)
 		}
+		v.Y[i] = int32(k)
 	}
-	slices.Sort(s.Genuine)
-	slices.Sort(s.Impostor)
-	return s, nil
+	if d.Threshold > -1 {
+		v.Classes = append(v.Classes, stranger)
+	}
+	return &v, nil
 }
 
-// At returns the door with the least threshold at which at most the given share of the examples' impostor comparisons,
-// faces with the templates of others, is accepted: a false-accept rate, in (0, 1).
-func (d *Door) At(rate float64, e *advlib.Examples) (*Door, error) {
-	if !(rate > 0 && rate < 1) {
-		return nil, fmt.Errorf("faces: a false-accept rate of %g: give a share in (0, 1), such as 0.01", rate)
-	}
-	s, err := d.Scores(e)
-	if err != nil {
-		return nil, err
-	}
-	at := *d
-	at.Threshold = s.threshold(rate)
-	return &at, nil
-}
-
-// threshold is the least one that accepts at most so many of the impostors: just above the best of those that it
-// refuses.
-func (s Scores) threshold(rate float64) float64 {
-	refused := len(s.Impostor) - int(rate*float64(len(s.Impostor)))
-	if refused == 0 {
-		return -1
-	}
-	return math.Nextafter(s.Impostor[refused-1], 2)
-}
-
-// Accepted returns the shares of impostor and genuine comparisons that a threshold accepts: the false-accept rate and
-// the true-accept rate.
-func (s Scores) Accepted(threshold float64) (impostor, genuine float64) {
-	share := func(v []float64) float64 {
-		at, _ := slices.BinarySearch(v, threshold)
-		return float64(len(v)-at) / float64(max(len(v), 1))
-	}
-	return share(s.Impostor), share(s.Genuine)
-}
+// stranger is what those are called who are not enrolled.
+const stranger = "a stranger"
 
 // sharp is what cosines are multiplied by to be logits.
 const sharp = 16
@@ -129,14 +147,15 @@ const sharp = 16
 func (d *Door) Identify(worn []bool) (*advlib.Classifier, error) {
 	classes, closed := slices.Clone(d.Persons), d.Threshold <= -1
 	if !closed {
-		classes = append(classes, "a stranger")
+		classes = append(classes, stranger)
 	}
 	return d.classifier("who is it", classes, worn, func(cosines *Node) *Node {
 		if closed {
 			return cosines
 		}
 		n := cosines.Shape().Dimensions[0]
-		return Concatenate([]*Node{cosines, BroadcastToDims(Const(cosines.Graph(), [][]float32{{float32(d.Threshold)}}), n, 1)}, 1)
+		threshold := ConstAsDType(cosines.Graph(), cosines.DType(), [][]float64{{d.Threshold}})
+		return Concatenate([]*Node{cosines, BroadcastToDims(threshold, n, 1)}, 1)
 	})
 }
 
@@ -157,13 +176,11 @@ func (d *Door) classifier(name string, classes []string, worn []bool, of func(co
 	spec := advlib.Spec{Name: trained.Name() + ", " + name, Input: trained.Input(), Box: trained.Box(), Backend: trained.Backend(),
 		Store: trained.Store(), Classes: classes,
 		Logits: func(scope *model.Scope, x *Node) *Node {
-			templates := ConstAsDType(x.Graph(), x.DType(), d.Templates) // [persons, dimensions]
-			return MulScalar(of(Einsum("nd,kd->nk", d.net.outputs(scope, x)[1], templates)), sharp)
+			return MulScalar(of(d.cosines(scope, x)), sharp)
 		}}
 	if worn != nil {
-		pixels := spec.Input[0] * spec.Input[1]
-		if len(worn) != pixels {
-			return nil, fmt.Errorf("faces: %d pixels say whether they may change, the faces have %d × %d", len(worn), spec.Input[0], spec.Input[1])
+		if err := d.net.checkPixels(worn); err != nil {
+			return nil, err
 		}
 		channels := spec.Input[2]
 		for i, may := range worn {
@@ -183,38 +200,27 @@ func (d *Door) classifier(name string, classes []string, worn []bool, of func(co
 	return c, nil
 }
 
-// face is the share of a picture that a face covers: an ellipse of 0.8 of the height and of the width.
-const face = math.Pi / 4 * 0.8 * 0.8
-
-// MostGlasses is the largest share of the face that glasses may cover: Sharif et al. (2016,
-// https://doi.org/10.1145/2976749.2978392, section 5.1) have 6.5 % of the picture.
-const MostGlasses = 0.12
-
-// Glasses returns the pixels of the frame of a pair of glasses before the eyes of a face that fills a picture of height
-// × width pixels, upright and in the middle, row by row: two rims, a bridge, and what goes to the ears. They are at
-// most [MostGlasses] of the face.
-func Glasses(height, width int) []bool {
-	worn := make([]bool, height*width)
-	for i := range worn {
-		x := math.Abs((float64(i%width)+0.5)/float64(width)*2 - 1)
-		y := (float64(i/width)+0.5)/float64(height)*2 - 1 - eyes
-		rim := func(rx, ry float64) bool { return (x-0.33)*(x-0.33)/(rx*rx)+y*y/(ry*ry) <= 1 }
-		worn[i] = rim(0.27, 0.19) && !rim(0.19, 0.125) || x < 0.08 && math.Abs(y+0.02) < 0.045 ||
-			x > 0.58 && x < 0.78 && math.Abs(y+0.05) < 0.045
-	}
-	return worn
-}
-
-// eyes are at this height of a face, from −1 at the top to 1 at the bottom of its picture.
-const eyes = -0.14
-
-// Share returns which share of the face such pixels are, of all of a picture.
-func Share(worn []bool) float64 {
-	n := 0
-	for _, may := range worn {
-		if may {
-			n++
+// cosines are those of faces x [n, h, w, c] with the templates, the least of all looks: [n, persons].
+func (d *Door) cosines(scope *model.Scope, x *Node) *Node {
+	var least *Node
+	for _, l := range d.looks {
+		seen := x
+		if l.covered != nil {
+			dims := x.Shape().Dimensions
+			over := Const(x.Graph(), [][][]bool{rows(l.covered, dims[2])}) // [1, h, w]
+			seen = Where(BroadcastToDims(InsertAxes(over, -1), dims...), MulScalar(OnesLike(x), d.net.gray()), x)
+		}
+		templates := ConstAsDType(x.Graph(), x.DType(), l.templates) // [persons, dimensions]
+		point := d.net.outputs(scope.Store().RootScope(), seen)[1]   // a scope of its own, as each has its variables once
+		c := Einsum("nd,kd->nk", point, templates)
+		if least == nil {
+			least = c
+		} else {
+			least = Min(least, c)
 		}
 	}
-	return float64(n) / (face * float64(len(worn)))
+	return least
 }
+
+// rows of a picture.
+func rows(pixels []bool, width int) (of [][]bool) { return slices.Collect(slices.Chunk(pixels, width)) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"strings"
 
 	"github.com/gomlx/compute/shapes"
@@ -135,6 +136,73 @@ func (n *Net) Points(x *tensors.Tensor) ([][]float32, error) {
 		points[i] = flat[i*size : (i+1)*size]
 	}
 	return points, nil
+}
+
+// Moved returns each face of the examples in so many copies, every other one mirrored, all moved by up to so many
+// pixels up, down and aside, as drawn from the seed: what a few photographs do not show of a person. What comes in from
+// beyond the edge is as at the edge.
+func Moved(e *advlib.Examples, copies, pixels int, seed uint64) (*advlib.Examples, error) {
+	if len(e.Shape()) != 3 || copies < 1 || pixels < 0 {
+		return nil, fmt.Errorf("faces: %d copies moved by %d pixels of %s, of the shape %v: give pictures [height, width, channels], "+
+			"at least 1 copy and 0 pixels", copies, pixels, e.Name, e.Shape())
+	}
+	h, w, channels := e.Shape()[0], e.Shape()[1], e.Shape()[2]
+	x := tensors.MustCopyFlatData[float32](e.X)
+	flat, y := make([]float32, 0, copies*len(x)), make([]int32, 0, copies*e.Len())
+	for k := range copies {
+		for i, label := range e.Y {
+			random := rand.New(rand.NewPCG(seed, uint64(k*e.Len()+i)))
+			down, aside := random.IntN(2*pixels+1)-pixels, random.IntN(2*pixels+1)-pixels
+			y = append(y, label)
+			for r := range h {
+				for c := range w {
+					from := min(max(c+aside, 0), w-1)
+					if k%2 == 1 {
+						from = w - 1 - from
+					}
+					at := ((i*h+min(max(r+down, 0), h-1))*w + from) * channels
+					flat = append(flat, x[at:at+channels]...)
+				}
+			}
+		}
+	}
+	m, err := advlib.NewExamples(fmt.Sprintf("%s, moved by up to %d", e.Name, pixels), flat, e.Shape(), y)
+	if err != nil {
+		return nil, fmt.Errorf("faces: %w", err)
+	}
+	m.Classes = e.Classes
+	return m, nil
+}
+
+// under returns where faces lie with these pixels covered; nil covers none.
+func (n *Net) under(covered []bool, x *tensors.Tensor) ([][]float32, error) {
+	if covered == nil {
+		return n.Points(x)
+	}
+	if err := n.checkPixels(covered); err != nil {
+		return nil, err
+	}
+	flat, channels := tensors.MustCopyFlatData[float32](x), n.trained.Input()[2]
+	for i := range flat {
+		if covered[i/channels%len(covered)] {
+			flat[i] = float32(n.gray())
+		}
+	}
+	y := tensors.FromFlatDataAndDimensions(flat, x.Shape().Dimensions...)
+	defer advlib.Free(y)
+	return n.Points(y)
+}
+
+// gray is the middle of the range of the inputs.
+func (n *Net) gray() float64 { box := n.trained.Box(); return (box.Lo + box.Hi) / 2 }
+
+// checkPixels refuses pixels that are not those of a face.
+func (n *Net) checkPixels(of []bool) error {
+	in := n.trained.Input()
+	if len(of) != in[0]*in[1] {
+		return fmt.Errorf("faces: %d pixels are given, the faces have %d × %d", len(of), in[0], in[1])
+	}
+	return nil
 }
 
 // cosine of two vectors of length 1.
