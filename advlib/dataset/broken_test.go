@@ -175,7 +175,7 @@ func withExif(t *testing.T, img image.Image, orientation byte) []byte {
 		t.Fatal(err)
 	}
 	const head = 8 + 25 // the signature, and IHDR
-	exif := []byte("eXIfMM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00" + string(rune(orientation)) + "\x00\x00\x00\x00\x00\x00")
+	exif := append([]byte("eXIfMM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00"), orientation, 0, 0, 0, 0, 0, 0)
 	chunk := binary.BigEndian.AppendUint32(nil, uint32(len(exif)-4))
 	chunk = append(chunk, exif...)
 	chunk = binary.BigEndian.AppendUint32(chunk, crc32.ChecksumIEEE(exif))
