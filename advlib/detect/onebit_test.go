@@ -80,11 +80,12 @@ func (o oneBit) always(t *testing.T, lower, upper []float64, y int) bool {
 		if err != nil {
 			t.Fatal(err)
 		}
+		var corners []float32 // where the bounds are least: images of bits that may decide it
 		for i, b := range some {
 			if lead(a.Lower[i]) > o.threshold+1e-4 {
 				continue
 			}
-			at, weight := -1, 0.
+			at, weight, worst := -1, 0., slices.Index(a.Lower[i], slices.Min(a.Lower[i]))
 			for j := range b.lower {
 				w := 0.
 				for k, slopes := range a.Slopes[i] {
@@ -93,6 +94,11 @@ func (o oneBit) always(t *testing.T, lower, upper []float64, y int) bool {
 				if b.upper[j] > b.lower[j] && (at < 0 || w > weight) {
 					at, weight = j, w
 				}
+				bit := b.lower[j]
+				if a.Slopes[i][worst][j] < 0 {
+					bit = b.upper[j]
+				}
+				corners = append(corners, float32(bit))
 			}
 			if at < 0 {
 				return false // one image, and it does not lead by enough
@@ -103,8 +109,35 @@ func (o oneBit) always(t *testing.T, lower, upper []float64, y int) bool {
 				open = append(open, half)
 			}
 		}
+		if len(corners) > 0 && slices.Min(o.leads(t, corners, y)) <= o.threshold {
+			return false
+		}
 	}
 	return true
+}
+
+// leads computes those of class y on images.
+func (o oneBit) leads(t *testing.T, points []float32, y int) (all []float64) {
+	t.Helper()
+	shape := o.of.Input()
+	size := 1
+	for _, d := range shape {
+		size *= d
+	}
+	z, err := o.of.Logits(tensors.FromFlatDataAndDimensions(points, append([]int{len(points) / size}, shape...)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range z {
+		var margins []float64
+		for k, v := range row {
+			if k != y {
+				margins = append(margins, float64(row[y]-v))
+			}
+		}
+		all = append(all, lead(margins))
+	}
+	return all
 }
 
 // lead is min_k (1 − exp(−l_k)) / (1 + Σ_j exp(−l_j)), of margins l.
@@ -141,19 +174,7 @@ func (o oneBit) exhaust(t *testing.T, x []float32, y int) float64 {
 			}
 			points = append(points, at...)
 		}
-		z, err := o.of.Logits(tensors.FromFlatDataAndDimensions(points, append([]int{len(part)}, o.of.Input()...)...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, row := range z {
-			var margins []float64
-			for k, v := range row {
-				if k != y {
-					margins = append(margins, float64(row[y]-v))
-				}
-			}
-			least = math.Min(least, lead(margins))
-		}
+		least = min(least, slices.Min(o.leads(t, points, y)))
 	}
 	return least
 }
