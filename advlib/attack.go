@@ -86,8 +86,11 @@ func (b Batch) Number(row int) int64 { return (&Examples{Index: b.Index}).Number
 // Rand returns the random stream of a row. Streams are numbered, by restart for example; a stream depends on the run's
 // seed, the content of the example's input and the stream's number, and on nothing else: not on the row's place in the
 // batch, nor on that of the example in its file. Equal inputs have equal streams.
-func (b Batch) Rand(row int, stream uint64) *rand.Rand {
-	return rowRand(b.Seed, b.keys(row, row+1)[0], stream)
+func (b Batch) Rand(row int, stream uint64) *rand.Rand { return rand.New(b.Source(row, stream)) }
+
+// Source returns what [Batch.Rand] draws from: for those who draw many numbers at once.
+func (b Batch) Source(row int, stream uint64) *rand.PCG {
+	return rowSource(b.Seed, b.keys(row, row+1)[0], stream)
 }
 
 // keys returns what the streams of the rows lo..hi-1 are keyed by.
@@ -159,15 +162,15 @@ func (b Batch) ReachedBy(row int, a Answer) bool {
 	return k != b.Y[row]
 }
 
-// rowRand mixes seed, key and stream (splitmix64's finaliser, so that near keys give unrelated streams).
-func rowRand(seed, key, stream uint64) *rand.Rand {
+// rowSource mixes seed, key and stream (splitmix64's finaliser, so that near keys give unrelated streams).
+func rowSource(seed, key, stream uint64) *rand.PCG {
 	mix := func(z uint64) uint64 {
 		z += 0x9e3779b97f4a7c15
 		z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9
 		z = (z ^ (z >> 27)) * 0x94d049bb133111eb
 		return z ^ (z >> 31)
 	}
-	return rand.New(rand.NewPCG(mix(seed)^mix(stream<<1|1), mix(key)^mix(mix(seed)+stream)))
+	return rand.NewPCG(mix(seed)^mix(stream<<1|1), mix(key)^mix(mix(seed)+stream))
 }
 
 func pick[T any](from []T, rows []int) []T {

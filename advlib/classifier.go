@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -377,7 +378,7 @@ func (c *Classifier) probeInput(n int, seed uint64) []float32 {
 	x := make([]float32, n*size)
 	limits := c.Limits()
 	for i := range n {
-		random := rowRand(seed, uint64(i), 0)
+		random := rand.New(rowSource(seed, uint64(i), 0))
 		for j := range size {
 			u := 0.5
 			if i > 0 {

@@ -107,13 +107,16 @@ func (v *Counted) Query(ctx context.Context, x *tensors.Tensor) ([]Answer, error
 	if err := v.charge(nil, x.Shape().Dimensions[0]); err != nil {
 		return nil, err
 	}
-	return v.answer(ctx, x)
+	return v.answer(ctx, x, false)
 }
 
-// answer asks the victim, and counts.
-func (v *Counted) answer(ctx context.Context, x *tensors.Tensor) ([]Answer, error) {
-	if _, err := WhiteBox(v.victim); err == nil {
-		z, err := v.Logits(ctx, x)
+// answer asks the victim, and counts. With give, x may be moved to the backend of a classifier instead of copied.
+func (v *Counted) answer(ctx context.Context, x *tensors.Tensor, give bool) ([]Answer, error) {
+	if c, err := WhiteBox(v.victim); err == nil {
+		if at, err := x.Backend(); err == nil && at != c.spec.Backend {
+			give = false
+		}
+		z, err := v.logits(x, inOrder(x), give)
 		return answers(z), err
 	}
 	a, err := v.mean(ctx, x)
@@ -401,22 +404,30 @@ func (v *Counted) Logits(ctx context.Context, x *tensors.Tensor) ([][]float32, e
 		}
 		return v.logitsOf(a)
 	}
+	return v.logits(x, inOrder(x), false)
+}
+
+// inOrder returns the numbers of the rows of x.
+func inOrder(x *tensors.Tensor) []int {
 	rows := make([]int, x.Shape().Dimensions[0])
 	for i := range rows {
 		rows[i] = i
 	}
-	return v.logits(x, rows)
+	return rows
 }
 
 // logits returns the logits of a classifier at the n rows of x, computed in the order in which rows, which has each
-// once, names them.
-func (v *Counted) logits(x *tensors.Tensor, rows []int) ([][]float32, error) {
+// once, names them. With give they are in order, and x itself is used where it is as large as a bucket.
+func (v *Counted) logits(x *tensors.Tensor, rows []int, give bool) ([][]float32, error) {
 	step := v.Compile(logitsKey{}, func(m *Model, in []*graph.Node) []*graph.Node {
 		return []*graph.Node{m.Logits(in[0])}
 	})
 	z := make([][]float32, len(rows))
 	for chunk := range slices.Chunk(rows, maxBucket) {
-		in := TakeRows(x, chunk, Bucket(len(chunk)))
+		in := x
+		if size := Bucket(len(chunk)); !give || size != x.Shape().Dimensions[0] {
+			in = TakeRows(x, chunk, size)
+		}
 		out, err := step.Run(len(chunk), in)
 		if err != nil {
 			return nil, fmt.Errorf("computing the logits of inputs of shape %v: %w", in.Shape().Dimensions, err)
@@ -426,7 +437,10 @@ func (v *Counted) logits(x *tensors.Tensor, rows []int) ([][]float32, error) {
 		for i, row := range chunk {
 			z[row] = flat[i*k : (i+1)*k : (i+1)*k]
 		}
-		Free(in, out[0])
+		Free(out[0])
+		if in != x {
+			Free(in)
+		}
 	}
 	return z, nil
 }

@@ -78,8 +78,8 @@ func newReport(ctx context.Context, s Settings, v *subject, e *Examples, attacks
 		r.Domain = about.Domain.String()
 	}
 	lost := ""
-	if v.white != nil {
-		where := backend.InfoOf(v.white.Backend())
+	if seen, err := v.seen(); err == nil && seen != nil {
+		where := backend.InfoOf(seen.Backend())
 		r.Backend, lost = where.Name, where.Lost
 	}
 	r.Rejection = v.newRejection(said.each)

@@ -194,7 +194,7 @@ func (v *subject) clean(ctx context.Context, b Batch, draws int) (opinions, erro
 		}
 	}
 	return v.opinions(ctx, b.X, draws, func() ([]Answer, error) {
-		z, err := Count(v.white).logits(b.X, b.Order())
+		z, err := Count(v.white).logits(b.X, b.Order(), false)
 		return answers(z), err
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/layers"
@@ -420,6 +421,34 @@ func TestDecimalBoxIsRounded(t *testing.T) {
 		r, err := advlib.Evaluate(t.Context(), c, e, []advlib.Attack{attack.PGD{Ball: ball}}, certify.IBP)
 		if err != nil || r.Clean().Count != 2 {
 			t.Errorf("%s: %v, %v", name, r, err)
+		}
+	}
+}
+
+// What was asked about on one backend may be asked about on another.
+func TestAskOnTwoBackends(t *testing.T) {
+	plain, err := compute.NewWithConfig("go:ops_sequential")
+	if err != nil {
+		t.Fatal(err)
+	}
+	logits := func(_ *model.Scope, x *Node) *Node { return Concatenate([]*Node{x, ReduceAndKeep(x, ReduceSum, 1)}, 1) }
+	spec := advlib.Spec{Name: "m", Input: []int{3}, Box: advlib.UnitBox, Logits: logits}
+	one, err := advlib.NewClassifier(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Backend = plain
+	other, err := advlib.NewClassifier(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := tensors.FromFlatDataAndDimensions(make([]float32, 24), 8, 3) // a whole bucket, which is not copied
+	for k := range 6 {
+		tensors.MustMutableFlatData(x, func(flat []float32) { flat[1] = float32(k) / 8 })
+		c := []*advlib.Classifier{one, other}[k/2%2]
+		answers, err := advlib.Count(c).Ask(t.Context(), make([]int64, 8), x)
+		if err != nil || answers[0].Scores[3] != float32(k)/8 {
+			t.Errorf("question %d: %v, error %v", k, answers, err)
 		}
 	}
 }

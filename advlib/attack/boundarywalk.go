@@ -138,7 +138,7 @@ func change(rise bool) float64 {
 func (a BoundaryAttack) step(d *decisions, x []float32, σ, ε float64) (aside, next []float32) {
 	r, u := d.distance(x), normalised(d.away(x))
 	η := make([]float64, len(u))
-	d.sphere(η)
+	shortened(η, d.sphere(η))
 	orthogonalise(η, [][]float64{u})
 	scale := r / math.Sqrt(1+σ*σ)
 	aside = d.point(func(j int) float64 { return float64(d.X[j]) + scale*(u[j]+σ*η[j]) })

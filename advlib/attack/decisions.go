@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -23,7 +24,8 @@ type decisions struct {
 	avoid []int32
 	last  int32
 	// aside says that any class counts, although there is a target, which only gives the direction.
-	aside bool
+	aside  bool
+	points [][]float32 // see blank
 }
 
 // byLabels runs a search for each example of a batch; an example of which nothing may change has none.
@@ -81,11 +83,7 @@ func (d *decisions) point(at func(j int) float64) []float32 {
 
 // step returns x + s·v.
 func (d *decisions) step(x []float32, s float64, v []float64) []float32 {
-	p := slices.Clone(d.X)
-	for _, j := range d.free { // without point's function of a coordinate: noise is made here
-		p[j] = float32(float64(x[j]) + s*v[j])
-	}
-	return d.Clip(p)
+	return d.Step(make([]float32, len(x)), x, s, v, 1)
 }
 
 // distance returns how far a point is from the original.
@@ -144,20 +142,19 @@ func (d *decisions) boundary(b start, tolerance float64) []float32 {
 }
 
 // normal estimates the direction in which one gets from x, on the boundary, to where the goal is reached, by the signs
-// φ = ±1 of n points x + δ·u, whose u are drawn by draw: the mean of (φ − φ̄)·u, with φ̄ the mean of the φ (Chen et al.
-// 2020, section III-C). What counts as u is what is left of it inside the limits. If all φ are equal nothing is
-// subtracted, and the direction is the mean of u or its opposite. The result has length 1, or is 0 if no u is left.
-// Unanimous tells that all φ were equal, so that δ is too small or too large.
-func (d *decisions) normal(x []float32, n int, δ float64, draw func(u []float64)) (v []float64, unanimous bool) {
-	most := max(1, min(256, 1<<16/len(d.X))) // questions at once: all rows have them in memory
-	all, signed := make([]float64, len(d.X)), make([]float64, len(d.X))
-	u := make([]float64, len(d.X))
+// φ = ±1 of n points x + δ·u, where draw draws the directions u, and returns their length, which is taken to 1: the
+// mean of (φ − φ̄)·u, with φ̄ the mean of the φ (Chen et al. 2020, section III-C). What counts as u is what is left of
+// it inside the limits. If all φ are equal nothing is subtracted, and the direction is the mean of u or its opposite.
+// The result has length 1, or is 0 if no u is left. Unanimous tells that all φ were equal, so that δ is too small or
+// too large.
+func (d *decisions) normal(x []float32, n int, δ float64, draw func(u []float64) float64) (v []float64, unanimous bool) {
+	all, signed, u := make([]float64, len(d.X)), make([]float64, len(d.X)), make([]float64, len(d.X))
 	positive := 0
 	for left := n; left > 0; {
-		var ask [][]float32
-		for range min(left, most) {
-			draw(u)
-			ask = append(ask, d.step(x, δ, u))
+		ask := d.blank(left)
+		for _, p := range ask {
+			l := draw(u)
+			d.Step(p, x, δ, u, cmp.Or(l, 1))
 		}
 		left -= len(ask)
 		for i, is := range d.are(ask) {
@@ -166,9 +163,9 @@ func (d *decisions) normal(x []float32, n int, δ float64, draw func(u []float64
 				φ = 1
 				positive++
 			}
-			p := ask[i]
-			for _, j := range d.free {
-				e := float64(p[j]) - float64(x[j])
+			x, all, signed := x[:len(ask[i])], all[:len(ask[i])], signed[:len(ask[i])]
+			for j, p := range ask[i] {
+				e := float64(p) - float64(x[j])
 				all[j] += e
 				signed[j] += φ * e
 			}
@@ -183,25 +180,45 @@ func (d *decisions) normal(x []float32, n int, δ float64, draw func(u []float64
 	return normalised(signed), unanimous
 }
 
-// sphere fills u with a direction drawn uniformly, of length 1.
-func (d *decisions) sphere(u []float64) {
-	for _, j := range d.free {
-		u[j] = d.Rand.NormFloat64()
+// mostAtOnce is how many points are asked about at once at most, and pointsInMemory how many numbers they have.
+const mostAtOnce, pointsInMemory = 256, 1 << 16
+
+// blank returns up to n points to be filled and asked about at once, as many as all rows should have in memory. They
+// are the same each time.
+func (d *decisions) blank(n int) [][]float32 {
+	most := max(1, min(mostAtOnce, pointsInMemory/len(d.X)))
+	for len(d.points) < min(n, most) {
+		d.points = append(d.points, make([]float32, len(d.X)))
 	}
-	normalised(u)
+	return d.points[:min(n, most)]
 }
 
-// cube fills u with a direction of length 1 to a point drawn uniformly from a cube.
-func (d *decisions) cube(u []float64) {
+// sphere fills u with a vector whose direction is drawn uniformly, and returns its length.
+func (d *decisions) sphere(u []float64) (length float64) {
+	squares := d.Normals(u[:len(d.free)])
+	if len(d.free) < len(u) {
+		clear(u[len(d.free):])
+		for i, j := range slices.Backward(d.free) {
+			u[i], u[j] = 0, u[i]
+		}
+	}
+	return math.Sqrt(squares)
+}
+
+// cube fills u with a point drawn uniformly from a cube, and returns its length.
+func (d *decisions) cube(u []float64) (length float64) {
 	for _, j := range d.free {
 		u[j] = 2*d.Rand.Float64() - 1
 	}
-	normalised(u)
+	return advlib.L2.Length(u)
 }
 
 // normalised scales v to length 1, and returns it; zeros stay zeros.
-func normalised(v []float64) []float64 {
-	if l := advlib.L2.Length(v); l > 0 {
+func normalised(v []float64) []float64 { return shortened(v, advlib.L2.Length(v)) }
+
+// shortened divides v, which is l long, by l, and returns it; zeros stay zeros.
+func shortened(v []float64, l float64) []float64 {
+	if l > 0 {
 		for j := range v {
 			v[j] /= l
 		}

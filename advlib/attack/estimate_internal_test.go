@@ -163,3 +163,26 @@ func TestWavesAreOrthonormal(t *testing.T) {
 		t.Errorf("the first waves are %v, not the constant ones", first)
 	}
 }
+
+// A direction has numbers where coordinates may change, each its own, and is as long as it says.
+func TestSphereLeavesFixedCoordinates(t *testing.T) {
+	const n = 64 // every fourth is fixed
+	inquireOn(t, n, advlib.Linf.Ball(1), func(q *craft.Inquiry) {
+		d := newDecisions(q, advlib.L2)
+		u := make([]float64, n)
+		for range 10 {
+			seen := map[float64]bool{}
+			for name, draw := range map[string]func([]float64) float64{"sphere": d.sphere, "cube": d.cube} {
+				if l := draw(u); math.Abs(l-advlib.L2.Length(u)) > 1e-12 {
+					t.Errorf("%s: length %g, said to be %g", name, advlib.L2.Length(u), l)
+				}
+				for j, z := range u {
+					if fixed := j%4 == 3; fixed != (z == 0) || !fixed && seen[z] {
+						t.Errorf("%s: coordinate %d is %g (fixed %t)", name, j, z, fixed)
+					}
+					seen[z] = true
+				}
+			}
+		}
+	})
+}

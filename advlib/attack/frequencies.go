@@ -1,6 +1,10 @@
 package attack
 
-import "math"
+import (
+	"math"
+
+	"advlab/advlib"
+)
 
 // Of an image, noise is made of the lowest quarter of the frequencies of each side, but of at least 8.
 const (
@@ -8,10 +12,10 @@ const (
 	lowLeast = 8
 )
 
-// lowFrequencies returns what draws a direction, of length 1 before limits, whose waves are the given share of the
-// lowest frequencies of each side of an image, and the number of those waves. A share of 0 is chosen by the size of the
+// lowFrequencies returns what draws a direction, and returns its length, whose waves are the given share of the lowest
+// frequencies of each side of an image, and the number of those waves. A share of 0 is chosen by the size of the
 // image; a flat input has all frequencies, as white noise has.
-func lowFrequencies(d *decisions, share float64) (draw func(u []float64), waves int) {
+func lowFrequencies(d *decisions, share float64) (draw func(u []float64) float64, waves int) {
 	h, w, c := extent(d.Shape)
 	of := func(n int) int {
 		switch {
@@ -27,16 +31,16 @@ func lowFrequencies(d *decisions, share float64) (draw func(u []float64), waves 
 		return d.sphere, len(d.free)
 	}
 	across, down := cosineWaves(w, columns), cosineWaves(h, rows)
-	half := make([]float64, rows*w)
-	return func(u []float64) {
+	half, z := make([]float64, rows*w), make([]float64, len(across))
+	return func(u []float64) float64 {
 		for k := range c {
 			// u = Dᵀ·z·A, with z the coefficients, white
 			for i := range rows {
 				clear(half[i*w : (i+1)*w])
-				for _, wave := range across {
-					z := d.Rand.NormFloat64()
+				d.Normals(z)
+				for n, wave := range across {
 					for x, v := range wave {
-						half[i*w+x] += z * v
+						half[i*w+x] += z[n] * v
 					}
 				}
 			}
@@ -50,7 +54,7 @@ func lowFrequencies(d *decisions, share float64) (draw func(u []float64), waves 
 				}
 			}
 		}
-		normalised(u)
+		return advlib.L2.Length(u)
 	}, rows * columns * c
 }
 

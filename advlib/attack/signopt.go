@@ -140,7 +140,7 @@ func (a SignOPT) descent(d *decisions, θ []float64, g, β float64) (v []float64
 	us, ask := make([][]float64, a.Samples), make([][]float32, a.Samples)
 	for i := range us {
 		u, next := make([]float64, len(θ)), make([]float64, len(θ))
-		d.sphere(u)
+		shortened(u, d.sphere(u))
 		for j := range next {
 			next[j] = θ[j] + β*u[j]
 		}

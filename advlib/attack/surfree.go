@@ -110,9 +110,9 @@ func (a SurFree) search(d *decisions) {
 				return x
 			}
 			v := make([]float64, len(d.X))
-			draw(v)
+			shortened(v, draw(v))
 			if orthogonalise(v, last) < surFreeLeft {
-				d.sphere(v)
+				shortened(v, d.sphere(v))
 				orthogonalise(v, last)
 			}
 			orthogonalise(v, [][]float64{normalised(d.away(x))})

@@ -94,19 +94,22 @@ func attackOn(name string) func(ctx context.Context, s sources) (workload, error
 			n := float64(e.Len())
 			return answer{Forward: float64(res.Stats.Forward) / n, Backward: float64(res.Stats.Backward) / n, left: res.Adversarial}, nil
 		}
-		return workload{name, ask, []turn{{"ours", do}}}, nil
+		return workload{name: name, ask: ask, turns: []turn{{"ours", do}}}, nil
 	}
 }
+
+// digit is the shape of MNIST's images.
+var digit = []int{28, 28, 1}
 
 // trained trains one of the two networks, or takes it from the folder, where it is left.
 func trained(ctx context.Context, folder, name string, train *advlib.Examples) (*advlib.Classifier, error) {
 	if name == "madry" {
 		m := training.Model{Name: "madry", Epochs: 1, BatchSize: 50, Build: madry}
-		return keep(folder, m, func() (*advlib.Classifier, error) { return m.Fit(ctx, train) })
+		return keep(folder, m, digit, 10, func() (*advlib.Classifier, error) { return m.Fit(ctx, train) })
 	}
 	m := zoo.CNN()
 	m.Name, m.Epochs = "small", 20
-	return keep(folder, m, func() (*advlib.Classifier, error) {
+	return keep(folder, m, digit, 10, func() (*advlib.Classifier, error) {
 		return defense.AdversarialTraining{Ball: hardened, WarmUp: 0.5}.Fit(ctx, m, train)
 	})
 }
@@ -128,7 +131,7 @@ func right(c *advlib.Classifier, e *advlib.Examples, n int) (*advlib.Examples, e
 
 // keep returns the classifier whose weights lie in the folder, or trains it and leaves them there, so that both sides,
 // and later runs, have the same ones whatever has changed in the training.
-func keep(folder string, m training.Model, fit func() (*advlib.Classifier, error)) (*advlib.Classifier, error) {
+func keep(folder string, m training.Model, input []int, classes int, fit func() (*advlib.Classifier, error)) (*advlib.Classifier, error) {
 	path := filepath.Join(folder, m.Name+"-weights.npz")
 	arrays, err := npz.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -155,7 +158,7 @@ func keep(folder string, m training.Model, fit func() (*advlib.Classifier, error
 			return nil, err
 		}
 	}
-	return advlib.NewClassifier(advlib.Spec{Name: m.Name, Logits: m.Build(10), Store: store, Input: []int{28, 28, 1}, Box: advlib.UnitBox})
+	return advlib.NewClassifier(advlib.Spec{Name: m.Name, Logits: m.Build(classes), Store: store, Input: input, Box: advlib.UnitBox})
 }
 
 // madry is the MNIST network of Madry et al. (2018), section 3: two convolutions of 5×5 with 32 and 64 filters, each

@@ -2,14 +2,20 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/gomlx/gomlx/core/tensors"
+
 	"advlab/advlib/dataset"
+	"advlab/advlib/internal/npz"
 )
 
 // files returns where the workloads' files are: the 8 examples of the checkout, unless ADVLAB_PEERS names a folder with
@@ -32,7 +38,8 @@ func BenchmarkWorkloads(b *testing.B) {
 	if err := os.MkdirAll(s.folder, 0o755); err != nil {
 		b.Fatal(err)
 	}
-	for _, name := range []string{"pgd", "autoattack", "cw", "cw-all-steps", "square", "square-l2", "hopskipjump", "surfree", "cnn", "acas"} {
+	for _, name := range []string{"pgd", "autoattack", "cw", "cw-all-steps", "square", "square-l2", "hopskipjump", "surfree", "patch", "cnn",
+		"acas"} {
 		w, err := makers[name](b.Context(), s)
 		var missing *dataset.MissingError
 		if errors.As(err, &missing) || errors.Is(err, os.ErrNotExist) {
@@ -94,5 +101,71 @@ func TestServe(t *testing.T) {
 	}
 	if err := serve(t.Context(), s, []string{"nope"}, strings.NewReader(""), &out); err == nil || !strings.Contains(err.Error(), "nope") {
 		t.Errorf("an unknown workload: %v", err)
+	}
+}
+
+// The workload of a patch, small: the other side finds the views, where the patch is in them, and the network, and what
+// it leaves is judged. A patch that was looked for works on more views than a gray one.
+func TestPatch(t *testing.T) {
+	s := sources{folder: t.TempDir()}
+	makers["patch"] = patchSizes{signs: 300, epochs: 6, practised: 32, fresh: 40, steps: 24}.workload
+	defer func() { makers["patch"] = patches }()
+	in, lines := io.Pipe()
+	out, replies := io.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- serve(t.Context(), s, []string{"patch"}, in, replies) }()
+	answers := json.NewDecoder(out)
+	ask := func(line string, into any) {
+		t.Helper()
+		if line != "" {
+			if _, err := io.WriteString(lines, line+"\n"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := answers.Decode(into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var names map[string][]string
+	ask("", &names)
+	if got := strings.Join(names["patch"], ", "); got != "printed, on a screen" {
+		t.Errorf("turns %q", got)
+	}
+	var made, judged reply
+	ask("patch/on a screen", &made)
+	left, err := os.ReadFile(filepath.Join(s.folder, "patch.f32"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	patches := make([]float32, 2*12*12*3) // a gray one, and the one that was left
+	for i := range patches {
+		patches[i] = 0.5
+	}
+	if _, err := binary.Decode(left, binary.LittleEndian, patches[12*12*3:]); err != nil || len(left) != 4*12*12*3 {
+		t.Fatalf("%d bytes are left, %v", len(left), err)
+	}
+	var file bytes.Buffer
+	if err := npz.Write(&file, map[string]*tensors.Tensor{"patches": tensors.FromFlatDataAndDimensions(patches, 2, 12, 12, 3)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.folder, "patch-judged.npz"), file.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ask("patch/judge", &judged)
+	if len(judged.Hits) != 2 || len(judged.Hits[1]) != 2 || judged.Hits[1][1] <= judged.Hits[0][1] || judged.Hits[1][1] > 40 {
+		t.Errorf("a gray patch and one that was looked for work on %v views", judged.Hits)
+	}
+	arrays, err := npz.ReadFile(filepath.Join(s.folder, "patch.npz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][]int{"x": {32, 32, 32, 3}, "at": {32, 4, 2}, "fresh": {40, 32, 32, 3}, "fresh_at": {40, 4, 2},
+		"weights/conv2/w": {4, 4, 32, 64}} {
+		if a := arrays[name]; a == nil || !slices.Equal(a.Shape().Dimensions, want) {
+			t.Errorf("%s is %v, want %v", name, a, want)
+		}
+	}
+	if err := errors.Join(lines.Close(), <-ended); err != nil {
+		t.Error(err)
 	}
 }

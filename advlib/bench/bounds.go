@@ -48,7 +48,7 @@ func (b bounded) workload(name string) (workload, error) {
 			"y": tensors.FromFlatDataAndDimensions(b.labels, len(b.labels)),
 		}, map[string]string{"Attack": "CROWN"}
 	}
-	return workload{name, ask, []turn{
+	return workload{name: name, ask: ask, turns: []turn{
 		{"real arithmetic", by(certify.CROWN.In(certify.RealArithmetic))},
 		{"for float32", by(certify.CROWN)},
 	}}, nil

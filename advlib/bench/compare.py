@@ -17,6 +17,8 @@ The workloads and the peers:
     surfree       SurFree in L2, 2000 queries, same network         foolbox's Boundary attack
     training      adversarial training by PGD-7 on 4000 of        ART's AdversarialTrainerMadryPGD, and a plain loop in
                   MNIST, the small network                        PyTorch; pip install adversarial-robustness-toolbox
+    patch         a printed patch on stop signs, which is to     ART's AdversarialPatchPyTorch; torchvision besides
+                  work from fresh viewpoints
     cnn           CROWN on the reference vectors' network           auto_LiRPA, in float32 and float64: --lirpa names a
                   cnn-mnist-adv, Linf 0.1, all examples of --cnn    checkout of github.com/Verified-Intelligence/auto_LiRPA
     acas          CROWN on network 1_1 of ACAS Xu, 256 boxes;       auto_LiRPA
@@ -33,6 +35,7 @@ less disturbed by what else the machine does.
 
 import argparse
 import collections
+import importlib.util
 import json
 import os
 import pathlib
@@ -53,6 +56,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 ATTACKS = ["pgd", "autoattack", "cw", "cw-all-steps", "square", "square-l2", "hopskipjump", "surfree"]
 AUTO = ["autoattack", "square", "square-l2"]  # whose peer is auto-attack
 TRAININGS = ["training"]
+PATCHES = ["patch"]
 BOUNDS = ["cnn", "acas"]
 
 
@@ -68,6 +72,15 @@ class Count(torch.autograd.Function):
     def backward(ctx, g):
         ctx.counter.backward_passes += len(g)
         return g, None
+
+
+class Contrast(torch.nn.Module):
+    """zoo.ContrastNormalised: each picture by itself."""
+
+    def forward(self, x):
+        flat = x.flatten(1)
+        flat = flat - flat.mean(1, keepdim=True)
+        return (flat * torch.rsqrt(flat.square().mean(1, keepdim=True) + 1e-4)).view_as(x)
 
 
 class Model(torch.nn.Module):
@@ -93,15 +106,16 @@ class Model(torch.nn.Module):
             layer.weight.data, layer.bias.data = w.T.contiguous(), torch.tensor(weights[f"dense{k}/b"])
             return layer
 
-        layers = []
-        for k in range(2):
+        layers = [Contrast()] if kind == "signs" else []
+        convolutions = sum(k.startswith("conv") and k.endswith("/w") for k in weights)
+        for k in range(convolutions):
             if kind == "madry":
                 layer, channels = conv(k, padding=2)
                 layers += [layer, nn.ReLU(), nn.MaxPool2d(2)]
             else:
                 layer, channels = conv(k, stride=2, padding=1)
                 layers += [layer, nn.ReLU()]
-        layers += [nn.Flatten(), dense(2, channels), nn.ReLU(), dense(3)]
+        layers += [nn.Flatten(), dense(convolutions, channels), nn.ReLU(), dense(convolutions + 1)]
         self.net = nn.Sequential(*layers)
         self.requires_grad_(False)
         self.eval()
@@ -319,6 +333,100 @@ class Training:
         return f"{self.judge(mine)} / {self.judge(theirs)}"
 
 
+class Patch:
+    """ART's AdversarialPatch of the same area at the same place, after as many steps on the same views of stop signs.
+
+    ART pastes a patch into finished pictures: turned at random, in a size of a range, around a pixel that a mask allows. The mask has
+    the pixel in the middle of ours, turns and sizes have the range that ours has in these views. Each patch is judged on fresh views of
+    other signs, three times: printed and on a screen by ours, and as ART itself pastes it.
+    """
+
+    def __init__(self, name, folder, args):
+        import art
+        from art.estimators.classification import PyTorchClassifier
+
+        self.name, self.folder, self.w = name, folder, json.loads((folder / f"{name}.json").read_text())
+        arrays = np.load(folder / f"{name}.npz")
+        self.x, self.fresh = (np.ascontiguousarray(arrays[k].transpose(0, 3, 1, 2)) for k in ("x", "fresh"))
+        edge = self.x.shape[-1]
+        self.places, sides, turns = self.seen(arrays["at"] * edge)
+        self.fresh_places, self.fresh_sides, _ = self.seen(arrays["fresh_at"] * edge)
+        self.range = dict(rotation_max=float(np.abs(turns).max()), scale_min=float(sides.min() / edge), scale_max=float(sides.max() / edge))
+        model = Model("signs", arrays)
+        self.classifier = PyTorchClassifier(model, torch.nn.CrossEntropyLoss(), self.x.shape[1:], self.w["Classes"], clip_values=(0, 1), device_type="cpu")
+        self.what, self.peers, self.turns, self.known = self.w["Attack"], {}, collections.Counter(), {}
+        for setting in args.art.split(","):
+            optimizer, rate, texels = setting.split(":")
+            settings = dict(optimizer=optimizer, learning_rate=float(rate), patch_shape=(3, int(texels), int(texels)), **self.range)
+            self.peers[f"ART {art.__version__}, {optimizer} {rate}, {texels} x {texels}"] = lambda s=settings, n=setting: self.turn(s, n)
+
+    @staticmethod
+    def seen(corners):
+        """Of a patch in each view: the pixel in its middle as ART's mask, the side of a square of its area, and how it is turned, in degrees."""
+        x, y = corners[..., 0], corners[..., 1]
+        area = sum(x[:, k] * y[:, (k + 1) % 4] - x[:, (k + 1) % 4] * y[:, k] for k in range(4)) / 2
+        middle = np.rint(corners.mean(1)).astype(int)
+        return middle, np.sqrt(area), np.degrees(np.arctan2(y[:, 1] - y[:, 0], x[:, 1] - x[:, 0]))
+
+    def masks(self, places):
+        mask = np.zeros((len(places), *self.x.shape[2:]), bool)
+        mask[np.arange(len(places)), places[:, 1], places[:, 0]] = True
+        return mask
+
+    def attack(self, settings):
+        from art.attacks.evasion import AdversarialPatchPyTorch
+
+        epochs, rest = divmod(self.w["Steps"] * self.w["Batch"], len(self.x))
+        assert rest == 0, "as many steps as ours are no whole number of epochs"
+        return AdversarialPatchPyTorch(self.classifier, max_iter=epochs, batch_size=self.w["Batch"], patch_type="square", targeted=True, verbose=False, **settings)
+
+    def turn(self, settings, name):
+        seed = self.turns[name]
+        self.turns[name] += 1
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        start, used = time.perf_counter(), time.process_time()
+        attack = self.attack(settings)
+        target = np.eye(self.w["Classes"], dtype=np.float32)[[self.w["Target"]] * len(self.x)]
+        patch, _ = attack.generate(self.x, target, mask=self.masks(self.places))
+        return dict(Seconds=time.perf_counter() - start, CPU=time.process_time() - used, patch=patch.transpose(1, 2, 0).astype(np.float32))
+
+    def taken(self, reply):
+        """Reads the patch that our turn has left."""
+        side = self.w["Texels"]
+        return reply | dict(patch=np.fromfile(self.folder / f"{self.name}.f32", np.float32).reshape(side, side, 3))
+
+    def judge(self, patch):
+        """On how many fresh views it works: printed, on a screen, and as ART pastes it."""
+        key = patch.tobytes()
+        if key not in self.known:
+            np.savez(self.folder / "patch-judged.npz", patches=patch[None])
+            self.known[key] = self.ours.turn(self.name, "judge")["Hits"][0] + [self.pasted(patch)]
+        return self.known[key]
+
+    def pasted(self, patch):
+        settings = dict(optimizer="Adam", learning_rate=1.0, patch_shape=(3, *patch.shape[:2]), **self.range)
+        attack, edge = self.attack(settings), self.x.shape[-1]
+        np.random.seed(0)
+        torch.manual_seed(0)
+        masks = self.masks(self.fresh_places)
+        views = np.concatenate([attack.apply_patch(self.fresh[k:k + 1], self.fresh_sides[k] / edge, patch.transpose(2, 0, 1), masks[k:k + 1])
+                                for k in range(len(self.fresh))])
+        return int((self.classifier.predict(views).argmax(1) == self.w["Target"]).sum())
+
+    def recorded(self, mine, theirs):
+        """By judge, of ours and of the peer, on how many fresh views the patch of each round works."""
+        counts = [[self.judge(t["patch"]) for t in turns] for turns in (mine, theirs)]
+        return {judge: [[c[k] for c in side] for side in counts] for k, judge in enumerate(("printed", "on a screen", "as ART pastes"))}
+
+    def answers(self, mine, theirs):
+        def said(counts):
+            shares = np.array(counts) / self.w["Fresh"]
+            return f"{shares.mean():.3f} ({shares.min():.3f}-{shares.max():.3f})"
+
+        return ", ".join(f"{judge} {said(ours)} / {said(peers)}" for judge, (ours, peers) in self.recorded(mine, theirs).items())
+
+
 def cnn(path):
     """The network in PyTorch's own layout, channels first; ours flattens in channels-last order."""
     a, nn = np.load(path), torch.nn
@@ -432,7 +540,9 @@ class Ours:
 
 def compare(ours, name, args, folder):
     """Returns a row for each pair of a turn of ours and one of a peer's."""
-    peer = (Attack if name in ATTACKS else Training if name in TRAININGS else Bounds)(name, folder, args)
+    kinds = {Attack: ATTACKS, Training: TRAININGS, Patch: PATCHES, Bounds: BOUNDS}
+    peer = next(kind for kind, names in kinds.items() if name in names)(name, folder, args)
+    peer.ours = ours
     mine = {k: (lambda k=k: peer.taken(ours.turn(name, k))) for k in ours.turns[name]}
     turns = mine | peer.peers
     first = {} if args.cold else {k: turn() for k, turn in mine.items()}  # compiles
@@ -456,6 +566,7 @@ def compare(ours, name, args, folder):
                 cpu=(statistics.median(ratios["CPU"]), ratios["CPU"][0], ratios["CPU"][-1]),
                 seconds=(middle(m, "Seconds"), middle(p, "Seconds")), cpu_seconds=(middle(m, "CPU"), middle(p, "CPU")),
                 answers=peer.answers(times[m], times[p]),
+                **({"works": peer.recorded(times[m], times[p])} if name in PATCHES else {}),
                 programs=first[m]["Programs"], first=first[m]["Seconds"], later=sum(t["Programs"] for t in times[m]),
             ))
     return rows
@@ -477,23 +588,24 @@ def table(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="which: " + ", ".join(ATTACKS + TRAININGS + BOUNDS))
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="which: " + ", ".join(ATTACKS + TRAININGS + PATCHES + BOUNDS))
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side (5)")
     parser.add_argument("--examples", type=int, default=128, help="how many images are attacked (128)")
     parser.add_argument("--threads", type=int, default=0, help="threads of PyTorch; 1 shows its CPU time without waiting for each other (its own default)")
     parser.add_argument("--cold", action="store_true", help="let our first turn, which compiles, count")
     parser.add_argument("--auto-attack", default="", help="folder of a checkout of auto-attack")
+    parser.add_argument("--art", default="Adam:0.02:12,pgd:0.02:12", help="for patch, ART's settings OPTIMIZER:RATE:TEXELS, separated by commas")
     parser.add_argument("--lirpa", default="", help="folder of a checkout of auto_LiRPA")
     parser.add_argument("--cnn", default=str(ROOT / "advlib/attack/attacktest/testdata/cnn-mnist-adv.npz"), help="the reference vectors (the checkout's, 8 examples)")
     parser.add_argument("--acas", default="", help="ONNX file of network 1_1 of ACAS Xu")
     parser.add_argument("--folder", default=os.path.join(tempfile.gettempdir(), "advlab-bench"), help="where models, examples and boxes are left")
     parser.add_argument("--json", default="", help="write the figures to this file too")
     args = parser.parse_args()
-    there = [n for n in ATTACKS if n not in AUTO or args.auto_attack] + TRAININGS + [n for n in BOUNDS if args.lirpa and (n == "cnn" or args.acas)]
+    there = [n for n in ATTACKS if n not in AUTO or args.auto_attack] + TRAININGS + (PATCHES if importlib.util.find_spec("art") else []) + [n for n in BOUNDS if args.lirpa and (n == "cnn" or args.acas)]
     names = args.workloads or there
     for name in names:
-        if name not in ATTACKS + TRAININGS + BOUNDS:
-            parser.error(f"there is no workload {name!r}; there are {', '.join(ATTACKS + TRAININGS + BOUNDS)}")
+        if name not in ATTACKS + TRAININGS + PATCHES + BOUNDS:
+            parser.error(f"there is no workload {name!r}; there are {', '.join(ATTACKS + TRAININGS + PATCHES + BOUNDS)}")
         if name in BOUNDS and (not args.lirpa or name == "acas" and not args.acas):
             parser.error(f"{name} needs --lirpa" + (" and --acas" if name == "acas" else ""))
     if args.lirpa:

@@ -62,6 +62,8 @@ type workload struct {
 	ask func() (arrays map[string]*tensors.Tensor, said any)
 	// turns are the ways in which ours does it, first the one that is compared with all peers.
 	turns []turn
+	// judge, if there is one, is a turn by the name judge that is asked for by compare.py alone, and not timed.
+	judge func(ctx context.Context) (answer, error)
 }
 
 // turn is one way to do a workload.
@@ -74,6 +76,7 @@ type turn struct {
 type answer struct {
 	Forward, Backward float64         `json:",omitempty"` // passes of each example through the model
 	Margins           [][]float64     `json:",omitempty"` // lower bounds
+	Hits              [][]int         `json:",omitempty"` // of each patch that was judged, on how many views it works, printed and on a screen
 	left              *tensors.Tensor // in NAME.f32, float32 in C order: adversarial examples, or weights
 }
 
@@ -91,6 +94,7 @@ var makers = map[string]func(ctx context.Context, s sources) (workload, error){
 	"square": attackOn("square"), "square-l2": attackOn("square-l2"),
 	"hopskipjump": attackOn("hopskipjump"), "surfree": attackOn("surfree"),
 	"training": training7,
+	"patch":    patches,
 	"cnn":      cnnBounds, "acas": acasBounds,
 }
 
@@ -106,6 +110,9 @@ func serve(ctx context.Context, s sources, names []string, in io.Reader, out io.
 		for _, t := range w.turns {
 			said[name] = append(said[name], t.name)
 			turns[name+"/"+t.name] = func() (reply, error) { return w.run(ctx, t, s.folder) }
+		}
+		if w.judge != nil {
+			turns[name+"/judge"] = func() (reply, error) { return w.run(ctx, turn{"judge", w.judge}, s.folder) }
 		}
 	}
 	answers := json.NewEncoder(out)

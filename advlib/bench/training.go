@@ -66,7 +66,7 @@ func training7(ctx context.Context, _ sources) (workload, error) {
 		}
 		return answer{left: flat(c)}, nil
 	}
-	return workload{"training", ask, []turn{{"ours", do}}}, nil
+	return workload{name: "training", ask: ask, turns: []turn{{"ours", do}}}, nil
 }
 
 // flat are the weights of a classifier, one after the other, by their names.

@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -383,42 +384,99 @@ func (f MagNet) Evade(s *Screened, b advlib.Ball) []advlib.Attack {
 	f.Seed += 1000
 	return []advlib.Attack{
 		Evasion{Screen: s, Ball: b, Steps: 300, StepSize: b.Radius / 50, RandomStart: true, Restarts: 1},
-		OwnAutoencoders{Screen: s, Ball: b, MagNet: f},
+		OwnAutoencoders{Screen: s, Ball: b, MagNet: f, Count: 2},
 	}
 }
 
 // OwnAutoencoders is the attack of Carlini & Wagner (2017), arXiv:1711.08478, on [MagNet]: the attacker knows how the
-// defence is made, but not its autoencoders, trains others on the same data, evades these, and shows the result to the
-// defender's.
+// defence is made, but not its autoencoders, trains several others on the same data, evades all of these at once, with
+// room to spare, and shows the result to the defender's. The attacker's thresholds are those that flag four times as
+// many clean inputs: what is below them is likely to be below the defender's.
 type OwnAutoencoders struct {
 	// Screen is what is evaded.
 	Screen *Screened
 	// Ball is what may be changed.
 	Ball advlib.Ball
-	// MagNet is what the attacker trains. Its Seed must be another than the defender's.
+	// MagNet is what the attacker trains, Count how many of them, each with the next seed; 0 means 4, and the authors take
+	// 8. No seed may be the defender's.
 	MagNet MagNet
+	Count  int
 }
 
-// String returns for example "own autoencoders Linf ≤ 0.1".
-func (a OwnAutoencoders) String() string { return fmt.Sprintf("own autoencoders %v", a.Ball) }
+// String returns for example "4 own autoencoders Linf ≤ 0.1".
+func (a OwnAutoencoders) String() string {
+	return fmt.Sprintf("%d own autoencoders %v", a.count(), a.Ball)
+}
+
+func (a OwnAutoencoders) count() int { return cmp.Or(a.Count, 4) }
 
 // Threat implements [advlib.Attack].
 func (a OwnAutoencoders) Threat(v advlib.Victim) (advlib.Threat, error) {
+	if a.Count < 0 {
+		return advlib.Threat{}, fmt.Errorf("Count = %d: train at least one MagNet", a.Count)
+	}
 	return Evasion{Screen: a.Screen, Ball: a.Ball}.Threat(v)
 }
 
 // Perturb implements [advlib.Attack].
 func (a OwnAutoencoders) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch) (*tensors.Tensor, error) {
-	if m, ok := a.Screen.method.(MagNet); ok && m.Seed == a.MagNet.Seed {
-		return nil, fmt.Errorf("the seed %d is the defender's own: give the attacker's MagNet another", m.Seed)
+	first := a.MagNet.Seed
+	if m, ok := a.Screen.method.(MagNet); ok && m.Seed >= first && m.Seed-first < uint64(a.count()) {
+		return nil, fmt.Errorf("the seed %d is the defender's own: give the attacker's MagNet another than %d to %d", m.Seed, first,
+			first+uint64(a.count())-1)
 	}
 	fitted := a.Screen.fitted()
-	own, err := Screen(ctx, fitted.of, a.MagNet, fitted.data)
+	data := fitted.data
+	data.Rate = min(4*data.Rate, 0.5)
+	own, err := Screen(ctx, fitted.of, magnets{a.MagNet, a.count()}, data)
 	if err != nil {
 		return nil, err
 	}
 	if r, ok := a.Screen.score.(reread); ok {
 		own = own.reread(a.Screen.of, a.Screen.data.Clean, r.inverted)
 	}
-	return Evasion{Screen: own, Ball: a.Ball}.Perturb(ctx, v.On(a.Screen.of), b)
+	attack := Evasion{Screen: own, Ball: a.Ball, Steps: 200, StepSize: a.Ball.Radius / 25, RandomStart: true, KeepGoing: true}
+	return attack.Perturb(ctx, v.On(a.Screen.of), b)
+}
+
+// magnets are several, each with its own autoencoders: an input is rejected where any of them rejects it, and answered
+// by the mean over their reformers.
+type magnets struct {
+	MagNet
+	count int
+}
+
+// Fit implements [Method].
+func (f magnets) Fit(ctx context.Context, c *advlib.Classifier, d Data) (Score, error) {
+	var all severalMagnets
+	for i := range f.count {
+		one := f.MagNet
+		one.Seed += uint64(i)
+		s, err := one.Fit(ctx, c, d)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s.(*magnet))
+	}
+	return all, nil
+}
+
+type severalMagnets []*magnet
+
+// Graph implements [Score].
+func (s severalMagnets) Graph(m *advlib.Model, x, z *Node) *Node {
+	score := s[0].Graph(m, x, z)
+	for _, one := range s[1:] {
+		score = Max(score, one.Graph(m, x, z))
+	}
+	return score
+}
+
+// Answer implements [answerer].
+func (s severalMagnets) Answer(m *advlib.Model, x *Node) *Node {
+	sum := m.Logits(s[0].Reform(x))
+	for _, one := range s[1:] {
+		sum = Add(sum, m.Logits(one.Reform(x)))
+	}
+	return DivScalar(sum, float64(len(s)))
 }

@@ -85,6 +85,9 @@ type Evasion struct {
 	// Match draws the hidden layers towards those of a clean, accepted example of another class, the nearest, in place of
 	// margin and score: Sabour et al. (2016), arXiv:1511.05122, for detectors that look at features.
 	Match bool
+	// KeepGoing goes on with what is accepted and misclassified: up the margin again, and down the score whenever that
+	// rises too high, to the last step. It is for transfer, where just enough here is not enough there.
+	KeepGoing bool
 }
 
 // Describe implements [craft.Described].
@@ -97,6 +100,7 @@ func (a *Evasion) Describe(d *craft.Description) {
 	d.Count(&a.Restarts, 0).As("%d restarts")
 	d.Flag(&a.Orthogonal, "orthogonal")
 	d.Flag(&a.Match, "feature matching")
+	d.Flag(&a.KeepGoing, "keeps going")
 	d.Name("evasion-%d", a.Steps)
 	n := (1 + a.Restarts) * a.Steps
 	d.Passes(n, 2*n)
@@ -147,7 +151,8 @@ func (a Evasion) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch)
 	if err != nil {
 		return nil, err
 	}
-	step := evadeStep{screen: a.Screen, threshold: a.Screen.Threshold, norm: a.Ball.Norm.(advlib.ConvexNorm), orthogonal: a.Orthogonal}
+	step := evadeStep{screen: a.Screen, threshold: a.Screen.Threshold, norm: a.Ball.Norm.(advlib.ConvexNorm), orthogonal: a.Orthogonal,
+		keepGoing: a.KeepGoing}
 	if step.both, err = advlib.WhiteBox(v.On(both)); err != nil {
 		return nil, err
 	}
@@ -162,7 +167,8 @@ func (a Evasion) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch)
 		}
 	}
 	on := v.On(c)
-	up := craft.Ascent{Step: step, In: []float64{a.Ball.Radius, a.StepSize}, Loss: advlib.Margin, Steps: a.Steps, Restarts: a.Restarts}
+	up := craft.Ascent{Step: step, In: []float64{a.Ball.Radius, a.StepSize}, Loss: advlib.Margin, Steps: a.Steps, Restarts: a.Restarts,
+		KeepGoing: a.KeepGoing}
 	if a.RandomStart {
 		up.Start = attack.PGD{Ball: a.Ball}.Start(on.Signature().Limits())
 	}
@@ -175,6 +181,7 @@ type evadeStep struct {
 	threshold  float64
 	norm       advlib.ConvexNorm
 	orthogonal bool
+	keepGoing  bool
 	both       *advlib.Classifier // see Screened.scored, in the coordinates of the attack
 	guides     *guides            // nil where nothing is matched
 	near       *advlib.Classifier // that of the guides, in the coordinates of the attack
@@ -195,13 +202,17 @@ func (s evadeStep) Next(p *craft.Point, x, _ *Node, in []*Node) *Node {
 		return p.Project(s.norm, Add(x, Mul(α, s.norm.Ascend(g))), ε)
 	}
 	z, score := split(s.both.LogitsGraph(x))
-	f := advlib.Margin.Of(z, p.Goal)
-	up, down := p.Gradient(f, x), Neg(p.Gradient(s.screen.excess(score), x))
+	f, over := advlib.Margin.Of(z, p.Goal), s.screen.excess(score)
+	up, down := p.Gradient(f, x), Neg(p.Gradient(over, x))
 	g, h := up, down
 	if s.orthogonal {
 		g, h = without(up, down), without(down, up)
 	}
-	fooled := craft.PerRow(GreaterThan(f, craft.Rounding(z)), x)
+	falls := GreaterThan(f, craft.Rounding(z))
+	if s.keepGoing { // where it is accepted, too, the margin is what there is to win
+		falls = LogicalAnd(falls, GreaterOrEqual(over, ZerosLike(over)))
+	}
+	fooled := craft.PerRow(falls, x)
 	g = Where(fooled, h, g)
 	// Where one gradient is 0, or goes along the other, there is still that one.
 	stands := craft.PerRow(Equal(advlib.Linf.Of(g), ZerosLike(f)), x)

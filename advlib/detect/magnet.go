@@ -81,10 +81,11 @@ func (f MagNet) Fit(ctx context.Context, c *advlib.Classifier, d Data) (Score, e
 		}
 	}
 	s := &magnet{box: c.Box(), temperatures: temperatures, reforms: !f.NoReformer}
-	for _, a := range []autoencoder{{true, c.Box()}, {false, c.Box()}} {
+	for _, pools := range []bool{true, false} {
+		a := autoencoder{pools, c.Box(), f.Seed + d.Settings.Seed}
 		g, err := transform.Autoencoder{
 			Name: a.String(), Build: a.graph, Noise: noise * c.Box().Width(), Box: c.Box(), Epochs: cmp.Or(f.Epochs, 100),
-			BatchSize: min(cmp.Or(f.BatchSize, 256), d.Train.Len()), LearningRate: f.LearningRate, Seed: f.Seed + d.Settings.Seed,
+			BatchSize: min(cmp.Or(f.BatchSize, 256), d.Train.Len()), LearningRate: f.LearningRate, Seed: a.seed,
 			Backend: c.Backend(),
 		}.Fit(ctx, d.Train)
 		if err != nil {
@@ -164,16 +165,16 @@ func (s *magnet) parts(m *advlib.Model, x, z *Node) *Node {
 type autoencoder struct {
 	pools bool
 	box   advlib.Box
+	seed  uint64
 }
 
 // String names it. It is where its variables are, too: a graph knows variables by their path, those of different
-// stores, too, and with the same path as one of the classifier's or of the other autoencoder they would be taken for
-// one.
+// stores, too, and with the same path as one of the classifier's or of another autoencoder they would be taken for one.
 func (a autoencoder) String() string {
 	if a.pools {
-		return "MagNet I"
+		return fmt.Sprintf("MagNet I, seed %d", a.seed)
 	}
-	return "MagNet II"
+	return fmt.Sprintf("MagNet II, seed %d", a.seed)
 }
 
 // graph builds what it makes of inputs x [n, d...].

@@ -120,7 +120,7 @@ func TestScoresAreThoseOfTheirDefinitions(t *testing.T) {
 	s := &magnet{box: advlib.UnitBox, temperatures: []float64{10, 40}, thresholds: []float64{1, 1, 1, 1}, reforms: true}
 	for _, name := range []string{"I", "II"} {
 		store := model.NewStore()
-		a := autoencoder{name == "I", advlib.UnitBox}
+		a := autoencoder{pools: name == "I", box: advlib.UnitBox}
 		for _, layer := range []string{"conv0", "conv1", "conv2", "conv3", "conv4"} {
 			in, out := 3, 3
 			if layer == "conv0" {

@@ -171,10 +171,19 @@ type reformKey struct{ of *Screened }
 func (s *Screened) graph(m *advlib.Model, x *Node) (z, score *Node) {
 	plain := m.Logits(x)
 	score = s.score.Graph(m, x, plain)
-	if r, ok := s.score.(Reformer); ok {
+	switch r := s.score.(type) {
+	case answerer:
+		return r.Answer(m, x), score
+	case Reformer:
 		return m.Logits(r.Reform(x)), score
 	}
 	return plain, score
+}
+
+// answerer is a [Score] that also answers what is accepted.
+type answerer interface {
+	// Answer returns the logits [n, K] of x [n, d...].
+	Answer(m *advlib.Model, x *Node) *Node
 }
 
 type scoredKey struct{ of *Screened }

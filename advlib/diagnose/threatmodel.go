@@ -58,6 +58,9 @@ func ThreatModel(v advlib.Victim, ball advlib.Ball, ran ...advlib.Attack) Threat
 func threatModel(v advlib.Victim, ball advlib.Ball, ran []advlib.Attack) Threat {
 	t := Threat{Taxonomy: NIST, Atlas: ATLAS, Techniques: []Technique{evade}}
 	_, closed := advlib.WhiteBox(v)
+	if s, ok := v.(advlib.Screener); ok { // attacks that know the detector follow the gradients of both
+		_, closed = s.Classifier()
+	}
 	used := map[string]bool{}
 	targeted := false
 	for _, a := range ran {

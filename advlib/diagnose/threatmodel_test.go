@@ -9,7 +9,10 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/attack"
+	"advlab/advlib/dataset"
+	"advlab/advlib/detect"
 	"advlab/advlib/oracle"
+	"advlab/advlib/transform"
 )
 
 // TestAtlas compares with the release of MITRE ATLAS that is named; testdata/atlas.py has read it.
@@ -44,6 +47,9 @@ func TestThreatModel(t *testing.T) {
 	c := natural(t, 0)
 	ball := advlib.Linf.Ball(0.1)
 	closed := oracle.Budget(oracle.Labels(c), 500)
+	digits, held := dataset.Digits()
+	screened := detect.MustScreen(t.Context(), c, detect.FeatureSqueezing{Squeezers: []transform.Transform{transform.BitDepth{Bits: 3}}},
+		detect.Data{Train: digits, Clean: held})
 	square, hop := attack.Square{Ball: ball}, attack.HopSkipJump{Norm: advlib.Linf}
 	for _, test := range []struct {
 		victim advlib.Victim
@@ -60,6 +66,7 @@ func TestThreatModel(t *testing.T) {
 			[]string{"black-box [NISTAML.025], decision-based"}, true},
 		{c, []advlib.Attack{attack.Transfer{Attack: attack.PGD{Ball: ball}, From: c}},
 			[]string{"AML.T0005", "AML.T0015", "AML.T0043.002"}, []string{"gray-box"}, false},
+		{screened, []advlib.Attack{screened.Adaptive(ball)}, []string{"AML.T0015", "AML.T0043.000", "AML.T0044"}, []string{"white-box"}, false},
 	} {
 		got := ThreatModel(test.victim, ball, test.ran...)
 		var ids []string

@@ -61,6 +61,9 @@ func bundle(v any) map[protocol.MIMEType]any {
 	if svg, ok := asSVG(v); ok {
 		picture, data[protocol.MIMEImageSVG] = true, svg
 	}
+	if p, ok := v.(Picture); ok && p.screen != "" {
+		data[protocol.MIMEImageSVG] = p.screen
+	}
 	if png, ok, err := asPNG(v); ok && err == nil {
 		picture, data[protocol.MIMEImagePNG] = true, png
 	}

@@ -31,6 +31,7 @@ type Picture struct {
 	svg            string
 	png            []byte
 	pdf            []byte  // of what is to be printed
+	screen         string  // SVG, how a notebook shows what is to be printed
 	width, height  float64 // in CSS pixels
 }
 

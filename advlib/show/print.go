@@ -77,7 +77,28 @@ func Printed(img image.Image, title string, width float64, dpi int) (Picture, er
 </svg>
 `, width, height, b.Dx(), b.Dy(), html.EscapeString(p.title), html.EscapeString(p.title), html.EscapeString(p.caption),
 		b.Dx(), b.Dy(), base64.StdEncoding.EncodeToString(inner.Bytes()))
+	p.screen = p.onScreen(inner.Bytes())
 	return p, nil
+}
+
+// onScreen is what a notebook shows of a picture to be printed: an image of pixels in PNG, no wider than a page, with
+// an edge, as white paper has none on white, and its size below. At its true size a sticker of a road sign is wider
+// than a page, which would have to be scrolled.
+func (p Picture) onScreen(pixels []byte) string {
+	const page, line = 600, 18 // CSS pixels
+	width := min(p.width, page)
+	height := p.height * width / p.width
+	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="%.6g" `+
+		`height="%.6g" role="img" aria-label="%s">
+<title>%s</title>
+<desc>%s</desc>
+<image x="1" y="1" width="%.6g" height="%.6g" preserveAspectRatio="none" style="image-rendering:pixelated"
+xlink:href="data:image/png;base64,%s"/>
+<rect x="0.5" y="0.5" width="%.6g" height="%.6g" fill="none" stroke="#808080"/>
+<text x="1" y="%.6g" font-family="sans-serif" font-size="12" fill="#808080">%s: %s</text>
+</svg>
+`, max(width, page)+2, height+2+line, html.EscapeString(p.title), html.EscapeString(p.title), html.EscapeString(p.caption), width, height,
+		base64.StdEncoding.EncodeToString(pixels), width+1, height+1, height+line-2, html.EscapeString(p.title), html.EscapeString(p.caption))
 }
 
 // pageOf is a PDF of one page of that size in millimetres, with nothing but an image on it, a file in PNG. The same

@@ -9,6 +9,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"github.com/janpfeifer/gonb/gonbui/protocol"
 )
 
 // A picture to print has its size in each form, its pixels repeated, and its transparency.
@@ -47,6 +49,17 @@ func TestPrinted(t *testing.T) {
 		"76.2 × 50.8 mm, 3 × 2 pixels, 100 dots an inch", "image-rendering:pixelated"} {
 		if !strings.Contains(p.SVG(), want) {
 			t.Errorf("the SVG lacks %q:\n%s", want, p.SVG())
+		}
+	}
+	wide, err := Printed(img, "a strip", 600, 100) // 2268 CSS pixels
+	if err != nil {
+		t.Fatal(err)
+	}
+	for of, want := range map[*Picture]string{&p: `width="289" height="193"`, &wide: `width="601" height="401"`} {
+		shown, _ := bundle(*of)[protocol.MIMEImageSVG].(string)
+		if !strings.HasPrefix(shown, `<svg xmlns="http://www.w3.org/2000/svg"`) || !strings.Contains(shown, `width="602"`) ||
+			!strings.Contains(shown, want) || !strings.Contains(shown, of.caption+"</text>") {
+			t.Errorf("in a notebook it is not the width of a page with an edge %s and its size: %s", want, shown)
 		}
 	}
 	if w, h := p.Size(); math.Abs(w-288) > 1e-9 || math.Abs(h-192) > 1e-9 {

@@ -56,6 +56,7 @@ type Inquiry struct {
 	Number int64
 
 	run         *inquest
+	normals     normals
 	in0         []float32 // the original as the attack is given it
 	asked, left int
 
@@ -79,6 +80,7 @@ type inquest struct {
 	points   advlib.Points
 	compiled bool // a classifier, whose logits depend on the size of the batch by rounding
 	lossOf   lossOf
+	batches  batches
 }
 
 // ended is the panic by which a search ends that has no more questions.
@@ -126,6 +128,7 @@ func Inquire(
 	ctx context.Context, v *advlib.Counted, b advlib.Batch, c Inquest, search func(q *Inquiry),
 ) (*tensors.Tensor, error) {
 	run := &inquest{Inquest: c, victim: v, batch: b}
+	defer run.batches.free()
 	if err := run.prepare(); err != nil {
 		return nil, err
 	}
@@ -214,8 +217,9 @@ func (r *inquest) piece(ctx context.Context, best *Best, at []int, search func(q
 // inquiry returns the search for a row, which begins when it is resumed.
 func (r *inquest) inquiry(row int, in0 []float32, search func(q *Inquiry)) *Inquiry {
 	b := r.batch
+	n := newNormals(b.Source(row, r.Stream))
 	q := &Inquiry{Shape: r.points.Shape(), Label: b.Y[row], Target: -1, AnyClass: b.AnyClass, Classes: r.victim.Signature().Classes,
-		Rand: b.Rand(row, r.Stream), Row: row, Number: b.Number(row), run: r,
+		Rand: n.rand, normals: n, Row: row, Number: b.Number(row), run: r,
 		in0: slices.Clone(in0), distance: math.Inf(1), loss: math.Inf(-1)}
 	if b.Target != nil {
 		q.Target = b.Target[row]
@@ -287,14 +291,14 @@ func (r *inquest) ask(ctx context.Context, qs []*Inquiry) error {
 			select {
 			case next <- some:
 			case <-stop:
-				advlib.Free(some.x)
+				r.batches.put(some.x)
 				return
 			}
 		}
 	}()
 	for some := range next {
 		answers, err := r.victim.Ask(ctx, some.of, some.x)
-		advlib.Free(some.x)
+		r.batches.put(some.x)
 		for k, a := range answers {
 			some.from[k].answers = append(some.from[k].answers, a)
 		}
@@ -323,7 +327,7 @@ func (r *inquest) together(qs []*Inquiry) iter.Seq[questions] {
 		for size := 0; n > 0; n -= size {
 			size = r.size(n)
 			dims[0] = size
-			some := questions{x: tensors.FromShape(shapes.Make(r.batch.X.DType(), dims...))}
+			some := questions{x: r.batches.take(shapes.Make(r.batch.X.DType(), dims...))}
 			tensors.MustMutableFlatData(some.x, func(flat []float32) {
 				flat = flat[:0]
 				for len(some.of) < size {
@@ -341,6 +345,52 @@ func (r *inquest) together(qs []*Inquiry) iter.Seq[questions] {
 			}
 		}
 	}
+}
+
+// batches are tensors that questions are put together in. Those of the sizes that classifiers are given are used again:
+// they lie where XLA on a CPU reads them, so that what is written there need not be copied, and no memory is fetched
+// from the system, and cleared, for each.
+type batches struct {
+	mu    sync.Mutex
+	spare map[int][]*tensors.Tensor // by the number of rows
+	done  bool
+}
+
+// take returns a tensor whose content is to be written.
+func (b *batches) take(shape shapes.Shape) *tensors.Tensor {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	rows := shape.Dimensions[0]
+	if some := b.spare[rows]; len(some) > 0 {
+		b.spare[rows] = some[:len(some)-1]
+		return some[len(some)-1]
+	}
+	return tensors.FromShape(shape)
+}
+
+// put gives back what was taken.
+func (b *batches) put(x *tensors.Tensor) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	rows := x.Shape().Dimensions[0]
+	if b.done || rows != advlib.Bucket(rows) {
+		advlib.Free(x)
+		return
+	}
+	if b.spare == nil {
+		b.spare = map[int][]*tensors.Tensor{}
+	}
+	b.spare[rows] = append(b.spare[rows], x)
+}
+
+// free releases them all, and those that are given back later.
+func (b *batches) free() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, some := range b.spare {
+		advlib.Free(some...)
+	}
+	b.spare, b.done = nil, true
 }
 
 // size returns how many of n questions are asked at once. A padded batch is at least half full, unless it is the
@@ -368,12 +418,31 @@ func (q *Inquiry) Clip(x []float32) []float32 {
 	for j, v := range x {
 		x[j] = min(max(v, lower[j]), upper[j]) // without branches: noise is on either side, and nobody can guess which
 	}
+	return q.settle(x)
+}
+
+// settle moves x, which is between Lower and Upper, to an input that the victim's domain admits, and into the ball.
+func (q *Inquiry) settle(x []float32) []float32 {
 	q.run.points.Snap(x, q.in0, q.run.Norm != nil)
 	if q.run.Norm == nil {
 		q.run.Ball.Pull(x, q.X)
 	}
 	return x
 }
+
+// Step sets p to x + s·v/l, clipped as by [Inquiry.Clip], and returns it: a step of length s, if v is l long. Searches
+// that ask about much noise spend much of their time here.
+func (q *Inquiry) Step(p, x []float32, s float64, v []float64, l float64) []float32 {
+	p, x, lower, upper := p[:len(v)], x[:len(v)], q.Lower[:len(v)], q.Upper[:len(v)]
+	for j, d := range v {
+		p[j] = min(max(float32(float64(x[j])+s*(d/l)), lower[j]), upper[j])
+	}
+	return q.settle(p)
+}
+
+// Normals fills u with standard normal numbers, and returns the sum of their squares. They are those that
+// q.Rand.NormFloat64 would return one after the other, in less time.
+func (q *Inquiry) Normals(u []float64) (squares float64) { return q.normals.fill(u) }
 
 // PointOf returns the point of another input of the victim, flat and as its user has it, such as another example: moved
 // to where it may be asked about.

@@ -381,6 +381,7 @@ func TestInquireInABall(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			asked[q.Number] = q.Asked()
+			checkStep(t, q)
 		}
 		b := advlib.Batch{X: l.Examples.X, Y: l.Examples.Y, Seed: 1}
 		out, err := a.Perturb(t.Context(), advlib.Count(v), b)
@@ -439,6 +440,7 @@ func TestInquireInADomain(t *testing.T) {
 		if y := q.Clip(slices.Clone(x)); !ok || !slices.Equal(x, y) || q.Distance(x) != distance {
 			t.Errorf("the best point %v at %g (%t) is moved by Clip to %v", x, distance, ok, y)
 		}
+		checkStep(t, q)
 	}
 	res := advlib.MustRun(t.Context(), v, e, a)
 	if res.SuccessRate().Count != 2 {
@@ -447,6 +449,21 @@ func TestInquireInADomain(t *testing.T) {
 	x, from := tensors.MustCopyFlatData[float32](res.Adversarial), tensors.MustCopyFlatData[float32](e.X)
 	if x[0] != from[0] || x[7] != from[7] || x[5] < from[5] || x[12] < from[12] {
 		t.Errorf("%v became %v", from, x)
+	}
+}
+
+// checkStep checks that a step is the one that is made coordinate by coordinate, and clipped then.
+func checkStep(t *testing.T, q *craft.Inquiry) {
+	v, p, want := make([]float64, len(q.X)), make([]float32, len(q.X)), make([]float32, len(q.X))
+	for range 20 {
+		x, s := uniform(q), q.Rand.Float64()
+		l := math.Sqrt(q.Normals(v))
+		for j := range want {
+			want[j] = float32(float64(x[j]) + s*(v[j]/l))
+		}
+		if got := q.Step(p, x, s, v, l); &got[0] != &p[0] || !slices.Equal(got, q.Clip(want)) {
+			t.Errorf("from %v by %g·%v/%g: %v, want %v", x, s, v, l, got, want)
+		}
 	}
 }
 

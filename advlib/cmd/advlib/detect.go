@@ -579,6 +579,7 @@ type inspectPlan struct {
 	balls   []advlib.Ball
 	choices []choice
 	format  format
+	against *advlib.Classifier // that --best names, unless one is hardened
 }
 
 // check refuses flags before anything is read or computed.
@@ -593,6 +594,11 @@ func (i inspecting) check(cmd *cobra.Command) (inspectPlan, error) {
 	}
 	if p.file, err = i.dataFlags.check(); err != nil {
 		return p, err
+	}
+	if strings.EqualFold(filepath.Ext(i.best), ".onnx") {
+		if _, err := os.Stat(i.best); err != nil {
+			return p, misuse("--best: %w", err)
+		}
 	}
 	norm, err := normOf(i.norm)
 	switch {
@@ -664,6 +670,11 @@ func (p inspectPlan) run(ctx context.Context, out, said io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if p.best != "" && p.best != "harden" {
+		if p.against, err = p.rival(c); err != nil {
+			return err
+		}
+	}
 	var all []advlib.Attack
 	for _, a := range attacksOn(p.balls, p.choices, c.Classes()) {
 		all = append(all, s.Shown(a))
@@ -711,7 +722,12 @@ func (p inspectPlan) measure(
 	r, err := settings.Evaluate(ctx, s, e, all)
 	if err == nil && p.best != "" {
 		settings.Journal = nil // it is of this victim
-		err = detect.Plausible(ctx, settings, r, func(half advlib.Ball) (*advlib.Classifier, error) { return p.known(ctx, half, s) }, e, nil)
+		err = detect.Plausible(ctx, settings, r, func(half advlib.Ball) (*advlib.Classifier, error) {
+			if p.against != nil {
+				return p.against, nil
+			}
+			return p.harden(ctx, progress, half, s)
+		}, e, nil)
 		if err != nil && ctx.Err() != nil {
 			r.Interrupted = true
 		}
@@ -728,22 +744,29 @@ func (p inspectPlan) measure(
 	return r, err
 }
 
-// known returns the most robust classifier that is known in a ball.
-func (p inspectPlan) known(ctx context.Context, ball advlib.Ball, s *detect.Screened) (*advlib.Classifier, error) {
-	if p.best == "harden" {
-		m := zoo.MLP(100, 100)
-		if in := s.Signature().Input; len(in) == 3 && min(in[0], in[1]) >= 8 {
-			m = zoo.CNN(16, 32)
-		}
-		m.Box, m.Seed, m.Progress = s.Signature().Box, p.seed, io.Discard
-		return defense.AdversarialTraining{Ball: ball}.Fit(ctx, m, s.Data().Train)
+// harden trains the classifier in a ball that --best asks for.
+func (p inspectPlan) harden(ctx context.Context, progress *progress, ball advlib.Ball, s *detect.Screened) (*advlib.Classifier, error) {
+	m := zoo.MLP(100, 100)
+	if in := s.Signature().Input; len(in) == 3 && min(in[0], in[1]) >= 8 {
+		m = zoo.CNN(16, 32)
 	}
+	e := s.Data().Train
+	progress.line("hardening %s in %v on %d examples of %s, as --best asks", m.Name, ball, e.Len(), e.Name)
+	m.Box, m.Seed, m.Progress = s.Signature().Box, p.seed, io.Discard
+	return defense.AdversarialTraining{Ball: ball}.Fit(ctx, m, e)
+}
+
+// rival reads the classifier that --best names, which must take the inputs of the model.
+func (p inspectPlan) rival(model *advlib.Classifier) (*advlib.Classifier, error) {
 	from := p.source
 	from.named.model, from.named.store = p.best, ""
 	if !strings.EqualFold(filepath.Ext(p.best), ".onnx") {
 		from.named.model, from.named.store = "", p.best
 	}
-	c, err := from.classifier(s.Signature().Input)
+	c, err := from.classifier(model.Input())
+	if err == nil {
+		err = advlib.SameInputs(c, model)
+	}
 	if err != nil {
 		return nil, statusError{misused, fmt.Errorf("--best: %w", err)}
 	}

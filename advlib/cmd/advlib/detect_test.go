@@ -69,10 +69,12 @@ func TestDetect(t *testing.T) {
 		r.Attacks[0].Screened.Adaptive || !r.Attacks[1].Screened.Adaptive {
 		t.Errorf("the report has not what it should: %v\n%v", err, r)
 	}
+	on := " --store " + model + " --detector "
 	for flags, want := range map[string]string{
-		"apply --store " + other + " --detector " + detector: "has other features: give the model that it was fitted to",
-		"apply --store " + model + " --detector 00aa":        "there are\n  ",
-		"fit --store " + model + " --method density":         "clean examples are too few for a rate of 0.05: it takes at least 19",
+		"apply --store " + other + " --detector " + detector:   "has other features: give the model that it was fitted to",
+		"apply" + on + "00aa":                                  "there are\n  ",
+		"report" + on + detector + " --eps 0.1 --best no.onnx": "--best: stat no.onnx",
+		"fit --store " + model + " --method density":           "clean examples are too few for a rate of 0.05: it takes at least 19",
 	} {
 		if flags[0] == 'f' {
 			flags += " --held 0.05"

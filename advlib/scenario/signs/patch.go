@@ -13,6 +13,8 @@ import (
 	"advlab/advlib/attack/craft"
 )
 
+const defaultSteps = 300
+
 // Campaign looks for what to print on stickers: it raises the expected loss over viewpoints (Athalye et al. 2018,
 // arXiv:1707.07397, equation 2; for stickers on signs Eykholt et al. 2018, arXiv:1707.08945, equation 3)
 //
@@ -71,7 +73,7 @@ func (a *Campaign) Describe(d *craft.Description) {
 	}
 	d.Refuse(a.BatchSize > craft.MaxRows, "BatchSize = %d is above %d", a.BatchSize, craft.MaxRows)
 	d.Count(&a.Longer, 12).As("%d texels")
-	d.Count(&a.Steps, 300)
+	d.Count(&a.Steps, defaultSteps)
 	d.Count(&a.BatchSize, 32).As("batches of %d")
 	d.Size(&a.StepSize, 0.1).As("step %g")
 	d.Name("stickers-%d,", a.Steps)

@@ -13,6 +13,7 @@ import (
 
 	"advlab/advlib"
 	"advlab/advlib/attack/craft"
+	"advlab/advlib/dataset"
 	"advlab/advlib/internal/perspective"
 )
 
@@ -270,6 +271,17 @@ func (p *Print) paste(w *Views, k int) []float32 {
 		}
 	}
 	return s.develop(on, sharp, w.box)
+}
+
+// Corners returns where a view shows a sticker: its corners top left, top right, bottom right and bottom left, as a
+// [dataset.Posed] has the sign's. Of an ellipse they are those of the rectangle around it.
+func (w *Views) Corners(view int, s Sticker) (q dataset.Quad) {
+	toPicture := w.view[view].toSign.Inverse()
+	for i, c := range perspective.Square {
+		at := toPicture.At(s.place(c.X, c.Y))
+		q[i] = [2]float64{at.X / float64(w.plane.width), at.Y / float64(w.plane.height)}
+	}
+	return q
 }
 
 // cover is what a view shows of a sticker, for each pixel: which share of it, and which place of the sticker at its

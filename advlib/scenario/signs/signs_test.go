@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -118,6 +119,62 @@ func TestCampaignReachesTheClosedForm(t *testing.T) {
 	}
 }
 
+// Of a classifier that looks at the lower half alone, stickers are put there: on views of pictures that they were not
+// made for, and the first of equal places.
+func TestPlace(t *testing.T) {
+	c := lowerHalf(t)
+	for pictures, n := range map[int]int{6: 12, 1: 9} {
+		views, err := Viewpoints{Yaw: 5, Pitch: 5, Light: 1.05, Haze: 0.01}.Draw(grays(t, pictures), n, advlib.UnitBox, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		above, below := Patch(Octagon, 0, -0.6), Patch(Octagon, 0, 0.5)
+		a := Campaign{Goal: advlib.Targeted(1), Longer: 4, Steps: 40}
+		placed, rates, err := a.Place(t.Context(), c, views, above, below, Patch(Octagon, 0, 0.6))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(placed.Stickers, below) || rates[0].Count != 0 || rates[1].Count != n/3 || rates[1].Of != n/3 || placed.Steps != 40 {
+			t.Errorf("%d pictures: chosen %v, rates %v", pictures, placed, rates)
+		}
+	}
+	views, err := Viewpoints{}.Draw(grays(t, 2), 2, advlib.UnitBox, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := (Campaign{}).Place(t.Context(), c, views); err == nil || !strings.Contains(err.Error(), "give at least 3") {
+		t.Errorf("two views: %v", err)
+	}
+	for _, o := range []Outline{Octagon, Disc, TriangleUp, TriangleDown, Diamond, Square} {
+		strips, patches := StripPlaces(o), PatchPlaces(o)
+		for _, s := range slices.Concat(strips, patches) {
+			if err := checkStickers(o, s); err != nil {
+				t.Errorf("%v: %v", o, err)
+			}
+		}
+		if len(strips) == 0 || len(patches) == 0 {
+			t.Errorf("%v: there are %d places for strips and %d for a patch", o, len(strips), len(patches))
+		}
+	}
+}
+
+// lowerHalf is a classifier with the logits 0 and what the lower half of a picture is brighter than 0.44 in the mean.
+func lowerHalf(t *testing.T) *advlib.Classifier {
+	t.Helper()
+	b, err := backend.OpenNamed(backend.Go)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return advlib.MustClassifier(advlib.Spec{
+		Name: "lower half", Input: []int{side, side, 3}, Box: advlib.UnitBox, Backend: b,
+		Logits: func(_ *model.Scope, x *graph.Node) *graph.Node {
+			lower := graph.Slice(x, graph.AxisRange(), graph.AxisRange(side/2, side))
+			z := graph.MulScalar(graph.AddScalar(graph.ReduceMean(lower, 1, 2, 3), -0.44), 100)
+			return graph.Stack([]*graph.Node{graph.ZerosLike(z), z}, 1)
+		},
+	})
+}
+
 // A run accepts what a print makes of the views, within the threat's radius, and puts it nowhere else.
 func TestPrintStaysOnTheSign(t *testing.T) {
 	c, _ := linear(t)
@@ -142,7 +199,7 @@ func TestPrintStaysOnTheSign(t *testing.T) {
 	if r.Threat.Radius < 3*11 || r.Threat.Radius > 3*90 {
 		t.Errorf("the radius is %g values", r.Threat.Radius)
 	}
-	some := &Views{Examples: views.Select([]int{4, 7}), plane: views.plane, box: views.box, view: views.view}
+	some := views.part([]int{4, 7})
 	again, err := advlib.Run(t.Context(), c, some.Examples, p.On(views))
 	if err != nil || again.Success[0] != r.Success[4] || again.Success[1] != r.Success[7] {
 		t.Errorf("a part of the views: %v, %v, of all %v", err, again.Success, r.Success)
