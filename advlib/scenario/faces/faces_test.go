@@ -499,8 +499,8 @@ func TestPersons(t *testing.T) {
 	}
 	for _, n := range slices.Sorted(maps.Keys(ours)) {
 		a, b := ours[n], theirs[n]
-		t.Logf("%d shots a person: points %.3f (%.3f to %.3f), principal components and logistic regression %.3f (%.3f to %.3f)", n, stat.Mean(a, nil),
-			slices.Min(a), slices.Max(a), stat.Mean(b, nil), slices.Min(b), slices.Max(b))
+		t.Logf("%d shots a person: points %.3f (%.3f to %.3f), principal components and logistic regression %.3f (%.3f to %.3f)", n,
+			stat.Mean(a, nil), slices.Min(a), slices.Max(a), stat.Mean(b, nil), slices.Min(b), slices.Max(b))
 		if !(stat.Mean(a, nil) >= stat.Mean(b, nil)) {
 			t.Errorf("%d shots: %.3f are identified, by the logistic regression %.3f", n, stat.Mean(a, nil), stat.Mean(b, nil))
 		}
