@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -167,5 +168,51 @@ func TestPatch(t *testing.T) {
 	}
 	if err := errors.Join(lines.Close(), <-ended); err != nil {
 		t.Error(err)
+	}
+}
+
+// The counts that compare.py recorded: a patch of ours works on as many fresh views as the best of ART's, printed on
+// more, and SPEED.md has these counts.
+func TestPatchBesideART(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("testdata", "patch.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []struct {
+		Ours, Peer string
+		Works      map[string][2][]int // by judge, of both sides, in each round
+	}
+	if err := json.Unmarshal(text, &rows); err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("SPEED.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := func(counts []int) (n int) {
+		for _, c := range counts {
+			n += c
+		}
+		return n
+	}
+	for judge, made := range map[string]string{"printed": "printed", "on a screen": "on a screen", "as ART pastes": "on a screen"} {
+		ours, best, line := 0, 0, ""
+		for _, r := range rows {
+			if counts := r.Works[judge]; r.Ours == made {
+				if len(counts[0]) != 3 || len(counts[1]) != 3 {
+					t.Fatalf("%s, %s: rounds %v", judge, r.Peer, counts)
+				}
+				ours = sum(counts[0])
+				best = max(best, sum(counts[1]))
+				line += fmt.Sprintf(" %d |", sum(counts[1]))
+			}
+		}
+		line = fmt.Sprintf("| %s | %d |%s %.3f |", judge, ours, line, float64(ours)/float64(best))
+		if !bytes.Contains(page, []byte(line)) {
+			t.Errorf("SPEED.md lacks the line %s", line)
+		}
+		if best == 0 || ours < best {
+			t.Errorf("%s: ours works on %d views, ART's on %d", judge, ours, best)
+		}
 	}
 }

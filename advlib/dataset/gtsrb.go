@@ -170,6 +170,9 @@ func parseSigns(r io.Reader, folder string) ([]sign, error) {
 	var all []sign
 	for {
 		row, err := lines.Read()
+		if errors.Is(err, io.EOF) && len(all) == 0 {
+			return nil, errors.New("it ends after the names of its columns: it has no pictures")
+		}
 		if errors.Is(err, io.EOF) {
 			return all, nil
 		}

@@ -383,7 +383,7 @@ func (s *Screened) matching(b advlib.Ball) []advlib.Attack {
 func (f MagNet) Evade(s *Screened, b advlib.Ball) []advlib.Attack {
 	f.Seed += 1000
 	return []advlib.Attack{
-		Evasion{Screen: s, Ball: b, Steps: 300, StepSize: b.Radius / 50, RandomStart: true, Restarts: 1},
+		Evasion{Screen: s, Ball: b, Steps: 300, StepSize: b.Radius / 50, RandomStart: true},
 		OwnAutoencoders{Screen: s, Ball: b, MagNet: f, Count: 2},
 	}
 }

@@ -36,7 +36,8 @@ import (
 // 2017, arXiv:1711.08478).
 type MagNet struct {
 	// Epochs is how long each autoencoder is trained, and BatchSize with how many examples in a step; 0 means the authors'
-	// 100 and 256, which are for 55,000 examples: a thousandth of these takes more epochs, or smaller batches.
+	// 100 and 256, which are for 55,000 examples. Of fewer examples batches are smaller, down to 16, so that there are
+	// about 5000 steps: an autoencoder of too few rebuilds nothing, and what it reforms is misclassified.
 	Epochs, BatchSize int
 	// LearningRate is Adam's; 0 means 0.001.
 	LearningRate float64
@@ -80,12 +81,14 @@ func (f MagNet) Fit(ctx context.Context, c *advlib.Classifier, d Data) (Score, e
 			return nil, fmt.Errorf("the temperature %g is not a finite number above 0: the authors take 10 and 40", t)
 		}
 	}
+	epochs := cmp.Or(f.Epochs, 100)
+	fewer := min(256, max(16, d.Train.Len()*epochs/5000))
 	s := &magnet{box: c.Box(), temperatures: temperatures, reforms: !f.NoReformer}
 	for _, pools := range []bool{true, false} {
 		a := autoencoder{pools, c.Box(), f.Seed + d.Settings.Seed}
 		g, err := transform.Autoencoder{
-			Name: a.String(), Build: a.graph, Noise: noise * c.Box().Width(), Box: c.Box(), Epochs: cmp.Or(f.Epochs, 100),
-			BatchSize: min(cmp.Or(f.BatchSize, 256), d.Train.Len()), LearningRate: f.LearningRate, Seed: a.seed,
+			Name: a.String(), Build: a.graph, Noise: noise * c.Box().Width(), Box: c.Box(), Epochs: epochs,
+			BatchSize: min(cmp.Or(f.BatchSize, fewer), d.Train.Len()), LearningRate: f.LearningRate, Seed: a.seed,
 			Backend: c.Backend(),
 		}.Fit(ctx, d.Train)
 		if err != nil {

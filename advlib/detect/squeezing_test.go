@@ -42,7 +42,7 @@ var xuNames = []string{
 // With ADVLAB_FULL=1 on MNIST, where 98.2 % at about 5 % false positives are published, and -update writes the table.
 func TestFeatureSqueezingByXu(t *testing.T) {
 	full := os.Getenv("ADVLAB_FULL") != ""
-	s, n, steps, κ := subject{}, 40, 100, 10.
+	s, n, steps, κ := subject{}, 20, 100, 10.
 	if full {
 		s = mnist(t)
 	} else {

@@ -89,7 +89,8 @@ func (t *Trust) diagram(b *strings.Builder, side float64, name string) {
 			side-v*side+4, v)
 	}
 	fmt.Fprintf(b, `<text x="%g" y="%g" text-anchor="middle">confidence</text>`+
-		`<text transform="translate(-30 %g) rotate(-90)" text-anchor="middle">accuracy</text>`, side/2, side+30, side/2)
+		`<text x="%g" y="%g" text-anchor="middle" font-size="8">bar: share right, with its 95 %% interval; ×: mean confidence; number: n</text>`+
+		`<text transform="translate(-30 %g) rotate(-90)" text-anchor="middle">accuracy</text>`, side/2, side+30, side/2, side+44, side/2)
 	most := 0
 	for _, bin := range t.Bins {
 		most = max(most, bin.Right.Of)
@@ -109,7 +110,7 @@ func (t *Trust) diagram(b *strings.Builder, side float64, name string) {
 		fmt.Fprintf(b, `<path d="M%.2f %.2fV%.2f" stroke="#333"/>`, middle, side-lo*side, side-hi*side)
 		fmt.Fprintf(b, `<path d="M%.2f %.2fl6 6m0 -6l-6 6" stroke="#d55e00" stroke-width="2"/>`, bin.Confidence*side-3,
 			side-bin.Confidence*side-3)
-		fmt.Fprintf(b, `<text x="%.2f" y="%.2f" text-anchor="middle" font-size="7">%d</text></g>`, middle, max(8, side-hi*side-3), n)
+		fmt.Fprintf(b, `<text x="%.2f" y="%.2f" text-anchor="middle" font-size="9">%d</text></g>`, middle, max(8, side-hi*side-3), n)
 	}
 }
 

@@ -297,7 +297,16 @@ func (p fitPlan) run(ctx context.Context, out, said io.Writer) error {
 	if err != nil {
 		return err
 	}
-	progress.line("kept: an input is rejected where its score is above %.4g", s.Threshold)
+	o, err := detect.Inspection{}.Run(ctx, s, d.Clean)
+	if err != nil {
+		return err
+	}
+	progress.line("kept: an input is rejected where its score is above %.4g; of the clean examples %v are accepted and classified rightly, "+
+		"without the detector %v", s.Threshold, o.Clean, o.Accuracy)
+	if o.Clean.Value() < o.Accuracy.Value()-s.Rate-0.05 {
+		progress.say("what %v changes in accepted inputs costs that much: it is trained too little for these data; give it more Epochs, a "+
+			"smaller BatchSize or a higher LearningRate by --method-file", p.by)
+	}
 	fmt.Fprintf(out, "%.12s\n", key)
 	return nil
 }

@@ -40,6 +40,9 @@ func TestDetect(t *testing.T) {
 	if again := key(fit...); again != detector {
 		t.Errorf("the same command gives %s and %s", detector, again)
 	}
+	if _, said := call(done, fit...); !regexp.MustCompile(`are accepted and classified rightly, without the detector \d`).MatchString(said) {
+		t.Errorf("fit says %q, and not what the detector costs", said)
+	}
 	if another := key(append(fit, "--seed", "1")...); another == detector {
 		t.Error("other examples set the same threshold")
 	}

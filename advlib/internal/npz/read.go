@@ -53,6 +53,9 @@ func Open(path string) (*File, error) {
 
 // NewFile returns the arrays of an archive of the given size. Other entries of it are passed over.
 func NewFile(r io.ReaderAt, size int64) (*File, error) {
+	if size == 0 {
+		return nil, errors.New("it is empty, and not an .npz file as numpy.savez writes it")
+	}
 	z, err := zip.NewReader(r, size)
 	if err != nil {
 		return nil, notAnArchive(r, err)

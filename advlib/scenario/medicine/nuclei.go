@@ -16,7 +16,8 @@ import (
 // of the three largest. The worst is never below the mean. [dataset.BreastCancerDomain] does not know that, and about
 // half of what attacks find in it nobody can have. So here are ten columns more, behind the 30: by how much the worst
 // is above the mean. These an attacker moves, from 0 up, and the worst is derived from them: see [advlib.Domain].
-// Ranges and scales are those of all rows. A model gets all 40 columns, in which the last ten tell nothing new.
+// Ranges and scales are those of all rows. A model gets all 40 columns, in which the last ten tell nothing new. That
+// areas follow from radii the domain does not say.
 func BreastCancer() (train, test *advlib.Examples, domain advlib.Domain) {
 	train, test = dataset.BreastCancer()
 	most := make([]float64, measured)

@@ -139,4 +139,11 @@ func TestPhotographs(t *testing.T) {
 	if works.Value() < 0.6 || random.Value() > 0.1 {
 		t.Errorf("stickers work on %v of the viewpoints, want at least 60 %%; random colours on %v, want at most 10 %%", works, random)
 	}
+	for from, back := range readBack(t, p) {
+		printed := advlib.MustRun(t.Context(), c, fresh.Examples, back.On(fresh)).SuccessRate()
+		t.Logf("read back from %s they work on %v of %d fresh viewpoints", from, printed, fresh.Len())
+		if printed.Value() < 0.6 {
+			t.Errorf("read back from %s they work on %v, want at least 60 %%", from, printed)
+		}
+	}
 }

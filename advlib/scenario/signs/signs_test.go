@@ -31,6 +31,12 @@ const side = 16
 // linear is a classifier of two classes with logits 0 and w·x, and its weights.
 func linear(t *testing.T) (*advlib.Classifier, []float64) {
 	t.Helper()
+	return above(t, 0)
+}
+
+// above is [linear] with w·x − threshold.
+func above(t *testing.T, threshold float64) (*advlib.Classifier, []float64) {
+	t.Helper()
 	b, err := backend.OpenNamed(backend.Go)
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +52,7 @@ func linear(t *testing.T) (*advlib.Classifier, []float64) {
 		Logits: func(_ *model.Scope, x *graph.Node) *graph.Node {
 			weights := graph.Const(x.Graph(), flat)
 			z := graph.ReduceSum(graph.Mul(graph.Reshape(x, -1, len(flat)), graph.InsertAxes(weights, 0)), 1)
-			return graph.Stack([]*graph.Node{graph.ZerosLike(z), z}, 1)
+			return graph.Stack([]*graph.Node{graph.ZerosLike(z), graph.AddScalar(z, -threshold)}, 1)
 		},
 	}), w
 }
@@ -300,46 +306,21 @@ func TestPrintReadsBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sheets, err := p.Sheets(900)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var fromPNG, fromPDF []image.Image
-	folder := t.TempDir()
-	for k, s := range sheets {
-		picture, err := show.Printed(s.Image, "a sticker", s.Width, 100)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, ending := range []string{".png", ".pdf"} {
-			if err := show.Save(filepath.Join(folder, strconv.Itoa(k)+ending), picture); err != nil {
-				t.Fatal(err)
-			}
-		}
-		img, width, height := readPNG(t, filepath.Join(folder, strconv.Itoa(k)+".png"))
-		within(t, "PNG's pHYs", width, height, s)
-		fromPNG = append(fromPNG, img)
-		width, height = mediaBox(t, filepath.Join(folder, strconv.Itoa(k)+".pdf"))
-		within(t, "PDF's page", width, height, s)
-		if img := poppler(t, filepath.Join(folder, strconv.Itoa(k)+".pdf"), s); img != nil {
-			fromPDF = append(fromPDF, img)
-		}
-	}
 	mean := func(p *Print) (sum float64) {
 		for k := range fresh.view {
 			sum += dot(w, p.paste(fresh, k)) / 200
 		}
 		return sum
 	}
-	gain := mean(p) - mean(blank("", p.Outline, p.Stickers, p.Gamut, p.Goal, 3, 8))
-	for from, images := range map[string][]image.Image{"PNG": fromPNG, "PDF": fromPDF} {
-		if len(images) == 0 {
-			continue
-		}
-		back, err := p.Scanned(images...)
-		if err != nil {
-			t.Fatal(err)
-		}
+	without := mean(blank("", p.Outline, p.Stickers, p.Gamut, p.Goal, 3, 8))
+	gain := mean(p) - without
+	// Behind a threshold half way between gray stickers and these, they work from most viewpoints, and gray ones from few.
+	c, _ = above(t, without+gain/2)
+	works := func(p *Print) float64 {
+		return advlib.MustRun(t.Context(), c, fresh.Examples, p.On(fresh)).SuccessRate().Value()
+	}
+	was := works(p)
+	for from, back := range readBack(t, p) {
 		for k := range p.Texels {
 			for i, v := range p.Texels[k] {
 				if d := math.Abs(float64(v - back.Texels[k][i])); d > 0.03 {
@@ -350,16 +331,58 @@ func TestPrintReadsBack(t *testing.T) {
 		if got := mean(p) - mean(back); math.Abs(got) > 0.02*gain {
 			t.Errorf("%s: what is read back gains %g less of %g", from, got, gain)
 		}
-		was, is := advlib.MustRun(t.Context(), c, fresh.Examples, p.On(fresh)), advlib.MustRun(t.Context(), c, fresh.Examples, back.On(fresh))
-		if math.Abs(was.SuccessRate().Value()-is.SuccessRate().Value()) > 0.02 {
-			t.Errorf("%s: on fresh views it works on %v, read back on %v", from, was.SuccessRate(), is.SuccessRate())
+		is, random := works(back), works(back.Random(1))
+		t.Logf("%s: read back it works on %.1f %% of %d fresh viewpoints, as it was made on %.1f %%, random colours on %.1f %%", from, 100*is,
+			fresh.Len(), 100*was, 100*random)
+		if math.Abs(was-is) > 0.02 || is < 0.6 || random > is/2 {
+			t.Errorf("%s: on fresh views it works on %g, read back on %g, random colours on %g", from, was, is, random)
 		}
 	}
 }
 
+// readBack prints stickers for a sign of 900 mm into files, and returns the print as it is read back from each kind of
+// them, whose sizes it checks: from PNG, and from PDF where pdftoppm is installed.
+func readBack(t *testing.T, p *Print) map[string]*Print {
+	t.Helper()
+	sheets, err := p.Sheets(900)
+	if err != nil {
+		t.Fatal(err)
+	}
+	images, folder := map[string][]image.Image{}, t.TempDir()
+	for k, s := range sheets {
+		picture, err := show.Printed(s.Image, "a sticker", s.Width, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(folder, strconv.Itoa(k))
+		for _, ending := range []string{".png", ".pdf"} {
+			if err := show.Save(path+ending, picture); err != nil {
+				t.Fatal(err)
+			}
+		}
+		img, width, height := readPNG(t, path+".png")
+		within(t, "PNG's pHYs", width, height, s)
+		images["PNG"] = append(images["PNG"], img)
+		width, height = mediaBox(t, path+".pdf")
+		within(t, "PDF's page", width, height, s)
+		if img := poppler(t, path+".pdf", s); img != nil {
+			images["PDF"] = append(images["PDF"], img)
+		}
+	}
+	back := map[string]*Print{}
+	for from, of := range images {
+		if back[from], err = p.Scanned(of...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return back
+}
+
 func within(t *testing.T, what string, width, height float64, s Sheet) {
 	t.Helper()
-	if math.Abs(width/s.Width-1) > 0.01 || math.Abs(height/s.Height-1) > 0.01 {
+	off := max(math.Abs(width/s.Width-1), math.Abs(height/s.Height-1))
+	t.Logf("%s is %.4g × %.4g mm, the sheet %.4g × %.4g: %.2f %% off", what, width, height, s.Width, s.Height, 100*off)
+	if off > 0.01 {
 		t.Errorf("%s is %g × %g mm, not %g × %g", what, width, height, s.Width, s.Height)
 	}
 }
