@@ -107,16 +107,17 @@ func (v *Counted) Query(ctx context.Context, x *tensors.Tensor) ([]Answer, error
 	if err := v.charge(nil, x.Shape().Dimensions[0]); err != nil {
 		return nil, err
 	}
-	return v.answer(ctx, x, false)
+	return v.answer(ctx, x, x.Shape().Dimensions[0], false)
 }
 
-// answer asks the victim, and counts. With give, x may be moved to the backend of a classifier instead of copied.
-func (v *Counted) answer(ctx context.Context, x *tensors.Tensor, give bool) ([]Answer, error) {
+// answer asks the victim about the first n rows, and counts. The others are padding for a classifier; with give, x may
+// be moved to its backend instead of copied.
+func (v *Counted) answer(ctx context.Context, x *tensors.Tensor, n int, give bool) ([]Answer, error) {
 	if c, err := WhiteBox(v.victim); err == nil {
 		if at, err := x.Backend(); err == nil && at != c.spec.Backend {
 			give = false
 		}
-		z, err := v.logits(x, inOrder(x), give)
+		z, err := v.logits(x, upTo(n), give)
 		return answers(z), err
 	}
 	a, err := v.mean(ctx, x)
@@ -404,20 +405,20 @@ func (v *Counted) Logits(ctx context.Context, x *tensors.Tensor) ([][]float32, e
 		}
 		return v.logitsOf(a)
 	}
-	return v.logits(x, inOrder(x), false)
+	return v.logits(x, upTo(x.Shape().Dimensions[0]), false)
 }
 
-// inOrder returns the numbers of the rows of x.
-func inOrder(x *tensors.Tensor) []int {
-	rows := make([]int, x.Shape().Dimensions[0])
+// upTo returns the numbers of the first n rows.
+func upTo(n int) []int {
+	rows := make([]int, n)
 	for i := range rows {
 		rows[i] = i
 	}
 	return rows
 }
 
-// logits returns the logits of a classifier at the n rows of x, computed in the order in which rows, which has each
-// once, names them. With give they are in order, and x itself is used where it is as large as a bucket.
+// logits returns the logits of a classifier at rows of x, computed in the order in which rows, which has each once,
+// names them. With give these are the first in order, and x itself is used where it is as large as their bucket.
 func (v *Counted) logits(x *tensors.Tensor, rows []int, give bool) ([][]float32, error) {
 	step := v.Compile(logitsKey{}, func(m *Model, in []*graph.Node) []*graph.Node {
 		return []*graph.Node{m.Logits(in[0])}

@@ -83,15 +83,17 @@ var ErrNoExample = errors.New("the attack does not say of which example it asks"
 const measured = 2
 
 // Ask asks about the rows of x, each of the example with the number of[i]; see [Step.Ask]. With an error come the
-// answers of the rows before it, and only these count. A classifier may move x to where it computes.
+// answers of the rows before it, and only these count. A classifier may move x to where it computes; its x may have
+// more rows than of, which are padding.
 func (v *Counted) Ask(ctx context.Context, of []int64, x *tensors.Tensor) ([]Answer, error) {
-	if len(of) != x.Shape().Dimensions[0] {
+	_, black := WhiteBox(v.victim)
+	if n := x.Shape().Dimensions[0]; len(of) > n || len(of) == 0 || len(of) < n && black != nil {
 		return nil, fmt.Errorf("%d numbers of examples for inputs of shape %v: give one for each", len(of), x.Shape().Dimensions)
 	}
 	if err := v.charge(of, len(of)); err != nil {
 		return nil, err
 	}
-	a, err := v.answer(ctx, x, true)
+	a, err := v.answer(ctx, x, len(of), true)
 	if err != nil {
 		v.ledger.count(of[len(a):], -int64(v.times()))
 	}

@@ -17,6 +17,7 @@ import (
 	"advlab/advlib"
 	"advlab/advlib/attack"
 	"advlab/advlib/certify"
+	"advlab/advlib/oracle"
 )
 
 // linear is a classifier whose logits are the three inputs.
@@ -425,7 +426,7 @@ func TestDecimalBoxIsRounded(t *testing.T) {
 	}
 }
 
-// What was asked about on one backend may be asked about on another.
+// What was asked about on one backend may be asked about on another. A classifier's batch may be padded.
 func TestAskOnTwoBackends(t *testing.T) {
 	plain, err := compute.NewWithConfig("go:ops_sequential")
 	if err != nil {
@@ -450,5 +451,21 @@ func TestAskOnTwoBackends(t *testing.T) {
 		if err != nil || answers[0].Scores[3] != float32(k)/8 {
 			t.Errorf("question %d: %v, error %v", k, answers, err)
 		}
+	}
+	v := advlib.Count(one)
+	if answers, err := v.Ask(t.Context(), []int64{3, 4, 3}, x); err != nil || len(answers) != 3 || answers[0].Scores[3] != 5./8 {
+		t.Errorf("a padded batch: %v, error %v", answers, err)
+	}
+	if forward, _ := v.Passes(); forward != 3 {
+		t.Errorf("three of eight rows were asked about, and %d counted", forward)
+	}
+	for _, of := range [][]int64{nil, make([]int64, 9)} {
+		if _, err := v.Ask(t.Context(), of, x); err == nil {
+			t.Errorf("%d numbers for 8 rows are accepted", len(of))
+		}
+	}
+	only := oracle.Func("f", one.Signature(), func([]float32) []float32 { return make([]float32, 4) })
+	if _, err := advlib.Count(only).Ask(t.Context(), []int64{3}, x); err == nil {
+		t.Error("padding is accepted for a function")
 	}
 }

@@ -356,8 +356,9 @@ func (w *walk) settle() {
 	if w.attack.Ball.Norm == advlib.Norm(advlib.L1) {
 		project(w.attack.Ball, w.δ, w.lo, w.hi)
 	} else if length := math.Sqrt(w.sum(w.δ)); length > 0 {
+		stretch := ε / length
 		for i := range w.δ {
-			w.δ[i] *= ε / length
+			w.δ[i] *= stretch
 		}
 	}
 	for i, d := range w.δ {

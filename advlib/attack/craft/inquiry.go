@@ -326,9 +326,12 @@ func (r *inquest) together(qs []*Inquiry) iter.Seq[questions] {
 		i, j := 0, 0 // the question, and whose it is
 		for size := 0; n > 0; n -= size {
 			size = r.size(n)
-			dims[0] = size
+			if dims[0] = size; r.compiled {
+				dims[0] = advlib.Bucket(size)
+			}
 			some := questions{x: r.batches.take(shapes.Make(r.batch.X.DType(), dims...))}
 			tensors.MustMutableFlatData(some.x, func(flat []float32) {
+				whole := len(flat)
 				flat = flat[:0]
 				for len(some.of) < size {
 					if i == len(qs[j].questions) {
@@ -338,6 +341,9 @@ func (r *inquest) together(qs []*Inquiry) iter.Seq[questions] {
 					flat = r.points.Append(flat, qs[j].questions[i], qs[j].in0)
 					some.of, some.from = append(some.of, qs[j].Number), append(some.from, qs[j])
 					i++
+				}
+				for one := flat[:len(flat)/size]; len(flat) < whole; {
+					flat = append(flat, one...) // padding
 				}
 			})
 			if !yield(some) {
