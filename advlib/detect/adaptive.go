@@ -378,14 +378,20 @@ func (s *Screened) matching(b advlib.Ball) []advlib.Attack {
 	return []advlib.Attack{Evasion{Screen: s, Ball: b, Match: true}}
 }
 
-// Evade implements [Evader]: evasion of the autoencoders in more and smaller steps, since a reformer bends the way, and
-// of an attacker's own, whose results are shown to the defender's.
+// Evade implements [Evader]: evasion of the autoencoders in more and smaller steps, along the gradient in an Linf ball,
+// too; in L2 C&W with the autoencoders in the loss; and evasion of an attacker's own, whose results are shown to the
+// defender's.
 func (f MagNet) Evade(s *Screened, b advlib.Ball) []advlib.Attack {
 	f.Seed += 1000
-	return []advlib.Attack{
-		Evasion{Screen: s, Ball: b, Steps: 300, StepSize: b.Radius / 50, RandomStart: true},
-		OwnAutoencoders{Screen: s, Ball: b, MagNet: f, Count: 2},
+	small := Evasion{Screen: s, Ball: b, Steps: 300, StepSize: b.Radius / 50, Orthogonal: true}
+	if b.Norm == advlib.Norm(advlib.Linf) {
+		small.AlongGradient, small.StepSize = true, b.Radius/3
 	}
+	all := []advlib.Attack{small}
+	if b.Norm == advlib.Norm(advlib.L2) {
+		all = append(all, s.carliniWagner(b)...)
+	}
+	return append(all, OwnAutoencoders{Screen: s, Ball: b, MagNet: f, Count: 2})
 }
 
 // OwnAutoencoders is the attack of Carlini & Wagner (2017), arXiv:1711.08478, on [MagNet]: the attacker knows how the

@@ -80,6 +80,10 @@ type Evasion struct {
 	// RandomStart begins at a random point of the ball in place of the original, and Restarts, with it, how often again.
 	RandomStart bool
 	Restarts    int
+	// AlongGradient steps along the gradient in an Linf ball, too, with StepSize the step's L2 norm. It stays small where
+	// the gradient is, as over the black edge of a digit, which its sign would cover with noise that an autoencoder does
+	// not rebuild.
+	AlongGradient bool
 	// Orthogonal leaves out of each step what goes along the other gradient.
 	Orthogonal bool
 	// Match draws the hidden layers towards those of a clean, accepted example of another class, the nearest, in place of
@@ -98,6 +102,7 @@ func (a *Evasion) Describe(d *craft.Description) {
 	d.Size(&a.StepSize, a.Ball.Radius/20).As("α = %.6g")
 	d.Flag(&a.RandomStart, "random start")
 	d.Count(&a.Restarts, 0).As("%d restarts")
+	d.Flag(&a.AlongGradient, "along the gradient")
 	d.Flag(&a.Orthogonal, "orthogonal")
 	d.Flag(&a.Match, "feature matching")
 	d.Flag(&a.KeepGoing, "keeps going")
@@ -151,8 +156,12 @@ func (a Evasion) Perturb(ctx context.Context, v *advlib.Counted, b advlib.Batch)
 	if err != nil {
 		return nil, err
 	}
-	step := evadeStep{screen: a.Screen, threshold: a.Screen.Threshold, norm: a.Ball.Norm.(advlib.ConvexNorm), orthogonal: a.Orthogonal,
+	norm := a.Ball.Norm.(advlib.ConvexNorm)
+	step := evadeStep{screen: a.Screen, threshold: a.Screen.Threshold, norm: norm, direction: norm, orthogonal: a.Orthogonal,
 		keepGoing: a.KeepGoing}
+	if a.AlongGradient {
+		step.direction = advlib.L2
+	}
 	if step.both, err = advlib.WhiteBox(v.On(both)); err != nil {
 		return nil, err
 	}
@@ -180,6 +189,7 @@ type evadeStep struct {
 	screen     *Screened
 	threshold  float64
 	norm       advlib.ConvexNorm
+	direction  advlib.ConvexNorm // of steepest ascent
 	orthogonal bool
 	keepGoing  bool
 	both       *advlib.Classifier // see Screened.scored, in the coordinates of the attack
@@ -199,7 +209,7 @@ func (s evadeStep) Next(p *craft.Point, x, _ *Node, in []*Node) *Node {
 	// The accepting classifier has counted this pass, and XLA computes it once.
 	if s.guides != nil {
 		g := p.Gradient(Neg(s.guides.distance(s.near, x, p)), x)
-		return p.Project(s.norm, Add(x, Mul(α, s.norm.Ascend(g))), ε)
+		return p.Project(s.norm, Add(x, Mul(α, s.direction.Ascend(g))), ε)
 	}
 	z, score := split(s.both.LogitsGraph(x))
 	f, over := advlib.Margin.Of(z, p.Goal), s.screen.excess(score)
@@ -217,7 +227,7 @@ func (s evadeStep) Next(p *craft.Point, x, _ *Node, in []*Node) *Node {
 	// Where one gradient is 0, or goes along the other, there is still that one.
 	stands := craft.PerRow(Equal(advlib.Linf.Of(g), ZerosLike(f)), x)
 	g = Where(stands, Where(fooled, down, up), g)
-	return p.Project(s.norm, Add(x, Mul(α, s.norm.Ascend(g))), ε)
+	return p.Project(s.norm, Add(x, Mul(α, s.direction.Ascend(g))), ε)
 }
 
 // without returns g [n, d...] without what goes along h.

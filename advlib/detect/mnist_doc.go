@@ -4,68 +4,81 @@
 //
 // The classifier is zoo.CNN(), trained on the first 8000 of MNIST's test images (dataset.MNISTSmall), the detectors are
 // fitted to 4000 of these, their thresholds set on every other of the last 2000, for 5 % false positives. Attacked are
-// 100 of the rest, in Linf with ε = 0.3, and by the nearest in L2 (C&W, DeepFool); feature squeezing in L2 balls, too.
-// What learns from an attack has seen PGD with 10 steps. Success is that on the classifier without the detector; area,
-// true positives at 5 % false ones over 1000 clean images, and what is flagged at the threshold are of these successes.
-// All have 95 % intervals. An adaptive attack is content with a score below the threshold: its area says little.
+// 100 of the rest, in Linf with ε = 0.3, and by the nearest in L2 (C&W, DeepFool); feature squeezing and MagNet in an L2
+// ball, too. What learns from an attack has seen PGD with 10 steps. Success is that on the classifier without the
+// detector; area, true positives at 5 % false ones over 1000 clean images, and what is flagged at the threshold are of
+// these successes. All have 95 % intervals. An adaptive attack is content with a score below the threshold: its area
+// says little.
 //
-// Feature squeezing was broken in L2 (He et al. 2017, Sharma & Chen 2018), and is here, at a radius that was chosen before
-// an attack was run; at half of it no attack evades it on more than 6.4 % of 50 images. In Linf most pixels of MNIST are
-// farther from a half than ε, and keep their bit. That no input of the ball is accepted and misclassified is proven of
-// no image, though, by bounds over at most seven boxes of bits: what the attack leaves there may fall to another one.
+// MagNet was broken in L2 (Carlini & Wagner 2017). In Linf it falls to steps along the gradient, not to those along its
+// sign: these left 91 % robust with rejection. Feature squeezing was broken in L2, too (He et al. 2017, Sharma & Chen
+// 2018), and is here, at a radius that was chosen before an attack was run; at half of it no attack evades it on more
+// than 6.4 % of 50 images. In Linf most pixels of MNIST are farther from a half than ε, and keep their bit. That no input
+// of the ball is accepted and misclassified is proven of no image, though, by bounds over at most seven boxes of bits:
+// what the attack leaves there may fall to another one.
 //
 //	  attack                             success  AUC                   TPR at 5 % FPR          flagged at the threshold
-//	LID, 20 of 100 neighbours: 3.7 % [2.7, 5.1] of clean inputs flagged, robust with rejection 0.0 % [0.0, 3.7]
-//	  FGM Linf ≤ 0.3                      92.0 %  0.793 [0.742, 0.844]   30.4 % [22.0, 40.5]     27.2 % [19.1, 37.0]
-//	  PGD-40 Linf ≤ 0.3, Margin          100.0 %  0.739 [0.688, 0.789]   12.0 % [7.0, 19.8]      12.0 % [7.0, 19.8]
-//	  C&W 5×200 L2 minimal               100.0 %  0.650 [0.595, 0.705]    9.0 % [4.8, 16.2]       9.0 % [4.8, 16.2]
-//	  DeepFool-50 L2 minimal             100.0 %  0.653 [0.597, 0.708]   11.0 % [6.3, 18.6]       8.0 % [4.1, 15.0]
-//	  Square-1000 Linf ≤ 0.3             100.0 %  0.837 [0.796, 0.878]   31.0 % [22.8, 40.6]     28.0 % [20.1, 37.5]
-//	  adaptive                           100.0 %  0.571 [0.503, 0.639]    3.0 % [1.0, 8.5]        0.0 % [0.0, 3.7]
-//	Mahalanobis: 4.1 % [3.0, 5.5] of clean inputs flagged, robust with rejection 0.0 % [0.0, 3.7]
-//	  FGM Linf ≤ 0.3                      92.0 %  1.000 [1.000, 1.000]  100.0 % [96.0, 100.0]   100.0 % [96.0, 100.0]
-//	  PGD-40 Linf ≤ 0.3, Margin          100.0 %  0.998 [0.997, 1.000]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
-//	  C&W 5×200 L2 minimal               100.0 %  0.722 [0.668, 0.776]   24.0 % [16.7, 33.2]     22.0 % [15.0, 31.1]
-//	  DeepFool-50 L2 minimal             100.0 %  0.723 [0.670, 0.776]   23.0 % [15.8, 32.2]     20.0 % [13.3, 28.9]
-//	  Square-1000 Linf ≤ 0.3             100.0 %  0.998 [0.996, 1.000]  100.0 % [96.3, 100.0]    99.0 % [94.6, 99.8]
-//	  adaptive                           100.0 %  0.773 [0.734, 0.812]    4.0 % [1.6, 9.8]        0.0 % [0.0, 3.7]
-//	Mahalanobis, magnitude 0.01: 4.9 % [3.7, 6.4] of clean inputs flagged, robust with rejection 0.0 % [0.0, 3.7]
-//	  FGM Linf ≤ 0.3                      92.0 %  0.999 [0.998, 1.000]  100.0 % [96.0, 100.0]   100.0 % [96.0, 100.0]
-//	  PGD-40 Linf ≤ 0.3, Margin          100.0 %  0.979 [0.968, 0.989]   88.0 % [80.2, 93.0]     88.0 % [80.2, 93.0]
-//	  C&W 5×200 L2 minimal               100.0 %  0.505 [0.435, 0.574]   14.0 % [8.5, 22.1]      14.0 % [8.5, 22.1]
-//	  DeepFool-50 L2 minimal             100.0 %  0.507 [0.440, 0.574]   16.0 % [10.1, 24.4]     15.0 % [9.3, 23.3]
-//	  Square-1000 Linf ≤ 0.3             100.0 %  0.986 [0.974, 0.998]   94.0 % [87.5, 97.2]     94.0 % [87.5, 97.2]
-//	  adaptive                           100.0 %  0.557 [0.490, 0.624]    0.0 % [0.0, 3.7]        0.0 % [0.0, 3.7]
-//	binary detector: 4.7 % [3.6, 6.2] of clean inputs flagged, robust with rejection 2.0 % [0.6, 7.0]
-//	  FGM Linf ≤ 0.3                      92.0 %  1.000 [1.000, 1.000]  100.0 % [96.0, 100.0]   100.0 % [96.0, 100.0]
+//	LID, 20 of 100 neighbours: 3.6 % [2.6, 4.9] of clean inputs flagged, robust with rejection 0.0 % [0.0, 3.7]
+//	  FGM Linf ≤ 0.3                      96.0 %  0.699 [0.634, 0.763]   23.2 % [15.8, 32.6]     16.8 % [10.6, 25.6]
+//	  PGD-40 Linf ≤ 0.3, Margin          100.0 %  0.750 [0.703, 0.798]   17.2 % [11.0, 25.8]     14.1 % [8.6, 22.3]
+//	  C&W 5×200 L2 minimal               100.0 %  0.680 [0.630, 0.730]   11.1 % [6.3, 18.8]       6.1 % [2.8, 12.6]
+//	  DeepFool-50 L2 minimal             100.0 %  0.686 [0.634, 0.737]    9.1 % [4.9, 16.4]       7.1 % [3.5, 13.9]
+//	  Square-1000 Linf ≤ 0.3             100.0 %  0.856 [0.815, 0.896]   43.4 % [34.1, 53.3]     36.4 % [27.6, 46.2]
+//	  adaptive                           100.0 %  0.513 [0.444, 0.582]    3.0 % [1.0, 8.5]        0.0 % [0.0, 3.7]
+//	MagNet: 6.4 % [5.0, 8.1] of clean inputs flagged, robust with rejection 51.0 % [41.3, 60.6]
+//	  FGM Linf ≤ 0.3                      96.0 %  1.000 [1.000, 1.000]  100.0 % [96.1, 100.0]   100.0 % [96.1, 100.0]
 //	  PGD-40 Linf ≤ 0.3, Margin          100.0 %  1.000 [1.000, 1.000]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
-//	  C&W 5×200 L2 minimal               100.0 %  0.884 [0.840, 0.928]   56.0 % [46.2, 65.3]     56.0 % [46.2, 65.3]
-//	  DeepFool-50 L2 minimal             100.0 %  0.873 [0.828, 0.918]   57.0 % [47.2, 66.3]     55.0 % [45.2, 64.4]
+//	  C&W 5×200 L2 minimal               100.0 %  0.982 [0.964, 1.000]   94.9 % [88.7, 97.8]     97.0 % [91.5, 99.0]
+//	  DeepFool-50 L2 minimal             100.0 %  0.982 [0.963, 1.000]   94.9 % [88.7, 97.8]     96.0 % [90.1, 98.4]
 //	  Square-1000 Linf ≤ 0.3             100.0 %  1.000 [1.000, 1.000]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
-//	  adaptive                           100.0 %  0.891 [0.868, 0.913]    6.0 % [2.8, 12.5]       3.0 % [1.0, 8.5]
-//	consistency (translation (1, 0), translation (-1, 0), translation (0, 1), translation (0, -1)): 3.8 % [2.8, 5.2] of clean inputs flagged, robust with rejection 0.0 % [0.0, 3.7]
-//	  FGM Linf ≤ 0.3                      92.0 %  0.933 [0.913, 0.953]   62.0 % [51.7, 71.2]     55.4 % [45.3, 65.2]
-//	  PGD-40 Linf ≤ 0.3, Margin          100.0 %  0.998 [0.997, 1.000]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
-//	  C&W 5×200 L2 minimal               100.0 %  0.999 [0.998, 1.000]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
-//	  DeepFool-50 L2 minimal             100.0 %  0.999 [0.998, 1.000]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
-//	  Square-1000 Linf ≤ 0.3             100.0 %  0.976 [0.967, 0.984]   86.0 % [77.9, 91.5]     83.0 % [74.5, 89.1]
-//	  adaptive                           100.0 %  0.825 [0.795, 0.854]   11.0 % [6.3, 18.6]       0.0 % [0.0, 3.7]
-//	feature squeezing (1 bit, median 2×2): 3.8 % [2.8, 5.2] of clean inputs flagged, robust with rejection 84.0 % [75.6, 89.9]
-//	  FGM Linf ≤ 0.3                      92.0 %  0.982 [0.972, 0.991]   91.3 % [83.8, 95.5]     89.1 % [81.1, 94.0]
-//	  PGD-40 Linf ≤ 0.3, Margin          100.0 %  0.992 [0.988, 0.997]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
-//	  C&W 5×200 L2 minimal               100.0 %  0.977 [0.968, 0.986]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
-//	  DeepFool-50 L2 minimal             100.0 %  0.977 [0.968, 0.986]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
-//	  Square-1000 Linf ≤ 0.3             100.0 %  0.990 [0.985, 0.995]  100.0 % [96.3, 100.0]    98.0 % [93.0, 99.4]
-//	  adaptive                           100.0 %  0.971 [0.961, 0.982]   87.0 % [79.0, 92.2]     84.0 % [75.6, 89.9]
+//	  adaptive                            56.0 %  0.805 [0.746, 0.864]   19.6 % [11.3, 31.8]     21.4 % [12.7, 33.8]
+//	MagNet in L2: robust with rejection 0.0 % [0.0, 3.7] in L2 ≤ 4
+//	  PGD-40 L2 ≤ 4, Margin              100.0 %  1.000 [0.999, 1.000]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
+//	  adaptive, L2 ≤ 4                   100.0 %  0.868 [0.838, 0.897]    0.0 % [0.0, 3.7]        0.0 % [0.0, 3.7]
+//	Mahalanobis: 3.9 % [2.9, 5.3] of clean inputs flagged, robust with rejection 0.0 % [0.0, 3.7]
+//	  FGM Linf ≤ 0.3                      96.0 %  1.000 [1.000, 1.000]  100.0 % [96.1, 100.0]   100.0 % [96.1, 100.0]
+//	  PGD-40 Linf ≤ 0.3, Margin          100.0 %  0.997 [0.994, 0.999]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
+//	  C&W 5×200 L2 minimal               100.0 %  0.724 [0.670, 0.778]   23.2 % [16.0, 32.5]     18.2 % [11.8, 26.9]
+//	  DeepFool-50 L2 minimal             100.0 %  0.728 [0.675, 0.781]   26.3 % [18.6, 35.7]     21.2 % [14.3, 30.3]
+//	  Square-1000 Linf ≤ 0.3             100.0 %  0.999 [0.999, 1.000]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
+//	  adaptive                           100.0 %  0.792 [0.753, 0.831]    9.1 % [4.9, 16.4]       0.0 % [0.0, 3.7]
+//	Mahalanobis, magnitude 0.01: 3.4 % [2.4, 4.7] of clean inputs flagged, robust with rejection 0.0 % [0.0, 3.7]
+//	  FGM Linf ≤ 0.3                      96.0 %  1.000 [1.000, 1.000]  100.0 % [96.1, 100.0]   100.0 % [96.1, 100.0]
+//	  PGD-40 Linf ≤ 0.3, Margin          100.0 %  0.977 [0.964, 0.990]   89.9 % [82.4, 94.4]     87.9 % [80.0, 92.9]
+//	  C&W 5×200 L2 minimal               100.0 %  0.498 [0.429, 0.567]   16.2 % [10.2, 24.7]     13.1 % [7.8, 21.2]
+//	  DeepFool-50 L2 minimal             100.0 %  0.517 [0.449, 0.586]   18.2 % [11.8, 26.9]     13.1 % [7.8, 21.2]
+//	  Square-1000 Linf ≤ 0.3             100.0 %  0.998 [0.996, 1.000]   99.0 % [94.5, 99.8]     99.0 % [94.5, 99.8]
+//	  adaptive                           100.0 %  0.587 [0.520, 0.654]   17.2 % [11.0, 25.8]      0.0 % [0.0, 3.7]
+//	binary detector: 3.3 % [2.4, 4.6] of clean inputs flagged, robust with rejection 0.0 % [0.0, 3.7]
+//	  FGM Linf ≤ 0.3                      96.0 %  1.000 [1.000, 1.000]  100.0 % [96.1, 100.0]   100.0 % [96.1, 100.0]
+//	  PGD-40 Linf ≤ 0.3, Margin          100.0 %  1.000 [1.000, 1.000]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
+//	  C&W 5×200 L2 minimal               100.0 %  0.887 [0.842, 0.932]   64.6 % [54.8, 73.4]     58.6 % [48.7, 67.8]
+//	  DeepFool-50 L2 minimal             100.0 %  0.887 [0.842, 0.932]   70.7 % [61.1, 78.8]     59.6 % [49.7, 68.7]
+//	  Square-1000 Linf ≤ 0.3             100.0 %  1.000 [1.000, 1.000]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
+//	  adaptive                           100.0 %  0.900 [0.876, 0.924]   15.2 % [9.4, 23.5]       2.0 % [0.6, 7.1]
+//	consistency (translation (1, 0), translation (-1, 0), translation (0, 1), translation (0, -1)): 4.5 % [3.4, 6.0] of clean inputs flagged, robust with rejection 0.0 % [0.0, 3.7]
+//	  FGM Linf ≤ 0.3                      96.0 %  0.912 [0.889, 0.934]   51.6 % [41.7, 61.4]     49.5 % [39.6, 59.4]
+//	  PGD-40 Linf ≤ 0.3, Margin          100.0 %  0.999 [0.999, 1.000]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
+//	  C&W 5×200 L2 minimal               100.0 %  1.000 [1.000, 1.000]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
+//	  DeepFool-50 L2 minimal             100.0 %  1.000 [1.000, 1.000]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
+//	  Square-1000 Linf ≤ 0.3             100.0 %  0.972 [0.962, 0.981]   79.8 % [70.8, 86.5]     71.7 % [62.2, 79.6]
+//	  adaptive                           100.0 %  0.776 [0.740, 0.811]    5.1 % [2.2, 11.3]       0.0 % [0.0, 3.7]
+//	feature squeezing (1 bit, median 2×2): 4.5 % [3.4, 6.0] of clean inputs flagged, robust with rejection 77.0 % [67.8, 84.2]
+//	  FGM Linf ≤ 0.3                      96.0 %  0.976 [0.964, 0.989]   86.3 % [78.0, 91.8]     85.3 % [76.8, 91.0]
+//	  PGD-40 Linf ≤ 0.3, Margin          100.0 %  0.990 [0.985, 0.995]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
+//	  C&W 5×200 L2 minimal               100.0 %  0.968 [0.958, 0.979]  100.0 % [96.3, 100.0]    99.0 % [94.5, 99.8]
+//	  DeepFool-50 L2 minimal             100.0 %  0.968 [0.957, 0.979]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
+//	  Square-1000 Linf ≤ 0.3             100.0 %  0.986 [0.980, 0.992]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
+//	  adaptive                           100.0 %  0.962 [0.949, 0.974]   87.9 % [80.0, 92.9]     78.8 % [69.7, 85.7]
 //	feature squeezing (1 bit, median 2×2) in L2: robust with rejection 7.0 % [3.4, 13.7] in L2 ≤ 4
 //	  PGD-40 L2 ≤ 4, Margin              100.0 %  0.987 [0.981, 0.993]  100.0 % [96.3, 100.0]   100.0 % [96.3, 100.0]
 //	  adaptive, L2 ≤ 4                   100.0 %  0.703 [0.655, 0.750]    8.1 % [4.2, 15.1]       7.1 % [3.5, 13.9]
 //	feature squeezing (1 bit, median 2×2) in Linf ≤ 0.3: no input of the ball evades: proven of 0.0 % [0.0, 3.7] of 100 images; bits that can change: 50 in the median, 76 at most
-//	kernel density: 3.2 % [2.3, 4.5] of clean inputs flagged, robust with rejection 0.0 % [0.0, 3.7]
-//	  FGM Linf ≤ 0.3                      92.0 %  0.739 [0.692, 0.785]   18.5 % [11.9, 27.6]     14.1 % [8.4, 22.7]
-//	  PGD-40 Linf ≤ 0.3, Margin          100.0 %  0.821 [0.782, 0.859]   33.0 % [24.6, 42.7]     30.0 % [21.9, 39.6]
-//	  C&W 5×200 L2 minimal               100.0 %  0.887 [0.855, 0.918]   59.0 % [49.2, 68.1]     52.0 % [42.3, 61.5]
-//	  DeepFool-50 L2 minimal             100.0 %  0.871 [0.836, 0.905]   53.0 % [43.3, 62.5]     47.0 % [37.5, 56.7]
-//	  Square-1000 Linf ≤ 0.3             100.0 %  0.851 [0.819, 0.884]   36.0 % [27.3, 45.8]     29.0 % [21.0, 38.5]
-//	  adaptive                           100.0 %  0.816 [0.784, 0.848]    9.0 % [4.8, 16.2]       0.0 % [0.0, 3.7]
+//	kernel density: 4.7 % [3.6, 6.2] of clean inputs flagged, robust with rejection 0.0 % [0.0, 3.7]
+//	  FGM Linf ≤ 0.3                      96.0 %  0.767 [0.722, 0.813]   20.0 % [13.2, 29.1]     18.9 % [12.3, 28.0]
+//	  PGD-40 Linf ≤ 0.3, Margin          100.0 %  0.806 [0.764, 0.847]   27.3 % [19.5, 36.8]     26.3 % [18.6, 35.7]
+//	  C&W 5×200 L2 minimal               100.0 %  0.869 [0.832, 0.906]   50.5 % [40.8, 60.1]     50.5 % [40.8, 60.1]
+//	  DeepFool-50 L2 minimal             100.0 %  0.869 [0.830, 0.907]   52.5 % [42.8, 62.1]     48.5 % [38.9, 58.2]
+//	  Square-1000 Linf ≤ 0.3             100.0 %  0.878 [0.850, 0.906]   37.4 % [28.5, 47.2]     35.4 % [26.6, 45.2]
+//	  adaptive                           100.0 %  0.854 [0.829, 0.880]    3.0 % [1.0, 8.5]        0.0 % [0.0, 3.7]
 package detect
