@@ -103,8 +103,9 @@ func (a *app) test(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	// A cold XLA compile on a shared core is slow; 10 minutes, go test's default, are not enough for all of a package.
-	test := append([]string{"test", "-timeout=30m"}, args...)
+	// A cold XLA compile on a shared core is slow, and package kernel runs all notebooks: 10 minutes, go test's default,
+	// are not enough for all of a package.
+	test := append([]string{"test", "-timeout=60m"}, args...)
 	printer.Line("test", "go %s", strings.Join(test, " "))
 	if err := a.follow(ctx, p, facts, test, packages, printer); err != nil {
 		return err
