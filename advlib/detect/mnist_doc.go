@@ -13,9 +13,8 @@
 // MagNet was broken in L2 (Carlini & Wagner 2017). In Linf it falls to steps along the gradient, not to those along its
 // sign: these left 91 % robust with rejection. Feature squeezing was broken in L2, too (He et al. 2017, Sharma & Chen
 // 2018), and is here, at a radius that was chosen before an attack was run; at half of it no attack evades it on more
-// than 6.4 % of 50 images. In Linf most pixels of MNIST are farther from a half than ε, and keep their bit. That no input
-// of the ball is accepted and misclassified is proven of no image, though, by bounds over at most seven boxes of bits:
-// what the attack leaves there may fall to another one.
+// than 6.4 % of 50 images. In Linf most pixels of MNIST are farther from a half than ε, and keep their bit; nothing is
+// proven, though: what the attack leaves there may fall to another one.
 //
 //	  attack                             success  AUC                   TPR at 5 % FPR          flagged at the threshold
 //	LID, 20 of 100 neighbours: 3.6 % [2.6, 4.9] of clean inputs flagged, robust with rejection 0.0 % [0.0, 3.7]
