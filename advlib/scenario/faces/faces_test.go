@@ -81,17 +81,7 @@ func TestDoor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	train = moved(t, train, 6)
-	m := Network()
-	m.Epochs, m.Schedule = 10, training.Cosine{}
-	net, err := Train(t.Context(), m, train)
-	if err != nil {
-		t.Fatal(err)
-	}
-	door, err := net.Enrol(train)
-	if err != nil {
-		t.Fatal(err)
-	}
+	door := enrolled(t, train, 6, 10)
 	closed, err := door.Identify(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -275,12 +265,12 @@ func principal(t *testing.T, components int, train, test *advlib.Examples) (*adv
 	return project(a, train), project(b, test)
 }
 
-// identified is the share of persons who are identified after learning from some pictures.
-func identified(t *testing.T, train, test *advlib.Examples) float64 {
+// enrolled is a door that has learnt from moved copies of pictures, so many of each.
+func enrolled(t *testing.T, train *advlib.Examples, copies, epochs int) *Door {
 	t.Helper()
-	train = moved(t, train, 16)
+	train = moved(t, train, copies)
 	m := Network()
-	m.Epochs, m.Schedule = 12, training.Cosine{}
+	m.Epochs, m.Schedule = epochs, training.Cosine{}
 	net, err := Train(t.Context(), m, train)
 	if err != nil {
 		t.Fatal(err)
@@ -289,7 +279,13 @@ func identified(t *testing.T, train, test *advlib.Examples) float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := door.Identify(nil)
+	return door
+}
+
+// identified is the share of persons who are identified after learning from some pictures.
+func identified(t *testing.T, train, test *advlib.Examples) float64 {
+	t.Helper()
+	c, err := enrolled(t, train, 16, 12).Identify(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
